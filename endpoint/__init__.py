@@ -1,0 +1,1 @@
+"""HTTP: shares, pools, metrics, health and the page. Reads Redis, writes nothing."""

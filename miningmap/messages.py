@@ -1,0 +1,167 @@
+"""The messages in Kafka, ``report/1`` and ``network/1``, and every rule that they keep.
+
+A message is what one source said, nothing more; interpretation happens when a question is asked.
+Decoding validates in one pass: what comes out of :func:`decode_report` keeps all rules of
+``docs/method.md``, so nothing behind it checks them again.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from typing import Annotated, Literal, TypeAlias
+
+import msgspec
+
+from miningmap import places
+from miningmap.times import HOUR_S
+
+Kind: TypeAlias = Literal["measured", "estimated", "prior"]
+"""How a hashrate got its place: said by the pool, inferred, or spread over a distribution."""
+
+KINDS: tuple[Kind, ...] = ("measured", "estimated", "prior")
+"""From best to worst."""
+
+SLUG = r"^[a-z0-9][a-z0-9._-]{0,63}$"
+
+# Bounds that no honest report meets; they keep one message from filling Redis with cells.
+MAX_HOLD_S = 86_400
+MAX_LENGTH_S = 366 * 86_400
+# Sums of a pool's places are floats of 1e20: equal means equal but for their rounding.
+SUM_TOLERANCE = 1e-9
+
+Slug: TypeAlias = Annotated[str, msgspec.Meta(pattern=SLUG)]
+Hashrate: TypeAlias = Annotated[float, msgspec.Meta(ge=0)]
+Instant: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)]
+Hold: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=MAX_HOLD_S)]
+
+Reason: TypeAlias = Literal["undecodable", "schema", "invalid", "too_late"]
+"""Why a message became a dead letter."""
+
+
+class InvalidMessageError(ValueError):
+    """A message that cannot be used: ``reason`` is from a short list, the text says why."""
+
+    def __init__(self, reason: Reason, error: str) -> None:
+        super().__init__(error)
+        self.reason: Reason = reason
+
+
+class Located(msgspec.Struct, frozen=True):
+    """The part of a pool's hashrate (H/s) that is at ``code``, and how that is known."""
+
+    code: str
+    hashrate: Hashrate
+    kind: Kind
+
+
+class _Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """What both messages say: a hashrate over ``[start, end)``, held for ``hold_s`` after it."""
+
+    source: Slug
+    start: Instant
+    end: Instant
+    hold_s: Hold
+    hashrate: Hashrate
+    fetched_at: Instant
+    simulated: bool
+
+    @property
+    def length_s(self) -> float:
+        """How long the claimed interval is, in seconds."""
+        return (self.end - self.start).total_seconds()
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.hashrate):
+            raise ValueError("hashrate is not finite")
+        if not self.start < self.end:
+            raise ValueError("start is not before end")
+        if self.length_s > MAX_LENGTH_S:
+            raise ValueError("longer than 366 days")
+        if self.length_s >= HOUR_S:
+            if self.start.timestamp() % HOUR_S or self.end.timestamp() % HOUR_S:
+                raise ValueError("an hour or longer, but does not start and end on whole hours")
+            if self.hold_s:
+                raise ValueError("an hour or longer, so hold_s must be 0")
+
+
+class Report(_Claim, frozen=True, kw_only=True, tag_field="schema", tag="report/1"):
+    """What one source says of one pool (method.md 2). Hashrates in H/s."""
+
+    pool: Slug
+    places: tuple[Located, ...]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        seen: set[tuple[str, Kind]] = set()
+        total = 0.0
+        for place in self.places:
+            if not math.isfinite(place.hashrate):
+                raise ValueError(f"hashrate of {place.code} is not finite")
+            if not places.is_locatable(place.code):
+                raise ValueError(f"{place.code!r} is no place: {places.hint(place.code)}")
+            if (place.code, place.kind) in seen:
+                raise ValueError(f"{place.code} is listed twice as {place.kind}")
+            seen.add((place.code, place.kind))
+            total += place.hashrate
+        if total > self.hashrate * (1 + SUM_TOLERANCE):
+            raise ValueError(f"places add up to {total:g} H/s, more than the {self.hashrate:g} H/s")
+
+
+class Network(_Claim, frozen=True, kw_only=True, tag_field="schema", tag="network/1"):
+    """What one source says of the whole network's hashrate (H/s)."""
+
+
+Message: TypeAlias = Report | Network
+
+NETWORK_KEY = "bitcoin"
+
+
+class _Envelope(msgspec.Struct):
+    schema: str
+
+
+_envelope = msgspec.json.Decoder(_Envelope)
+_decoders: dict[str, msgspec.json.Decoder[Message]] = {
+    "report/1": msgspec.json.Decoder(Report),
+    "network/1": msgspec.json.Decoder(Network),
+}
+_encoder = msgspec.json.Encoder()
+
+
+def decode(raw: bytes) -> Message:
+    """One message of either schema.
+
+    Raises:
+        InvalidMessageError: not JSON (``undecodable``), another schema (``schema``), or a rule of
+            method.md 2 is broken (``invalid``).
+    """
+    try:
+        schema = _envelope.decode(raw).schema
+    except msgspec.ValidationError as error:
+        raise InvalidMessageError("schema", f"no schema: {error}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidMessageError("undecodable", str(error)) from None
+    decoder = _decoders.get(schema)
+    if decoder is None:
+        known = ", ".join(_decoders)
+        raise InvalidMessageError("schema", f"unknown schema {schema[:64]!r}; known are {known}")
+    try:
+        return decoder.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidMessageError("invalid", str(error)) from None
+
+
+def encode(message: Message) -> bytes:
+    """The message as the UTF-8 JSON that goes on the wire."""
+    return _encoder.encode(message)
+
+
+def key(message: Message) -> bytes:
+    """The Kafka key: all messages of one pool are in one partition, in order."""
+    return (message.pool if isinstance(message, Report) else NETWORK_KEY).encode()
+
+
+def as_utc(at: datetime) -> datetime:
+    """``at`` in UTC, so that it is written with ``Z``."""
+    return at.astimezone(UTC)

@@ -1,0 +1,35 @@
+"""The Kafka topics: names, and how they are made. Public names: a change is a breaking change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+REPORTS: Final = "miningmap.reports"
+NETWORK: Final = "miningmap.network"
+SHARES: Final = "miningmap.shares"
+SWINGS: Final = "miningmap.swings"
+DEAD_LETTERS: Final = "miningmap.dead-letters"
+
+_FOR_EVER = "-1"
+_DAY_MS = 86_400_000
+
+
+@dataclass(frozen=True)
+class Topic:
+    """One topic as it should be: ``config`` is what differs from the broker's defaults."""
+
+    name: str
+    partitions: int
+    config: dict[str, str] = field(default_factory=dict)
+
+
+# Partitions only spread work: a pool's messages stay together by their key. Reports and network are
+# the truth from which all else can be rebuilt, so they are kept.
+TOPICS: Final = (
+    Topic(REPORTS, 6, {"cleanup.policy": "delete", "retention.ms": _FOR_EVER}),
+    Topic(NETWORK, 1, {"cleanup.policy": "delete", "retention.ms": _FOR_EVER}),
+    Topic(SHARES, 1, {"cleanup.policy": "compact"}),
+    Topic(SWINGS, 1, {"cleanup.policy": "delete", "retention.ms": str(365 * _DAY_MS)}),
+    Topic(DEAD_LETTERS, 1, {"cleanup.policy": "delete", "retention.ms": str(90 * _DAY_MS)}),
+)
