@@ -123,6 +123,9 @@ class Method(_Section):
 
     priors_file: Path | None = None
     rules_file: Path | None = None
+    default_prior: bool = Field(
+        default=True, description="spread pools that declare no prior by the shipped estimate"
+    )
 
 
 class Log(_Section):

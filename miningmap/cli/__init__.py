@@ -1,0 +1,28 @@
+"""The command line: one module of commands for each kind of work."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from miningmap import __version__
+from miningmap.cli import collecting, demo, offline, services, transfer
+from miningmap.cli.common import EXISTING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, package_name="miningmap")
+@click.option("--config", type=EXISTING, help="Settings as TOML; the environment wins.")
+@click.pass_context
+def main(context: click.Context, config: Path | None) -> None:
+    """Where Bitcoin's hashrate is, live, and how sure that is."""
+    context.obj = config
+
+
+for module in (demo, services, collecting, transfer, offline):
+    for command in module.COMMANDS:
+        main.add_command(command)

@@ -1,0 +1,49 @@
+"""Commands that need no server: answers from a file of messages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from miningmap.cli.common import EXISTING, misuse, settings_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.command()
+@click.argument("file", type=EXISTING)
+@click.option("--as-of", required=True, help="A time such as 2026-11-22T15:00:00Z.")
+@click.option("--window", default="1h", show_default=True)
+@click.option("--level", default="country", show_default=True, help="country or subdivision.")
+@click.option("--country", default="", help="With --level subdivision: an ISO code such as CN.")
+@click.option("--adjust", default="published", show_default=True, help="published or none.")
+@click.option("--priors", type=EXISTING, help="Only these priors, instead of the configured ones.")
+@click.option("--rules", type=EXISTING, help="Only these rules, instead of the configured ones.")
+@click.pass_context
+def recompute(
+    context: click.Context, /, file: Path, priors: Path | None, rules: Path | None, **asked: str
+) -> None:
+    """Answer offline from FILE (messages, one a line), as /api/v1/shares does."""
+    import msgspec
+
+    from miningmap.settings import SettingsError
+    from miningmap.times import utc_now
+    from streams import beliefs
+    from streams.offline import LineError, read_cells
+    from streams.offline import recompute as answer
+    from streams.questions import QuestionError, parse_question
+
+    with misuse(QuestionError, beliefs.BeliefsError, SettingsError, LineError):
+        question = parse_question(asked, utc_now())
+        method = settings_of(context).method
+        given = {"priors_file": priors, "default_prior": False} if priors else {}
+        given |= {"rules_file": rules} if rules else {}
+        held = beliefs.load(method.model_copy(update=given))
+        with file.open("rb") as lines:
+            cells = read_cells(lines)
+    click.echo(msgspec.json.encode(answer(cells, question, held)))
+
+
+COMMANDS = (recompute,)

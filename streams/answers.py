@@ -1,0 +1,146 @@
+"""Answers: the shape of ``/api/v1/shares`` (contract 6), and how one is made. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from miningmap.places import flags_of, name_of
+from streams import shares
+from streams.questions import Adjust, Level
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from streams.cells import Cell
+    from streams.questions import Question
+    from streams.shares import Beliefs, Cohort, Observed, Share
+
+
+class NetworkHashrate(msgspec.Struct, frozen=True):
+    """The network's hashrate (H/s) and who says so."""
+
+    hashrate: float
+    source: str
+
+
+class CohortPool(msgspec.Struct, frozen=True):
+    """A pool that counts, and the source that represents it."""
+
+    pool: str
+    source: str
+
+
+class ExcludedPool(msgspec.Struct, frozen=True):
+    """A pool that does not count: ``thin`` (too few minutes) or ``stale`` (none)."""
+
+    pool: str
+    reason: str
+
+
+class KindSplit(msgspec.Struct, frozen=True):
+    """A hashrate (H/s) by how its place is known; adds up to it."""
+
+    measured: float
+    estimated: float
+    prior: float
+
+
+class ShareRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One country's line. Shares and bounds are ratios, hashrates H/s."""
+
+    code: str
+    name: str
+    share: float
+    low: float | None
+    high: float | None
+    sensitivity: tuple[float, float] | None
+    hashrate: float
+    network_hashrate: float | None
+    kinds: KindSplit
+    flags: tuple[str, ...]
+
+
+class SubdivisionRow(ShareRow, frozen=True, kw_only=True):
+    """One subdivision's line: its share of the world, and of its country."""
+
+    share_of_country: float
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``/api/v1/shares`` says of one window. Unknown figures are null."""
+
+    window: str
+    level: Level
+    country: str | None
+    as_of: datetime
+    adjust: Adjust
+    rules: tuple[str, ...]
+    simulated: bool
+    network: NetworkHashrate | None
+    coverage: float | None
+    located: float | None
+    measured_coverage: float | None
+    cohort: tuple[CohortPool, ...]
+    excluded: tuple[ExcludedPool, ...]
+    shares: tuple[ShareRow, ...]
+
+
+def cohort_for(
+    question: Question,
+    pools: Mapping[str, Mapping[str, Observed]],
+    network: Mapping[str, Cell],
+    beliefs: Beliefs,
+) -> Cohort:
+    """Who counts for a question, located under its ``adjust``."""
+    held = beliefs if question.adjust == "published" else beliefs.without_rules()
+    return shares.cohort_of(pools, network, question.window.span.minutes, held)
+
+
+def answer(question: Question, cohort: Cohort, rules: Iterable[str]) -> Answer:
+    """The answer to a question from its cohort; ``rules`` are the ids of those applied."""
+    lines = (
+        shares.subdivision_shares(cohort, question.country)
+        if question.country is not None
+        else shares.country_shares(cohort)
+    )
+    network = None
+    if cohort.network is not None and cohort.network_source is not None:
+        network = NetworkHashrate(cohort.network, cohort.network_source)
+    return Answer(
+        window=question.window.name,
+        level=question.level,
+        country=question.country,
+        as_of=question.as_of,
+        adjust=question.adjust,
+        rules=tuple(rules) if question.adjust == "published" else (),
+        simulated=cohort.simulated,
+        network=network,
+        coverage=shares.coverage(cohort),
+        located=shares.located(cohort),
+        measured_coverage=shares.measured_coverage(cohort),
+        cohort=tuple(CohortPool(m.pool, m.source) for m in cohort.members),
+        excluded=tuple(ExcludedPool(*item) for item in cohort.excluded.items()),
+        shares=tuple(_row(line, cohort.network) for line in lines),
+    )
+
+
+def _row(line: Share, network: float | None) -> ShareRow:
+    common = {
+        "code": line.code,
+        "name": name_of(line.code),
+        "share": line.share,
+        "low": line.low,
+        "high": line.high,
+        "sensitivity": line.sensitivity,
+        "hashrate": sum(line.kinds),
+        "network_hashrate": None if network is None else line.share * network,
+        "kinds": KindSplit(*line.kinds),
+        "flags": flags_of(line.code),
+    }
+    if line.share_of_country is None:
+        return msgspec.convert(common, ShareRow, from_attributes=True)
+    common["share_of_country"] = line.share_of_country
+    return msgspec.convert(common, SubdivisionRow, from_attributes=True)

@@ -1,0 +1,111 @@
+"""Priors and rules as files, with source and date: what is shipped, and the operator's own."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias, TypeVar
+
+import msgspec
+
+from miningmap import places
+from miningmap.messages import Slug
+from streams.shares import Beliefs, Rule
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+    from pathlib import Path
+
+    from miningmap.settings import Method
+
+T = TypeVar("T")
+Weights: TypeAlias = dict[str, Annotated[float, msgspec.Meta(ge=0)]]
+
+SHIPPED: Final = files(__package__) / "data"
+
+
+class DeclaredPrior(msgspec.Struct, forbid_unknown_fields=True):
+    """A distribution over places, who published it and when."""
+
+    weights: Weights
+    source: str
+    date: str
+
+
+class DeclaredRule(msgspec.Struct):
+    """A relabelling as an operator writes it."""
+
+    id: str
+    place: str
+    applies_to: list[Slug] | Literal["*"]
+
+
+class BeliefsError(ValueError):
+    """A file of priors or rules is unusable; the text names it and says why."""
+
+
+def load(method: Method) -> Beliefs:
+    """The beliefs that the settings ask for.
+
+    Raises:
+        BeliefsError: a file cannot be read, or is not what it should be.
+    """
+    priors = read_priors(method.priors_file) if method.priors_file else {}
+    rules = read_rules(method.rules_file) if method.rules_file else []
+    default = read_default_prior() if method.default_prior else None
+    return Beliefs(priors, default, rules)
+
+
+def read_default_prior() -> dict[str, float]:
+    """The published estimate that is shipped, for pools that declare no prior of their own."""
+    path = SHIPPED / "default-prior.json"
+    return _checked(path, "weights", _read(path, DeclaredPrior).weights)
+
+
+def read_priors(path: Path) -> dict[str, dict[str, float]]:
+    """Weights by pool. ``{"SLUG": {"weights": {…}, "source": …, "date": …}}``, or bare weights."""
+    return {
+        pool: _checked(path, pool, _weights(path, pool, raw))
+        for pool, raw in _read(path, dict[Slug, msgspec.Raw]).items()
+    }
+
+
+def read_rules(path: Path) -> list[Rule]:
+    """Relabellings: ``[{"id": …, "place": "CN-ZJ", "applies_to": "*" or [SLUG, …]}]``."""
+    rules = []
+    for rule in _read(path, list[DeclaredRule]):
+        if not places.is_subdivision(rule.place):
+            raise BeliefsError(f"{path}: rule {rule.id}: {rule.place!r} is no subdivision")
+        pools = None if isinstance(rule.applies_to, str) else frozenset(rule.applies_to)
+        rules.append(Rule(rule.id, rule.place, pools))
+    return rules
+
+
+def _weights(path: Path, pool: str, raw: msgspec.Raw) -> Weights:
+    bare = _decode(path, raw, dict[str, msgspec.Raw], pool)
+    if "weights" in bare:
+        return _decode(path, raw, DeclaredPrior, pool).weights
+    return _decode(path, raw, Weights, pool)
+
+
+def _checked(path: Path | Traversable, pool: str, weights: Weights) -> Weights:
+    for code in weights:
+        if not places.is_locatable(code):
+            raise BeliefsError(f"{path}: {pool}: {code!r} is no place: {places.hint(code)}")
+    if sum(weights.values()) <= 0:
+        raise BeliefsError(f"{path}: {pool}: the weights add up to nothing")
+    return weights
+
+
+def _read(path: Path | Traversable, kind: type[T]) -> T:
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise BeliefsError(f"{path}: {error.strerror}") from None
+    return _decode(path, raw, kind)
+
+
+def _decode(path: Path | Traversable, raw: bytes | msgspec.Raw, kind: type[T], at: str = "") -> T:
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BeliefsError(f"{path}: {at}{': ' if at else ''}{error}") from None

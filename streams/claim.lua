@@ -1,0 +1,124 @@
+-- Let claims of one series on its buckets, keep the highest, and roll up what changed: minutes into
+-- hours, hours into days. Atomic, and a maximum: any order, any number of times, the same cells.
+--
+-- KEYS[1]  the series' key; all keys made from it share its hash tag, so they are in one slot
+-- ARGV     minutes kept (hours), hours kept (days), end, fetched_at, simulated (0/1), then for each
+--          claim: tier ("m", "h" or "d"), first bucket, last bucket, value
+-- value    rank (five big-endian doubles), then msgpack {n=minutes, t=total, s=simulated, p=places}
+-- returns  how many buckets changed
+local base = KEYS[1]
+local minutes_kept, hours_kept = tonumber(ARGV[1]), tonumber(ARGV[2])
+local RANK = 40
+local floor = math.floor
+
+local function minutes_key(hour) return base .. ':m:' .. hour end
+local function hours_key(day) return base .. ':h:' .. day end
+local days_key, meta_key = base .. ':d', base .. ':meta'
+
+local function beats(new, old)
+  local a = {struct.unpack('>ddddd', new)}
+  local b = {struct.unpack('>ddddd', old)}
+  for i = 1, 5 do
+    if a[i] ~= b[i] then return a[i] > b[i] end
+  end
+  return false
+end
+
+-- Keep the value if it is the highest claimed; whether it is new.
+local function claim(key, field, value)
+  local old = redis.call('HGET', key, field)
+  if old and not beats(value, old) then return false end
+  redis.call('HSET', key, field, value)
+  return true
+end
+
+local function add(sum, packed)
+  local cell = cmsgpack.unpack(packed)
+  sum.n, sum.t, sum.s = sum.n + cell.n, sum.t + cell.t, sum.s or cell.s
+  for place, value in pairs(cell.p or {}) do sum.p[place] = (sum.p[place] or 0) + value end
+end
+
+local function store(key, field, sum)
+  if next(sum.p) == nil then sum.p = nil end -- an empty table would be packed as a list
+  redis.call('HSET', key, field, cmsgpack.pack(sum))
+end
+
+-- In the order of time, not of arrival: floats added in one order are always the same sum.
+local MINUTE_FIELDS, HOUR_FIELDS = {}, {}
+for i = 0, 59 do MINUTE_FIELDS[i + 1] = i end
+for i = 0, 23 do
+  HOUR_FIELDS[2 * i + 1] = 'c' .. i
+  HOUR_FIELDS[2 * i + 2] = 'r' .. i
+end
+
+local function roll_up_hour(hour)
+  local sum = {n = 0, t = 0, s = false, p = {}}
+  for _, value in ipairs(redis.call('HMGET', minutes_key(hour), unpack(MINUTE_FIELDS))) do
+    if value then add(sum, string.sub(value, RANK + 1)) end
+  end
+  store(hours_key(floor(hour / 24)), 'r' .. hour % 24, sum)
+end
+
+local function roll_up_day(day)
+  local sum = {n = 0, t = 0, s = false, p = {}}
+  local values = redis.call('HMGET', hours_key(day), unpack(HOUR_FIELDS))
+  for i = 1, 48, 2 do
+    if values[i] then
+      add(sum, string.sub(values[i], RANK + 1)) -- a direct claim wins over the roll-up
+    elseif values[i + 1] then
+      add(sum, values[i + 1])
+    end
+  end
+  store(days_key, 'r' .. day, sum)
+end
+
+local function lower(field, value)
+  local old = tonumber(redis.call('HGET', meta_key, field))
+  if not old or value < old then redis.call('HSET', meta_key, field, string.format('%d', value)) end
+end
+
+local changed, hours, days = 0, {}, {}
+for i = 6, #ARGV, 4 do
+  local tier, first, last, value = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]), ARGV[i + 3]
+  for bucket = first, last do
+    local new
+    if tier == 'm' then
+      local hour = floor(bucket / 60)
+      new = claim(minutes_key(hour), bucket % 60, value)
+      if new then hours[hour], days[floor(hour / 24)] = true, true end
+    elseif tier == 'h' then
+      local day = floor(bucket / 24)
+      new = claim(hours_key(day), 'c' .. bucket % 24, value)
+      if new then days[day] = true end
+    else
+      new = claim(days_key, 'c' .. bucket, value)
+    end
+    if new then changed = changed + 1 end
+  end
+  if tier == 'm' then
+    lower('first:minute', first)
+    lower('first:hour', floor(first / 60))
+    lower('first:day', floor(first / 1440))
+  elseif tier == 'h' then
+    lower('first:hour', first)
+    lower('first:day', floor(first / 24))
+  else
+    lower('first:day', first)
+  end
+end
+
+for hour in pairs(hours) do
+  roll_up_hour(hour)
+  redis.call('EXPIREAT', minutes_key(hour), (hour + minutes_kept + 2) * 3600)
+end
+for day in pairs(days) do
+  roll_up_day(day)
+  redis.call('EXPIREAT', hours_key(day), (day + hours_kept + 2) * 86400)
+end
+
+local last_end, fetched_at = tonumber(ARGV[3]), tonumber(ARGV[4])
+local known = tonumber(redis.call('HGET', meta_key, 'end'))
+if not known or last_end > known then
+  redis.call('HSET', meta_key, 'end', ARGV[3], 'fetched_at', ARGV[4], 'simulated', ARGV[5])
+end
+return changed
