@@ -47,7 +47,7 @@ class InvalidMessageError(ValueError):
         self.reason: Reason = reason
 
 
-class Located(msgspec.Struct, frozen=True):
+class Located(msgspec.Struct, frozen=True, order=True):
     """The part of a pool's hashrate (H/s) that is at ``code``, and how that is known."""
 
     code: str

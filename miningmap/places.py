@@ -10,10 +10,13 @@ from __future__ import annotations
 import difflib
 import unicodedata
 from dataclasses import dataclass
-from functools import cache
-from typing import Final
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Final
 
 import pycountry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 OTHER: Final = "OTHER"
 UNKNOWN: Final = "UNKNOWN"
@@ -25,32 +28,30 @@ FLAGS: Final[dict[str, tuple[str, ...]]] = {"DE": (PROXY_SUSPECTED,), "IE": (PRO
 
 # ISO lists these both as countries and as subdivisions of China; as countries they are comparable.
 _COUNTRIES_OF_THEIR_OWN: Final = frozenset({"CN-HK", "CN-MO", "CN-TW"})
+_UNKNOWN_HINT: Final = "leave out what is not located"
+# In errors: how much of a text is quoted, how many near matches are named, and how many letters of
+# a name's beginning tell which one was meant.
+_LONGEST: Final = 64
+_NEAR: Final = 3
+_TELLING: Final = 3
 # Not in ISO 3166-1, but in the World Bank's list; XK is the code that all others use.
 _KOSOVO: Final = "XK"
 
-# What pools and the World Bank write, where ISO's own names do not say it. Lower case, no accents.
+# What pools and the World Bank write, where neither ISO's names nor those below (_NAMES) say it.
+# Lower case, no accents.
 _COUNTRY_ALIASES: Final[dict[str, str]] = {
     "bahamas, the": "BS",
-    "bolivia": "BO",
-    "british virgin islands": "VG",
-    "brunei": "BN",
-    "brunei darussalam": "BN",
     "burma": "MM",
     "cape verde": "CV",
     "channel islands": OTHER,  # two ISO codes (GG, JE): located, but not in one listed country
     "china (mainland)": "CN",
-    "congo, dem. rep.": "CD",
     "congo, rep.": "CG",
-    "cote d'ivoire": "CI",
-    "curacao": "CW",
     "czech republic": "CZ",
     "egypt, arab rep.": "EG",
     "england": "GB",
     "gambia, the": "GM",
     "great britain": "GB",
-    "hong kong": "HK",
     "hong kong sar, china": "HK",
-    "iran": "IR",
     "iran, islamic rep.": "IR",
     "ivory coast": "CI",
     "korea, dem. people's rep.": "KP",
@@ -58,29 +59,19 @@ _COUNTRY_ALIASES: Final[dict[str, str]] = {
     "kosovo": _KOSOVO,
     "kyrgyz republic": "KG",
     "lao pdr": "LA",
-    "laos": "LA",
     "macao sar, china": "MO",
     "macau": "MO",
     "macedonia": "MK",
     "mainland china": "CN",
     "micronesia, fed. sts.": "FM",
-    "moldova": "MD",
-    "north korea": "KP",
     "other": OTHER,
-    "palestine": "PS",
-    "russia": "RU",
-    "sint maarten": "SX",
     "slovak republic": "SK",
-    "south korea": "KR",
     "st. kitts and nevis": "KN",
     "st. lucia": "LC",
     "st. martin (french part)": "MF",
     "st. vincent and the grenadines": "VC",
     "swaziland": "SZ",
-    "syria": "SY",
-    "taiwan": "TW",
     "taiwan, china": "TW",
-    "tanzania": "TZ",
     "the bahamas": "BS",
     "the gambia": "GM",
     "the netherlands": "NL",
@@ -89,24 +80,12 @@ _COUNTRY_ALIASES: Final[dict[str, str]] = {
     "uk": "GB",
     "united states of america": "US",
     "usa": "US",
-    "venezuela": "VE",
     "venezuela, rb": "VE",
-    "vietnam": "VN",
     "virgin islands (u.s.)": "VI",
     "west bank and gaza": "PS",
     "yemen, rep.": "YE",
 }
-_SUBDIVISION_ALIASES: Final[dict[str, dict[str, str]]] = {
-    "CN": {
-        "guangxi": "CN-GX",
-        "inner mongolia": "CN-NM",
-        "nei monggol": "CN-NM",
-        "nei mongol": "CN-NM",
-        "ningxia": "CN-NX",
-        "tibet": "CN-XZ",
-        "xinjiang": "CN-XJ",
-    },
-}
+_SUBDIVISION_ALIASES: Final[dict[str, dict[str, str]]] = {"CN": {"nei monggol": "CN-NM"}}
 # How people write a place's name; ISO's own is for treaties.
 _NAMES: Final[dict[str, str]] = {
     OTHER: "Other",
@@ -198,22 +177,20 @@ def resolve(country: str, province: str | None = None) -> str:
 
     Args:
         country: an ISO code, a World Bank name, or an alias ("Mainland China", "Germany *").
-        province: free text inside the country, or ``None`` for all of it.
+        province: a name or code inside the country, "Other", or ``None`` for all of it.
 
     Raises:
-        UnknownPlaceError: no such place; the text lists near matches.
+        UnknownPlaceError: no such place, or several; the text lists near matches, or the codes.
     """
-    code = _lookup(country, _countries(), _country_names(), "country")
+    code = _lookup(country, None)
     if province is None:
         return code
     if code == OTHER:
-        raise UnknownPlaceError("'Other' has no provinces")
-    if _plain(province) == "other":
-        return code + OTHER_SUFFIX
-    codes = {c: n for c, n in _subdivisions().items() if country_of(c) == code}
-    if f"{code}-{province.upper()}" in codes:
-        return f"{code}-{province.upper()}"
-    return _lookup(province, codes, _subdivision_names(code), f"subdivision of {code}")
+        raise UnknownPlaceError(f"{country[:64]!r} has no provinces; leave the province null")
+    other = code + OTHER_SUFFIX
+    if _plain(province) in {"other", other.lower(), _plain(name_of(other))}:
+        return other
+    return _lookup(province, code)
 
 
 def hint(code: str) -> str:
@@ -221,29 +198,49 @@ def hint(code: str) -> str:
     if code in _COUNTRIES_OF_THEIR_OWN:
         return f"use the country code {code[3:]}"
     if code == UNKNOWN:
-        return "leave out what is not located"
-    known = [*_countries(), *_subdivisions(), OTHER]
-    near = difflib.get_close_matches(code.upper(), known, n=3)
+        return _UNKNOWN_HINT
     wanted = "an ISO 3166-1 or 3166-2 code, OTHER, or XX-OTHER is wanted"
+    country = country_of(code).upper()
+    known = [country, *_subdivisions_of(country)] if is_country(country) else [*_countries(), OTHER]
+    near = difflib.get_close_matches(code[:_LONGEST].upper(), known, n=3)
     return f"{wanted}; near are {', '.join(near)}" if near else wanted
 
 
-def _lookup(text: str, codes: dict[str, str], names: dict[str, str], what: str) -> str:
-    if text.upper() in codes:
-        return text.upper()
+def _lookup(text: str, country: str | None) -> str:
+    """The code that ``text`` means: a subdivision of ``country``, or without one a country."""
     plain = _plain(text)
-    if plain in names:
-        return names[plain]
-    near = difflib.get_close_matches(plain, names, n=3)
-    found = f"; near matches: {', '.join(f'{n} ({names[n]})' for n in near)}" if near else ""
-    raise UnknownPlaceError(f"unknown {what}: {text[:64]!r}{found}")
+    found = _codes_by_name(country).get(plain) or _codes_by_code(country).get(plain) or ()
+    if len(found) == 1:
+        return found[0]
+    said, what = repr(text[:_LONGEST]), f"subdivision of {country}" if country else "country"
+    if found:
+        raise UnknownPlaceError(f"more than one {what} is {said}; send one of {', '.join(found)}")
+    raise UnknownPlaceError(f"unknown {what}: {said}{_remedy(plain[:_LONGEST], country)}")
+
+
+@lru_cache(maxsize=1024)  # a misspelt name stands in every row of a file
+def _remedy(plain: str, country: str | None) -> str:
+    if plain == UNKNOWN.lower():
+        return f"; {_UNKNOWN_HINT}"
+    if country == "CN":
+        for code in sorted(_COUNTRIES_OF_THEIR_OWN):
+            own = code.removeprefix("CN-")
+            if own in _codes_by_name(None).get(plain, ()) or plain in {own.lower(), code.lower()}:
+                return f"; use the country code {own}"
+    names = _codes_by_name(country)
+    begin_so = [name for name in names if len(plain) >= _TELLING and name.startswith(plain)]
+    similar = difflib.get_close_matches(plain, names, n=2 * _NEAR)
+    codes = dict.fromkeys(code for name in begin_so + similar for code in names[name])
+    near = ", ".join(f"{name_of(code)} ({code})" for code in list(codes)[:_NEAR])
+    return f"; near matches: {near}" if near else ""
 
 
 def _plain(text: str) -> str:
     """Lower case, without accents, without the star that CCAF puts behind Germany and Ireland."""
     decomposed = unicodedata.normalize("NFKD", text)
     bare = "".join(c for c in decomposed if not unicodedata.combining(c))
-    return bare.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'").removesuffix("*").strip().lower()
+    straight = bare.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
+    return " ".join(straight.strip().removesuffix("*").lower().split())
 
 
 @cache
@@ -258,21 +255,50 @@ def _subdivisions() -> dict[str, str]:
     return {s.code: _short(s.code, s.name) for s in every}
 
 
+@lru_cache(maxsize=512)  # more than there are countries
+def _subdivisions_of(country: str) -> dict[str, str]:
+    return {code: name for code, name in _subdivisions().items() if country_of(code) == country}
+
+
 def _short(code: str, name: str) -> str:
-    """People write "Sichuan"; ISO writes "Sichuan Sheng" (province) and "Beijing Shi" (city)."""
-    return name.removesuffix(" Sheng").removesuffix(" Shi") if code.startswith("CN-") else name
+    """People write "Sichuan"; ISO writes "Sichuan Sheng" (province), "Beijing Shi" (city)."""
+    if not code.startswith("CN-"):
+        return name
+    return name.removesuffix(" Sheng").removesuffix(" Shi").removesuffix(" Zizhiqu")
 
 
-@cache
-def _country_names() -> dict[str, str]:
-    names = {_plain(c.name): c.alpha_2 for c in pycountry.countries}
-    common = (c for c in pycountry.countries if hasattr(c, "common_name"))
-    return names | {_plain(c.common_name): c.alpha_2 for c in common} | _COUNTRY_ALIASES
+@lru_cache(maxsize=512)
+def _codes_by_name(country: str | None) -> dict[str, tuple[str, ...]]:
+    """Plain name to code; to several where ISO gives a name twice ("Dhaka", BD-13 and BD-C)."""
+    pairs = _names_in(country) if country else _country_names()
+    found: dict[str, tuple[str, ...]] = {}
+    for name, code in sorted(set(pairs)):
+        found[name] = (*found.get(name, ()), code)
+    aliases = _SUBDIVISION_ALIASES.get(country, {}) if country else _COUNTRY_ALIASES
+    return found | {name: (code,) for name, code in aliases.items()}
 
 
-@cache
-def _subdivision_names(country: str) -> dict[str, str]:
-    own = [s for s in pycountry.subdivisions if s.country_code == country]
-    names = {_plain(s.name): s.code for s in own if s.code in _subdivisions()}
-    short = {_plain(_short(s.code, s.name)): s.code for s in own if s.code in _subdivisions()}
-    return names | short | _SUBDIVISION_ALIASES.get(country, {})
+def _country_names() -> Iterator[tuple[str, str]]:
+    for country in pycountry.countries:
+        yield _plain(country.name), country.alpha_2
+        yield _plain(_countries()[country.alpha_2]), country.alpha_2
+        yield _plain(name_of(country.alpha_2)), country.alpha_2
+
+
+def _names_in(country: str) -> Iterator[tuple[str, str]]:
+    own = _subdivisions_of(country)
+    for subdivision in pycountry.subdivisions:
+        if subdivision.code in own:
+            yield _plain(subdivision.name), subdivision.code
+            yield _plain(own[subdivision.code]), subdivision.code
+            yield _plain(name_of(subdivision.code)), subdivision.code
+
+
+@lru_cache(maxsize=512)
+def _codes_by_code(country: str | None) -> Mapping[str, tuple[str, ...]]:
+    """Lower-case code to code; a subdivision's also without its country ("tx")."""
+    if country is None:
+        return {code.lower(): (code,) for code in [*_countries(), OTHER]}
+    own = _subdivisions_of(country)
+    bare = {code.partition("-")[2].lower(): (code,) for code in own}
+    return bare | {code.lower(): (code,) for code in own}

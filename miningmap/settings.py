@@ -46,6 +46,13 @@ class Kafka(_Section):
 
     bootstrap_servers: str = "127.0.0.1:9092"
     group: str = Field(default="miningmap-streams", description="consumer group of the streams")
+    session_timeout_s: float = Field(
+        default=45, ge=6, description="a silent member of the group loses its partitions after this"
+    )
+    idempotent: bool = Field(
+        default=True,
+        description="off only for brokers that cannot: a retry may repeat a message",
+    )
 
 
 class Redis(_Section):

@@ -31,5 +31,14 @@ TOPICS: Final = (
     Topic(NETWORK, 1, {"cleanup.policy": "delete", "retention.ms": _FOR_EVER}),
     Topic(SHARES, 1, {"cleanup.policy": "compact"}),
     Topic(SWINGS, 1, {"cleanup.policy": "delete", "retention.ms": str(365 * _DAY_MS)}),
-    Topic(DEAD_LETTERS, 1, {"cleanup.policy": "delete", "retention.ms": str(90 * _DAY_MS)}),
+    Topic(
+        DEAD_LETTERS,
+        1,
+        {
+            "cleanup.policy": "delete",
+            "retention.ms": str(90 * _DAY_MS),
+            # Room for the largest message that any topic takes, and the headers that say why.
+            "max.message.bytes": str(2 * 1024 * 1024),
+        },
+    ),
 )

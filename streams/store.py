@@ -10,6 +10,7 @@ All state is here; a worker has none. The layout, for one series (``{p:POOL}:SOU
 ``mm:SERIES:d``                hash: ``c``\ day -> claim, ``r``\ day -> roll-up; kept for ever
 ``mm:SERIES:meta``             hash: the first bucket of each tier, and the last report
 ``mm:snapshots``               hash: ``WINDOW/LEVEL[/COUNTRY]`` -> answer, ``pools``, ``at``
+``mm:snapshots:leader``        who makes the snapshots; expires
 =============================  ====================================================================
 
 Numbers are counted from the epoch. A value is a sum over minutes, as in :mod:`streams.cells`.
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 _SERIES: Final = "mm:series"
 _SNAPSHOTS: Final = "mm:snapshots"
+_LEADER: Final = "mm:snapshots:leader"
 _RANK: Final = struct.Struct(">ddddd")
 _TIER_LETTER: Final[dict[Tier, str]] = {"minute": "m", "hour": "h", "day": "d"}
 _KIND_LETTER: Final[dict[Kind, str]] = {kind: kind[0] for kind in KINDS}
@@ -134,6 +136,14 @@ class Store:
         return Sheet({s: _Lines.of(next(replies), wanted, replies) for s in every})
 
     # --- snapshots ---
+
+    async def lead(self, who: str, for_s: float) -> bool:
+        """Whether ``who`` makes the snapshots for the next seconds: one process at a time does."""
+        await self._redis.set(_LEADER, who, nx=True, px=int(for_s * 1000))
+        if await self._redis.get(_LEADER) != who.encode():
+            return False
+        await self._redis.pexpire(_LEADER, int(for_s * 1000))
+        return True
 
     async def write_snapshots(self, snapshots: Mapping[str, bytes]) -> None:
         """Replace all snapshots by these, at once."""

@@ -1,3 +1,71 @@
-"""x."""
+"""Commands about sources: which there are, and what one of them says."""
 
-COMMANDS = ()
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import click
+
+from miningmap.cli.common import EXISTING, failure, misuse, settings_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="All that is declared, as JSON.")
+@click.pass_context
+def sources(context: click.Context, /, *, as_json: bool) -> None:
+    """List every pool and network source."""
+    import msgspec
+
+    from collector.catalogue import describe
+    from miningmap.settings import SettingsError
+
+    with misuse(SettingsError):
+        rows = describe(settings_of(context))
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(rows)))
+    else:
+        _print_table(rows)
+
+
+def _print_table(rows: Sequence[dict[str, object]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = ("slug", "kind", "auth", "poll_s", "poll_reason", "locates", "confidence", "state")
+    table = Table(*(name.replace("_", " ") for name in (*shown, "terms")))
+    for row in rows:
+        table.add_row(*(str(row[name]) for name in (*shown, "terms")))
+    Console().print(table)
+
+
+@click.command(name="try")
+@click.argument("slug")
+@click.option(
+    "--payload",
+    "payloads",
+    type=EXISTING,
+    multiple=True,
+    help="Parse this recorded body instead of asking; once for each of the source's requests.",
+)
+@click.pass_context
+def try_(context: click.Context, /, slug: str, payloads: tuple[Path, ...]) -> None:
+    """Ask one source once, and print the messages that it makes, or its error."""
+    from collector.catalogue import TrialError, try_source
+    from collector.source import SourceError
+    from miningmap.messages import encode
+    from miningmap.settings import SettingsError
+
+    settings = settings_of(context)
+    bodies = [path.read_bytes() for path in payloads] or None
+    with misuse(TrialError, SettingsError), failure(SourceError):
+        messages = asyncio.run(try_source(slug, bodies, settings))
+    for message in messages:
+        click.echo(encode(message))
+
+
+COMMANDS = (sources, try_)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import click
 
-from miningmap.cli.common import run_service
+from miningmap.cli.common import Failure, failure, run_service, settings_of
 
 
 @click.command()
@@ -34,4 +36,22 @@ def endpoint(context: click.Context) -> None:
     run_service(context, "endpoint", run)
 
 
-COMMANDS = (collector, streams, endpoint)
+@click.command()
+@click.option("--check", is_flag=True, help="Only say what is missing or different.")
+@click.option("--replication-factor", default=1, show_default=True, help="Of what is created.")
+@click.pass_context
+def topics(context: click.Context, /, *, check: bool, replication_factor: int) -> None:
+    """Create the Kafka topics, or check them; nothing that exists is changed."""
+    from miningmap import admin
+
+    servers = settings_of(context).kafka.bootstrap_servers
+    ask = admin.check_topics(servers) if check else admin.ensure_topics(servers, replication_factor)
+    with failure(admin.AdminError):
+        states = asyncio.run(ask)
+    for topic, state in states:
+        click.echo(f"{topic}\t{state}")
+    if any(state not in (admin.OK, admin.CREATED) for _, state in states):
+        raise Failure("topics are not as they should be: see above")
+
+
+COMMANDS = (collector, streams, endpoint, topics)

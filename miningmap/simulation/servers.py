@@ -1,0 +1,210 @@
+"""The simulated pools' HTTP servers, all in one: ``/HOST/PATH`` answers as ``https://HOST/PATH``.
+
+Shapes, types and units are those of the real servers; who asks the wrong host or path is told 404.
+A pool that is out answers 503.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import web
+
+from miningmap.simulation import chain, said
+from miningmap.simulation.pools import POOLS, UNATTRIBUTED
+from miningmap.times import DAY_S, bucket, bucket_start, rfc3339, utc_now
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from datetime import datetime
+
+    from miningmap.simulation.world import World
+
+    Handler = Callable[[web.Request], Awaitable[web.Response]]
+    Clock = Callable[[], datetime]
+    Answer = Callable[[World, datetime], web.Response]
+
+_MINUTE: Final = timedelta(minutes=1)
+_HOUR: Final = timedelta(hours=1)
+_DAY: Final = timedelta(days=1)
+
+_CKPOOL_SPANS: Final = {
+    "hashrate1m": _MINUTE,
+    "hashrate5m": 5 * _MINUTE,
+    "hashrate15m": 15 * _MINUTE,
+    "hashrate1hr": _HOUR,
+    "hashrate6hr": 6 * _HOUR,
+    "hashrate1d": _DAY,
+    "hashrate7d": 7 * _DAY,
+}
+_OCEAN_SPANS_S: Final = (60, 300, 10_800, 86_400)
+
+
+def make_app(world: World, clock: Clock = utc_now) -> web.Application:
+    """The application of all simulated pools, which answer for the instant that ``clock`` says."""
+    app = web.Application()
+    mempool = "/mempool.space/api/v1/mining"
+    app.router.add_get(f"{mempool}/pools/24h", _handler(world, clock, _mempool_pools))
+    app.router.add_get(f"{mempool}/hashrate/3d", _handler(world, clock, _mempool_hashrate))
+    app.router.add_get(
+        "/api.foundryusapool.com/pool_stats",
+        _for_bitcoin(_handler(world, clock, _foundry, "foundryusa")),
+    )
+    app.router.add_get(
+        "/www.antpool.com/auth/v3/index/poolcoins", _handler(world, clock, _antpool, "antpool")
+    )
+    app.router.add_get("/api.ocean.xyz/v1/pool_hashrate", _handler(world, clock, _ocean, "ocean"))
+    for host in said.CKPOOL_HOSTS:
+        app.router.add_get(
+            f"/{host}/pool/pool.status", _handler(world, clock, _ckpool(host), "solock")
+        )
+    return app
+
+
+def _handler(world: World, clock: Clock, answer: Answer, pool: str | None = None) -> Handler:
+    async def handle(_request: web.Request) -> web.Response:
+        at = clock()
+        if pool is not None and not world.is_up(pool, at):
+            raise web.HTTPServiceUnavailable
+        return answer(world, at)
+
+    return handle
+
+
+def _for_bitcoin(handler: Handler) -> Handler:
+    """Foundry's API wants to know the coin."""
+
+    async def handle(request: web.Request) -> web.Response:
+        if request.query.get("coin") != "BTC":
+            raise web.HTTPBadRequest(text="coin=BTC is wanted")
+        return await handler(request)
+
+    return handle
+
+
+def _mempool_pools(world: World, at: datetime) -> web.Response:
+    counts = chain.blocks_by_pool(world, at, _DAY)
+    ids = {pool.slug: number for number, pool in enumerate(POOLS, start=1)}
+    found = sorted((pool for pool in POOLS if counts[pool.slug]), key=lambda p: -counts[p.slug])
+    body = {
+        "pools": [
+            {
+                "poolId": ids[pool.slug],
+                "name": pool.name,
+                "link": f"https://{pool.slug}.example",
+                "blockCount": counts[pool.slug],
+                "rank": rank,
+                "emptyBlocks": 0,
+                "slug": pool.slug,
+                "avgMatchRate": None if pool.slug == UNATTRIBUTED else 99.5,
+                "avgFeeDelta": "-0.0012",
+                "poolUniqueId": ids[pool.slug],
+            }
+            for rank, pool in enumerate(found, start=1)
+        ],
+        "blockCount": counts.total(),
+        "lastEstimatedHashrate": chain.estimated_network(world, at, _DAY),
+        "lastEstimatedHashrate3d": chain.estimated_network(world, at, 3 * _DAY),
+        "lastEstimatedHashrate1w": chain.estimated_network(world, at, 7 * _DAY),
+    }
+    headers = {"X-total-count": str(chain.height(world, at))}
+    return web.json_response(body, headers=headers)
+
+
+def _mempool_hashrate(world: World, at: datetime) -> web.Response:
+    block = chain.height(world, at)
+    retarget = chain.retarget(block)
+    difficulty = chain.difficulty(world, block)
+    midnights = [bucket_start(bucket(at, DAY_S) - days, DAY_S) for days in (2, 1, 0)]
+    body = {
+        "hashrates": [
+            {
+                "timestamp": int(midnight.timestamp()),
+                "avgHashrate": chain.estimated_network(world, midnight, _DAY),
+            }
+            for midnight in midnights
+        ],
+        "difficulty": [
+            {
+                "time": int(chain.found_at(world, retarget).timestamp()),
+                "height": retarget,
+                "difficulty": difficulty,
+                "adjustment": difficulty / chain.difficulty(world, retarget - 1),
+            }
+        ],
+        "currentHashrate": chain.estimated_network(world, at, _DAY),
+        "currentDifficulty": difficulty,
+    }
+    return web.json_response(body)
+
+
+def _foundry(world: World, at: datetime) -> web.Response:
+    last_hour = said.foundry(world, at, _HOUR)
+    body = {
+        "activeWorkers": 1_812_345,
+        "hashrate5minAvg": said.foundry(world, at, said.FOUNDRY_SPAN),
+        "hashrate15minAvg": said.foundry(world, at, 15 * _MINUTE),
+        "stale15minAvg": last_hour // 200_000,
+        "reject15minAvg": last_hour // 300_000,
+        "hashrate1hrAvg": last_hour,
+        "hashrate24hrAvg": said.foundry(world, at, _DAY),
+        "stale1hrAvg": last_hour // 200_000,
+        "reject1hrAvg": last_hour // 300_000,
+        "lastShareTime": rfc3339(at.replace(microsecond=0)),
+        "updatedAt": rfc3339(at.replace(microsecond=0)),
+    }
+    return web.json_response(body)
+
+
+def _antpool(world: World, at: datetime) -> web.Response:
+    item = {
+        "coinType": "BTC",
+        "algorithm": "SHA256d",
+        "poolHashrate": said.antpool(world, at, said.ANTPOOL_SPAN),
+        "networkDiff": str(round(chain.difficulty(world, chain.height(world, at)))),
+        "blockReward": "3.125",
+        "blockIncentive": "0.02",
+        "mergeMiningInfos": [],
+    }
+    return web.json_response({"code": "000000", "msg": "ok", "data": {"items": [item]}})
+
+
+def _ocean(world: World, at: datetime) -> web.Response:
+    result = {
+        f"pool_{span_s}s": said.ocean(world, at, timedelta(seconds=span_s))
+        for span_s in _OCEAN_SPANS_S
+    }
+    return web.json_response({"result": result})
+
+
+def _ckpool(host: str) -> Answer:
+    """Three JSON documents, one a line, as the daemon writes them each minute."""
+
+    def answer(world: World, at: datetime) -> web.Response:
+        users = 23_550
+        lines: list[dict[str, object]] = [
+            {
+                "runtime": int((at - world.origin + 100 * _DAY).total_seconds()),
+                "lastupdate": int(at.timestamp()) // 60 * 60,
+                "Users": users,
+                "Workers": 38_949,
+                "Idle": 4_211,
+                "Disconnected": 1_022,
+            },
+            {name: said.ckpool(world, host, at, span) for name, span in _CKPOOL_SPANS.items()},
+            {
+                "diff": 5.1,
+                "accepted": 6_512_345_678_901,
+                "rejected": 8_123_456_789,
+                "bestshare": 9_812_345_678_901,
+                "SPS1m": 312.0,
+                "SPS5m": "3.92e3",
+                "SPS15m": 331.0,
+                "SPS1h": 340.0,
+            },
+        ]
+        return web.Response(text="".join(json.dumps(line) + "\n" for line in lines))
+
+    return answer

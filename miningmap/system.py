@@ -1,0 +1,65 @@
+"""The whole system as processes of one command: what ``demo`` and ``up`` start."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+import aiohttp
+
+from miningmap.supervisor import Child
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from miningmap.settings import Settings
+
+_ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
+
+
+def url(host: str, port: int, path: str = "") -> str:
+    """An address of one of the services, as this machine reaches it."""
+    host = _ANY.get(host, host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}{path}"
+
+
+def services(settings: Settings, env: Mapping[str, str]) -> list[Child]:
+    """Streams, endpoint and collector, in the order in which they are to be ready."""
+    streams, endpoint, collector = settings.streams, settings.endpoint, settings.collector
+    return [
+        _service("streams", env, url(streams.metrics_host, streams.metrics_port, "/healthz")),
+        _service("endpoint", env, url(endpoint.host, endpoint.port, "/healthz")),
+        _service("collector", env, url(collector.metrics_host, collector.metrics_port, "/healthz")),
+    ]
+
+
+def _service(name: str, env: Mapping[str, str], health: str) -> Child:
+    async def ready() -> bool:
+        return await is_ok(health)
+
+    return Child(name, [sys.executable, "-m", "miningmap", name], env, ready)
+
+
+async def is_ok(address: str) -> bool:
+    """Whether an address answers 200 right now."""
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session,
+            session.get(address) as answer,
+        ):
+            return answer.status == HTTPStatus.OK
+    except (aiohttp.ClientError, TimeoutError):
+        return False
+
+
+async def until_ok(address: str, within_s: float) -> None:
+    """Wait until an address answers 200.
+
+    Raises:
+        TimeoutError: it did not in time.
+    """
+    async with asyncio.timeout(within_s):
+        while not await is_ok(address):  # noqa: ASYNC110 - another process decides
+            await asyncio.sleep(0.1)

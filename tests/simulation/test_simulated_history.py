@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+
+from collector.discovery import discover
+from collector.read import read
+from collector.rows import reports
+from collector.source import NetworkSource, Reading
+from miningmap.messages import Message, Network, Report, decode, encode
+from miningmap.places import country_of
+from miningmap.simulation import World, history
+from miningmap.simulation.partner import daily_rows
+from miningmap.simulation.servers import make_app
+from miningmap.simulation.world import hour_means
+from miningmap.times import DAY_S, HOUR_S, MINUTE_S, bucket
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+
+
+def by_length(messages: Iterable[Message], length: timedelta) -> list[Message]:
+    return [message for message in messages if message.end - message.start == length]
+
+
+def reports_of(messages: Iterable[Message], source: str, length: timedelta) -> list[Report]:
+    return [
+        message
+        for message in by_length(messages, length)
+        if isinstance(message, Report) and message.source == source
+    ]
+
+
+def test_the_history_is_the_same_each_time(
+    texas: World, past: list[Message], origin: datetime
+) -> None:
+    hour_means.cache_clear()  # or it would be remembered rather than computed
+    again = history(World(texas.seed, origin, texas.scenario), origin)
+    assert list(again) == past
+
+
+def test_another_seed_has_another_history(texas: World, origin: datetime) -> None:
+    one = list(history(texas, origin, days=1, minutes_h=1))
+    other = list(history(World(2, origin, texas.scenario), origin, days=1, minutes_h=1))
+    assert one != other
+
+
+def test_every_message_keeps_the_rules_and_says_that_it_is_simulated(past: list[Message]) -> None:
+    for message in past:
+        assert decode(encode(message)) == message
+        assert message.simulated
+
+
+def test_the_history_is_small_enough_to_be_published_at_start(past: list[Message]) -> None:
+    assert 10_000 < len(past) < 25_000
+
+
+def test_messages_come_as_they_were_fetched_and_none_from_the_future(
+    past: list[Message], origin: datetime
+) -> None:
+    fetched = [message.fetched_at for message in past]
+    assert fetched == sorted(fetched)
+    assert fetched[-1] <= origin
+    assert all(MINUTE >= m.fetched_at - m.end > timedelta(0) for m in past if m.source != "partner")
+
+
+def test_hours_and_days_are_held_by_nothing_and_minutes_are(past: list[Message]) -> None:
+    for message in past:
+        long = message.length_s >= HOUR_S
+        assert (message.hold_s == 0) == long
+
+
+def test_every_source_spoke_each_hour_of_thirty_days_but_for_its_outage(
+    past: list[Message], origin: datetime
+) -> None:
+    last = bucket(origin, HOUR_S)
+    all_hours = set(range(last - 720, last))
+    for source in ("foundry", "antpool", "ckpool", "mempool"):
+        hours = {bucket(r.start, HOUR_S) for r in reports_of(past, source, HOUR)}
+        assert hours == all_hours, source
+    silent = all_hours - {bucket(r.start, HOUR_S) for r in reports_of(past, "ocean", HOUR)}
+    assert silent == set(range(last - 50, last - 43))
+    assert {bucket(m.start, HOUR_S) for m in by_length(past, HOUR) if isinstance(m, Network)} == (
+        all_hours
+    )
+
+
+def test_every_source_spoke_each_minute_of_the_last_hours(
+    past: list[Message], origin: datetime
+) -> None:
+    last = bucket(origin, MINUTE_S)
+    for source in ("foundry", "antpool", "ocean", "ckpool", "mempool"):
+        minutes = {bucket(r.start, MINUTE_S) for r in reports_of(past, source, MINUTE)}
+        assert minutes == set(range(last - 180, last)), source
+
+
+def test_the_network_is_known_in_every_minute_of_the_last_hour(
+    past: list[Message], origin: datetime
+) -> None:
+    spoken = [m for m in past if isinstance(m, Network) and m.length_s < HOUR_S]
+    for n in range(60):
+        at = origin - n * MINUTE
+        assert any(m.start <= at < m.end + timedelta(seconds=m.hold_s) for m in spoken)
+
+
+def test_partners_sent_thirty_whole_days_each_and_the_measured_ones_differ(
+    past: list[Message], origin: datetime
+) -> None:
+    pushed = reports_of(past, "partner", DAY)
+    days = Counter(report.pool for report in pushed)
+    assert set(days.values()) == {30}
+    assert set(days) == {"foundryusa", "f2pool", "viabtc", "luxor", "braiinspool"}
+    today = bucket(origin, DAY_S)
+    newest = {report.pool: today - bucket(report.start, DAY_S) for report in pushed}
+    assert newest == {"foundryusa": 2, "luxor": 2, "f2pool": 1, "viabtc": 1, "braiinspool": 1}
+
+
+def test_partners_locate_everything_and_measured_it(past: list[Message]) -> None:
+    for report in reports_of(past, "partner", DAY):
+        assert {place.kind for place in report.places} == {"measured"}
+        assert report.hashrate == pytest.approx(sum(p.hashrate for p in report.places))
+
+
+def test_countries_provinces_and_states_are_located(past: list[Message]) -> None:
+    codes = {p.code for m in past if isinstance(m, Report) for p in m.places if p.hashrate > 0}
+    assert {"US", "CA", "RU", "KZ", "ET", "DE", "IE", "NO", "PY", "AE", "OM"} <= {
+        country_of(code) for code in codes
+    }
+    assert {"CN-SC", "CN-XJ", "CN-YN", "CN-NM", "CN-GZ", "CN-ZJ"} <= codes
+    assert {"US-TX", "US-GA", "US-KY", "US-NY", "US-WA"} <= codes
+
+
+def test_zhejiang_is_at_one_pool_only(past: list[Message]) -> None:
+    shown = {
+        m.pool
+        for m in past
+        if isinstance(m, Report)
+        for place in m.places
+        if place.code == "CN-ZJ" and place.hashrate > 0.05 * m.hashrate
+    }
+    assert shown == {"viabtc"}
+
+
+def test_blocks_without_a_known_finder_are_no_pool(past: list[Message]) -> None:
+    assert "unknown" not in {m.pool for m in past if isinstance(m, Report)}
+
+
+def test_a_fall_of_foundry_is_under_way_at_the_end(past: list[Message]) -> None:
+    told = [report.hashrate for report in reports_of(past, "foundry", MINUTE)]
+    assert all(hashrate < 0.8 * told[0] for hashrate in told[-60:])
+
+
+def test_nothing_is_fetched_before_its_time(texas: World, origin: datetime) -> None:
+    midnight = origin.replace(hour=0, minute=0, second=0)
+    just_before = list(history(texas, midnight, days=2, minutes_h=1))
+    just_after = list(history(texas, midnight + timedelta(minutes=5), days=2, minutes_h=1))
+    yesterday = bucket(midnight, DAY_S) - 1
+
+    def newest_row(messages: list[Message]) -> int:
+        return max(bucket(r.start, DAY_S) for r in reports_of(messages, "partner", DAY))
+
+    assert newest_row(just_before) == yesterday - 1
+    assert newest_row(just_after) == yesterday
+    assert max(m.end for m in by_length(just_before, HOUR)) == midnight - HOUR
+    assert max(m.end for m in by_length(just_after, HOUR)) == midnight
+
+
+@pytest.mark.parametrize("ago", [0, 75, 179])  # minutes: in the curtailment, its start, before
+async def test_the_live_collector_reads_what_the_history_says_of_the_same_minute(
+    texas: World, past: list[Message], origin: datetime, ago: int
+) -> None:
+    at = origin.replace(second=0) - ago * MINUTE
+    spoken = [message for message in past if message.end == at and message.length_s < HOUR_S]
+    expected = {
+        source: {(m.pool, m.hashrate, m.places) for m in reports_of(spoken, source, MINUTE)}
+        for source in ("foundry", "antpool", "ocean", "ckpool", "mempool")
+    }
+    networks = {m.hashrate for m in spoken if isinstance(m, Network)}
+    async with TestClient(TestServer(make_app(texas, lambda: at))) as client:
+        for source in discover():
+            if source.slug not in expected:
+                continue
+            bodies = []
+            for request in source.requests:
+                url = urlsplit(request.url)
+                async with client.get(f"/{url.netloc}{url.path}?{url.query}") as response:
+                    assert response.status == 200
+                    bodies.append(await response.read())
+            readings = read(source, bodies, at)
+            if isinstance(source, NetworkSource):
+                assert networks <= {reading.hashrate for reading in readings}
+                continue
+            told = {(r.pool, r.hashrate, r.places) for r in readings if isinstance(r, Reading)}
+            assert told == expected[source.slug], source.slug
+            assert told
+
+
+def test_the_live_intake_makes_of_the_rows_what_the_history_says_of_the_same_day(
+    texas: World, past: list[Message]
+) -> None:
+    said = [r for r in reports_of(past, "partner", DAY) if r.pool in {"viabtc", "foundryusa"}]
+    for report in said[-6:]:
+        rows = daily_rows(texas, report.pool, report.start.date())
+        made = reports(rows, report.pool, fetched_at=report.fetched_at, simulated=True)
+        assert made == [report]

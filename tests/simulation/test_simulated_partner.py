@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+import structlog
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from miningmap.places import resolve
+from miningmap.simulation.partner import (
+    PATH,
+    PUSHED_POOL,
+    PushError,
+    daily_rows,
+    push,
+    push_daily,
+)
+from miningmap.simulation.pools import MEASURED
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from miningmap.simulation import World
+
+DAY = date(2026, 11, 21)
+TOKEN = "a-partners-token"
+
+# Of those that the World Bank spells otherwise than most.
+WORLD_BANK = {
+    "China",
+    "Russian Federation",
+    "Iran, Islamic Rep.",
+    "Hong Kong SAR, China",
+    "Kazakhstan",
+    "Malaysia",
+    "United States",
+    "Canada",
+    "Ethiopia",
+    "United Arab Emirates",
+    "Germany",
+    "Ireland",
+    "Norway",
+    "Sweden",
+    "Oman",
+    "Brazil",
+    "Paraguay",
+}
+
+
+class Intake:
+    """A receiver in the shape of CBECI's; answers with ``answers`` in turn, then with success."""
+
+    def __init__(self, *answers: tuple[int, dict[str, Any]]) -> None:
+        self.answers = list(answers)
+        self.bodies: list[Any] = []
+        self.tokens: list[str | None] = []
+        self.changed = asyncio.Event()
+
+    async def handle(self, request: web.Request) -> web.Response:
+        self.tokens.append(request.headers.get("Authorization"))
+        self.bodies.append(await request.json())
+        self.changed.set()
+        status, body = self.answers.pop(0) if self.answers else (200, {"status": "success"})
+        return web.json_response(body, status=status)
+
+    async def received(self, count: int) -> None:
+        async with asyncio.timeout(5):
+            while len(self.bodies) < count:
+                self.changed.clear()
+                await self.changed.wait()
+
+
+@contextlib.asynccontextmanager
+async def listening(intake: Intake) -> AsyncIterator[str]:
+    app = web.Application()
+    app.router.add_post(PATH, intake.handle)
+    async with TestServer(app) as server:
+        yield str(server.make_url(PATH))
+
+
+@contextlib.asynccontextmanager
+async def pushing(url: str, world: World, clock: list[datetime]) -> AsyncIterator[None]:
+    async with aiohttp.ClientSession() as session:
+        task = asyncio.create_task(
+            push_daily(
+                session, url, TOKEN, world, clock=lambda: clock[0], every_s=0.01, retry_s=0.01
+            )
+        )
+        try:
+            yield
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+def test_rows_are_cbecis(texas: World) -> None:
+    for row in daily_rows(texas, PUSHED_POOL, DAY):
+        assert list(row) == [
+            "period_start_date",
+            "period",
+            "country",
+            "province",
+            "average_hashrate",
+            "unit",
+        ]
+        assert row["period_start_date"] == "2026-11-21"
+        assert row["period"] == "daily"
+        assert row["unit"] == "ph/s"
+        assert row["average_hashrate"] > 0
+
+
+def test_rows_name_places_as_the_world_bank_does(texas: World) -> None:
+    for pool in MEASURED:
+        rows = daily_rows(texas, pool.slug, DAY)
+        assert {row["country"] for row in rows} <= WORLD_BANK
+        codes = {resolve(row["country"], row["province"]) for row in rows}
+        assert codes == set(pool.places)
+
+
+def test_rows_name_provinces_in_words(texas: World) -> None:
+    provinces = {
+        row["province"] for row in daily_rows(texas, PUSHED_POOL, DAY) if row["country"] == "China"
+    }
+    assert {"Sichuan", "Xinjiang", "Inner Mongolia", "Yunnan", "Zhejiang", "Other"} <= provinces
+
+
+def test_rows_are_the_same_each_time_and_differ_by_day(texas: World) -> None:
+    rows = daily_rows(texas, PUSHED_POOL, DAY)
+    assert rows == daily_rows(texas, PUSHED_POOL, DAY)
+    assert rows != daily_rows(texas, PUSHED_POOL, DAY - timedelta(days=1))
+
+
+async def test_a_push_sends_the_rows_with_the_token(texas: World) -> None:
+    rows = daily_rows(texas, PUSHED_POOL, DAY)
+    intake = Intake()
+    async with listening(intake) as url, aiohttp.ClientSession() as session:
+        await push(session, url, TOKEN, rows)
+    assert intake.bodies == [{"data": rows}]
+    assert intake.tokens == [f"Bearer {TOKEN}"]
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (401, {"error": "Invalid bearer token"}),
+        (422, {"error": "date should be in format"}),
+        (200, {"status": "fail", "error": "insert"}),  # CBECI's way of failing
+        (200, {"error": "Missing key: unit"}),
+    ],
+)
+async def test_a_push_that_is_refused_says_what_the_intake_said(
+    texas: World, status: int, body: dict[str, Any]
+) -> None:
+    intake = Intake((status, body))
+    async with listening(intake) as url, aiohttp.ClientSession() as session:
+        with pytest.raises(PushError, match=f"{status}.*{body['error']}") as refused:
+            await push(session, url, TOKEN, daily_rows(texas, PUSHED_POOL, DAY))
+    assert TOKEN not in str(refused.value)
+
+
+async def test_a_push_to_nobody_says_so(unused_tcp_port: int) -> None:
+    url = f"http://127.0.0.1:{unused_tcp_port}{PATH}"
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(PushError, match=f"no answer from {url}"):
+            await push(session, url, TOKEN, [])
+
+
+async def test_yesterday_is_pushed_at_once_and_again_when_a_day_begins(
+    texas: World, origin: datetime
+) -> None:
+    clock = [origin]
+    intake = Intake()
+    async with listening(intake) as url, pushing(url, texas, clock):
+        await intake.received(1)
+        clock[0] += timedelta(days=1)
+        await intake.received(2)
+    days = [body["data"][0]["period_start_date"] for body in intake.bodies]
+    assert days == ["2026-11-21", "2026-11-22"]
+
+
+async def test_a_failed_push_is_tried_until_it_succeeds_and_logged_once(
+    texas: World, origin: datetime
+) -> None:
+    broken = (503, {"error": "no broker"})
+    intake = Intake(broken, broken, broken)
+    with structlog.testing.capture_logs() as logged:
+        clock = [origin]
+        async with listening(intake) as url, pushing(url, texas, clock):
+            await intake.received(4)
+            clock[0] += timedelta(days=1)
+            await intake.received(5)
+    assert [line["log_level"] for line in logged[:2]] == ["warning", "info"]
+    assert "no broker" in logged[0]["error"]
+    assert intake.bodies[0] == intake.bodies[3]

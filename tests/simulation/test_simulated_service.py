@@ -1,0 +1,96 @@
+"""The simulated world as it is started: a process of its own."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+MODULE = (sys.executable, "-m", "miningmap.simulation")
+
+
+@contextmanager
+def running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [*MODULE, *arguments], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def answer(url: str) -> bytes:
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=5) as response:  # noqa: S310 - on loopback
+                return bytes(response.read())
+        except urllib.error.URLError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_answers_for_the_pools_and_stops_at_once(
+    unused_tcp_port: int, tmp_path: Path, number: signal.Signals
+) -> None:
+    token = tmp_path / "token"
+    token.write_text("a-partners-token\n")
+    nobody = "http://127.0.0.1:9"  # the port of "discard", where nobody listens
+    options = ["--seed", "7", "--scenario", "calm", "--intake", nobody, "--token-file", str(token)]
+    with running("--port", str(unused_tcp_port), *options) as process:
+        url = f"http://127.0.0.1:{unused_tcp_port}/api.ocean.xyz/v1/pool_hashrate"
+        assert b"pool_300s" in answer(url)
+        with socket.create_connection(("127.0.0.1", unused_tcp_port)):  # one that stays open
+            process.send_signal(number)
+            _, said = process.communicate(timeout=2)
+    assert process.returncode == 0
+    assert "Traceback" not in said
+    assert "a-partners-token" not in said
+
+
+def test_a_port_that_is_taken_is_said_in_one_line(unused_tcp_port: int) -> None:
+    with running("--port", str(unused_tcp_port)) as first:
+        answer(f"http://127.0.0.1:{unused_tcp_port}/api.ocean.xyz/v1/pool_hashrate")
+        with running("--port", str(unused_tcp_port)) as second:
+            _, said = second.communicate(timeout=20)
+        assert second.returncode == 1
+        assert said.startswith(f"Error: --port {unused_tcp_port}: ")
+        assert said.count("\n") == 1
+        assert first.poll() is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--scenario", "alaska"), "calm"),
+        (("--origin", "2026-11-22T15:00:00"), "time zone"),
+        (("--intake", "http://127.0.0.1:8081"), "--token-file"),
+    ],
+)
+def test_wrong_usage_is_named(arguments: tuple[str, ...], said: str) -> None:
+    done = subprocess.run(
+        [*MODULE, "--port", "0", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
