@@ -155,9 +155,7 @@ class Settings(BaseSettings):
     method: Method = Method()
     log: Log = Log()
 
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", secrets_dir_missing="error"
-    )
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid")
 
 
 def load(config: Path | None = None) -> Settings:

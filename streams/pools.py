@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import msgspec
 
+from miningmap.pool_names import pool_name
 from streams.answers import KindSplit
 from streams.shares import Kinds
 
@@ -37,6 +38,7 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     pool: str
+    name: str
     state: State
     reason: str | None
     source: str | None
@@ -94,6 +96,7 @@ def _pool(pool: str, sources: list[SourceState], now: Cohort, month: Cohort) -> 
         kinds = KindSplit(*reduce(Kinds.plus, member.by_country().values(), Kinds()))
     return PoolState(
         pool=pool,
+        name=pool_name(pool),
         state=state,
         reason=_REASONS.get(state),
         source=member.source if member else None,

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from redis import RedisError
 
 from miningmap.kafka import Publisher, PublishError, Record
-from miningmap.monitoring import monitored
+from miningmap.serving import monitoring_app, serving
 from miningmap.settings import SettingsError
 from miningmap.times import utc_now
 from miningmap.topics import DEAD_LETTERS, NETWORK, REPORTS, SHARES
@@ -56,7 +56,12 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     served = settings.streams
     try:
         async with (
-            monitored(metrics.registry, served.metrics_host, served.metrics_port),
+            serving(
+                monitoring_app(metrics.registry),
+                served.metrics_host,
+                served.metrics_port,
+                "STREAMS__METRICS_PORT",
+            ),
             Publisher(settings.kafka, topics) as publisher,
         ):
             processor = Processor(store, publisher.deliver, settings.retention, metrics, utc_now)
@@ -105,9 +110,11 @@ async def _consume(settings: Settings, publisher: Publisher, processor: Processo
                 raise
 
     app = build_app(settings, process)
-    await app.start()
-    _log.info("streams started", kafka=settings.kafka.bootstrap_servers)
+    # Not to be cut off: half-started, Faust leaves a thread behind that keeps the process up.
+    starting = asyncio.ensure_future(app.start())
     try:
+        await asyncio.shield(starting)
+        _log.info("streams started", kafka=settings.kafka.bootstrap_servers)
         await _first_of(failed, app.wait_until_stopped())
         raise app.crash_reason or RuntimeError("Faust stopped by itself")
     finally:
@@ -117,6 +124,7 @@ async def _consume(settings: Settings, publisher: Publisher, processor: Processo
                 await busy.acquire()
         except TimeoutError:
             _log.warning("stopping with a batch under way; it will be done again")
+        await asyncio.wait([starting])
         await app.stop()
 
 

@@ -29,6 +29,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from miningmap.messages import KINDS, Kind
+from miningmap.settings import SettingsError
 from miningmap.times import DAY_H, DAY_S, HOUR_MIN, HOUR_S, bucket
 from streams.cells import Cell, Horizon, Series, series_of
 
@@ -64,10 +65,18 @@ _unpack = msgspec.msgpack.Decoder(_Packed).decode
 
 
 def connect(settings: RedisSettings) -> Redis:
-    """A client by the settings. Nothing is sent until it is used."""
-    redis = Redis.from_url(
-        settings.url.get_secret_value(), socket_timeout=10, socket_connect_timeout=5
-    )
+    """A client by the settings. Nothing is sent until it is used.
+
+    Raises:
+        SettingsError: the URL is none of a Redis.
+    """
+    try:
+        redis = Redis.from_url(
+            settings.url.get_secret_value(), socket_timeout=10, socket_connect_timeout=5
+        )
+    except ValueError:  # its text can quote what was meant to be the password
+        text = "MININGMAP_REDIS__URL: a URL such as redis://127.0.0.1:6379/0 is wanted"
+        raise SettingsError(text) from None
     if settings.password:
         redis.connection_pool.connection_kwargs["password"] = settings.password.get_secret_value()
     return redis

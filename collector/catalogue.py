@@ -1,0 +1,102 @@
+"""What the command line tells of sources: the list of them, and what one of them says now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry
+
+from collector.discovery import choose, discover, unknown
+from collector.fetch import Fetcher
+from collector.metrics import Metrics
+from collector.read import read, to_messages
+from miningmap.times import utc_now
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from collector.source import Source
+    from miningmap.messages import Message
+    from miningmap.settings import Settings
+
+
+class TrialError(ValueError):
+    """Cannot be tried like this: no such source, or not the bodies that it needs."""
+
+
+def describe(settings: Settings) -> list[dict[str, object]]:
+    """Every source as plain data, for a table or JSON; times in seconds.
+
+    ``state`` is ``on`` for those that these settings poll, else ``off``.
+
+    Raises:
+        SettingsError: the settings name a source that does not exist.
+    """
+    sources = discover()
+    polled = choose(sources, settings.collector)
+    return [_row(source, "on" if source in polled else "off") for source in sources]
+
+
+async def try_source(
+    name: str,
+    payloads: Sequence[bytes] | None,
+    settings: Settings,
+    *,
+    now: Callable[[], datetime] = utc_now,
+) -> list[Message]:
+    """The messages that one poll of a source makes now; none if it knows no figure.
+
+    Args:
+        name: a slug, or ``network/SLUG`` where a pool source has the same.
+        payloads: recorded bodies in the order of the source's requests, or ``None`` to ask it.
+        settings: of the collector.
+        now: the wall clock.
+
+    Raises:
+        TrialError: no such source, or another number of payloads than it has requests.
+        SourceError: what polling it would have met.
+    """
+    source = _find(name, discover())
+    if payloads is None:
+        async with Fetcher(settings.collector, Metrics(CollectorRegistry())) as fetcher:
+            payloads = await fetcher.fetch(source)
+    elif len(payloads) != len(source.requests):
+        asked = ", ".join(request.url for request in source.requests)
+        raise TrialError(f"{name} needs {len(source.requests)} payloads, the answers of {asked}")
+    fetched_at = now()
+    return to_messages(
+        source,
+        read(source, payloads, fetched_at),
+        fetched_at=fetched_at,
+        poll_s=settings.collector.poll_s or source.poll_s,
+        simulated=settings.collector.simulated,
+    )
+
+
+def _find(name: str, sources: list[Source]) -> Source:
+    found = [source for source in sources if name in (source.slug, source.path)]
+    if not found:
+        raise TrialError(unknown(name, sources))
+    return found[0]  # the pools' come first
+
+
+def _row(source: Source, state: str) -> dict[str, object]:
+    return {
+        "slug": source.slug,
+        "kind": source.kind,
+        "name": source.name,
+        "auth": source.auth,
+        "poll_s": source.poll_s,
+        "poll_reason": source.poll_reason,
+        "averaging_s": source.averaging_s,
+        "hold_s": source.hold_s,
+        "locates": source.locates,
+        "confidence": source.confidence,
+        "terms": source.terms,
+        "home": source.home,
+        "docs": source.docs,
+        "urls": [request.url for request in source.requests],
+        "default": source.default,
+        "state": state,
+    }

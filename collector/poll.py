@@ -1,0 +1,170 @@
+"""Polling: one task per source that asks, reads, and hands on what the source said.
+
+One request of a source is in flight at a time. A source that fails is asked less and less often,
+is told of once when lost and once when back, and says nothing meanwhile: absent, never 0.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from collector.read import read, to_messages
+from collector.source import PoolSource, Reading, SourceError, TransientError
+from miningmap.messages import NETWORK_KEY
+from miningmap.times import utc_now
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from collector.fetch import Fetcher
+    from collector.metrics import Metrics
+    from collector.source import NetworkReading, Source
+    from miningmap.messages import Message
+    from miningmap.settings import Collector
+
+# Longest pause between attempts at a source that fails, unless it is polled less often anyway.
+MAX_BACKOFF_S: Final = 900.0
+# What a server may ask for with Retry-After; a wrong header must not end a source for good.
+MAX_RETRY_AFTER_S: Final = 86_400.0
+# Doubled so often, every interval is past the cap.
+MAX_DOUBLINGS: Final = 12
+# Sources that start together would else meet at every poll, and so would collectors. It only adds:
+# nobody is asked sooner than declared, or than Retry-After says.
+JITTER: Final = 0.1
+START_SPREAD_S: Final = 3.0
+
+_log = structlog.get_logger(__name__)
+
+
+def backoff_s(poll_s: float, failures: int, error: SourceError) -> float:
+    """How long to wait after a failure, in seconds.
+
+    Args:
+        poll_s: the source's interval.
+        failures: how many polls have failed in a row, at least 1.
+        error: the last of them. A transient one is soon over; the others need somebody to act.
+    """
+    longest = max(poll_s, MAX_BACKOFF_S)
+    if not isinstance(error, TransientError):
+        return longest
+    wait_s = min(math.ldexp(poll_s, min(failures - 1, MAX_DOUBLINGS)), longest)
+    if error.retry_after_s is None:
+        return wait_s
+    return max(wait_s, min(error.retry_after_s, MAX_RETRY_AFTER_S))
+
+
+class Poller:
+    """Asks one source for as long as it runs."""
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        fetcher: Fetcher,
+        put: Callable[[Sequence[Message]], None],
+        metrics: Metrics,
+        settings: Collector,
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
+        """Shows its pool as down until the source has answered.
+
+        Args:
+            source: which to poll.
+            fetcher: how to ask it.
+            put: takes its messages.
+            metrics: where its state is shown.
+            settings: the interval, if not the source's own; whether all is simulated.
+            now: the wall clock.
+        """
+        self._source = source
+        self._fetcher = fetcher
+        self._put = put
+        self._metrics = metrics
+        self._poll_s = settings.poll_s or source.poll_s
+        self._simulated = settings.simulated
+        self._now = now
+        self._log = _log.bind(source=source.path)
+        self._failures = 0
+        self._up: dict[str, bool] = {}
+        self._show({_declared_pool(source) or "": False})
+
+    async def run(self) -> None:
+        """Poll until cancelled."""
+        # Neither of these random numbers has to be hard to guess.
+        await asyncio.sleep(random.uniform(0, min(START_SPREAD_S, self._poll_s)))  # noqa: S311
+        while True:
+            pause_s = await self.poll()
+            await asyncio.sleep(pause_s * random.uniform(1, 1 + JITTER))  # noqa: S311
+
+    async def poll(self) -> float:
+        """Ask once. What goes wrong is logged and counted, never raised.
+
+        Returns:
+            How long to wait before the next time, in seconds.
+        """
+        started = asyncio.get_running_loop().time()
+        try:
+            readings = await self._ask()
+        except SourceError as error:
+            self._metrics.failures.labels(self._source.slug, error.reason).inc()
+            self._show(dict.fromkeys(self._up, False))
+            self._say_lost(error.reason, str(error))
+            return backoff_s(self._poll_s, self._failures, error)
+        self._settle(readings)
+        return max(0.0, self._poll_s - (asyncio.get_running_loop().time() - started))
+
+    async def _ask(self) -> Sequence[Reading | NetworkReading]:
+        bodies = await self._fetcher.fetch(self._source)
+        fetched_at = self._now()
+        readings = read(self._source, bodies, fetched_at)
+        messages = to_messages(
+            self._source,
+            readings,
+            fetched_at=fetched_at,
+            poll_s=self._poll_s,
+            simulated=self._simulated,
+        )
+        if messages:
+            self._put(messages)
+        return readings
+
+    def _settle(self, readings: Sequence[Reading | NetworkReading]) -> None:
+        """Show and tell what an answer means: an answer without a figure is a loss too."""
+        if not readings:
+            self._metrics.failures.labels(self._source.slug, "unknown_value").inc()
+            self._show(dict.fromkeys(self._up, False))
+            self._say_lost("unknown_value", "answered, but knows no figure")
+            return
+        if self._failures:
+            self._log.info("source back", failures=self._failures)
+        self._failures = 0
+        # A pool that a source of many no longer lists is no pool that it lost.
+        self._show({_pool(reading): True for reading in readings})
+
+    def _say_lost(self, reason: str, error: str) -> None:
+        self._failures += 1
+        tell = self._log.warning if self._failures == 1 else self._log.debug
+        tell("source lost", reason=reason, error=error)
+
+    def _show(self, up: dict[str, bool]) -> None:
+        slug = self._source.slug
+        for gone in self._up.keys() - up.keys():
+            self._metrics.pool_up.remove(gone, slug)
+        for pool, is_up in up.items():
+            self._metrics.pool_up.labels(pool, slug).set(is_up)
+        self._up = up
+
+
+def _pool(reading: Reading | NetworkReading) -> str:
+    return reading.pool if isinstance(reading, Reading) else NETWORK_KEY
+
+
+def _declared_pool(source: Source) -> str | None:
+    """The one pool that a source speaks of, if it is one; the whole network counts as one."""
+    return source.pool if isinstance(source, PoolSource) else NETWORK_KEY

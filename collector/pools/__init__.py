@@ -1,0 +1,1 @@
+"""Sources of pools' hashrates, one file each, found by scanning this package."""

@@ -1,0 +1,93 @@
+"""The collector: pollers and the partners' intake, both into Kafka, and its own metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Final
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from collector.discovery import choose, discover
+from collector.fetch import Fetcher
+from collector.intake import intake_app
+from collector.metrics import Metrics
+from collector.partners import Partners
+from collector.poll import Poller
+from collector.publish import Outbox, Publisher
+from miningmap.serving import monitoring_app, serving
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from miningmap.settings import Settings
+
+# At the end, for what was polled to be acknowledged.
+DRAIN_S: Final = 2.0
+
+_log = structlog.get_logger(__name__)
+
+
+async def run(settings: Settings, stop: asyncio.Event) -> None:
+    """Collect until ``stop`` is set; then deliver what was said, and end within seconds.
+
+    Raises:
+        SettingsError: a setting is wrong, or an address is not free.
+    """
+    if settings.log.level != "debug":
+        # The publisher says once that Kafka is away; its client would say so ten times a second.
+        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    sources = choose(discover(), settings.collector)
+    partners = Partners.load(settings.intake.partners_file)
+    metrics = Metrics(CollectorRegistry())
+    async with (
+        Publisher(settings.kafka, acknowledged=metrics.count_reports) as publisher,
+        Fetcher(settings.collector, metrics) as fetcher,
+        serving(
+            monitoring_app(metrics.registry),
+            settings.collector.metrics_host,
+            settings.collector.metrics_port,
+            "COLLECTOR__METRICS_PORT",
+        ),
+        serving(
+            intake_app(
+                partners,
+                publisher.publish,
+                metrics=metrics,
+                simulated=settings.collector.simulated,
+            ),
+            settings.intake.host,
+            settings.intake.port,
+            "INTAKE__PORT",
+        ),
+    ):
+        outbox = Outbox(publisher.deliver)
+        pollers = [
+            Poller(
+                source,
+                fetcher=fetcher,
+                put=outbox.put,
+                metrics=metrics,
+                settings=settings.collector,
+            )
+            for source in sources
+        ]
+        _log.info("collecting", sources=[source.path for source in sources])
+        await _collect(pollers, outbox, stop)
+    _log.info("collector stopped")
+
+
+async def _collect(pollers: Sequence[Poller], outbox: Outbox, stop: asyncio.Event) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        sending = tasks.create_task(outbox.run())
+        polling = [tasks.create_task(poller.run()) for poller in pollers]
+        await stop.wait()
+        for task in polling:
+            task.cancel()
+        try:
+            async with asyncio.timeout(DRAIN_S):
+                await outbox.empty()
+        except TimeoutError:
+            _log.warning("stopping with reports that Kafka did not acknowledge")
+        sending.cancel()

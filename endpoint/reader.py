@@ -1,0 +1,77 @@
+"""All that this service reads from Redis, and the one place that knows what to do without it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import structlog
+from redis import RedisError
+
+from streams.snapshot import ask
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from streams.answers import Answer
+    from streams.questions import Question
+    from streams.shares import Beliefs
+    from streams.store import Store
+
+T = TypeVar("T")
+
+PATIENCE_S: Final = 5.0
+"""How long a request may wait for Redis."""
+
+_log = structlog.get_logger(__name__)
+
+
+class UnavailableError(Exception):
+    """Redis did not answer, or not in time."""
+
+
+class Reader:
+    """Reads of one Redis. Logs when it is lost and when it is back, once each."""
+
+    def __init__(self, store: Store, beliefs: Beliefs) -> None:
+        self._store = store
+        self._beliefs = beliefs
+        self._lost = False
+
+    async def snapshot(self, name: str) -> bytes | None:
+        """One snapshot as it was written.
+
+        Raises:
+            UnavailableError: Redis did not answer.
+        """
+        return await self._read(self._store.snapshot(name))
+
+    async def snapshots(self) -> dict[str, bytes]:
+        """All snapshots, of one moment.
+
+        Raises:
+            UnavailableError: Redis did not answer.
+        """
+        return await self._read(self._store.snapshots())
+
+    async def ask(self, question: Question) -> Answer:
+        """The answer to a question, computed from the cells.
+
+        Raises:
+            UnavailableError: Redis did not answer.
+        """
+        return await self._read(ask(self._store, question, self._beliefs))
+
+    async def _read(self, reading: Awaitable[T]) -> T:
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                found = await reading
+        except (RedisError, OSError) as error:  # a TimeoutError is an OSError
+            if not self._lost:
+                _log.warning("redis_lost", error=str(error) or type(error).__name__)
+            self._lost = True
+            raise UnavailableError from error
+        if self._lost:
+            _log.info("redis_back")
+        self._lost = False
+        return found

@@ -1,0 +1,36 @@
+"""What pools call themselves, by slug (mempool's slugs, so that all sources of a pool meet)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_NAMES: Final[dict[str, str]] = {
+    "antpool": "AntPool",
+    "binancepool": "Binance Pool",
+    "braiinspool": "Braiins Pool",
+    "btccom": "BTC.com",
+    "f2pool": "F2Pool",
+    "foundryusa": "Foundry USA",
+    "innopolistech": "Innopolis Tech",
+    "kanopool": "KanoPool",
+    "luxor": "Luxor",
+    "marapool": "MARA Pool",
+    "miningsquared": "Mining Squared",
+    "nicehash": "NiceHash",
+    "ocean": "OCEAN",
+    "poolin": "Poolin",
+    "publicpool": "Public Pool",
+    "redrockpool": "RedRock Pool",
+    "sbicrypto": "SBI Crypto",
+    "secpool": "SECPOOL",
+    "solock": "Solo CK",
+    "spiderpool": "SpiderPool",
+    "ultimuspool": "ULTIMUS Pool",
+    "viabtc": "ViaBTC",
+    "whitepool": "WhitePool",
+}
+
+
+def pool_name(slug: str) -> str:
+    """The pool's own name; the slug where it is not known."""
+    return _NAMES.get(slug, slug)

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from prometheus_client import CollectorRegistry
+
+from collector import body
+from collector.fetch import Fetcher
+from collector.metrics import Metrics
+from collector.source import PoolSource, Reading, Request
+from miningmap.settings import Collector
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
+
+
+class Pools:
+    """A server that stands for all hosts, as ``upstream``; answers as it is told to."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+        self.requests: list[web.Request] = []
+        self.handler: Handler = self._hello
+        self.metrics = Metrics(CollectorRegistry())
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        self.server = TestServer(app)
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        self.requests.append(request)
+        return await self.handler(request)
+
+    async def _hello(self, request: web.Request) -> web.StreamResponse:
+        return web.Response(text=request.path_qs)
+
+    def answer(
+        self, content: bytes = b"", status: int = 200, headers: dict[str, str] | None = None
+    ) -> None:
+        """Say the same to everybody from now on."""
+
+        async def handler(_request: web.Request) -> web.StreamResponse:
+            return web.Response(body=content, status=status, headers=headers)
+
+        self.handler = handler
+
+    def settings(self, **changed: object) -> Collector:
+        url = str(self.server.make_url("/"))
+        return Collector.model_validate({"upstream": url} | changed)
+
+    def fetcher(
+        self, *, total_s: float = 10, rate_per_host: tuple[float, float] = (1000, 1)
+    ) -> Fetcher:
+        return Fetcher(
+            self.settings(),
+            self.metrics,
+            timeout=aiohttp.ClientTimeout(total=total_s),
+            rate_per_host=rate_per_host,
+            now=lambda: self.now,
+        )
+
+    def metric(self, name: str, **labels: str) -> float | None:
+        return self.metrics.registry.get_sample_value(name, labels)
+
+    @staticmethod
+    def source(*urls: str, pool: str | None = "toy", poll_s: int = 60) -> PoolSource:
+        """A source whose one answer is ``{"POOL": "HASHRATE", ...}``."""
+        return PoolSource(
+            slug="toy",
+            name="Toy",
+            home="https://pool.example",
+            docs=None,
+            terms="none",
+            requests=tuple(map(Request, urls or ["https://pool.example/stats?key=SECRET"])),
+            poll_s=poll_s,
+            poll_reason="a toy",
+            averaging_s=60,
+            hold_s=300,
+            confidence="low",
+            default=True,
+            pool=pool,
+            parse=_parse,
+        )
+
+
+def _parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
+    said = body.decode(bodies[0], dict[str, str])
+    figures = {pool: body.hashrate(text) for pool, text in said.items()}
+    return [Reading(pool, figure) for pool, figure in figures.items() if figure is not None]
+
+
+@pytest.fixture
+async def pools() -> AsyncIterator[Pools]:
+    pools = Pools()
+    async with pools.server:
+        yield pools

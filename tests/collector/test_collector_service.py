@@ -1,0 +1,219 @@
+"""The collector as one process would run it: pools over HTTP in, metrics and Kafka out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import unused_port
+from aiokafka import AIOKafkaConsumer
+from yarl import URL
+
+from collector.catalogue import TrialError, describe, try_source
+from collector.discovery import discover
+from collector.service import run
+from collector.source import TransientError
+from miningmap import __version__
+from miningmap import messages as wire
+from miningmap.settings import SettingsError, load
+from miningmap.topics import REPORTS
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from miningmap.settings import Settings
+    from tests.collector.conftest import Pools
+    from tests.servers import KafkaServer
+
+RECORDINGS = Path(__file__).parents[1] / "recordings"
+DEADLINE_S = 20
+
+
+def recorded(path: str) -> list[bytes]:
+    case = RECORDINGS / path / "ok"
+    files = sorted(case.iterdir()) if case.is_dir() else [case]
+    return [file.read_bytes() for file in files]
+
+
+@pytest.fixture
+def recordings(pools: Pools) -> None:
+    """All sources answer as they did when they were recorded."""
+    bodies = {}
+    for source in discover():
+        for request, body in zip(source.requests, recorded(source.path), strict=True):
+            url = URL(request.url)
+            bodies[f"/{url.host}{url.path_qs}"] = body
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return web.Response(body=bodies[request.path_qs])
+
+    pools.handler = handler
+
+
+def configured(pools: Pools, servers: str = "127.0.0.1:1", **changed: object) -> Settings:
+    found = load()
+    found.kafka.bootstrap_servers = servers
+    found.collector = pools.settings(metrics_port=unused_port(), poll_s=0.5, **changed)
+    found.intake.port = unused_port()
+    return found
+
+
+@asynccontextmanager
+async def running(collecting: Settings) -> AsyncIterator[None]:
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        service = tasks.create_task(run(collecting, stop))
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                yield
+        finally:
+            stop.set()
+            async with asyncio.timeout(DEADLINE_S):
+                await service
+
+
+async def get(url: str) -> str:
+    async with aiohttp.ClientSession() as session:
+        while True:
+            try:
+                async with session.get(url) as answer:
+                    assert answer.status == 200
+                    return await answer.text()
+            except aiohttp.ClientConnectorError:  # it has only just been started
+                await asyncio.sleep(0.01)
+
+
+@pytest.mark.usefixtures("recordings")
+async def test_it_polls_and_tells_without_kafka(pools: Pools) -> None:
+    collecting = configured(pools)
+    base = f"http://127.0.0.1:{collecting.collector.metrics_port}"
+    async with running(collecting):
+        assert json.loads(await get(f"{base}/healthz")) == {"status": "ok"}
+        wanted = {
+            'miningmap_pool_up{pool="foundryusa",source="foundry"} 1.0',
+            'miningmap_pool_up{pool="foundryusa",source="mempool"} 1.0',
+            'miningmap_pool_up{pool="antpool",source="antpool"} 1.0',
+            'miningmap_pool_up{pool="ocean",source="ocean"} 1.0',
+            'miningmap_pool_up{pool="solock",source="ckpool"} 1.0',
+            'miningmap_pool_up{pool="bitcoin",source="mempool"} 1.0',
+            f'miningmap_build_info{{version="{__version__}"}} 1.0',
+        }
+        while wanted - set((await get(f"{base}/metrics")).splitlines()):
+            pass
+
+
+async def test_it_stops_within_seconds_while_kafka_is_away(pools: Pools) -> None:
+    pools.answer(b'{"result": {"pool_300s": "1"}}')
+    async with running(configured(pools, sources=["ocean"])):
+        while not pools.requests:  # noqa: ASYNC110 - the server is no place for events
+            await asyncio.sleep(0.01)
+        stopping = asyncio.get_running_loop().time()
+    assert asyncio.get_running_loop().time() - stopping < 5
+
+
+async def test_the_intake_is_served(pools: Pools) -> None:
+    collecting = configured(pools, sources=[])
+    url = f"http://127.0.0.1:{collecting.intake.port}/cbeci/api/contribute/miners_geo_distribution"
+    async with running(collecting):
+        await get(f"http://127.0.0.1:{collecting.collector.metrics_port}/healthz")
+        async with aiohttp.ClientSession() as session:
+            while True:
+                try:
+                    async with session.post(url, json={}) as answer:
+                        assert answer.status == 401
+                        break
+                except aiohttp.ClientConnectorError:
+                    await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("setting", ["COLLECTOR__METRICS_PORT", "INTAKE__PORT"])
+async def test_a_port_that_is_taken_is_named(pools: Pools, setting: str) -> None:
+    collecting = configured(pools, sources=[])
+    assert pools.server.port is not None
+    if setting == "INTAKE__PORT":
+        collecting.intake.port = pools.server.port
+    else:
+        collecting.collector.metrics_port = pools.server.port
+    with pytest.raises(SettingsError, match=f"MININGMAP_{setting}: cannot listen at 127.0.0.1:"):
+        await run(collecting, asyncio.Event())
+
+
+@pytest.mark.integration
+@pytest.mark.usefixtures("recordings")
+async def test_what_pools_say_is_in_kafka(pools: Pools, clean_kafka: KafkaServer) -> None:
+    collecting = configured(pools, clean_kafka.bootstrap_servers, simulated=True)
+    wanted = {"foundry", "antpool", "ocean", "ckpool", "mempool"}
+    found: dict[str, Any] = {}
+    consumer = AIOKafkaConsumer(REPORTS, bootstrap_servers=clean_kafka.bootstrap_servers)
+    await consumer.start()
+    try:
+        async with running(collecting):
+            while set(found) < wanted:
+                message = wire.decode((await consumer.getone()).value)
+                found[message.source] = message
+            base = f"http://127.0.0.1:{collecting.collector.metrics_port}"
+            metrics = await get(f"{base}/metrics")
+    finally:
+        await consumer.stop()
+    assert all(message.simulated for message in found.values())
+    assert found["foundry"].hashrate == pytest.approx(2.33712345678e20)
+    assert 'miningmap_reports_total{pool="ocean"}' in metrics
+    assert "_created" not in metrics
+
+
+async def test_a_source_is_tried_with_a_recorded_answer() -> None:
+    (message,) = await try_source("foundry", recorded("pools/foundry"), load())
+    assert message.hashrate == pytest.approx(2.33712345678e20)
+    assert message.end.isoformat() == "2026-09-12T10:05:00+00:00"
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "count"),
+    [
+        ("mempool", "pools/mempool", 14),
+        ("network/mempool", "network/mempool", 1),
+        ("ckpool", "pools/ckpool", 1),
+    ],
+)
+async def test_a_source_is_tried_by_its_slug_or_path(name: str, path: str, count: int) -> None:
+    assert len(await try_source(name, recorded(path), load())) == count
+
+
+@pytest.mark.usefixtures("recordings")
+async def test_a_source_is_tried_live(pools: Pools) -> None:
+    (message,) = await try_source("ocean", None, configured(pools, simulated=True))
+    assert message.hashrate == 1.41e19
+    assert message.simulated
+
+
+async def test_trying_raises_what_polling_would_meet(pools: Pools) -> None:
+    pools.answer(status=503)
+    with pytest.raises(TransientError, match=r"api\.ocean\.xyz: HTTP 503"):
+        await try_source("ocean", None, configured(pools))
+
+
+@pytest.mark.parametrize(
+    ("name", "payloads", "error"),
+    [
+        ("ocaen", [b""], "no source 'ocaen'; there are antpool, ckpool"),
+        ("ckpool", [b""], "ckpool needs 3 payloads, the answers of https://solo.ckpool.org/"),
+    ],
+)
+async def test_what_cannot_be_tried_is_named(name: str, payloads: list[bytes], error: str) -> None:
+    with pytest.raises(TrialError, match=error):
+        await try_source(name, payloads, load())
+
+
+def test_the_list_of_sources_is_plain_data() -> None:
+    choosing = load()
+    choosing.collector.sources = ["ocean"]
+    rows = describe(choosing)
+    assert json.loads(json.dumps(rows)) == rows
+    assert [row["slug"] for row in rows if row["state"] == "on"] == ["ocean"]
+    assert {"auth", "poll_s", "poll_reason", "locates", "terms"} <= set(rows[0])

@@ -1,0 +1,440 @@
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import zlib
+from datetime import UTC, datetime
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
+
+from collector.intake import MAX_BODY, PATH, intake_app
+from collector.metrics import Metrics
+from collector.partners import Partner, Partners
+from miningmap import messages as wire
+from miningmap.messages import Located, Message, Report
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+    from aiohttp import ClientResponse
+
+NOW = datetime(2020, 3, 1, 12, tzinfo=UTC)
+TOKEN = "the token of partner one"
+AUTHORIZATION = {"Authorization": f"Bearer {TOKEN}"}
+PROBLEM = "application/problem+json"
+
+# The example of CBECI's documentation.
+SICHUAN = {
+    "period_start_date": "2020-01-01",
+    "period": "weekly",
+    "country": "China",
+    "province": "Sichuan",
+    "average_hashrate": 5230.7,
+    "unit": "ph/s",
+}
+STATES = {
+    "period_start_date": "2020-01-01",
+    "period": "weekly",
+    "country": "United States",
+    "province": None,
+    "average_hashrate": 0.94,
+    "unit": "eh/s",
+}
+
+
+class Kafka:
+    """What the intake published; fails as often as it is told to."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self.failures = 0
+        self.acknowledge = asyncio.Event()
+        self.acknowledge.set()
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        await self.acknowledge.wait()
+        if self.failures:
+            self.failures -= 1
+            raise ConnectionError("no broker")
+        self.messages += messages
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@pytest.fixture
+def kafka() -> Kafka:
+    return Kafka()
+
+
+@pytest.fixture
+def app(kafka: Kafka, registry: CollectorRegistry) -> web.Application:
+    digest = hashlib.sha256(TOKEN.encode()).hexdigest()
+    return intake_app(
+        Partners([(Partner("partner-1", "foundryusa", 7), digest)]),
+        kafka.publish,
+        metrics=Metrics(registry),
+        simulated=True,
+        now=lambda: NOW,
+    )
+
+
+@pytest.fixture
+async def client(app: web.Application) -> AsyncIterator[TestClient[Any, Any]]:
+    async with TestClient(TestServer(app)) as started:
+        yield started
+
+
+@pytest.fixture
+def counted(registry: CollectorRegistry) -> Any:
+    def count(result: str) -> float | None:
+        labels = {"partner": "partner-1", "result": result}
+        return registry.get_sample_value("miningmap_intake_rows_total", labels)
+
+    return count
+
+
+async def push(
+    client: TestClient[Any, Any],
+    document: object,
+    headers: Mapping[str, str] = AUTHORIZATION,
+) -> ClientResponse:
+    return await client.post(PATH, json=document, headers=headers)
+
+
+async def push_bytes(client: TestClient[Any, Any], body: bytes, **headers: str) -> ClientResponse:
+    sent = {"Content-Type": "application/json", **AUTHORIZATION} | {
+        name.replace("_", "-"): value for name, value in headers.items()
+    }
+    return await client.post(PATH, data=body, headers=sent)
+
+
+def head(*headers: str) -> bytes:
+    """The beginning of a request, for those that are not sent to their end."""
+    first = (f"POST {PATH} HTTP/1.1", "Host: intake", "Content-Type: application/json")
+    return "\r\n".join([*first, *headers, "", ""]).encode()
+
+
+async def status_of(client: TestClient[Any, Any], beginning: bytes) -> int:
+    """The status that comes when no more than the beginning of a request was sent."""
+    reader, writer = await asyncio.open_connection(client.host, client.port)
+    writer.write(beginning)
+    line = await asyncio.wait_for(reader.readline(), timeout=5)
+    writer.close()
+    await writer.wait_closed()
+    return int(line.split()[1])
+
+
+async def test_rows_are_in_kafka_and_echoed_with_the_tokens_number(
+    client: TestClient[Any, Any], kafka: Kafka, counted: Any
+) -> None:
+    answer = await push(client, {"data": [SICHUAN, STATES]})
+
+    assert answer.status == 200
+    assert answer.content_type == "application/json"
+    assert await answer.json() == {
+        "data": [SICHUAN | {"api_token_id": 7}, STATES | {"api_token_id": 7}],
+        "status": "success",
+    }
+    assert kafka.messages == [
+        Report(
+            pool="foundryusa",
+            source="partner",
+            start=datetime(2020, 1, 1, tzinfo=UTC),
+            end=datetime(2020, 1, 8, tzinfo=UTC),
+            hold_s=0,
+            hashrate=6.1707e18,
+            places=(
+                Located("CN-SC", 5.2307e18, "measured"),
+                Located("US", 0.94e18, "measured"),
+            ),
+            fetched_at=NOW,
+            simulated=True,
+        )
+    ]
+    assert counted("accepted") == 2
+    assert counted("rejected") is None
+
+
+async def test_what_is_published_decodes_as_a_valid_report(
+    client: TestClient[Any, Any], kafka: Kafka
+) -> None:
+    await push(client, {"data": [SICHUAN, STATES]})
+    assert [wire.decode(wire.encode(message)) for message in kafka.messages] == kafka.messages
+
+
+async def test_the_answer_waits_for_kafka(client: TestClient[Any, Any], kafka: Kafka) -> None:
+    kafka.acknowledge.clear()
+    request = asyncio.create_task(push(client, {"data": [SICHUAN]}))
+    done, _ = await asyncio.wait({request}, timeout=0.1)
+    assert not done
+    kafka.acknowledge.set()
+    assert (await request).status == 200
+    assert len(kafka.messages) == 1
+
+
+async def test_a_retry_publishes_the_same_report(
+    client: TestClient[Any, Any], kafka: Kafka
+) -> None:
+    for _ in range(2):
+        assert (await push(client, {"data": [SICHUAN, STATES]})).status == 200
+    first, second = kafka.messages
+    assert first == second
+
+
+async def test_no_rows_are_a_success_that_publishes_nothing(
+    client: TestClient[Any, Any], kafka: Kafka
+) -> None:
+    kafka.failures = 1
+    answer = await push(client, {"data": []})
+    assert answer.status == 200
+    assert await answer.json() == {"data": [], "status": "success"}
+    assert kafka.messages == []
+
+
+async def test_keys_that_cbeci_does_not_know_are_echoed_and_ignored(
+    client: TestClient[Any, Any], kafka: Kafka
+) -> None:
+    row = SICHUAN | {"comment": "estimated", "api_token_id": 1}
+    answer = await push(client, {"data": [row], "version": 2})
+    assert answer.status == 200
+    assert (await answer.json())["data"] == [row | {"api_token_id": 7}]
+    assert len(kafka.messages) == 1
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Authorization": ""},
+        {"Authorization": "Bearer"},
+        {"Authorization": "Bearer "},
+        {"Authorization": "Bearer nonsense"},
+        {"Authorization": f"Basic {TOKEN}"},
+        {"Authorization": TOKEN},
+    ],
+)
+async def test_without_a_known_token_it_is_401(
+    client: TestClient[Any, Any], kafka: Kafka, headers: dict[str, str]
+) -> None:
+    answer = await push(client, {"data": [SICHUAN]}, headers)
+    assert answer.status == 401
+    assert await answer.json() == {"error": "Invalid bearer token"}
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+    assert kafka.messages == []
+
+
+async def test_a_wrong_token_is_refused_before_the_body_comes(
+    client: TestClient[Any, Any],
+) -> None:
+    assert await status_of(client, head("Content-Length: 100")) == 401
+
+
+async def test_the_scheme_is_bearer_in_any_case(client: TestClient[Any, Any]) -> None:
+    answer = await push(client, {"data": [SICHUAN]}, {"Authorization": f"bearer {TOKEN}"})
+    assert answer.status == 200
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+async def test_other_methods_are_405_as_a_problem_document(
+    client: TestClient[Any, Any], method: str
+) -> None:
+    answer = await client.request(method, PATH)
+    assert (answer.status, answer.content_type) == (405, PROBLEM)
+    assert answer.headers["Allow"] == "POST"
+    document = await answer.json(content_type=PROBLEM)
+    assert document["status"] == 405
+    assert "allowed: POST" in document["detail"]
+
+
+async def test_other_paths_are_404_as_a_problem_document(client: TestClient[Any, Any]) -> None:
+    answer = await client.get("/api/contribute/miners_geo_distribution")
+    assert (answer.status, answer.content_type) == (404, PROBLEM)
+    assert (await answer.json(content_type=PROBLEM))["status"] == 404
+
+
+async def test_one_bad_row_refuses_all_and_every_fault_is_listed(
+    client: TestClient[Any, Any], kafka: Kafka, counted: Any
+) -> None:
+    bad = SICHUAN | {"period_start_date": "01.01.2020", "unit": "PH/s"}
+    answer = await push(client, {"data": [STATES, bad, SICHUAN | {"country": "Chnia"}]})
+
+    assert answer.status == 422
+    document = await answer.json()
+    assert document["error"] == 'date should be in "YYYY-MM-DD" format'
+    assert [(error["index"], error["field"]) for error in document["errors"]] == [
+        (1, "period_start_date"),
+        (1, "unit"),
+        (2, "country"),
+    ]
+    assert "China (CN)" in document["errors"][2]["error"]
+    assert kafka.messages == []
+    assert counted("rejected") == 3
+    assert counted("accepted") is None
+
+
+async def test_a_missing_key_is_422_not_200(client: TestClient[Any, Any]) -> None:
+    row = {key: value for key, value in SICHUAN.items() if key != "province"}
+    answer = await push(client, {"data": [row]})
+    assert answer.status == 422
+    assert (await answer.json())["error"] == "Missing key: province"
+
+
+@pytest.mark.parametrize(
+    ("document", "error"),
+    [
+        ({}, "Missing key: data"),
+        ([SICHUAN], "Missing key: data"),
+        (None, "Missing key: data"),
+        ({"data": SICHUAN}, "data should be a list of rows"),
+        ({"data": None}, "data should be a list of rows"),
+    ],
+)
+async def test_json_of_another_shape_is_422(
+    client: TestClient[Any, Any], document: object, error: str
+) -> None:
+    answer = await push_bytes(client, json.dumps(document).encode())
+    assert answer.status == 422
+    assert await answer.json() == {"error": error}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"data=1",
+        b"\xff",
+        b'{"data":[{"country":"\xff"}]}',
+        b'{"data":[{"average_hashrate":NaN}]}',
+        b"[" * 100_000,
+    ],
+)
+async def test_what_is_not_json_is_400(client: TestClient[Any, Any], body: bytes) -> None:
+    answer = await push_bytes(client, body)
+    assert answer.status == 400
+    assert (await answer.json())["error"].startswith("the body is not JSON")
+
+
+async def test_a_number_that_no_float_holds_is_422(client: TestClient[Any, Any]) -> None:
+    body = json.dumps({"data": [SICHUAN]}).replace("5230.7", "1e400").encode()
+    answer = await push_bytes(client, body)
+    assert answer.status == 422
+    assert "out of range" in (await answer.json())["error"]
+
+
+async def test_another_content_type_is_415(client: TestClient[Any, Any]) -> None:
+    answer = await client.post(PATH, data={"data": "[]"}, headers=AUTHORIZATION)
+    assert answer.status == 415
+    assert "application/json" in (await answer.json())["error"]
+
+
+@pytest.mark.parametrize("announced", [True, False])
+async def test_a_body_over_the_limit_is_413(
+    client: TestClient[Any, Any], kafka: Kafka, *, announced: bool
+) -> None:
+    body = json.dumps({"data": [SICHUAN]}).encode()
+    body += b" " * (MAX_BODY + 1 - len(body))
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for start in range(0, len(body), 65_536):
+            yield body[start : start + 65_536]
+
+    headers = {"Content-Type": "application/json", **AUTHORIZATION}
+    answer = await client.post(PATH, data=BytesIO(body) if announced else chunks(), headers=headers)
+    assert answer.status == 413
+    assert str(MAX_BODY) in (await answer.json())["error"]
+    assert kafka.messages == []
+
+
+async def test_a_body_announced_as_too_large_is_not_waited_for(
+    client: TestClient[Any, Any],
+) -> None:
+    announced = head(f"Authorization: Bearer {TOKEN}", f"Content-Length: {MAX_BODY + 1}")
+    assert await status_of(client, announced) == 413
+
+
+async def test_a_body_of_just_the_limit_is_taken(client: TestClient[Any, Any]) -> None:
+    body = json.dumps({"data": [SICHUAN]}).encode()
+    answer = await push_bytes(client, body + b" " * (MAX_BODY - len(body)))
+    assert answer.status == 200
+
+
+async def test_the_limit_holds_for_what_a_packed_body_becomes(
+    client: TestClient[Any, Any],
+) -> None:
+    headers = {"Content-Type": "application/json", "Content-Encoding": "deflate", **AUTHORIZATION}
+    answer = await client.post(PATH, data=zlib.compress(b" " * (4 * MAX_BODY)), headers=headers)
+    assert answer.status == 413
+
+
+async def test_a_body_that_does_not_unpack_is_400(client: TestClient[Any, Any]) -> None:
+    reader, writer = await asyncio.open_connection(client.host, client.port)
+    packed = head(f"Authorization: Bearer {TOKEN}", "Content-Encoding: gzip", "Content-Length: 8")
+    writer.write(packed + b"no gzip!")
+    answer = await asyncio.wait_for(reader.readuntil(b"}"), timeout=5)
+    writer.close()
+    await writer.wait_closed()
+    assert answer.split()[1] == b"400"
+    assert b'{"error":"the body broke off' in answer
+
+
+async def test_a_client_that_leaves_in_the_middle_is_one_line_in_the_log(
+    app: web.Application, kafka: Kafka, caplog: pytest.LogCaptureFixture
+) -> None:
+    # As in production: unlike it, aiohttp's TestServer cancels the handler when the client leaves.
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    with capture_logs() as logs:
+        _, writer = await asyncio.open_connection(host, port)
+        writer.write(head(f"Authorization: Bearer {TOKEN}", "Content-Length: 100") + b'{"data":')
+        await writer.drain()
+        writer.close()
+        async with asyncio.timeout(5):
+            while not logs:  # noqa: ASYNC110 - a list of logs has no event to wait for
+                await asyncio.sleep(0.001)
+    await runner.cleanup()
+
+    assert [(entry["event"], entry["log_level"]) for entry in logs] == [
+        ("intake refused", "warning")
+    ]
+    assert "broke off" in logs[0]["error"]
+    assert kafka.messages == []
+    assert caplog.records == []
+
+
+async def test_logs_name_the_partner_and_never_the_token(client: TestClient[Any, Any]) -> None:
+    with capture_logs() as logs:
+        await push(client, {"data": [SICHUAN]})
+        await push(client, {"data": [SICHUAN | {"unit": "h/s"}]})
+    assert [(entry["event"], entry["partner"], entry["rows"]) for entry in logs] == [
+        ("intake accepted", "partner-1", 1),
+        ("intake refused", "partner-1", 1),
+    ]
+    assert TOKEN not in str(logs)
+
+
+async def test_rows_that_kafka_does_not_take_are_503_and_can_be_sent_again(
+    client: TestClient[Any, Any], kafka: Kafka, counted: Any
+) -> None:
+    kafka.failures = 1
+    answer = await push(client, {"data": [SICHUAN]})
+    assert answer.status == 503
+    assert int(answer.headers["Retry-After"]) > 0
+    assert "again" in (await answer.json())["error"]
+    assert counted("accepted") is None
+
+    assert (await push(client, {"data": [SICHUAN]})).status == 200
+    assert len(kafka.messages) == 1
+    assert counted("accepted") == 1

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collector.partners import SETTING, Partner, Partners
+from miningmap.settings import SettingsError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def sha256(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def entry(partner: str, pool: str, token: str) -> dict[str, str]:
+    return {"partner": partner, "pool": pool, "token_sha256": sha256(token)}
+
+
+def write(path: Path, entries: object) -> Path:
+    path.write_text(json.dumps(entries), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "partners.json"
+
+
+def test_a_token_belongs_to_its_partner(file: Path) -> None:
+    partners = Partners.load(
+        write(file, [entry("one", "foundryusa", "token-1"), entry("two", "viabtc", "token-2")])
+    )
+    assert partners.authenticate("token-1") == Partner("one", "foundryusa", 1)
+    assert partners.authenticate("token-2") == Partner("two", "viabtc", 2)
+
+
+@pytest.mark.parametrize(
+    "token", ["", "token-3", "token-1 ", "TOKEN-1", sha256("token-1"), "\udcff"]
+)
+def test_any_other_token_is_nobodys(file: Path, token: str) -> None:
+    partners = Partners.load(write(file, [entry("one", "foundryusa", "token-1")]))
+    assert partners.authenticate(token) is None
+
+
+def test_without_a_file_there_are_no_partners() -> None:
+    assert Partners.load(None).authenticate("token-1") is None
+
+
+def test_an_empty_file_of_partners_is_no_mistake(file: Path) -> None:
+    assert Partners.load(write(file, [])).authenticate("token-1") is None
+
+
+def test_hashes_may_be_written_in_capitals(file: Path) -> None:
+    spelled = entry("one", "foundryusa", "token-1")
+    spelled["token_sha256"] = spelled["token_sha256"].upper()
+    assert Partners.load(write(file, [spelled])).authenticate("token-1") is not None
+
+
+def test_a_partner_may_have_an_old_and_a_new_token(file: Path) -> None:
+    partners = Partners.load(
+        write(file, [entry("one", "foundryusa", "old"), entry("one", "foundryusa", "new")])
+    )
+    assert partners.authenticate("old") == Partner("one", "foundryusa", 1)
+    assert partners.authenticate("new") == Partner("one", "foundryusa", 2)
+
+
+@given(st.text())
+def test_no_text_makes_authentication_fail_with_an_error(token: str) -> None:
+    partners = Partners([(Partner("one", "foundryusa", 1), sha256("token-1"))])
+    assert (partners.authenticate(token) is not None) == (token == "token-1")
+
+
+@pytest.mark.parametrize(
+    ("entries", "reason"),
+    [
+        ({"partner": "one"}, "Expected `array`"),
+        ([{"partner": "one", "pool": "foundryusa"}], "token_sha256"),
+        ([{"partner": "one", "pool": "foundryusa", "token_sha256": "abc"}], "64 hex digits"),
+        ([entry("one", "Foundry USA", "token-1")], "pool"),
+        ([entry("one two", "foundryusa", "token-1")], "partner"),
+        ([entry("one", "foundryusa", "token-1") | {"token": "token-1"}], "unknown field `token`"),
+        ([entry("one", "foundryusa", "")], "entry 1: this is the hash of an empty token"),
+        (
+            [entry("one", "foundryusa", "same"), entry("two", "viabtc", "same")],
+            "entry 2: an earlier entry has the same token",
+        ),
+        (
+            [entry("one", "foundryusa", "token-1"), entry("one", "viabtc", "token-2")],
+            "entry 2: one already serves foundryusa",
+        ),
+        (
+            [entry("one", "foundryusa", "token-1"), entry("two", "foundryusa", "token-2")],
+            "entry 2: foundryusa is already served by one",
+        ),
+    ],
+)
+def test_a_wrong_file_is_refused_and_says_why(file: Path, entries: object, reason: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Partners.load(write(file, entries))
+    said = str(caught.value)
+    assert said.startswith(f"{SETTING}: {file}: ")
+    assert reason in said
+    assert "\n" not in said
+    assert "token-1" not in said
+
+
+@pytest.mark.parametrize("content", [b"", b"not JSON", b"\xff\xfe", b'[{"partner": "\xff"}]'])
+def test_a_file_that_is_not_json_is_refused(file: Path, content: bytes) -> None:
+    file.write_bytes(content)
+    with pytest.raises(SettingsError, match=SETTING):
+        Partners.load(file)
+
+
+def test_a_file_that_is_not_there_is_named(file: Path) -> None:
+    with pytest.raises(SettingsError, match=rf"{SETTING}: cannot read .*: No such file"):
+        Partners.load(file)
+
+
+def test_the_setting_that_errors_name_exists() -> None:
+    assert SETTING == "MININGMAP_INTAKE__PARTNERS_FILE"

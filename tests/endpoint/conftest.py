@@ -1,0 +1,137 @@
+"""A small world in a real Redis, and the service over real HTTP in front of it.
+
+At NOW ``alpha`` says where its miners are, ``beta`` does not and has a prior, and ``gamma`` has
+fallen silent. Reports go back 12 days: too few for a cohort of 30 days, where all is unknown.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+from pydantic import SecretStr
+
+from endpoint.service import application, reading_client
+from miningmap import settings as config
+from miningmap.messages import Located, Message, Network, Report
+from streams.cells import claims_of
+from streams.shares import Beliefs, Rule
+from streams.snapshot import take_snapshot
+from streams.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from aiohttp import web
+
+    Client = TestClient[web.Request, web.Application]
+
+NOW = datetime(2026, 11, 22, 15, 0, 30, tzinfo=UTC)
+FRESH_S = 60.0
+# Redis expires by its own clock, and these tests are to hold on any day.
+FOR_EVER = config.Retention(minutes_h=10_000_000, hours_d=400_000)
+BELIEFS = Beliefs(
+    priors={"beta": {"US": 1.0, "CA": 1.0}}, rules=[Rule("cn-zhejiang", "CN-ZJ", None)]
+)
+EH = 1e18
+
+
+def report(
+    pool: str,
+    start: datetime,
+    end: datetime,
+    hashrate: float,
+    places: tuple[Located, ...] = (),
+    *,
+    hold_s: int = 0,
+) -> Report:
+    return Report(
+        pool=pool,
+        source=f"{pool}-api",
+        start=start,
+        end=end,
+        hold_s=hold_s,
+        hashrate=hashrate,
+        places=places,
+        fetched_at=end,
+        simulated=pool == "alpha",
+    )
+
+
+def messages() -> list[Message]:
+    hour = timedelta(hours=1)
+    places = (
+        Located("US-TX", 60 * EH, "measured"),
+        Located("CN-SC", 20 * EH, "measured"),
+        Located("CN-ZJ", 10 * EH, "measured"),
+        Located("DE", 5 * EH, "estimated"),
+    )
+    full = NOW.replace(minute=0, second=0)
+    spans = [(NOW - timedelta(minutes=59), NOW), (full - 12 * 24 * hour, full - hour)]
+    made: list[Message] = []
+    for start, end in spans:
+        hold_s = 300 if end == NOW else 0
+        made.append(report("alpha", start, end, 100 * EH, places, hold_s=hold_s))
+        made.append(report("beta", start, end, 50 * EH, hold_s=hold_s))
+        made.append(
+            Network(
+                source="mempool",
+                start=start,
+                end=end,
+                hold_s=hold_s,
+                hashrate=300 * EH,
+                fetched_at=end,
+                simulated=False,
+            )
+        )
+    made.append(report("gamma", NOW - timedelta(hours=4), NOW - timedelta(hours=3.5), 7 * EH))
+    return made
+
+
+@pytest.fixture
+def now() -> datetime:
+    return NOW
+
+
+@pytest.fixture
+async def store(redis_url: str) -> AsyncIterator[Store]:
+    client = reading_client(config.Redis(url=SecretStr(redis_url)))
+    yield Store(client, FOR_EVER)
+    await client.aclose()
+
+
+@pytest.fixture
+async def cells(store: Store) -> None:
+    """The world's cells, of which nobody has taken a snapshot yet."""
+    await store.write([(message, claims_of(message)) for message in messages()])
+
+
+@pytest.fixture
+async def snapshots(store: Store, cells: None) -> dict[str, bytes]:  # noqa: ARG001 - written first
+    made = await take_snapshot(store, BELIEFS, NOW)
+    await store.write_snapshots(made)
+    return made
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Callable[..., Awaitable[Client]]]:
+    """Serves a store over HTTP; the clock can be set."""
+    clients: list[Client] = []
+
+    async def start(store: Store, now: datetime = NOW) -> Client:
+        app = application(store, BELIEFS, fresh_s=FRESH_S, now=lambda: now)
+        client = TestClient(TestServer(app))
+        clients.append(client)
+        await client.start_server()
+        return client
+
+    yield start
+    for client in clients:
+        await client.close()
+
+
+@pytest.fixture
+async def client(serve: Callable[[Store], Awaitable[Client]], store: Store) -> Client:
+    return await serve(store)

@@ -1,0 +1,118 @@
+"""The service's life: it starts without Redis, says where it listens, and ends when told to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+import pytest
+from aiohttp import ClientError, ClientSession
+from pydantic import SecretStr
+from structlog.testing import capture_logs
+
+from endpoint.service import run
+from miningmap import settings as config
+from miningmap.settings import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+DEADLINE_S = 10.0
+ENDS_WITHIN_S = 5.0
+
+
+def settings_for(
+    redis_url: str, *, port: int = 0, method: config.Method | None = None
+) -> config.Settings:
+    sections = {
+        "redis": config.Redis(url=SecretStr(redis_url)),
+        "endpoint": config.Endpoint(port=port),
+        "method": method or config.Method(),
+    }
+    return config.load().model_copy(update=sections)
+
+
+@contextlib.asynccontextmanager
+async def running(redis_url: str) -> AsyncIterator[str]:
+    """The service and where it says that it listens; when the block ends, it has to end."""
+    stop = asyncio.Event()
+    with capture_logs() as logs:
+        task = asyncio.create_task(run(settings_for(redis_url), stop))
+        async with asyncio.timeout(DEADLINE_S):
+            while not logs:
+                assert not task.done()
+                await asyncio.sleep(0)
+    assert [log["event"] for log in logs] == ["listening"]
+    try:
+        yield logs[0]["url"]
+    finally:
+        stop.set()
+        async with asyncio.timeout(ENDS_WITHIN_S):
+            await task
+
+
+async def test_it_starts_without_redis_and_says_so(unused_tcp_port: int) -> None:
+    async with (
+        running(f"redis://127.0.0.1:{unused_tcp_port}/0") as url,
+        ClientSession(url) as session,
+    ):
+        async with session.get("/healthz") as answer:
+            assert answer.status == 200
+        async with session.get("/readyz") as answer:
+            assert answer.status == 503
+
+
+@pytest.mark.integration
+async def test_it_serves_what_is_in_redis(redis_url: str, snapshots: dict[str, bytes]) -> None:
+    async with (
+        running(redis_url) as url,
+        ClientSession(url) as session,
+        session.get("/api/v1/shares?window=24h") as answer,
+    ):
+        assert await answer.read() == snapshots["24h/country"]
+        assert answer.headers["Cache-Control"] == "public, max-age=5"
+
+
+async def test_it_ends_in_time_with_a_request_in_flight() -> None:
+    asked = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await reader.read(-1)
+        writer.close()
+
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as redis, ClientSession() as web:
+        port = redis.sockets[0].getsockname()[1]
+        async with running(f"redis://127.0.0.1:{port}/0") as url:
+            waiting = asyncio.create_task(_status(web, f"{url}/readyz"))
+            await asyncio.wait_for(asked.wait(), DEADLINE_S)
+        with pytest.raises(ClientError):
+            await waiting
+
+
+async def _status(session: ClientSession, url: str) -> int:
+    async with session.get(url) as answer:
+        return answer.status
+
+
+async def test_a_port_that_is_taken_is_named() -> None:
+    async with await asyncio.start_server(lambda _r, _w: None, "127.0.0.1", 0) as other:
+        port = other.sockets[0].getsockname()[1]
+        with pytest.raises(SettingsError, match=rf"MININGMAP_ENDPOINT__PORT.*127\.0\.0\.1:{port}"):
+            await run(settings_for("redis://127.0.0.1:1/0", port=port), asyncio.Event())
+
+
+async def test_a_file_of_priors_that_is_not_there_is_named(tmp_path: Path) -> None:
+    method = config.Method(priors_file=tmp_path / "priors.json")
+    wrong = settings_for("redis://127.0.0.1:1/0", method=method)
+    with pytest.raises(SettingsError, match=r"priors\.json: No such file"):
+        await run(wrong, asyncio.Event())
+
+
+async def test_a_wrong_redis_url_is_refused_without_being_quoted() -> None:
+    for url in ("http://secret@127.0.0.1", "redis://:sec/ret@127.0.0.1:6379/0"):
+        with pytest.raises(SettingsError, match="MININGMAP_REDIS__URL") as refused:
+            await run(settings_for(url), asyncio.Event())
+        assert "sec" not in str(refused.value)

@@ -1,0 +1,95 @@
+"""The page's files: its own, all there, and no way from them to any other."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from yarl import URL
+
+from endpoint import assets
+
+if TYPE_CHECKING:
+    from aiohttp import web
+    from aiohttp.test_utils import TestClient
+
+    Client = TestClient[web.Request, web.Application]
+
+pytestmark = pytest.mark.integration
+
+FILES = list(assets.routes())
+
+
+async def text_of(client: Client, path: str) -> str:
+    async with client.get(path) as answer:
+        assert answer.status == 200, path
+        return await answer.text()
+
+
+async def test_the_page_is_html_under_a_policy_without_inline_code(client: Client) -> None:
+    async with client.get("/") as answer:
+        assert answer.content_type == "text/html"
+        policy = dict(
+            part.strip().split(" ", 1)
+            for part in answer.headers["Content-Security-Policy"].split(";")
+        )
+    assert policy["default-src"] == "'none'"
+    assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
+
+
+async def test_the_page_has_nothing_that_its_policy_forbids(client: Client) -> None:
+    page = await text_of(client, "/")
+    assert re.search(r"<style|\sstyle=|\son\w+=|javascript:", page) is None
+    assert all("src=" in tag for tag in re.findall(r"<script[^>]*>", page))
+
+
+@pytest.mark.parametrize("path", FILES)
+async def test_no_file_names_another_host(client: Client, path: str) -> None:
+    hosts = re.findall(r"(?:https?:)?//[\w.-]+\.\w+", await text_of(client, path))
+    assert set(hosts) <= {"http://www.w3.org"}  # the name of SVG, which nobody asks
+
+
+async def test_all_that_the_page_refers_to_is_served(client: Client) -> None:
+    page = await text_of(client, "/")
+    script = await text_of(client, "/page/main.js")
+    links = re.findall(r'(?:src|href)="([^"#]+)"', page)
+    imports = [f"page/{name}" for name in re.findall(r'from "\./([^"]+)"', script)]
+    assert {"page/style.css", "page/main.js", "page/format.js"} <= {*links, *imports}
+    for link in (*links, *imports):
+        await text_of(client, f"/{link}")
+
+
+async def test_the_script_asks_for_elements_that_the_page_has(client: Client) -> None:
+    page = await text_of(client, "/")
+    script = await text_of(client, "/page/main.js")
+    ids = set(re.findall(r'byId\("([\w-]+)"\)', script))
+    assert ids
+    assert ids <= set(re.findall(r'\sid="([\w-]+)"', page))
+
+
+async def test_the_script_writes_text_never_html(client: Client) -> None:
+    script = await text_of(client, "/page/main.js")
+    assert "textContent" in script
+    assert re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval", script) is None
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/../../etc/passwd",
+        "/%2e%2e/%2e%2e/etc/passwd",
+        "/static/..%2f..%2f..%2fetc/passwd",
+        "/assets/%2e%2e/%2e%2e/pyproject.toml",
+        "/page/%2e%2e/service.py",
+        "/page/..%2fservice.py",
+        "/page//etc/passwd",
+        "/page/",
+        "/page",
+    ],
+)
+async def test_no_path_leads_to_other_files(client: Client, path: str) -> None:
+    url = URL(f"{str(client.make_url('/')).rstrip('/')}{path}", encoded=True)
+    async with client.session.get(url) as answer:
+        assert answer.status == 404
+        assert answer.content_type == "application/problem+json"

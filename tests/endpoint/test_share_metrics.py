@@ -1,0 +1,175 @@
+"""``/metrics``: the API's figures under their Prometheus names, and nothing that is not there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as openmetrics_families,
+)
+from prometheus_client.parser import text_string_to_metric_families
+
+from miningmap import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from aiohttp import web
+    from aiohttp.test_utils import TestClient
+
+    from streams.store import Store
+
+    Client = TestClient[web.Request, web.Application]
+
+pytestmark = pytest.mark.integration
+
+PLACE = {"country", "subdivision", "window"}
+LABELS = {
+    "miningmap_share_ratio": PLACE,
+    "miningmap_share_low_ratio": PLACE,
+    "miningmap_share_high_ratio": PLACE,
+    "miningmap_hashrate_hashes_per_second": PLACE,
+    "miningmap_network_hashrate_hashes_per_second": {"window"},
+    "miningmap_coverage_ratio": {"window"},
+    "miningmap_measured_coverage_ratio": {"window"},
+    "miningmap_cohort_pools": {"window"},
+    "miningmap_snapshot_timestamp_seconds": set(),
+    "miningmap_pool_hashrate_hashes_per_second": {"pool"},
+    "miningmap_pool_last_report_timestamp_seconds": {"pool", "source"},
+    "miningmap_build_info": {"version"},
+}
+
+
+async def scrape(client: Client) -> dict[str, dict[frozenset[tuple[str, str]], float]]:
+    async with client.get("/metrics") as answer:
+        assert answer.status == 200
+        assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+        families = list(text_string_to_metric_families(await answer.text()))
+    assert all(family.type == "gauge" and family.documentation for family in families)
+    return {
+        family.name: {frozenset(s.labels.items()): s.value for s in family.samples}
+        for family in families
+    }
+
+
+def labelled(**labels: str) -> frozenset[tuple[str, str]]:
+    return frozenset(labels.items())
+
+
+def answers_of(snapshots: Mapping[str, bytes]) -> list[Any]:
+    return [msgspec.json.decode(raw) for key, raw in snapshots.items() if "/" in key]
+
+
+@pytest.mark.usefixtures("snapshots")
+async def test_every_metric_is_there_with_its_labels(client: Client) -> None:
+    found = await scrape(client)
+    assert found.keys() == LABELS.keys()
+    for name, samples in found.items():
+        assert samples, name
+        for labels in samples:
+            assert {label for label, _ in labels} == LABELS[name]
+
+
+async def test_place_figures_equal_the_api_and_there_is_no_other_row(
+    client: Client, snapshots: dict[str, bytes]
+) -> None:
+    found = await scrape(client)
+    for name, field in (
+        ("miningmap_share_ratio", "share"),
+        ("miningmap_share_low_ratio", "low"),
+        ("miningmap_share_high_ratio", "high"),
+        ("miningmap_hashrate_hashes_per_second", "hashrate"),
+    ):
+        expected = {
+            labelled(
+                country=row["code"][:2],
+                subdivision=row["code"] if answer["level"] == "subdivision" else "",
+                window=answer["window"],
+            ): row[field]
+            for answer in answers_of(snapshots)
+            for row in answer["shares"]
+        }
+        assert found[name] == expected
+    shares = found["miningmap_share_ratio"]
+    assert labelled(country="CN", subdivision="CN-SC", window="now") in shares
+    assert labelled(country="CN", subdivision="", window="now") in shares
+
+
+async def test_window_figures_equal_the_api_and_nulls_are_left_out(
+    client: Client, snapshots: dict[str, bytes]
+) -> None:
+    found = await scrape(client)
+    by_window = {a["window"]: a for a in answers_of(snapshots) if a["level"] == "country"}
+    assert by_window["30d"]["coverage"] is None
+    for name, field in (
+        ("miningmap_coverage_ratio", "coverage"),
+        ("miningmap_measured_coverage_ratio", "measured_coverage"),
+    ):
+        expected = {
+            labelled(window=window): answer[field]
+            for window, answer in by_window.items()
+            if answer[field] is not None
+        }
+        assert found[name] == expected
+        assert len(expected) == 4
+    assert found["miningmap_network_hashrate_hashes_per_second"] == {
+        labelled(window=window): answer["network"]["hashrate"]
+        for window, answer in by_window.items()
+        if answer["network"] is not None
+    }
+    assert found["miningmap_cohort_pools"] == {
+        labelled(window=window): float(count)
+        for window, count in (("now", 2), ("1h", 2), ("24h", 2), ("7d", 2), ("30d", 0))
+    }
+
+
+@pytest.mark.usefixtures("snapshots")
+async def test_pool_figures_leave_out_what_is_unknown(client: Client, now: datetime) -> None:
+    found = await scrape(client)
+    assert found["miningmap_pool_hashrate_hashes_per_second"] == {
+        labelled(pool="alpha"): 1e20,
+        labelled(pool="beta"): 5e19,
+    }
+    assert found["miningmap_pool_last_report_timestamp_seconds"] == {
+        labelled(pool="alpha", source="alpha-api"): now.timestamp(),
+        labelled(pool="beta", source="beta-api"): now.timestamp(),
+        labelled(pool="gamma", source="gamma-api"): now.timestamp() - 3.5 * 3600,
+    }
+    assert found["miningmap_snapshot_timestamp_seconds"] == {labelled(): now.timestamp()}
+
+
+async def test_a_place_that_vanishes_vanishes(
+    client: Client, store: Store, snapshots: dict[str, bytes]
+) -> None:
+    def countries(found: Any) -> set[str]:
+        return {dict(labels)["country"] for labels in found["miningmap_share_ratio"]}
+
+    assert "DE" in countries(await scrape(client))
+    for key, raw in snapshots.items():
+        if key.endswith("/country"):
+            answer = msgspec.json.decode(raw)
+            answer["shares"] = [row for row in answer["shares"] if row["code"] != "DE"]
+            snapshots[key] = msgspec.json.encode(answer)
+    await store.write_snapshots(snapshots)
+    assert countries(await scrape(client)) == {"US", "CN", "CA"}
+
+
+async def test_before_the_first_snapshot_only_the_version_is_known(client: Client) -> None:
+    found = await scrape(client)
+    assert found.pop("miningmap_build_info") == {labelled(version=__version__): 1}
+    assert found.keys() | {"miningmap_build_info"} == LABELS.keys()
+    assert not any(found.values())
+
+
+@pytest.mark.usefixtures("snapshots")
+async def test_a_scraper_that_speaks_openmetrics_gets_it(client: Client) -> None:
+    accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
+    async with client.get("/metrics", headers=accept) as answer:
+        assert answer.content_type == "application/openmetrics-text"
+        text = await answer.text()
+    families = openmetrics_families(text)  # type: ignore[no-untyped-call]  # of the library
+    names = {family.name for family in families}
+    assert names == LABELS.keys()

@@ -1,0 +1,98 @@
+"""The golden cases of method.md, read from where they lie beside the project, if they do.
+
+They are not copied into the project; the project's own worked cases are in ``test_shares.py``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from miningmap.messages import Message, decode
+from miningmap.times import parse_rfc3339
+from streams.questions import Question, parse_question
+from streams.shares import Beliefs, Rule
+
+Json = dict[str, Any]
+
+FOLDER = Path(
+    os.environ.get("GOLDEN", Path(__file__).resolve().parents[3] / "shared" / "data" / "golden")
+)
+FILES = sorted(FOLDER.glob("*.json"))
+
+# A fully located pool has nothing left to spread, but for what adding floats up leaves. The cases'
+# expectations contain such leavings in places (1e5 H/s of 1e19, other ones for another order of the
+# same messages): a part of the whole that is smaller than this is nothing.
+NOTHING = 1e-12
+
+
+def parametrize() -> pytest.MarkDecorator:
+    """One test a case; one skipped test that says so where there are none."""
+    if FILES:
+        return pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+    left_out = pytest.mark.skip(reason=f"golden cases left out: there is no {FOLDER.name} folder")
+    return pytest.mark.parametrize("path", [pytest.param(None, marks=left_out)])
+
+
+class Case:
+    """One file: messages in, answers out."""
+
+    def __init__(self, path: Path) -> None:
+        content: Json = json.loads(path.read_text())
+        self.messages: list[Message] = [decode(json.dumps(m).encode()) for m in content["messages"]]
+        self.beliefs = Beliefs(
+            content["priors"],
+            rules=[
+                Rule(
+                    r["id"],
+                    r["place"],
+                    None if r["applies_to"] == "*" else frozenset(r["applies_to"]),
+                )
+                for r in content["rules"]
+            ],
+        )
+        self.asked: list[dict[str, str]] = content["queries"]
+        self.expected: list[Json] = content["expect"]
+
+    def questions(self) -> list[Question]:
+        """What is asked, as the pure functions take it."""
+        return [parse_question(asked, parse_rfc3339(asked["as_of"])) for asked in self.asked]
+
+
+def assert_same(got: Json, want: Json) -> None:
+    """Hold an answer against the expected one: every figure to 1e-9."""
+    for name, value in want.items():
+        if name == "shares":
+            _same_rows(got[name], [row for row in value if not 0 < row["share"] < NOTHING])
+        elif name == "as_of":
+            assert parse_rfc3339(got[name]) == parse_rfc3339(value)
+        else:
+            _same(got[name], value, name, 0.0)
+
+
+def _same_rows(got: list[Json], want: list[Json]) -> None:
+    assert [row["code"] for row in got] == [row["code"] for row in want]
+    for mine, theirs in zip(got, want, strict=True):
+        nothing = NOTHING * sum(row["hashrate"] for row in want)
+        for name, value in theirs.items():
+            _same(mine[name], value, f"{theirs['code']}.{name}", nothing)
+
+
+def _same(got: Any, want: Any, where: str, nothing: float) -> None:
+    if isinstance(want, dict):
+        for name, value in want.items():
+            _same(got[name], value, f"{where}.{name}", nothing)
+    elif isinstance(want, list):
+        assert len(got) == len(want), where
+        for number, value in enumerate(want):
+            _same(got[number], value, f"{where}[{number}]", nothing)
+    elif isinstance(want, float):
+        assert isinstance(got, int | float), where
+        assert math.isclose(got, want, rel_tol=1e-9, abs_tol=max(1e-9, nothing)), where
+    else:
+        assert got == want, where

@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from miningmap.times import bucket
+from streams.cells import Cells, Horizon, Series, TooLateError, claims_of
+from streams.windows import Span
+from tests.streams.making import NOON, network, report
+
+if TYPE_CHECKING:
+    from miningmap.messages import Report
+
+MINUTE = bucket(NOON, 60)
+HOUR = bucket(NOON, 3600)
+DAY = bucket(NOON, 86_400)
+MIDNIGHT = NOON.replace(hour=0)
+OWN = Series("a", "own")
+
+
+def cells_of(*messages: Report) -> Cells:
+    cells = Cells()
+    for message in messages:
+        cells.take(message)
+    return cells
+
+
+def minute(cells: Cells, number: int) -> float | None:
+    cell = cells.sum(OWN, Span("minute", range(number, number + 1)))
+    return cell.total if cell.minutes else None
+
+
+def hour(cells: Cells, number: int) -> tuple[float, int]:
+    cell = cells.sum(OWN, Span("hour", range(number, number + 1)))
+    return cell.total, cell.minutes
+
+
+def test_a_short_report_covers_the_minutes_it_touches_and_holds_those_after() -> None:
+    start = NOON + timedelta(seconds=30)
+    sent = report(hashrate=5, start=start, end=start + timedelta(seconds=60), hold_s=60)
+    covered, held = claims_of(sent)
+    assert (covered.buckets, covered.rank.first) == (range(MINUTE, MINUTE + 2), 1)
+    assert (held.buckets, held.rank.first) == (range(MINUTE + 2, MINUTE + 3), 0)
+
+
+def test_a_report_that_ends_on_the_minute_does_not_touch_the_next() -> None:
+    (covered,) = claims_of(report(hashrate=5))
+    assert covered.buckets == range(MINUTE, MINUTE + 1)
+
+
+def test_a_held_minute_yields_to_a_covered_one_however_old() -> None:
+    held = report(hashrate=1, hold_s=300, fetched_at=NOON + timedelta(hours=1))
+    covered = report(hashrate=2, start=NOON + timedelta(minutes=2))
+    for order in ((held, covered), (covered, held)):
+        assert minute(cells_of(*order), MINUTE + 2) == 2
+        assert minute(cells_of(*order), MINUTE + 3) == 1
+
+
+@pytest.mark.parametrize(
+    ("loser", "winner"),
+    [
+        (report(hashrate=9), report(hashrate=1, end=NOON + timedelta(seconds=90))),
+        (report(hashrate=9), report(hashrate=1, fetched_at=NOON + timedelta(minutes=5))),
+        (report(hashrate=1), report(hashrate=9)),
+    ],
+    ids=["later end", "later fetched_at", "larger hashrate"],
+)
+def test_between_claims_on_a_minute_wins_the(loser: Report, winner: Report) -> None:
+    for order in ((loser, winner), (winner, loser), (winner, loser, winner)):
+        assert minute(cells_of(*order), MINUTE) == winner.hashrate
+
+
+def test_reports_alike_but_for_their_places_give_the_same_cell_in_any_order() -> None:
+    one, other = report(places={"US": 5.0}), report(places={"CA": 5.0})
+    span = Span("minute", range(MINUTE, MINUTE + 1))
+    first = cells_of(one, other).sum(OWN, span).places
+    assert first == cells_of(other, one).sum(OWN, span).places
+
+
+def test_a_daily_row_beats_a_monthly_one_hour_by_hour() -> None:
+    month = report(hashrate=1, start=MIDNIGHT.replace(day=1), end=MIDNIGHT.replace(month=12, day=1))
+    day = report(hashrate=2, start=MIDNIGHT, end=MIDNIGHT + timedelta(days=1))
+    for order in ((month, day), (day, month)):
+        cells = cells_of(*order)
+        assert hour(cells, HOUR) == (120, 60)
+        assert hour(cells, HOUR + 24) == (60, 60)
+
+
+def test_an_hour_is_the_sum_of_its_minutes_until_it_is_claimed_directly() -> None:
+    cells = cells_of(
+        report(hashrate=3, hold_s=60), report(hashrate=5, start=NOON.replace(minute=30))
+    )
+    assert hour(cells, HOUR) == (3 + 3 + 5, 3)
+    cells.take(report(hashrate=1, end=NOON + timedelta(hours=1)))
+    assert hour(cells, HOUR) == (60, 60)
+
+
+def test_the_minute_tier_does_not_see_reports_of_an_hour() -> None:
+    assert minute(cells_of(report(hashrate=1, end=NOON + timedelta(hours=1))), MINUTE) is None
+
+
+def test_a_day_is_the_sum_of_its_hours() -> None:
+    cells = cells_of(
+        report(hashrate=3), report(hashrate=1, start=MIDNIGHT, end=MIDNIGHT.replace(hour=2))
+    )
+    day = cells.sum(OWN, Span("day", range(DAY, DAY + 1)))
+    assert (day.total, day.minutes) == (3 + 120, 121)
+
+
+def test_the_first_bucket_is_known_in_every_tier() -> None:
+    cells = cells_of(
+        report(hashrate=3), report(hashrate=1, start=MIDNIGHT, end=MIDNIGHT.replace(hour=1))
+    )
+    assert cells.first(OWN, "minute") == MINUTE
+    assert cells.first(OWN, "hour") == DAY * 24
+    assert cells.first(OWN, "day") == DAY
+
+
+def test_the_networks_hashrate_has_cells_of_its_own() -> None:
+    cells = Cells()
+    cells.take(network(7))
+    assert list(cells.series()) == [Series(None, "mempool")]
+
+
+class TestTooLate:
+    """What is no longer kept is not claimed; what touches nothing that is kept is refused."""
+
+    horizon = Horizon(minutes_from_hour=HOUR, hours_from_day=DAY)
+
+    def test_minutes_before_the_oldest_hour_are_left_out(self) -> None:
+        start = NOON - timedelta(minutes=2)
+        sent = report(hashrate=1, start=start, end=NOON + timedelta(minutes=1), hold_s=60)
+        covered, held = claims_of(sent, self.horizon)
+        assert covered.buckets == range(MINUTE, MINUTE + 1)
+        assert held.buckets == range(MINUTE + 1, MINUTE + 2)
+
+    def test_a_report_older_than_minutes_are_kept_is_refused(self) -> None:
+        with pytest.raises(TooLateError, match="older than minutes"):
+            claims_of(report(hashrate=1, start=NOON - timedelta(minutes=9)), self.horizon)
+
+    def test_whole_days_past_the_hours_are_claimed_as_days(self) -> None:
+        start = MIDNIGHT - timedelta(days=2)
+        sent = report(hashrate=2, start=start, end=MIDNIGHT + timedelta(hours=3))
+        hours, days = claims_of(sent, self.horizon)
+        assert (hours.tier, hours.buckets) == ("hour", range(DAY * 24, DAY * 24 + 3))
+        assert (days.tier, days.buckets) == ("day", range(DAY - 2, DAY))
+        assert (days.cell.total, days.cell.minutes) == (2 * 1440, 1440)
+
+    def test_a_part_of_a_day_past_the_hours_is_refused(self) -> None:
+        start = MIDNIGHT - timedelta(days=1)
+        with pytest.raises(TooLateError, match="older than hours"):
+            claims_of(report(hashrate=1, start=start, end=start.replace(hour=5)), self.horizon)
+
+
+minutes = st.integers(0, 40)
+short_reports = st.builds(
+    lambda start, length, hold, late, hashrate: report(
+        hashrate=float(hashrate),
+        start=NOON + timedelta(seconds=20 * start),
+        end=NOON + timedelta(seconds=20 * (start + length)),
+        hold_s=hold,
+        fetched_at=NOON + timedelta(hours=1, seconds=late),
+    ),
+    minutes,
+    st.integers(1, 20),
+    st.integers(0, 300),
+    st.integers(0, 3),
+    st.integers(0, 3),
+)
+long_reports = st.builds(
+    lambda start, length, hashrate: report(
+        hashrate=float(hashrate),
+        start=MIDNIGHT + timedelta(hours=start),
+        end=MIDNIGHT + timedelta(hours=start + length),
+    ),
+    st.integers(0, 20),
+    st.integers(1, 40),
+    st.integers(0, 3),
+)
+
+
+reports = st.lists(short_reports | long_reports, min_size=1, max_size=12)
+
+
+@given(reports.flatmap(lambda sent: st.tuples(st.just(sent), st.permutations(sent + sent[:3]))))
+def test_any_order_any_number_of_times_the_same_cells(
+    both: tuple[list[Report], list[Report]],
+) -> None:
+    sent, again = both
+    one, other = cells_of(*sent), cells_of(*again)
+    for span in (
+        Span("minute", range(MINUTE, MINUTE + 40)),
+        Span("hour", range(DAY * 24, DAY * 24 + 60)),
+        Span("day", range(DAY, DAY + 3)),
+    ):
+        for number in span.buckets:
+            each = Span(span.tier, range(number, number + 1))
+            assert one.sum(OWN, each) == other.sum(OWN, each)

@@ -1,0 +1,24 @@
+"""The golden cases through the pure functions and through the command line's file reading."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from miningmap.messages import encode
+from streams.offline import read_cells, recompute
+from tests.streams import golden
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@golden.parametrize()
+def test_every_answer_is_recomputed_from_the_messages(path: Path) -> None:
+    case = golden.Case(path)
+    cells = read_cells(encode(message) for message in case.messages)
+    for question, want in zip(case.questions(), case.expected, strict=True):
+        got = json.loads(msgspec.json.encode(recompute(cells, question, case.beliefs)))
+        golden.assert_same(got, want)

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from miningmap.times import bucket
+from streams.windows import Span, WindowError, parse_window
+
+AS_OF = datetime(2026, 11, 22, 15, 0, 30, tzinfo=UTC)
+MINUTE = bucket(AS_OF, 60)
+HOUR = bucket(AS_OF, 3600)
+DAY = bucket(AS_OF, 86_400)
+
+
+@pytest.mark.parametrize(
+    ("name", "span"),
+    [
+        ("now", Span("minute", range(MINUTE, MINUTE + 1))),
+        ("1h", Span("minute", range(MINUTE - 60, MINUTE))),
+        ("24h", Span("hour", range(HOUR - 24, HOUR))),
+        ("7d", Span("hour", range(HOUR - 168, HOUR))),
+        ("30d", Span("hour", range(HOUR - 720, HOUR))),
+        ("2026-11-21", Span("hour", range((DAY - 1) * 24, DAY * 24))),
+        ("2026-11-22T13", Span("hour", range(HOUR - 2, HOUR - 1))),
+        ("2026-11", Span("day", range(DAY - 21, DAY))),
+        ("2026-10", Span("day", range(DAY - 21 - 31, DAY - 21))),
+    ],
+)
+def test_a_window_covers(name: str, span: Span) -> None:
+    assert parse_window(name, AS_OF).span == span
+
+
+def test_a_day_that_is_not_over_covers_its_whole_hours_so_far() -> None:
+    assert parse_window("2026-11-22", AS_OF).span == Span("hour", range(DAY * 24, HOUR))
+
+
+def test_what_is_yet_to_come_covers_nothing() -> None:
+    for name in ("2026-11-23", "2026-12", "2030-01"):
+        assert parse_window(name, AS_OF).span.minutes == 0
+
+
+def test_the_profile_is_the_30_whole_days_before_and_a_months_own_days() -> None:
+    for name in ("now", "1h", "24h", "7d", "30d"):
+        assert parse_window(name, AS_OF).profile == Span("day", range(DAY - 30, DAY))
+    assert parse_window("2026-11-12", AS_OF).profile == Span("day", range(DAY - 40, DAY - 10))
+    assert parse_window("2026-11-12T05", AS_OF).profile == Span("day", range(DAY - 40, DAY - 10))
+    month = parse_window("2026-11", AS_OF)
+    assert month.profile == month.span
+
+
+@pytest.mark.parametrize(
+    "name", ["", "2h", "NOW", "2026", "2026-13", "2026-02-30", "2026-01-01T24", "0000-01", "1h "]
+)
+def test_another_window_is_refused_with_what_there_is(name: str) -> None:
+    with pytest.raises(WindowError, match=r"24h.*YYYY-MM-DDTHH"):
+        parse_window(name, AS_OF)
+
+
+def test_the_last_second_of_a_minute_belongs_to_it() -> None:
+    late = AS_OF.replace(second=59, microsecond=999_999)
+    assert parse_window("now", late).span == parse_window("now", AS_OF).span
+    following = late + timedelta(microseconds=1)
+    assert parse_window("now", following).span.buckets[0] == MINUTE + 1
