@@ -7,6 +7,8 @@ agent, nothing is kept in tables, and a message is acknowledged only after its b
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import faust
@@ -31,6 +33,8 @@ def build_app(
         settings.kafka.group,
         broker=f"aiokafka://{servers}",
         store="memory://",
+        # Nothing is kept there, but Faust makes the folder; better not where it was started from.
+        datadir=str(Path(tempfile.gettempdir()) / "miningmap-faust"),
         value_serializer="raw",
         key_serializer="raw",
         # Topics are made by `miningmap topics`, never by a service on the side.

@@ -43,11 +43,7 @@ async def lag_of(
 
     async def ask() -> Lag:
         try:
-            partitions = [
-                TopicPartition(topic, number)
-                for topic in topics
-                for number in await _partitions(consumer, topic)
-            ]
+            partitions = await _partitions(admin, topics)
             # What is committed first: asked the other way round, it could be beyond the end.
             done = await admin.list_consumer_group_offsets(group, partitions=partitions)
             starts = await consumer.beginning_offsets(partitions)
@@ -72,9 +68,11 @@ async def lag_of(
         await admin.close()
 
 
-async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> Sequence[int]:
-    known: set[int] | None = consumer.partitions_for_topic(topic)
-    if known is None:
-        await consumer.topics()  # asks for the metadata of all topics
-        known = consumer.partitions_for_topic(topic)
-    return sorted(known or ())
+async def _partitions(
+    admin: AIOKafkaAdminClient, topics: Sequence[str]
+) -> Sequence[TopicPartition]:
+    return [
+        TopicPartition(topic["topic"], partition["partition"])
+        for topic in await admin.describe_topics(list(topics))
+        for partition in topic["partitions"]
+    ]

@@ -18,6 +18,7 @@ Numbers are counted from the epoch. A value is a sum over minutes, as in :mod:`s
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -27,6 +28,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 from redis.asyncio import Redis
+from redis.exceptions import NoScriptError
 
 from miningmap.messages import KINDS, Kind
 from miningmap.settings import SettingsError
@@ -49,6 +51,8 @@ _RANK: Final = struct.Struct(">ddddd")
 _TIER_LETTER: Final[dict[Tier, str]] = {"minute": "m", "hour": "h", "day": "d"}
 _KIND_LETTER: Final[dict[Kind, str]] = {kind: kind[0] for kind in KINDS}
 _LUA: Final = files(__package__).joinpath("claim.lua").read_text()
+# The name by which Redis knows a script; no secret hangs on it.
+_LUA_SHA: Final = hashlib.sha1(_LUA.encode(), usedforsecurity=False).hexdigest()
 
 
 class _Packed(msgspec.Struct):
@@ -105,7 +109,6 @@ class Store:
     def __init__(self, redis: Redis, retention: Retention) -> None:
         self._redis = redis
         self._retention = retention
-        self._claim = redis.register_script(_LUA)
 
     # --- cells: write ---
 
@@ -117,11 +120,18 @@ class Store:
         """
         if not claimed:
             return 0
+        try:
+            return await self._write(claimed)
+        except NoScriptError:  # a Redis that is new, or was started anew
+            await self._redis.script_load(_LUA)
+            return await self._write(claimed)
+
+    async def _write(self, claimed: Sequence[tuple[Message, Sequence[Claim]]]) -> int:
         async with self._redis.pipeline(transaction=False) as pipe:
             pipe.sadd(_SERIES, *{_series_id(series_of(m)) for m, _ in claimed})
             for message, claims in claimed:
-                args = [*self._head(message), *_claim_args(claims)]
-                await self._claim(keys=[_key(series_of(message))], args=args, client=pipe)
+                args = (*self._head(message), *_claim_args(claims))
+                pipe.evalsha(_LUA_SHA, 1, _key(series_of(message)), *args)
             return sum((await pipe.execute())[1:])
 
     def _head(self, message: Message) -> list[float]:

@@ -1,0 +1,28 @@
+#!/bin/sh
+# Makes the secrets of docker-compose.yml, each once: what exists is kept.
+# Usage: sh deploy/secrets.sh [FOLDER]
+set -eu
+umask 077
+
+folder=${1:-$(dirname "$0")/secrets}
+mkdir -p "$folder"
+# Compose mounts the files as they are, and users of the containers read them. So the files are
+# readable for all, and the folder, which the containers do not see, keeps others out.
+chmod 700 "$folder"
+
+make() { # FILE; the content is standard input
+  if [ ! -e "$folder/$1" ]; then
+    cat > "$folder/$1.new"
+    chmod 444 "$folder/$1.new"
+    mv "$folder/$1.new" "$folder/$1"
+    echo "made $folder/$1"
+  fi
+}
+
+random() {
+  od -An -N32 -tx1 /dev/urandom | tr -d ' \n'
+}
+
+random | make redis_password
+random | make grafana_admin_password
+echo '[]' | make partners.json

@@ -1,0 +1,113 @@
+"""What tests share: real servers, and settings that point at them.
+
+A test that asks for ``kafka`` or ``redis`` gets a real one, started once for all tests; it is
+marked ``integration``. Where a machine cannot run them such tests are skipped, except with
+``CI=true``: there they fail.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from typing import TYPE_CHECKING, TypeVar
+
+import pytest
+from pydantic import SecretStr
+
+from miningmap import settings as config
+from tests.servers import KafkaServer, RedisServer, Server, UnavailableError, recreate_topics
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from miningmap.settings import Settings
+
+AnyServer = TypeVar("AnyServer", bound=Server)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if {"kafka", "redis"}.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.integration)
+
+
+@pytest.fixture(scope="session")
+def started() -> list[Server]:
+    """The servers that run by now."""
+    return []
+
+
+@pytest.fixture(scope="session")
+def kafka(started: list[Server]) -> Iterator[KafkaServer]:
+    """A real Apache Kafka, shared by all tests; one that stops it need not start it again."""
+    yield from _served(KafkaServer, started)
+
+
+@pytest.fixture(scope="session")
+def redis(started: list[Server]) -> Iterator[RedisServer]:
+    """A real Redis, shared by all tests; one that stops it need not start it again."""
+    yield from _served(RedisServer, started)
+
+
+def _served(kind: type[AnyServer], started: list[Server]) -> Iterator[AnyServer]:
+    try:
+        server = kind.launch()
+    except UnavailableError as error:
+        missing(str(error), os.environ.get("CI", ""))
+    started.append(server)
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+def missing(reason: str, ci: str) -> None:
+    """End the test: where all tests should run, one that cannot has failed."""
+    if ci.lower() in {"", "0", "false"}:
+        pytest.skip(reason)
+    pytest.fail(f"{reason} (a failure, not a skip, because CI={ci})", pytrace=False)
+
+
+@pytest.fixture(autouse=True)
+def _servers_run_again(started: list[Server]) -> Iterator[None]:
+    yield
+    for server in started:
+        if not server.running:
+            server.start()
+
+
+@pytest.fixture
+async def clean_kafka(kafka: KafkaServer) -> KafkaServer:
+    """Kafka with the project's topics, empty."""
+    await recreate_topics(kafka.bootstrap_servers)
+    return kafka
+
+
+@pytest.fixture
+def redis_url(redis: RedisServer) -> str:
+    """The URL of an empty Redis."""
+    redis.flush()
+    return redis.url
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in os.environ:
+        if name.startswith(config.PREFIX):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def settings(kafka: KafkaServer, redis_url: str) -> Settings:
+    """Settings for all services: the real servers, a group of the test's own, any free ports."""
+    ours = {
+        "kafka": config.Kafka(
+            bootstrap_servers=kafka.bootstrap_servers, group=f"test-{uuid.uuid4().hex}"
+        ),
+        "redis": config.Redis(url=SecretStr(redis_url)),
+        "endpoint": config.Endpoint(port=0),
+        "intake": config.Intake(port=0),
+        "collector": config.Collector(metrics_port=0),
+        "streams": config.Streams(metrics_port=0),
+    }
+    return config.load().model_copy(update=ours)

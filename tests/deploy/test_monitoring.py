@@ -1,0 +1,108 @@
+"""Prometheus asks those services that have metrics, and Grafana shows what they say."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+
+from miningmap.settings import Collector, Endpoint, Streams
+
+Services = dict[str, dict[str, Any]]
+
+SCRAPED = {
+    "collector": f"collector:{Collector().metrics_port}",
+    "streams": f"streams:{Streams().metrics_port}",
+    "endpoint": f"endpoint:{Endpoint().port}",
+}
+
+
+@pytest.fixture(scope="module")
+def dashboards(root: Path) -> list[dict[str, Any]]:
+    """Every dashboard that Grafana is given."""
+    files = sorted((root / "deploy/grafana/dashboards").glob("*.json"))
+    return [json.loads(file.read_text()) for file in files]
+
+
+def test_prometheus_scrapes_the_services_that_have_metrics(root: Path, services: Services) -> None:
+    config = yaml.safe_load((root / "deploy/prometheus/prometheus.yml").read_text())
+    jobs = {job["job_name"]: job["static_configs"] for job in config["scrape_configs"]}
+
+    assert jobs.pop("prometheus") == [{"targets": ["localhost:9090"]}]
+    assert jobs == {name: [{"targets": [target]}] for name, target in SCRAPED.items()}
+    for name in SCRAPED:
+        assert set(services["prometheus"]["networks"]) & set(services[name]["networks"]), name
+
+
+def test_prometheus_reads_the_mounted_file(services: Services) -> None:
+    prometheus = services["prometheus"]
+    assert "--config.file=/etc/miningmap/prometheus.yml" in prometheus["command"]
+    assert "./deploy/prometheus:/etc/miningmap:ro" in prometheus["volumes"]
+
+
+def test_grafana_asks_prometheus(root: Path, services: Services) -> None:
+    folder = root / "deploy/grafana/provisioning"
+    [source] = yaml.safe_load((folder / "datasources/prometheus.yml").read_text())["datasources"]
+    url = urlsplit(source["url"])
+
+    assert (source["type"], url.hostname, url.port) == ("prometheus", "prometheus", 9090)
+    assert set(services["grafana"]["networks"]) & set(services["prometheus"]["networks"])
+
+
+def test_grafana_finds_the_dashboards(root: Path, services: Services) -> None:
+    folder = root / "deploy/grafana/provisioning"
+    [provider] = yaml.safe_load((folder / "dashboards/miningmap.yml").read_text())["providers"]
+    path = provider["options"]["path"]
+
+    assert f"./deploy/grafana/dashboards:{path}:ro" in services["grafana"]["volumes"]
+    home = services["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    assert Path(home).parent == Path(path)
+    assert (root / "deploy/grafana/dashboards" / Path(home).name).is_file()
+
+
+def test_dashboards_ask_the_provisioned_source(
+    root: Path, dashboards: list[dict[str, Any]]
+) -> None:
+    file = root / "deploy/grafana/provisioning/datasources/prometheus.yml"
+    [source] = yaml.safe_load(file.read_text())["datasources"]
+    asked = [
+        target["datasource"]
+        for dashboard in dashboards
+        for panel in dashboard["panels"]
+        for target in [panel, *panel["targets"]]
+    ]
+    assert asked
+    assert all(each == {"type": "prometheus", "uid": source["uid"]} for each in asked)
+
+
+def test_dashboards_ask_for_metrics_that_the_project_has(
+    root: Path, dashboards: list[dict[str, Any]]
+) -> None:
+    code = "".join(
+        file.read_text()
+        for package in ("collector", "streams", "endpoint")
+        for file in (root / package).rglob("*.py")
+    )
+    asked = set(re.findall(r"miningmap_[a-z_]+", " ".join(_queries(dashboards))))
+    assert asked
+    assert [name for name in sorted(asked) if f'"{name}"' not in code] == []
+
+
+def test_no_query_mixes_countries_with_their_parts(dashboards: list[dict[str, Any]]) -> None:
+    shares = [query for query in _queries(dashboards) if "miningmap_share_ratio" in query]
+    assert shares
+    assert all('subdivision=""' in query for query in shares)
+
+
+def _queries(dashboards: list[dict[str, Any]]) -> list[str]:
+    return [
+        target["expr"]
+        for dashboard in dashboards
+        for panel in dashboard["panels"]
+        for target in panel["targets"]
+    ]

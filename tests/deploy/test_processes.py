@@ -1,0 +1,271 @@
+"""The project's services start, get ready and stop exactly as docker-compose.yml says.
+
+No container engine is at hand, so a service runs as a process: the image's entry point with the
+file's ``command`` and ``environment``, watched by the file's health check. What a container would
+have around it is put in its place, and nothing else:
+
+- ``kafka:9092`` and ``redis:6379`` become addresses on loopback; Redis itself is started
+  by the file's command and configuration, so with the password;
+- ``/run/secrets`` becomes a folder with the same files in it;
+- ports become free ones, because all services share one machine;
+- the pools become a server on loopback that is always busy: tests ask nobody else's server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+from aiohttp import ClientSession, web
+from aiohttp.test_utils import TestServer
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, RedisError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable
+
+Service = dict[str, Any]
+
+READY_S = 60
+PORTS = {  # the setting for each port of the file
+    "8080": "MININGMAP_ENDPOINT__PORT",
+    "8081": "MININGMAP_INTAKE__PORT",
+    "9101": "MININGMAP_COLLECTOR__METRICS_PORT",
+    "9102": "MININGMAP_STREAMS__METRICS_PORT",
+}
+
+
+class Broker(Protocol):
+    """What the ``kafka`` fixture gives."""
+
+    bootstrap_servers: str
+
+
+class Stage:
+    """Stands in for what containers have around them, and starts processes in it."""
+
+    def __init__(self, folder: Path, services: dict[str, Service], root: Path) -> None:
+        self.folder = folder
+        self.services = services
+        self.root = root
+        self.ports = dict(zip([*PORTS, "6379"], map(str, _free_ports(len(PORTS) + 1)), strict=True))
+        self.addresses = {"redis:6379": f"127.0.0.1:{self.ports['6379']}"}
+        self.extra = {PORTS[port]: self.ports[port] for port in PORTS}
+        subprocess.run(
+            ["/bin/sh", str(root / "deploy/secrets.sh"), str(folder / "made")],
+            check=True,
+            capture_output=True,
+        )
+
+    def secrets(self, name: str) -> Path:
+        """What the service finds at ``/run/secrets``."""
+        folder = self.folder / "secrets" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        for secret in self.services[name].get("secrets", []):
+            mount = secret if isinstance(secret, dict) else {"source": secret, "target": secret}
+            file = "partners.json" if mount["source"] == "partners" else mount["source"]
+            shutil.copy(self.folder / "made" / file, folder / mount["target"])
+        return folder
+
+    def placed(self, name: str, text: str) -> str:
+        """A value of the file with the stand-ins put in."""
+        for there, here in {**self.addresses, "/run/secrets": str(self.secrets(name))}.items():
+            text = text.replace(there, here)
+        return text
+
+    @asynccontextmanager
+    async def process(
+        self, name: str, command: Iterable[str]
+    ) -> AsyncIterator[asyncio.subprocess.Process]:
+        """The service's process; killed at the end if it is still there."""
+        environment = self.services[name].get("environment", {})
+        with (self.folder / f"{name}.log").open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                env={
+                    "PATH": os.environ["PATH"],
+                    **{key: self.placed(name, value) for key, value in environment.items()},
+                    **(self.extra if "build" in self.services[name] else {}),
+                },
+                cwd=self.folder,
+                stdout=log,
+                stderr=log,
+            )
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+    def said(self, name: str) -> str:
+        """The end of the service's log."""
+        return (self.folder / f"{name}.log").read_text(errors="replace")[-4000:]
+
+    async def until_healthy(self, name: str, process: asyncio.subprocess.Process) -> None:
+        """Wait until the file's health check of the service succeeds."""
+        _, _, *arguments, port, path = self.services[name]["healthcheck"]["test"]
+        while await _status(sys.executable, *arguments, self.ports[port], path) != 0:
+            assert process.returncode is None, f"{name} ended: {self.said(name)}"
+            await asyncio.sleep(0.2)
+
+    async def stops(self, name: str, process: asyncio.subprocess.Process) -> None:
+        """Ask the service to stop: it does within its grace period, without an error."""
+        process.send_signal(signal.SIGTERM)
+        grace_s = int(self.services[name]["stop_grace_period"].removesuffix("s"))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace_s):
+                await process.wait()
+        assert process.returncode == 0, f"{name}, {grace_s} s after SIGTERM: {self.said(name)}"
+
+
+@pytest.fixture
+def stage(tmp_path: Path, services: dict[str, Service], root: Path) -> Stage:
+    return Stage(tmp_path, services, root)
+
+
+@pytest.fixture
+async def busy() -> AsyncIterator[str]:
+    """The address of a server that answers every request with 503."""
+
+    async def refuse(_: web.Request) -> web.Response:
+        return web.Response(status=503)
+
+    app = web.Application()
+    app.router.add_route("*", "/{tail:.*}", refuse)
+    async with TestServer(app) as server:
+        yield str(server.make_url("/")).rstrip("/")
+
+
+@pytest.fixture
+async def protected(stage: Stage, redis: object) -> AsyncIterator[str]:
+    """Redis as the file starts it; its password."""
+    del redis  # requested for its rule about machines without a redis-server
+    text = (stage.root / "deploy/redis/redis.conf").read_text()
+    data = stage.folder / "data"
+    data.mkdir()
+    for there, here in {
+        "bind * -::*": "bind 127.0.0.1",
+        "port 6379": f"port {stage.ports['6379']}",
+        "dir /data": f"dir {data}",
+    }.items():
+        assert there in text
+        text = text.replace(there, here)
+    configuration = stage.folder / "redis.conf"
+    configuration.write_text(text)
+    stage.addresses["/etc/miningmap/redis.conf"] = str(configuration)
+    password = (stage.folder / "made/redis_password").read_text()
+
+    command = [stage.placed("redis", word) for word in stage.services["redis"]["command"]]
+    async with (
+        stage.process("redis", command) as process,
+        Redis(port=int(stage.ports["6379"]), password=password) as client,
+    ):
+        async with asyncio.timeout(READY_S):
+            while not await _pongs(client):
+                assert process.returncode is None, stage.said("redis")
+                await asyncio.sleep(0.05)
+        yield password
+        await stage.stops("redis", process)
+
+
+@pytest.mark.integration
+async def test_redis_asks_for_the_password_keeps_what_it_acknowledged_and_evicts_nothing(
+    stage: Stage, protected: str
+) -> None:
+    port = int(stage.ports["6379"])
+    async with Redis(port=port, retry=Retry(NoBackoff(), 0)) as stranger:
+        with pytest.raises(AuthenticationError):
+            await stranger.ping()
+    async with Redis(port=port, password=protected, decode_responses=True) as client:
+        settings = await client.config_get("appendonly", "appendfsync", "maxmemory-policy")
+    assert settings == {
+        "appendonly": "yes",
+        "appendfsync": "always",
+        "maxmemory-policy": "noeviction",
+    }
+
+
+@pytest.mark.integration
+@pytest.mark.usefixtures("protected")
+async def test_the_services_get_ready_and_stop_in_time(
+    stage: Stage, kafka: Broker, busy: str
+) -> None:
+    stage.addresses["kafka:9092"] = kafka.bootstrap_servers
+    stage.extra |= {
+        "MININGMAP_COLLECTOR__UPSTREAM": busy,
+        "MININGMAP_COLLECTOR__ALLOW_PRIVATE": "true",
+    }
+    entry_point = str(Path(sys.executable).with_name("miningmap"))
+
+    async with AsyncExitStack() as stack, asyncio.timeout(3 * READY_S):
+
+        async def start(name: str) -> asyncio.subprocess.Process:
+            command = [entry_point, *stage.services[name]["command"]]
+            return await stack.enter_async_context(stage.process(name, command))
+
+        # Twice: `docker compose up` runs it again, and the topics are there then.
+        for _ in range(2):
+            async with asyncio.timeout(READY_S):
+                status = await (await start("topics")).wait()
+            assert status == 0, stage.said("topics")
+
+        running = {name: await start(name) for name in ("collector", "streams", "endpoint")}
+        async with asyncio.timeout(READY_S):
+            for name, process in running.items():
+                await stage.until_healthy(name, process)
+        async with ClientSession() as session:
+            url = f"http://127.0.0.1:{stage.ports['8080']}/readyz"
+            async with session.get(url) as response:
+                assert response.status == 200, await response.text()
+
+        await asyncio.gather(*(stage.stops(name, process) for name, process in running.items()))
+
+
+async def test_the_health_check_passes_only_what_answers_with_200(own: dict[str, Service]) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(status=int(request.match_info["status"]))
+
+    app = web.Application()
+    app.router.add_get("/{status}", answer)
+    checks = [s["healthcheck"]["test"][2:-2] for s in own.values() if "healthcheck" in s]
+    assert checks[1:] == checks[:-1]
+    async with TestServer(app) as server:
+        port = str(server.port)
+        assert await _status(sys.executable, *checks[0], port, "/200") == 0
+        assert await _status(sys.executable, *checks[0], port, "/503") != 0
+        await server.close()
+        assert await _status(sys.executable, *checks[0], port, "/200") != 0
+
+
+def _free_ports(count: int) -> list[int]:
+    with_ports = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [each.getsockname()[1] for each in with_ports]
+    for each in with_ports:
+        each.close()
+    return ports
+
+
+async def _status(*command: str) -> int:
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
+    )
+    return await process.wait()
+
+
+async def _pongs(client: Redis) -> bool:
+    try:
+        return bool(await client.ping())
+    except RedisError:
+        return False

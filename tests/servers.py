@@ -1,0 +1,439 @@
+"""Real servers for tests and development: Apache Kafka (KRaft) and Redis, on loopback.
+
+The fixtures of ``conftest.py`` start them on free ports in temporary folders. As a script it runs
+one in the foreground for development: ``python tests/servers.py kafka`` (``make kafka``).
+"""
+
+from __future__ import annotations
+
+import abc
+import asyncio
+import os
+import re
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import tempfile
+import threading
+import time
+import uuid
+from base64 import urlsafe_b64encode
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import ClassVar, Final, Self
+
+import click
+import redis
+from aiokafka.admin import AIOKafkaAdminClient
+
+from miningmap.admin import ensure_topics
+from miningmap.embedded import LOOPBACK, free_port
+from miningmap.supervisor import bound_to_this_process
+from miningmap.topics import TOPICS
+
+ROOT: Final = Path(__file__).parents[1]
+CACHE: Final = ROOT / ".cache"
+KAFKA_POM: Final = ROOT / "tests/kafka-pom.xml"
+
+JAVA: Final = 17
+KAFKA_START_S: Final = 60.0
+STOP_S: Final = 30.0
+MVN_S: Final = 300.0
+ATTEMPTS: Final = 3
+POLL_S: Final = 0.02
+TAIL_LINES: Final = 15
+
+# A server dies with the thread that has started it (see bound_to_this_process). So that is one
+# that lives until the end, and not whichever thread a test calls start() from.
+_spawner: Final = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawner")
+
+
+class UnavailableError(Exception):
+    """This machine lacks a server; the text is one line and names the remedy."""
+
+
+class ServerError(Exception):
+    """A server did not start or stop; the text ends with its last lines."""
+
+
+class Server(abc.ABC):
+    """A server process with a folder and ports of its own, which outlive a stop."""
+
+    name: ClassVar[str]
+
+    def __init__(self, folder: Path, ports: list[int]) -> None:
+        self.folder = folder
+        self.ports = ports
+        self._log = folder / f"{self.name}.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @classmethod
+    @abc.abstractmethod
+    def require(cls) -> None:
+        """Raise UnavailableError if this machine cannot run it."""
+
+    @classmethod
+    def launch(cls) -> Self:
+        """Start a new one on free ports in a temporary folder, which close() removes."""
+        cls.require()
+        attempts = ATTEMPTS
+        while True:
+            server = cls(Path(tempfile.mkdtemp(prefix=f"{cls.name}-")), [free_port(), free_port()])
+            try:
+                server.start()
+            except BaseException as error:
+                server.close()
+                attempts -= 1  # somebody else may have taken a port meanwhile
+                if not attempts or not isinstance(error, ServerError):
+                    raise
+            else:
+                return server
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self, within_s: float = KAFKA_START_S) -> None:
+        """Blocks until it answers; again after a stop, with the same folder and ports."""
+        assert not self.running, f"{self.name} runs already"
+        with self._log.open("ab") as log:
+            command = bound_to_this_process(self._command())
+            process = _spawner.submit(self._popen, command, log.fileno()).result()
+        self._process = process
+        deadline = time.monotonic() + within_s
+        while not self._answers():
+            if process.poll() is not None:
+                raise ServerError(self.said(f"ended at start, code {process.returncode}"))
+            if time.monotonic() > deadline:
+                self.stop(signal.SIGKILL)
+                raise ServerError(self.said(f"did not answer in {within_s:g} s"))
+            time.sleep(POLL_S)
+
+    def stop(self, sign: signal.Signals = signal.SIGTERM) -> None:
+        """Blocks until it has gone. SIGKILL is the crash, SIGTERM the orderly end."""
+        assert self._process is not None, f"{self.name} was never started"
+        if self.running:
+            self._process.send_signal(sign)
+        try:
+            self._process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            raise ServerError(self.said(f"did not end in {STOP_S:g} s")) from None
+
+    def close(self) -> None:
+        """The end of it and of its folder."""
+        if self._process is not None:
+            self.stop(signal.SIGKILL)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @abc.abstractmethod
+    def _command(self) -> list[str]: ...
+
+    @abc.abstractmethod
+    def _answers(self) -> bool:
+        """Whether this very process serves, and not another one on its port."""
+
+    def _popen(self, command: list[str], log: int) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=self.folder,
+            start_new_session=True,
+        )
+
+    def said(self, what: str) -> str:
+        """``what`` happened, and the server's last lines."""
+        lines = self._log.read_text(errors="replace").splitlines()[-TAIL_LINES:]
+        return "\n  ".join([f"{self.name} {what}; its last lines:", *lines])
+
+
+class RedisServer(Server):
+    """A real Redis. By default it keeps nothing: after a stop and a start it is empty."""
+
+    name = "redis"
+
+    def __init__(self, folder: Path, ports: list[int], *, persistent: bool = False) -> None:
+        super().__init__(folder, ports)
+        self._persistent = persistent
+        self.url = f"redis://{LOOPBACK}:{ports[0]}/0"
+
+    @classmethod
+    def require(cls) -> None:
+        _redis_server()
+
+    def flush(self) -> None:
+        """Remove all keys of all databases."""
+        with redis.Redis.from_url(self.url) as client:
+            client.flushall()
+
+    def _command(self) -> list[str]:
+        options = {
+            "bind": LOOPBACK,
+            "port": str(self.ports[0]),
+            "dir": str(self.folder),
+            "save": "",
+            "appendonly": "yes" if self._persistent else "no",
+            "appendfsync": "always",
+        }
+        return [
+            _redis_server(),
+            *(word for key, value in options.items() for word in (f"--{key}", value)),
+        ]
+
+    def _answers(self) -> bool:
+        try:
+            with redis.Redis.from_url(self.url) as client:
+                return bool(client.info("server")["process_id"] == self.pid)
+        except redis.ConnectionError:  # nobody listens yet, or it still loads
+            return False
+
+
+class KafkaServer(Server):
+    """A real Apache Kafka: one node, KRaft, broker and controller in one process."""
+
+    name = "kafka"
+
+    def __init__(self, folder: Path, ports: list[int]) -> None:
+        super().__init__(folder, ports)
+        self.bootstrap_servers = f"{LOOPBACK}:{ports[0]}"
+        self._data = folder / "data"
+        self._properties = folder / "server.properties"
+
+    @classmethod
+    def require(cls) -> None:
+        _java()
+        kafka_jars()
+
+    @property
+    def cluster_id(self) -> str:
+        found = re.search(r"cluster\.id=(\S+)", (self._data / "meta.properties").read_text())
+        assert found, "Kafka's data folder has no cluster id"
+        return found[1]
+
+    def start(self, within_s: float = KAFKA_START_S) -> None:
+        self._properties.write_text(
+            "".join(f"{key}={value}\n" for key, value in self._settings().items())
+        )
+        if not (self._data / "meta.properties").exists():
+            self._format()
+        super().start(within_s)
+
+    def _settings(self) -> dict[str, str]:
+        controller = f"{LOOPBACK}:{self.ports[1]}"
+        return {
+            "process.roles": "broker,controller",
+            "node.id": "1",
+            "controller.quorum.voters": f"1@{controller}",
+            "controller.listener.names": "CONTROLLER",
+            "listeners": f"PLAINTEXT://{self.bootstrap_servers},CONTROLLER://{controller}",
+            "advertised.listeners": f"PLAINTEXT://{self.bootstrap_servers}",
+            "log.dirs": str(self._data),
+            # As in production: a service that relies on topics made by chance fails here.
+            "auto.create.topics.enable": "false",
+            # How long a killed broker keeps its successor waiting.
+            "broker.session.timeout.ms": "3000",
+            "broker.heartbeat.interval.ms": "500",
+            # What one node cannot have more of, and what only costs time in tests.
+            "offsets.topic.replication.factor": "1",
+            "offsets.topic.num.partitions": "1",
+            "transaction.state.log.replication.factor": "1",
+            "transaction.state.log.min.isr": "1",
+            "transaction.state.log.num.partitions": "1",
+            "group.initial.rebalance.delay.ms": "0",
+        }
+
+    def _format(self) -> None:
+        cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        subprocess.run(
+            self._java("kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c"),
+            check=True,
+            stdout=subprocess.DEVNULL,
+            timeout=KAFKA_START_S,
+        )
+
+    def _command(self) -> list[str]:
+        return self._java("kafka.Kafka")
+
+    def _java(self, *main: str) -> list[str]:
+        return [
+            _java(),
+            "-Xmx512m",
+            # Ready sooner, on less: no optimising compiler, no collector threads.
+            "-XX:+UseSerialGC",
+            "-XX:TieredStopAtLevel=1",
+            "-Dlog4j2.level=WARN",
+            "-cp",
+            f"{kafka_jars()}/*",
+            *main,
+            str(self._properties),
+        ]
+
+    def _answers(self) -> bool:
+        """Metadata, version 2: the broker lists itself once it serves; the cluster is ours."""
+        request = struct.pack(">hhihi", 3, 2, 1, -1, 0)  # key, version, id, no client, no topics
+        try:
+            with socket.create_connection((LOOPBACK, self.ports[0]), timeout=5) as connection:
+                connection.sendall(struct.pack(">i", len(request)) + request)
+                with connection.makefile("rb") as stream:
+                    (length,) = struct.unpack(">i", stream.read(4))
+                    answer = stream.read(length)
+        except (OSError, struct.error):  # nobody listens yet, or it hung up
+            return False
+        _, brokers = struct.unpack_from(">ii", answer)
+        return brokers > 0 and self.cluster_id.encode() in answer
+
+
+def kafka_jars() -> Path:
+    """The folder of Kafka's jars, fetched by Maven the first time and never again.
+
+    Raises:
+        UnavailableError: they are not there and cannot be fetched.
+    """
+    pom = KAFKA_POM.read_text()
+    version = re.search(r"<kafka.version>(.+)</kafka.version>", pom)
+    assert version, f"{KAFKA_POM} has no kafka.version"
+    folder = CACHE / f"kafka-{version[1]}"
+    if not (folder / "pom.xml").is_file() or (folder / "pom.xml").read_text() != pom:
+        _fetch_jars(folder)
+    return folder / "libs"
+
+
+def _fetch_jars(folder: Path) -> None:
+    maven = shutil.which("mvn")
+    if maven is None:
+        raise UnavailableError(
+            f"Apache Kafka's jars are not in {folder.relative_to(ROOT)} and there is no mvn to "
+            "fetch them: install Maven (Debian: apt-get install maven)"
+        )
+    CACHE.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=CACHE) as temporary:
+        fetched = Path(temporary, folder.name)
+        goal = ["dependency:copy-dependencies", f"-DoutputDirectory={fetched / 'libs'}"]
+        run = subprocess.run(
+            [maven, "--quiet", "--batch-mode", "--file", str(KAFKA_POM), *goal],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=MVN_S,
+        )
+        if run.returncode:
+            said = (run.stdout + run.stderr).strip().splitlines() or ["nothing"]
+            raise UnavailableError(f"Maven cannot fetch Apache Kafka's jars; it said: {said[0]}")
+        shutil.copy(KAFKA_POM, fetched / "pom.xml")
+        shutil.rmtree(folder, ignore_errors=True)
+        fetched.rename(folder)
+
+
+def _java() -> str:
+    home = os.environ.get("JAVA_HOME")
+    java = shutil.which("java", path=f"{home}/bin" if home else None)
+    if java is None:
+        raise UnavailableError(
+            f"Apache Kafka needs Java {JAVA} or newer: install it "
+            "(Debian: apt-get install default-jre-headless)"
+        )
+    said = subprocess.run([java, "-version"], check=False, capture_output=True, text=True).stderr
+    version = re.search(r'version "(\d+)', said)
+    if version is None or int(version[1]) < JAVA:
+        raise UnavailableError(
+            f"Apache Kafka needs Java {JAVA} or newer, and {java} is not: set JAVA_HOME"
+        )
+    return java
+
+
+def _redis_server() -> str:
+    for name in ("redis-server", "valkey-server"):
+        if found := shutil.which(name):
+            return found
+    raise UnavailableError(
+        "there is no redis-server: install it (Debian: apt-get install redis-server)"
+    )
+
+
+async def recreate_topics(bootstrap_servers: str) -> None:
+    """The project's topics, empty."""
+    await delete_topics(bootstrap_servers, *(topic.name for topic in TOPICS))
+    await ensure_topics(bootstrap_servers)
+
+
+async def delete_topics(bootstrap_servers: str, *names: str) -> None:
+    """Delete those that there are, and wait until the broker no longer tells of them."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
+    await admin.start()
+    try:
+        async with asyncio.timeout(STOP_S):
+            while there := set(names).intersection(await admin.list_topics()):
+                await admin.delete_topics(sorted(there))
+                await asyncio.sleep(POLL_S)
+    finally:
+        await admin.close()
+
+
+@click.group()
+def main() -> None:
+    """Run a server for development, in the foreground."""
+
+
+_folder = click.option(
+    "--folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=CACHE / "dev",
+    help="where it keeps its data",
+)
+
+
+@main.command("kafka")
+@click.option("--port", default=9092, show_default=True)
+@click.option("--controller-port", default=9093, show_default=True)
+@_folder
+def _kafka(port: int, controller_port: int, folder: Path) -> None:
+    """Apache Kafka."""
+    reach = f"MININGMAP_KAFKA__BOOTSTRAP_SERVERS={LOOPBACK}:{port}"
+    _serve(KafkaServer(_made(folder / "kafka"), [port, controller_port]), reach)
+
+
+@main.command("redis")
+@click.option("--port", default=6379, show_default=True)
+@_folder
+def _redis(port: int, folder: Path) -> None:
+    """Redis, with an append-only file."""
+    reach = f"MININGMAP_REDIS__URL=redis://{LOOPBACK}:{port}/0"
+    _serve(RedisServer(_made(folder / "redis"), [port], persistent=True), reach)
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _serve(server: Server, reach: str) -> None:
+    stopped = threading.Event()
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(sign, lambda *_: stopped.set())
+    try:
+        server.require()
+        server.start()
+        click.echo(f"{server.name} runs (process {server.pid}).")
+        click.echo(f"  reach it: {reach}")
+        click.echo(f"  stop it:  Ctrl-C, or kill {os.getpid()}")
+        click.echo(f"  its data: {server.folder} (delete it to begin anew)")
+        while server.running and not stopped.wait(0.5):
+            pass
+        if not stopped.is_set():
+            raise ServerError(server.said("ended"))
+        server.stop()
+    except (UnavailableError, ServerError) as error:
+        raise click.ClickException(str(error)) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,220 @@
+"""From Kafka to the answer over HTTP, on real Kafka and real Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+from aiokafka import AIOKafkaConsumer
+
+from endpoint.service import application
+from miningmap import settings as config
+from miningmap.kafka import Record
+from miningmap.times import parse_rfc3339, utc_now
+from miningmap.topics import DEAD_LETTERS, REPORTS, SHARES
+from streams.answers import Answer
+from streams.cells import Cells, Series
+from streams.shares import Beliefs
+from streams.store import Store, connect
+from streams.windows import parse_window
+from tests.streams import golden
+from tests.streams.making import NOON, network, report
+from tests.streams.running import StreamsProcess, processed, publish, streams, until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from redis.asyncio import Redis
+
+    from miningmap.messages import Message
+    from miningmap.settings import Settings
+    from tests.servers import KafkaServer, RedisServer
+
+pytestmark = pytest.mark.usefixtures("clean_kafka")
+
+# The cases are of days long gone or to come; nothing of them is too late, nor expires.
+FOR_EVER = config.Retention(minutes_h=10_000_000, hours_d=400_000)
+SPANS = [
+    parse_window("1h", NOON).span,
+    parse_window("30d", NOON + timedelta(days=1)).span,
+    parse_window("2026-11", NOON + timedelta(days=9)).span,
+]
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    settings.retention = FOR_EVER
+    return settings
+
+
+@pytest.fixture
+async def client(settings: Settings) -> AsyncIterator[Redis]:
+    made = connect(settings.redis)
+    yield made
+    await made.aclose()
+
+
+def world() -> list[Message]:
+    """Reports by the minute, by the hour and by the day, of three pools, and the network."""
+    made: list[Message] = []
+    for n in range(60):
+        start = NOON - timedelta(minutes=60 - n)
+        made.append(report("a", {"US": 5.0 + n, "CN-SC": 3.0}, start=start, hold_s=300))
+        made.append(report("b", hashrate=4.0, source="totals", start=start, hold_s=60))
+        made.append(network(100.0, start=start, hold_s=600))
+    for n in range(30):
+        start = NOON.replace(hour=0) - timedelta(days=n + 1)
+        day = start + timedelta(days=1)
+        made.append(report("b", {"KZ": 2.0 + n}, source="partner", start=start, end=day))
+    return made
+
+
+def memory(messages: list[Message]) -> Cells:
+    cells = Cells()
+    for message in messages:
+        cells.take(message)
+    return cells
+
+
+async def assert_cells(redis: Redis, want: Cells) -> None:
+    sheet = await Store(redis, FOR_EVER).read(SPANS)
+    assert set(sheet.series()) == set(want.series())
+    for series in want.series():
+        for span in SPANS:
+            assert sheet.sum(series, span) == want.sum(series, span)
+
+
+@pytest.mark.skipif(
+    not golden.FILES, reason="golden cases left out: no such folder beside this one"
+)
+async def test_every_golden_case_is_answered_over_http(settings: Settings, client: Redis) -> None:
+    store = Store(client, FOR_EVER)
+    async with streams(settings):
+        for path in golden.FILES:
+            case = golden.Case(path)
+            await client.flushdb()
+            await publish(settings, case.messages)
+            await processed(settings)
+            app = application(store, case.beliefs, fresh_s=60)
+            async with TestClient(TestServer(app)) as http:
+                for asked, want in zip(case.asked, case.expected, strict=True):
+                    answer = await http.get("/api/v1/shares", params=asked)
+                    assert answer.status == 200, (path.stem, asked, await answer.text())
+                    try:
+                        golden.assert_same(await answer.json(), want)
+                    except AssertionError as error:
+                        error.add_note(f"{path.stem}: {asked}")
+                        raise
+
+
+async def test_killed_stopped_repeated_and_late_the_cells_are_the_same(
+    settings: Settings, client: Redis
+) -> None:
+    sent = world()
+    third = len(sent) // 3
+    late, rest = sent[::7], [m for n, m in enumerate(sent) if n % 7]
+    async with StreamsProcess(settings) as first:
+        await publish(settings, rest[:third])
+        await until(lambda: _has_cells(client))
+        await first.end(signal.SIGKILL)  # in the midst of it, as it happens
+    await publish(settings, rest[third:])
+    async with StreamsProcess(settings) as second:
+        await processed(settings)
+        assert await second.end(signal.SIGTERM) == 0
+    async with StreamsProcess(settings):
+        await publish(settings, [*reversed(late), *rest[: third * 2]])  # late ones, and doubles
+        await processed(settings)
+        await assert_cells(client, memory(sent))
+
+
+async def _has_cells(redis: Redis) -> bool:
+    return bool(await redis.exists("mm:series"))
+
+
+async def test_redis_and_kafka_may_go_away_and_nothing_is_lost(
+    settings: Settings, client: Redis, clean_kafka: KafkaServer, redis: RedisServer
+) -> None:
+    sent = world()
+    half = len(sent) // 2
+    async with streams(settings):
+        await publish(settings, sent[:half])
+        await processed(settings)
+        redis.stop()
+        await publish(settings, sent[half:])
+        await asyncio.to_thread(redis.start)  # empty: its cells come from Kafka again
+        await processed(settings)
+        clean_kafka.stop(signal.SIGKILL)
+        await asyncio.to_thread(clean_kafka.start)
+        await publish(settings, sent[:half])
+        await processed(settings)
+    await assert_cells(client, memory(sent))
+
+
+async def test_what_cannot_be_used_is_a_dead_letter_and_the_next_message_counts(
+    settings: Settings, client: Redis
+) -> None:
+    poison = Record(REPORTS, b"a", b"poison")
+    async with streams(settings):
+        await publish(settings, [report(hashrate=1)], poison)
+        await publish(settings, [report("b", hashrate=2)])
+        await processed(settings)
+        sheet = await Store(client, FOR_EVER).read(SPANS)
+        assert set(sheet.series()) == {Series("a", "own"), Series("b", "own")}
+    (letter,) = await _read(settings, DEAD_LETTERS, count=1)
+    headers = {name: value.decode() for name, value in letter.headers}
+    assert letter.value == b"poison"
+    assert (headers["reason"], headers["topic"]) == ("undecodable", REPORTS)
+
+
+async def test_snapshots_of_all_windows_are_in_redis_and_kafka(
+    settings: Settings, client: Redis
+) -> None:
+    settings.streams.snapshot_s = 0.2
+    now = utc_now().replace(second=0, microsecond=0)
+    sent: list[Message] = [
+        report(places={"US": 5.0, "CN-SC": 5.0}, start=now - timedelta(minutes=n), hold_s=300)
+        for n in range(60)
+    ]
+    store = Store(client, FOR_EVER)
+
+    async def shown() -> bool:
+        raw = await store.snapshot("now/country")
+        return raw is not None and bool(msgspec.json.decode(raw, type=Answer).shares)
+
+    async with streams(settings):
+        await publish(settings, sent)
+        await until(shown)
+    names = set(await store.snapshots())
+    for window in ("now", "1h", "24h", "7d", "30d"):
+        assert f"{window}/country" in names
+    assert {"now/subdivision/CN", "pools", "at"} <= names
+    published = await _read(settings, SHARES, count=5)
+    answers = {r.key.decode(): json.loads(r.value) for r in published}
+    assert answers["now/country"]["window"] == "now"
+    at = parse_rfc3339((await store.snapshot("at") or b"").decode())
+    app = application(store, Beliefs(), fresh_s=3600, now=lambda: at)
+    async with TestClient(TestServer(app)) as http:
+        served = await (await http.get("/api/v1/shares?window=now")).read()
+    assert served == await store.snapshot("now/country")
+
+
+async def _read(settings: Settings, topic: str, count: int) -> list[AIOKafkaConsumer]:
+    """The first records of a topic."""
+    consumer = AIOKafkaConsumer(
+        topic,
+        bootstrap_servers=settings.kafka.bootstrap_servers,
+        auto_offset_reset="earliest",
+        enable_auto_commit=False,
+    )
+    await consumer.start()
+    try:
+        async with asyncio.timeout(30):
+            return [await consumer.getone() for _ in range(count)]
+    finally:
+        await consumer.stop()

@@ -1,0 +1,207 @@
+"""Cells in a real Redis: the same as in memory, whatever the order, and no more than is kept."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import SecretStr
+
+from miningmap import settings as config
+from miningmap.times import DAY_S, HOUR_S, MINUTE_S, bucket, utc_now
+from streams.cells import Cells, Series, claims_of
+from streams.store import Store, connect, horizon
+from streams.windows import Span
+from tests.streams.making import NOON, network, report
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from redis.asyncio import Redis
+
+    from miningmap.messages import Message
+
+# Redis expires by its own clock, and these tests are to hold on any day.
+FOR_EVER = config.Retention(minutes_h=10_000_000, hours_d=400_000)
+MIDNIGHT = NOON.replace(hour=0)
+MINUTE, HOUR, DAY = bucket(NOON, MINUTE_S), bucket(NOON, HOUR_S), bucket(NOON, DAY_S)
+SPANS = (
+    Span("minute", range(MINUTE - 5, MINUTE + 90)),
+    Span("hour", range(HOUR - 20, HOUR + 100)),
+    Span("day", range(DAY - 1, DAY + 5)),
+)
+OWN = Series("a", "own")
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    client = connect(config.Redis(url=SecretStr(redis_url)))
+    yield client
+    await client.aclose()
+
+
+async def write(store: Store, messages: Sequence[Message]) -> int:
+    return await store.write([(message, claims_of(message)) for message in messages])
+
+
+a_minute = st.builds(
+    lambda pool, start, length, hold, hashrate, code: report(
+        pool,
+        {code: float(hashrate)},
+        hashrate=2.0 * hashrate,
+        start=NOON + timedelta(seconds=30 * start),
+        end=NOON + timedelta(seconds=30 * (start + length)),
+        hold_s=hold,
+    ),
+    st.sampled_from("ab"),
+    st.integers(0, 150),
+    st.integers(1, 30),
+    st.integers(0, 600),
+    st.integers(0, 9),
+    st.sampled_from(["US", "CN-SC"]),
+)
+hours = st.builds(
+    lambda start, length, hashrate: report(
+        hashrate=float(hashrate),
+        start=MIDNIGHT + timedelta(hours=start),
+        end=MIDNIGHT + timedelta(hours=start + length),
+    ),
+    st.integers(0, 40),
+    st.integers(1, 60),
+    st.integers(0, 9),
+)
+networks = st.builds(lambda hashrate: network(float(hashrate)), st.integers(1, 9))
+many: st.SearchStrategy[list[Message]] = st.lists(a_minute | hours | networks, max_size=15)
+
+
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(many.flatmap(lambda sent: st.tuples(st.just(sent), st.permutations(sent + sent[:4]))))
+async def test_redis_has_the_cells_that_memory_has_whatever_the_order(
+    redis: Redis, both: tuple[list[Message], list[Message]]
+) -> None:
+    sent, again = both
+    await redis.flushdb()
+    store, memory = Store(redis, FOR_EVER), Cells()
+    for message in sent:
+        memory.take(message)
+    half = len(again) // 2
+    await write(store, again[:half])
+    await write(store, again[half:])
+    sheet = await store.read(SPANS)
+    assert set(sheet.series()) == set(memory.series())
+    for series in memory.series():
+        for span in SPANS:
+            assert sheet.sum(series, span) == memory.sum(series, span)
+        for tier in ("minute", "hour", "day"):
+            assert sheet.first(series, tier) == memory.first(series, tier)
+
+
+async def test_what_is_written_again_changes_nothing(redis: Redis) -> None:
+    store = Store(redis, FOR_EVER)
+    sent = report(places={"US": 5.0}, hold_s=60)
+    assert await write(store, [sent]) == 2
+    assert await write(store, [sent, sent]) == 0
+
+
+async def test_a_batch_is_one_round_trip(redis: Redis) -> None:
+    store = Store(redis, FOR_EVER)
+    await write(store, [report(hashrate=1)])  # the first one loads the script
+    before = await _reads(redis)
+    await write(store, [report(pool, hashrate=1) for pool in "abcdefgh"])
+    assert await _reads(redis) - before == 2  # the batch, and the question itself
+
+
+async def _reads(redis: Redis) -> int:
+    """How often Redis has read from its clients."""
+    return int((await redis.info("stats"))["total_reads_processed"])
+
+
+async def test_a_redis_that_was_started_anew_gets_the_script_again(redis: Redis) -> None:
+    store = Store(redis, FOR_EVER)
+    await write(store, [report(hashrate=1)])
+    await redis.script_flush()
+    assert await write(store, [report(hashrate=2)]) == 1
+
+
+async def test_minutes_and_hours_expire_and_days_stay(redis: Redis) -> None:
+    kept = config.Retention()
+    now = utc_now().replace(second=0, microsecond=0)
+    store = Store(redis, kept)
+    sent = report(hashrate=1, start=now - timedelta(minutes=5))
+    await store.write([(sent, claims_of(sent, horizon(kept, now)))])
+    hour, day = bucket(sent.start, HOUR_S), bucket(sent.start, DAY_S)
+    key = "mm:{p:a}:own"
+    assert await redis.expiretime(f"{key}:m:{hour}") == (hour + kept.minutes_h + 2) * HOUR_S
+    assert await redis.expiretime(f"{key}:h:{day}") == (day + kept.hours_d + 2) * DAY_S
+    assert await redis.ttl(f"{key}:d") == -1
+
+
+async def test_a_day_claimed_directly_wins_over_its_roll_up(redis: Redis) -> None:
+    store = Store(redis, FOR_EVER)
+    day = Span("day", range(DAY, DAY + 1))
+    await write(store, [report(hashrate=1)])
+    assert (await store.read([day])).sum(OWN, day).minutes == 1
+    sent = report(hashrate=2, start=MIDNIGHT, end=MIDNIGHT + timedelta(days=1))
+    past = horizon(config.Retention(), NOON + timedelta(days=99))
+    await store.write([(sent, claims_of(sent, past))])
+    cell = (await store.read([day])).sum(OWN, day)
+    assert (cell.minutes, cell.total) == (1440, 2880)
+
+
+async def test_the_last_report_is_the_one_that_ends_last(redis: Redis) -> None:
+    store = Store(redis, FOR_EVER)
+    late = report(hashrate=1, start=NOON + timedelta(minutes=9))
+    await write(store, [late, report(hashrate=1)])
+    last = (await store.read([])).last_report(OWN)
+    assert (last.end, last.fetched_at, last.simulated) == (late.end, late.fetched_at, False)
+
+
+async def test_one_process_at_a_time_makes_the_snapshots(redis: Redis) -> None:
+    store = Store(redis, FOR_EVER)
+    assert await store.lead("one", for_s=60)
+    assert not await store.lead("two", for_s=60)
+    assert await store.lead("one", for_s=60)
+    await redis.delete("mm:snapshots:leader")  # as when its time is over
+    assert await store.lead("two", for_s=60)
+
+
+async def test_snapshots_replace_all_that_were_there(redis: Redis) -> None:
+    store = Store(redis, FOR_EVER)
+    await store.write_snapshots({"1h/country": b"1", "1h/subdivision/CN": b"2"})
+    await store.write_snapshots({"1h/country": b"3"})
+    assert await store.snapshots() == {"1h/country": b"3"}
+    assert await store.snapshot("1h/subdivision/CN") is None
+
+
+def test_the_horizon_is_by_whole_hours_and_days() -> None:
+    kept = config.Retention(minutes_h=48, hours_d=35)
+    now = datetime.fromisoformat("2026-11-22T15:59:59+00:00")
+    found = horizon(kept, now)
+    assert found.minutes_from_hour == bucket(now, HOUR_S) - 48
+    assert found.hours_from_day == bucket(now, DAY_S) - 35
+
+
+def test_a_url_that_is_none_is_a_setting_error_that_does_not_quote_it() -> None:
+    with pytest.raises(config.SettingsError, match="MININGMAP_REDIS__URL") as caught:
+        connect(config.Redis(url=SecretStr("s3cret")))
+    assert "s3cret" not in str(caught.value)
+
+
+async def test_a_password_of_its_own_wins(redis: Redis, redis_url: str) -> None:
+    await redis.config_set("requirepass", "right")
+    try:
+        url = SecretStr(redis_url.replace("redis://", "redis://:wrong@"))
+        client = connect(config.Redis(url=url, password=SecretStr("right")))
+        try:
+            assert await client.ping()
+        finally:
+            await client.aclose()
+    finally:
+        await redis.config_set("requirepass", "")
