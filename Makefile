@@ -26,3 +26,31 @@ lock: setup ## write the lock files anew (the only target that looks for newer v
 	  --constraint requirements-dev.lock pyproject.toml -o requirements.lock
 
 .PHONY: help setup lock
+
+# Real servers. What they need is installed where that can be done (Debian, as root); Kafka's jars
+# are fetched once, into .cache/.
+servers:
+	@tests/install-servers.sh
+
+test: setup servers ## every test, those on real Kafka and Redis included (ARGS="-k name" for some)
+	$(BIN)/pytest $(ARGS)
+
+kafka: setup servers ## a real Kafka for development, in the foreground (ARGS="--port 9092")
+	@$(BIN)/python -m tests.servers kafka $(ARGS)
+
+redis: setup servers ## a real Redis for development, in the foreground (ARGS="--port 6379")
+	@$(BIN)/python -m tests.servers redis $(ARGS)
+
+.PHONY: servers test kafka redis
+
+check: setup ## format, lint, types, imports, Compose schema: all that needs no server
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+
+demo: setup ## the whole system on simulated pools, page on port 8080 (ARGS="--port 8090")
+	@$(BIN)/miningmap demo $(ARGS)
+
+.PHONY: check demo
