@@ -1,4 +1,4 @@
-"""``/api/v1``: shares, pools and places, each as JSON and as CSV with the same rows."""
+"""``/api/v1``: shares, history, pools and places, each as JSON and as CSV with the same rows."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from endpoint.faults import parameters
 from endpoint.representation import Representation, public
 from miningmap.places import Place, all_places
 from streams.answers import ShareRow, SubdivisionRow
+from streams.history import Point, parse_history
 from streams.pools import PoolList, PoolState
 from streams.questions import Question, check_known, parse_question
 from streams.snapshot import POOLS, snapshot_key
@@ -53,6 +54,8 @@ class Api:
         return {
             f"{PREFIX}/shares": self.shares,
             f"{PREFIX}/shares.csv": self.shares_csv,
+            f"{PREFIX}/history": self.history,
+            f"{PREFIX}/history.csv": self.history_csv,
             f"{PREFIX}/pools": self.pools,
             f"{PREFIX}/pools.csv": self.pools_csv,
             f"{PREFIX}/places": self.places,
@@ -69,6 +72,16 @@ class Api:
         question, body = await self._shares(parameters(request))
         row = ShareRow if question.level == "country" else SubdivisionRow
         return self._csv(row.__struct_fields__, body, "shares").answer(request)
+
+    async def history(self, request: web.Request) -> web.Response:
+        """One place's share, bucket by bucket."""
+        body = await self._history(parameters(request))
+        return Representation(body, JSON, self._cache).answer(request)
+
+    async def history_csv(self, request: web.Request) -> web.Response:
+        """The points of :meth:`history`."""
+        body = await self._history(parameters(request))
+        return self._csv(Point.__struct_fields__, body, "points").answer(request)
 
     async def pools(self, request: web.Request) -> web.Response:
         """How each pool is doing."""
@@ -98,6 +111,10 @@ class Api:
                 return question, stored
             # No snapshot yet, or none of this country, as no pool lists a subdivision of it.
         return question, msgspec.json.encode(await self._reader.ask(question))
+
+    async def _history(self, asked: Mapping[str, str]) -> bytes:
+        question = parse_history(asked, self._now())
+        return msgspec.json.encode(await self._reader.ask_history(question))
 
     async def _pools(self, asked: Mapping[str, str]) -> bytes:
         check_known(asked, ())

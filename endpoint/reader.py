@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import structlog
 from redis import RedisError
 
-from streams.snapshot import ask
+from streams.snapshot import ask, ask_history
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from streams.answers import Answer
+    from streams.history import History, HistoryQuestion
     from streams.questions import Question
     from streams.shares import Beliefs
     from streams.store import Store
@@ -22,6 +23,8 @@ T = TypeVar("T")
 
 PATIENCE_S: Final = 5.0
 """How long a request may wait for Redis."""
+LONG_PATIENCE_S: Final = 30.0
+"""The same for one that adds a year up."""
 
 _log = structlog.get_logger(__name__)
 
@@ -62,9 +65,17 @@ class Reader:
         """
         return await self._read(ask(self._store, question, self._beliefs))
 
-    async def _read(self, reading: Awaitable[T]) -> T:
+    async def ask_history(self, question: HistoryQuestion) -> History:
+        """The history that is asked for, computed from the cells.
+
+        Raises:
+            UnavailableError: Redis did not answer.
+        """
+        return await self._read(ask_history(self._store, question, self._beliefs), LONG_PATIENCE_S)
+
+    async def _read(self, reading: Awaitable[T], patience_s: float = PATIENCE_S) -> T:
         try:
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(patience_s):
                 found = await reading
         except (RedisError, OSError) as error:  # a TimeoutError is an OSError
             if not self._lost:

@@ -45,7 +45,7 @@ def parse_question(asked: Mapping[str, str], now: datetime) -> Question:
         QuestionError: a parameter is unknown or wrong.
     """
     check_known(asked, PARAMETERS)
-    level = cast("Level", _one_of(asked, "level", Level))
+    level = cast("Level", one_of(asked, "level", Level))
     as_of = parse_time(asked, "as_of") or now
     try:
         window = parse_window(asked.get("window", "1h"), as_of)
@@ -56,7 +56,7 @@ def parse_question(asked: Mapping[str, str], now: datetime) -> Question:
         as_of=as_of,
         level=level,
         country=_country(asked.get("country", ""), level),
-        adjust=cast("Adjust", _one_of(asked, "adjust", Adjust)),
+        adjust=cast("Adjust", one_of(asked, "adjust", Adjust)),
     )
 
 
@@ -89,7 +89,12 @@ def parse_time(asked: Mapping[str, str], name: str) -> datetime | None:
         raise QuestionError(name, f"{error}; wanted is RFC 3339, such as {example}") from None
 
 
-def _one_of(asked: Mapping[str, str], name: str, allowed: object) -> str:
+def one_of(asked: Mapping[str, str], name: str, allowed: object) -> str:
+    """A value of a ``Literal``; the first of them where the parameter was left out.
+
+    Raises:
+        QuestionError: another value.
+    """
     values: tuple[str, ...] = get_args(allowed)
     value = asked.get(name, values[0])
     if value not in values:

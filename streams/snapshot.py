@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from miningmap.times import rfc3339
 from streams.answers import Answer, answer, cohort_for
+from streams.history import history
 from streams.observe import observe, spans_of
 from streams.pools import pool_list
 from streams.questions import Question
@@ -16,6 +18,7 @@ from streams.windows import ROLLING, parse_window
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from streams.history import History, HistoryQuestion
     from streams.shares import Beliefs, Cohort
     from streams.store import Sheet, Store
 
@@ -34,6 +37,13 @@ async def ask(store: Store, question: Question, beliefs: Beliefs) -> Answer:
     sheet = await store.read(spans_of([question.window]))
     cohort = cohort_for(question, *observe(sheet, question.window), beliefs)
     return answer(question, cohort, (rule.id for rule in beliefs.rules))
+
+
+async def ask_history(store: Store, question: HistoryQuestion, beliefs: Beliefs) -> History:
+    """Answer one question about a history from the cells that are kept."""
+    sheet = await store.read(spans_of(bucket.window for bucket in question.buckets))
+    # Seconds of arithmetic for a long one, so not on the event loop.
+    return await asyncio.to_thread(history, sheet, question, beliefs)
 
 
 async def take_snapshot(store: Store, beliefs: Beliefs, now: datetime) -> dict[str, bytes]:

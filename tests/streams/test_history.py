@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from streams.cells import Cells
+from streams.history import History, history, parse_history
+from streams.questions import QuestionError
+from streams.shares import Beliefs, Rule
+from tests.streams.making import NOON, network, report
+
+NOW = NOON + timedelta(hours=3, seconds=30)
+DAY = timedelta(days=1)
+
+
+def ask(cells: Cells, beliefs: Beliefs | None = None, **asked: str) -> History:
+    named = {name.rstrip("_"): value for name, value in asked.items()}
+    return history(cells, parse_history(named, NOW), beliefs or Beliefs())
+
+
+def days(cells: Cells, start: datetime, places: dict[str, float]) -> None:
+    cells.take(report(places=places, start=start, end=start + DAY))
+
+
+@pytest.mark.parametrize(
+    ("step", "start", "to", "first", "count"),
+    [
+        ("hour", "2026-11-22T09:30:00Z", "2026-11-22T12:00:00Z", (22, 9), 3),
+        ("day", "2026-11-20", "2026-11-22T00:00:01Z", (20, 0), 3),
+        ("month", "2026-09-30", "2026-11-22", (1, 0), 3),
+    ],
+)
+def test_every_bucket_that_the_range_touches_is_there(
+    step: str, start: str, to: str, first: tuple[int, int], count: int
+) -> None:
+    found = ask(Cells(), code="US", step=step, from_=start, to=to)
+    assert len(found.points) == count
+    at = found.points[0].at
+    assert (at.day, at.hour) == first
+    assert all(point.share is None for point in found.points)
+
+
+@pytest.mark.parametrize(("step", "count"), [("hour", 49), ("day", 31), ("month", 12)])
+def test_without_a_range_it_is_the_latest(step: str, count: int) -> None:
+    points = ask(Cells(), code="US", step=step).points
+    assert len(points) == count
+    assert points[-1].at <= NOW
+
+
+def test_a_zero_that_was_looked_for_is_0_and_what_nobody_looked_for_is_null() -> None:
+    cells = Cells()
+    start = datetime(2026, 11, 18, tzinfo=UTC)
+    days(cells, start, {"US": 3.0, "CA": 1.0})
+    days(cells, start + DAY, {"US": 5.0, "CA": 0.0})
+    days(cells, start + 2 * DAY, {"US": 5.0})
+    found = ask(cells, code="CA", step="day", from_="2026-11-18", to="2026-11-22")
+    assert [point.share for point in found.points] == [0.25, 0, None, None]
+
+
+def test_figures_are_those_of_the_window_of_the_same_name() -> None:
+    cells = Cells()
+    start = datetime(2026, 11, 18, tzinfo=UTC)
+    days(cells, start, {"US": 3.0, "CN-SC": 1.0})
+    cells.take(network(40.0, start=start, end=start + DAY))
+    (point,) = ask(cells, code="CN-SC", step="day", from_="2026-11-18", to="2026-11-19").points
+    assert (point.share, point.hashrate, point.network_hashrate) == (0.25, 1, 10)
+    assert (point.coverage, point.low, point.high) == (0.1, 0.025, 0.925)
+
+
+def test_adjust_none_leaves_what_a_rule_would_move() -> None:
+    cells = Cells()
+    days(cells, datetime(2026, 11, 18, tzinfo=UTC), {"CN-ZJ": 1.0, "CN-SC": 3.0})
+    beliefs = Beliefs(rules=[Rule("cn-zhejiang", "CN-ZJ", None)])
+    for adjust, share in (("published", 1), ("none", 0.75)):
+        found = ask(
+            cells,
+            beliefs,
+            code="CN-SC",
+            step="day",
+            from_="2026-11-18",
+            to="2026-11-19",
+            adjust=adjust,
+        )
+        assert found.points[0].share == share
+
+
+@pytest.mark.parametrize(
+    ("asked", "parameter"),
+    [
+        ({"step": "day"}, "code"),
+        ({"code": "XX"}, "code"),
+        ({"code": "UNKNOWN"}, "code"),
+        ({"code": "US", "step": "week"}, "step"),
+        ({"code": "US", "from": "yesterday"}, "from"),
+        ({"code": "US", "to": "2026-11-22T00:00:00"}, "to"),
+        ({"code": "US", "from": "2026-02-01", "to": "2026-01-01"}, "from"),
+        ({"code": "US", "step": "hour", "from": "2020-01-01"}, "from"),
+        ({"code": "US", "adjust": "some"}, "adjust"),
+        ({"code": "US", "windw": "1h"}, "windw"),
+    ],
+)
+def test_a_wrong_parameter_is_named(asked: dict[str, str], parameter: str) -> None:
+    with pytest.raises(QuestionError) as caught:
+        parse_history(asked, NOW)
+    assert caught.value.parameter == parameter
