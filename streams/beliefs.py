@@ -12,6 +12,7 @@ from miningmap.messages import Slug
 from streams.shares import Beliefs, Rule
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from importlib.resources.abc import Traversable
     from pathlib import Path
 
@@ -39,6 +40,15 @@ class DeclaredRule(msgspec.Struct):
     applies_to: list[Slug] | Literal["*"]
 
 
+class PublishedRule(msgspec.Struct, forbid_unknown_fields=True):
+    """A relabelling as it is shipped; to which pools it applies is for the operator to say."""
+
+    id: str
+    place: str
+    source: str
+    date: str
+
+
 class BeliefsError(ValueError):
     """A file of priors or rules is unusable; the text names it and says why."""
 
@@ -51,6 +61,8 @@ def load(method: Method) -> Beliefs:
     """
     priors = read_priors(method.priors_file) if method.priors_file else {}
     rules = read_rules(method.rules_file) if method.rules_file else []
+    if method.zhejiang_pools:
+        rules.append(read_published_rule(method.zhejiang_pools))
     default = read_default_prior() if method.default_prior else None
     return Beliefs(priors, default, rules)
 
@@ -59,6 +71,12 @@ def read_default_prior() -> dict[str, float]:
     """The published estimate that is shipped, for pools that declare no prior of their own."""
     path = SHIPPED / "default-prior.json"
     return _checked(path, "weights", _read(path, DeclaredPrior).weights)
+
+
+def read_published_rule(pools: Sequence[str]) -> Rule:
+    """The published relabelling, ``cn-zhejiang``, for the pools that the operator names."""
+    declared = _read(SHIPPED / "cn-zhejiang.json", PublishedRule)
+    return Rule(declared.id, declared.place, frozenset(pools))
 
 
 def read_priors(path: Path) -> dict[str, dict[str, float]]:

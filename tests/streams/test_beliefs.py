@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from miningmap.settings import Method
+from streams import beliefs
+from streams.beliefs import BeliefsError
+from streams.shares import Rule
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def write(folder: Path, content: object) -> Path:
+    path = folder / "file.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+def test_pools_without_a_prior_of_their_own_have_the_shipped_one() -> None:
+    held = beliefs.load(Method())
+    prior = held.prior_of("anybody")
+    assert prior is not None
+    assert prior["US"] == 36.7
+    assert sum(prior.values()) == pytest.approx(100)
+    assert held.rules == []
+
+
+def test_the_shipped_prior_can_be_turned_off() -> None:
+    assert beliefs.load(Method(default_prior=False)).prior_of("anybody") is None
+
+
+def test_the_published_rule_applies_to_the_pools_that_the_operator_names() -> None:
+    held = beliefs.load(Method(zhejiang_pools=["viabtc"]))
+    assert held.rules == [Rule("cn-zhejiang", "CN-ZJ", frozenset({"viabtc"}))]
+
+
+def test_a_prior_is_weights_with_their_source_or_bare(tmp_path: Path) -> None:
+    declared = {"a": {"weights": {"US": 1}, "source": "its site", "date": "2026-01-01"}}
+    path = write(tmp_path, declared | {"b": {"CA": 0.5, "OTHER": 0.5}})
+    held = beliefs.load(Method(priors_file=path))
+    assert held.prior_of("a") == {"US": 1}
+    assert held.prior_of("b") == {"CA": 0.5, "OTHER": 0.5}
+
+
+def test_a_rule_applies_to_all_pools_or_to_some(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        [
+            {"id": "x", "place": "CN-ZJ", "applies_to": "*"},
+            {"id": "y", "place": "US-OTHER", "applies_to": ["a"]},
+        ],
+    )
+    assert beliefs.read_rules(path) == [
+        Rule("x", "CN-ZJ", None),
+        Rule("y", "US-OTHER", frozenset({"a"})),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("{", "file.json"),
+        ([], "Expected `object`"),
+        ({"a": {"XX": 1}}, "a: 'XX' is no place"),
+        ({"a": {"US": -1}}, "Expected `float` >= 0"),
+        ({"a": {"US": 0}}, "a: the weights add up to nothing"),
+        ({"a": {}}, "a: the weights add up to nothing"),
+        ({"a": {"weights": {"US": 1}}}, "source"),
+        ({"A B": {"US": 1}}, "file.json"),
+    ],
+)
+def test_an_unusable_prior_is_named(tmp_path: Path, content: object, why: str) -> None:
+    path = write(tmp_path, content)
+    with pytest.raises(BeliefsError) as caught:
+        beliefs.load(Method(priors_file=path))
+    assert str(path) in str(caught.value)
+    assert why in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [{"id": "x", "place": "CN", "applies_to": "*"}],
+        [{"id": "x", "place": "CN-ZJ", "applies_to": "a"}],
+        [{"id": "x", "place": "CN-ZJ"}],
+        {},
+    ],
+)
+def test_an_unusable_rule_is_named(tmp_path: Path, content: object) -> None:
+    path = write(tmp_path, content)
+    with pytest.raises(BeliefsError, match=r"file\.json"):
+        beliefs.load(Method(rules_file=path))
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BeliefsError, match="No such file"):
+        beliefs.load(Method(rules_file=tmp_path / "none.json"))
