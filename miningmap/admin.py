@@ -57,14 +57,10 @@ async def ensure_topics(bootstrap_servers: str, replication_factor: int = 1) -> 
         AdminError: the broker cannot be reached or refuses.
     """
     async with _admin(bootstrap_servers) as admin:
-        missing = {state.topic for state in await _compare(admin) if state.state == MISSING}
-        created = await _create(
-            admin, [topic for topic in TOPICS if topic.name in missing], replication_factor
-        )
-        states = await _compare(admin)
-        while any(state.state == MISSING for state in states):
-            await asyncio.sleep(_POLL_S)
-            states = await _compare(admin)
+        created: set[str] = set()
+        while missing := _missing(states := await _compare(admin)):
+            created |= await _create(admin, missing, replication_factor)
+            await asyncio.sleep(_POLL_S)  # made, but the broker may not tell of it yet
         return [
             TopicState(name, CREATED if name in created and state == OK else state)
             for name, state in states
@@ -92,8 +88,6 @@ async def _create(
     admin: AIOKafkaAdminClient, topics: list[Topic], replication_factor: int
 ) -> set[str]:
     """Returns the names of those that were created here, and not by somebody else meanwhile."""
-    if not topics:
-        return set()
     response = await admin.create_topics(
         [
             NewTopic(topic.name, topic.partitions, replication_factor, topic_configs=topic.config)
@@ -108,6 +102,11 @@ async def _create(
         elif error is not TopicAlreadyExistsError:
             raise AdminError(f"Kafka does not create {name}: {message or error.description}")
     return created
+
+
+def _missing(states: list[TopicState]) -> list[Topic]:
+    missing = {topic for topic, state in states if state == MISSING}
+    return [topic for topic in TOPICS if topic.name in missing]
 
 
 async def _compare(admin: AIOKafkaAdminClient) -> list[TopicState]:

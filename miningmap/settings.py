@@ -7,30 +7,43 @@ the TOML file of ``--config``, then the defaults here.
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import pydantic
 import pydantic_settings
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, Field, SecretStr
+from pydantic_core import PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
+    InitSettingsSource,
     NestedSecretsSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    TomlConfigSettingsSource,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable
 
     from pydantic_core import ErrorDetails
 
 PREFIX: Final = "MININGMAP_"
 SECRETS_DIR: Final = "MININGMAP_SECRETS_DIR"
 
+_SERVER: Final = r"(\[[0-9A-Fa-f:.]+\]|[^\s,:/\[\]]+)(:[0-9]{1,5})?"
+_SERVERS: Final = re.compile(f"{_SERVER}(,{_SERVER})*")
+
+
+def _check_servers(text: str) -> str:
+    if not _SERVERS.fullmatch(text):
+        raise PydanticCustomError("servers", "HOST:PORT is wanted, several with commas between")
+    return text
+
+
 Port = Annotated[int, Field(ge=0, le=65535)]
+Servers = Annotated[str, AfterValidator(_check_servers)]
 
 
 class SettingsError(Exception):
@@ -38,13 +51,13 @@ class SettingsError(Exception):
 
 
 class _Section(BaseModel):
-    model_config = {"extra": "forbid"}
+    model_config = {"extra": "forbid", "allow_inf_nan": False}
 
 
 class Kafka(_Section):
     """How to reach the broker."""
 
-    bootstrap_servers: str = "127.0.0.1:9092"
+    bootstrap_servers: Servers = "127.0.0.1:9092"
     group: str = Field(default="miningmap-streams", description="consumer group of the streams")
     session_timeout_s: float = Field(
         default=45, ge=6, description="a silent member of the group loses its partitions after this"
@@ -113,6 +126,9 @@ class Streams(_Section):
     batch: int = Field(default=500, ge=1)
     batch_within_s: float = Field(default=0.5, gt=0, le=2)
     snapshot_s: float = Field(default=5, gt=0)
+    publish_s: float = Field(
+        default=0, ge=0, description="snapshots go to Kafka no more often than this; 0 for all"
+    )
     stalled_s: float = Field(
         default=120, gt=0, description="messages wait and none was processed for so long: exit"
     )
@@ -130,6 +146,10 @@ class Method(_Section):
 
     priors_file: Path | None = None
     rules_file: Path | None = None
+    zhejiang_pools: list[str] = Field(
+        default=[],
+        description="pools whose Zhejiang hashrate is spread over their other Chinese provinces",
+    )
     default_prior: bool = Field(
         default=True, description="spread pools that declare no prior by the shipped estimate"
     )
@@ -164,10 +184,11 @@ def load(config: Path | None = None) -> Settings:
     Raises:
         SettingsError: something is missing or wrong; one line that names the setting.
     """
+    toml = _read_toml(config) if config else {}
+    secrets = _secrets_folder()
     _refuse_unknown_sections(os.environ)
-    if config is not None and not config.is_file():
-        raise SettingsError(f"--config: no such file: {config}")
-    secrets = os.environ.get(SECRETS_DIR) or None
+    if secrets:
+        _refuse_unknown_sections(path.name for path in secrets.iterdir())
 
     class Loaded(Settings):
         @classmethod
@@ -182,30 +203,65 @@ def load(config: Path | None = None) -> Settings:
             nested = NestedSecretsSettingsSource(
                 file_secret_settings,
                 secrets_dir=secrets,
-                secrets_dir_missing="error" if secrets else "ok",
                 secrets_prefix=PREFIX,
                 secrets_nested_delimiter="__",
             )
-            return env_settings, nested, TomlConfigSettingsSource(settings_cls, toml_file=config)
+            return env_settings, nested, InitSettingsSource(settings_cls, toml)
 
     try:
         return Loaded()
     except pydantic.ValidationError as error:
         raise SettingsError("; ".join(map(_line, error.errors()))) from None
-    except (pydantic_settings.SettingsError, tomllib.TOMLDecodeError) as error:
-        raise SettingsError(str(error).replace("\n", " ")) from None
+    except (pydantic_settings.SettingsError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{SECRETS_DIR}: {error}") from None
+
+
+def _secrets_folder() -> Path | None:
+    name = os.environ.get(SECRETS_DIR)
+    if not name:
+        return None
+    if not Path(name).is_dir():
+        raise SettingsError(f"{SECRETS_DIR}: no such folder: {name}")
+    return Path(name)
+
+
+def _read_toml(config: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(config.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"--config {config}: {error.strerror}") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"--config {config}: {error}") from None
 
 
 def _line(error: ErrorDetails) -> str:
+    """One error; never with the value, which may be a secret."""
+    *section, _ = error["loc"]
     name = PREFIX + "__".join(str(part).upper() for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        known = _settings_of(str(section[0])) if section else list(Settings.model_fields)
+        return f"{name}: no such setting; there are {', '.join(known)}"
+    if error["type"] == "list_type":
+        return f'{name}: a list is wanted, in the environment as JSON: ["…", "…"]'
     return f"{name}: {error['msg']}"
 
 
-def _refuse_unknown_sections(environ: Mapping[str, str]) -> None:
+def _settings_of(section: str) -> list[str]:
+    kind = Settings.model_fields[section].annotation
+    return list(kind.model_fields) if isinstance(kind, type) and issubclass(kind, _Section) else []
+
+
+def _refuse_unknown_sections(names: Iterable[str]) -> None:
     """A misspelt section would otherwise be ignored, and a default used in its place."""
     known = sorted(Settings.model_fields)
-    for name in environ:
-        if name.startswith(PREFIX) and name != SECRETS_DIR:
-            section = name.removeprefix(PREFIX).partition("__")[0].lower()
-            if section not in known:
-                raise SettingsError(f"{name}: no such section; there are {', '.join(known)}")
+    for name in names:
+        # Like pydantic, which takes them in any case.
+        prefix, _, rest = name.upper().partition(PREFIX)
+        if prefix or not rest or name == SECRETS_DIR:
+            continue
+        section, separator, _ = rest.lower().partition("__")
+        if section not in known:
+            raise SettingsError(f"{name}: no such section; there are {', '.join(known)}")
+        if not separator:
+            settings = ", ".join(f"{name}__{own.upper()}" for own in _settings_of(section))
+            raise SettingsError(f"{name}: a section; its settings are {settings}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
@@ -135,6 +136,7 @@ async def _snapshots(
     me = uuid4().hex
     period = settings.streams.snapshot_s
     clock = asyncio.get_running_loop().time
+    published = -math.inf
     lost = False
     while True:
         started = clock()
@@ -143,7 +145,9 @@ async def _snapshots(
                 with metrics.snapshot_duration.time():
                     made = await take_snapshot(store, beliefs, utc_now())
                     await store.write_snapshots(made)
-                await publisher.publish(_records(made))
+                if started - published >= settings.streams.publish_s:
+                    await publisher.publish(_records(made))
+                    published = started
             if lost:
                 lost = False
                 _log.info("snapshots back")

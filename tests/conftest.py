@@ -8,6 +8,7 @@ marked ``integration``. Where a machine cannot run them such tests are skipped, 
 from __future__ import annotations
 
 import os
+import signal
 import uuid
 from typing import TYPE_CHECKING, TypeVar
 
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
     from miningmap.settings import Settings
 
 AnyServer = TypeVar("AnyServer", bound=Server)
+
+
+def pytest_configure() -> None:
+    # Told to end, do as at Ctrl-C: the fixtures end what they have started.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -50,10 +56,7 @@ def redis(started: list[Server]) -> Iterator[RedisServer]:
 
 
 def _served(kind: type[AnyServer], started: list[Server]) -> Iterator[AnyServer]:
-    try:
-        server = kind.launch()
-    except UnavailableError as error:
-        missing(str(error), os.environ.get("CI", ""))
+    server = _launched(kind)
     started.append(server)
     try:
         yield server
@@ -61,11 +64,18 @@ def _served(kind: type[AnyServer], started: list[Server]) -> Iterator[AnyServer]
         server.close()
 
 
-def missing(reason: str, ci: str) -> None:
-    """End the test: where all tests should run, one that cannot has failed."""
+def _launched(kind: type[AnyServer]) -> AnyServer:
+    try:
+        return kind.launch()
+    except UnavailableError as error:
+        raise missing(str(error), os.environ.get("CI", "")) from None
+
+
+def missing(reason: str, ci: str) -> BaseException:
+    """What ends the test: where all tests should run, one that cannot has failed."""
     if ci.lower() in {"", "0", "false"}:
-        pytest.skip(reason)
-    pytest.fail(f"{reason} (a failure, not a skip, because CI={ci})", pytrace=False)
+        return pytest.skip.Exception(reason)
+    return pytest.fail.Exception(f"{reason} (no skip, because CI={ci})", pytrace=False)
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Installs what the tests' real servers (tests/servers.py) need and this machine lacks, where that
+# can be done: on Debian and its like, as root. Silent when nothing is missing. What cannot be
+# installed is no error here: the tests that need it skip, or fail with CI=true, and say why.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+has() { command -v "$1" >/dev/null; }
+
+java_fits() {
+  local version
+  has java && version=$(java -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p') \
+    && [ "${version:-0}" -ge 17 ]
+}
+
+missing=()
+has redis-server || has valkey-server || missing+=(redis-server)
+java_fits || missing+=(default-jre-headless)
+compgen -G '.cache/kafka-*/pom.xml' >/dev/null || has mvn || missing+=(maven)
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+if ! has apt-get || [ "$(id -u)" -ne 0 ]; then
+  echo "Not installed, and cannot be from here (no apt-get, or not root): ${missing[*]}" >&2
+  exit 0
+fi
+
+# Debian starts a service that is installed; this machine has not asked for one.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+  trap 'rm -f $policy' EXIT
+  printf '#!/bin/sh\nexit 101\n' >$policy
+  chmod +x $policy
+fi
+
+export DEBIAN_FRONTEND=noninteractive
+install() { apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null; }
+echo "Installing ${missing[*]} ..." >&2
+# The lists of packages are fetched only where the ones that are there do not do.
+if ! install 2>/dev/null && ! { apt-get update -qq && install; }; then
+  echo "Could not install ${missing[*]}" >&2
+  exit 0
+fi
+# Nor is it to be started at the next boot.
+if [[ " ${missing[*]} " == *' redis-server '* ]] && has systemctl; then
+  systemctl disable --quiet redis-server 2>/dev/null || true
+fi
