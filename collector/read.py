@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from collector.source import PermanentError, Reading, SourceError
 from miningmap import messages as wire
-from miningmap.messages import Message, Network, Report, as_utc
+from miningmap.messages import Message, Network, Report
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,7 +101,7 @@ def _message(
     poll_s: float,
     simulated: bool,
 ) -> Message:
-    observed = as_utc(min(reading.observed_at or fetched_at, fetched_at))
+    observed = min(reading.observed_at or fetched_at, fetched_at)
     start = observed - timedelta(seconds=poll_s)
     hold_s = max(source.hold_s, math.ceil(HELD_POLLS * poll_s))
     if isinstance(reading, Reading):
@@ -113,7 +113,7 @@ def _message(
             hold_s=hold_s,
             hashrate=reading.hashrate,
             places=reading.places,
-            fetched_at=as_utc(fetched_at),
+            fetched_at=fetched_at,
             simulated=simulated,
         )
     return Network(
@@ -122,6 +122,6 @@ def _message(
         end=observed,
         hold_s=hold_s,
         hashrate=reading.hashrate,
-        fetched_at=as_utc(fetched_at),
+        fetched_at=fetched_at,
         simulated=simulated,
     )

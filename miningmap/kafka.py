@@ -80,7 +80,7 @@ class Publisher:
         self._servers = kafka.bootstrap_servers
         self._topics = topics
         self._timeout_s = timeout_s
-        self._lost = False
+        self._lost = ""  # why, while it is
         self._producer: asyncio.Task[AIOKafkaProducer]
 
     async def __aenter__(self) -> Self:
@@ -112,9 +112,8 @@ class Publisher:
             async with asyncio.timeout(self._timeout_s):
                 await self.deliver(records)
         except TimeoutError:
-            raise PublishError(
-                f"Kafka at {self._servers} acknowledged nothing for {self._timeout_s:g} s"
-            ) from None
+            text = f"Kafka at {self._servers} acknowledged nothing for {self._timeout_s:g} s"
+            raise PublishError(f"{text}: {self._lost}" if self._lost else text) from None
 
     async def deliver(self, records: Sequence[Record]) -> None:
         """Like :meth:`publish`, but wait for as long as the broker is away.
@@ -122,9 +121,7 @@ class Publisher:
         Raises:
             PublishError: the producer failed for good; the next call gets a new one.
         """
-        slow = asyncio.get_running_loop().call_later(
-            SLOW_S, self._say_lost, f"no acknowledgement for {SLOW_S:g} s"
-        )
+        slow = asyncio.get_running_loop().call_later(SLOW_S, self._say_slow)
         try:
             producer = await asyncio.shield(self._producer)
             await self._send(producer, records)
@@ -146,7 +143,8 @@ class Publisher:
                 )
             await asyncio.gather(*sent)
         except MessageSizeTooLargeError as error:
-            raise PublishError(str(error), again=False) from error
+            text = f"a record is too large for Kafka at {self._servers}: {error}"
+            raise PublishError(text, again=False) from error
         except KafkaError as error:
             # An idempotent producer retries by itself; what it gives up on leaves a gap in its
             # sequence numbers, after which the broker refuses all that follows.
@@ -178,12 +176,15 @@ class Publisher:
 
     def _say_lost(self, why: str) -> None:
         if not self._lost:
-            self._lost = True
             _log.warning("kafka lost", servers=self._servers, error=why)
+        self._lost = why
+
+    def _say_slow(self) -> None:
+        self._say_lost(self._lost or f"no acknowledgement for {SLOW_S:g} s")
 
     def _say_back(self) -> None:
         if self._lost:
-            self._lost = False
+            self._lost = ""
             _log.info("kafka back", servers=self._servers)
 
 

@@ -27,7 +27,13 @@ def configure(log: Log, service: str) -> None:
     ]
     for_people = log.format == "console" or (log.format == "auto" and sys.stderr.isatty())
     last: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer() if for_people else structlog.processors.JSONRenderer()
+        structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(),
+            # Not the default, which prints local variables, and so secrets.
+            exception_formatter=structlog.dev.plain_traceback,
+        )
+        if for_people
+        else structlog.processors.JSONRenderer()
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
@@ -52,3 +58,12 @@ def configure(log: Log, service: str) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
     )
     structlog.contextvars.bind_contextvars(service=service)
+
+
+def keep_quiet() -> None:
+    """Only errors, on standard error: for a command that says itself what went wrong."""
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it tells of every attempt
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )

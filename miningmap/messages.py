@@ -14,7 +14,7 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 
 from miningmap import places
-from miningmap.times import HOUR_S
+from miningmap.times import HOUR_S, as_utc
 
 Kind: TypeAlias = Literal["measured", "estimated", "prior"]
 """How a hashrate got its place: said by the pool, inferred, or spread over a distribution."""
@@ -22,18 +22,22 @@ Kind: TypeAlias = Literal["measured", "estimated", "prior"]
 KINDS: tuple[Kind, ...] = ("measured", "estimated", "prior")
 """From best to worst."""
 
-SLUG = r"^[a-z0-9][a-z0-9._-]{0,63}$"
+SLUG = r"^[a-z0-9][a-z0-9._-]{0,63}$(?!\n)"  # in Python $ alone lets a newline pass
 
 # Bounds that no honest report meets; they keep one message from filling Redis with cells.
 MAX_HOLD_S = 86_400
 MAX_LENGTH_S = 366 * 86_400
+MAX_HASHRATE = 1e30  # a thousand million times the network of 2026; sums of it stay finite
 # Sums of a pool's places are floats of 1e20: equal means equal but for their rounding.
 SUM_TOLERANCE = 1e-9
 
 Slug: TypeAlias = Annotated[str, msgspec.Meta(pattern=SLUG)]
-Hashrate: TypeAlias = Annotated[float, msgspec.Meta(ge=0)]
+Hashrate: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=MAX_HASHRATE)]
 Instant: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)]
 Hold: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=MAX_HOLD_S)]
+
+_INSTANTS = ("start", "end", "fetched_at")
+_LONGEST_QUOTE = 64
 
 Reason: TypeAlias = Literal["undecodable", "schema", "invalid", "too_late"]
 """Why a message became a dead letter."""
@@ -72,6 +76,10 @@ class _Claim(msgspec.Struct, frozen=True, kw_only=True):
         return (self.end - self.start).total_seconds()
 
     def __post_init__(self) -> None:
+        for name in _INSTANTS:
+            at = getattr(self, name)
+            if at.tzinfo is not UTC:  # so that it goes on with Z, in whatever zone it came
+                msgspec.structs.force_setattr(self, name, as_utc(at))
         if not math.isfinite(self.hashrate):
             raise ValueError("hashrate is not finite")
         if not self.start < self.end:
@@ -99,7 +107,8 @@ class Report(_Claim, frozen=True, kw_only=True, tag_field="schema", tag="report/
             if not math.isfinite(place.hashrate):
                 raise ValueError(f"hashrate of {place.code} is not finite")
             if not places.is_locatable(place.code):
-                raise ValueError(f"{place.code!r} is no place: {places.hint(place.code)}")
+                quoted = repr(place.code[:_LONGEST_QUOTE])
+                raise ValueError(f"{quoted} is no place: {places.hint(place.code)}")
             if (place.code, place.kind) in seen:
                 raise ValueError(f"{place.code} is listed twice as {place.kind}")
             seen.add((place.code, place.kind))
@@ -140,12 +149,13 @@ def decode(raw: bytes) -> Message:
         schema = _envelope.decode(raw).schema
     except msgspec.ValidationError as error:
         raise InvalidMessageError("schema", f"no schema: {error}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidMessageError("undecodable", str(error)) from None
     decoder = _decoders.get(schema)
     if decoder is None:
         known = ", ".join(_decoders)
-        raise InvalidMessageError("schema", f"unknown schema {schema[:64]!r}; known are {known}")
+        quoted = repr(schema[:_LONGEST_QUOTE])
+        raise InvalidMessageError("schema", f"unknown schema {quoted}; known are {known}")
     try:
         return decoder.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -160,8 +170,3 @@ def encode(message: Message) -> bytes:
 def key(message: Message) -> bytes:
     """The Kafka key: all messages of one pool are in one partition, in order."""
     return (message.pool if isinstance(message, Report) else NETWORK_KEY).encode()
-
-
-def as_utc(at: datetime) -> datetime:
-    """``at`` in UTC, so that it is written with ``Z``."""
-    return at.astimezone(UTC)

@@ -13,6 +13,7 @@ from miningmap.supervisor import Child
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from miningmap.settings import Settings
 
@@ -25,21 +26,28 @@ def url(host: str, port: int, path: str = "") -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}{path}"
 
 
-def services(settings: Settings, env: Mapping[str, str]) -> list[Child]:
-    """Streams, endpoint and collector, in the order in which they are to be ready."""
+def services(settings: Settings, env: Mapping[str, str], config: Path | None) -> list[Child]:
+    """Streams, endpoint and collector.
+
+    Args:
+        settings: as this process has them.
+        env: what the services are to have otherwise.
+        config: the TOML file that the settings are from, so that the services have them too.
+    """
+    given = ["--config", str(config)] if config else []
+
+    def service(name: str, host: str, port: int) -> Child:
+        async def ready() -> bool:
+            return await is_ok(url(host, port, "/healthz"))
+
+        return Child(name, [sys.executable, "-m", "miningmap", *given, name], env, ready)
+
     streams, endpoint, collector = settings.streams, settings.endpoint, settings.collector
     return [
-        _service("streams", env, url(streams.metrics_host, streams.metrics_port, "/healthz")),
-        _service("endpoint", env, url(endpoint.host, endpoint.port, "/healthz")),
-        _service("collector", env, url(collector.metrics_host, collector.metrics_port, "/healthz")),
+        service("streams", streams.metrics_host, streams.metrics_port),
+        service("endpoint", endpoint.host, endpoint.port),
+        service("collector", collector.metrics_host, collector.metrics_port),
     ]
-
-
-def _service(name: str, env: Mapping[str, str], health: str) -> Child:
-    async def ready() -> bool:
-        return await is_ok(health)
-
-    return Child(name, [sys.executable, "-m", "miningmap", name], env, ready)
 
 
 async def is_ok(address: str) -> bool:
@@ -60,6 +68,9 @@ async def until_ok(address: str, within_s: float) -> None:
     Raises:
         TimeoutError: it did not in time.
     """
-    async with asyncio.timeout(within_s):
-        while not await is_ok(address):  # noqa: ASYNC110 - another process decides
-            await asyncio.sleep(0.1)
+    try:
+        async with asyncio.timeout(within_s):
+            while not await is_ok(address):  # noqa: ASYNC110 - another process decides
+                await asyncio.sleep(0.1)
+    except TimeoutError:
+        raise TimeoutError(f"{address} was not 200 after {within_s:g} s") from None

@@ -65,13 +65,27 @@ def rfc3339(at: datetime) -> str:
     return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
+def as_utc(at: datetime) -> datetime:
+    """The same instant in UTC.
+
+    Raises:
+        ValueError: it has no zone, or in UTC it is before the year 1 or after 9999.
+    """
+    if at.tzinfo is None:
+        raise ValueError(f"{at.isoformat()} has no time zone")
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{at.isoformat()} is out of range") from None
+
+
 def parse_rfc3339(text: str) -> datetime:
     """An aware time in UTC.
 
     Raises:
-        ValueError: not a time, or one without a zone.
+        ValueError: not a time, one without a zone, or one that UTC has no year for.
     """
     at = datetime.fromisoformat(text)
     if at.tzinfo is None:
         raise ValueError(f"{text!r} has no time zone; write UTC as 2026-11-22T15:00:00Z")
-    return at.astimezone(UTC)
+    return as_utc(at)

@@ -6,20 +6,21 @@ from typing import TYPE_CHECKING
 
 import click
 
-from miningmap import __version__
+from miningmap import __version__, logs
 from miningmap.cli import collecting, demo, offline, services, transfer
-from miningmap.cli.common import EXISTING
+from miningmap.cli.common import EXISTING, Commands
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, package_name="miningmap")
 @click.option("--config", type=EXISTING, help="Settings as TOML; the environment wins.")
 @click.pass_context
 def main(context: click.Context, config: Path | None) -> None:
     """Where Bitcoin's hashrate is, live, and how sure that is."""
+    logs.keep_quiet()
     context.obj = config
 
 

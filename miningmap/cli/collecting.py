@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -12,6 +13,10 @@ from miningmap.cli.common import EXISTING, failure, misuse, settings_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+_SHORT: Final = ("slug", "kind", "state", "auth", "poll_s")
+_LONG: Final = ("poll_reason", "locates", "terms")
+_PIPED_WIDTH: Final = 160
 
 
 @click.command()
@@ -36,11 +41,14 @@ def _print_table(rows: Sequence[dict[str, object]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    shown = ("slug", "kind", "auth", "poll_s", "poll_reason", "locates", "confidence", "state")
-    table = Table(*(name.replace("_", " ") for name in (*shown, "terms")))
+    table = Table()
+    for name in _SHORT:
+        table.add_column(name.replace("_", " "), no_wrap=True)
+    for name in _LONG:
+        table.add_column(name.replace("_", " "), overflow="fold")
     for row in rows:
-        table.add_row(*(str(row[name]) for name in (*shown, "terms")))
-    Console().print(table)
+        table.add_row(*(str(row[name]) for name in (*_SHORT, *_LONG)))
+    Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH).print(table)
 
 
 @click.command(name="try")
@@ -66,6 +74,8 @@ def try_(context: click.Context, /, slug: str, payloads: tuple[Path, ...]) -> No
         messages = asyncio.run(try_source(slug, bodies, settings))
     for message in messages:
         click.echo(encode(message))
+    if not messages:
+        click.echo(f"{slug} says that it knows no figure", err=True)
 
 
 COMMANDS = (sources, try_)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
 import click
+import structlog
 
 from miningmap import logs
 from miningmap.settings import Settings, SettingsError, load
@@ -17,6 +18,38 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
 EXISTING: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+class Commands(click.Group):
+    """A group whose usage errors are one line too, like those of its commands."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,  # noqa: ANN401 - click's signature
+    ) -> click.Context:
+        """Parse the group's own options."""
+        with _in_one_line():
+            return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's signature
+        """Parse a command's options and run it."""
+        with _in_one_line():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _in_one_line() -> Iterator[None]:
+    try:
+        yield
+    except click.exceptions.NoArgsIsHelpError:
+        raise
+    except click.UsageError as error:
+        said = " ".join(error.format_message().split())
+        help_ = f"; see {error.ctx.command_path} --help" if error.ctx else ""
+        raise Misuse(said.rstrip(".") + help_) from None
 
 
 class Failure(click.ClickException):
@@ -35,6 +68,12 @@ class Misuse(Failure):
     exit_code = 2
 
 
+def config_of(context: click.Context) -> Path | None:
+    """The file of ``--config``."""
+    config: Path | None = context.find_root().obj
+    return config
+
+
 def settings_of(context: click.Context) -> Settings:
     """The settings of this call, ``--config`` included.
 
@@ -42,7 +81,7 @@ def settings_of(context: click.Context) -> Settings:
         Misuse: one of them is wrong.
     """
     with misuse(SettingsError):
-        return load(context.find_root().obj)
+        return load(config_of(context))
 
 
 @contextmanager
@@ -66,7 +105,12 @@ def failure(*errors: type[Exception]) -> Iterator[None]:
 def run_service(
     context: click.Context, name: str, run: Callable[[Settings, asyncio.Event], Awaitable[None]]
 ) -> None:
-    """Run one service until it is told to stop (SIGTERM, Ctrl-C)."""
+    """Run one service until it is told to stop (SIGTERM, Ctrl-C).
+
+    Raises:
+        Misuse: a setting is wrong.
+        Failure: the service failed for good; the log has the traceback.
+    """
     settings = settings_of(context)
     logs.configure(settings.log, name)
 
@@ -77,5 +121,10 @@ def run_service(
             loop.add_signal_handler(sign, stop.set)
         await run(settings, stop)
 
-    with misuse(SettingsError):
+    try:
         asyncio.run(until_stopped())
+    except SettingsError as error:
+        raise Misuse(str(error)) from None
+    except Exception as error:  # noqa: BLE001 - whatever it is, this process is at its end
+        structlog.get_logger(__name__).exception("service failed")
+        raise Failure(f"{name} failed: {error!r}") from None

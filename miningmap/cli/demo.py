@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Final
 import aiohttp
 import click
 
-from miningmap.cli.common import failure, settings_of
+from miningmap.cli.common import Misuse, config_of, failure, settings_of
 
 if TYPE_CHECKING:
     from miningmap.embedded import EmbeddedBroker
     from miningmap.settings import Settings
     from miningmap.simulation import World
 
+PORT: Final = click.IntRange(1, 65535)
 READY_S: Final = 60.0
 SEED: Final = 1
 # How often simulated pools are asked (seconds), so that something is to be seen.
@@ -30,7 +31,7 @@ BATCH: Final = 500
 
 
 @click.command()
-@click.option("--port", default=8080, show_default=True, help="Of the page and the API.")
+@click.option("--port", type=PORT, default=8080, show_default=True, help="Of page and API.")
 @click.option("--scenario", default="texas", show_default=True, help="What happens in the world.")
 @click.option("--for", "for_s", type=float, help="End after so many seconds.")
 @click.option("--verbose", is_flag=True, help="Show what the services log.")
@@ -39,22 +40,26 @@ def demo(
     context: click.Context, /, *, port: int, scenario: str, for_s: float | None, verbose: bool
 ) -> None:
     """Run everything on simulated pools, with 30 simulated days behind it. Ctrl-C ends it."""
+    from miningmap.admin import AdminError
     from miningmap.embedded import EmbeddedError
+    from miningmap.kafka import PublishError
     from miningmap.simulation import SCENARIOS, World
     from miningmap.supervisor import ChildError
     from miningmap.times import utc_now
 
     if scenario not in SCENARIOS:
         known = ", ".join(sorted(SCENARIOS))
-        raise click.BadParameter(f"no scenario {scenario!r}; there are {known}")
+        raise Misuse(f"--scenario: no scenario {scenario!r}; there are {known}")
     settings = settings_of(context)
     settings.endpoint.port = port
     world = World(SEED, utc_now(), SCENARIOS[scenario])
-    with failure(EmbeddedError, ChildError, TimeoutError):
-        asyncio.run(_demo(settings, world, for_s, verbose=verbose))
+    with failure(EmbeddedError, ChildError, AdminError, PublishError, TimeoutError):
+        asyncio.run(_demo(settings, config_of(context), world, for_s, verbose=verbose))
 
 
-async def _demo(settings: Settings, world: World, for_s: float | None, *, verbose: bool) -> None:
+async def _demo(
+    settings: Settings, config: Path | None, world: World, for_s: float | None, *, verbose: bool
+) -> None:
     from miningmap.admin import ensure_topics
     from miningmap.embedded import LOOPBACK, EmbeddedBroker, EmbeddedRedis, free_port
     from miningmap.simulation import PUSHED_POOL, priors
@@ -84,10 +89,7 @@ async def _demo(settings: Settings, world: World, for_s: float | None, *, verbos
                 # Pools without a prior of their own stay unlocated, as is to be seen.
                 "MININGMAP_METHOD__DEFAULT_PRIOR": "false",
                 "MININGMAP_METHOD__PRIORS_FILE": _write(folder / "priors.json", priors()),
-                "MININGMAP_METHOD__RULES_FILE": _write(
-                    folder / "rules.json",
-                    [{"id": "cn-zhejiang", "place": "CN-ZJ", "applies_to": [PUSHED_POOL]}],
-                ),
+                "MININGMAP_METHOD__ZHEJIANG_POOLS": json.dumps([PUSHED_POOL]),
             }
         )
         token_file = folder / "token"
@@ -106,7 +108,7 @@ async def _demo(settings: Settings, world: World, for_s: float | None, *, verbos
             await supervisor.start(broker.child, redis.child)
             await ensure_topics(broker.bootstrap_servers)
             past = asyncio.create_task(_publish_past(settings, broker, world))
-            await supervisor.start(pools, *services(settings, env), within_s=READY_S)
+            await supervisor.start(pools, *services(settings, env, config), within_s=READY_S)
             _say(f"30 simulated days published ({await past} messages); making the first answers …")
             await _until_answered(page)
             await until_ok(page + "/readyz", READY_S)
@@ -133,14 +135,22 @@ async def _publish_past(settings: Settings, broker: EmbeddedBroker, world: World
 
 
 async def _until_answered(page: str) -> None:
-    """Wait until every rolling window has shares."""
+    """Wait until every rolling window has shares.
+
+    Raises:
+        TimeoutError: one has none in time.
+    """
     from streams.windows import ROLLING
 
-    async with asyncio.timeout(READY_S), aiohttp.ClientSession() as session:
-        for window in ROLLING:
-            address = f"{page}/api/v1/shares?window={window}"
-            while not await _has_shares(session, address):  # noqa: ASYNC110 - another process
-                await asyncio.sleep(0.2)
+    address = ""
+    try:
+        async with asyncio.timeout(READY_S), aiohttp.ClientSession() as session:
+            for window in ROLLING:
+                address = f"{page}/api/v1/shares?window={window}"
+                while not await _has_shares(session, address):  # noqa: ASYNC110 - another process
+                    await asyncio.sleep(0.2)
+    except TimeoutError:
+        raise TimeoutError(f"no shares at {address} after {READY_S:g} s") from None
 
 
 async def _has_shares(session: aiohttp.ClientSession, address: str) -> bool:
@@ -149,7 +159,7 @@ async def _has_shares(session: aiohttp.ClientSession, address: str) -> bool:
 
 
 @click.command()
-@click.option("--port", type=int, help="Of the page and the API.")
+@click.option("--port", type=PORT, help="Of page and API.")
 @click.option("--for", "for_s", type=float, help="End after so many seconds.")
 @click.pass_context
 def up(context: click.Context, /, *, port: int | None, for_s: float | None) -> None:
@@ -157,17 +167,18 @@ def up(context: click.Context, /, *, port: int | None, for_s: float | None) -> N
 
     Broker and Redis are embedded, and keep nothing, unless settings say where they are.
     """
+    from miningmap.admin import AdminError
     from miningmap.embedded import EmbeddedError
     from miningmap.supervisor import ChildError
 
     settings = settings_of(context)
     if port is not None:
         settings.endpoint.port = port
-    with failure(EmbeddedError, ChildError, TimeoutError):
-        asyncio.run(_up(settings, for_s))
+    with failure(EmbeddedError, ChildError, AdminError, TimeoutError):
+        asyncio.run(_up(settings, config_of(context), for_s))
 
 
-async def _up(settings: Settings, for_s: float | None) -> None:
+async def _up(settings: Settings, config: Path | None, for_s: float | None) -> None:
     from miningmap.admin import ensure_topics
     from miningmap.embedded import EmbeddedBroker, EmbeddedRedis
     from miningmap.supervisor import Supervisor
@@ -189,7 +200,7 @@ async def _up(settings: Settings, for_s: float | None) -> None:
         await supervisor.start(*servers)
         if not own_kafka:
             await ensure_topics(broker.bootstrap_servers)
-        await supervisor.start(*services(settings, env), within_s=READY_S)
+        await supervisor.start(*services(settings, env, config), within_s=READY_S)
         page = url(settings.endpoint.host, settings.endpoint.port)
         await until_ok(page + "/readyz", READY_S)
         _say(f"ready: {page} (Ctrl-C ends it)")

@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from miningmap.cli.common import EXISTING, misuse, settings_of
+from miningmap.cli.common import EXISTING, Misuse, misuse, settings_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
+
+    from streams.questions import Question
 
 
 @click.command()
@@ -28,22 +31,34 @@ def recompute(
     """Answer offline from FILE (messages, one a line), as /api/v1/shares does."""
     import msgspec
 
-    from miningmap.settings import SettingsError
-    from miningmap.times import utc_now
     from streams import beliefs
     from streams.offline import LineError, read_cells
     from streams.offline import recompute as answer
-    from streams.questions import QuestionError, parse_question
 
-    with misuse(QuestionError, beliefs.BeliefsError, SettingsError, LineError):
-        question = parse_question(asked, utc_now())
-        method = settings_of(context).method
-        given = {"priors_file": priors, "default_prior": False} if priors else {}
-        given |= {"rules_file": rules} if rules else {}
+    question = _question(asked)
+    method = settings_of(context).method
+    given = {"priors_file": priors, "default_prior": False} if priors else {}
+    given |= {"rules_file": rules, "zhejiang_pools": []} if rules else {}
+    with misuse(beliefs.BeliefsError):
         held = beliefs.load(method.model_copy(update=given))
+    try:
         with file.open("rb") as lines:
             cells = read_cells(lines)
+    except LineError as error:
+        raise Misuse(f"{file}: {error}") from None
     click.echo(msgspec.json.encode(answer(cells, question, held)))
+
+
+def _question(asked: Mapping[str, str]) -> Question:
+    from miningmap.times import utc_now
+    from streams.questions import QuestionError, parse_question
+
+    try:
+        if not asked["as_of"]:  # over HTTP that means now
+            raise QuestionError("as_of", "a time is wanted, such as 2026-11-22T15:00:00Z")
+        return parse_question(asked, utc_now())
+    except QuestionError as error:
+        raise Misuse(f"--{error.parameter.replace('_', '-')}: {error}") from None
 
 
 COMMANDS = (recompute,)

@@ -1,0 +1,198 @@
+"""``miningmap publish`` and ``miningmap topics``, against a real Kafka."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aiohttp.test_utils import unused_port
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from miningmap.messages import KINDS
+from miningmap.places import all_places
+from miningmap.topics import NETWORK, REPORTS, TOPICS
+from tests.servers import recreate_topics
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.cli.conftest import Run
+    from tests.servers import KafkaServer
+
+SERVERS = "MININGMAP_KAFKA__BOOTSTRAP_SERVERS"
+DEADLINE_S = 30
+NAMES = [topic.name for topic in TOPICS]
+
+
+@pytest.fixture
+def broker(clean_kafka: KafkaServer, monkeypatch: pytest.MonkeyPatch) -> KafkaServer:
+    monkeypatch.setenv(SERVERS, clean_kafka.bootstrap_servers)
+    return clean_kafka
+
+
+def records(kafka: KafkaServer) -> dict[str, list[Any]]:
+    """All that stands in the topics of messages by now."""
+
+    async def read() -> dict[str, list[Any]]:
+        consumer = AIOKafkaConsumer(bootstrap_servers=kafka.bootstrap_servers)
+        await consumer.start()
+        try:
+            partitions = [
+                TopicPartition(topic.name, number)
+                for topic in TOPICS
+                if topic.name in {REPORTS, NETWORK}
+                for number in range(topic.partitions)
+            ]
+            ends = await consumer.end_offsets(partitions)
+            consumer.assign(partitions)
+            await consumer.seek_to_beginning()
+            found: dict[str, list[Any]] = {REPORTS: [], NETWORK: []}
+            async with asyncio.timeout(DEADLINE_S):
+                for _ in range(sum(ends.values())):
+                    record = await consumer.getone()
+                    found[record.topic].append(record)
+            return found
+        finally:
+            await consumer.stop()
+
+    return asyncio.run(read())
+
+
+def test_all_lines_are_published_with_progress_on_standard_error(
+    run: Run, messages: Path, broker: KafkaServer
+) -> None:
+    result = run("publish", messages)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr.startswith("publishing")
+    assert result.stderr.endswith("3 messages published\n")
+    there = records(broker)
+    assert sorted(record.key for record in there[REPORTS]) == [b"foundryusa", b"ocean"]
+    assert [record.key for record in there[NETWORK]] == [b"bitcoin"]
+    said = {record.key: json.loads(record.value) for record in there[REPORTS]}
+    assert said[b"foundryusa"]["hashrate"] == 200e18
+    # It came with another offset, and goes on as the contract wants it.
+    assert said[b"ocean"]["start"] == "2026-11-22T14:59:30Z"
+
+
+def test_more_than_a_batch_arrives_in_order(run: Run, messages: Path, broker: KafkaServer) -> None:
+    first = json.loads(messages.read_text().splitlines()[0])
+    lines = [json.dumps(first | {"hold_s": number, "places": []}) for number in range(1100)]
+    messages.write_text("\n".join(lines))
+    result = run("publish", messages)
+    assert result.stderr.endswith("1100 messages published\n")
+    holds = [json.loads(record.value)["hold_s"] for record in records(broker)[REPORTS]]
+    assert holds == list(range(1100))
+
+
+def test_with_one_bad_line_nothing_is_sent(run: Run, messages: Path, broker: KafkaServer) -> None:
+    with messages.open("a") as file:
+        file.write("{}\n")
+    result = run("publish", messages)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"miningmap: {messages}: line 5: schema: ")
+    assert result.stderr.count("\n") == 1
+    assert records(broker) == {REPORTS: [], NETWORK: []}
+
+
+def test_lines_are_checked_before_anybody_is_asked(
+    run: Run, messages: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SERVERS, f"127.0.0.1:{unused_port()}")
+    messages.write_text('{"schema":"report/1"}')
+    result = run("publish", messages)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"miningmap: {messages}: line 1: invalid: ")
+
+
+def test_what_the_broker_does_not_take_is_one_line_and_a_failure(
+    run: Run, messages: Path, broker: KafkaServer
+) -> None:
+    report = json.loads(messages.read_text().splitlines()[0])
+    # Every place in every kind, with as many digits as a number can have.
+    report["places"] = [
+        {"code": place.code, "hashrate": 1.2345678901234567e-100, "kind": kind}
+        for place in all_places()
+        for kind in KINDS
+    ]
+    messages.write_text(json.dumps(report))
+    result = run("publish", messages)
+    assert (result.exit_code, result.stdout) == (1, "")
+    last = result.stderr.splitlines()[-1]
+    servers = broker.bootstrap_servers
+    assert last.startswith(f"miningmap: a record is too large for Kafka at {servers}: ")
+    assert "Traceback" not in result.stderr
+    assert records(broker) == {REPORTS: [], NETWORK: []}
+
+
+@pytest.fixture
+def without_topics(broker: KafkaServer) -> Iterator[KafkaServer]:
+    """A broker that has none of them, which is put right for others."""
+    asyncio.run(replace_topics(broker, NAMES, []))
+    yield broker
+    asyncio.run(recreate_topics(broker.bootstrap_servers))
+
+
+async def replace_topics(kafka: KafkaServer, old: list[str], new: list[NewTopic]) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
+    await admin.start()
+    try:
+        await admin.delete_topics(old)
+        async with asyncio.timeout(DEADLINE_S):
+            while set(old) & set(await admin.list_topics()):  # noqa: ASYNC110 - the broker's
+                await asyncio.sleep(0.02)
+            if new:
+                await admin.create_topics(new)
+                names = {topic.name for topic in new}
+                while not names <= set(await admin.list_topics()):  # noqa: ASYNC110 - the same
+                    await asyncio.sleep(0.02)
+    finally:
+        await admin.close()
+
+
+def states(output: str) -> dict[str, str]:
+    return dict(line.split("\t") for line in output.splitlines())
+
+
+def test_topics_are_checked_and_created_and_then_as_they_should_be(
+    run: Run, without_topics: KafkaServer
+) -> None:
+    assert without_topics.running
+    missing = run("topics", "--check")
+    assert missing.exit_code == 1
+    assert states(missing.stdout) == dict.fromkeys(NAMES, "missing")
+    assert missing.stderr == "miningmap: topics are not as they should be: see above\n"
+
+    created = run("topics")
+    assert (created.exit_code, created.stderr) == (0, "")
+    assert states(created.stdout) == dict.fromkeys(NAMES, "created")
+
+    for again in (run("topics"), run("topics", "--check")):
+        assert (again.exit_code, again.stderr) == (0, "")
+        assert states(again.stdout) == dict.fromkeys(NAMES, "ok")
+
+
+def test_a_topic_that_differs_is_said_and_left_alone(run: Run, without_topics: KafkaServer) -> None:
+    run("topics")
+    asyncio.run(replace_topics(without_topics, [REPORTS], [NewTopic(REPORTS, 2, 1)]))
+    for words in (("topics",), ("topics", "--check")):
+        result = run(*words)
+        assert result.exit_code == 1
+        told = states(result.stdout)
+        assert told.pop(REPORTS).startswith("differs: 2 partitions instead of 6")
+        assert set(told.values()) == {"ok"}
+
+
+def test_without_a_broker_topics_is_one_line_and_a_failure(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    servers = f"127.0.0.1:{unused_port()}"
+    monkeypatch.setenv(SERVERS, servers)
+    for words in (("topics",), ("topics", "--check")):
+        result = run(*words)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.stderr.startswith(f"miningmap: cannot reach Kafka at {servers} (")
+        assert result.stderr.count("\n") == 1

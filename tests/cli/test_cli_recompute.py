@@ -1,0 +1,177 @@
+"""``miningmap recompute``: the answer of /api/v1/shares from a file, without any server."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.cli.conftest import Run
+
+AS_OF = ("--as-of", "2026-11-22T15:00:00Z")
+# Contract 6, in its order.
+FIELDS = [
+    *("window", "level", "country", "as_of", "adjust", "rules", "simulated", "network"),
+    *("coverage", "located", "measured_coverage", "cohort", "excluded", "shares"),
+]
+
+
+@pytest.fixture
+def answer(run: Run, messages: Path) -> Callable[..., Any]:
+    """The JSON that it prints; nothing else, and nothing on standard error."""
+
+    def ask(*options: str | Path) -> Any:
+        result = run("recompute", messages, *AS_OF, *options)
+        assert result.exit_code == 0, result.stderr
+        assert result.stderr == ""
+        return json.loads(result.stdout)
+
+    return ask
+
+
+@pytest.fixture
+def priors(tmp_path: Path) -> Path:
+    path = tmp_path / "priors.json"
+    path.write_text('{"foundryusa": {"CA": 1, "US": 3}}')
+    return path
+
+
+@pytest.fixture
+def rules(tmp_path: Path) -> Path:
+    path = tmp_path / "rules.json"
+    path.write_text('[{"id": "cn-zhejiang", "place": "CN-ZJ", "applies_to": "*"}]')
+    return path
+
+
+def by_code(answer: Any, figure: str = "share") -> dict[str, Any]:
+    return {row["code"]: row[figure] for row in answer["shares"]}
+
+
+def test_the_answer_has_the_shape_of_the_api(answer: Callable[..., Any]) -> None:
+    said = answer()
+    assert list(said) == FIELDS
+    assert said["window"] == "1h"
+    assert said["level"] == "country"
+    assert said["country"] is None
+    assert said["as_of"] == "2026-11-22T15:00:00Z"
+    assert said["simulated"] is True
+    assert said["network"] == {"hashrate": 800e18, "source": "mempool"}
+    assert said["cohort"] == [{"pool": "foundryusa", "source": "partner"}]
+    assert said["excluded"] == [{"pool": "ocean", "reason": "thin"}]
+    assert sum(by_code(said).values()) == pytest.approx(1, abs=1e-9)
+    assert said["coverage"] == pytest.approx(200 / 800)
+
+
+def test_priors_replace_the_configured_ones(answer: Callable[..., Any], priors: Path) -> None:
+    # The 40 EH/s that the pool does not locate: its measured places say nothing before this day.
+    shipped = answer()
+    assert len(shipped["shares"]) > 3
+    own = answer("--priors", priors)
+    assert by_code(own, "hashrate") == pytest.approx({"CN": 100e18, "US": 90e18, "CA": 10e18})
+
+
+def test_rules_are_applied_unless_adjust_is_none(
+    answer: Callable[..., Any], priors: Path, rules: Path
+) -> None:
+    china = ("--level", "subdivision", "--country", "CN", "--priors", priors)
+    assert by_code(answer(*china), "share_of_country") == pytest.approx(
+        {"CN-SC": 0.8, "CN-ZJ": 0.2}
+    )
+    ruled = answer(*china, "--rules", rules)
+    assert ruled["rules"] == ["cn-zhejiang"]
+    assert by_code(ruled, "share_of_country") == pytest.approx({"CN-SC": 1.0})
+    unruled = answer(*china, "--rules", rules, "--adjust", "none")
+    assert unruled["rules"] == []
+    assert by_code(unruled, "share_of_country") == pytest.approx({"CN-SC": 0.8, "CN-ZJ": 0.2})
+
+
+def test_a_window_without_data_is_an_answer_with_nothing_in_it(answer: Callable[..., Any]) -> None:
+    said = answer("--window", "2024-02")
+    assert said["shares"] == []
+    assert said["network"] is said["coverage"] is said["located"] is None
+
+
+def test_the_configured_files_are_used(
+    run: Run, messages: Path, priors: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MININGMAP_METHOD__PRIORS_FILE", str(priors))
+    said = json.loads(run("recompute", messages, *AS_OF).stdout)
+    assert by_code(said, "hashrate") == pytest.approx({"CN": 100e18, "US": 90e18, "CA": 10e18})
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (["--window", "2h"], "--window: no window '2h'; there are now, 1h, 24h, 7d, 30d, YYYY-MM"),
+        (["--level", "city"], "--level: no level 'city'; there are country and subdivision"),
+        (["--level", "subdivision"], "--country: level=subdivision needs a country"),
+        (["--country", "CN"], "--country: country goes with level=subdivision only"),
+        (["--level", "subdivision", "--country", "ZZ"], "--country: no country 'ZZ'"),
+        (["--adjust", "mine"], "--adjust: no adjust 'mine'; there are published and none"),
+        (["--as-of", "2026-11-22T15:00:00"], "--as-of: '2026-11-22T15:00:00' has no time zone"),
+        (["--as-of", "noon"], "--as-of: Invalid isoformat string: 'noon'; wanted is RFC 3339"),
+        (["--as-of", ""], "--as-of: a time is wanted, such as 2026-11-22T15:00:00Z"),
+    ],
+)
+def test_a_bad_parameter_is_named(run: Run, messages: Path, options: list[str], line: str) -> None:
+    result = run("recompute", messages, *AS_OF, *options)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"miningmap: {line}")
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_bad_line_is_named(run: Run, messages: Path) -> None:
+    with messages.open("a") as file:
+        file.write('{"schema":"report/2"}\n')
+    result = run("recompute", messages, *AS_OF)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
+        f"miningmap: {messages}: line 5: schema: unknown schema 'report/2'; "
+        "known are report/1, network/1\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "said"),
+    [
+        ("--priors", "[]", "Expected `object`, got `array`"),
+        ("--priors", "{", "truncated"),
+        ("--priors", '{"ocean": {"ZZ": 1}}', "ocean: 'ZZ' is no place"),
+        ("--priors", '{"ocean": {"US": 0}}', "ocean: the weights add up to nothing"),
+        ("--priors", '{"ocean": {"weights": {"US": 1}}}', "ocean: Object missing required field"),
+        ("--rules", "{}", "Expected `array`, got `object`"),
+        ("--rules", '[{"id": "x", "place": "CN", "applies_to": "*"}]', "'CN' is no subdivision"),
+        ("--rules", '[{"id": "x", "place": "CN-ZJ", "applies_to": "all"}]', "applies_to"),
+    ],
+)
+def test_a_bad_file_of_priors_or_rules_is_named(
+    run: Run, messages: Path, tmp_path: Path, option: str, text: str, said: str
+) -> None:
+    path = tmp_path / "beliefs.json"
+    path.write_text(text)
+    result = run("recompute", messages, *AS_OF, option, path)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"miningmap: {path}: ")
+    assert said in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_file_that_is_not_there_is_named(run: Run, messages: Path) -> None:
+    for option in ("--priors", "--rules"):
+        result = run("recompute", messages, *AS_OF, option, "no.json")
+        assert result.exit_code == 2
+        assert f"Invalid value for '{option}': File 'no.json' does not exist" in result.stderr
+
+
+def test_a_configured_file_that_is_not_there_is_named(
+    run: Run, messages: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MININGMAP_METHOD__RULES_FILE", "no-rules.json")
+    result = run("recompute", messages, *AS_OF)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == "miningmap: no-rules.json: No such file or directory\n"

@@ -1,0 +1,92 @@
+"""How a service runs under the command line: in a process of its own, until it is told to stop."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+DEADLINE_S = 20
+SERVICE = """
+import click, structlog, sys
+from miningmap.cli.common import run_service
+from miningmap.settings import SettingsError
+
+async def run(settings, stop):
+    structlog.get_logger("toy").info("up")
+    if sys.argv[1] == "misconfigured":
+        raise SettingsError("MININGMAP_TOY__SETTING: no")
+    if sys.argv[1] == "broken":
+        raise RuntimeError("out of order")
+    await stop.wait()
+    structlog.get_logger("toy").info("down")
+
+@click.command()
+@click.argument("how")
+@click.pass_context
+def command(context, how):
+    run_service(context, "toy", run)
+
+command()
+"""
+
+
+def service(how: str) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-c", SERVICE, how], stderr=subprocess.PIPE, text=True)
+
+
+def until_ended(process: subprocess.Popen[str]) -> tuple[int, list[str]]:
+    _, said = process.communicate(timeout=DEADLINE_S)
+    return process.returncode, said.splitlines()
+
+
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
+def test_a_service_ends_well_when_it_is_told_to(sign: signal.Signals) -> None:
+    with service("well") as process:
+        assert process.stderr
+        up = json.loads(process.stderr.readline())
+        process.send_signal(sign)
+        code, said = until_ended(process)
+    assert code == 0
+    assert (up["event"], up["service"]) == ("up", "toy")
+    assert [json.loads(line)["event"] for line in said] == ["down"]
+
+
+def test_a_wrong_setting_that_the_service_finds_is_wrong_configuration() -> None:
+    with service("misconfigured") as process:
+        code, said = until_ended(process)
+    assert code == 2
+    assert said[1:] == ["miningmap: MININGMAP_TOY__SETTING: no"]
+
+
+def test_a_service_that_breaks_logs_why_and_fails_in_one_line() -> None:
+    with service("broken") as process:
+        code, said = until_ended(process)
+    assert code == 1
+    _, logged, last = said
+    assert json.loads(logged)["exception"].endswith("RuntimeError: out of order")
+    assert last == "miningmap: toy failed: RuntimeError('out of order')"
+
+
+@pytest.mark.parametrize("command", ["streams", "endpoint"])
+def test_a_service_does_not_start_on_beliefs_that_it_cannot_read(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MININGMAP_METHOD__PRIORS_FILE", str(tmp_path / "none.json"))
+    ran = subprocess.run(
+        [sys.executable, "-m", "miningmap", command],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+    )
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr == f"miningmap: {tmp_path / 'none.json'}: No such file or directory\n"

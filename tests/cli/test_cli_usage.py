@@ -1,0 +1,158 @@
+"""What holds for every command: help at once, exit codes, one line for what is wrong."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from miningmap import __version__
+from miningmap.cli import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.cli.conftest import Run
+
+DEADLINE_S = 30
+COMMANDS = (
+    *("demo", "up", "collector", "streams", "endpoint", "topics"),
+    *("sources", "try", "publish", "recompute"),
+)
+HELP_OF_ALL = """
+import json, sys, time
+from miningmap.cli import main
+for words in ([], *([name] for name in main.commands)):
+    main([*words, "--help"], standalone_mode=False)
+print(json.dumps({"cpu_s": time.process_time(), "modules": sorted(sys.modules)}), file=sys.stderr)
+"""
+# Slow to import, and no use to somebody who asks for help.
+HEAVY = {"faust", "mode", "aiokafka", "redis", "pycountry", "prometheus_client"}
+
+
+def miningmap(*words: str) -> subprocess.CompletedProcess[str]:
+    """A real process."""
+    return subprocess.run(
+        [sys.executable, "-m", "miningmap", *words],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+    )
+
+
+def test_help_of_all_commands_takes_no_second_and_imports_nothing_heavy() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", HELP_OF_ALL],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+    )
+    told = json.loads(ran.stderr)
+    assert not HEAVY.intersection(told["modules"])
+    assert told["cpu_s"] < 1
+    assert ran.stdout.count("--help") == 1 + len(main.commands)
+
+
+def test_the_commands_of_the_contract_are_there() -> None:
+    assert set(COMMANDS) <= set(main.commands)
+
+
+@pytest.mark.parametrize("name", sorted(main.commands))
+def test_every_command_and_option_says_what_it_is(run: Run, name: str) -> None:
+    result = run(name, "--help")
+    assert result.exit_code == 0
+    assert result.stdout.startswith(f"Usage: miningmap {name} ")
+    assert main.commands[name].help
+    assert run(name, "-h").stdout == result.stdout
+
+
+def test_a_process_ends_with_its_code_and_never_a_traceback() -> None:
+    fine = miningmap("--version")
+    assert (fine.returncode, fine.stderr) == (0, "")
+    assert __version__ in fine.stdout
+    wrong = miningmap("recompute", "--frobnicate")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert wrong.stderr.startswith("miningmap: No such option: --frobnicate")
+    failed = miningmap("try", "ocean", "--payload", __file__)
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert failed.stderr.startswith("miningmap: ")
+    assert [wrong.stderr.count("\n"), failed.stderr.count("\n")] == [1, 1]
+
+
+def test_without_a_command_it_lists_them(run: Run) -> None:
+    result = run()
+    assert result.exit_code == 2
+    assert [name for name in COMMANDS if f"\n  {name} " not in result.stderr] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["frobnicate"], "No such command 'frobnicate'; see miningmap --help"),
+        (["--frobnicate"], "No such option: --frobnicate; see miningmap --help"),
+        (["recompute"], "Missing argument 'FILE'; see miningmap recompute --help"),
+        (["recompute", __file__], "Missing option '--as-of'; see miningmap recompute --help"),
+        (
+            ["recompute", "no.jsonl", "--as-of", "2026-11-22T15:00:00Z"],
+            "Invalid value for 'FILE': File 'no.jsonl' does not exist; see miningmap recompute -",
+        ),
+        (
+            ["--config", "no.toml", "sources"],
+            "Invalid value for '--config': File 'no.toml' does not exist; see miningmap --help",
+        ),
+        (
+            ["demo", "--port", "99999"],
+            "Invalid value for '--port': 99999 is not in the range 1<=x<=65535; see miningmap demo",
+        ),
+        (["up", "--for", "long"], "Invalid value for '--for': 'long' is not a valid float; "),
+        (["topics", "--replication-factor", "x"], "Invalid value for '--replication-factor': "),
+        (["demo", "--scenario", "quiet"], "--scenario: no scenario 'quiet'; there are calm, texas"),
+    ],
+)
+def test_wrong_usage_is_one_line_that_names_it(run: Run, words: list[str], line: str) -> None:
+    result = run(*words)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith(f"miningmap: {line}")
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["collector"],
+        ["streams"],
+        ["endpoint"],
+        ["topics"],
+        ["sources"],
+        ["try", "ocean"],
+        ["demo"],
+        ["up"],
+    ],
+)
+def test_a_wrong_setting_is_one_line_that_names_it(
+    run: Run, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MININGMAP_ENDPOINT__PROT", "80")
+    result = run(*words)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr == (
+        "miningmap: MININGMAP_ENDPOINT__PROT: no such setting; there are host, port, fresh_s\n"
+    )
+
+
+def test_the_file_of_config_is_read(run: Run, tmp_path: Path) -> None:
+    config = tmp_path / "miningmap.toml"
+    config.write_text('[collector]\nsources = ["ocean"]\n')
+    rows = json.loads(run("--config", config, "sources", "--json").stdout)
+    assert [row["slug"] for row in rows if row["state"] == "on"] == ["ocean"]
+    config.write_text("[collector\n")
+    result = run("--config", config, "sources")
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"miningmap: --config {config}: ")

@@ -1,0 +1,478 @@
+"""Messages: each rule of method.md 2, broken alone; what passes comes back as it was."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from miningmap.messages import (
+    KINDS,
+    InvalidMessageError,
+    Located,
+    Message,
+    Network,
+    Report,
+    decode,
+    encode,
+    key,
+)
+from miningmap.places import OTHER, all_places
+
+REPORT: dict[str, Any] = {
+    "schema": "report/1",
+    "pool": "foundryusa",
+    "source": "partner",
+    "start": "2026-11-22T14:59:00Z",
+    "end": "2026-11-22T15:00:00Z",
+    "hold_s": 300,
+    "hashrate": 2.3e20,
+    "places": [
+        {"code": "US-TX", "hashrate": 1.0e20, "kind": "measured"},
+        {"code": "CA", "hashrate": 0.2e20, "kind": "measured"},
+    ],
+    "fetched_at": "2026-11-22T15:00:02Z",
+    "simulated": False,
+}
+NETWORK: dict[str, Any] = {
+    "schema": "network/1",
+    "source": "mempool",
+    "start": "2026-11-22T14:55:00Z",
+    "end": "2026-11-22T15:00:00Z",
+    "hold_s": 1800,
+    "hashrate": 9.46e20,
+    "fetched_at": "2026-11-22T15:00:02Z",
+    "simulated": False,
+}
+INSTANTS = ("start", "end", "fetched_at")
+TOTAL = 2.3e20
+BRACKETS = 100_000
+
+
+def raw(said: dict[str, Any] = REPORT, /, **changes: Any) -> bytes:
+    return json.dumps(said | changes).encode()
+
+
+def place(code: str = "US", hashrate: float = 1.0, kind: str = "measured") -> dict[str, Any]:
+    return {"code": code, "hashrate": hashrate, "kind": kind}
+
+
+def hours(start: str, end: str, hold_s: int = 0) -> bytes:
+    return raw(start=f"2026-{start}Z", end=f"2026-{end}Z", hold_s=hold_s)
+
+
+def with_literal(literal: str, name: str = "hashrate") -> bytes:
+    """A report with a number as no JSON library would write it."""
+    return raw(**{name: "HERE"}).replace(b'"HERE"', literal.encode())
+
+
+def report(message: bytes) -> Report:
+    decoded = decode(message)
+    assert isinstance(decoded, Report)
+    return decoded
+
+
+def refusal(message: bytes) -> tuple[str, str]:
+    with pytest.raises(InvalidMessageError) as caught:
+        decode(message)
+    return caught.value.reason, str(caught.value)
+
+
+def test_a_report_is_what_was_said() -> None:
+    assert decode(raw()) == Report(
+        pool="foundryusa",
+        source="partner",
+        start=datetime(2026, 11, 22, 14, 59, tzinfo=UTC),
+        end=datetime(2026, 11, 22, 15, 0, tzinfo=UTC),
+        hold_s=300,
+        hashrate=2.3e20,
+        places=(Located("US-TX", 1.0e20, "measured"), Located("CA", 0.2e20, "measured")),
+        fetched_at=datetime(2026, 11, 22, 15, 0, 2, tzinfo=UTC),
+        simulated=False,
+    )
+
+
+def test_a_network_message_is_what_was_said() -> None:
+    assert decode(raw(NETWORK)) == Network(
+        source="mempool",
+        start=datetime(2026, 11, 22, 14, 55, tzinfo=UTC),
+        end=datetime(2026, 11, 22, 15, 0, tzinfo=UTC),
+        hold_s=1800,
+        hashrate=9.46e20,
+        fetched_at=datetime(2026, 11, 22, 15, 0, 2, tzinfo=UTC),
+        simulated=False,
+    )
+
+
+@pytest.mark.parametrize("said", [REPORT, NETWORK])
+def test_unknown_extra_fields_are_ignored(said: dict[str, Any]) -> None:
+    assert decode(raw(said, comment="hello", nested={"a": [1, None]})) == decode(raw(said))
+
+
+def test_unknown_extra_fields_of_a_place_are_ignored() -> None:
+    extra = [entry | {"city": "Rockdale"} for entry in REPORT["places"]]
+    assert decode(raw(places=extra)) == decode(raw())
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        pytest.param(b"", "truncated", id="nothing"),
+        pytest.param(raw()[:-1], "truncated", id="cut short"),
+        pytest.param(b"<html>", "invalid character", id="HTML"),
+        pytest.param(b"\xff\xfe\x00", "invalid character", id="binary"),
+        pytest.param(b'{"schema":"\xff"}', "utf-8", id="not UTF-8"),
+        pytest.param(b"\xef\xbb\xbf" + raw(), "invalid character", id="byte order mark"),
+        pytest.param(raw() + raw(), "trailing characters", id="two in one"),
+        pytest.param(with_literal("NaN"), "invalid character", id="NaN"),
+        pytest.param(with_literal("Infinity"), "invalid character", id="Infinity"),
+        pytest.param(with_literal("-Infinity"), "invalid character", id="-Infinity"),
+        pytest.param(
+            with_literal("[" * BRACKETS + "]" * BRACKETS, "extra"), "recursion", id="nested deeply"
+        ),
+    ],
+)
+def test_what_is_no_json_is_undecodable(message: bytes, text: str) -> None:
+    reason, said = refusal(message)
+    assert reason == "undecodable"
+    assert text in said
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        pytest.param(b"[]", "no schema: Expected `object`, got `array`", id="array"),
+        pytest.param(b"null", "no schema: Expected `object`, got `null`", id="null"),
+        pytest.param(b"{}", "missing required field `schema`", id="missing"),
+        pytest.param(raw(schema=None), "Expected `str`, got `null`", id="null schema"),
+        pytest.param(raw(schema=1), "Expected `str`, got `int`", id="number"),
+        pytest.param(raw(schema="report/2"), "unknown schema 'report/2'", id="newer"),
+        pytest.param(raw(schema="swing/1"), "known are report/1, network/1", id="not an input"),
+        pytest.param(raw(schema="REPORT/1"), "unknown schema 'REPORT/1'", id="upper case"),
+    ],
+)
+def test_a_missing_or_unknown_schema_is_a_reason_of_its_own(message: bytes, text: str) -> None:
+    reason, said = refusal(message)
+    assert reason == "schema"
+    assert text in said
+
+
+@pytest.mark.parametrize("said", [REPORT, NETWORK])
+@pytest.mark.parametrize("name", ["source", "start", "end", "hold_s", "hashrate", "fetched_at"])
+def test_a_missing_field_is_named(said: dict[str, Any], name: str) -> None:
+    without = {key: value for key, value in said.items() if key != name}
+    assert refusal(raw(without)) == ("invalid", f"Object missing required field `{name}`")
+
+
+@pytest.mark.parametrize("name", ["pool", "places", "simulated"])
+def test_a_missing_field_of_a_report_is_named(name: str) -> None:
+    without = {key: value for key, value in REPORT.items() if key != name}
+    assert refusal(raw(without)) == ("invalid", f"Object missing required field `{name}`")
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        pytest.param(with_literal("1e999"), "out of range - at `$.hashrate`", id="1e999"),
+        pytest.param(with_literal("1" + "0" * 400), "out of range", id="400 digits"),
+        pytest.param(raw(hashrate=1e31), "<= 1e+30 - at `$.hashrate`", id="absurd"),
+        pytest.param(raw(hashrate=-1), ">= 0.0 - at `$.hashrate`", id="negative"),
+        pytest.param(raw(hashrate=None), "got `null` - at `$.hashrate`", id="unknown"),
+        pytest.param(raw(hashrate="2.3e20"), "got `str` - at `$.hashrate`", id="text"),
+        pytest.param(raw(hashrate=True), "got `bool` - at `$.hashrate`", id="true"),
+        pytest.param(
+            raw(places=[place()]).replace(b"1.0", b"1e999"),
+            "out of range - at `$.places[0].hashrate`",
+            id="place 1e999",
+        ),
+        pytest.param(
+            raw(places=[place("US"), place("CA", -1)]),
+            ">= 0.0 - at `$.places[1].hashrate`",
+            id="place negative",
+        ),
+    ],
+)
+def test_a_figure_that_is_none_is_invalid(message: bytes, text: str) -> None:
+    reason, said = refusal(message)
+    assert reason == "invalid"
+    assert text in said
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        pytest.param(raw(pool=""), "`$.pool`", id="empty pool"),
+        pytest.param(raw(pool="Foundry USA"), "`$.pool`", id="a name"),
+        pytest.param(raw(pool="foundryusa\n"), "`$.pool`", id="a line's end"),
+        pytest.param(raw(pool="-foundry"), "`$.pool`", id="begins with a dash"),
+        pytest.param(raw(pool="f" * 65), "`$.pool`", id="too long"),
+        pytest.param(raw(pool=None), "`$.pool`", id="null pool"),
+        pytest.param(raw(source="a/b"), "`$.source`", id="source"),
+        pytest.param(raw(hold_s=-1), ">= 0 - at `$.hold_s`", id="held for less than nothing"),
+        pytest.param(raw(hold_s=86_401), "<= 86400 - at `$.hold_s`", id="held for more than a day"),
+        pytest.param(raw(hold_s=1.5), "Expected `int`", id="half a second"),
+        pytest.param(raw(simulated="false"), "`$.simulated`", id="simulated"),
+        pytest.param(raw(places=None), "`$.places`", id="null places"),
+        pytest.param(raw(places=[place(kind="guessed")]), "`$.places[0].kind`", id="kind"),
+        pytest.param(raw(places=[{"code": "US"}]), "field `hashrate`", id="half a place"),
+        pytest.param(
+            raw().replace(b"foundryusa", b"\xff"), "utf-8", id="not UTF-8 in a field that counts"
+        ),
+    ],
+)
+def test_a_field_of_the_wrong_shape_is_invalid(message: bytes, text: str) -> None:
+    reason, said = refusal(message)
+    assert reason == "invalid"
+    assert text in said
+
+
+@pytest.mark.parametrize("name", INSTANTS)
+@pytest.mark.parametrize(
+    ("at", "text"),
+    [
+        ("2026-11-22T14:59:00", "Expected `datetime` with a timezone component"),
+        ("2026-11-22", "Invalid RFC3339"),
+        ("2026-02-29T00:00:00Z", "Invalid RFC3339"),
+        ("2026-11-22T24:00:00Z", "Invalid RFC3339"),
+        ("yesterday", "Invalid RFC3339"),
+        (1_795_000_000, "got `int`"),
+        (None, "got `null`"),
+        ("0001-01-01T00:00:00+14:00", "0001-01-01T00:00:00+14:00 is out of range"),
+        ("9999-12-31T23:59:59-14:00", "9999-12-31T23:59:59-14:00 is out of range"),
+    ],
+)
+def test_a_time_that_is_none_or_has_no_zone_is_invalid(name: str, at: object, text: str) -> None:
+    reason, said = refusal(raw(**{name: at}))
+    assert reason == "invalid"
+    assert text in said
+
+
+@pytest.mark.parametrize(
+    "at",
+    [
+        "2026-11-22T15:59:00+01:00",
+        "2026-11-22T20:29:00+05:30",
+        "2026-11-21T23:59:00-15:00",
+        "2026-11-22T14:59:00.000000Z",
+        "2026-11-22T14:59:00-00:00",
+    ],
+)
+def test_another_offset_is_the_same_instant_and_goes_on_as_utc(at: str) -> None:
+    message = decode(raw(start=at))
+    assert message == decode(raw())
+    assert json.loads(encode(message))["start"] == "2026-11-22T14:59:00Z"
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        pytest.param(
+            hours("11-22T15:00:00", "11-22T15:00:00"), "start is not before end", id="empty"
+        ),
+        pytest.param(
+            hours("11-22T15:00:00", "11-22T14:59:00"), "start is not before end", id="backwards"
+        ),
+        pytest.param(hours("11-22T14:01:00", "11-22T15:01:00"), "whole hours", id="an hour, later"),
+        pytest.param(hours("11-22T14:00:00", "11-22T15:30:00"), "whole hours", id="90 minutes"),
+        pytest.param(
+            hours("11-22T13:59:59.999999", "11-22T15:00:00"), "whole hours", id="a microsecond more"
+        ),
+        pytest.param(
+            hours("11-22T14:00:00", "11-22T15:00:00", 300), "hold_s must be 0", id="held hour"
+        ),
+        pytest.param(
+            raw(start="2025-11-21T14:00:00Z", hold_s=0), "longer than 366 days", id="over a year"
+        ),
+    ],
+)
+def test_an_interval_that_claims_nothing_whole_is_invalid(message: bytes, text: str) -> None:
+    reason, said = refusal(message)
+    assert reason == "invalid"
+    assert text in said
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        pytest.param(hours("11-22T14:00:00", "11-22T15:00:00"), id="an hour"),
+        pytest.param(hours("10-01T00:00:00", "11-01T00:00:00"), id="a month"),
+        pytest.param(hours("11-22T14:00:00.000001", "11-22T15:00:00", 300), id="a bit less"),
+        pytest.param(hours("11-22T14:13:07.5", "11-22T14:59:59.25", 86_400), id="any minutes"),
+        pytest.param(raw(start="2025-11-21T15:00:00Z", hold_s=0), id="366 days"),
+        pytest.param(
+            raw(start="2026-11-22T19:30:00+05:30", hold_s=0), id="whole hours in UTC, not there"
+        ),
+    ],
+)
+def test_whole_hours_or_less_than_one_pass(message: bytes) -> None:
+    assert report(message).length_s > 0
+
+
+@pytest.mark.parametrize(
+    ("code", "hint"),
+    [
+        ("UNKNOWN", "leave out what is not located"),
+        ("CN-HK", "use the country code HK"),
+        ("CN-MO", "use the country code MO"),
+        ("CN-TW", "use the country code TW"),
+        ("US-TEX", "near are US-TX"),
+        ("ZZ", "an ISO 3166-1 or 3166-2 code, OTHER, or XX-OTHER is wanted"),
+        ("", "an ISO 3166-1 or 3166-2 code, OTHER, or XX-OTHER is wanted"),
+        ("ZZ-OTHER", "an ISO 3166-1 or 3166-2 code, OTHER, or XX-OTHER is wanted"),
+    ],
+)
+def test_what_is_no_place_is_refused_with_a_hint(code: str, hint: str) -> None:
+    reason, said = refusal(raw(places=[place(code)]))
+    assert reason == "invalid"
+    assert said.startswith(f"{code!r} is no place: ")
+    assert hint in said
+
+
+@pytest.mark.parametrize("code", ["US", "US-TX", "OTHER", "CN-OTHER", "HK", "TW", "XK"])
+def test_countries_subdivisions_and_others_are_places(code: str) -> None:
+    assert [located.code for located in report(raw(places=[place(code)])).places] == [code]
+
+
+def test_a_place_stands_once_in_each_kind() -> None:
+    twice = [place("US", 1), place("CA", 1), place("US", 2)]
+    assert refusal(raw(places=twice)) == ("invalid", "US is listed twice as measured")
+    each = [place("US", 1, kind) for kind in KINDS]
+    assert [located.kind for located in report(raw(places=each)).places] == list(KINDS)
+
+
+def test_places_add_up_to_the_total_at_most() -> None:
+    reason, said = refusal(raw(places=[place("US", 1.3e20), place("CA", 1.1e20)]))
+    assert reason == "invalid"
+    assert said == "places add up to 2.4e+20 H/s, more than the 2.3e+20 H/s"
+
+
+@pytest.mark.parametrize("places", [[], [place("US", TOTAL)], [place("US", 0)]])
+def test_what_they_leave_is_unlocated(places: list[dict[str, Any]]) -> None:
+    assert len(report(raw(places=places)).places) == len(places)
+
+
+def test_the_rounding_of_a_sum_is_no_excess() -> None:
+    assert 0.1 + 0.2 > 0.3
+    assert report(raw(hashrate=0.3, places=[place("US", 0.1), place("CA", 0.2)])).hashrate == 0.3
+    assert report(raw(places=[place("US", TOTAL * (1 + 0.9e-9))])).hashrate == TOTAL
+    assert refusal(raw(places=[place("US", TOTAL * (1 + 1.1e-9))]))[0] == "invalid"
+    assert refusal(raw(hashrate=0, places=[place("US", 1e-300)]))[0] == "invalid"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        pytest.param(raw(schema="x" * 10_000), id="schema"),
+        pytest.param(raw(places=[place("x" * 10_000)]), id="place"),
+        pytest.param(raw(pool="x" * 10_000), id="pool"),
+        pytest.param(raw(start="x" * 10_000), id="time"),
+    ],
+)
+def test_the_text_does_not_grow_with_the_message(message: bytes) -> None:
+    assert len(refusal(message)[1]) < 300
+
+
+def test_the_key_is_the_pool_or_bitcoin() -> None:
+    assert key(decode(raw())) == b"foundryusa"
+    assert key(decode(raw(NETWORK))) == b"bitcoin"
+
+
+def test_what_is_made_here_keeps_the_rules_too() -> None:
+    at = datetime(2026, 11, 22, 15, tzinfo=UTC)
+
+    def make(start: datetime, hashrate: float = 1.0, located: float = 1.0) -> Report:
+        return Report(
+            pool="p",
+            source="s",
+            start=start,
+            end=at,
+            hold_s=0,
+            hashrate=hashrate,
+            places=(Located("US", located, "measured"),),
+            fetched_at=at,
+            simulated=False,
+        )
+
+    earlier = at - timedelta(minutes=1)
+    assert make(earlier.astimezone(timezone(timedelta(hours=1)))) == make(earlier)
+    with pytest.raises(ValueError, match="start is not before end"):
+        make(at)
+    with pytest.raises(ValueError, match="no time zone"):
+        make(earlier.replace(tzinfo=None))
+    for figure in (float("inf"), float("nan")):
+        with pytest.raises(ValueError, match=r"^hashrate is not finite"):
+            make(earlier, figure)
+        with pytest.raises(ValueError, match="hashrate of US is not finite"):
+            make(earlier, 1.0, figure)
+
+
+# What follows holds for every message, not only for those that somebody has thought of.
+
+SLUGS = st.from_regex(r"[a-z0-9][a-z0-9._-]{0,63}", fullmatch=True)
+CODES = st.sampled_from([listed.code for listed in all_places()] + ["CN-OTHER", OTHER])
+FIGURES = st.floats(0, 1e24)
+HOUR = timedelta(hours=1)
+HOURS = st.integers(0, 800_000).map(lambda n: datetime(2009, 1, 3, tzinfo=UTC) + n * HOUR)
+SHORT = st.timedeltas(timedelta(microseconds=1), HOUR - timedelta(microseconds=1))
+LENGTHS_H = st.integers(1, 366 * 24)
+ANY_TIMES = st.datetimes(datetime(2009, 1, 3), datetime(2100, 1, 1)).map(  # noqa: DTZ001 - next
+    lambda at: at.replace(tzinfo=UTC)
+)
+
+
+@st.composite
+def claims(draw: st.DrawFn) -> dict[str, Any]:
+    if draw(st.booleans()):
+        start, hold_s = draw(HOURS), 0
+        end = start + draw(LENGTHS_H) * HOUR
+    else:
+        start, hold_s = draw(ANY_TIMES), draw(st.integers(0, 86_400))
+        end = start + draw(SHORT)
+    said = {"source": draw(SLUGS), "start": start, "end": end, "hold_s": hold_s}
+    return said | {"fetched_at": draw(ANY_TIMES), "simulated": draw(st.booleans())}
+
+
+@st.composite
+def reports(draw: st.DrawFn) -> Report:
+    where = draw(st.lists(st.tuples(CODES, st.sampled_from(KINDS)), unique=True, max_size=8))
+    located = tuple(Located(code, draw(FIGURES), kind) for code, kind in where)
+    total = sum(one.hashrate for one in located) + draw(FIGURES)
+    return Report(pool=draw(SLUGS), places=located, hashrate=total, **draw(claims()))
+
+
+NETWORKS = st.builds(lambda said, hashrate: Network(hashrate=hashrate, **said), claims(), FIGURES)
+
+
+@given(reports() | NETWORKS)
+def test_what_is_encoded_is_decoded_as_it_was(message: Message) -> None:
+    wire = encode(message)
+    assert decode(wire) == message
+    assert json.loads(wire)["schema"] in {"report/1", "network/1"}
+    assert all(json.loads(wire)[name].endswith("Z") for name in INSTANTS)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=5,
+)
+
+
+@given(
+    st.binary(max_size=99)
+    | VALUES.map(lambda value: json.dumps(value).encode())
+    | st.builds(lambda name, value: raw(**{name: value}), st.sampled_from(sorted(REPORT)), VALUES)
+    | st.builds(lambda at: raw()[:at], st.integers(0, len(raw())))
+)
+def test_nothing_that_arrives_does_worse_than_be_refused(message: bytes) -> None:
+    decoded: Message | None = None
+    reason = ""
+    try:
+        decoded = decode(message)
+    except InvalidMessageError as error:
+        reason = error.reason
+    assert decoded is not None or reason in {"undecodable", "schema", "invalid"}

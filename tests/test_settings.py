@@ -1,0 +1,263 @@
+"""Settings: where they come from, what wins, and one clear line for each mistake."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from miningmap.settings import Settings, SettingsError, load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pydantic import SecretStr
+
+PASSWORD = "MININGMAP_REDIS__PASSWORD"
+SECTIONS = "collector, endpoint, intake, kafka, log, method, redis, retention, streams"
+
+
+@pytest.fixture
+def toml(tmp_path: Path) -> Callable[[str], Path]:
+    def write(text: str) -> Path:
+        path = tmp_path / "miningmap.toml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of secrets, still empty."""
+    folder = tmp_path / "secrets"
+    folder.mkdir()
+    monkeypatch.setenv("MININGMAP_SECRETS_DIR", str(folder))
+    return folder
+
+
+def refusal(config: Path | None = None) -> str:
+    with pytest.raises(SettingsError) as caught:
+        load(config)
+    said = str(caught.value)
+    assert said
+    assert "\n" not in said
+    return said
+
+
+def revealed(secret: SecretStr | None) -> str:
+    assert secret is not None
+    return secret.get_secret_value()
+
+
+def test_without_anything_the_defaults_are_those_of_the_documentation() -> None:
+    settings = load()
+    assert settings.kafka.bootstrap_servers == "127.0.0.1:9092"
+    assert revealed(settings.redis.url) == "redis://127.0.0.1:6379/0"
+    assert settings.endpoint.port == 8080
+    assert settings.intake.port == 8081
+    assert settings.collector.metrics_port == 9101
+    assert settings.streams.metrics_port == 9102
+    assert settings.retention.minutes_h == 48
+    assert settings.retention.hours_d == 35
+    assert settings.collector.sources is None
+
+
+def test_the_environment_wins_over_secrets_over_the_file_over_the_defaults(
+    toml: Callable[[str], Path], secrets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert load().redis.password is None
+    config = toml('[redis]\npassword = "of the file"\nurl = "redis://file:1/0"')
+    assert revealed(load(config).redis.password) == "of the file"
+    (secrets / PASSWORD).write_text("of the secrets\n")
+    assert revealed(load(config).redis.password) == "of the secrets"
+    monkeypatch.setenv(PASSWORD, "of the environment")
+    assert revealed(load(config).redis.password) == "of the environment"
+    # What only the lower one sets is still taken from it.
+    assert revealed(load(config).redis.url) == "redis://file:1/0"
+
+
+def test_the_file_has_the_same_names(toml: Callable[[str], Path]) -> None:
+    settings = load(
+        toml(
+            '[kafka]\nbootstrap_servers = "a:9092,b:9092"\n[endpoint]\nport = 8000\n'
+            '[collector]\nsources = ["ocean"]\n[retention]\nminutes_h = 72\n'
+        )
+    )
+    assert settings.kafka.bootstrap_servers == "a:9092,b:9092"
+    assert settings.endpoint.port == 8000
+    assert settings.endpoint.host == "127.0.0.1"
+    assert settings.collector.sources == ["ocean"]
+    assert settings.retention.minutes_h == 72
+
+
+def test_a_list_is_json_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MININGMAP_COLLECTOR__SOURCES", '["ocean", "foundry"]')
+    assert load().collector.sources == ["ocean", "foundry"]
+
+
+def test_what_is_set_is_told_from_what_is_a_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MININGMAP_REDIS__URL", "redis://127.0.0.1:6379/0")
+    settings = load()
+    assert "url" in settings.redis.model_fields_set
+    assert "bootstrap_servers" not in settings.kafka.model_fields_set
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("MININGMAP_ENDPIONT__PORT", "1", f"no such section; there are {SECTIONS}"),
+        ("MININGMAP_PORT", "1", f"no such section; there are {SECTIONS}"),
+        ("MININGMAP_ENDPOINT_PORT", "1", f"no such section; there are {SECTIONS}"),
+        ("miningmap_endpiont__port", "1", f"no such section; there are {SECTIONS}"),
+        ("MININGMAP_REDIS__PASSWROD", "x", "no such setting; there are url, password"),
+        ("MININGMAP_ENDPOINT__PROT", "1", "no such setting; there are host, port, fresh_s"),
+        ("MININGMAP_ENDPOINT__", "1", "no such setting; there are host, port, fresh_s"),
+        (
+            "MININGMAP_REDIS",
+            '{"password": "x"}',
+            "a section; its settings are MININGMAP_REDIS__URL, MININGMAP_REDIS__PASSWORD",
+        ),
+        ("MININGMAP_ENDPOINT__PORT", "http", "Input should be a valid integer"),
+        ("MININGMAP_ENDPOINT__PORT", "", "Input should be a valid integer"),
+        ("MININGMAP_ENDPOINT__PORT", "65536", "Input should be less than or equal to 65535"),
+        ("MININGMAP_ENDPOINT__PORT", "-1", "Input should be greater than or equal to 0"),
+        ("MININGMAP_KAFKA__IDEMPOTENT", "maybe", "Input should be a valid boolean"),
+        ("MININGMAP_KAFKA__BOOTSTRAP_SERVERS", "", "HOST:PORT is wanted"),
+        ("MININGMAP_KAFKA__BOOTSTRAP_SERVERS", "kafka:plaintext", "HOST:PORT is wanted"),
+        ("MININGMAP_KAFKA__BOOTSTRAP_SERVERS", "kafka://a:9092", "HOST:PORT is wanted"),
+        ("MININGMAP_KAFKA__BOOTSTRAP_SERVERS", "a:9092 b:9092", "HOST:PORT is wanted"),
+        ("MININGMAP_COLLECTOR__SOURCES", "ocean,foundry", "a list is wanted"),
+        ("MININGMAP_LOG__LEVEL", "loud", "'debug', 'info', 'warning' or 'error'"),
+        ("MININGMAP_STREAMS__SNAPSHOT_S", "0", "greater than 0"),
+        ("MININGMAP_STREAMS__SNAPSHOT_S", "nan", "finite number"),
+        ("MININGMAP_STREAMS__SNAPSHOT_S", "inf", "finite number"),
+        ("MININGMAP_RETENTION__MINUTES_H", "1", "greater than or equal to 2"),
+        ("MININGMAP_RETENTION__HOURS_D", "30", "greater than or equal to 31"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_that_names_it(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    line = refusal()
+    assert line.startswith(f"{name}: ")
+    assert said in line
+
+
+@pytest.mark.parametrize(
+    "servers", ["localhost", "10.0.0.1:9092", "[::1]:9092", "kafka-1.example:9092,kafka-2:9093"]
+)
+def test_addresses_of_brokers(monkeypatch: pytest.MonkeyPatch, servers: str) -> None:
+    monkeypatch.setenv("MININGMAP_KAFKA__BOOTSTRAP_SERVERS", servers)
+    assert load().kafka.bootstrap_servers == servers
+
+
+def test_all_that_is_wrong_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MININGMAP_ENDPOINT__PORT", "x")
+    monkeypatch.setenv("MININGMAP_INTAKE__PORT", "y")
+    assert "MININGMAP_ENDPOINT__PORT: " in refusal()
+    assert "MININGMAP_INTAKE__PORT: " in refusal()
+
+
+def test_what_is_not_ours_in_the_environment_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MININGMAPS__PORT", "x")
+    monkeypatch.setenv("ENDPOINT__PORT", "x")
+    monkeypatch.setenv("OTHER_MININGMAP_ENDPOINT__PORT", "x")
+    assert load().model_dump() == Settings().model_dump()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[endpiont]\nport = 1", "MININGMAP_ENDPIONT: no such setting; there are kafka, "),
+        ("[endpoint]\nprot = 1", "MININGMAP_ENDPOINT__PROT: no such setting; there are host, port"),
+        ('[endpoint]\nport = "x"', "MININGMAP_ENDPOINT__PORT: Input should be a valid integer"),
+        ("endpoint = 8080", "MININGMAP_ENDPOINT: "),
+        ("port = 8080", "MININGMAP_PORT: no such setting; there are kafka, "),
+    ],
+)
+def test_a_wrong_setting_in_the_file_is_named_like_any_other(
+    toml: Callable[[str], Path], text: str, said: str
+) -> None:
+    assert refusal(toml(text)).startswith(said)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "none.toml"
+    assert refusal(path) == f"--config {path}: No such file or directory"
+    assert refusal(tmp_path) == f"--config {tmp_path}: Is a directory"
+
+
+def test_a_file_that_is_no_toml_is_named_with_the_place(toml: Callable[[str], Path]) -> None:
+    path = toml("[endpoint\nport = 1")
+    line = refusal(path)
+    assert line.startswith(f"--config {path}: ")
+    assert "line 1, column 10" in line
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "binary.toml"
+    path.write_bytes(b"\xff\xfe")
+    assert refusal(path).startswith(f"--config {path}: 'utf-8' codec")
+
+
+def test_a_missing_folder_of_secrets_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for path in (tmp_path / "none", Path(__file__)):
+        monkeypatch.setenv("MININGMAP_SECRETS_DIR", str(path))
+        assert refusal() == f"MININGMAP_SECRETS_DIR: no such folder: {path}"
+
+
+def test_no_folder_of_secrets_is_fine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MININGMAP_SECRETS_DIR", "")
+    assert load().model_dump() == Settings().model_dump()
+
+
+def test_a_misspelt_secret_is_named(secrets: Path) -> None:
+    (secrets / "MININGMAP_REDIS__PASSWROD").write_text("geheim")
+    assert refusal().startswith("MININGMAP_REDIS__PASSWROD: no such setting")
+    (secrets / "MININGMAP_REDSI__PASSWORD").write_text("geheim")
+    assert refusal().startswith("MININGMAP_REDSI__PASSWORD: no such section")
+
+
+def test_a_secret_that_is_no_text_is_an_error(secrets: Path) -> None:
+    (secrets / PASSWORD).write_bytes(b"geheim\xff")
+    line = refusal()
+    assert line.startswith("MININGMAP_SECRETS_DIR: ")
+    assert "geheim" not in line
+
+
+def test_other_files_among_the_secrets_are_left_alone(secrets: Path) -> None:
+    (secrets / "tls.key").write_text("of somebody else")
+    assert load().model_dump() == Settings().model_dump()
+
+
+def test_secrets_are_never_shown(
+    secrets: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (secrets / PASSWORD).write_text("geheim")
+    monkeypatch.setenv("MININGMAP_REDIS__URL", "redis://user:geheim@127.0.0.1/0")
+    settings = load()
+    with caplog.at_level(logging.INFO):
+        logging.getLogger("test").info("%s %r", settings, settings.redis)
+    shown = (repr(settings), str(settings.redis), settings.model_dump_json(), caplog.text)
+    assert revealed(settings.redis.password) == "geheim"
+    assert not [text for text in shown if "geheim" in text]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[redis]\nurl = ["geheim"]',
+        '[redis]\npasswrd = "geheim"',
+        '[redis]\npassword = "geheim',
+        '[redis]\npassword = {value = "geheim"}',
+        'redis = "geheim"',
+    ],
+)
+def test_no_error_quotes_a_secret(toml: Callable[[str], Path], text: str) -> None:
+    assert "geheim" not in refusal(toml(text))

@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import calendar
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from miningmap.times import (
+    DAY_S,
+    HOUR_S,
+    MINUTE_S,
+    add_months,
+    as_utc,
+    bucket,
+    bucket_range,
+    bucket_start,
+    month_days,
+    parse_rfc3339,
+    rfc3339,
+    utc_now,
+)
+
+SIZES = (MINUTE_S, HOUR_S, DAY_S)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EAST = timezone(timedelta(hours=8))
+MICROSECOND = timedelta(microseconds=1)
+
+sizes = st.sampled_from(SIZES)
+times = st.datetimes(datetime(2009, 1, 3), datetime(2100, 1, 1)).map(  # noqa: DTZ001 - next line
+    lambda at: at.replace(tzinfo=UTC)
+)
+
+
+def utc(year: int, month: int, day: int, *clock: int) -> datetime:
+    hour, minute, second, microsecond = (*clock, 0, 0, 0, 0)[:4]
+    return datetime(year, month, day, hour, minute, second, microsecond, UTC)
+
+
+@pytest.mark.parametrize("seconds", SIZES)
+def test_a_bucket_begins_with_its_first_instant_and_ends_before_the_next_one(seconds: int) -> None:
+    number = bucket(utc(2026, 11, 22, 15), seconds)
+    start = bucket_start(number, seconds)
+    assert bucket(start, seconds) == number
+    assert bucket(start - MICROSECOND, seconds) == number - 1
+    assert bucket(start + timedelta(seconds=seconds) - MICROSECOND, seconds) == number
+    assert bucket(start + timedelta(seconds=seconds), seconds) == number + 1
+
+
+def test_buckets_are_counted_from_the_epoch_in_utc() -> None:
+    assert bucket(EPOCH, MINUTE_S) == bucket(EPOCH, DAY_S) == 0
+    assert bucket(EPOCH - MICROSECOND, HOUR_S) == -1
+    assert bucket(utc(1970, 1, 2), HOUR_S) == 24
+    elsewhere = datetime(1970, 1, 2, tzinfo=timezone(timedelta(hours=5, minutes=30)))
+    assert bucket(elsewhere, DAY_S) == 0
+    assert bucket_start(20_000, DAY_S) == utc(2024, 10, 4)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "minutes"),
+    [
+        (utc(2026, 11, 22, 15, 0), utc(2026, 11, 22, 15, 2), [0, 1]),
+        (utc(2026, 11, 22, 15, 0, 59), utc(2026, 11, 22, 15, 1), [0]),
+        (utc(2026, 11, 22, 15, 0, 59), utc(2026, 11, 22, 15, 1, 0, 1), [0, 1]),
+        (utc(2026, 11, 22, 15, 0, 59, 999_999), utc(2026, 11, 22, 15, 1), [0]),
+        (utc(2026, 11, 22, 15, 0), utc(2026, 11, 22, 15, 0, 0, 1), [0]),
+        (utc(2026, 11, 22, 15, 0), utc(2026, 11, 22, 15, 0), []),
+    ],
+)
+def test_an_interval_touches_every_bucket_that_it_has_a_part_of(
+    start: datetime, end: datetime, minutes: list[int]
+) -> None:
+    first = bucket(utc(2026, 11, 22, 15), MINUTE_S)
+    touched = bucket_range(start, end, MINUTE_S)
+    assert [number - first for number in touched] == minutes
+
+
+@given(times, st.timedeltas(MICROSECOND, timedelta(days=3)), sizes)
+def test_the_touched_buckets_are_those_that_contain_an_instant_of_the_interval(
+    start: datetime, length: timedelta, seconds: int
+) -> None:
+    touched = bucket_range(start, start + length, seconds)
+    assert touched[0] == bucket(start, seconds)
+    assert touched[-1] == bucket(start + length - MICROSECOND, seconds)
+
+
+@given(times, sizes)
+def test_every_instant_is_in_its_bucket(at: datetime, seconds: int) -> None:
+    start = bucket_start(bucket(at, seconds), seconds)
+    assert start <= at < start + timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    ("year", "month", "days"),
+    [(2026, 11, 30), (2026, 12, 31), (2027, 1, 31), (2024, 2, 29), (2026, 2, 28), (2100, 2, 28)],
+)
+def test_a_month_has_its_calendar_days(year: int, month: int, days: int) -> None:
+    numbers = month_days(year, month)
+    assert len(numbers) == days
+    assert bucket_start(numbers[0], DAY_S) == utc(year, month, 1)
+    assert bucket_start(numbers[-1], DAY_S) == utc(year, month, days)
+
+
+@pytest.mark.parametrize(("year", "month"), [(2026, 0), (2026, 13), (0, 1), (9999, 12)])
+def test_a_month_that_there_is_not_is_an_error(year: int, month: int) -> None:
+    with pytest.raises(ValueError, match=r"month|year|out of range"):
+        month_days(year, month)
+
+
+@pytest.mark.parametrize(
+    ("at", "months", "expected"),
+    [
+        (utc(2026, 1, 31), 1, utc(2026, 2, 28)),
+        (utc(2024, 1, 31), 1, utc(2024, 2, 29)),
+        (utc(2023, 12, 31), 2, utc(2024, 2, 29)),
+        (utc(2024, 2, 29), 12, utc(2025, 2, 28)),
+        (utc(2026, 8, 31), 1, utc(2026, 9, 30)),
+        (utc(2026, 10, 31), 2, utc(2026, 12, 31)),
+        (utc(2026, 12, 15, 13, 30), 1, utc(2027, 1, 15, 13, 30)),
+        (utc(2026, 3, 31), -1, utc(2026, 2, 28)),
+        (utc(2026, 1, 1), -1, utc(2025, 12, 1)),
+        (utc(2026, 5, 31, 23, 59, 59), 0, utc(2026, 5, 31, 23, 59, 59)),
+    ],
+)
+def test_a_month_later_is_the_same_day_or_the_months_last(
+    at: datetime, months: int, expected: datetime
+) -> None:
+    assert add_months(at, months) == expected
+
+
+@given(times, st.integers(-900, 900))
+def test_months_are_added_to_the_calendar_and_nothing_else(at: datetime, months: int) -> None:
+    later = add_months(at, months)
+    assert (later.year * 12 + later.month) - (at.year * 12 + at.month) == months
+    assert later.day == min(at.day, calendar.monthrange(later.year, later.month)[1])
+    assert later.timetz() == at.timetz()
+
+
+@pytest.mark.parametrize(
+    ("at", "text"),
+    [
+        (utc(2026, 11, 22, 15), "2026-11-22T15:00:00Z"),
+        (utc(2026, 11, 22, 15, 0, 0, 250_000), "2026-11-22T15:00:00.250000Z"),
+        (datetime(2026, 11, 22, 1, tzinfo=EAST), "2026-11-21T17:00:00Z"),
+    ],
+)
+def test_a_time_is_written_in_utc_with_z(at: datetime, text: str) -> None:
+    assert rfc3339(at) == text
+    assert parse_rfc3339(text) == at
+
+
+@given(times)
+def test_what_is_written_is_read_back(at: datetime) -> None:
+    text = rfc3339(at)
+    assert text.endswith("Z")
+    assert parse_rfc3339(text) == at
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2026-11-22T15:00:00Z", "2026-11-22T15:00:00+00:00", "2026-11-22T16:00:00+01:00"],
+)
+def test_any_zone_is_read_and_becomes_utc(text: str) -> None:
+    at = parse_rfc3339(text)
+    assert at == utc(2026, 11, 22, 15)
+    assert at.tzinfo is UTC
+
+
+@pytest.mark.parametrize("text", ["2026-11-22T15:00:00", "2026-11-22", "2026-11-22T15:00:00.5"])
+def test_a_time_without_a_zone_is_refused_with_the_remedy(text: str) -> None:
+    with pytest.raises(ValueError, match=f"'{text}' has no time zone; write UTC as 2026-.*Z"):
+        parse_rfc3339(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "now",
+        "2026-11-22T25:00:00Z",
+        "2026-02-30T00:00:00Z",
+        "1795359600",
+        "0001-01-01T00:00:00+14:00",
+        "9999-12-31T23:59:59-14:00",
+    ],
+)
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"\S"):
+        parse_rfc3339(text)
+
+
+def test_an_instant_is_put_into_utc() -> None:
+    assert rfc3339(as_utc(datetime(2026, 11, 22, 1, tzinfo=EAST))) == "2026-11-21T17:00:00Z"
+    with pytest.raises(ValueError, match="2026-11-22T01:00:00 has no time zone"):
+        as_utc(datetime(2026, 11, 22, 1))  # noqa: DTZ001 - that is the point
+    with pytest.raises(ValueError, match=r"0001-01-01T00:00:00\+08:00 is out of range"):
+        as_utc(datetime(1, 1, 1, tzinfo=EAST))
+
+
+def test_the_clock_is_in_utc() -> None:
+    assert utc_now().tzinfo is UTC
+    assert abs(utc_now() - datetime.now(EAST)) < timedelta(minutes=1)
