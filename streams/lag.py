@@ -50,6 +50,9 @@ async def lag_of(
             ends = await consumer.end_offsets(partitions)
         except KafkaError as error:
             raise LagError(repr(error)) from error
+        # While the coordinator still loads, it answers so, and aiokafka hands out an empty answer.
+        if not done.keys() >= set(partitions):
+            raise LagError(f"the coordinator of {group} is not ready")
         result: Lag = {}
         for tp in partitions:
             committed = max(done[tp].offset, starts[tp])

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 DEADLINE_S = 30
 COMMANDS = (
     *("demo", "up", "collector", "streams", "endpoint", "topics"),
-    *("sources", "try", "publish", "recompute"),
+    *("sources", "try", "publish", "import-history", "export", "recompute"),
 )
 HELP_OF_ALL = """
 import json, sys, time

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 from miningmap.kafka import Publisher, Record, record_of
 from miningmap.topics import NETWORK, REPORTS
-from streams.lag import lag_of
+from streams.lag import LagError, lag_of
 from streams.service import run
 
 if TYPE_CHECKING:
@@ -82,7 +82,10 @@ async def processed(settings: Settings) -> None:
     async with lag_of(kafka.bootstrap_servers, kafka.group, sorted(TOPICS)) as ask:
 
         async def nothing_left() -> bool:
-            return all(progress.lag == 0 for progress in (await ask()).values())
+            try:
+                return all(progress.lag == 0 for progress in (await ask()).values())
+            except LagError:  # a broker that has just started has no coordinator of groups yet
+                return False
 
         await until(nothing_left)
 

@@ -1,0 +1,391 @@
+"""CBECI's own tables (CSV, every edition) to monthly reports: pure, all or nothing.
+
+The header tells what a file is (:data:`FORMS`). Each month becomes one report of the pool
+``cbeci-sample``, kind ``measured``: the pools that took part looked up where their miners are.
+
+- **Hashrate.** CBECI publishes ``share x the network's mean hashrate``; the report's hashrate is
+  the month's sum of that, and each place's is ``sum x share / sum of the shares``. So a share
+  comes back as it was published, relative to the month's total: published shares are rounded and
+  add up to 99.98 to 100.02 %. Its EH/s have only two decimals, fewer than its shares need.
+- **No network hashrate** is made of it. How much hashrate the sample itself had was never
+  published (about a third of the network); with that sum as the network's, coverage would say 1,
+  and the bounds would be as narrow as if everything had been seen. Without, both are null.
+- **Subdivisions** are published as shares of their country only. So they need the table of
+  countries beside them; in the report they stand in place of the country.
+- **Edition v1.1.0** has shares of the world and no hashrates: it is refused. Later editions have
+  the same shares and the hashrates.
+- **Zeros** are places with hashrate 0: published, so looked for. CBECI writes ``0.0%`` for a
+  measured zero and ``0%`` for a zero or no figure; its readers cannot tell which, nor do we.
+- **Again.** The same tables make the same reports but for ``fetched_at``, by which the last import
+  of a month replaces the earlier one, as a revised edition should.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from miningmap import places
+from miningmap.messages import Located, Report
+from miningmap.times import add_months
+from miningmap.units import scale
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+POOL: Final = "cbeci-sample"
+SOURCE: Final = "cbeci"
+
+SUM_TOLERANCE: Final = Decimal("0.1")
+"""Percentage points by which a month's shares may miss 100 %: rounding, and nothing missing."""
+
+FIRST_MONTH: Final = datetime(2009, 1, 1, tzinfo=UTC)  # of Bitcoin's first block
+# A thousand times the network of 2026, in EH/s. More is a figure in another unit.
+MAX_EHS: Final = 1_000_000
+
+_EHS: Final = scale("EH/s")
+_WHOLE: Final = Decimal(100)
+_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-01")
+_NUMBER: Final = r"[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?"
+_PERCENT: Final = re.compile(rf"({_NUMBER})\s*%?")
+_HASHRATE: Final = re.compile(rf"({_NUMBER})")
+_LONGEST_QUOTE: Final = 64
+
+
+@dataclass(frozen=True)
+class Form:
+    """One kind of file: month, place and one or two figures a row, under a fixed header."""
+
+    header: tuple[str, ...]
+    share: int | None = None
+    """The column of shares (percent)."""
+    hashrate: int | None = None
+    """The column of hashrates (EH/s)."""
+    country: str | None = None
+    """Whose subdivisions the rows are, and of which the shares are; ``None``: of the world."""
+
+
+SHARES_ALONE: Final = ("Date", "Country", "Share of global hashrate")
+"""The header of v1.1.0, which cannot be used."""
+
+FORMS: Final = (
+    Form(
+        ("date", "country", "monthly_hashrate_%", "monthly_absolute_hashrate_EH/S"),
+        share=2,
+        hashrate=3,
+    ),
+    Form(("Date", "Country", "Estimated absolute hashrate"), hashrate=2),
+    Form(("Date", "Province", "Share of Chinese hashrate"), share=2, country="CN"),
+    Form(("Date", "State", "US hashrate by state"), share=2, country="US"),
+)
+
+
+class Fault(NamedTuple):
+    """What is wrong with a file; ``line`` is ``None`` where it is the file as a whole."""
+
+    file: str
+    line: int | None
+    error: str
+
+    def __str__(self) -> str:
+        where = self.file if self.line is None else f"{self.file}: line {self.line}"
+        return f"{where}: {self.error}"
+
+
+class TablesError(ValueError):
+    """Tables of which none was used; ``faults`` lists what is wrong with each."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        super().__init__(str(faults[0]))
+        self.faults = tuple(faults)
+
+
+@dataclass
+class _Month:
+    """One file's rows of one month; ``line`` is the first of them."""
+
+    line: int
+    weights: dict[str, Decimal] = field(default_factory=dict)
+    """By place: the share, or the hashrate where the file has no shares."""
+    hashrate: Decimal = Decimal(0)
+    """The sum, EH/s; 0 where the file has none."""
+
+    @property
+    def weight(self) -> Decimal:
+        return sum(self.weights.values(), Decimal(0))
+
+
+@dataclass(frozen=True)
+class _Table:
+    name: str
+    form: Form
+    months: dict[datetime, _Month]
+
+
+class _Row(NamedTuple):
+    code: str
+    weight: Decimal
+    hashrate: Decimal
+
+
+def reports(files: Mapping[str, bytes], *, fetched_at: datetime) -> list[Report]:
+    """The reports that tables are, by month.
+
+    Args:
+        files: the files' content by what errors call them: one table of countries that has
+            hashrates, and beside it any of those that have shares only.
+        fetched_at: when they were read; no month may end later.
+
+    Raises:
+        TablesError: something is wrong with one of them, or they do not belong together.
+    """
+    tables: list[_Table] = []
+    faults: list[Fault] = []
+    for name, body in files.items():
+        try:
+            tables.append(_Reading(name, fetched_at).read(body))
+        except TablesError as error:
+            faults += error.faults
+    if faults:
+        raise TablesError(faults)
+    base, splits = _sorted(tables)
+    if unfit := [fault for split in splits.items() for fault in _unfit(*split, base)]:
+        raise TablesError(unfit)
+    return [_report(start, base, splits, fetched_at) for start in sorted(base.months)]
+
+
+# --- one file -------------------------------------------------------------------------------------
+
+
+class _Reading:
+    """One file being read, and what was found to be wrong with it."""
+
+    def __init__(self, name: str, now: datetime) -> None:
+        self._name = name
+        self._now = now
+        self._faults: list[Fault] = []
+        self._months: dict[datetime, _Month] = {}
+        self._first: dict[tuple[datetime, str], int] = {}
+        # Months of which a row was refused (None: of an unknown one): their sums mean nothing.
+        self._spoilt: set[datetime | None] = set()
+
+    def read(self, body: bytes) -> _Table:
+        """The table.
+
+        Raises:
+            TablesError: with all that is wrong with the file.
+        """
+        rows = _rows(body)
+        line = 1
+        try:
+            line, header = next(rows, (1, []))
+            form = _form_of(header)
+            for line, cells in rows:
+                self._take(line, cells, form)
+        except _UnreadableError as error:
+            self._refuse(error.line, str(error))
+        except ValueError as error:
+            self._refuse(line, str(error))
+        else:
+            self._judge(form)
+        if self._faults:
+            raise TablesError(sorted(self._faults, key=lambda fault: fault.line or 0))
+        return _Table(self._name, form, self._months)
+
+    def _take(self, line: int, cells: Sequence[str], form: Form) -> None:
+        start: datetime | None = None
+        try:
+            if len(cells) != len(form.header):
+                raise ValueError(f"{len(cells)} columns instead of {len(form.header)}")
+            start = _month(cells[0], self._now)
+            row = _row(cells, form)
+            first = self._first.setdefault((start, row.code), line)
+            if first != line:
+                raise ValueError(f"{row.code} in {start:%Y-%m} stands in line {first} already")
+        except ValueError as error:
+            self._spoilt.add(start)
+            self._refuse(line, str(error))
+        else:
+            month = self._months.setdefault(start, _Month(line))
+            month.weights[row.code] = row.weight
+            month.hashrate += row.hashrate
+
+    def _judge(self, form: Form) -> None:
+        """What only shows when all rows are read."""
+        if not self._months and not self._faults:
+            self._refuse(None, "has no rows")
+        if None in self._spoilt:
+            return
+        for start, month in self._months.items():
+            if start not in self._spoilt and (error := _missum(month, form)):
+                self._refuse(month.line, f"{start:%Y-%m}: {error}")
+
+    def _refuse(self, line: int | None, error: str) -> None:
+        self._faults.append(Fault(self._name, line, error))
+
+
+class _UnreadableError(ValueError):
+    """From ``line`` on the file is no CSV."""
+
+    def __init__(self, line: int, error: str) -> None:
+        super().__init__(error)
+        self.line = line
+
+
+def _rows(body: bytes) -> Iterator[tuple[int, list[str]]]:
+    """The rows that are not empty, and the line on which each ends."""
+    try:
+        text = body.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise _UnreadableError(body.count(b"\n", 0, error.start) + 1, "is not UTF-8") from None
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        yield from ((reader.line_num, cells) for cells in reader if any(map(str.strip, cells)))
+    except csv.Error as error:
+        raise _UnreadableError(reader.line_num, f"is not CSV: {error}") from None
+
+
+def _form_of(header: Sequence[str]) -> Form:
+    plain = _plain(header)
+    for form in FORMS:
+        if plain == _plain(form.header):
+            return form
+    if plain == _plain(SHARES_ALONE):
+        raise ValueError(
+            "has shares and no hashrates (CBECI's v1.1.0); take mining_countries of v1.1.1 or later"
+        )
+    said = ",".join(header)[:_LONGEST_QUOTE]
+    known = " | ".join(",".join(form.header) for form in FORMS)
+    raise ValueError(f"no header of CBECI's: {said!r}; there are {known}")
+
+
+def _plain(header: Sequence[str]) -> list[str]:
+    return [cell.strip().casefold() for cell in header]
+
+
+def _row(cells: Sequence[str], form: Form) -> _Row:
+    place = cells[1]
+    code = places.resolve(form.country, place) if form.country else places.resolve(place)
+    hashrate = Decimal(0) if form.hashrate is None else _hashrate(cells[form.hashrate])
+    weight = hashrate if form.share is None else _percent(cells[form.share])
+    return _Row(code, weight, hashrate)
+
+
+def _month(text: str, now: datetime) -> datetime:
+    try:
+        if not _DATE.fullmatch(text.strip()):
+            raise ValueError
+        start = datetime.fromisoformat(text.strip()).replace(tzinfo=UTC)
+    except ValueError:
+        raise ValueError(
+            f"{text[:_LONGEST_QUOTE]!r} is not the first day of a month, such as 2019-09-01"
+        ) from None
+    if start < FIRST_MONTH:
+        raise ValueError(f"{text} is before Bitcoin")
+    # The start first: there is no month after December 9999.
+    if start > now or add_months(start, 1) > now:
+        raise ValueError(f"the month {start:%Y-%m} has not ended yet (UTC)")
+    return start
+
+
+def _percent(text: str) -> Decimal:
+    match = _PERCENT.fullmatch(text.strip())
+    if match is None or (share := Decimal(match[1])) > _WHOLE:
+        raise ValueError(f"{text[:_LONGEST_QUOTE]!r} is not a share in percent, such as 75.53%")
+    return share
+
+
+def _hashrate(text: str) -> Decimal:
+    match = _HASHRATE.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text[:_LONGEST_QUOTE]!r} is not a hashrate in EH/s, such as 66.76")
+    if (hashrate := Decimal(match[1])) > MAX_EHS:
+        raise ValueError(f"{match[1][:_LONGEST_QUOTE]} EH/s is too much; is it in another unit?")
+    return hashrate
+
+
+def _missum(month: _Month, form: Form) -> str | None:
+    """What is wrong with the sums of a month, if anything."""
+    # A country without hashrate has no shares inside either: all are published as 0.
+    nothing = form.country is not None and not month.weight
+    if form.share is not None and not nothing and abs(month.weight - _WHOLE) > SUM_TOLERANCE:
+        return f"the shares add up to {month.weight:f} %, not 100 %"
+    if form.hashrate is not None and not month.hashrate:
+        return "the hashrates add up to 0"
+    return None
+
+
+# --- several files together -----------------------------------------------------------------------
+
+
+def _sorted(tables: Iterable[_Table]) -> tuple[_Table, dict[str, _Table]]:
+    """The table of countries, and by country those of their subdivisions."""
+    by_country: dict[str | None, _Table] = {}
+    for table in tables:
+        other = by_country.setdefault(table.form.country, table)
+        if other is not table:
+            error = f"is of the same places as {other.name}; give one of them"
+            raise TablesError([Fault(table.name, None, error)])
+    base = by_country.pop(None, None)
+    splits = {country: table for country, table in by_country.items() if country is not None}
+    if base is None:
+        raise TablesError([_without_countries(*split) for split in splits.items()])
+    return base, splits
+
+
+def _without_countries(country: str, split: _Table) -> Fault:
+    return Fault(
+        split.name,
+        None,
+        f"has only shares of {places.name_of(country)}; give CBECI's table of countries "
+        "(mining_countries of v1.1.1 or later) beside it",
+    )
+
+
+def _unfit(country: str, split: _Table, base: _Table) -> Iterator[Fault]:
+    """The months of a country's shares that its hashrate does not go with."""
+    name = places.name_of(country)
+    for start, month in split.months.items():
+        whole = base.months[start].weights.get(country) if start in base.months else None
+        if whole is None:
+            error = f"{base.name} has no hashrate of {name}"
+        elif whole and not month.weight:
+            error = f"all shares are 0, but {base.name} has a hashrate of {name}"
+        else:
+            continue
+        yield Fault(split.name, month.line, f"{start:%Y-%m}: {error}")
+
+
+def _report(
+    start: datetime, base: _Table, splits: Mapping[str, _Table], fetched_at: datetime
+) -> Report:
+    total = base.months[start].hashrate
+    hashrates = _spread(total, base.months[start])
+    for country, split in splits.items():
+        if month := split.months.get(start):
+            hashrates |= _spread(hashrates.pop(country), month)
+    return Report(
+        pool=POOL,
+        source=SOURCE,
+        start=start,
+        end=add_months(start, 1),
+        hold_s=0,
+        hashrate=float(total * _EHS),
+        places=tuple(
+            Located(code, float(hashrate * _EHS), "measured")
+            for code, hashrate in sorted(hashrates.items())
+        ),
+        fetched_at=fetched_at,
+        simulated=False,
+    )
+
+
+def _spread(whole: Decimal, month: _Month) -> dict[str, Decimal]:
+    """A hashrate over the month's places, in proportion; nothing where there is nothing."""
+    weight = month.weight or _WHOLE
+    return {code: whole * share / weight for code, share in month.weights.items()}

@@ -1,0 +1,474 @@
+"""``import-history`` and ``export``: the past into Kafka, and all of it out again."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import json
+from collections import defaultdict
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer, unused_port
+
+from endpoint.service import application
+from miningmap import places
+from miningmap.kafka import Record
+from miningmap.messages import decode, encode
+from miningmap.settings import Retention
+from miningmap.times import rfc3339
+from miningmap.topics import REPORTS
+from streams import beliefs
+from streams.shares import Beliefs
+from streams.store import Store, connect
+from tests.streams import golden
+from tests.streams.making import NOON, network, report
+from tests.streams.running import processed, publish, streams
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from aiohttp.test_utils import TestClient as Client
+    from redis.asyncio import Redis
+
+    from miningmap.messages import Message
+    from miningmap.settings import Settings
+    from tests.cli.conftest import Run
+    from tests.servers import KafkaServer
+
+SERVERS = "MININGMAP_KAFKA__BOOTSTRAP_SERVERS"
+FOR_EVER = Retention(minutes_h=10_000_000, hours_d=400_000)
+PUBLISHED = golden.FOLDER.parent / "ccaf" / "mining_countries_v1.2.0.csv"
+COUNTRIES = """\
+date,country,monthly_hashrate_%,monthly_absolute_hashrate_EH/S
+2021-06-01,Mainland China,50.00%,60.00
+2021-06-01,United States,30.01%,36.01
+2021-06-01,"Iran, Islamic Rep.",12.50%,15.00
+2021-06-01,Germany *,7.50%,9.00
+2021-06-01,Ireland *,0.0%,0.00
+2021-07-01,United States,80.00%,80.00
+2021-07-01,Other,20.00%,20.00
+2021-07-01,Mainland China,0%,0.00
+"""
+PROVINCES = """\
+Date,Province,Share of Chinese hashrate
+2021-06-01,Sichuan,60.00
+2021-06-01,Nei Mongol,40.00
+2021-07-01,Sichuan,0.00
+"""
+
+
+@pytest.fixture
+def countries(tmp_path: Path) -> Path:
+    path = tmp_path / "countries.csv"
+    path.write_text(COUNTRIES)
+    return path
+
+
+@pytest.fixture
+def provinces(tmp_path: Path) -> Path:
+    path = tmp_path / "provinces.csv"
+    path.write_text(PROVINCES)
+    return path
+
+
+@pytest.fixture
+def nobody(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Where no broker is."""
+    servers = f"127.0.0.1:{unused_port()}"
+    monkeypatch.setenv(SERVERS, servers)
+    return servers
+
+
+@pytest.fixture
+def broker(clean_kafka: KafkaServer, monkeypatch: pytest.MonkeyPatch) -> KafkaServer:
+    monkeypatch.setenv(SERVERS, clean_kafka.bootstrap_servers)
+    return clean_kafka
+
+
+@pytest.fixture
+async def redis_client(settings: Settings) -> AsyncIterator[Redis]:
+    client = connect(settings.redis)
+    yield client
+    await client.aclose()
+
+
+# --- import-history: what is wrong ----------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("nobody")
+def test_a_bad_row_is_named_and_nobody_is_asked(run: Run, countries: Path) -> None:
+    countries.write_text(COUNTRIES.replace("Germany *", "Germny"))
+    result = run("import-history", countries)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"miningmap: {countries}: line 5: unknown country: 'Germny'; ")
+    assert result.stderr.endswith("; nothing was imported\n")
+
+
+@pytest.mark.usefixtures("nobody")
+def test_of_many_errors_the_first_twenty_are_listed(run: Run, countries: Path) -> None:
+    bad = [f"2021-08-01,Nowhere {number},1%,1\n" for number in range(23)]
+    countries.write_text(COUNTRIES + "".join(bad))
+    result = run("import-history", countries)
+    assert result.exit_code == 2
+    first, *listed, last = result.stderr.splitlines()
+    assert first == "miningmap: 23 errors, nothing was imported:"
+    assert [line.split(": ")[1] for line in listed] == [f"line {n}" for n in range(10, 30)]
+    assert last == "  and 3 more"
+    countries.write_text(COUNTRIES + "".join(bad[:20]))
+    assert len(run("import-history", countries).stderr.splitlines()) == 21
+
+
+@pytest.mark.usefixtures("nobody")
+def test_provinces_alone_are_told_what_is_missing(run: Run, provinces: Path) -> None:
+    result = run("import-history", provinces)
+    assert result.exit_code == 2
+    assert result.stderr == (
+        f"miningmap: {provinces}: has only shares of China; give CBECI's table of countries "
+        "(mining_countries of v1.1.1 or later) beside it; nothing was imported\n"
+    )
+
+
+@pytest.mark.usefixtures("nobody")
+def test_files_that_cannot_be_read_are_named(run: Run, tmp_path: Path) -> None:
+    huge = tmp_path / "huge.csv"
+    huge.write_bytes(bytes(5 * 1024 * 1024 + 1))
+    for words, said in (
+        ((), "Missing argument 'FILE-OR-URL...'; see miningmap import-history --help"),
+        ((tmp_path / "none.csv",), f"{tmp_path / 'none.csv'}: No such file or directory"),
+        ((tmp_path,), f"{tmp_path}: Is a directory"),
+        ((huge,), f"{huge}: more than 5242880 bytes, so none of CBECI's tables"),
+    ):
+        result = run("import-history", *words)
+        assert (result.exit_code, result.stderr) == (2, f"miningmap: {said}\n")
+
+
+@pytest.mark.usefixtures("nobody")
+def test_an_address_without_a_table_is_a_failure(run: Run) -> None:
+    address = f"HTTP://127.0.0.1:{unused_port()}/export.csv"
+    result = run("import-history", address)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"miningmap: {address}: Cannot connect to host")
+    assert result.stderr.count("\n") == 1
+
+
+# --- import-history: what comes of it -------------------------------------------------------------
+
+
+def exported(run: Run, *words: str) -> list[Message]:
+    result = run("export", *words)
+    assert result.exit_code == 0, result.stderr
+    return [decode(line) for line in result.stdout_bytes.splitlines()]
+
+
+def content(messages: list[Message]) -> list[dict[str, Any]]:
+    """What they say, without when that was learnt."""
+    return [json.loads(encode(message)) | {"fetched_at": None} for message in messages]
+
+
+@pytest.mark.usefixtures("broker")
+def test_months_are_published_with_progress_on_standard_error(
+    run: Run, countries: Path, provinces: Path
+) -> None:
+    result = run("import-history", countries, provinces)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr.startswith("publishing")
+    assert result.stderr.endswith("2 months of cbeci-sample, 2021-06 to 2021-07, published\n")
+    june, july = content(exported(run))
+    assert (june["pool"], june["source"], june["simulated"]) == ("cbeci-sample", "cbeci", False)
+    assert june["hashrate"] == pytest.approx(120.01e18)
+    assert " ".join(place["code"] for place in june["places"]) == "CN-NM CN-SC DE IE IR US"
+    assert [place["hashrate"] for place in july["places"]] == [0.0, 20e18, 80e18]
+
+
+@pytest.mark.usefixtures("broker")
+def test_imported_again_the_messages_say_the_same(run: Run, countries: Path) -> None:
+    for _ in range(2):
+        assert run("import-history", countries).exit_code == 0
+    messages = exported(run)
+    assert content(messages[2:]) == content(messages[:2])
+    assert messages[2].fetched_at > messages[0].fetched_at
+
+
+@pytest.mark.usefixtures("broker")
+async def test_a_table_comes_from_an_address_as_html_too(run: Run) -> None:
+    async def serve(_: web.Request) -> web.Response:
+        return web.Response(text=COUNTRIES, content_type="text/html")
+
+    app = web.Application()
+    app.router.add_get("/cbeci/api/v1.2.0/download/mining_countries", serve)
+    async with TestServer(app) as server:
+        address = server.make_url("/cbeci/api/v1.2.0/download/mining_countries")
+        result = await asyncio.to_thread(run, "import-history", str(address))
+    assert result.exit_code == 0, result.stderr
+    assert len(await asyncio.to_thread(exported, run)) == 2
+
+
+@pytest.mark.usefixtures("broker")
+async def test_imported_months_are_answered_at_both_levels(
+    run: Run, countries: Path, provinces: Path, settings: Settings, redis_client: Redis
+) -> None:
+    """Far behind the hours' retention, and twice over."""
+    app = application(Store(redis_client, settings.retention), Beliefs(), fresh_s=60)
+    async with streams(settings), TestClient(TestServer(app)) as http:
+        for _ in range(2):
+            result = await asyncio.to_thread(run, "import-history", countries, provinces)
+            assert result.exit_code == 0, result.stderr
+            await processed(settings)
+            june = await shares(http, window="2021-06")
+            total = 50 + 30.01 + 12.5 + 7.5
+            assert june == pytest.approx(
+                {c: p / total for c, p in (("CN", 50), ("US", 30.01), ("IR", 12.5), ("DE", 7.5))}
+                | {"IE": 0}
+            )
+            inside = await shares(http, window="2021-06", level="subdivision", country="CN")
+            assert inside == pytest.approx({"CN-SC": 0.6 * june["CN"], "CN-NM": 0.4 * june["CN"]})
+            assert await shares(http, window="2021-07") == {"US": 0.8, "OTHER": 0.2, "CN": 0}
+            assert await shares(http, window="2021-08") == {}
+
+
+@pytest.mark.skipif(not PUBLISHED.exists(), reason="CBECI's own table is not beside the project")
+@pytest.mark.usefixtures("broker")
+async def test_every_published_share_is_answered(
+    run: Run, settings: Settings, redis_client: Redis
+) -> None:
+    published: defaultdict[str, dict[str, float]] = defaultdict(dict)
+    for row in csv.DictReader(io.StringIO(PUBLISHED.read_text())):
+        percent = float(row["monthly_hashrate_%"].removesuffix("%"))
+        published[places.resolve(row["country"])][row["date"][:7]] = percent
+    app = application(Store(redis_client, settings.retention), Beliefs(), fresh_s=60)
+    answered: dict[str, dict[str, float]] = {}
+    async with streams(settings), TestClient(TestServer(app)) as http:
+        result = await asyncio.to_thread(run, "import-history", PUBLISHED)
+        assert result.exit_code == 0, result.stderr
+        await processed(settings)
+        for code in published:
+            answered[code] = await history(http, code)
+    assert sum(len(months) for months in published.values()) == 290
+    for code, months in published.items():
+        for month, percent in months.items():
+            total = sum(of_place[month] for of_place in published.values())
+            # Within 0.005 percentage points of the month's total.
+            assert answered[code][month] == pytest.approx(percent / total, abs=0.00005), month
+
+
+async def history(http: Client[web.Request, web.Application], code: str) -> dict[str, float]:
+    asked = {"code": code, "step": "month", "from": "2019-09-01", "to": "2022-02-01"}
+    async with http.get("/api/v1/history", params=asked) as answer:
+        assert answer.status == 200, await answer.text()
+        return {point["at"][:7]: point["share"] for point in (await answer.json())["points"]}
+
+
+async def shares(http: Client[web.Request, web.Application], **asked: str) -> dict[str, float]:
+    async with http.get("/api/v1/shares", params=asked) as answer:
+        assert answer.status == 200, await answer.text()
+        return {row["code"]: row["share"] for row in (await answer.json())["shares"]}
+
+
+# --- export ---------------------------------------------------------------------------------------
+
+
+def send(kafka: KafkaServer, settings: Settings, messages: list[Message], *raw: Record) -> None:
+    assert settings.kafka.bootstrap_servers == kafka.bootstrap_servers
+    asyncio.run(publish(settings, messages, *raw))
+
+
+def test_of_empty_topics_nothing_is_exported(run: Run, broker: KafkaServer) -> None:
+    assert broker.running
+    result = run("export")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr.startswith("exporting")
+    assert result.stderr.endswith("0 messages exported\n")
+
+
+def test_what_came_goes_out_as_it_came(run: Run, broker: KafkaServer, settings: Settings) -> None:
+    plain = encode(report("b", {"US": 1.0})).replace(b'"pool":', b'"more":"kept", "pool":')
+    pretty = json.dumps(json.loads(encode(report("b", {"CA": 2.0}))), indent=1).encode()
+    broken = [b"not JSON", b'{"schema":"report/2"}', b'{"schema":"report/1"}', b""]
+    raw = [Record(REPORTS, b"b", value) for value in (plain, *broken, pretty)]
+    send(broker, settings, [network(9.0), report("a", {"US": 3.0})], *raw)
+    result = run("export")
+    lines = result.stdout_bytes.splitlines(keepends=True)
+    assert lines.index(plain + b"\n") < lines.index(b" ".join(pretty.split(b"\n")) + b"\n")
+    assert lines[-1] == encode(network(9.0)) + b"\n"
+    assert {decode(line) for line in lines[:-1]} == {
+        report("a", {"US": 3.0}),
+        report("b", {"US": 1.0}),
+        report("b", {"CA": 2.0}),
+    }
+    assert result.stderr.endswith(
+        "4 messages exported\n4 left out that are no messages or break a rule\n"
+    )
+    assert run("export").stdout_bytes == result.stdout_bytes
+
+
+def test_a_range_takes_what_says_something_of_it(
+    run: Run, broker: KafkaServer, settings: Settings
+) -> None:
+    start, minute = NOON, timedelta(minutes=1)
+    send(
+        broker,
+        settings,
+        [
+            report("ends-before", start=start - minute, end=start),
+            report("held-into-it", start=start - minute, end=start, hold_s=1),
+            report("around-it", start=start - 12 * 60 * minute, end=start + 12 * 60 * minute),
+            report("begins-in-it", start=start + 4 * minute),
+            report("begins-after", start=start + 5 * minute),
+            network(1.0, start=start - minute),
+            network(2.0, start=start),
+        ],
+    )
+    since, until = ("--from", rfc3339(start)), ("--to", "2026-11-22T13:05:00+01:00")
+
+    def pools(*words: str) -> set[str]:
+        return {getattr(message, "pool", "network") for message in exported(run, *words)}
+
+    inside = {"held-into-it", "around-it", "begins-in-it", "network"}
+    assert pools(*since, *until) == inside
+    assert pools(*since) == inside | {"begins-after"}
+    assert pools(*until) == inside | {"ends-before"}
+    assert [m.hashrate for m in exported(run, *since) if m.hashrate] == [2.0]
+
+
+def test_times_that_are_none_are_named(run: Run) -> None:
+    for words, said in (
+        (("--from", "yesterday"), "--from: Invalid isoformat string: 'yesterday'; wanted is"),
+        (("--to", "2026-11-22T15:00:00"), "--to: '2026-11-22T15:00:00' has no time zone"),
+        (("--from", "2026-11-22T15Z", "--to", "2026-11-22T15Z"), "--from: is not before --to"),
+    ):
+        result = run("export", *words)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert result.stderr.startswith(f"miningmap: {said}")
+        assert result.stderr.count("\n") == 1
+
+
+def test_a_file_is_written_whole(
+    run: Run, broker: KafkaServer, settings: Settings, tmp_path: Path
+) -> None:
+    send(broker, settings, [report("a", {"US": 3.0})])
+    target = tmp_path / "out" / "messages.jsonl"
+    target.parent.mkdir()
+    target.write_text("older and longer than what comes" * 100)
+    result = run("export", "--output", target)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert target.read_bytes() == encode(report("a", {"US": 3.0})) + b"\n"
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_failed_export_leaves_the_older_file(run: Run, nobody: str, tmp_path: Path) -> None:
+    target = tmp_path / "messages.jsonl"
+    target.write_text("older")
+    result = run("export", "--output", target)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"miningmap: cannot read Kafka at {nobody} (")
+    assert list(tmp_path.iterdir()) == [target]
+    assert target.read_text() == "older"
+
+
+@pytest.mark.usefixtures("nobody")
+def test_where_no_file_can_be_is_said(run: Run, tmp_path: Path) -> None:
+    missing = tmp_path / "missing" / "out"
+    result = run("export", "--output", missing)
+    assert result.exit_code == 1
+    assert result.stderr == f"miningmap: --output {missing}: No such file or directory\n"
+    result = run("export", "--output", "/dev/null")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("miningmap: --output /dev/null: is there and is no file; ")
+
+
+# --- what went in is answered offline to the same digits ------------------------------------------
+
+AS_OF = NOON + timedelta(hours=3, seconds=30)
+DAY = timedelta(days=1)
+
+
+def world() -> list[Message]:
+    """Measured, estimated, by profile, by prior, gone dark; in minutes, hours and days."""
+    made: list[Message] = []
+    midnight = NOON.replace(hour=0)
+    for n in range(35):
+        start = midnight - (n + 1) * DAY
+        places = {"KZ": 2.0 + n, "CN-ZJ": 1.0, "CN-SC": 7.0 / (n + 1)}
+        made.append(report("b", places, source="partner", start=start, end=start + DAY))
+    for n in range(36 * 4):
+        start = AS_OF.replace(second=0) - timedelta(minutes=15 * n)
+        end = start + timedelta(minutes=10)
+        made += [
+            report(
+                "a",
+                {"US-TX": 50 + n / 7, "CN-ZJ": 10.0, "CN-SC": 20.0, "DE": 1 / (n + 1)},
+                hashrate=90 + n / 7,
+                start=start,
+                end=end,
+                hold_s=240,
+            ),
+            report("b", hashrate=40 + n / 3, source="totals", start=start, end=end, hold_s=300),
+            report("c", hashrate=5.0 + n, source="blocks", start=start, end=end, hold_s=300),
+            network(300.0 + n, start=start, end=end, hold_s=600),
+        ]
+    start = NOON - timedelta(hours=5)
+    dark = {"US-GA": 3.0, "OTHER": 0.0}
+    for end in (start + timedelta(minutes=50), start + timedelta(hours=1)):
+        made.append(report("d", dark, kind="estimated", start=start, end=end))
+    return made
+
+
+WINDOWS = (
+    *("now", "1h", "24h", "7d", "30d"),
+    *("2026-11", "2026-10", "2026-11-21", "2026-11-22", "2026-11-22T07", "2020-01"),
+)
+LEVELS: tuple[dict[str, str], ...] = (
+    {},
+    {"adjust": "none"},
+    {"level": "subdivision", "country": "CN"},
+    {"level": "subdivision", "country": "US"},
+    {"level": "subdivision", "country": "FR"},
+)
+QUESTIONS = [
+    {"window": window, "as_of": rfc3339(AS_OF), **level} for window in WINDOWS for level in LEVELS
+]
+
+
+def formatted(body: str | bytes) -> str:
+    """Every float to nine significant digits."""
+    return json.dumps(json.loads(body, parse_float=lambda text: format(float(text), ".9g")))
+
+
+@pytest.mark.usefixtures("broker")
+async def test_recompute_on_an_export_is_the_live_answer(
+    run: Run, settings: Settings, redis_client: Redis, tmp_path: Path
+) -> None:
+    rules = tmp_path / "rules.json"
+    rules.write_text('[{"id":"cn-zhejiang","place":"CN-ZJ","applies_to":"*"}]')
+    held = beliefs.load(settings.method.model_copy(update={"rules_file": rules}))
+    settings.retention = FOR_EVER
+    app = application(Store(redis_client, FOR_EVER), held, fresh_s=60, now=lambda: AS_OF)
+    messages = world()
+    async with streams(settings), TestClient(TestServer(app)) as http:
+        await publish(settings, [*messages[::2], *reversed(messages)])  # every second one twice
+        await processed(settings)
+        live = [await body(http, asked) for asked in QUESTIONS]
+    file = tmp_path / "messages.jsonl"
+    result = await asyncio.to_thread(run, "export", "--output", file)
+    assert result.exit_code == 0, result.stderr
+    for asked, want in zip(QUESTIONS, live, strict=True):
+        options = [word for name, value in asked.items() for word in (f"--{name}", value)]
+        options = ["--as-of" if word == "--as_of" else word for word in options]
+        offline = run("recompute", file, "--rules", rules, *options)
+        assert offline.exit_code == 0, offline.stderr
+        assert formatted(offline.stdout) == formatted(want), asked
+    said = [json.loads(want) for want in live]
+    assert sum(bool(answer["shares"]) for answer in said) > 25
+    assert {"a", "b", "c"} == {member["pool"] for member in said[0]["cohort"]}
+    assert said[0]["excluded"] == [{"pool": "d", "reason": "stale"}]
+
+
+async def body(http: Client[web.Request, web.Application], asked: dict[str, str]) -> bytes:
+    async with http.get("/api/v1/shares", params=asked) as answer:
+        assert answer.status == 200, await answer.text()
+        return await answer.read()
