@@ -54,3 +54,8 @@ demo: setup ## the whole system on simulated pools, page on port 8080 (ARGS="--p
 	@$(BIN)/miningmap demo $(ARGS)
 
 .PHONY: check demo
+
+bench: setup servers ## the tables of docs/performance.md, on a real Redis and one core
+	@for name in snapshot writes memory; do $(BIN)/python -m benchmarks.$$name || exit; done
+
+.PHONY: bench

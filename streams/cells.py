@@ -25,6 +25,10 @@ Places: TypeAlias = dict[tuple[str, Kind], float]
 """Hashrate by place and kind; H/s, or H/s x minutes in a cell."""
 
 
+Part: TypeAlias = tuple[Tier, int]
+"""One bucket of a tier."""
+
+
 class Series(NamedTuple):
     """One source of one pool; of the network where ``pool`` is ``None``."""
 
@@ -47,7 +51,7 @@ class Rank(NamedTuple):
     """Decides between messages that differ in nothing else; only a faulty source sends such."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Cell:
     """Sums over ``minutes``: ``total`` and ``places`` in H/s x minutes."""
 
@@ -56,13 +60,36 @@ class Cell:
     places: Places = field(default_factory=dict)
     simulated: bool = False
 
-    def add(self, other: Cell) -> None:
-        """Take another cell's minutes in."""
-        self.minutes += other.minutes
-        self.total += other.total
-        self.simulated |= other.simulated
-        for key, value in other.places.items():
-            self.places[key] = self.places.get(key, 0.0) + value
+
+def add_up(cells: Iterable[Cell]) -> Cell:
+    """All their minutes, in the order given; 0 minutes of none. Places come in order."""
+    minutes, total, simulated = 0, 0.0, False
+    places: Places = {}
+    for cell in cells:
+        minutes += cell.minutes
+        total += cell.total
+        simulated |= cell.simulated
+        for key, value in cell.places.items():
+            places[key] = places.get(key, 0.0) + value
+    return Cell(minutes, total, dict(sorted(places.items())), simulated)
+
+
+def parts_of(span: Span) -> list[Part]:
+    """The cells that add up to a span; of hours, whole days are taken from the days' roll-ups.
+
+    In Redis as in memory, so that both add the same numbers in the same order.
+    """
+    numbers = span.buckets
+    days = range(-(-numbers.start // DAY_H), numbers.stop // DAY_H)
+    if span.tier != "hour" or not days:
+        return [(span.tier, n) for n in numbers]
+    head = range(numbers.start, days.start * DAY_H)
+    tail = range(days.stop * DAY_H, numbers.stop)
+    return [
+        *(("hour", n) for n in head),
+        *(("day", n) for n in days),
+        *(("hour", n) for n in tail),
+    ]
 
 
 @dataclass(frozen=True)
@@ -181,11 +208,8 @@ class Cells:
 
     def sum(self, series: Series, span: Span) -> Cell:
         """The sum of a series' cells over a span; 0 minutes where there is none."""
-        result = Cell()
-        for number in span.buckets:
-            if cell := self._cell(series, span.tier, number):
-                result.add(cell)
-        return result
+        parts = parts_of(span)
+        return add_up(cell for tier, n in parts if (cell := self._cell(series, tier, n)))
 
     def first(self, series: Series, tier: Tier) -> int | None:
         """The first bucket of a tier in which the series has a value."""
@@ -211,5 +235,6 @@ class Cells:
     def _roll_up(self, series: Series, tier: Tier, number: int) -> Cell | None:
         below: Tier = "minute" if tier == "hour" else "hour"
         each = TIER_MINUTES[tier] // TIER_MINUTES[below]
-        rolled = self.sum(series, Span(below, range(number * each, (number + 1) * each)))
+        parts = range(number * each, (number + 1) * each)
+        rolled = add_up(cell for n in parts if (cell := self._cell(series, below, n)))
         return rolled if rolled.minutes else None

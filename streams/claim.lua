@@ -2,8 +2,8 @@
 -- hours, hours into days. Atomic, and a maximum: any order, any number of times, the same cells.
 --
 -- KEYS[1]  the series' key; all keys made from it share its hash tag, so they are in one slot
--- ARGV     minutes kept (hours), hours kept (days), end, fetched_at, simulated (0/1), then for each
---          claim: tier ("m", "h" or "d"), first bucket, last bucket, value
+-- ARGV     minutes kept (hours), hours kept (days); of the last report its end, fetched_at, simulated
+--          (0/1); then for each claim: tier ("m", "h" or "d"), first bucket, last bucket, value
 -- value    rank (five big-endian doubles), then msgpack {n=minutes, t=total, s=simulated, p=places}
 -- returns  how many buckets changed
 local base = KEYS[1]
@@ -120,5 +120,12 @@ local last_end, fetched_at = tonumber(ARGV[3]), tonumber(ARGV[4])
 local known = tonumber(redis.call('HGET', meta_key, 'end'))
 if not known or last_end > known then
   redis.call('HSET', meta_key, 'end', ARGV[3], 'fetched_at', ARGV[4], 'simulated', ARGV[5])
+end
+
+if changed > 0 then
+  -- A digest of all that ever changed the cells, so two of one stamp are the same, even after a
+  -- restart, a failover or a flush: readers keep what they have read for as long as it stands.
+  local stamp = redis.call('HGET', meta_key, 'stamp') or ''
+  redis.call('HSET', meta_key, 'stamp', redis.sha1hex(stamp .. table.concat(ARGV)))
 end
 return changed

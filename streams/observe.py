@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from streams.shares import Observed
 
@@ -11,6 +11,10 @@ if TYPE_CHECKING:
 
     from streams.cells import Cell, Series
     from streams.windows import Span, Tier, Window
+
+
+Known: TypeAlias = "tuple[dict[str, dict[str, Observed]], dict[str, Cell]]"
+"""What is known in a window: by pool, by source; and by source of the network's hashrate."""
 
 
 class Reader(Protocol):
@@ -31,9 +35,7 @@ def spans_of(windows: Iterable[Window]) -> set[Span]:
     return {span for window in windows for span in (window.span, window.profile)}
 
 
-def observe(
-    reader: Reader, window: Window
-) -> tuple[dict[str, dict[str, Observed]], dict[str, Cell]]:
+def observe(reader: Reader, window: Window) -> Known:
     """What is known of each source of each pool, and of each source of the network's hashrate."""
     pools: dict[str, dict[str, Observed]] = {}
     network: dict[str, Cell] = {}

@@ -93,7 +93,7 @@ def _pool(pool: str, sources: list[SourceState], now: Cohort, month: Cohort) -> 
         state = "off" if gone else "thin" if excluded == "thin" else "stale"
     kinds = None
     if member is not None:
-        kinds = KindSplit(*reduce(Kinds.plus, member.by_country().values(), Kinds()))
+        kinds = KindSplit(*reduce(Kinds.plus, member.by_country.values(), Kinds()))
     return PoolState(
         pool=pool,
         name=pool_name(pool),

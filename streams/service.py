@@ -21,7 +21,7 @@ from streams.beliefs import BeliefsError
 from streams.beliefs import load as load_beliefs
 from streams.metrics import Metrics
 from streams.process import Processor
-from streams.snapshot import AT, POOLS, take_snapshot
+from streams.snapshot import AT, POOLS, Snapshots
 from streams.store import Store, connect
 from streams.watch import watch
 
@@ -134,6 +134,7 @@ async def _snapshots(
 ) -> None:
     """Take a snapshot every few seconds, if no other process does; until cancelled."""
     me = uuid4().hex
+    snapshots = Snapshots(store, beliefs)
     period = settings.streams.snapshot_s
     clock = asyncio.get_running_loop().time
     published = -math.inf
@@ -143,7 +144,7 @@ async def _snapshots(
         try:
             if await store.lead(me, for_s=3 * period):
                 with metrics.snapshot_duration.time():
-                    made = await take_snapshot(store, beliefs, utc_now())
+                    made = await snapshots.take(utc_now())
                     await store.write_snapshots(made)
                 if started - published >= settings.streams.publish_s:
                     await publisher.publish(_records(made))

@@ -6,14 +6,16 @@ No I/O, no clock, no Kafka, no Redis. Hashrates are means over the window in H/s
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import accumulate
+from functools import cached_property
+from itertools import accumulate, repeat, starmap
+from operator import add
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from miningmap.messages import KINDS
 from miningmap.places import country_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from miningmap.messages import Kind
     from streams.cells import Cell, Places
@@ -79,7 +81,11 @@ class Kinds(NamedTuple):
 
     def plus(self, other: Kinds) -> Kinds:
         """The sum, kind by kind."""
-        return Kinds(*(a + b for a, b in zip(self, other, strict=True)))
+        return Kinds(
+            self.measured + other.measured,
+            self.estimated + other.estimated,
+            self.prior + other.prior,
+        )
 
 
 Table: TypeAlias = dict[str, Kinds]
@@ -96,19 +102,25 @@ class Member:
     places: Places
     simulated: bool = False
 
-    @property
+    @cached_property
     def located(self) -> Hashrate:
-        """What of its total has a place."""
-        return sum(self.places.values())
+        """What of its total has a place; added up so that no country has more than the whole."""
+        return sum(sum(kinds) for kinds in self.by_country.values())
 
+    @cached_property
+    def measured(self) -> Hashrate:
+        """What of its total has a measured place."""
+        return sum(kinds.measured for kinds in self.by_country.values())
+
+    @cached_property
     def by_country(self) -> Table:
         """Its hashrate by country, subdivisions rolled up."""
-        return _table(self.places, country_of)
+        return _table((country_of(code), kind, h) for (code, kind), h in self.places.items())
 
     def by_subdivision(self, country: str) -> Table:
         """Its hashrate by the country's subdivisions that it lists."""
-        inside = {k: h for k, h in self.places.items() if k[0].startswith(f"{country}-")}
-        return _table(inside, str)
+        inside = f"{country}-"
+        return _table((c, kind, h) for (c, kind), h in self.places.items() if c.startswith(inside))
 
 
 @dataclass(frozen=True)
@@ -232,7 +244,8 @@ def locate(
     whole = sum(weights.values())
     if rest > ROUNDING * total and whole > 0:
         for code, weight in weights.items():
-            places[code, kind] = places.get((code, kind), 0.0) + rest * weight / whole
+            if weight > 0:  # a place that gets nothing is not listed: no report named it with 0
+                places[code, kind] = places.get((code, kind), 0.0) + rest * weight / whole
     return places
 
 
@@ -245,9 +258,10 @@ def relabel(places: Places, emptied: str) -> Places:
     others = sum(h for (c, _), h in places.items() if c.startswith(inside) and c != emptied)
     if others <= 0:
         return places
-    factor = 1 + sum(h for (c, _), h in places.items() if c == emptied) / others
+    moved = sum(h for (c, _), h in places.items() if c == emptied)
+    # Each grows by the one factor 1 + moved / others, written so that no division overflows.
     return {
-        (code, kind): h * factor if code.startswith(inside) else h
+        (code, kind): h + moved * (h / others) if code.startswith(inside) else h
         for (code, kind), h in places.items()
         if code != emptied
     }
@@ -269,15 +283,12 @@ def located(cohort: Cohort) -> Ratio | None:
 
 def measured_coverage(cohort: Cohort) -> Ratio | None:
     """The part of the network whose place is measured; null without the network's hashrate."""
-    measured = sum(
-        h for m in cohort.members for (_, kind), h in m.places.items() if kind == KINDS[0]
-    )
-    return cohort.network and measured / cohort.network
+    return cohort.network and sum(m.measured for m in cohort.members) / cohort.network
 
 
 def country_shares(cohort: Cohort) -> list[Share]:
     """Every country's share of what is located. Ordered by share, then code; empty without any."""
-    tables = [m.by_country() for m in cohort.members]
+    tables = [m.by_country for m in cohort.members]
     return _shares(cohort, tables, slices=None)
 
 
@@ -287,7 +298,7 @@ def subdivision_shares(cohort: Cohort, country: str) -> list[Share]:
     Hashrate known only by country is spread like the rest of that country.
     """
     tables = [m.by_subdivision(country) for m in cohort.members]
-    slices = [_Slice(m.located, sum(m.by_country().get(country, ()))) for m in cohort.members]
+    slices = [_Slice(m.located, sum(m.by_country.get(country, ()))) for m in cohort.members]
     return _shares(cohort, tables, slices)
 
 
@@ -303,7 +314,9 @@ def _shares(
 ) -> list[Share]:
     whole = _merged(tables)
     inside = sum(sum(kinds) for kinds in whole.values())
-    scale = _scale(slices)
+    scale: Ratio | None = 1.0
+    if slices is not None:
+        scale = _scale(sum(s.located for s in slices), sum(s.country for s in slices))
     if inside <= 0 or scale is None:
         return []
     ranges = _leave_one_out(tables, slices)
@@ -329,12 +342,12 @@ def _shares(
     return sorted(lines, key=lambda line: (-line.share, line.code))
 
 
-def _scale(slices: Sequence[_Slice] | None) -> Ratio | None:
-    """The country's share, by which shares inside it are multiplied; 1 for countries themselves."""
-    if slices is None:
-        return 1.0
-    total = sum(o.located for o in slices)
-    return sum(o.country for o in slices) / total if total > 0 else None
+def _scale(located: Hashrate, country: Hashrate) -> Ratio | None:
+    """The country's share, by which shares inside it are multiplied.
+
+    Both were added up in an order of their own, so all of it may come out as a hair more than all.
+    """
+    return min(1.0, country / located) if located > 0 else None
 
 
 def _leave_one_out(
@@ -344,18 +357,16 @@ def _leave_one_out(
     if len(tables) < 2:  # noqa: PLR2004 - nothing is left of one
         return {}
     codes = sorted({code for table in tables for code in table})
-    ranges: dict[str, tuple[Ratio, Ratio]] = {}
-    rows = [[sum(table.get(code, ())) for code in codes] for table in tables]
-    for n, rest in enumerate(_sums_without(rows)):
+    totals = [{code: sum(kinds) for code, kinds in table.items()} for table in tables]
+    rows = [[total.get(code, 0.0) for code in codes] for total in totals]
+    scales = repeat(1.0) if slices is None else starmap(_scale, _sums_without(slices))
+    lines = []
+    for rest, scale in zip(_sums_without(rows), scales, strict=False):
         inside = sum(rest)
-        scale = _scale(None if slices is None else [*slices[:n], *slices[n + 1 :]])
-        if inside <= 0 or scale is None:
-            continue
-        for code, hashrate in zip(codes, rest, strict=True):
-            share = hashrate / inside * scale
-            low, high = ranges.get(code, (share, share))
-            ranges[code] = min(low, share), max(high, share)
-    return ranges
+        if inside > 0 and scale is not None:
+            lines.append([hashrate / inside * scale for hashrate in rest])
+    columns = zip(*lines, strict=True)
+    return {code: (min(c), max(c)) for code, c in zip(codes, columns, strict=False)}
 
 
 def _sums_without(rows: Sequence[Sequence[float]]) -> Iterable[list[float]]:
@@ -371,7 +382,7 @@ def _sums_without(rows: Sequence[Sequence[float]]) -> Iterable[list[float]]:
 
 
 def _plus(a: Sequence[float], b: Sequence[float]) -> list[float]:
-    return [x + y for x, y in zip(a, b, strict=True)]
+    return list(map(add, a, b))
 
 
 def _merged(tables: Iterable[Table]) -> Table:
@@ -382,9 +393,8 @@ def _merged(tables: Iterable[Table]) -> Table:
     return result
 
 
-def _table(places: Places, to: Callable[[str], str]) -> Table:
-    result: Table = {}
-    for (code, kind), hashrate in places.items():
-        held = result.get(to(code), Kinds())
-        result[to(code)] = held.plus(Kinds(**{kind: hashrate}))
-    return result
+def _table(located: Iterable[tuple[str, Kind, Hashrate]]) -> Table:
+    rows: dict[str, list[Hashrate]] = {}
+    for code, kind, hashrate in located:
+        rows.setdefault(code, [0.0] * len(KINDS))[KINDS.index(kind)] += hashrate
+    return {code: Kinds(*row) for code, row in rows.items()}

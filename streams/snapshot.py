@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,9 +17,11 @@ from streams.questions import Question
 from streams.windows import ROLLING, parse_window
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from streams.history import History, HistoryQuestion
+    from streams.observe import Known
     from streams.shares import Beliefs, Cohort
     from streams.store import Sheet, Store
 
@@ -46,28 +49,64 @@ async def ask_history(store: Store, question: HistoryQuestion, beliefs: Beliefs)
     return await asyncio.to_thread(history, sheet, question, beliefs)
 
 
+class Snapshots:
+    """Snapshots one after the other: each reads, and computes, what changed since the last.
+
+    What is remembered can be lost at any time: the next snapshot then begins from nothing.
+    """
+
+    def __init__(self, store: Store, beliefs: Beliefs) -> None:
+        self._store = store
+        self._beliefs = beliefs
+        self._sheet: Sheet | None = None
+        self._answered: dict[str, _Answered] = {}
+
+    async def take(self, now: datetime) -> dict[str, bytes]:
+        """The snapshot as it is stored, JSON by name.
+
+        All rolling windows by country and by the subdivisions that are listed, and the pools.
+        """
+        windows = [parse_window(name, now) for name in ROLLING]
+        self._sheet = await self._store.read(spans_of(windows), self._sheet)
+        for window in windows:
+            known = observe(self._sheet, window)
+            answered = self._answered.get(window.name)
+            if answered is None or answered.known != known:
+                question = Question(window=window, as_of=now)
+                self._answered[window.name] = _answer(question, known, self._beliefs)
+        return _encode(self._sheet, self._answered, now)
+
+
 async def take_snapshot(store: Store, beliefs: Beliefs, now: datetime) -> dict[str, bytes]:
-    """All rolling windows by country and by the subdivisions that are listed, and the pools."""
-    windows = [parse_window(name, now) for name in ROLLING]
-    sheet = await store.read(spans_of(windows))
-    return compose(sheet, beliefs, now)
+    """One snapshot by itself."""
+    return await Snapshots(store, beliefs).take(now)
 
 
-def compose(sheet: Sheet, beliefs: Beliefs, now: datetime) -> dict[str, bytes]:
-    """The snapshot as it is stored: JSON by name. Pure."""
+@dataclass(frozen=True)
+class _Answered:
+    """One window's answers by their names, and what they follow from."""
+
+    known: Known
+    cohort: Cohort
+    answers: dict[str, Answer]
+
+
+def _answer(question: Question, known: Known, beliefs: Beliefs) -> _Answered:
+    cohort = cohort_for(question, *known, beliefs)
     rules = [rule.id for rule in beliefs.rules]
-    cohorts: dict[str, Cohort] = {}
-    made: dict[str, bytes] = {}
-    for name in ROLLING:
-        question = Question(window=parse_window(name, now), as_of=now)
-        cohort = cohort_for(question, *observe(sheet, question.window), beliefs)
-        cohorts[name] = cohort
-        for asked in (question, *_inside(question, cohort)):
-            made[snapshot_key(asked)] = msgspec.json.encode(answer(asked, cohort, rules))
+    asked = (question, *_inside(question, cohort))
+    return _Answered(known, cohort, {snapshot_key(q): answer(q, cohort, rules) for q in asked})
+
+
+def _encode(sheet: Sheet, answered: Mapping[str, _Answered], now: datetime) -> dict[str, bytes]:
+    made = {
+        name: msgspec.json.encode(msgspec.structs.replace(said, as_of=now))
+        for window in answered.values()
+        for name, said in window.answers.items()
+    }
     last = {series: sheet.last_report(series) for series in sheet.series()}
-    made[POOLS] = msgspec.json.encode(pool_list(last, cohorts["now"], cohorts["30d"]))
-    made[AT] = rfc3339(now).encode()
-    return made
+    pools = pool_list(last, answered["now"].cohort, answered["30d"].cohort)
+    return {**made, POOLS: msgspec.json.encode(pools), AT: rfc3339(now).encode()}
 
 
 def _inside(question: Question, cohort: Cohort) -> list[Question]:

@@ -8,7 +8,8 @@ All state is here; a worker has none. The layout, for one series (``{p:POOL}:SOU
 ``mm:SERIES:m:HOUR``           hash: minute of the hour -> claim; expires
 ``mm:SERIES:h:DAY``            hash: ``c``\ hour -> claim, ``r``\ hour -> roll-up; expires
 ``mm:SERIES:d``                hash: ``c``\ day -> claim, ``r``\ day -> roll-up; kept for ever
-``mm:SERIES:meta``             hash: the first bucket of each tier, and the last report
+``mm:SERIES:meta``             hash: the first bucket of each tier, the last report, and a stamp,
+                               which is another one whenever a cell is
 ``mm:snapshots``               hash: ``WINDOW/LEVEL[/COUNTRY]`` -> answer, ``pools``, ``at``
 ``mm:snapshots:leader``        who makes the snapshots; expires
 =============================  ====================================================================
@@ -20,11 +21,11 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 import msgspec
 from redis.asyncio import Redis
@@ -33,10 +34,10 @@ from redis.exceptions import NoScriptError
 from miningmap.messages import KINDS, Kind
 from miningmap.settings import SettingsError
 from miningmap.times import DAY_H, DAY_S, HOUR_MIN, HOUR_S, bucket
-from streams.cells import Cell, Horizon, Series, series_of
+from streams.cells import Cell, Horizon, Part, Series, parts_of, series_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from miningmap.messages import Message
     from miningmap.settings import Redis as RedisSettings
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 _SERIES: Final = "mm:series"
 _SNAPSHOTS: Final = "mm:snapshots"
 _LEADER: Final = "mm:snapshots:leader"
+_STAMP: Final = b"stamp"
 _RANK: Final = struct.Struct(">ddddd")
 _TIER_LETTER: Final[dict[Tier, str]] = {"minute": "m", "hour": "h", "day": "d"}
 _KIND_LETTER: Final[dict[Kind, str]] = {kind: kind[0] for kind in KINDS}
@@ -128,10 +130,14 @@ class Store:
 
     async def _write(self, claimed: Sequence[tuple[Message, Sequence[Claim]]]) -> int:
         async with self._redis.pipeline(transaction=False) as pipe:
-            pipe.sadd(_SERIES, *{_series_id(series_of(m)) for m, _ in claimed})
+            by_series: dict[Series, list[tuple[Message, Sequence[Claim]]]] = {}
             for message, claims in claimed:
-                args = (*self._head(message), *_claim_args(claims))
-                pipe.evalsha(_LUA_SHA, 1, _key(series_of(message)), *args)
+                by_series.setdefault(series_of(message), []).append((message, claims))
+            pipe.sadd(_SERIES, *map(_series_id, by_series))
+            for series, said in by_series.items():
+                last = max((message for message, _ in said), key=lambda message: message.end)
+                args = _claim_args(claim for _, claims in said for claim in claims)
+                pipe.evalsha(_LUA_SHA, 1, _key(series), *self._head(last), *args)
             return sum((await pipe.execute())[1:])
 
     def _head(self, message: Message) -> list[float]:
@@ -141,18 +147,42 @@ class Store:
 
     # --- cells: read ---
 
-    async def read(self, spans: Iterable[Span]) -> Sheet:
-        """The cells of every series that sums over ``spans`` need. Two round trips."""
+    async def read(self, spans: Iterable[Span], earlier: Sheet | None = None) -> Sheet:
+        """The cells of every series that sums over ``spans`` need. Three round trips.
+
+        A series whose stamp is still the one of an ``earlier`` sheet has not changed since: only
+        the cells that the earlier sheet lacks are read of it.
+        """
+        sums = frozenset(spans)
+        parts = frozenset(part for span in sums for part in parts_of(span))
+        before = earlier or Sheet(frozenset(), {})
+        # The stamps are read before the cells: a change in between is seen the next time.
+        metas = await self._metas()
+        unchanged = {s for s, meta in metas.items() if before.is_still(s, meta)}
+        every, lacking = _fields(parts), _fields(parts - before.parts)
+        found = await self._cells({s: lacking if s in unchanged else every for s in metas})
+        lines = {s: _Line(meta, found[s]) for s, meta in metas.items()}
+        for series in unchanged:
+            lines[series].take(before.lines[series], parts, sums)
+        return Sheet(parts, lines)
+
+    async def _metas(self) -> dict[Series, dict[bytes, bytes]]:
         ids = sorted(cast("set[bytes]", await self._redis.smembers(_SERIES)))
         every = [_series_from(raw.decode()) for raw in ids]
-        wanted = _wanted(spans)
         async with self._redis.pipeline(transaction=False) as pipe:
             for series in every:
                 pipe.hgetall(_key(series) + ":meta")
-                for suffix, fields in wanted.items():
-                    pipe.hmget(_key(series) + suffix, list(fields))
+            metas = zip(every, await pipe.execute(), strict=True)
+        # A series whose first cell is being written is listed, and has nothing yet.
+        return {series: meta for series, meta in metas if meta}
+
+    async def _cells(self, fields: Mapping[Series, _Fields]) -> dict[Series, dict[Part, bytes]]:
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for series, keys in fields.items():
+                for suffix, parts in keys.items():
+                    pipe.hmget(_key(series) + suffix, list(parts))
             replies = iter(await pipe.execute())
-        return Sheet({s: _Lines.of(next(replies), wanted, replies) for s in every})
+        return {series: _packed_cells(keys, replies) for series, keys in fields.items()}
 
     # --- snapshots ---
 
@@ -184,29 +214,34 @@ class Store:
 class Sheet:
     """Cells that were read, of every series; what :class:`streams.cells.Cells` is offline."""
 
-    def __init__(self, lines: Mapping[Series, _Lines]) -> None:
-        self._lines = lines
+    def __init__(self, parts: frozenset[Part], lines: Mapping[Series, _Line]) -> None:
+        self.parts = parts
+        self.lines = lines
+
+    def is_still(self, series: Series, meta: Mapping[bytes, bytes]) -> bool:
+        """Whether what was read of a series is what Redis has."""
+        line = self.lines.get(series)
+        return line is not None and line.meta.get(_STAMP) == meta.get(_STAMP)
 
     def series(self) -> Iterable[Series]:
         """Every (pool, source) that was ever heard of."""
-        return self._lines.keys()
+        return self.lines.keys()
 
     def sum(self, series: Series, span: Span) -> Cell:
         """The sum of a series' cells over a span that was read."""
-        result, cells = Cell(), self._lines[series].cells
-        for tier, number in _buckets(span):
-            if cell := cells.get((tier, number)):
-                result.add(cell)
-        return result
+        line = self.lines[series]
+        if span not in line.sums:
+            line.sums[span] = _add_up(map(line.cells.get, parts_of(span)))
+        return line.sums[span]
 
     def first(self, series: Series, tier: Tier) -> int | None:
         """The first bucket of a tier in which the series ever had a value."""
-        value = self._lines[series].meta.get(f"first:{tier}".encode())
+        value = self.lines[series].meta.get(f"first:{tier}".encode())
         return None if value is None else int(value)
 
     def last_report(self, series: Series) -> LastReport:
         """What the series said last."""
-        meta = self._lines[series].meta
+        meta = self.lines[series].meta
         return LastReport(
             datetime.fromtimestamp(float(meta[b"end"]), UTC),
             datetime.fromtimestamp(float(meta[b"fetched_at"]), UTC),
@@ -215,57 +250,61 @@ class Sheet:
 
 
 @dataclass(frozen=True)
-class _Lines:
-    meta: dict[bytes, bytes]
-    cells: dict[tuple[Tier, int], Cell]
+class _Line:
+    """What was read of one series: cells as Redis has them, and their sums once asked for."""
 
-    @classmethod
-    def of(
-        cls,
-        meta: dict[bytes, bytes],
-        wanted: Mapping[str, Mapping[str, tuple[Tier, int]]],
-        replies: Iterable[list[bytes | None]],
-    ) -> _Lines:
-        cells: dict[tuple[Tier, int], Cell] = {}
-        for fields, values in zip(wanted.values(), replies, strict=False):
-            for (field, where), value in zip(fields.items(), values, strict=True):
-                if value is None or (field.startswith("r") and where in cells):
-                    continue  # a direct claim, asked for first, wins over the roll-up
-                cells[where] = _cell(value if field.startswith("r") else value[_RANK.size :])
-        return cls(meta, cells)
+    meta: Mapping[bytes, bytes]
+    cells: dict[Part, bytes]
+    sums: dict[Span, Cell] = field(default_factory=dict)
+
+    def take(self, earlier: _Line, parts: frozenset[Part], sums: frozenset[Span]) -> None:
+        """Take over what is still wanted; the rest is let go."""
+        self.cells.update((part, raw) for part, raw in earlier.cells.items() if part in parts)
+        self.sums.update((span, cell) for span, cell in earlier.sums.items() if span in sums)
 
 
-def _buckets(span: Span) -> Iterable[tuple[Tier, int]]:
-    """The cells that add up to a span; of hours, whole days are taken from the days' roll-ups."""
-    numbers = span.buckets
-    if span.tier != "hour":
-        return [(span.tier, n) for n in numbers]
-    days = range(-(-numbers.start // DAY_H), numbers.stop // DAY_H)
-    if not days:
-        return [("hour", n) for n in numbers]
-    head = range(numbers.start, days.start * DAY_H)
-    tail = range(days.stop * DAY_H, numbers.stop)
-    return [
-        *(("hour", n) for n in head),
-        *(("day", n) for n in days),
-        *(("hour", n) for n in tail),
-    ]
+_Fields: TypeAlias = "dict[str, dict[bytes, Part]]"
+"""By the suffix of a key: the hash's fields to read, and whose value each is."""
 
 
-def _wanted(spans: Iterable[Span]) -> dict[str, dict[str, tuple[Tier, int]]]:
-    """By the suffix of a key: the hash's fields to read, and whose value each is."""
-    wanted: dict[str, dict[str, tuple[Tier, int]]] = {}
-    for where in sorted({where for span in spans for where in _buckets(span)}):
-        tier, number = where
+def _fields(parts: Iterable[Part]) -> _Fields:
+    fields: _Fields = {}
+    for part in sorted(parts):
+        tier, number = part
         if tier == "minute":
             hour, minute = divmod(number, HOUR_MIN)
-            wanted.setdefault(f":m:{hour}", {})[str(minute)] = where
+            fields.setdefault(f":m:{hour}", {})[b"%d" % minute] = part
             continue
-        suffix, field = (
+        suffix, name = (
             (":d", number) if tier == "day" else (f":h:{number // DAY_H}", number % DAY_H)
         )
-        wanted.setdefault(suffix, {}).update({f"c{field}": where, f"r{field}": where})
-    return wanted
+        fields.setdefault(suffix, {}).update({b"c%d" % name: part, b"r%d" % name: part})
+    return fields
+
+
+def _packed_cells(fields: _Fields, replies: Iterator[list[bytes | None]]) -> dict[Part, bytes]:
+    cells: dict[Part, bytes] = {}
+    for parts, values in zip(fields.values(), replies, strict=False):
+        for (name, part), value in zip(parts.items(), values, strict=True):
+            rolled = name.startswith(b"r")
+            if value is None or (rolled and part in cells):
+                continue  # a direct claim, asked for first, wins over the roll-up
+            cells[part] = value if rolled else value[_RANK.size :]
+    return cells
+
+
+def _add_up(cells: Iterable[bytes | None]) -> Cell:
+    """As :func:`streams.cells.add_up`; a place's name is understood once, behind the sum."""
+    minutes, total, simulated = 0, 0.0, False
+    places: dict[str, float] = {}
+    for cell in map(_unpack, filter(None, cells)):
+        minutes += cell.n
+        total += cell.t
+        simulated |= cell.s
+        for name, value in cell.p.items():
+            places[name] = places.get(name, 0.0) + value
+    named = sorted((_place(name), value) for name, value in places.items())
+    return Cell(minutes, total, dict(named), simulated)
 
 
 def _key(series: Series) -> str:
@@ -282,7 +321,7 @@ def _series_from(text: str) -> Series:
     return Series(pool or None, source)
 
 
-def _claim_args(claims: Sequence[Claim]) -> Iterable[str | int | bytes]:
+def _claim_args(claims: Iterable[Claim]) -> Iterable[str | int | bytes]:
     for claim in claims:
         value = _RANK.pack(*claim.rank) + _pack(_packed(claim.cell))
         yield from (_TIER_LETTER[claim.tier], claim.buckets[0], claim.buckets[-1], value)
@@ -291,12 +330,6 @@ def _claim_args(claims: Sequence[Claim]) -> Iterable[str | int | bytes]:
 def _packed(cell: Cell) -> _Packed:
     places = {f"{code}/{_KIND_LETTER[kind]}": h for (code, kind), h in cell.places.items()}
     return _Packed(cell.minutes, cell.total, cell.simulated, places)
-
-
-def _cell(raw: bytes) -> Cell:
-    packed = _unpack(raw)
-    places = {_place(name): h for name, h in packed.p.items()}
-    return Cell(packed.n, packed.t, places, packed.s)
 
 
 @cache

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miningmap.times import bucket
-from streams.cells import Cells, Horizon, Series, TooLateError, claims_of
+from miningmap.times import DAY_H, bucket
+from streams.cells import Cells, Horizon, Series, TooLateError, claims_of, parts_of
 from streams.windows import Span
 from tests.streams.making import NOON, network, report
 
@@ -200,3 +200,12 @@ def test_any_order_any_number_of_times_the_same_cells(
         for number in span.buckets:
             each = Span(span.tier, range(number, number + 1))
             assert one.sum(OWN, each) == other.sum(OWN, each)
+
+
+def test_of_hours_whole_days_are_taken_as_days() -> None:
+    head, tail = range(5, DAY_H), range(3 * DAY_H, 3 * DAY_H + 2)
+    hours = Span("hour", range(head.start, tail.stop))
+    days = [("day", 1), ("day", 2)]
+    assert parts_of(hours) == [*(("hour", n) for n in head), *days, *(("hour", n) for n in tail)]
+    assert parts_of(Span("hour", head)) == [("hour", n) for n in head]
+    assert parts_of(Span("minute", range(DAY_H * 3))) == [("minute", n) for n in range(DAY_H * 3)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -93,8 +94,7 @@ class TestWhoCounts:
         assert shares.coverage(made) is shares.measured_coverage(made) is None
 
     def test_what_is_simulated_says_so(self) -> None:
-        cells = cell(60, US=5)
-        cells.simulated = True
+        cells = replace(cell(60, US=5), simulated=True)
         assert cohort_of({"a": {"own": observed(cells)}}, {}, 60, Beliefs()).simulated
         assert not cohort_of({"a": {"own": observed(cell(60, US=5))}}, {}, 60, Beliefs()).simulated
 
@@ -145,6 +145,10 @@ class TestWhereItIs:
     def test_zhejiang_alone_is_left(self) -> None:
         alone: Places = {("CN-ZJ", "measured"): 10, ("CN", "measured"): 5}
         assert relabel(alone, "CN-ZJ") == alone
+
+    def test_next_to_nothing_elsewhere_takes_all_and_overflows_nothing(self) -> None:
+        places: Places = {("CN-ZJ", "measured"): 1e21, ("CN-SC", "measured"): 1e-300}
+        assert relabel(places, "CN-ZJ") == {("CN-SC", "measured"): pytest.approx(1e21)}
 
     def test_a_rule_applies_to_its_pools_only(self) -> None:
         seen = {"own": observed(cell(1, CN_ZJ=30, CN_XJ=60))}
@@ -265,7 +269,7 @@ def test_a_measured_share_lies_within_its_bounds(made: Cohort) -> None:
 @given(members)
 def test_relabelling_keeps_a_pools_country_totals(one: Member) -> None:
     moved = Member(one.pool, one.source, one.total, relabel(one.places, "CN-ZJ"))
-    before, after = one.by_country(), moved.by_country()
+    before, after = one.by_country, moved.by_country
     assert {c: sum(k) for c, k in after.items()} == {
         c: pytest.approx(sum(k), rel=1e-9) for c, k in before.items()
     }

@@ -143,6 +143,18 @@ async def test_minutes_and_hours_expire_and_days_stay(redis: Redis) -> None:
     assert await redis.ttl(f"{key}:d") == -1
 
 
+async def test_what_no_span_needs_any_more_is_let_go(redis: Redis) -> None:
+    store = Store(redis, FOR_EVER)
+    await write(store, [report(hashrate=1, hold_s=600)])
+    first, second, third = (Span("minute", range(MINUTE + n, MINUTE + n + 2)) for n in range(3))
+    sheet = await store.read([first, second])
+    assert sheet.sum(OWN, first) == sheet.sum(OWN, second)
+    later = await store.read([second, third], sheet)
+    line = later.lines[OWN]
+    assert [*line.sums] == [second]
+    assert {number for _, number in line.cells} == {MINUTE + 1, MINUTE + 2, MINUTE + 3}
+
+
 async def test_a_day_claimed_directly_wins_over_its_roll_up(redis: Redis) -> None:
     store = Store(redis, FOR_EVER)
     day = Span("day", range(DAY, DAY + 1))

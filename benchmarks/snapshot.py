@@ -1,0 +1,137 @@
+"""What a snapshot costs: by pools, by history, and by what changed since the last one."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from itertools import chain
+from statistics import median
+from time import perf_counter
+from typing import TYPE_CHECKING, Final
+
+from benchmarks.making import (
+    DAY,
+    HOUR,
+    MINUTE,
+    NOW,
+    Pool,
+    begins,
+    network,
+    pools,
+    print_table,
+    redis_on_one_core,
+    report,
+    whole,
+    write,
+)
+from miningmap.settings import Retention, Streams
+from streams.beliefs import read_default_prior
+from streams.observe import spans_of
+from streams.shares import Beliefs, Rule
+from streams.snapshot import Snapshots, take_snapshot
+from streams.store import Store
+from streams.windows import ROLLING, parse_window
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Iterator, Sequence
+    from datetime import datetime
+
+    from miningmap.messages import Message
+
+PLACES: Final = 40
+POOLS: Final = (10, 50, 100)
+HISTORY_D: Final = (15, 30, 60)
+DAYS_ONLY_D: Final = 365
+MINUTES: Final = 2 * HOUR
+RUNS: Final = 5
+EVERY: Final = timedelta(seconds=Streams().snapshot_s)
+FOLLOWED: Final = 3 * MINUTE
+# Longer than the default, so that the longest history is one of hours all the way.
+KEPT: Final = Retention(hours_d=max(HISTORY_D) + 1)
+BELIEFS: Final = Beliefs({}, read_default_prior(), [Rule("cn-zhejiang", "CN-ZJ", None)])
+
+HEAD: Final = ("pools", "history", "first: read", "first: in all", "next", "next, new minute")
+
+
+async def main() -> None:
+    rows = []
+    async with redis_on_one_core() as redis:
+        for number in POOLS:
+            await redis.flushall()
+            store, some, now = Store(redis, KEPT), pools(number, PLACES), NOW
+            for days, older in _histories(some):
+                await write(store, older, KEPT)
+                rows.append((number, f"{days} d", *await _times(store, some, now)))
+                now += FOLLOWED
+    print_table(f"Snapshots, ms: pools of {PLACES} places, all windows", HEAD, rows)
+
+
+def _histories(some: Sequence[Pool]) -> Iterator[tuple[int, Iterator[Message]]]:
+    """Longer and longer ones: how many days, and what each has more than the one before."""
+    hour, day = whole(NOW, HOUR), whole(NOW, DAY)
+    minutes = begins(whole(NOW, MINUTE) - MINUTES, NOW, MINUTE)
+    end = hour
+    for days in HISTORY_D:
+        first = hour - days * DAY
+        hours = begins(first, end, HOUR)
+        yield days, chain(_messages(some, minutes, MINUTE), _messages(some, hours, HOUR))
+        minutes, end = [], first
+    # What is older than hours are kept lies in days.
+    older = begins(day - DAYS_ONLY_D * DAY, day - KEPT.hours_d * DAY, DAY)
+    yield DAYS_ONLY_D, _messages(some, older, DAY)
+
+
+def _messages(
+    some: Sequence[Pool], starts: Sequence[datetime], length: timedelta
+) -> Iterator[Message]:
+    """Pool by pool, which is written sooner; the cells are the same in any order."""
+    for start in starts:
+        yield network(start, length)
+    for pool in some:
+        for start in starts:
+            yield report(pool, start, length)
+
+
+async def _times(store: Store, some: Sequence[Pool], now: datetime) -> list[str]:
+    """Milliseconds, each a median: see HEAD."""
+    reads, firsts = await _first(store, now)
+    within, at_minute = await _next(store, some, now)
+    each = (reads, firsts, within, at_minute)
+    return [f"{1000 * median(times):.0f}" for times in each]
+
+
+async def _first(store: Store, now: datetime) -> tuple[list[float], list[float]]:
+    """Seconds of snapshots that remember nothing: of their reading, and in all."""
+    spans = spans_of(parse_window(name, now) for name in ROLLING)
+    reads = [await _seconds(store.read(spans)) for _ in range(RUNS)]
+    return reads, [await _seconds(take_snapshot(store, BELIEFS, now)) for _ in range(RUNS)]
+
+
+async def _next(
+    store: Store, some: Sequence[Pool], now: datetime
+) -> tuple[list[float], list[float]]:
+    """Seconds of snapshots one after the other: within a minute, and at a minute's beginning.
+
+    Each pool reports once a minute, so a few of them between any two snapshots.
+    """
+    snapshots, turns = Snapshots(store, BELIEFS), MINUTE // EVERY
+    await snapshots.take(now)
+    within: list[float] = []
+    at_minute: list[float] = []
+    for turn in range(FOLLOWED // EVERY):
+        now += EVERY
+        said = [report(pool, now - MINUTE, MINUTE) for pool in some[turn % turns :: turns]]
+        await write(store, said, KEPT)
+        took = await _seconds(snapshots.take(now))
+        (within if whole(now, MINUTE) == whole(now - EVERY, MINUTE) else at_minute).append(took)
+    return within, at_minute
+
+
+async def _seconds(awaited: Awaitable[object]) -> float:
+    started = perf_counter()
+    await awaited
+    return perf_counter() - started
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

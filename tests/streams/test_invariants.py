@@ -1,0 +1,322 @@
+"""What must hold of every answer, as properties; and what might seem to, but does not.
+
+Each property has its proof in a comment where it is not plain. Where one is false, the smallest
+case against it stands as a test of its own, so that nobody takes it for granted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from miningmap.messages import Network, Report
+from streams import shares
+from streams.answers import cohort_for
+from streams.cells import Cell, claims_of
+from streams.shares import Beliefs, Cohort, Member, Observed, country_shares, subdivision_shares
+from tests.streams import worlds
+from tests.streams.worlds import MIDNIGHT, Asked, beliefs_of, question_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from streams.cells import Places
+    from streams.shares import Share
+    from tests.streams.model import World
+
+NEAR = 1e-9
+some = worlds.examples("EXAMPLES", 60)
+
+
+def cohort(world: World, adjust: str = "published", beliefs: Beliefs | None = None) -> Cohort:
+    """Who counts in the minute from midnight on; what was said of the day before is profile."""
+    pools: dict[str, dict[str, Observed]] = {}
+    network: dict[str, Cell] = {}
+    for message in world.messages:
+        (claim,) = claims_of(message)
+        if isinstance(message, Network):
+            network[message.source] = claim.cell
+        elif claim.tier == "minute":
+            pools[message.pool] = {message.source: Observed(claim.cell, Cell(), seen_before=False)}
+        else:
+            seen = pools[message.pool][message.source]
+            pools[message.pool][message.source] = replace(seen, profile=claim.cell)
+    question = question_of(Asked("now", MIDNIGHT, adjust=adjust))
+    return cohort_for(question, pools, network, beliefs or beliefs_of(world))
+
+
+def pool(name: str, total: float = 0, **places: float) -> Member:
+    """``CN_SC`` stands for CN-SC; all of it is measured."""
+    said: Places = {(code.replace("_", "-"), "measured"): h for code, h in places.items()}
+    return Member(name, "own", total or sum(said.values()), said)
+
+
+def of(*members: Member, network: float | None = None) -> Cohort:
+    return Cohort(members, {}, network, None if network is None else "n", simulated=False)
+
+
+def by_code(lines: Iterable[Share]) -> dict[str, Share]:
+    return {line.code: line for line in lines}
+
+
+def without(made: Cohort, n: int) -> Cohort:
+    return replace(made, members=[*made.members[:n], *made.members[n + 1 :]])
+
+
+def in_country(place: str) -> Callable[[Cohort], list[Share]]:
+    return lambda made: subdivision_shares(made, place)
+
+
+LEVELS = [country_shares, in_country("CN"), in_country("US")]
+levels = pytest.mark.parametrize("level", LEVELS, ids=["countries", "provinces", "states"])
+
+
+class TestShares:
+    @some
+    @given(worlds.crowded_minutes())
+    def test_add_up_to_one(self, world: World) -> None:
+        made = cohort(world)
+        lines = country_shares(made)
+        assert bool(lines) == any(m.located for m in made.members)
+        assert not lines or sum(line.share for line in lines) == pytest.approx(1, abs=NEAR)
+
+    @some
+    @given(worlds.crowded_minutes(), st.sampled_from(["CN", "US"]))
+    def test_inside_a_country_add_up_to_its_share(self, world: World, country: str) -> None:
+        made = cohort(world)
+        inside = subdivision_shares(made, country)
+        assume(inside)
+        whole = by_code(country_shares(made))[country]
+        assert sum(line.share for line in inside) == pytest.approx(whole.share, abs=NEAR)
+        assert sum(line.share_of_country or 0 for line in inside) == pytest.approx(1, abs=NEAR)
+
+    @some
+    @given(worlds.crowded_minutes())
+    def test_are_of_all_hashrate_that_is_located(self, world: World) -> None:
+        made = cohort(world)
+        seen = sum(sum(line.kinds) for line in country_shares(made))
+        total = sum(m.total for m in made.members)
+        assert seen == pytest.approx((shares.located(made) or 0) * total)
+
+    @levels
+    @some
+    @given(world=worlds.crowded_minutes(), scale=st.sampled_from([2.0**-40, 0.5, 2.0, 2.0**20]))
+    def test_do_not_depend_on_the_unit(
+        self, level: Callable[[Cohort], list[Share]], world: World, scale: float
+    ) -> None:
+        made = cohort(world)
+        members = [
+            Member(m.pool, m.source, m.total * scale, {k: h * scale for k, h in m.places.items()})
+            for m in made.members
+        ]
+        network = made.network and made.network * scale
+        scaled = replace(made, members=members, network=network)
+        for line, same in zip(level(made), level(scaled), strict=True):
+            assert same == replace(line, kinds=same.kinds)
+            assert sum(same.kinds) == sum(line.kinds) * scale
+
+    @some
+    @given(worlds.crowded_minutes(), st.sampled_from([1e18, 3e18]))
+    def test_do_not_change_with_a_pool_that_locates_nothing(
+        self, world: World, total: float
+    ) -> None:
+        """It moves ``coverage`` and ``located``; all else of the countries stays."""
+        made = cohort(world)
+        assume(len(made.members) > 1)
+        joined = replace(made, members=[*made.members, pool("dark", total)])
+        before, after = country_shares(made), country_shares(joined)
+        assert [replace(a, sensitivity=None) for a in after] == [
+            replace(b, sensitivity=None) for b in before
+        ]
+        for a, b in zip(after, before, strict=True):
+            assert a.sensitivity == pytest.approx(b.sensitivity, abs=NEAR)
+
+
+class TestBounds:
+    @levels
+    @some
+    @given(world=worlds.crowded_minutes())
+    def test_are_in_order(self, level: Callable[[Cohort], list[Share]], world: World) -> None:
+        for line in level(cohort(world)):
+            if line.low is not None and line.high is not None:
+                assert 0 <= line.low <= line.high <= 1
+
+    @some
+    @given(worlds.crowded_minutes())
+    def test_hold_the_share_of_a_country_whatever_is_believed(self, world: World) -> None:
+        """If no more is located (L) than there is (H); it need not be measured.
+
+        With M measured of h in a country and ML in all: low = M/H <= h/L. And all that is measured
+        elsewhere is not here: 1 - h/L >= (ML - M)/L >= (ML - M)/H = 1 - high.
+        """
+        made = cohort(world)
+        assume(made.network is not None and sum(m.located for m in made.members) <= made.network)
+        _assert_held(country_shares(made))
+
+    @some
+    @given(worlds.crowded_minutes(), st.sampled_from(["CN", "US"]))
+    def test_hold_the_share_of_a_subdivision_if_no_country_is_measured_as_a_whole(
+        self, world: World, country: str
+    ) -> None:
+        """The same proof, with 1 - share >= (hashrate at other places with a subdivision) / L."""
+        made = cohort(world)
+        assume(made.network is not None and sum(m.located for m in made.members) <= made.network)
+        assume(not any(m.places.get((country, "measured")) for m in made.members))
+        _assert_held(subdivision_shares(made, country))
+
+    def test_of_a_subdivision_do_not_hold_if_its_country_is_measured_as_a_whole(self) -> None:
+        """What is known as CN only may all be in Sichuan, and the share takes a part of it to be;
+        the bounds count it as measured, and not there."""
+        (line,) = subdivision_shares(of(pool("a", CN=1, CN_SC=1), network=2), "CN")
+        assert (line.share, line.low, line.high) == (1, 0.5, 0.5)
+
+    def test_do_not_hold_if_more_is_located_than_there_is(self) -> None:
+        line = by_code(country_shares(of(pool("a", US=1, CA=1), network=1)))["US"]
+        assert (line.share, line.low, line.high) == (0.5, 1, 1)
+
+    @some
+    @given(worlds.crowded_minutes(), worlds.weights)
+    def test_do_not_depend_on_priors_before_relabelling(
+        self, world: World, prior: dict[str, float]
+    ) -> None:
+        others = Beliefs({}, prior, ())
+        one, other = (
+            by_code(country_shares(cohort(world, "none", believed))) for believed in (None, others)
+        )
+        for code in one.keys() & other.keys():
+            assert (one[code].low, one[code].high) == (other[code].low, other[code].high)
+
+    def test_depend_on_priors_through_relabelling(self) -> None:
+        """The rule's one factor makes measured hashrate of what was only believed."""
+        said: Places = {("CN-SC", "measured"): 1, ("CN-ZJ", "prior"): 1}
+        plain = of(Member("a", "own", 2, said), network=4)
+        moved = of(Member("a", "own", 2, shares.relabel(said, "CN-ZJ")), network=4)
+        assert country_shares(plain)[0].low == 0.25
+        assert country_shares(moved)[0].low == 0.5
+
+
+def _assert_held(lines: Iterable[Share]) -> None:
+    for line in lines:
+        assert line.low is not None
+        assert line.high is not None
+        assert line.low - NEAR <= line.share <= line.high + NEAR
+
+
+class TestRelabelling:
+    @some
+    @given(worlds.crowded_minutes())
+    def test_keeps_every_countrys_share_hashrate_and_sensitivity(self, world: World) -> None:
+        """``h (1 + E/O)`` over the others that add up to O is O + E: what E and O were."""
+        plain, moved = cohort(world, "none"), cohort(world)
+        before, after = by_code(country_shares(plain)), by_code(country_shares(moved))
+        assert before.keys() == after.keys()
+        for code, line in before.items():
+            assert after[code].share == pytest.approx(line.share, abs=NEAR)
+            assert sum(after[code].kinds) == pytest.approx(sum(line.kinds))
+            assert after[code].sensitivity == (
+                line.sensitivity and pytest.approx(line.sensitivity, abs=NEAR)
+            )
+
+    @some
+    @given(worlds.crowded_minutes())
+    def test_keeps_who_counts_and_how_much_is_seen(self, world: World) -> None:
+        plain, moved = cohort(world, "none"), cohort(world)
+        assert [(m.pool, m.source, m.total) for m in plain.members] == [
+            (m.pool, m.source, m.total) for m in moved.members
+        ]
+        assert shares.coverage(plain) == shares.coverage(moved)
+        assert shares.located(plain) == pytest.approx(shares.located(moved))
+
+    def test_does_not_keep_a_countrys_kinds_nor_what_hangs_on_them(self) -> None:
+        """Zhejiang's kinds go with it: what was measured becomes estimated, or the reverse."""
+        said: Places = {("CN-ZJ", "measured"): 1, ("CN-SC", "estimated"): 1}
+        plain = of(Member("a", "own", 2, said), network=4)
+        moved = of(Member("a", "own", 2, shares.relabel(said, "CN-ZJ")), network=4)
+        assert (shares.measured_coverage(plain), shares.measured_coverage(moved)) == (0.25, 0)
+        (before,), (after,) = country_shares(plain), country_shares(moved)
+        assert (before.low, before.high, after.low, after.high) == (0.25, 1, 0, 1)
+
+    @some
+    @given(worlds.crowded_minutes())
+    def test_twice_is_once(self, world: World) -> None:
+        for member in cohort(world, "none").members:
+            once = shares.relabel(member.places, "CN-ZJ")
+            assert shares.relabel(once, "CN-ZJ") == once
+
+
+class TestSensitivity:
+    @levels
+    @some
+    @given(world=worlds.crowded_minutes())
+    def test_is_the_range_of_answers_without_the_messages_of_a_pool(
+        self, level: Callable[[Cohort], list[Share]], world: World
+    ) -> None:
+        made = cohort(world)
+        lefts = []
+        for member in made.members:
+            said = [
+                m for m in world.messages if not (isinstance(m, Report) and m.pool == member.pool)
+            ]
+            if left := by_code(level(cohort(replace(world, messages=said)))):
+                lefts.append(left)
+        for line in level(made):
+            found = [left[line.code].share if line.code in left else 0.0 for left in lefts]
+            if len(made.members) < 2 or not found:
+                assert line.sensitivity is None
+            else:
+                assert line.sensitivity == pytest.approx((min(found), max(found)), abs=NEAR)
+
+    @some
+    @given(worlds.crowded_minutes())
+    def test_holds_the_share_of_a_country_if_two_pools_count(self, world: World) -> None:
+        """Left out one by one: with x of L in the country, and x_p of L_p by pool p, the shares
+        (x - x_p)/(L - L_p), weighted by L - L_p, have the mean ((n-1) x)/((n-1) L): the share. A
+        cohort that locates nothing has no weight; one that locates something there always is."""
+        made = cohort(world)
+        assume(len(made.members) > 1)
+        for line in country_shares(made):
+            assert line.sensitivity is not None
+            assert line.sensitivity[0] - NEAR <= line.share <= line.sensitivity[1] + NEAR
+
+    @some
+    @given(worlds.crowded_minutes(["CN-ZJ", "CN-SC", "CN-OTHER", "US-TX"]))
+    def test_holds_the_share_of_a_subdivision_if_two_pools_list_some_and_none_the_country_alone(
+        self, world: World
+    ) -> None:
+        """Then its share is hashrate over L too, and no cohort is left out: the proof above."""
+        made = cohort(world)
+        listing = [m for m in made.members if sum(map(sum, m.by_subdivision("CN").values()))]
+        assume(len(listing) > 1)
+        for line in subdivision_shares(made, "CN"):
+            assert line.sensitivity is not None
+            assert line.sensitivity[0] - NEAR <= line.share <= line.sensitivity[1] + NEAR
+
+    def test_need_not_hold_the_share_of_a_subdivision_that_one_pool_alone_lists(self) -> None:
+        """Without pool a no province is listed, so that cohort does not count, and all that is left
+        is one where Sichuan is the world."""
+        (line,) = subdivision_shares(of(pool("a", CN_SC=1), pool("b", US=1)), "CN")
+        assert line.share == 0.5
+        assert line.sensitivity == pytest.approx((1, 1))
+
+    def test_need_not_hold_the_share_of_a_subdivision_where_its_country_is_listed_alone(
+        self,
+    ) -> None:
+        """Pool b gives China weight and says little of where: together with a, who says Sichuan,
+        Sichuan gets more of the world than either gives it."""
+        made = of(pool("a", CN_SC=1, US=3), pool("b", CN_XJ=1, CN=2))
+        line = by_code(subdivision_shares(made, "CN"))["CN-SC"]
+        assert line.sensitivity == pytest.approx((0, 0.25))
+        assert line.share == pytest.approx(2 / 7)
+
+    def test_is_a_point_where_all_but_one_pool_locate_nothing(self) -> None:
+        """It says what one pool more or less would do, not how much is known."""
+        lines = by_code(country_shares(of(pool("a", US=3, CA=1), pool("dark", total=9))))
+        assert lines["US"].sensitivity == (0.75, 0.75)
+
+    def test_of_one_pool_is_unknown(self) -> None:
+        (line,) = country_shares(of(pool("a", US=1)))
+        assert line.sensitivity is None

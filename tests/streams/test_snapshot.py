@@ -1,0 +1,206 @@
+"""Snapshots: one after the other they read what changed, and say what a first one would say."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import SecretStr
+
+from miningmap import settings as config
+from streams.cells import Cells, claims_of
+from streams.offline import recompute
+from streams.questions import Question
+from streams.shares import Beliefs, Rule
+from streams.snapshot import Snapshots, ask, take_snapshot
+from streams.store import Store, connect
+from streams.windows import ROLLING, parse_window
+from tests.streams.making import NOON, network, report
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+    from datetime import datetime
+
+    from redis.asyncio import Redis
+
+    from miningmap.messages import Message
+
+# Redis expires by its own clock, and these tests are to hold on any day.
+FOR_EVER = config.Retention(minutes_h=10_000_000, hours_d=400_000)
+BELIEFS = Beliefs({"b": {"CA": 2.0, "US-TX": 1.0}}, rules=[Rule("zj", "CN-ZJ", None)])
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    client = connect(config.Redis(url=SecretStr(redis_url)))
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+def store(redis: Redis) -> Store:
+    return Store(redis, FOR_EVER)
+
+
+async def write(store: Store, messages: Sequence[Message]) -> None:
+    await store.write([(message, claims_of(message)) for message in messages])
+
+
+async def hmgets(redis: Redis) -> int:
+    """How often Redis has been asked for cells."""
+    stats = await redis.info("commandstats")
+    return int(stats.get("cmdstat_hmget", {"calls": 0})["calls"])
+
+
+# Of the last minutes or hours, or as late as some days; sums of thirds are never exact.
+hashrates = st.integers(0, 9).map(lambda n: n * 1e18 / 3)
+some_places = st.dictionaries(st.sampled_from(["US", "US-TX", "CN-ZJ", "CN-SC", "KZ"]), hashrates)
+a_minute = st.builds(
+    lambda pool, ago, hold, places, rest: report(
+        pool,
+        places,
+        hashrate=sum(places.values()) * (1 + 1e-12) + rest,
+        start=NOON - ago * MINUTE,
+        hold_s=hold,
+    ),
+    st.sampled_from("ab"),
+    st.integers(0, 150),
+    st.integers(0, 2000),
+    some_places,
+    hashrates,
+)
+some_hours = st.builds(
+    lambda pool, ago, length, places, rest: report(
+        pool,
+        places,
+        hashrate=sum(places.values()) * (1 + 1e-12) + rest,
+        start=NOON - ago * HOUR,
+        end=NOON - (ago - length) * HOUR,
+    ),
+    st.sampled_from("ab"),
+    st.integers(1, 900),
+    st.integers(1, 720),
+    some_places,
+    hashrates,
+)
+networks = st.builds(
+    lambda ago, hashrate: network(hashrate, start=NOON - ago * HOUR, end=NOON),
+    st.integers(1, 400),
+    hashrates,
+)
+batches = st.lists(a_minute | some_hours | networks, max_size=6)
+# A step: what arrives, and how much later the next snapshot is.
+steps = st.tuples(batches, st.sampled_from([timedelta(seconds=5), MINUTE, HOUR, DAY]))
+
+
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(st.lists(steps, min_size=2, max_size=5))
+async def test_what_is_remembered_changes_no_answer_however_late_messages_are(
+    redis: Redis, store: Store, arriving: list[tuple[list[Message], timedelta]]
+) -> None:
+    await redis.flushdb()
+    snapshots, now = Snapshots(store, BELIEFS), NOON
+    for messages, later in arriving:
+        await write(store, messages)
+        assert await snapshots.take(now) == await take_snapshot(store, BELIEFS, now)
+        now += later
+
+
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(st.lists(a_minute | some_hours | networks, max_size=15))
+async def test_the_answer_is_the_recomputed_one_to_the_last_digit(
+    redis: Redis, store: Store, sent: list[Message]
+) -> None:
+    await redis.flushdb()
+    await write(store, sent)
+    cells = Cells()
+    for message in reversed(sent):
+        cells.take(message)
+    for name in ROLLING:
+        for country in (None, "US", "CN"):
+            question = _question(name, NOON, country)
+            live = await ask(store, question, BELIEFS)
+            assert msgspec.json.encode(live) == msgspec.json.encode(
+                recompute(cells, question, BELIEFS)
+            )
+
+
+def _question(window: str, as_of: datetime, country: str | None) -> Question:
+    return Question(
+        window=parse_window(window, as_of),
+        as_of=as_of,
+        level="country" if country is None else "subdivision",
+        country=country,
+    )
+
+
+async def test_only_what_changed_is_read(redis: Redis, store: Store) -> None:
+    first = [report(pool, {"US": 5.0}, start=NOON - 9 * MINUTE) for pool in "abcdefgh"]
+    await write(store, first)
+    snapshots = Snapshots(store, BELIEFS)
+    before = await hmgets(redis)
+    await snapshots.take(NOON)
+    of_all = await hmgets(redis) - before
+    await snapshots.take(NOON)
+    assert await hmgets(redis) - before == of_all
+    await write(store, [report("c", {"US": 6.0})])
+    before = await hmgets(redis)
+    made = await snapshots.take(NOON)
+    assert 0 < await hmgets(redis) - before <= of_all / len(first) + 2  # and two to roll up
+    assert b'"hashrate":6.0' in made["now/country"]
+
+
+async def test_a_redis_that_has_lost_all_is_noticed(redis: Redis, store: Store) -> None:
+    snapshots = Snapshots(store, BELIEFS)
+    await write(store, [report(places={"US": 5.0})])
+    await snapshots.take(NOON)
+    await redis.flushdb()
+    await write(store, [report(places={"US": 6.0})])
+    assert await snapshots.take(NOON) == await take_snapshot(store, BELIEFS, NOON)
+
+
+class Racing(Store):
+    """A store where one message arrives just before cells are read, and one just after."""
+
+    before: Message | None = None
+    after: Message | None = None
+
+    async def _cells(self, fields: Any) -> Any:
+        await write(self, [self.before] if self.before else [])
+        found = await super()._cells(fields)
+        await write(self, [self.after] if self.after else [])
+        return found
+
+
+@pytest.mark.parametrize("later", [timedelta(seconds=5), MINUTE])
+async def test_what_arrives_during_a_snapshot_is_in_the_next_one(
+    redis: Redis, later: timedelta
+) -> None:
+    store, now = Racing(redis, FOR_EVER), NOON
+    await write(store, [report(places={"US": 5.0}, start=NOON - MINUTE)])
+    snapshots = Snapshots(store, BELIEFS)
+    for hour in range(1, 4):
+        store.before = report(places={"US": 6.0}, fetched_at=NOON + hour * HOUR)
+        store.after = report(places={"US": 7.0}, fetched_at=NOON + hour * HOUR + MINUTE)
+        await snapshots.take(now)
+        store.before = store.after = None
+        now += later
+        assert await snapshots.take(now) == await take_snapshot(store, BELIEFS, now)
+
+
+async def test_a_series_without_a_cell_yet_is_left_out(redis: Redis, store: Store) -> None:
+    await redis.sadd("mm:series", "a/own")
+    assert not [*(await store.read([])).series()]

@@ -1,0 +1,297 @@
+"""Random small worlds: what several pools and sources said around midnight, and a question.
+
+Times and hashrates are few, so that claims collide: covered on held, daily on monthly rows, one end
+from two fetches. What is rare in life is common here: half of a window's minutes, one minute less,
+empty minutes, zeros, a microsecond beside a whole hour.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+import msgspec
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+
+from miningmap.messages import KINDS, Located, Message, Network, Report
+from streams.cells import Cells
+from streams.offline import recompute
+from streams.questions import Question, parse_question
+from streams.shares import Beliefs, Rule
+from tests.streams import model
+from tests.streams.model import World
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from streams.answers import Answer
+
+Json: TypeAlias = dict[str, Any]
+Times: TypeAlias = tuple[datetime, datetime]
+
+# The second day of a month: its own window is a day long, the month before lies in the profile.
+MIDNIGHT = datetime(2026, 12, 2, tzinfo=UTC)
+CODES = ("US", "US-TX", "CN", "CN-ZJ", "CN-SC", "CN-OTHER", "KZ", "OTHER")
+WINDOWS = (
+    *("now", "1h", "24h", "7d", "30d", "2026-12"),
+    *("2026-12-01", "2026-12-02", "2026-12-01T23", "2026-12-02T00"),
+)
+RULES = (
+    model.Rule("cn-zhejiang", "CN-ZJ", "*"),
+    model.Rule("cn-zhejiang", "CN-ZJ", ("a", "b")),
+    model.Rule("cn-sichuan", "CN-SC", ("a",)),
+)
+
+
+class Asked(NamedTuple):
+    """A question."""
+
+    window: str
+    as_of: datetime
+    country: str | None = None
+    adjust: str = "published"
+
+
+class Scene(NamedTuple):
+    """A world, and a question that much of what was said in it bears on."""
+
+    world: World
+    asked: Asked
+
+
+def examples(variable: str, few: int) -> settings:
+    """So few examples, always the same; or as many others as that environment variable asks for."""
+    asked = os.environ.get(variable)
+    return settings(
+        max_examples=int(asked or few),
+        derandomize=not asked,
+        deadline=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    )
+
+
+# --- times ----------------------------------------------------------------------------------------
+
+
+def _around(at: datetime, unit: timedelta, low: int, high: int) -> st.SearchStrategy[datetime]:
+    return st.integers(low, high).map(lambda n: at + n * unit)
+
+
+def _seconds(*choice: float) -> st.SearchStrategy[timedelta]:
+    return st.sampled_from([timedelta(seconds=s) for s in choice])
+
+
+_DAY = timedelta(days=1)
+_beside = _seconds(0, 0, 1e-6, -1e-6, 20, 59.999999)
+instants = st.builds(datetime.__add__, _around(MIDNIGHT, model.MINUTE, -90, 150), _beside)
+short_times = st.tuples(instants, _seconds(1, 60, 61, 300, 1800, 3599))
+hour_times = st.tuples(
+    _around(MIDNIGHT, model.HOUR, -30, 3), _seconds(3600, 7200, 5 * 3600, 24 * 3600)
+)
+day_times = st.tuples(_around(MIDNIGHT, _DAY, -4, 1), st.sampled_from([_DAY, 2 * _DAY, 4 * _DAY]))
+month_times = st.just((MIDNIGHT - 31 * _DAY, 30 * _DAY))
+any_times: st.SearchStrategy[Times] = st.one_of(
+    *(short_times, hour_times, day_times) * 3, month_times
+).map(lambda found: (found[0], found[0] + found[1]))
+
+
+def fitting_times(minutes: range) -> st.SearchStrategy[Times]:
+    """Times that begin and end where a window does or in its middle, or one unit beside that."""
+    unit = 60 if len(minutes) > 60 else 1
+    middle = minutes.start + len(minutes) // 2 // unit * unit
+    pairs = [(minutes.start, minutes.stop), (minutes.start, middle), (middle, minutes.stop)]
+    beside = st.sampled_from([0, 0, 0, -unit, unit])
+    return st.builds(
+        lambda pair, a, b: _claimable(pair[0] + a, pair[1] + b),
+        st.sampled_from(pairs),
+        beside,
+        beside,
+    )
+
+
+def _claimable(first: int, last: int) -> Times:
+    """What may be claimed of ``[first, last)``: at least a minute, from an hour on whole hours."""
+    last = max(last, first + 1)
+    if last - first >= 60 and (first % 60 or last % 60):
+        last = first + 59
+    return model.EPOCH + first * model.MINUTE, model.EPOCH + last * model.MINUTE
+
+
+# --- messages -------------------------------------------------------------------------------------
+
+# Thirds and sevenths, so that floats round.
+hashrates = st.sampled_from([0.0, 1e18, 2e18, 1e18 / 3, 1e19 / 7])
+network_hashrates = st.sampled_from([4e18, 1e19 / 3, 1e20, 1e18, 0.0])
+pools = st.sampled_from("aabbc")
+names = st.sampled_from("xy")
+holds = st.sampled_from([0, 1, 60, 61, 300, 1800, 7200])
+prompt = _seconds(0, 0, 5, 86_400)
+late = _seconds(0, 3600, 7200, 30 * 86_400, 32 * 86_400)
+
+
+def places_at(*codes: str) -> st.SearchStrategy[tuple[Located, ...]]:
+    """What a report lists; three of four list something."""
+    located = st.builds(Located, st.sampled_from(codes), hashrates, st.sampled_from(KINDS))
+    named = st.lists(located, min_size=1, max_size=4, unique_by=lambda p: (p.code, p.kind))
+    return st.one_of(named, named, named, st.just([])).map(tuple)
+
+
+def weights_at(*codes: str) -> st.SearchStrategy[dict[str, float]]:
+    """A declared distribution."""
+    return st.dictionaries(st.sampled_from(codes), st.sampled_from([0.0, 1.0, 2.5]), max_size=3)
+
+
+def _report(
+    pool: str,
+    source: str,
+    times: Times,
+    hold_s: int,
+    delay: timedelta,
+    said: tuple[Located, ...],
+    dark: float,
+) -> Report:
+    return Report(
+        pool=pool,
+        hashrate=sum(p.hashrate for p in said) + dark,
+        places=said,
+        **_claim(source, times, hold_s, delay),
+    )
+
+
+def _network(source: str, times: Times, hold_s: int, delay: timedelta, hashrate: float) -> Network:
+    return Network(hashrate=hashrate, **_claim(source, times, hold_s, delay))
+
+
+def _claim(source: str, times: Times, hold_s: int, delay: timedelta) -> Any:
+    start, end = times
+    return {
+        "source": source,
+        "start": start,
+        "end": end,
+        "hold_s": hold_s if end - start < model.HOUR else 0,
+        "fetched_at": end + delay,
+        "simulated": False,
+    }
+
+
+def messages_about(
+    window: model.Window, delays: st.SearchStrategy[timedelta]
+) -> st.SearchStrategy[Message]:
+    """Reports of all lengths, most of them fitted to the window."""
+    times = any_times
+    if window.minutes:
+        fitting = fitting_times(window.minutes)
+        times = st.one_of(fitting, fitting, any_times)
+    reports = st.builds(_report, pools, names, times, holds, delays, places_at(*CODES), hashrates)
+    networks = st.builds(_network, names, times, holds, delays, network_hashrates)
+    return st.one_of(reports, reports, reports, networks)
+
+
+def _decider(message: Message) -> tuple[object, ...]:
+    """What decides between claims; the method leaves open which wins if all of it is the same."""
+    pool = None if isinstance(message, Network) else message.pool
+    length = message.end - message.start
+    long = length if length >= model.HOUR else None
+    return pool, message.source, long, message.end, message.fetched_at, message.hashrate
+
+
+# --- worlds and questions -------------------------------------------------------------------------
+
+weights = weights_at(*CODES)
+as_ofs = st.builds(datetime.__add__, _around(MIDNIGHT, model.MINUTE, -5, 150), _beside)
+
+
+def _questions(*windows: str) -> st.SearchStrategy[Asked]:
+    countries = st.sampled_from([None, None, None, "CN", "CN", "US"])
+    return st.builds(
+        Asked, st.sampled_from(windows), as_ofs, countries, st.sampled_from(["published", "none"])
+    )
+
+
+@st.composite
+def _scenes(
+    draw: st.DrawFn, questions: st.SearchStrategy[Asked], delays: st.SearchStrategy[timedelta]
+) -> Scene:
+    asked = draw(questions)
+    about = messages_about(model.window_of(asked.window, asked.as_of), delays)
+    said = draw(st.lists(about, min_size=4, max_size=14, unique_by=_decider))
+    priors = draw(st.dictionaries(pools, weights, max_size=2))
+    default_prior = draw(st.none() | weights)
+    rules = draw(st.lists(st.sampled_from(RULES), max_size=2, unique_by=lambda rule: rule.id))
+    return Scene(World(said, priors, default_prior, rules), asked)
+
+
+def scenes() -> st.SearchStrategy[Scene]:
+    """A question, and a world about it."""
+    return _scenes(_questions(*WINDOWS), prompt)
+
+
+def old_scenes() -> st.SearchStrategy[Scene]:
+    """A question about days, and a world of which much was heard of late."""
+    return _scenes(_questions("2026-12", "2026-11"), late)
+
+
+@st.composite
+def crowded_minutes(draw: st.DrawFn, codes: Sequence[str] = CODES) -> World:
+    """One report of each of some pools for the minute from midnight on, and of some for a day."""
+    minute, day = (MIDNIGHT, MIDNIGHT + model.MINUTE), (MIDNIGHT - _DAY, MIDNIGHT)
+    places, weights = places_at(*codes), weights_at(*codes)
+    said: list[Message] = [
+        _report(pool, "x", times, 0, timedelta(0), draw(places), draw(hashrates))
+        for pool in draw(st.sampled_from(["a", "ab", "abc", "abcd"]))
+        for times in draw(st.sampled_from([[minute], [minute], [minute, day]]))
+    ]
+    if network := draw(st.sampled_from([None, 4e18, 1e19, 2e19, 1e20])):
+        said.append(_network("x", minute, 0, timedelta(0), network))
+    priors = draw(st.dictionaries(st.sampled_from("ab"), weights, max_size=2))
+    rules = draw(st.lists(st.sampled_from(RULES), max_size=2, unique_by=lambda rule: rule.id))
+    return World(said, priors, draw(st.none() | weights), rules)
+
+
+@st.composite
+def retold(draw: st.DrawFn, said: Iterable[Message]) -> list[Message]:
+    """The same messages in another order, some of them more than once."""
+    once = list(said)
+    again = draw(st.lists(st.sampled_from(once), max_size=4)) if once else []
+    return draw(st.permutations([*once, *again]))
+
+
+# --- what streams says ----------------------------------------------------------------------------
+
+
+def beliefs_of(world: World) -> Beliefs:
+    """What is believed in a world, as the pure functions take it."""
+    rules = [
+        Rule(r.id, r.place, None if r.applies_to == "*" else frozenset(r.applies_to))
+        for r in world.rules
+    ]
+    return Beliefs(world.priors, world.default_prior, rules)
+
+
+def question_of(asked: Asked) -> Question:
+    """A question, as the pure functions take it."""
+    parameters = {"window": asked.window, "adjust": asked.adjust}
+    if asked.country is not None:
+        parameters |= {"level": "subdivision", "country": asked.country}
+    return parse_question(parameters, asked.as_of)
+
+
+def cells_of(said: Iterable[Message]) -> Cells:
+    """The cells that messages leave which come as ``said``."""
+    cells = Cells()
+    for message in said:
+        cells.take(message)
+    return cells
+
+
+def recomputed(said: Iterable[Message], scene: Scene) -> Json:
+    """The answer of ``streams`` to a question, from messages alone."""
+    return as_json(recompute(cells_of(said), question_of(scene.asked), beliefs_of(scene.world)))
+
+
+def as_json(answer: Answer) -> Json:
+    """An answer as whoever asks gets it."""
+    decoded: Json = msgspec.json.decode(msgspec.json.encode(answer))
+    return decoded
