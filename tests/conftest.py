@@ -12,6 +12,7 @@ import signal
 import uuid
 from typing import TYPE_CHECKING, TypeVar
 
+import hypothesis
 import pytest
 from pydantic import SecretStr
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from miningmap.settings import Settings
+
+# How long one example takes says something of the machine, not of the code.
+hypothesis.settings.register_profile("project", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("project")
 
 AnyServer = TypeVar("AnyServer", bound=Server)
 
