@@ -10,13 +10,16 @@ help: ## say what there is
 
 setup: $(VENV)/.done ## make .venv with the project and all that development needs
 
-# Installed by hash from the lock file; the project itself is linked, not copied.
+# Installed by hash from the lock file; the project itself is linked, not copied. The lock file is
+# whole, so pip need not resolve: it would look at newer versions of what is asked for with extras,
+# and refuse those for lack of a hash. `pip check` says if the file is not whole after all.
 $(VENV)/.done: requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo 'Python 3.11 or newer is needed: make PYTHON=python3.12 $(MAKECMDGOALS)' >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/pip --disable-pip-version-check check >/dev/null || { $(BIN)/pip check; exit 1; }
 	@touch $@
 
 lock: setup ## write the lock files anew (the only target that looks for newer versions)

@@ -242,7 +242,7 @@ def locate(
     kind: Kind = "estimated" if profile else "prior"
     weights = profile or prior or {}
     whole = sum(weights.values())
-    if rest > ROUNDING * total and whole > 0:
+    if rest > ROUNDING * total:
         for code, weight in weights.items():
             if weight > 0:  # a place that gets nothing is not listed: no report named it with 0
                 places[code, kind] = places.get((code, kind), 0.0) + rest * weight / whole

@@ -83,3 +83,14 @@ def _with_requirements(name: str) -> set[str]:
         if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
             found |= _with_requirements(requirement.name)
     return found
+
+
+@pytest.mark.parametrize("file", ["Makefile", "deploy/Dockerfile"])
+def test_what_is_locked_is_installed_without_looking_for_anything_newer(
+    root: Path, file: str
+) -> None:
+    """Resolving, old pips refuse a newer version of what another package wants with extras."""
+    text = (root / file).read_text().replace("\\\n", " ")
+    installs = [line for line in text.splitlines() if "install" in line and ".lock" in line]
+    assert installs
+    assert all("--no-deps" in line for line in installs)

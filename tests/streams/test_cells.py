@@ -3,6 +3,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -63,7 +64,10 @@ def test_a_held_minute_yields_to_a_covered_one_however_old() -> None:
 @pytest.mark.parametrize(
     ("loser", "winner"),
     [
-        (report(hashrate=9), report(hashrate=1, end=NOON + timedelta(seconds=90))),
+        (
+            report(hashrate=9, fetched_at=NOON + timedelta(minutes=5)),
+            report(hashrate=1, end=NOON + timedelta(seconds=90)),
+        ),
         (report(hashrate=9), report(hashrate=1, fetched_at=NOON + timedelta(minutes=5))),
         (report(hashrate=1), report(hashrate=9)),
     ],
@@ -120,6 +124,33 @@ def test_the_first_bucket_is_known_in_every_tier() -> None:
     assert cells.first(OWN, "day") == DAY
 
 
+def test_the_first_hour_and_day_are_those_of_the_first_minute() -> None:
+    cells = cells_of(report(hashrate=3, start=NOON.replace(minute=30)))
+    firsts = [cells.first(OWN, "minute"), cells.first(OWN, "hour"), cells.first(OWN, "day")]
+    assert firsts == [MINUTE + 30, HOUR, DAY]
+
+
+def test_the_first_minute_is_unknown_where_only_hours_were_claimed() -> None:
+    cells = cells_of(report(hashrate=3, end=NOON + timedelta(hours=1)))
+    assert [cells.first(OWN, "minute"), cells.first(OWN, "hour")] == [None, HOUR]
+
+
+@pytest.mark.parametrize("simulated", [(True, False), (False, True)])
+def test_a_sum_is_simulated_if_any_of_its_minutes_is(simulated: tuple[bool, bool]) -> None:
+    cells = cells_of(
+        *(
+            msgspec.structs.replace(
+                report(hashrate=1, start=NOON + timedelta(minutes=n)), simulated=said
+            )
+            for n, said in enumerate(simulated)
+        )
+    )
+    both = Span("minute", range(MINUTE, MINUTE + 2))
+    assert cells.sum(OWN, both).simulated
+    assert cells.sum(OWN, Span("day", range(DAY, DAY + 1))).simulated
+    assert not cells.sum(OWN, Span("minute", range(MINUTE + 2, MINUTE + 9))).simulated
+
+
 def test_the_networks_hashrate_has_cells_of_its_own() -> None:
     cells = Cells()
     cells.take(network(7))
@@ -149,6 +180,7 @@ class TestTooLate:
         assert (hours.tier, hours.buckets) == ("hour", range(DAY * 24, DAY * 24 + 3))
         assert (days.tier, days.buckets) == ("day", range(DAY - 2, DAY))
         assert (days.cell.total, days.cell.minutes) == (2 * 1440, 1440)
+        assert days.rank == hours.rank
 
     def test_a_part_of_a_day_past_the_hours_is_refused(self) -> None:
         start = MIDNIGHT - timedelta(days=1)

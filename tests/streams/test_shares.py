@@ -61,6 +61,8 @@ class TestWhoCounts:
     def test_a_source_needs_half_of_the_windows_minutes(self) -> None:
         assert representing({"own": observed(cell(30, US=1))}, 60) == "own"
         assert representing({"own": observed(cell(29, US=1))}, 60) is None
+        assert representing({"own": observed(cell(719, US=1))}, 1440) is None
+        assert representing({"own": observed(Cell())}, 0) is None
 
     def test_the_better_kind_then_more_minutes_then_the_name_stands_for_a_pool(self) -> None:
         measured, estimated = cell(40, US=1), cell(60, "estimated", US=1)
@@ -86,6 +88,11 @@ class TestWhoCounts:
         network = {"b": cell(50, total=900), "a": cell(40, total=800), "c": cell(10, total=1)}
         made = cohort_of({}, network, 60, Beliefs())
         assert (made.network_source, made.network) == ("b", 900)
+
+    def test_a_network_hashrate_of_0_is_no_figure(self) -> None:
+        network = {"a": cell(1, total=0.5), "b": cell(60)}
+        assert cohort_of({}, network, 1, Beliefs()).network_source == "a"
+        assert cohort_of({}, {"b": network["b"]}, 1, Beliefs()).network is None
 
     def test_without_a_network_nothing_that_needs_it_is_known(self) -> None:
         made = cohort(member("a", US=5))
@@ -113,9 +120,28 @@ class TestWhereItIs:
     def test_without_either_the_rest_stays_unknown(self) -> None:
         assert locate(100, {("US", "measured"): 30.0}, {}, None) == {("US", "measured"): 30}
 
+    def test_what_gets_nothing_is_not_listed_for_it(self) -> None:
+        """A 0 is listed where a report in the window named it, and nowhere else (method 7)."""
+        assert locate(100, {}, {"US": 1.0, "CA": 0.0}, None) == {("US", "estimated"): 100}
+        assert locate(100, {}, {}, {"US": 0.2, "CA": 0}) == {("US", "prior"): 100}
+        assert locate(100, {}, {}, {"US": 0}) == {}
+        assert locate(0, {}, {}, {"US": 1}) == {}
+
+    def test_the_default_prior_is_for_pools_without_one_of_their_own(self) -> None:
+        seen = {"own": observed(cell(1, total=9))}
+        beliefs = Beliefs({"a": {"US": 1}}, default_prior={"KZ": 1})
+        a, b = cohort_of({"a": seen, "b": seen}, {}, 1, beliefs).members
+        assert a.places == {("US", "prior"): 9}
+        assert b.places == {("KZ", "prior"): 9}
+        assert cohort_of({"b": seen}, {}, 1, beliefs.without_rules()).members[0] == b
+
     def test_what_rounding_leaves_is_nothing(self) -> None:
         said: Places = {("US", "measured"): 1e20 - 16384}
         assert locate(1e20, said, {"KZ": 1.0}, None) == said
+        assert locate(1e12, {("US", "measured"): 1e12 - 2}, {"KZ": 1.0}, None) == {
+            ("US", "measured"): 1e12 - 2,
+            ("KZ", "estimated"): 2,
+        }
 
     def test_only_measured_places_make_a_profile_of_the_source_with_most_minutes(self) -> None:
         sources = {
@@ -125,7 +151,13 @@ class TestWhereItIs:
             "d": observed(Cell(), cell(99, MY=0)),
         }
         assert profile_of(sources) == {"CA": 20}
+        assert profile_of(dict(reversed(sources.items()))) == {"CA": 20}
         assert profile_of({"c": sources["c"]}) == {}
+
+    def test_of_sources_with_as_many_minutes_the_first_name_makes_the_profile(self) -> None:
+        sources = {name: observed(Cell(), cell(1, US=0.1)) for name in "bac"}
+        sources["a"] = observed(Cell(), cell(1, CA=0.1))
+        assert profile_of(sources) == {"CA": 0.1}
 
     def test_zhejiang_goes_to_the_provinces_that_the_pool_lists(self) -> None:
         places: Places = {
@@ -206,6 +238,12 @@ class TestShares:
             assert country_shares(nobody) == []
             assert subdivision_shares(nobody, "US") == []
         assert shares.located(cohort()) is None
+
+    def test_however_little_is_seen_it_is_seen(self) -> None:
+        assert shares.located(cohort(member("a", total=0.5, US=0.25))) == 0.5
+
+    def test_only_places_inside_a_country_have_a_share_of_it(self) -> None:
+        assert {line.share_of_country for line in country_shares(self.made)} == {None}
 
     def test_the_order_is_by_share_then_code(self) -> None:
         lines = country_shares(cohort(member("a", US=5, CA=5, KZ=9)))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -31,6 +32,14 @@ def test_a_window_covers(name: str, span: Span) -> None:
     assert parse_window(name, AS_OF).span == span
 
 
+@pytest.mark.parametrize(
+    ("name", "minutes"),
+    [("now", 1), ("1h", 60), ("24h", 1440), ("30d", 43_200), ("2026-10", 44_640)],
+)
+def test_a_window_knows_how_many_minutes_it_covers(name: str, minutes: int) -> None:
+    assert parse_window(name, AS_OF).span.minutes == minutes
+
+
 def test_a_day_that_is_not_over_covers_its_whole_hours_so_far() -> None:
     assert parse_window("2026-11-22", AS_OF).span == Span("hour", range(DAY * 24, HOUR))
 
@@ -50,11 +59,35 @@ def test_the_profile_is_the_30_whole_days_before_and_a_months_own_days() -> None
 
 
 @pytest.mark.parametrize(
-    "name", ["", "2h", "NOW", "2026", "2026-13", "2026-02-30", "2026-01-01T24", "0000-01", "1h "]
+    "name",
+    [
+        *("", "2h", "NOW", "1h ", "2026", "2026-13", "2026-02-30", "2026-01-01T24", "0000-01"),
+        *("026-11", "2026-1-01", "2026-01-1", "2026-01-01T5", "2026-01-01T005", "2026-01-01T05:00"),
+    ],
 )
 def test_another_window_is_refused_with_what_there_is(name: str) -> None:
     with pytest.raises(WindowError, match=r"24h.*YYYY-MM-DDTHH"):
         parse_window(name, AS_OF)
+
+
+def test_of_a_name_that_is_too_long_only_the_beginning_is_quoted() -> None:
+    with pytest.raises(WindowError, match=r"no window 'x{32}';"):
+        parse_window("x" * 500, AS_OF)
+
+
+@pytest.mark.parametrize("name", ["2026-11", "2026-11-21", "2026-11-21T23"])
+def test_the_zone_of_the_machine_does_not_matter(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = parse_window(name, AS_OF)
+    try:
+        with monkeypatch.context() as elsewhere:
+            elsewhere.setenv("TZ", "Asia/Kathmandu")
+            time.tzset()
+            there = parse_window(name, AS_OF)
+    finally:
+        time.tzset()
+    assert there == here
 
 
 def test_the_last_second_of_a_minute_belongs_to_it() -> None:
