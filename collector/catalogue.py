@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry
 
+from collector.credentials import Credentials, setting
 from collector.discovery import choose, discover, unknown
 from collector.fetch import Fetcher
 from collector.metrics import Metrics
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from collector.source import Source
+    from collector.source import Credential, Source
     from miningmap.messages import Message
     from miningmap.settings import Settings
 
@@ -34,8 +35,9 @@ def describe(settings: Settings) -> list[dict[str, object]]:
         SettingsError: the settings name a source that does not exist.
     """
     sources = discover()
-    polled = choose(sources, settings.collector)
-    return [_row(source, "on" if source in polled else "off") for source in sources]
+    polled = choose(sources, settings.collector, Credentials(settings.credentials))
+    on = {source.path for source in polled}
+    return [_row(source, "on" if source.path in on else "off") for source in sources]
 
 
 async def try_source(
@@ -59,7 +61,13 @@ async def try_source(
     """
     source = _find(name, discover())
     if payloads is None:
-        async with Fetcher(settings.collector, Metrics(CollectorRegistry())) as fetcher:
+        credentials = Credentials(settings.credentials)
+        if missing := credentials.missing(source):
+            raise TrialError(f"{name} needs {', '.join(missing)}")
+        source = credentials.configured(source)
+        async with Fetcher(
+            settings.collector, Metrics(CollectorRegistry()), credentials=credentials
+        ) as fetcher:
             payloads = await fetcher.fetch(source)
     elif len(payloads) != len(source.requests):
         asked = ", ".join(request.url for request in source.requests)
@@ -81,18 +89,30 @@ def _find(name: str, sources: list[Source]) -> Source:
     return found[0]  # the pools' come first
 
 
+def _setting(source: Source, credential: Credential) -> dict[str, object]:
+    return {
+        "setting": setting(source.slug, credential.name),
+        "meaning": credential.meaning,
+        "required": credential.required,
+    }
+
+
 def _row(source: Source, state: str) -> dict[str, object]:
     return {
         "slug": source.slug,
         "kind": source.kind,
         "name": source.name,
+        "scope": source.scope,
         "auth": source.auth,
+        "credentials": [_setting(source, credential) for credential in source.credentials],
         "poll_s": source.poll_s,
         "poll_reason": source.poll_reason,
+        "rate": str(source.rate),
         "averaging_s": source.averaging_s,
         "hold_s": source.hold_s,
-        "locates": source.locates,
+        "locates": str(source.locates or "nothing"),
         "confidence": source.confidence,
+        "unsure": source.unsure,
         "terms": source.terms,
         "home": source.home,
         "docs": source.docs,

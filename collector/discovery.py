@@ -7,6 +7,7 @@ import pkgutil
 from typing import TYPE_CHECKING
 
 from collector import network, pools
+from collector.credentials import NONE, Credentials
 from collector.source import NetworkSource, PoolSource, Source
 from miningmap.settings import SettingsError
 from miningmap.times import HOUR_S
@@ -26,23 +27,38 @@ def discover() -> list[Source]:
     return [*_sources_in(pools, PoolSource), *_sources_in(network, NetworkSource)]
 
 
-def choose(sources: list[Source], settings: Collector) -> list[Source]:
-    """The sources to poll: those that the settings name, else those that are on by default.
+def choose(
+    sources: list[Source], settings: Collector, credentials: Credentials = NONE
+) -> list[Source]:
+    """The sources to poll, as configured: those that are named, else those on by default.
 
-    A name is a slug, which may mean a pool source and a network source, or ``network/SLUG``.
+    Those with credentials are on once all that they need are set. A name is a slug, which may mean
+    a pool source and a network source, or ``network/SLUG``.
 
     Raises:
-        SettingsError: a name of no source, or an interval that no report may have.
+        SettingsError: a name of no source, an interval that no report may have, a credential that
+            no source wants, or one that a named source lacks.
     """
+    credentials.check(sources)
     if settings.poll_s is not None and settings.poll_s >= HOUR_S:
         raise SettingsError("MININGMAP_COLLECTOR__POLL_S: must be less than an hour (3600)")
     if settings.sources is None:
-        return [source for source in sources if source.default]
+        return [credentials.configured(s) for s in sources if _is_on(s, credentials)]
     for name in settings.sources:
         if not any(name in (source.slug, source.path) for source in sources):
             raise SettingsError(f"MININGMAP_COLLECTOR__SOURCES: {unknown(name, sources)}")
     wanted = set(settings.sources)
-    return [source for source in sources if {source.slug, source.path} & wanted]
+    chosen = [source for source in sources if {source.slug, source.path} & wanted]
+    for source in chosen:
+        if missing := credentials.missing(source):
+            raise SettingsError(f"{', '.join(missing)}: not set, and {source.slug} needs it")
+    return [credentials.configured(source) for source in chosen]
+
+
+def _is_on(source: Source, credentials: Credentials) -> bool:
+    if source.credentials:
+        return not credentials.missing(source)
+    return source.default
 
 
 def unknown(name: str, sources: list[Source]) -> str:

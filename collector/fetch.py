@@ -20,6 +20,7 @@ from aiohttp.abc import AbstractResolver
 from aiolimiter import AsyncLimiter
 from yarl import URL
 
+from collector.credentials import NONE, Credentials
 from collector.source import CredentialsError, PermanentError, SourceError, TransientError
 from miningmap import __version__
 from miningmap.settings import SettingsError
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from aiohttp.abc import ResolveResult
 
     from collector.metrics import Metrics
-    from collector.source import Source
+    from collector.source import Request, Source
     from miningmap.settings import Collector
 
 MAX_BYTES: Final = 1 << 20
@@ -55,6 +56,7 @@ class Fetcher:
         settings: Collector,
         metrics: Metrics,
         *,
+        credentials: Credentials = NONE,
         timeout: aiohttp.ClientTimeout = TIMEOUT,
         rate_per_host: tuple[float, float] = RATE_PER_HOST,
         now: Callable[[], datetime] = utc_now,
@@ -68,6 +70,7 @@ class Fetcher:
         # The upstream is the operator's own choice, wherever it is; nothing else is asked then.
         self._anywhere = settings.allow_private or self._upstream is not None
         self._user_agent = _user_agent(settings.contact)
+        self._credentials = credentials
         self._metrics = metrics
         self._timeout = timeout
         self._now = now
@@ -103,27 +106,36 @@ class Fetcher:
         """
         bodies = []
         for request in source.requests:
-            url = URL(request.url)
             try:
-                bodies.append(await self._get(source.slug, url))
+                bodies.append(await self._get(source, request))
             except SourceError as error:
                 error.source = source.slug
-                error.args = (f"{url.host}: {error}",)
+                error.args = (f"{URL(request.url).host}: {error}",)
                 raise
         return bodies
 
-    async def _get(self, slug: str, url: URL) -> bytes:
-        if not self._anywhere:
+    async def _get(self, source: Source, request: Request) -> bytes:
+        request = self._authorised(source, request)
+        url = URL(request.url)
+        if not (self._anywhere or source.own_server):
             _refuse_unsafe(url)
         await self._limiters[url.host].acquire()
-        self._metrics.requests.labels(slug).inc()
+        self._metrics.requests.labels(source.slug).inc()
         try:
-            with self._metrics.duration.labels(slug).time():
-                return await self._ask(self._address(url))
+            with self._metrics.duration.labels(source.slug).time():
+                return await self._ask(request, self._address(url))
         except TimeoutError as error:
             raise TransientError("no answer in time", reason="timeout") from error
         except (aiohttp.ClientError, OSError) as error:
             raise TransientError(str(error) or repr(error), reason="connection") from error
+
+    def _authorised(self, source: Source, request: Request) -> Request:
+        if source.authorise is None:
+            return request
+        try:
+            return source.authorise(request, self._credentials.of(source), self._now())
+        except SettingsError as error:
+            raise CredentialsError(str(error), reason="unauthorized") from None
 
     def _address(self, url: URL) -> URL:
         """Where the request goes: ``https://HOST/PATH`` as such, or as ``UPSTREAM/HOST/PATH``."""
@@ -131,8 +143,11 @@ class Fetcher:
             return url
         return URL(f"{self._upstream}/{url.host}{url.raw_path_qs}", encoded=True)
 
-    async def _ask(self, url: URL) -> bytes:
-        async with self._session.get(url, allow_redirects=False) as response:
+    async def _ask(self, request: Request, url: URL) -> bytes:
+        asked = self._session.request(
+            request.method, url, headers=request.headers, data=request.body, allow_redirects=False
+        )
+        async with asked as response:
             if response.status != HTTPStatus.OK:
                 raise status_error(
                     response.status, response.headers.get("Retry-After"), self._now()

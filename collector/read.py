@@ -113,6 +113,7 @@ def _message(
             hold_s=hold_s,
             hashrate=reading.hashrate,
             places=reading.places,
+            blocks=reading.blocks,
             fetched_at=fetched_at,
             simulated=simulated,
         )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 from prometheus_client import CollectorRegistry
 
+from collector.credentials import Credentials
 from collector.discovery import choose, discover
 from collector.fetch import Fetcher
 from collector.intake import intake_app
@@ -38,12 +39,13 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     if settings.log.level != "debug":
         # The publisher says once that Kafka is away; its client would say so ten times a second.
         logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    sources = choose(discover(), settings.collector)
+    credentials = Credentials(settings.credentials)
+    sources = choose(discover(), settings.collector, credentials)
     partners = Partners.load(settings.intake.partners_file)
     metrics = Metrics(CollectorRegistry())
     async with (
         Publisher(settings.kafka, acknowledged=metrics.count_reports) as publisher,
-        Fetcher(settings.collector, metrics) as fetcher,
+        Fetcher(settings.collector, metrics, credentials=credentials) as fetcher,
         serving(
             monitoring_app(metrics.registry),
             settings.collector.metrics_host,

@@ -7,18 +7,24 @@ plausibility are not its business. Adding one is adding that file and its record
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Final, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
+    from miningmap import messages
     from miningmap.messages import Located
 
 Kind: TypeAlias = Literal["pools", "network"]
-Auth: TypeAlias = Literal["none"]
+Method: TypeAlias = Literal["GET", "POST"]
 Confidence: TypeAlias = Literal["high", "medium", "low"]
+Granularity: TypeAlias = Literal["country", "subdivision"]
+Scope: TypeAlias = Literal["pool", "account", "market", "network"]
+"""Whose hashrate a source tells of: a whole pool's, one account's with it, what a market trades."""
+Secrets: TypeAlias = "Mapping[str, str]"
+"""What the operator set for a source, by the names that it declares."""
 
 Reason: TypeAlias = Literal[
     # transient
@@ -26,6 +32,7 @@ Reason: TypeAlias = Literal[
     "connection",
     "rate_limited",  # 429, and the 403 of hosts that block for a while
     "server_error",
+    "breaker",  # the host failed so often that it is left alone for a while
     "not_json",  # HTML, a body cut short, nothing at all
     "refused",  # an error that came as a 200
     # credentials
@@ -74,11 +81,55 @@ class PermanentError(SourceError):
     """The answer is not what the adapter knows: someone has to look at it."""
 
 
+class Rate(NamedTuple):
+    """How often one host may be asked: so many requests in so many seconds."""
+
+    requests: float
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.requests:g} in {self.seconds:g} s"
+
+
+POLITE: Final = Rate(1, 1)
+"""Where a host states no limit: once a second hurts nobody."""
+
+
 @dataclass(frozen=True)
 class Request:
-    """One HTTP GET. Its host is the only one that is asked for it."""
+    """One HTTP request. Its host is the only one that is asked for it.
+
+    What it carries is not shown in a repr: there may be a key in it.
+    """
 
     url: str
+    method: Method = "GET"
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Credential:
+    """One thing that the operator has to set for a source: ``MININGMAP_CREDENTIALS__SLUG__NAME``.
+
+    ``NAME_FILE`` instead names a file that holds it, read anew at each poll.
+    """
+
+    name: str
+    meaning: str
+    required: bool = True
+
+
+@dataclass(frozen=True)
+class Locating:
+    """What places a source can give: of which kind, how fine, and how it knows."""
+
+    kind: messages.Kind
+    granularity: Granularity
+    how: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} by {self.granularity}: {self.how}"
 
 
 @dataclass(frozen=True)
@@ -90,12 +141,14 @@ class Reading:
         hashrate: of the whole pool, in H/s.
         places: where it is, as far as the source says; may add up to less.
         observed_at: the source's own time of the figure, ``None`` where it gives none.
+        blocks: how many blocks the figure follows from; ``None`` where the pool reports it itself.
     """
 
     pool: str
     hashrate: float
     places: tuple[Located, ...] = ()
     observed_at: datetime | None = None
+    blocks: int | None = None
 
 
 @dataclass(frozen=True)
@@ -116,15 +169,22 @@ class Source:
         home: URL of whoever runs it.
         docs: URL of the API's documentation, ``None`` where there is none.
         terms: URL or text of what its use is bound to.
-        auth: what it needs to be asked.
+        credentials: what the operator has to set before it can be asked; empty for most.
         requests: what is asked at each poll, in the order in which ``parse`` gets the bodies.
+        authorise: puts the credentials into a request, just before it is sent. Pure.
+        configure: the source as it is asked with these credentials, where they change more than the
+            requests' dress: whose sites there are, say. Pure.
+        own_server: at an address that the operator set, so it may be private and plain HTTP.
+        rate: how often its host may be asked; of several sources of a host the strictest counts.
         poll_s: seconds between polls, less than an hour (method.md 2: longer reports are hourly).
         poll_reason: why not more often, and not less.
         averaging_s: the time over which the source averages its figure, in seconds.
         hold_s: how long a figure stands in for the next, in seconds.
-        locates: what places it can give, in words.
+        locates: what places it can give; ``None`` for none.
         confidence: that shape, unit and address are as declared.
-        default: polled unless the settings name other sources.
+        unsure: what could not be made sure of, in words.
+        default: polled unless the settings name other sources. One with credentials is polled once
+            they are set.
         parse: bodies and the time at which they were fetched to readings. Pure. What the source
             does not know is left out. Raises a :class:`SourceError`.
     """
@@ -136,14 +196,20 @@ class Source:
     home: str
     docs: str | None
     terms: str
-    auth: Auth = "none"
+    scope: Scope
+    credentials: tuple[Credential, ...] = ()
     requests: tuple[Request, ...]
+    authorise: Callable[[Request, Secrets, datetime], Request] | None = None
+    configure: Callable[[Secrets], Source] | None = None
+    own_server: bool = False
+    rate: Rate = POLITE
     poll_s: int
     poll_reason: str
     averaging_s: int
     hold_s: int
-    locates: str = "nothing"
+    locates: Locating | None = None
     confidence: Confidence
+    unsure: str = ""
     default: bool
     parse: Callable[[Sequence[bytes], datetime], Sequence[Reading | NetworkReading]]
 
@@ -151,6 +217,11 @@ class Source:
     def path(self) -> str:
         """``pools/mempool``: unlike the slug alone, one source only."""
         return f"{self.kind}/{self.slug}"
+
+    @property
+    def auth(self) -> str:
+        """The names of what it cannot be asked without; ``none`` where that is nothing."""
+        return ", ".join(c.name for c in self.credentials if c.required) or "none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,6 +234,7 @@ class PoolSource(Source):
 
     kind = "pools"
 
+    scope: Scope = "pool"
     pool: str | None
     parse: Callable[[Sequence[bytes], datetime], Sequence[Reading]]
 
@@ -173,4 +245,5 @@ class NetworkSource(Source):
 
     kind = "network"
 
+    scope: Scope = "network"
     parse: Callable[[Sequence[bytes], datetime], Sequence[NetworkReading]]

@@ -27,6 +27,7 @@ SLUG = r"^[a-z0-9][a-z0-9._-]{0,63}$(?!\n)"  # in Python $ alone lets a newline 
 # Bounds that no honest report meets; they keep one message from filling Redis with cells.
 MAX_HOLD_S = 86_400
 MAX_LENGTH_S = 366 * 86_400
+MAX_BLOCKS = 100_000  # more than are found in 366 days
 MAX_HASHRATE = 1e30  # a thousand million times the network of 2026; sums of it stay finite
 # Sums of a pool's places are floats of 1e20: equal means equal but for their rounding.
 SUM_TOLERANCE = 1e-9
@@ -93,11 +94,18 @@ class _Claim(msgspec.Struct, frozen=True, kw_only=True):
                 raise ValueError("an hour or longer, so hold_s must be 0")
 
 
-class Report(_Claim, frozen=True, kw_only=True, tag_field="schema", tag="report/1"):
-    """What one source says of one pool (method.md 2). Hashrates in H/s."""
+class Report(
+    _Claim, frozen=True, kw_only=True, omit_defaults=True, tag_field="schema", tag="report/1"
+):
+    """What one source says of one pool (method.md 2). Hashrates in H/s.
+
+    ``blocks`` is how many blocks the hashrate follows from. Left out where the pool reports it: no
+    share depends on it, it only says how sure a figure by blocks is.
+    """
 
     pool: Slug
     places: tuple[Located, ...]
+    blocks: Annotated[int, msgspec.Meta(ge=0, le=MAX_BLOCKS)] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

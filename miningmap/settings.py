@@ -173,6 +173,9 @@ class Settings(BaseSettings):
     streams: Streams = Streams()
     retention: Retention = Retention()
     method: Method = Method()
+    credentials: dict[str, dict[str, SecretStr]] = Field(
+        default={}, description="what sources need to be asked, by slug and name"
+    )
     log: Log = Log()
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid")
@@ -263,5 +266,7 @@ def _refuse_unknown_sections(names: Iterable[str]) -> None:
         if section not in known:
             raise SettingsError(f"{name}: no such section; there are {', '.join(known)}")
         if not separator:
+            if section == "credentials":
+                raise SettingsError(f"{name}: a section; its settings are {name}__SOURCE__NAME")
             settings = ", ".join(f"{name}__{own.upper()}" for own in _settings_of(section))
             raise SettingsError(f"{name}: a section; its settings are {settings}")

@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING, Final, get_args
 import annotated_types
 import click
 import pytest
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 
+from collector.credentials import FILE
+from collector.credentials import setting as credential_setting
+from collector.discovery import discover
 from collector.partners import Partners
 from miningmap.cli import main
 from miningmap.messages import KINDS, Kind
@@ -178,7 +181,7 @@ def test_every_make_target_named_exists(document: Path) -> None:
 @every_document
 def test_every_setting_named_exists(document: Path) -> None:
     named = set(re.findall(rf"{PREFIX}\w*[A-Z]", document.read_text()))
-    assert named <= {*settings_in_code(), SECRETS_DIR, SOMETHING}
+    assert named <= {*settings_in_code(), *credentials_in_code(), SECRETS_DIR, SOMETHING}
 
 
 def test_the_readme_names_commands_and_targets() -> None:
@@ -195,12 +198,31 @@ def test_the_readme_names_commands_and_targets() -> None:
 
 def settings_in_code() -> dict[str, FieldInfo]:
     """Every setting by its name in the environment, in the order of the code."""
-    found = {}
-    for section, field in Settings.model_fields.items():
-        assert isinstance(field.annotation, type)
-        for name, setting in field.annotation.model_fields.items():
-            found[f"{PREFIX}{section}__{name}".upper()] = setting
-    return found
+    return {
+        f"{PREFIX}{section}__{name}".upper(): setting
+        for section, settings in sections_in_code().items()
+        for name, setting in settings.items()
+    }
+
+
+def sections_in_code() -> dict[str, dict[str, FieldInfo]]:
+    """The sections whose settings are known; those of ``credentials`` are the sources' own."""
+    return {
+        section: field.annotation.model_fields
+        for section, field in Settings.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+    }
+
+
+def credentials_in_code() -> set[str]:
+    """The setting of every credential that a source declares, by value and by file."""
+    names = {
+        credential_setting(source.slug, credential.name + suffix)
+        for source in discover()
+        for credential in source.credentials
+        for suffix in ("", FILE)
+    }
+    return {*names, credential_setting("slug", "name"), credential_setting("slug", "name" + FILE)}
 
 
 def shown(default: object) -> str:
@@ -232,7 +254,7 @@ def limits(setting: FieldInfo) -> str:
 
 def test_every_setting_stands_in_its_section_with_its_default() -> None:
     documented = []
-    for section in Settings.model_fields:
+    for section in sections_in_code():
         (rows,) = tables(part_of(SETTINGS, section))
         assert tuple(rows[0]) == ("setting", "default", "meaning")
         for row in rows:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
 PASSWORD = "MININGMAP_REDIS__PASSWORD"
-SECTIONS = "collector, endpoint, intake, kafka, log, method, redis, retention, streams"
+SECTIONS = "collector, credentials, endpoint, intake, kafka, log, method, redis, retention, streams"
 
 
 @pytest.fixture

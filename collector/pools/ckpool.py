@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from collector import body
-from collector.source import PoolSource, Reading, Request, TransientError
+from collector.source import Locating, PoolSource, Reading, Request, TransientError
 from miningmap.messages import Located
 from miningmap.places import OTHER
 
@@ -81,7 +81,9 @@ SOURCE = PoolSource(
     poll_reason="each server writes its file once a minute",
     averaging_s=300,
     hold_s=300,
-    locates="by server: US, AU, and OTHER for the one that serves Europe and Africa (estimated)",
+    locates=Locating(
+        "estimated", "country", "by server: US, AU, and OTHER for that of Europe and Africa"
+    ),
     confidence="medium",
     default=True,
     pool="solock",

@@ -44,7 +44,11 @@ def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
     if not network:
         return []
     return [
-        Reading(pool.slug, pool.block_count / answer.block_count * network)
+        Reading(
+            pool.slug,
+            pool.block_count / answer.block_count * network,
+            blocks=pool.block_count,
+        )
         for pool in answer.pools
         if pool.block_count and pool.slug != _UNATTRIBUTED
     ]

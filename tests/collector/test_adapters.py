@@ -63,14 +63,14 @@ def blocks(total: int, *pools: tuple[str, int]) -> dict[str, object]:
 def test_mempool_gives_each_pool_its_part_of_the_blocks() -> None:
     answer = blocks(4, ("foundryusa", 2), ("antpool", 1), ("unknown", 1))
     assert say(mempool.SOURCE, answer) == [
-        Reading("foundryusa", 4.5e20),
-        Reading("antpool", 2.25e20),
+        Reading("foundryusa", 4.5e20, blocks=2),
+        Reading("antpool", 2.25e20, blocks=1),
     ]
 
 
 def test_mempool_says_nothing_of_a_pool_without_blocks() -> None:
     assert say(mempool.SOURCE, blocks(1, ("antpool", 1), ("solock", 0))) == [
-        Reading("antpool", 9e20)
+        Reading("antpool", 9e20, blocks=1)
     ]
 
 

@@ -1,0 +1,100 @@
+"""What the operator set for sources: keys, addresses, files that hold them.
+
+A name that no source declares is an error: a misspelt key would else be a source that stays silent.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from miningmap.settings import PREFIX, SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from pydantic import SecretStr
+
+    from collector.source import Source
+
+FILE: Final = "_file"
+"""Behind a credential's name: the file that holds it."""
+
+
+class Credentials:
+    """The credentials of all sources, by slug and name."""
+
+    def __init__(self, given: Mapping[str, Mapping[str, SecretStr]]) -> None:
+        self._given = given
+
+    def check(self, sources: Iterable[Source]) -> None:
+        """Make sure that every credential is one that a source declares.
+
+        Raises:
+            SettingsError: it is not.
+        """
+        known = {source.slug: source for source in sources if source.credentials}
+        for slug, given in self._given.items():
+            if slug not in known:
+                asked = ", ".join(sorted(known)) or "none"
+                raise SettingsError(
+                    f"{setting(slug)}: no source with credentials; there are {asked}"
+                )
+            names = [credential.name for credential in known[slug].credentials]
+            for name in given:
+                if name.removesuffix(FILE) not in names:
+                    asked = ", ".join(names)
+                    raise SettingsError(
+                        f"{setting(slug, name)}: {slug} has no such; it has {asked}"
+                    )
+
+    def missing(self, source: Source) -> list[str]:
+        """The settings without which the source cannot be asked, and that are not there."""
+        given = {name.removesuffix(FILE) for name in self._given.get(source.slug, {})}
+        return [
+            setting(source.slug, credential.name)
+            for credential in source.credentials
+            if credential.required and credential.name not in given
+        ]
+
+    def of(self, source: Source) -> dict[str, str]:
+        """What was set for the source, by name; files are read now.
+
+        Raises:
+            SettingsError: a file cannot be read; the text quotes nothing of it.
+        """
+        given = self._given.get(source.slug, {})
+        return {
+            name.removesuffix(FILE): _read(source.slug, name, secret.get_secret_value())
+            for name, secret in given.items()
+        }
+
+    def configured(self, source: Source) -> Source:
+        """The source as it is asked with what was set for it.
+
+        Raises:
+            SettingsError: a file cannot be read.
+        """
+        if source.configure is None or self.missing(source):
+            return source
+        return source.configure(self.of(source))
+
+
+NONE: Final = Credentials({})
+"""For who asks only what needs none."""
+
+
+def setting(slug: str, name: str = "") -> str:
+    """The name of the setting that holds a credential, or of all of a source."""
+    parts = ("CREDENTIALS", slug, name) if name else ("CREDENTIALS", slug)
+    return PREFIX + "__".join(parts).upper()
+
+
+def _read(slug: str, name: str, value: str) -> str:
+    if not name.endswith(FILE):
+        return value
+    try:
+        return Path(value).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "is not UTF-8"
+        raise SettingsError(f"{setting(slug, name)}: cannot read {value}: {why}") from None
