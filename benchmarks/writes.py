@@ -66,7 +66,7 @@ async def _measured(store: Store, messages: Sequence[Message]) -> list[str]:
     changed, sorting, writing = 0, 0.0, 0.0
     for batch in batches(raw):
         started = perf_counter()
-        told = sort(batch, horizon(KEPT, NOW))
+        told = sort(batch, horizon(KEPT, NOW), NOW)
         was_sorted = perf_counter()
         changed += await store.write(told.good)
         sorting += was_sorted - started

@@ -10,7 +10,9 @@ from collector.credentials import Credentials, setting
 from collector.discovery import choose, discover, unknown
 from collector.fetch import Fetcher
 from collector.metrics import Metrics
-from collector.read import read, to_messages
+from collector.plausible import Plausibility
+from collector.read import IMPLAUSIBLE, Poll, read, sift
+from collector.source import PermanentError
 from miningmap.times import utc_now
 
 if TYPE_CHECKING:
@@ -73,13 +75,12 @@ async def try_source(
         asked = ", ".join(request.url for request in source.requests)
         raise TrialError(f"{name} needs {len(source.requests)} payloads, the answers of {asked}")
     fetched_at = now()
-    return to_messages(
-        source,
-        read(source, payloads, fetched_at),
-        fetched_at=fetched_at,
-        poll_s=settings.collector.poll_s or source.poll_s,
-        simulated=settings.collector.simulated,
-    )
+    every_s = settings.collector.poll_s or source.poll_s
+    poll = Poll(source, fetched_at, every_s, settings.collector.simulated)
+    sifted = sift(poll, read(source, payloads, fetched_at), Plausibility())
+    for letter in sifted.refused:
+        raise PermanentError(letter.error, reason=IMPLAUSIBLE, source=source.slug)
+    return sifted.messages
 
 
 def _find(name: str, sources: list[Source]) -> Source:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
 from miningmap import __version__
+from miningmap.dead_letters import DeadLetter
 from miningmap.messages import Report
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from miningmap.messages import Message
+    from collector.publish import Outgoing
 
 # From a cached answer next door to the time limit of a request (20 s).
 _DURATIONS_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20)
@@ -58,6 +59,12 @@ class Metrics:
             ["pool"],
             registry=registry,
         )
+        self.dead_letters = Counter(
+            "miningmap_dead_letters_total",
+            "Readings that may not be believed, by reason.",
+            ["reason"],
+            registry=registry,
+        )
         self.intake_rows = Counter(
             "miningmap_intake_rows_total",
             "Rows that partners sent, by what became of them.",
@@ -69,8 +76,10 @@ class Metrics:
         )
         build_info.labels(__version__).set(1)
 
-    def count_reports(self, messages: Sequence[Message]) -> None:
-        """Count the reports among messages that the broker has acknowledged."""
-        for message in messages:
-            if isinstance(message, Report):
-                self.reports.labels(message.pool).inc()
+    def count(self, acknowledged: Sequence[Outgoing]) -> None:
+        """Count the reports and dead letters among what the broker has acknowledged."""
+        for outgoing in acknowledged:
+            if isinstance(outgoing, Report):
+                self.reports.labels(outgoing.pool).inc()
+            elif isinstance(outgoing, DeadLetter):
+                self.dead_letters.labels(outgoing.reason).inc()

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from collector.read import read, to_messages
-from collector.source import PoolSource, Reading, SourceError, TransientError
-from miningmap.messages import NETWORK_KEY
+from collector.read import IMPLAUSIBLE, Poll, read, sift
+from collector.source import PoolSource, SourceError, TransientError
+from miningmap.messages import NETWORK_KEY, key
 from miningmap.times import utc_now
 
 if TYPE_CHECKING:
@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 
     from collector.fetch import Fetcher
     from collector.metrics import Metrics
-    from collector.source import NetworkReading, Source
-    from miningmap.messages import Message
+    from collector.plausible import Plausibility
+    from collector.publish import Outgoing
+    from collector.read import Sifted
+    from collector.source import Source
+    from miningmap.dead_letters import DeadLetter
     from miningmap.settings import Collector
 
 # Longest pause between attempts at a source that fails, unless it is polled less often anyway.
@@ -67,7 +70,8 @@ class Poller:
         source: Source,
         *,
         fetcher: Fetcher,
-        put: Callable[[Sequence[Message]], None],
+        put: Callable[[Sequence[Outgoing]], None],
+        plausibility: Plausibility,
         metrics: Metrics,
         settings: Collector,
         now: Callable[[], datetime] = utc_now,
@@ -77,7 +81,8 @@ class Poller:
         Args:
             source: which to poll.
             fetcher: how to ask it.
-            put: takes its messages.
+            put: takes its messages, and the readings that may not be believed.
+            plausibility: what may be; one for all sources.
             metrics: where its state is shown.
             settings: the interval, if not the source's own; whether all is simulated.
             now: the wall clock.
@@ -85,6 +90,7 @@ class Poller:
         self._source = source
         self._fetcher = fetcher
         self._put = put
+        self._plausibility = plausibility
         self._metrics = metrics
         self._poll_s = settings.poll_s or source.poll_s
         self._simulated = settings.simulated
@@ -110,33 +116,35 @@ class Poller:
         """
         started = asyncio.get_running_loop().time()
         try:
-            readings = await self._ask()
+            sifted = await self._ask()
         except SourceError as error:
             self._metrics.failures.labels(self._source.slug, error.reason).inc()
             self._show(dict.fromkeys(self._up, False))
             self._say_lost(error.reason, str(error))
             return backoff_s(self._poll_s, self._failures, error)
-        self._settle(readings)
+        self._settle(sifted)
         return max(0.0, self._poll_s - (asyncio.get_running_loop().time() - started))
 
-    async def _ask(self) -> Sequence[Reading | NetworkReading]:
+    async def _ask(self) -> Sifted:
         bodies = await self._fetcher.fetch(self._source)
         fetched_at = self._now()
         readings = read(self._source, bodies, fetched_at)
-        messages = to_messages(
-            self._source,
-            readings,
-            fetched_at=fetched_at,
-            poll_s=self._poll_s,
-            simulated=self._simulated,
-        )
-        if messages:
-            self._put(messages)
-        return readings
+        poll = Poll(self._source, fetched_at, self._poll_s, self._simulated)
+        sifted = sift(poll, readings, self._plausibility)
+        if readings:
+            self._put([*sifted.messages, *sifted.refused])
+        return sifted
 
-    def _settle(self, readings: Sequence[Reading | NetworkReading]) -> None:
+    def _settle(self, sifted: Sifted) -> None:
         """Show and tell what an answer means: an answer without a figure is a loss too."""
-        if not readings:
+        for letter in sifted.refused:
+            self._metrics.failures.labels(self._source.slug, IMPLAUSIBLE).inc()
+            self._log.warning("reading refused", pool=_key(letter), error=letter.error)
+        if not sifted.messages and sifted.refused:
+            self._show({_key(letter): False for letter in sifted.refused})
+            self._say_lost(IMPLAUSIBLE, sifted.refused[0].error)
+            return
+        if not sifted.messages:
             self._metrics.failures.labels(self._source.slug, "unknown_value").inc()
             self._show(dict.fromkeys(self._up, False))
             self._say_lost("unknown_value", "answered, but knows no figure")
@@ -145,7 +153,8 @@ class Poller:
             self._log.info("source back", failures=self._failures)
         self._failures = 0
         # A pool that a source of many no longer lists is no pool that it lost.
-        self._show({_pool(reading): True for reading in readings})
+        refused = {_key(letter): False for letter in sifted.refused}
+        self._show(refused | {key(message).decode(): True for message in sifted.messages})
 
     def _say_lost(self, reason: str, error: str) -> None:
         self._failures += 1
@@ -161,8 +170,8 @@ class Poller:
         self._up = up
 
 
-def _pool(reading: Reading | NetworkReading) -> str:
-    return reading.pool if isinstance(reading, Reading) else NETWORK_KEY
+def _key(letter: DeadLetter) -> str:
+    return (letter.key or b"").decode()
 
 
 def _declared_pool(source: Source) -> str | None:

@@ -8,20 +8,25 @@ polling goes on.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Self, TypeAlias
 
 import structlog
 
-from miningmap import kafka
+from miningmap import dead_letters, kafka
+from miningmap.dead_letters import DeadLetter
 from miningmap.kafka import PublishError
-from miningmap.topics import NETWORK, REPORTS
+from miningmap.topics import DEAD_LETTERS, NETWORK, REPORTS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from types import TracebackType
 
+    from miningmap.kafka import Record
     from miningmap.messages import Message
     from miningmap.settings import Kafka
+
+Outgoing: TypeAlias = "Message | DeadLetter"
+"""What goes to Kafka: what a source said, or what may not be believed of it."""
 
 # Polls that wait for a broker that is away; the oldest go first.
 CAPACITY: Final = 5_000
@@ -32,13 +37,13 @@ _log = structlog.get_logger(__name__)
 
 
 class Publisher:
-    """A connection to Kafka for reports and network messages."""
+    """A connection to Kafka for reports, network messages and dead letters."""
 
     def __init__(
         self,
         settings: Kafka,
         *,
-        acknowledged: Callable[[Sequence[Message]], None],
+        acknowledged: Callable[[Sequence[Outgoing]], None],
         timeout_s: float = kafka.TIMEOUT_S,
     ) -> None:
         """Nothing is done before ``async with``, and that does not wait for the broker.
@@ -48,7 +53,7 @@ class Publisher:
             acknowledged: called with what the broker has acknowledged.
             timeout_s: after this :meth:`publish` gives up, in seconds.
         """
-        topics = frozenset({REPORTS, NETWORK})
+        topics = frozenset({REPORTS, NETWORK, DEAD_LETTERS})
         self._kafka = kafka.Publisher(settings, topics, timeout_s=timeout_s)
         self._acknowledged = acknowledged
 
@@ -64,36 +69,42 @@ class Publisher:
     ) -> None:
         await self._kafka.__aexit__(exc_type, exc, traceback)
 
-    async def publish(self, messages: Sequence[Message]) -> None:
+    async def publish(self, messages: Sequence[Outgoing]) -> None:
         """Return when the broker has acknowledged all messages.
 
         Raises:
             PublishError: it has not; some of the messages may have arrived, or arrive later.
         """
-        await self._kafka.publish(list(map(kafka.record_of, messages)))
+        await self._kafka.publish(list(map(_record, messages)))
         self._acknowledged(messages)
 
-    async def deliver(self, messages: Sequence[Message]) -> None:
+    async def deliver(self, messages: Sequence[Outgoing]) -> None:
         """Like :meth:`publish`, but wait for as long as the broker is away.
 
         Raises:
             PublishError: the connection failed for good; the next call gets a new one.
         """
-        await self._kafka.deliver(list(map(kafka.record_of, messages)))
+        await self._kafka.deliver(list(map(_record, messages)))
         self._acknowledged(messages)
+
+
+def _record(outgoing: Outgoing) -> Record:
+    if isinstance(outgoing, DeadLetter):
+        return dead_letters.record_of(outgoing)
+    return kafka.record_of(outgoing)
 
 
 class Outbox:
     """What pollers said, on its way to Kafka: kept while the broker is away."""
 
     def __init__(
-        self, deliver: Callable[[Sequence[Message]], Awaitable[None]], capacity: int = CAPACITY
+        self, deliver: Callable[[Sequence[Outgoing]], Awaitable[None]], capacity: int = CAPACITY
     ) -> None:
         self._deliver = deliver
-        self._waiting: asyncio.Queue[Sequence[Message]] = asyncio.Queue(capacity)
+        self._waiting: asyncio.Queue[Sequence[Outgoing]] = asyncio.Queue(capacity)
         self._dropping = False
 
-    def put(self, messages: Sequence[Message]) -> None:
+    def put(self, messages: Sequence[Outgoing]) -> None:
         """Take messages to be delivered. Never waits; a full outbox drops its oldest."""
         if self._waiting.full():
             self._waiting.get_nowait()
@@ -114,7 +125,7 @@ class Outbox:
         """Wait until all that was put is delivered."""
         await self._waiting.join()
 
-    async def _deliver_in_the_end(self, messages: Sequence[Message]) -> None:
+    async def _deliver_in_the_end(self, messages: Sequence[Outgoing]) -> None:
         while True:
             try:
                 await self._deliver(messages)

@@ -3,25 +3,53 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from collector.source import PermanentError, Reading, SourceError
 from miningmap import messages as wire
-from miningmap.messages import Message, Network, Report
+from miningmap.dead_letters import DeadLetter
+from miningmap.topics import NETWORK, REPORTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from collector.plausible import Plausibility
     from collector.source import NetworkReading, Source
+    from miningmap.messages import Message
 
-# A hundred times the whole network of 2026: no figure, but a wrong unit.
-MAX_HASHRATE: Final = 1e23
-# Other people's clocks are off by so much without anything being wrong.
-MAX_AHEAD: Final = timedelta(minutes=2)
 # Who polls less often than a source declares must not see its pools flicker between two polls.
 HELD_POLLS: Final = 2
+IMPLAUSIBLE: Final = "implausible"
+
+
+@dataclass(frozen=True)
+class Poll:
+    """One poll of a source, as far as its messages tell of it.
+
+    Attributes:
+        source: who was asked.
+        fetched_at: when the answer was here; the time of a figure that has none of its own.
+        every_s: the interval at which the source is polled, in seconds, less than an hour.
+        simulated: whether all this is made up.
+    """
+
+    source: Source
+    fetched_at: datetime
+    every_s: float
+    simulated: bool
+
+
+@dataclass(frozen=True)
+class Sifted:
+    """Readings told apart: the messages that they make, and what may not be believed."""
+
+    messages: list[Message] = field(default_factory=list)
+    refused: list[DeadLetter] = field(default_factory=list)
 
 
 def read(
@@ -34,8 +62,8 @@ def read(
     """
     try:
         readings = source.parse(bodies, fetched_at)
-        for reading in readings:
-            _check(reading, fetched_at)
+        if any(r.observed_at and r.observed_at.tzinfo is None for r in readings):
+            raise PermanentError("a time without a zone", reason="shape")
     except SourceError as error:
         error.source = source.slug
         raise
@@ -47,82 +75,56 @@ def read(
     return readings
 
 
-def to_messages(
-    source: Source,
-    readings: Sequence[Reading | NetworkReading],
-    *,
-    fetched_at: datetime,
-    poll_s: float,
-    simulated: bool,
-) -> list[Message]:
-    """The messages that claim ``[observed - poll interval, observed)`` for each reading.
+def sift(
+    poll: Poll, readings: Sequence[Reading | NetworkReading], plausibility: Plausibility
+) -> Sifted:
+    """The messages that claim ``[observed - poll interval, observed)`` for each good reading.
 
-    Args:
-        source: whose readings they are.
-        readings: what :func:`read` returned.
-        fetched_at: when the answer was here; the time of the figure where it has none of its own.
-        poll_s: the interval at which the source is polled, in seconds, less than an hour.
-        simulated: whether all this is made up.
-
-    Raises:
-        PermanentError: a reading breaks a rule of method.md 2, and nobody could use it.
+    One that is implausible, or that breaks a rule of method.md 2, is a dead letter: the message
+    that it would have been. It does not stop the others.
     """
-    try:
-        made = [
-            _message(source, reading, fetched_at=fetched_at, poll_s=poll_s, simulated=simulated)
-            for reading in readings
-        ]
-        # Only decoding checks all rules: so that nothing made here is a dead letter later.
-        return [wire.decode(wire.encode(message)) for message in made]
-    except ValueError as error:
-        text = f"implausible: {error}"
-        raise PermanentError(text, reason="implausible", source=source.slug) from None
+    sifted = Sifted()
+    for reading in readings:
+        said = msgspec.json.encode(_said(poll, reading))
+        error = plausibility.fault(poll.source, reading, poll.fetched_at)
+        if error is None:
+            try:
+                # Only decoding checks all rules: so that nothing made here is a dead letter later.
+                sifted.messages.append(wire.decode(said))
+            except ValueError as broken:
+                error = str(broken)
+        if error is not None:
+            sifted.refused.append(_refused(poll, reading, said, error))
+    return sifted
 
 
-def _check(reading: Reading | NetworkReading, fetched_at: datetime) -> None:
-    """Plausibility, after parsing.
-
-    Raises:
-        PermanentError: negative, not finite, too much, or from the future.
-    """
-    if not 0 <= reading.hashrate <= MAX_HASHRATE:  # NaN is neither
-        raise PermanentError(f"implausible: {reading.hashrate:g} H/s", reason="implausible")
-    at = reading.observed_at
-    if at is not None and at > fetched_at + MAX_AHEAD:
-        text = f"implausible: observed at {at.isoformat()}, which is in the future"
-        raise PermanentError(text, reason="implausible")
-
-
-def _message(
-    source: Source,
-    reading: Reading | NetworkReading,
-    *,
-    fetched_at: datetime,
-    poll_s: float,
-    simulated: bool,
-) -> Message:
-    observed = min(reading.observed_at or fetched_at, fetched_at)
-    start = observed - timedelta(seconds=poll_s)
-    hold_s = max(source.hold_s, math.ceil(HELD_POLLS * poll_s))
-    if isinstance(reading, Reading):
-        return Report(
-            pool=reading.pool,
-            source=source.slug,
-            start=start,
-            end=observed,
-            hold_s=hold_s,
-            hashrate=reading.hashrate,
-            places=reading.places,
-            blocks=reading.blocks,
-            fetched_at=fetched_at,
-            simulated=simulated,
-        )
-    return Network(
-        source=source.slug,
-        start=start,
-        end=observed,
-        hold_s=hold_s,
-        hashrate=reading.hashrate,
-        fetched_at=fetched_at,
-        simulated=simulated,
+def _refused(poll: Poll, reading: Reading | NetworkReading, said: bytes, error: str) -> DeadLetter:
+    of_pool = isinstance(reading, Reading)
+    return DeadLetter(
+        key=(reading.pool if isinstance(reading, Reading) else wire.NETWORK_KEY).encode(),
+        value=said,
+        reason=IMPLAUSIBLE,
+        error=error,
+        at=poll.fetched_at,
+        topic=REPORTS if of_pool else NETWORK,
+        source=poll.source.slug,
     )
+
+
+def _said(poll: Poll, reading: Reading | NetworkReading) -> dict[str, object]:
+    """The message, not checked yet."""
+    observed = min(reading.observed_at or poll.fetched_at, poll.fetched_at)
+    common = {
+        "source": poll.source.slug,
+        "start": observed - timedelta(seconds=poll.every_s),
+        "end": observed,
+        "hold_s": max(poll.source.hold_s, math.ceil(HELD_POLLS * poll.every_s)),
+        "hashrate": reading.hashrate,
+        "fetched_at": poll.fetched_at,
+        "simulated": poll.simulated,
+    }
+    if not isinstance(reading, Reading):
+        return {"schema": "network/1", **common}
+    blocks = {} if reading.blocks is None else {"blocks": reading.blocks}
+    about = {"pool": reading.pool, "places": reading.places, **blocks}
+    return {"schema": "report/1", **about, **common}

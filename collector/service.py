@@ -15,6 +15,7 @@ from collector.fetch import Fetcher
 from collector.intake import intake_app
 from collector.metrics import Metrics
 from collector.partners import Partners
+from collector.plausible import Plausibility
 from collector.poll import Poller
 from collector.publish import Outbox, Publisher
 from miningmap.serving import monitoring_app, serving
@@ -44,7 +45,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     partners = Partners.load(settings.intake.partners_file)
     metrics = Metrics(CollectorRegistry())
     async with (
-        Publisher(settings.kafka, acknowledged=metrics.count_reports) as publisher,
+        Publisher(settings.kafka, acknowledged=metrics.count) as publisher,
         Fetcher(settings.collector, metrics, credentials=credentials) as fetcher,
         serving(
             monitoring_app(metrics.registry),
@@ -65,11 +66,13 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         ),
     ):
         outbox = Outbox(publisher.deliver)
+        plausibility = Plausibility()
         pollers = [
             Poller(
                 source,
                 fetcher=fetcher,
                 put=outbox.put,
+                plausibility=plausibility,
                 metrics=metrics,
                 settings=settings.collector,
             )

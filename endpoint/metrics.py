@@ -18,7 +18,7 @@ from miningmap import __version__
 from miningmap.places import country_of
 from miningmap.times import parse_rfc3339
 from streams.answers import Answer, ShareRow
-from streams.pools import PoolList
+from streams.pools import Gap, PoolList
 from streams.snapshot import AT, POOLS
 
 if TYPE_CHECKING:
@@ -160,6 +160,21 @@ def _by_pool(listed: PoolList) -> Iterable[Metric]:
             for source in pool.sources
         ),
     )
+    wanted: tuple[tuple[str, str, Callable[[Gap], float]], ...] = (
+        (
+            "miningmap_pool_reported_gap_ratio",
+            "Hashrate that the pool reports over what follows from its blocks, less 1.",
+            lambda gap: gap.ratio,
+        ),
+        (
+            "miningmap_pool_reported_gap_error_ratio",
+            "What luck alone does to that many blocks, 1/sqrt(n): a smaller gap says nothing.",
+            lambda gap: gap.error,
+        ),
+    )
+    for name, text, figure in wanted:
+        rows = (((pool.pool,), figure(pool.gap)) for pool in listed.pools if pool.gap is not None)
+        yield _gauge(name, text, ("pool",), rows)
 
 
 def _place(answer: Answer, row: ShareRow) -> tuple[str, str, str]:

@@ -15,6 +15,8 @@ CONTENT_TYPE: Final = "text/csv; charset=utf-8; header=present"
 _PARTS: Final[dict[str, tuple[str, ...]]] = {
     "kinds": ("measured", "estimated", "prior"),
     "sensitivity": ("min", "max"),
+    "gap": ("reported", "reported_by", "mined", "mined_by", "blocks", "ratio", "error"),
+    "refused": ("at", "source", "reason", "error"),
 }
 # Spreadsheets run what begins so. Numbers may begin with a minus, and do no harm.
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import faust
 
-from miningmap.topics import NETWORK, REPORTS
+from miningmap.topics import DEAD_LETTERS, NETWORK, REPORTS
 from streams.process import RawMessage
 
 if TYPE_CHECKING:
@@ -51,7 +51,8 @@ def build_app(
         # An interrupted batch is not acknowledged and comes again: nothing to wait for at the end.
         stream_wait_empty=False,
     )
-    topic = app.topic(REPORTS, NETWORK, key_type=bytes, value_type=bytes)
+    # Dead letters too: what was refused of a pool is told beside it.
+    topic = app.topic(REPORTS, NETWORK, DEAD_LETTERS, key_type=bytes, value_type=bytes)
 
     async def cells(stream: StreamT[Any]) -> None:
         # A Faust Stream, which has more than its abstract type tells.
@@ -69,4 +70,11 @@ def build_app(
 
 def _raw(event: EventT[Any]) -> RawMessage:
     message = event.message
-    return RawMessage(message.topic, message.partition, message.offset, message.key, message.value)
+    return RawMessage(
+        message.topic,
+        message.partition,
+        message.offset,
+        message.key,
+        message.value,
+        tuple(dict(message.headers or ()).items()),
+    )

@@ -3,7 +3,8 @@
 --
 -- KEYS[1]  the series' key; all keys made from it share its hash tag, so they are in one slot
 -- ARGV     minutes kept (hours), hours kept (days); of the last report its end, fetched_at, simulated
---          (0/1); then for each claim: tier ("m", "h" or "d"), first bucket, last bucket, value
+--          (0/1), blocks (or ""); then for each claim: tier ("m", "h" or "d"), first bucket, last
+--          bucket, value
 -- value    rank (five big-endian doubles), then msgpack {n=minutes, t=total, s=simulated, p=places}
 -- returns  how many buckets changed
 local base = KEYS[1]
@@ -78,7 +79,7 @@ local function lower(field, value)
 end
 
 local changed, hours, days = 0, {}, {}
-for i = 6, #ARGV, 4 do
+for i = 7, #ARGV, 4 do
   local tier, first, last, value = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]), ARGV[i + 3]
   for bucket = first, last do
     local new
@@ -119,7 +120,8 @@ end
 local last_end, fetched_at = tonumber(ARGV[3]), tonumber(ARGV[4])
 local known = tonumber(redis.call('HGET', meta_key, 'end'))
 if not known or last_end > known then
-  redis.call('HSET', meta_key, 'end', ARGV[3], 'fetched_at', ARGV[4], 'simulated', ARGV[5])
+  redis.call('HSET', meta_key, 'end', ARGV[3], 'fetched_at', ARGV[4], 'simulated', ARGV[5],
+    'blocks', ARGV[6])
 end
 
 if changed > 0 then

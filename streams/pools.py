@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from datetime import datetime
 from functools import reduce
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
@@ -9,32 +11,59 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 import msgspec
 
 from miningmap.pool_names import pool_name
+from miningmap.times import DAY_MIN
 from streams.answers import KindSplit
-from streams.shares import Kinds
+from streams.refusals import Refusal
+from streams.shares import Kinds, representing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from streams.cells import Series
-    from streams.shares import Cohort, Member
+    from streams.shares import Cohort, Member, Observed
     from streams.store import LastReport
+
+    Pools: TypeAlias = Mapping[str, Mapping[str, Observed]]
 
 State: TypeAlias = Literal["live", "stale", "thin", "off"]
 
 
 class SourceState(msgspec.Struct, frozen=True):
-    """What one source of a pool said last, and whether it was simulated."""
+    """One source of a pool: what it said last, and whether it was simulated.
+
+    ``hashrate`` is its mean in the window ``now``, in H/s, null if it says nothing there.
+    ``blocks`` is how many blocks it follows from, null where the pool reports it.
+    """
 
     source: str
     last_report: datetime
     simulated: bool
+    hashrate: float | None
+    blocks: int | None
+
+
+class Gap(msgspec.Struct, frozen=True, kw_only=True):
+    """What a pool reports (its mean of 24 h) against what follows from its blocks. In H/s.
+
+    ``ratio`` is the reported over the mined hashrate, less 1. ``error`` is what luck alone does to
+    a count of so many blocks, 1/sqrt(blocks): a ratio within it says nothing.
+    """
+
+    reported: float
+    reported_by: str
+    mined: float
+    mined_by: str
+    blocks: int
+    ratio: float
+    error: float
 
 
 class PoolState(msgspec.Struct, frozen=True, kw_only=True):
     """One pool. Hashrates in H/s; unknown is null.
 
     ``live``: it counts. ``thin``: it has too few minutes to count. ``stale``: it had some before.
-    ``off``: nothing of it is kept but that it was there once.
+    ``off``: nothing of it is kept but that it was there once. ``refused`` is the newest reading of
+    the last day that could not be used.
     """
 
     pool: str
@@ -42,12 +71,35 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
     state: State
     reason: str | None
     source: str | None
-    last_report: datetime
+    last_report: datetime | None
     hashrate: float | None
     located: float | None
     kinds: KindSplit | None
+    gap: Gap | None
+    refused: Refusal | None
     simulated: bool
     sources: tuple[SourceState, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolFacts:
+    """What pools are judged by.
+
+    Attributes:
+        last: by series, what was heard last.
+        now: the cohort of ``now``.
+        month: the cohort of ``30d``.
+        seen_now: what each source of each pool says in the window ``now``.
+        seen_day: the same for ``24h``.
+        refused: by pool, the newest reading that could not be used.
+    """
+
+    last: Mapping[Series, LastReport]
+    now: Cohort
+    month: Cohort
+    seen_now: Pools
+    seen_day: Pools
+    refused: Mapping[str, Refusal]
 
 
 class PoolList(msgspec.Struct, frozen=True):
@@ -63,27 +115,29 @@ _REASONS: Final[dict[State, str]] = {
 }
 
 
-def pool_list(last: Mapping[Series, LastReport], now: Cohort, month: Cohort) -> PoolList:
+def pool_list(facts: PoolFacts) -> PoolList:
     """How each pool is doing.
 
     A pool that reports by the minute is judged by the window ``now``; one that only sends whole
     days by ``30d``.
-
-    Args:
-        last: by series, what was heard last.
-        now: the cohort of ``now``.
-        month: the cohort of ``30d``.
     """
-    by_pool: dict[str, list[SourceState]] = {}
-    for series, report in last.items():
+    by_pool: dict[str, list[SourceState]] = {pool: [] for pool in facts.refused}
+    for series, report in facts.last.items():
         if series.pool is not None:
-            source = SourceState(series.source, report.end, report.simulated)
+            source = SourceState(
+                series.source,
+                report.end,
+                report.simulated,
+                _mean(facts.seen_now, series.pool, series.source),
+                report.blocks,
+            )
             by_pool.setdefault(series.pool, []).append(source)
-    pools = [_pool(pool, sources, now, month) for pool, sources in by_pool.items()]
+    pools = [_pool(pool, sources, facts) for pool, sources in by_pool.items()]
     return PoolList(tuple(sorted(pools, key=lambda p: (-(p.hashrate or 0.0), p.pool))))
 
 
-def _pool(pool: str, sources: list[SourceState], now: Cohort, month: Cohort) -> PoolState:
+def _pool(pool: str, sources: list[SourceState], facts: PoolFacts) -> PoolState:
+    now, month = facts.now, facts.month
     by_minute = pool in now.excluded or _member(pool, now) is not None
     member = _member(pool, now if by_minute else month)
     state: State = "live"
@@ -98,15 +152,42 @@ def _pool(pool: str, sources: list[SourceState], now: Cohort, month: Cohort) -> 
         pool=pool,
         name=pool_name(pool),
         state=state,
-        reason=_REASONS.get(state),
+        reason=_REASONS.get(state) if sources else "nothing that was said of it could be used",
         source=member.source if member else None,
-        last_report=max(source.last_report for source in sources),
+        last_report=max((source.last_report for source in sources), default=None),
         hashrate=member.total if member else None,
         located=member.located if member else None,
         kinds=kinds,
+        gap=_gap(pool, sources, facts.seen_day),
+        refused=facts.refused.get(pool),
         simulated=any(source.simulated for source in sources),
         sources=tuple(sorted(sources, key=lambda source: source.source)),
     )
+
+
+def _gap(pool: str, sources: Sequence[SourceState], seen_day: Pools) -> Gap | None:
+    """The most blocks against the most minutes, so the surest figure of either kind."""
+    counted = [source for source in sources if source.blocks and source.hashrate]
+    mined = min(counted, key=lambda s: (-(s.blocks or 0), s.source), default=None)
+    said = {s.source: seen_day[pool][s.source] for s in sources if s.blocks is None}
+    by = representing(said, DAY_MIN)
+    if by is None or mined is None or not mined.blocks or not mined.hashrate:
+        return None
+    reported = said[by].window.total / said[by].window.minutes
+    return Gap(
+        reported=reported,
+        reported_by=by,
+        mined=mined.hashrate,
+        mined_by=mined.source,
+        blocks=mined.blocks,
+        ratio=reported / mined.hashrate - 1,
+        error=1 / math.sqrt(mined.blocks),
+    )
+
+
+def _mean(seen: Pools, pool: str, source: str) -> float | None:
+    window = seen[pool][source].window
+    return window.total / window.minutes if window.minutes else None
 
 
 def _member(pool: str, cohort: Cohort) -> Member | None:

@@ -13,20 +13,23 @@ import stamina
 import structlog
 from redis import RedisError
 
-from miningmap.kafka import PublishError, Record
+from miningmap.dead_letters import DeadLetter, record_of
+from miningmap.kafka import PublishError
 from miningmap.messages import InvalidMessageError, Message, decode
-from miningmap.times import rfc3339
 from miningmap.topics import DEAD_LETTERS
 from streams.cells import TooLateError, claims_of
+from streams.refusals import note
 from streams.store import horizon
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from datetime import datetime
 
+    from miningmap.kafka import Record
     from miningmap.settings import Retention
     from streams.cells import Claim, Horizon
     from streams.metrics import Metrics
+    from streams.refusals import Refusal
     from streams.store import Store
 
 _log = structlog.get_logger(__name__)
@@ -41,15 +44,7 @@ class RawMessage:
     offset: int
     key: bytes | None
     value: bytes | None
-
-
-@dataclass(frozen=True)
-class DeadLetter:
-    """A message that cannot be used, and why."""
-
-    raw: RawMessage
-    reason: str
-    error: str
+    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 @dataclass
@@ -58,38 +53,41 @@ class Sorted:
 
     good: list[tuple[Message, Sequence[Claim]]] = field(default_factory=list)
     dead: list[DeadLetter] = field(default_factory=list)
+    refused: dict[str, Refusal] = field(default_factory=dict)
+    """The newest dead letter of each pool, of those that came as such."""
 
 
-def sort(batch: Sequence[RawMessage], kept: Horizon) -> Sorted:
+def sort(batch: Sequence[RawMessage], kept: Horizon, at: datetime) -> Sorted:
     """Tell what can be used from what cannot. Pure; no message stops another."""
     result = Sorted()
     for raw in batch:
+        if raw.topic == DEAD_LETTERS:
+            note(raw.key, raw.headers, result.refused)
+            continue
         try:
             message = decode(raw.value or b"")
             result.good.append((message, claims_of(message, kept)))
         except InvalidMessageError as error:
-            result.dead.append(DeadLetter(raw, error.reason, str(error)))
+            result.dead.append(_dead(raw, error.reason, str(error), at))
         except TooLateError as error:
-            result.dead.append(DeadLetter(raw, "too_late", str(error)))
+            result.dead.append(_dead(raw, "too_late", str(error), at))
         except Exception as error:  # noqa: BLE001 - our own fault must not stop the stream either
             _log.exception("message failed", topic=raw.topic, offset=raw.offset)
-            result.dead.append(DeadLetter(raw, "failed", repr(error)))
+            result.dead.append(_dead(raw, "failed", repr(error), at))
     return result
 
 
-def dead_letter_record(letter: DeadLetter, at: datetime) -> Record:
-    """The bytes as they came, with headers that say whence and why."""
-    raw = letter.raw
-    headers = {
-        "reason": letter.reason,
-        "error": letter.error[:1000],
-        "topic": raw.topic,
-        "partition": str(raw.partition),
-        "offset": str(raw.offset),
-        "at": rfc3339(at),
-    }
-    encoded = tuple((name, value.encode()) for name, value in headers.items())
-    return Record(DEAD_LETTERS, raw.key, raw.value or b"", encoded)
+def _dead(raw: RawMessage, reason: str, error: str, at: datetime) -> DeadLetter:
+    return DeadLetter(
+        key=raw.key,
+        value=raw.value or b"",
+        reason=reason,
+        error=error,
+        at=at,
+        topic=raw.topic,
+        partition=raw.partition,
+        offset=raw.offset,
+    )
 
 
 def _passing(error: Exception) -> bool:
@@ -116,7 +114,8 @@ class Processor:
 
     async def process(self, batch: Sequence[RawMessage]) -> None:
         """Return when everything in the batch is a cell or a dead letter, for good."""
-        result = sort(batch, horizon(self._retention, self._now()))
+        now = self._now()
+        result = sort(batch, horizon(self._retention, now), now)
         await self._write(result)
         await self._bury(result.dead)
 
@@ -125,6 +124,7 @@ class Processor:
             with attempt:
                 try:
                     await self._store.write(result.good)
+                    await self._store.note_refused(result.refused)
                 except RedisError as error:
                     self._say_lost(error)
                     raise
@@ -136,7 +136,7 @@ class Processor:
     async def _bury(self, dead: Sequence[DeadLetter]) -> None:
         if not dead:
             return
-        records = [dead_letter_record(letter, self._now()) for letter in dead]
+        records = list(map(record_of, dead))
         async for attempt in stamina.retry_context(on=_passing, attempts=None, timeout=None):
             with attempt:
                 await self._deliver(records)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -12,7 +13,7 @@ from miningmap.times import rfc3339
 from streams.answers import Answer, answer, cohort_for
 from streams.history import history
 from streams.observe import observe, spans_of
-from streams.pools import pool_list
+from streams.pools import PoolFacts, pool_list
 from streams.questions import Question
 from streams.windows import ROLLING, parse_window
 
@@ -22,11 +23,14 @@ if TYPE_CHECKING:
 
     from streams.history import History, HistoryQuestion
     from streams.observe import Known
+    from streams.refusals import Refusal
     from streams.shares import Beliefs, Cohort
     from streams.store import Sheet, Store
 
 POOLS = "pools"
 AT = "at"
+REFUSED_SHOWN: Final = timedelta(days=1)
+"""A reading that was refused is shown beside its pool for so long."""
 
 
 def snapshot_key(question: Question) -> str:
@@ -74,7 +78,8 @@ class Snapshots:
             if answered is None or answered.known != known:
                 question = Question(window=window, as_of=now)
                 self._answered[window.name] = _answer(question, known, self._beliefs)
-        return _encode(self._sheet, self._answered, now)
+        refused = await self._store.refused()
+        return _encode(self._sheet, self._answered, refused, now)
 
 
 async def take_snapshot(store: Store, beliefs: Beliefs, now: datetime) -> dict[str, bytes]:
@@ -98,14 +103,26 @@ def _answer(question: Question, known: Known, beliefs: Beliefs) -> _Answered:
     return _Answered(known, cohort, {snapshot_key(q): answer(q, cohort, rules) for q in asked})
 
 
-def _encode(sheet: Sheet, answered: Mapping[str, _Answered], now: datetime) -> dict[str, bytes]:
+def _encode(
+    sheet: Sheet,
+    answered: Mapping[str, _Answered],
+    refused: Mapping[str, Refusal],
+    now: datetime,
+) -> dict[str, bytes]:
     made = {
         name: msgspec.json.encode(msgspec.structs.replace(said, as_of=now))
         for window in answered.values()
         for name, said in window.answers.items()
     }
-    last = {series: sheet.last_report(series) for series in sheet.series()}
-    pools = pool_list(last, answered["now"].cohort, answered["30d"].cohort)
+    facts = PoolFacts(
+        last={series: sheet.last_report(series) for series in sheet.series()},
+        now=answered["now"].cohort,
+        month=answered["30d"].cohort,
+        seen_now=answered["now"].known[0],
+        seen_day=answered["24h"].known[0],
+        refused={pool: r for pool, r in refused.items() if now - r.at < REFUSED_SHOWN},
+    )
+    pools = pool_list(facts)
     return {**made, POOLS: msgspec.json.encode(pools), AT: rfc3339(now).encode()}
 
 

@@ -10,6 +10,7 @@ All state is here; a worker has none. The layout, for one series (``{p:POOL}:SOU
 ``mm:SERIES:d``                hash: ``c``\ day -> claim, ``r``\ day -> roll-up; kept for ever
 ``mm:SERIES:meta``             hash: the first bucket of each tier, the last report, and a stamp,
                                which is another one whenever a cell is
+``mm:refused``                 hash: pool -> the newest :class:`Refusal` of it
 ``mm:snapshots``               hash: ``WINDOW/LEVEL[/COUNTRY]`` -> answer, ``pools``, ``at``
 ``mm:snapshots:leader``        who makes the snapshots; expires
 =============================  ====================================================================
@@ -31,10 +32,11 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
-from miningmap.messages import KINDS, Kind
+from miningmap.messages import KINDS, Kind, Report
 from miningmap.settings import SettingsError
 from miningmap.times import DAY_H, DAY_S, HOUR_MIN, HOUR_S, bucket
 from streams.cells import Cell, Horizon, Part, Series, parts_of, series_of
+from streams.refusals import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from streams.windows import Span, Tier
 
 _SERIES: Final = "mm:series"
+_REFUSED: Final = "mm:refused"
 _SNAPSHOTS: Final = "mm:snapshots"
 _LEADER: Final = "mm:snapshots:leader"
 _STAMP: Final = b"stamp"
@@ -98,11 +101,18 @@ def horizon(retention: Retention, now: datetime) -> Horizon:
 
 @dataclass(frozen=True)
 class LastReport:
-    """What a series said last."""
+    """What a series said last.
+
+    ``blocks`` is how many blocks its hashrate follows from, ``None`` where a pool reports it.
+    """
 
     end: datetime
     fetched_at: datetime
     simulated: bool
+    blocks: int | None
+
+
+_refusal = msgspec.json.Decoder(Refusal)
 
 
 class Store:
@@ -140,10 +150,12 @@ class Store:
                 pipe.evalsha(_LUA_SHA, 1, _key(series), *self._head(last), *args)
             return sum((await pipe.execute())[1:])
 
-    def _head(self, message: Message) -> list[float]:
+    def _head(self, message: Message) -> list[float | str]:
         kept = self._retention
         end, fetched_at = message.end.timestamp(), message.fetched_at.timestamp()
-        return [kept.minutes_h, kept.hours_d, end, fetched_at, int(message.simulated)]
+        blocks = message.blocks if isinstance(message, Report) else None
+        said = "" if blocks is None else blocks
+        return [kept.minutes_h, kept.hours_d, end, fetched_at, int(message.simulated), said]
 
     # --- cells: read ---
 
@@ -183,6 +195,29 @@ class Store:
                     pipe.hmget(_key(series) + suffix, list(parts))
             replies = iter(await pipe.execute())
         return {series: _packed_cells(keys, replies) for series, keys in fields.items()}
+
+    # --- what was refused ---
+
+    async def note_refused(self, newest: Mapping[str, Refusal]) -> None:
+        """Keep the newest refusal of each pool; older ones than are known change nothing.
+
+        For one caller at a time, such as the reader of the one partition of dead letters.
+        """
+        if not newest:
+            return
+        known = await self.refused()
+        fresh = {
+            pool: msgspec.json.encode(refusal)
+            for pool, refusal in newest.items()
+            if pool not in known or known[pool].at < refusal.at
+        }
+        if fresh:
+            await self._redis.hset(_REFUSED, mapping=cast("Mapping[Any, Any]", fresh))
+
+    async def refused(self) -> dict[str, Refusal]:
+        """The newest refusal of each pool that ever had one."""
+        found = cast("dict[bytes, bytes]", await self._redis.hgetall(_REFUSED))
+        return {pool.decode(): _refusal.decode(raw) for pool, raw in found.items()}
 
     # --- snapshots ---
 
@@ -246,6 +281,7 @@ class Sheet:
             datetime.fromtimestamp(float(meta[b"end"]), UTC),
             datetime.fromtimestamp(float(meta[b"fetched_at"]), UTC),
             meta[b"simulated"] == b"1",
+            int(meta[b"blocks"]) if meta.get(b"blocks") else None,
         )
 
 

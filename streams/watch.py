@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from miningmap.topics import NETWORK, REPORTS
+from miningmap.topics import DEAD_LETTERS, NETWORK, REPORTS
 from streams.lag import LagError, lag_of
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from streams.metrics import Metrics
 
 PERIOD_S: Final = 5.0
+READ: Final = (REPORTS, NETWORK, DEAD_LETTERS)
+"""What the consumer reads."""
 
 _log = structlog.get_logger(__name__)
 
@@ -61,7 +63,7 @@ async def watch(settings: Settings, metrics: Metrics) -> None:
     while True:
         try:
             kafka = settings.kafka
-            async with lag_of(kafka.bootstrap_servers, kafka.group, (REPORTS, NETWORK)) as ask:
+            async with lag_of(kafka.bootstrap_servers, kafka.group, READ) as ask:
                 while True:
                     lag = await ask()
                     lost = False

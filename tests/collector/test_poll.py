@@ -12,13 +12,16 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from collector.network.mempool import SOURCE as NETWORK
+from collector.plausible import Plausibility
 from collector.poll import MAX_BACKOFF_S, MAX_RETRY_AFTER_S, Poller, backoff_s
 from collector.source import CredentialsError, PermanentError, TransientError
+from miningmap.dead_letters import DeadLetter
 from miningmap.messages import Message, Report
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from collector.publish import Outgoing
     from collector.source import Source
     from tests.collector.conftest import Pools
 
@@ -31,10 +34,15 @@ class Polled:
     def __init__(self) -> None:
         self.poller: Poller
         self.messages: list[Message] = []
+        self.refused: list[DeadLetter] = []
 
-    def put(self, messages: Sequence[Message]) -> None:
-        assert messages
-        self.messages += messages
+    def put(self, outgoing: Sequence[Outgoing]) -> None:
+        assert outgoing
+        for item in outgoing:
+            if isinstance(item, DeadLetter):
+                self.refused.append(item)
+            else:
+                self.messages.append(item)
 
 
 @asynccontextmanager
@@ -47,6 +55,7 @@ async def polling(
             source or pools.source(),
             fetcher=fetcher,
             put=polled.put,
+            plausibility=Plausibility(),
             metrics=pools.metrics,
             settings=pools.settings(**settings),
             now=lambda: pools.now,
@@ -90,6 +99,47 @@ async def test_the_settings_interval_wins(pools: Pools) -> None:
         pause_s = await polled.poller.poll()
     assert 2 < pause_s <= 7
     assert polled.messages[0].length_s == 7
+
+
+async def test_what_may_not_be_believed_is_put_as_a_dead_letter_and_stops_no_other(
+    pools: Pools,
+) -> None:
+    pools.answer(b'{"good": "3 PH/s", "bad": "3000 ZH/s"}')
+    async with polling(pools, pools.source(pool=None)) as polled:
+        with capture_logs() as logs:
+            await polled.poller.poll()
+    assert [message.hashrate for message in polled.messages] == [3e15]
+    (letter,) = polled.refused
+    assert (letter.key, letter.reason, letter.source) == (b"bad", "implausible", "toy")
+    assert failures(pools, "implausible") == 1
+    assert (up(pools, "good"), up(pools, "bad")) == (1, 0)
+    assert [log["event"] for log in logs] == ["reading refused"]
+
+
+async def test_a_jump_is_asked_about_at_the_usual_interval_until_it_is_confirmed(
+    pools: Pools,
+) -> None:
+    async with polling(pools) as polled:
+        pools.answer(b'{"toy": "3 PH/s"}')
+        await polled.poller.poll()
+        pools.answer(b'{"toy": "3 EH/s"}')
+        pauses = [await polled.poller.poll() for _ in range(3)]
+    assert all(55 < pause_s <= 60 for pause_s in pauses)
+    assert [message.hashrate for message in polled.messages] == [3e15, 3e18]
+    assert len(polled.refused) == 2
+    assert up(pools) == 1
+
+
+async def test_a_source_of_which_nothing_is_believed_is_lost_once_and_back_once(
+    pools: Pools,
+) -> None:
+    async with polling(pools) as polled:
+        with capture_logs() as logs:
+            for figure in ("3 PH/s", "9 EH/s", "9 EH/s", "3 PH/s"):
+                pools.answer(f'{{"toy": "{figure}"}}'.encode())
+                await polled.poller.poll()
+    told = [log["event"] for log in logs if log["log_level"] != "debug"]
+    assert told == ["reading refused", "source lost", "reading refused", "source back"]
 
 
 @pytest.mark.parametrize(

@@ -12,15 +12,18 @@ import pytest
 from aiohttp.test_utils import unused_port
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
+from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
-from collector.publish import Outbox, Publisher
+from collector.metrics import Metrics
+from collector.publish import Outbox, Outgoing, Publisher
 from miningmap import kafka as connections
 from miningmap import messages as wire
+from miningmap.dead_letters import DeadLetter
 from miningmap.kafka import PublishError, Record
-from miningmap.messages import Located, Message, Network, Report
+from miningmap.messages import Located, Network, Report
 from miningmap.settings import Kafka
-from miningmap.topics import NETWORK, REPORTS
+from miningmap.topics import DEAD_LETTERS, NETWORK, REPORTS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -57,7 +60,11 @@ def network(source: str) -> Network:
     )
 
 
-def ignore(_messages: Sequence[Message]) -> None:
+def hashrates(delivered: Sequence[Outgoing]) -> list[float]:
+    return [message.hashrate for message in delivered if not isinstance(message, DeadLetter)]
+
+
+def ignore(_messages: Sequence[Outgoing]) -> None:
     """Nobody wants to know."""
 
 
@@ -68,13 +75,17 @@ class Deliveries:
         self.failures = list(failures)
         self.away = asyncio.Event()
         self.away.set()
-        self.messages: list[Message] = []
+        self.messages: list[Outgoing] = []
 
-    async def deliver(self, messages: Sequence[Message]) -> None:
+    async def deliver(self, messages: Sequence[Outgoing]) -> None:
         await self.away.wait()
         if self.failures:
             raise self.failures.pop(0)
         self.messages += messages
+
+    @property
+    def hashrates(self) -> list[float]:
+        return hashrates(self.messages)
 
 
 @asynccontextmanager
@@ -108,7 +119,7 @@ async def test_what_is_put_while_the_broker_is_away_is_kept() -> None:
         assert not kafka.messages
         kafka.away.set()
         await outbox.empty()
-    assert [message.hashrate for message in kafka.messages] == list(range(100))
+    assert kafka.hashrates == list(range(100))
 
 
 async def test_a_failed_delivery_is_tried_again() -> None:
@@ -140,13 +151,13 @@ async def test_a_full_outbox_drops_the_oldest_and_says_so_once() -> None:
             outbox.put([report("toy", number)])
     async with sending(outbox):
         await outbox.empty()
-    assert [message.hashrate for message in kafka.messages] == [3, 4]
+    assert kafka.hashrates == [3, 4]
     assert [log["log_level"] for log in logs] == ["error"]
 
 
 async def test_it_starts_without_a_broker_and_publishing_fails_in_time() -> None:
     nobody = Kafka(bootstrap_servers=f"127.0.0.1:{unused_port()}")
-    acknowledged: list[Message] = []
+    acknowledged: list[Outgoing] = []
     with capture_logs() as logs:
         async with Publisher(nobody, acknowledged=acknowledged.extend, timeout_s=0.1) as publisher:
             for _ in range(3):
@@ -179,8 +190,8 @@ async def records(kafka: KafkaServer, topic: str, wanted: int, source_or_pool: s
 @pytest.mark.integration
 async def test_a_published_message_is_in_its_topic_under_its_key(clean_kafka: KafkaServer) -> None:
     pool, source = f"toy-{uuid4().hex}", f"toy-{uuid4().hex}"
-    acknowledged: list[Message] = []
-    messages: list[Message] = [report(pool, 1e18), network(source), report(pool, 2e18)]
+    acknowledged: list[Outgoing] = []
+    messages: list[Outgoing] = [report(pool, 1e18), network(source), report(pool, 2e18)]
     settings = Kafka(bootstrap_servers=clean_kafka.bootstrap_servers)
     async with Publisher(settings, acknowledged=acknowledged.extend) as publisher:
         await publisher.publish(messages)
@@ -192,6 +203,31 @@ async def test_a_published_message_is_in_its_topic_under_its_key(clean_kafka: Ka
         (said,) = await records(clean_kafka, NETWORK, 1, source)
         assert said.key == b"bitcoin"
         assert wire.decode(said.value) == messages[1]
+
+
+@pytest.mark.integration
+async def test_what_was_refused_is_among_the_dead_letters_and_counted(
+    clean_kafka: KafkaServer,
+) -> None:
+    pool = f"toy-{uuid4().hex}"
+    said = f'{{"pool":"{pool}"}}'.encode()
+    letter = DeadLetter(pool.encode(), said, "implausible", "too much", NOW, REPORTS, source="toy")
+    metrics = Metrics(CollectorRegistry())
+    settings = Kafka(bootstrap_servers=clean_kafka.bootstrap_servers)
+    async with Publisher(settings, acknowledged=metrics.count) as publisher:
+        await publisher.publish([report(pool), letter])
+        (record,) = await records(clean_kafka, DEAD_LETTERS, 1, pool)
+    assert (record.key, record.value) == (pool.encode(), said)
+    assert dict(record.headers) == {
+        "reason": b"implausible",
+        "error": b"too much",
+        "topic": b"miningmap.reports",
+        "source": b"toy",
+        "at": b"2026-11-22T15:00:00Z",
+    }
+    count = metrics.registry.get_sample_value
+    assert count("miningmap_dead_letters_total", {"reason": "implausible"}) == 1
+    assert count("miningmap_reports_total", {"pool": pool}) == 1
 
 
 @pytest.mark.integration
@@ -255,7 +291,7 @@ async def test_what_was_said_before_the_broker_came_arrives(clean_kafka: KafkaSe
 @pytest.mark.integration
 async def test_what_is_said_while_the_broker_is_dead_arrives(clean_kafka: KafkaServer) -> None:
     settings = Kafka(bootstrap_servers=clean_kafka.bootstrap_servers)
-    acknowledged: list[Message] = []
+    acknowledged: list[Outgoing] = []
     async with Publisher(settings, acknowledged=acknowledged.extend) as publisher:
         outbox = Outbox(publisher.deliver)
         async with sending(outbox):
@@ -268,7 +304,7 @@ async def test_what_is_said_while_the_broker_is_dead_arrives(clean_kafka: KafkaS
             await outbox.empty()
     found = await records(clean_kafka, REPORTS, 3, "toy")
     assert [wire.decode(record.value) for record in found] == acknowledged
-    assert [message.hashrate for message in acknowledged] == [1, 2, 3]
+    assert hashrates(acknowledged) == [1, 2, 3]
 
 
 @pytest.mark.integration

@@ -14,7 +14,8 @@ import pytest
 from collector import pools
 from collector.catalogue import describe, try_source
 from collector.discovery import choose, discover
-from collector.read import read, to_messages
+from collector.plausible import Plausibility
+from collector.read import Poll, read, sift
 from collector.source import CredentialsError, Reading, SourceError, TransientError
 from miningmap import messages as wire
 from miningmap.settings import Collector, SettingsError, load
@@ -167,9 +168,10 @@ def test_a_body_cut_anywhere_gives_an_error_or_the_same_figures(source: Source) 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.path)
 def test_a_recorded_answer_becomes_messages_that_the_streams_can_read(source: Source) -> None:
     readings = read(source, recorded(source, "ok"), NOW)
-    messages = to_messages(source, readings, fetched_at=NOW, poll_s=source.poll_s, simulated=False)
-    assert len(messages) == len(readings) > 0
-    for message in messages:
+    sifted = sift(Poll(source, NOW, source.poll_s, simulated=False), readings, Plausibility())
+    assert sifted.refused == []
+    assert len(sifted.messages) == len(readings) > 0
+    for message in sifted.messages:
         assert message.source == source.slug
         assert wire.decode(wire.encode(message)) == message
 

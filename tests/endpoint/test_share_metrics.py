@@ -39,6 +39,8 @@ LABELS = {
     "miningmap_snapshot_timestamp_seconds": set(),
     "miningmap_pool_hashrate_hashes_per_second": {"pool"},
     "miningmap_pool_last_report_timestamp_seconds": {"pool", "source"},
+    "miningmap_pool_reported_gap_ratio": {"pool"},
+    "miningmap_pool_reported_gap_error_ratio": {"pool"},
     "miningmap_build_info": {"version"},
 }
 
@@ -59,12 +61,29 @@ def labelled(**labels: str) -> frozenset[tuple[str, str]]:
     return frozenset(labels.items())
 
 
+def with_gap(snapshots: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The same, but that the largest pool is counted by blocks too."""
+    said = msgspec.json.decode(snapshots["pools"])
+    said["pools"][0]["gap"] = {
+        "reported": 11e19,
+        "reported_by": "alpha-api",
+        "mined": 10e19,
+        "mined_by": "chain",
+        "blocks": 16,
+        "ratio": 0.1,
+        "error": 0.25,
+    }
+    return {**snapshots, "pools": msgspec.json.encode(said)}
+
+
 def answers_of(snapshots: Mapping[str, bytes]) -> list[Any]:
     return [msgspec.json.decode(raw) for key, raw in snapshots.items() if "/" in key]
 
 
-@pytest.mark.usefixtures("snapshots")
-async def test_every_metric_is_there_with_its_labels(client: Client) -> None:
+async def test_every_metric_is_there_with_its_labels(
+    client: Client, store: Store, snapshots: dict[str, bytes]
+) -> None:
+    await store.write_snapshots(with_gap(snapshots))
     found = await scrape(client)
     assert found.keys() == LABELS.keys()
     for name, samples in found.items():
@@ -139,6 +158,15 @@ async def test_pool_figures_leave_out_what_is_unknown(client: Client, now: datet
         labelled(pool="gamma", source="gamma-api"): now.timestamp() - 3.5 * 3600,
     }
     assert found["miningmap_snapshot_timestamp_seconds"] == {labelled(): now.timestamp()}
+
+
+async def test_the_gap_between_reported_and_mined_is_shown_with_its_error(
+    client: Client, store: Store, snapshots: dict[str, bytes]
+) -> None:
+    await store.write_snapshots(with_gap(snapshots))
+    found = await scrape(client)
+    assert found["miningmap_pool_reported_gap_ratio"] == {labelled(pool="alpha"): 0.1}
+    assert found["miningmap_pool_reported_gap_error_ratio"] == {labelled(pool="alpha"): 0.25}
 
 
 async def test_a_place_that_vanishes_vanishes(

@@ -20,6 +20,7 @@ from miningmap.times import parse_rfc3339, utc_now
 from miningmap.topics import DEAD_LETTERS, REPORTS, SHARES
 from streams.answers import Answer
 from streams.cells import Cells, Series
+from streams.pools import PoolList
 from streams.shares import Beliefs
 from streams.store import Store, connect
 from streams.windows import parse_window
@@ -170,6 +171,22 @@ async def test_what_cannot_be_used_is_a_dead_letter_and_the_next_message_counts(
     headers = {name: value.decode() for name, value in letter.headers}
     assert letter.value == b"poison"
     assert (headers["reason"], headers["topic"]) == ("undecodable", REPORTS)
+
+
+async def test_what_was_refused_of_a_pool_is_told_beside_it(
+    settings: Settings, client: Redis
+) -> None:
+    settings.streams.snapshot_s = 0.2
+    store = Store(client, FOR_EVER)
+
+    async def told() -> bool:
+        raw = await store.snapshot("pools")
+        pools = msgspec.json.decode(raw, type=PoolList).pools if raw else ()
+        return any(pool.pool == "a" and pool.refused is not None for pool in pools)
+
+    async with streams(settings):
+        await publish(settings, [], Record(REPORTS, b"a", b"poison"))
+        await until(told)
 
 
 async def test_snapshots_of_all_windows_are_in_redis_and_kafka(

@@ -19,9 +19,10 @@ from streams.store import Store, horizon
 from tests.streams.making import NOON, report
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from streams.cells import Claim
+    from streams.refusals import Refusal
 
 KEPT = config.Retention()
 NOW = NOON + timedelta(minutes=2)
@@ -51,7 +52,7 @@ OLD = raw(encode(report(hashrate=1, start=NOON - timedelta(days=9))))
 def test_what_cannot_be_used_is_told_apart_with_its_reason(
     value: bytes | None, reason: str
 ) -> None:
-    result = sort([raw(value), GOOD], horizon(KEPT, NOW))
+    result = sort([raw(value), GOOD], horizon(KEPT, NOW), NOW)
     assert [letter.reason for letter in result.dead] == [reason]
     assert result.dead[0].error
     assert len(result.good) == 1
@@ -63,6 +64,7 @@ class FlakyStore(Store):
     def __init__(self, failures: int) -> None:
         self.failures = failures
         self.written: list[int] = []
+        self.noted: dict[str, Refusal] = {}
 
     async def write(self, claimed: Sequence[tuple[Any, Sequence[Claim]]]) -> int:
         if self.failures:
@@ -70,6 +72,9 @@ class FlakyStore(Store):
             raise RedisError("away")
         self.written.append(len(claimed))
         return 0
+
+    async def note_refused(self, newest: Mapping[str, Refusal]) -> None:
+        self.noted.update(newest)
 
 
 class Broker:
@@ -120,6 +125,17 @@ async def test_while_redis_or_kafka_is_away_the_batch_waits_and_nothing_is_lost(
     await made.process([GOOD, raw(b"poison")])
     assert store.written == [1]
     assert len(broker.records) == 1
+
+
+async def test_a_dead_letter_that_comes_back_is_noted_and_never_buried_again() -> None:
+    store, broker = FlakyStore(0), Broker()
+    made, _ = processor(store, broker)
+    await made.process([raw(b"poison")])
+    (buried,) = broker.records
+    returned = RawMessage(DEAD_LETTERS, 0, 1, b"a", buried.value, buried.headers)
+    await made.process([returned, RawMessage(DEAD_LETTERS, 0, 2, None, None)])
+    assert broker.records == [buried]
+    assert (store.noted["a"].reason, store.noted["a"].at) == ("undecodable", NOW)
 
 
 async def test_what_kafka_will_never_take_is_not_tried_for_ever() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from pydantic import SecretStr
 from miningmap import settings as config
 from miningmap.times import DAY_S, HOUR_S, MINUTE_S, bucket, utc_now
 from streams.cells import Cells, Series, claims_of
+from streams.refusals import Refusal
 from streams.store import Store, connect, horizon
 from streams.windows import Span
 from tests.streams.making import NOON, network, report
@@ -173,6 +175,25 @@ async def test_the_last_report_is_the_one_that_ends_last(redis: Redis) -> None:
     await write(store, [late, report(hashrate=1)])
     last = (await store.read([])).last_report(OWN)
     assert (last.end, last.fetched_at, last.simulated) == (late.end, late.fetched_at, False)
+    assert last.blocks is None
+
+
+async def test_the_last_report_says_from_how_many_blocks_it_is(redis: Redis) -> None:
+    store = Store(redis, FOR_EVER)
+    for n, blocks in enumerate((3, 0, 7)):
+        said = report(hashrate=1, start=NOON + timedelta(minutes=n))
+        await write(store, [msgspec.structs.replace(said, blocks=blocks)])
+        assert (await store.read([])).last_report(OWN).blocks == blocks
+
+
+async def test_of_what_was_refused_the_newest_is_kept(redis: Redis) -> None:
+    store = Store(redis, FOR_EVER)
+    old, new = (Refusal(NOON + n * timedelta(seconds=1), None, "r", str(n)) for n in (0, 1))
+    await store.note_refused({})
+    assert await store.refused() == {}
+    await store.note_refused({"a": new, "b": old})
+    await store.note_refused({"a": old, "b": new, "c": old})
+    assert await store.refused() == {"a": new, "b": new, "c": old}
 
 
 async def test_one_process_at_a_time_makes_the_snapshots(redis: Redis) -> None:

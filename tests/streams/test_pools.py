@@ -1,0 +1,171 @@
+"""How pools are told of: their state, what they report against what they mine, what was refused."""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from streams.answers import cohort_for
+from streams.cells import Cells, series_of
+from streams.observe import observe
+from streams.pools import PoolFacts, PoolState, pool_list
+from streams.questions import Question
+from streams.refusals import Refusal, note
+from streams.shares import Beliefs
+from streams.store import LastReport
+from streams.windows import parse_window
+from tests.streams.making import NOON, report
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from miningmap.messages import Report
+
+EH = 1e18
+HOUR = timedelta(hours=1)
+NOW = NOON + timedelta(minutes=1)
+REFUSED = Refusal(NOON, "api", "implausible", "too much")
+
+
+def day(hashrate: float, *, source: str = "api", pool: str = "a") -> Report:
+    """Every hour of the day before noon."""
+    start = NOON - 24 * HOUR
+    return report(pool, source=source, hashrate=hashrate, start=start, end=NOON)
+
+
+def mined(hashrate: float, blocks: int, *, source: str = "chain", pool: str = "a") -> Report:
+    said = report(pool, source=source, hashrate=hashrate, hold_s=600)
+    return msgspec.structs.replace(said, blocks=blocks)
+
+
+def listed(*reports: Report, refused: Mapping[str, Refusal] | None = None) -> dict[str, PoolState]:
+    cells = Cells()
+    for said in reports:
+        cells.take(said)
+    known = {name: observe(cells, parse_window(name, NOW)) for name in ("now", "24h", "30d")}
+
+    def cohort(name: str):  # type: ignore[no-untyped-def] # noqa: ANN202 - one of streams.shares
+        return cohort_for(
+            Question(window=parse_window(name, NOW), as_of=NOW), *known[name], Beliefs()
+        )
+
+    facts = PoolFacts(
+        last={
+            series_of(said): LastReport(said.end, said.fetched_at, said.simulated, said.blocks)
+            for said in reports
+        },
+        now=cohort("now"),
+        month=cohort("30d"),
+        seen_now=known["now"][0],
+        seen_day=known["24h"][0],
+        refused=refused or {},
+    )
+    return {state.pool: state for state in pool_list(facts).pools}
+
+
+def test_what_a_pool_reports_is_held_against_its_blocks() -> None:
+    gap = listed(day(110 * EH), mined(100 * EH, 16))["a"].gap
+    assert gap is not None
+    assert gap.reported == pytest.approx(110 * EH)
+    assert gap.reported_by == "api"
+    assert gap.mined == pytest.approx(100 * EH)
+    assert (gap.mined_by, gap.blocks) == ("chain", 16)
+    assert gap.ratio == pytest.approx(0.1)
+    assert gap.error == 0.25
+
+
+def test_the_source_with_the_most_blocks_is_the_surest() -> None:
+    gap = listed(
+        day(110 * EH),
+        mined(90 * EH, 4),
+        mined(100 * EH, 9, source="week"),
+        mined(80 * EH, 9, source="xlast"),
+    )["a"].gap
+    assert gap is not None
+    assert (gap.mined_by, gap.blocks) == ("week", 9)
+    assert gap.error == pytest.approx(1 / math.sqrt(9))
+
+
+@pytest.mark.parametrize(
+    "reports",
+    [
+        [day(110 * EH)],
+        [mined(100 * EH, 16)],
+        [report(hashrate=110 * EH), mined(100 * EH, 16)],  # of one minute, not half of the day
+        [day(110 * EH), mined(0.0, 0)],
+        [day(110 * EH), mined(100 * EH, 16, pool="b")],
+    ],
+)
+def test_without_both_there_is_no_gap(reports: list[Report]) -> None:
+    assert [state.gap for state in listed(*reports).values()].count(None) == len(
+        {said.pool for said in reports}
+    )
+
+
+def test_every_source_of_a_pool_is_told_with_its_figure() -> None:
+    state = listed(day(110 * EH), mined(100 * EH, 16))["a"]
+    told = [(source.source, source.hashrate, source.blocks) for source in state.sources]
+    assert told == [("api", None, None), ("chain", 100 * EH, 16)]
+    assert (state.source, state.hashrate) == ("chain", 100 * EH)
+
+
+def test_the_newest_refusal_stands_beside_its_pool() -> None:
+    states = listed(mined(100 * EH, 16), mined(9 * EH, 1, pool="b"), refused={"a": REFUSED})
+    assert states["a"].refused == REFUSED
+    assert states["a"].state == "live"
+    assert states["b"].refused is None
+
+
+def test_a_pool_of_which_nothing_could_be_used_is_listed_with_the_reason() -> None:
+    state = listed(refused={"a": REFUSED})["a"]
+    assert (state.state, state.last_report, state.hashrate, state.sources) == (
+        "off",
+        None,
+        None,
+        (),
+    )
+    assert state.reason == "nothing that was said of it could be used"
+    assert state.refused == REFUSED
+
+
+HEADERS = {
+    "reason": b"implausible",
+    "error": b"too much",
+    "source": b"api",
+    "at": b"2026-11-22T12:00:00Z",
+}
+
+
+def test_a_dead_letter_tells_what_was_refused_of_its_pool() -> None:
+    newest: dict[str, Refusal] = {}
+    note(b"a", HEADERS.items(), newest)
+    assert newest == {"a": REFUSED}
+
+
+def test_of_several_the_newest_counts() -> None:
+    newest: dict[str, Refusal] = {}
+    for at, error in ((b"2026-11-22T12:00:00Z", b"new"), (b"2026-11-22T11:59:59Z", b"old")):
+        note(b"a", (HEADERS | {"at": at, "error": error}).items(), newest)
+    assert newest["a"].error == "new"
+
+
+@pytest.mark.parametrize(
+    ("key", "headers"),
+    [
+        (None, HEADERS),
+        (b"Not a slug", HEADERS),
+        (b"\xff", HEADERS),
+        (b"a", {}),
+        (b"a", HEADERS | {"at": b"yesterday"}),
+    ],
+)
+def test_what_is_about_no_pool_or_says_no_reason_is_passed_over(
+    key: bytes | None, headers: dict[str, bytes]
+) -> None:
+    newest: dict[str, Refusal] = {}
+    note(key, headers.items(), newest)
+    assert newest == {}
