@@ -46,17 +46,22 @@ redis: setup servers ## a real Redis for development, in the foreground (ARGS="-
 
 .PHONY: servers test kafka redis
 
+docs: setup ## write the pages that are made from the code
+	@$(BIN)/miningmap sources --markdown > docs/sources.md
+
 check: setup ## format, lint, types, imports, Compose schema: all that needs no server
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@$(BIN)/miningmap sources --markdown | diff - docs/sources.md >/dev/null \
+	  || { echo 'docs/sources.md is not what the sources declare: run `make docs`' >&2; exit 1; }
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 
 demo: setup ## the whole system on simulated pools, page on port 8080 (ARGS="--port 8090")
 	@$(BIN)/miningmap demo $(ARGS)
 
-.PHONY: check demo
+.PHONY: docs check demo
 
 bench: setup servers ## the tables of docs/performance.md, on a real Redis and one core
 	@for name in snapshot writes memory; do $(BIN)/python -m benchmarks.$$name || exit; done

@@ -21,14 +21,20 @@ _PIPED_WIDTH: Final = 160
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="All that is declared, as JSON.")
+@click.option("--markdown", is_flag=True, help="The page docs/sources.md.")
 @click.pass_context
-def sources(context: click.Context, /, *, as_json: bool) -> None:
+def sources(context: click.Context, /, *, as_json: bool, markdown: bool) -> None:
     """List every pool and network source."""
     import msgspec
 
     from collector.catalogue import describe
+    from collector.discovery import discover
+    from collector.page import document
     from miningmap.settings import SettingsError
 
+    if markdown:
+        click.echo(document(discover()), nl=False)
+        return
     with misuse(SettingsError):
         rows = describe(settings_of(context))
     if as_json:
