@@ -6,7 +6,7 @@ unwell, try again. JSON that is the server's error: the same. JSON of another sh
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias, TypeVar
 
 import msgspec
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
 T = TypeVar("T")
+
+BareNumber: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^([0-9]+(\.[0-9]+)?|-[12]|\??)$")]
+"""A number as text, or unknown. One with a unit behind it would be another API."""
 
 _LONGEST_QUOTE: Final = 100
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -13,12 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-# Text, but always a bare number of H/s: one with a unit would be another API.
-_HashesPerSecond = Annotated[str, msgspec.Meta(pattern=r"^([0-9]+(\.[0-9]+)?|-[12]|\??)$")]
-
 
 class _Hashrates(msgspec.Struct):
-    pool_300s: _HashesPerSecond | None
+    pool_300s: body.BareNumber | None
 
 
 class _Answer(msgspec.Struct):

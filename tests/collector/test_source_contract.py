@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,6 +38,8 @@ CASES = (
     "unknown-value",
     "truncated",
 )
+# It has no end of its own: that it was cut short only HTTP's Content-Length tells (test_fetch).
+BARE_NUMBER = re.compile(rb"[0-9.]+")
 NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
 
 TOY = """
@@ -159,6 +162,8 @@ def test_a_body_cut_anywhere_gives_an_error_or_the_same_figures(source: Source) 
     whole = recorded(source, "ok")
     right = outcome(source, whole)
     for number, body in enumerate(whole):
+        if BARE_NUMBER.fullmatch(body):
+            continue
         for length in range(len(body)):
             bodies = [*whole[:number], body[:length], *whole[number + 1 :]]
             got = outcome(source, bodies)

@@ -1,0 +1,38 @@
+"""The network's hashrate, at blockchain.com's query API."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from collector import body
+from collector.source import NetworkReading, NetworkSource, Rate, Request
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+
+def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[NetworkReading]:
+    """One number in GH/s, which has no time of its own. No network has 0."""
+    hashrate = body.hashrate(body.decode(bodies[0], float), "GH/s")
+    return [NetworkReading(hashrate)] if hashrate else []
+
+
+SOURCE = NetworkSource(
+    slug="blockchain_q",
+    name="Blockchain.com, query API",
+    home="https://www.blockchain.com/explorer",
+    docs="https://www.blockchain.com/explorer/api/q",
+    terms="https://www.blockchain.com/legal/terms",
+    requests=(Request("https://blockchain.info/q/hashrate"),),
+    rate=Rate(1, 10),
+    poll_s=60,
+    poll_reason="the API asks for no more than 1 request in 10 s",
+    # Not stated; the estimate follows the difficulty and the blocks of a day.
+    averaging_s=86_400,
+    hold_s=1800,
+    confidence="high",
+    unsure="over what time it averages is not stated",
+    default=True,
+    parse=parse,
+)

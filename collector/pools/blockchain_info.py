@@ -1,0 +1,61 @@
+"""Pools by the blocks that they found in 24 hours, at blockchain.com."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+
+from collector import body
+from collector.source import PoolSource, Rate, Reading, Request
+from miningmap.pool_names import pool_slug
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
+    """Each pool's part of the day's blocks, times the network's hashrate, which is in GH/s.
+
+    A pool that found no block may well have hashrate, so it is left out rather than 0.
+    """
+    counts = body.decode(bodies[0], dict[str, _Count])
+    network = body.hashrate(body.decode(bodies[1], float), "GH/s")
+    found = Counter[str | None]()
+    for label, blocks in counts.items():
+        found[pool_slug(label)] += blocks
+    if not network or not found.total():
+        return []
+    return [
+        Reading(slug, blocks / found.total() * network, blocks=blocks)
+        for slug, blocks in found.items()
+        if slug is not None and blocks
+    ]
+
+
+SOURCE = PoolSource(
+    slug="blockchain_info",
+    name="Blockchain.com, pools by blocks of 24 h",
+    home="https://www.blockchain.com/explorer",
+    docs="https://www.blockchain.com/explorer/api/charts_api",
+    terms="https://www.blockchain.com/legal/terms",
+    requests=(
+        Request("https://api.blockchain.info/pools?timespan=24hours"),
+        Request("https://blockchain.info/q/hashrate"),
+    ),
+    rate=Rate(1, 10),
+    poll_s=300,
+    poll_reason="the counts change with each block; the second call is limited to 1 in 10 s",
+    averaging_s=86_400,
+    hold_s=1800,
+    confidence="high",
+    unsure="the spelling of pools' names changes. It counts the same blocks as mempool, so it is"
+    " off by default",
+    default=False,
+    pool=None,
+    parse=parse,
+)
