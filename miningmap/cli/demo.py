@@ -62,7 +62,7 @@ async def _demo(
 ) -> None:
     from miningmap.admin import ensure_topics
     from miningmap.embedded import LOOPBACK, EmbeddedBroker, EmbeddedRedis, free_port
-    from miningmap.simulation import PUSHED_POOL, priors
+    from miningmap.simulation import PUSHED_POOL, SOURCES, priors
     from miningmap.supervisor import Child, Supervisor
     from miningmap.system import services, until_ok, url
 
@@ -85,6 +85,7 @@ async def _demo(
                 "MININGMAP_COLLECTOR__UPSTREAM": url(LOOPBACK, pools_port),
                 "MININGMAP_COLLECTOR__SIMULATED": "true",
                 "MININGMAP_COLLECTOR__POLL_S": POLL_S,
+                "MININGMAP_COLLECTOR__SOURCES": json.dumps(SOURCES),
                 "MININGMAP_INTAKE__PARTNERS_FILE": _write(folder / "partners.json", [partner]),
                 # Pools without a prior of their own stay unlocated, as is to be seen.
                 "MININGMAP_METHOD__DEFAULT_PRIOR": "false",

@@ -5,11 +5,11 @@ the truth, ``said`` and ``chain`` what public sources tell of it, ``servers`` te
 ``history`` as of before, ``partner`` pushes to the intake, ``service`` is all that as a process.
 """
 
-from miningmap.simulation.history import history
+from miningmap.simulation.history import SOURCES, history
 from miningmap.simulation.partner import PUSHED_POOL
 from miningmap.simulation.pools import priors
 from miningmap.simulation.scenarios import DEFAULT, SCENARIOS
 from miningmap.simulation.service import serve
 from miningmap.simulation.world import World
 
-__all__ = ["DEFAULT", "PUSHED_POOL", "SCENARIOS", "World", "history", "priors", "serve"]
+__all__ = ["DEFAULT", "PUSHED_POOL", "SCENARIOS", "SOURCES", "World", "history", "priors", "serve"]

@@ -25,8 +25,7 @@ _DAY: Final = timedelta(days=1)
 _FETCH: Final = timedelta(seconds=1)
 _PARTNER_DELAY: Final = timedelta(minutes=1)
 
-# As the live collector asks and holds.
-_NETWORK_POLL: Final = timedelta(minutes=5)
+# As the live collector holds.
 _NETWORK_HOLD_S: Final = 1800
 
 
@@ -36,6 +35,7 @@ class _Said(NamedTuple):
     pool: str
     hashrate: float
     places: tuple[Located, ...] = ()
+    blocks: int | None = None
 
 
 def history(world: World, until: datetime, days: int = 30, minutes_h: int = 3) -> Iterator[Message]:
@@ -62,8 +62,9 @@ def _polled(world: World, until: datetime, every_s: int, reach: timedelta) -> It
         for source in _SOURCES:
             if source.pool is None or world.is_up_over(source.pool, end - every, end):
                 yield from _reports(world, source, end, every)
-        if every == _HOUR or bucket(end, MINUTE_S) % (_NETWORK_POLL // _MINUTE) == 0:
-            yield _network(world, end, max(every, _NETWORK_POLL))
+        for network in _NETWORKS:
+            if every == _HOUR or bucket(end, MINUTE_S) % (network.poll // _MINUTE) == 0:
+                yield _network(network, world, end, max(every, network.poll))
 
 
 def _reports(world: World, source: _Source, end: datetime, length: timedelta) -> Iterator[Report]:
@@ -76,18 +77,19 @@ def _reports(world: World, source: _Source, end: datetime, length: timedelta) ->
             hold_s=source.hold_s if length < _HOUR else 0,
             hashrate=told.hashrate,
             places=told.places,
+            blocks=told.blocks,
             fetched_at=end + _FETCH,
             simulated=True,
         )
 
 
-def _network(world: World, end: datetime, length: timedelta) -> Network:
+def _network(source: _Network, world: World, end: datetime, length: timedelta) -> Network:
     return Network(
-        source="mempool",
+        source=source.slug,
         start=end - length,
         end=end,
         hold_s=_NETWORK_HOLD_S if length < _HOUR else 0,
-        hashrate=chain.estimated_network(world, end, _DAY),
+        hashrate=source.answer(world, end),
         fetched_at=end + _FETCH,
         simulated=True,
     )
@@ -136,10 +138,18 @@ def _mempool(world: World, end: datetime, _length: timedelta) -> list[_Said]:
     counts = chain.blocks_by_pool(world, end, _DAY)
     network = chain.estimated_network(world, end, _DAY)
     return [
-        _Said(pool, found / counts.total() * network)
+        _Said(pool, found / counts.total() * network, blocks=found)
         for pool, found in sorted(counts.items())
         if pool != UNATTRIBUTED
     ]
+
+
+def _plain(told: said.Plain) -> _Source:
+    def answer(world: World, end: datetime, length: timedelta) -> list[_Said]:
+        span = max(length, told.span)
+        return _of_pool(told.pool, float(said.plain(world, told.pool, end, span)))
+
+    return _Source(told.source, told.pool, told.hold_s, answer)
 
 
 def _of_pool(pool: str, hashrate: float | None) -> list[_Said]:
@@ -161,4 +171,29 @@ _SOURCES: Final = (
     _Source("ocean", "ocean", 300, _ocean),
     _Source("ckpool", "solock", 300, _ckpool),
     _Source("mempool", None, 600, _mempool),
+    *map(_plain, said.PLAIN),
 )
+
+
+class _Network(NamedTuple):
+    """A source of the network's hashrate (H/s), how often it is asked, and what it says."""
+
+    slug: str
+    poll: timedelta
+    answer: Callable[[World, datetime], float]
+
+
+_NETWORKS: Final = (
+    _Network("mempool", 5 * _MINUTE, lambda world, at: chain.estimated_network(world, at, _DAY)),
+    _Network(
+        "blockchain_q",
+        _MINUTE,
+        lambda world, at: parse_hashrate(said.blockchain_q(world, at), "GH/s") or 0.0,
+    ),
+)
+
+SOURCES: Final = (
+    *(f"pools/{source.slug}" for source in _SOURCES),
+    *(f"network/{source.slug}" for source in _NETWORKS),
+)
+"""The sources that tell of this world, live too: the collector need not ask any other."""

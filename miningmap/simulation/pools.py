@@ -235,7 +235,10 @@ POOLS: Final = (
     # Of these nobody believes anything: their hashrate stays unlocated.
     Pool("sbicrypto", "SBI Crypto", 0.013, {"US": 0.50, "RU": 0.30, "JP": 0.20}),
     Pool("whitepool", "WhitePool", 0.004, {"UA": 0.50, "PL": 0.30, "DE": 0.20}),
-    Pool(UNATTRIBUTED, "Unknown", 0.0166, {"OTHER": 1.0}),
+    Pool("publicpool", "Public Pool", 0.0001, {"US": 0.40, "DE": 0.35, "AU": 0.25}),
+    Pool("solopool", "SoloPool.org", 0.00013, {"RU": 0.60, "DE": 0.40}),
+    Pool("2miners", "2Miners", 0.00002, {"DE": 0.50, "US": 0.50}),
+    Pool(UNATTRIBUTED, "Unknown", 0.01635, {"OTHER": 1.0}),
     # One server for each of these, so its servers' totals locate it.
     Pool("solock", "Solo CK", 0.0004, {"US": 0.60, "OTHER": 0.25, "AU": 0.15}),
 )

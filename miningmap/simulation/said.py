@@ -6,9 +6,10 @@ The servers put it into their answers and the history reads it back, so both tel
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from miningmap.places import OTHER
+from miningmap.simulation import chain
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -28,6 +29,25 @@ ANTPOOL_SPAN: Final = timedelta(minutes=10)
 OCEAN_SPAN: Final = timedelta(minutes=5)
 CKPOOL_SPAN: Final = timedelta(minutes=5)
 
+
+class Plain(NamedTuple):
+    """A pool that reports its own hashrate as a plain number of H/s, over ``span``."""
+
+    source: str
+    pool: str
+    span: timedelta
+    hold_s: int
+
+
+PLAIN: Final = (
+    Plain("viabtc", "viabtc", timedelta(minutes=10), 900),
+    Plain("binance", "binancepool", timedelta(minutes=10), 600),
+    Plain("whitepool", "whitepool", timedelta(minutes=10), 300),
+    Plain("publicpool", "publicpool", timedelta(minutes=10), 900),
+    Plain("solopool", "solopool", timedelta(minutes=10), 300),
+    Plain("twominers", "2miners", timedelta(minutes=30), 300),
+)
+
 _MIN_SAMPLES: Final = 4
 _MAX_SAMPLES: Final = 24
 _CKPOOL_PREFIXES: Final = (("E", 1e18), ("P", 1e15), ("T", 1e12))
@@ -45,7 +65,17 @@ def antpool(world: World, end: datetime, length: timedelta) -> str:
 
 def ocean(world: World, end: datetime, length: timedelta) -> str:
     """OCEAN's mean hashrate before ``end``, whole H/s as text."""
-    return str(round(_mean(world, "ocean", end, length)))
+    return str(plain(world, "ocean", end, length))
+
+
+def plain(world: World, pool: str, end: datetime, length: timedelta) -> int:
+    """The pool's mean hashrate before ``end``, in whole H/s."""
+    return round(_mean(world, pool, end, length))
+
+
+def blockchain_q(world: World, end: datetime) -> str:
+    """The network's hashrate, in GH/s as text."""
+    return f"{chain.estimated_network(world, end, timedelta(days=1)) / 1e9:.1f}"
 
 
 def ckpool(world: World, host: str, end: datetime, length: timedelta) -> str:

@@ -56,6 +56,11 @@ def make_app(world: World, clock: Clock = utc_now) -> web.Application:
         "/www.antpool.com/auth/v3/index/poolcoins", _handler(world, clock, _antpool, "antpool")
     )
     app.router.add_get("/api.ocean.xyz/v1/pool_hashrate", _handler(world, clock, _ocean, "ocean"))
+    spans = {told.source: told for told in said.PLAIN}
+    for path, (source, body) in _PLAIN.items():
+        answer = _plain(spans[source], body)
+        app.router.add_get(path, _handler(world, clock, answer, spans[source].pool))
+    app.router.add_get("/blockchain.info/q/hashrate", _handler(world, clock, _blockchain_q))
     for host in said.CKPOOL_HOSTS:
         app.router.add_get(
             f"/{host}/pool/pool.status", _handler(world, clock, _ckpool(host), "solock")
@@ -177,6 +182,83 @@ def _ocean(world: World, at: datetime) -> web.Response:
         for span_s in _OCEAN_SPANS_S
     }
     return web.json_response({"result": result})
+
+
+def _blockchain_q(world: World, at: datetime) -> web.Response:
+    return web.Response(text=said.blockchain_q(world, at))
+
+
+def _plain(told: said.Plain, body: Callable[[int, datetime], object]) -> Answer:
+    def answer(world: World, at: datetime) -> web.Response:
+        return web.json_response(body(said.plain(world, told.pool, at, told.span), at))
+
+    return answer
+
+
+def _viabtc(hashrate: int, _at: datetime) -> object:
+    return {"code": 0, "message": "OK", "data": {"viabtc_hash": [hashrate, hashrate]}}
+
+
+def _binance(hashrate: int, _at: datetime) -> object:
+    algorithm = {
+        "algoName": "SHA256",
+        "poolHash": str(hashrate),
+        "effectiveCount": 81_234,
+        "rate": 0.025,
+        "symbolInfos": [{"symbol": "BTC", "eachEarn": "0.00000045", "eachEarnMap": {}}],
+    }
+    return {"code": 0, "msg": "", "data": {"algoList": [algorithm]}}
+
+
+def _whitepool(hashrate: int, at: datetime) -> object:
+    return [
+        {
+            "connectionLinks": ["stratum+tcp://whitepool.example:3333"],
+            "location": "global",
+            "assets": ["BTC"],
+            "rewardSchemes": ["FPPS"],
+            "workers": "12034",
+            "currentHashRate": f"{hashrate}.0",
+            "last7daysHashRate": [
+                {"timestamp": int(at.timestamp()) // DAY_S * DAY_S, "hashrate": f"{hashrate}.0"}
+            ],
+            "blocks": [],
+        }
+    ]
+
+
+def _publicpool(hashrate: int, _at: datetime) -> object:
+    return {"totalHashRate": hashrate, "totalMiners": 8_123, "blocksFound": [], "fee": 0}
+
+
+def _solopool(hashrate: int, at: datetime) -> object:
+    return {
+        "hashrate": hashrate,
+        "totalMiners": 412,
+        "totalWorkers": 655,
+        "totalBlocks": 87,
+        "charts": [{"x": int(at.timestamp()), "y": hashrate}],
+    }
+
+
+def _twominers(hashrate: int, at: datetime) -> object:
+    return {
+        "hashrate": hashrate,
+        "minersTotal": 93,
+        "workersTotal": 410,
+        "now": int(at.timestamp() * 1000),
+    }
+
+
+# By path: the source that asks there, and the body that says its pool's hashrate.
+_PLAIN: Final[dict[str, tuple[str, Callable[[int, datetime], object]]]] = {
+    "/www.viabtc.com/res/pool/BTC/state/usd/chart": ("viabtc", _viabtc),
+    "/pool.binance.com/mining-api/v1/public/pool/index": ("binance", _binance),
+    "/whitebit.com/api/v4/public/mining-pool": ("whitepool", _whitepool),
+    "/public-pool.io/api/pool": ("publicpool", _publicpool),
+    "/btc.solopool.org/api/stats": ("solopool", _solopool),
+    "/btc.2miners.com/api/stats": ("twominers", _twominers),
+}
 
 
 def _ckpool(host: str) -> Answer:
