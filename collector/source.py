@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Final, Literal, NamedTuple, TypeAlias
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +24,12 @@ Confidence: TypeAlias = Literal["high", "medium", "low"]
 Granularity: TypeAlias = Literal["country", "subdivision"]
 Scope: TypeAlias = Literal["pool", "account", "market", "network"]
 """Whose hashrate a source tells of: a whole pool's, one account's with it, what a market trades."""
+
+ACCOUNT_TERMS: Final = (
+    "for the account's holder; the account's hashrate is in its pool's total too, so coverage"
+    " counts it twice"
+)
+"""Of sources whose scope is an account."""
 Secrets: TypeAlias = "Mapping[str, str]"
 """What the operator set for a source, by the names that it declares."""
 
@@ -95,17 +102,20 @@ POLITE: Final = Rate(1, 1)
 """Where a host states no limit: once a second hurts nobody."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Request:
     """One HTTP request. Its host is the only one that is asked for it.
 
-    What it carries is not shown in a repr: there may be a key in it.
+    A repr shows nothing else of it: there may be a key in any part.
     """
 
     url: str
     method: Method = "GET"
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    body: bytes | None = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+
+    def __repr__(self) -> str:
+        return f"<{self.method} to {urlsplit(self.url).hostname}>"
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ _NAMES: Final[dict[str, str]] = {
     "binancepool": "Binance Pool",
     "braiinspool": "Braiins Pool",
     "btccom": "BTC.com",
+    "emcdpool": "EMCD",
     "f2pool": "F2Pool",
     "foundryusa": "Foundry USA",
     "innopolistech": "Innopolis Tech",
@@ -35,6 +36,9 @@ _NAMES: Final[dict[str, str]] = {
     "viabtc": "ViaBTC",
     "whitepool": "WhitePool",
 }
+
+# What an operator's own account has at a pool is listed beside the pool, under a slug of its own.
+_ACCOUNT: Final = "-account"
 
 
 # What others call them, where neither slug nor name says it. As _plain leaves it.
@@ -65,7 +69,9 @@ _LONGEST: Final = 64
 
 
 def pool_name(slug: str) -> str:
-    """The pool's own name; the slug where it is not known."""
+    """The pool's own name; the slug where it is not known. ``POOL-account`` is told apart."""
+    if slug.endswith(_ACCOUNT):
+        return f"{pool_name(slug.removesuffix(_ACCOUNT))}, own account"
     return _NAMES.get(slug, slug)
 
 
