@@ -154,7 +154,7 @@ async def test_what_pools_say_is_in_kafka(pools: Pools, clean_kafka: KafkaServer
     await consumer.start()
     try:
         async with running(collecting):
-            while set(found) < wanted:
+            while not wanted <= set(found):
                 message = wire.decode((await consumer.getone()).value)
                 found[message.source] = message
             base = f"http://127.0.0.1:{collecting.collector.metrics_port}"
