@@ -5,13 +5,14 @@ A name that no source declares is an error: a misspelt key would else be a sourc
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from miningmap.settings import PREFIX, SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator
 
     from pydantic import SecretStr
 
@@ -72,12 +73,34 @@ class Credentials:
     def configured(self, source: Source) -> Source:
         """The source as it is asked with what was set for it.
 
+        Of the files only those are read that its configuration depends on: another that comes and
+        goes, as a node's cookie does, is no reason not to start.
+
         Raises:
             SettingsError: a file cannot be read.
         """
         if source.configure is None or self.missing(source):
             return source
-        return source.configure(self.of(source))
+        given = self._given.get(source.slug, {})
+        return source.configure(_ReadWhenLookedUp(source.slug, given))
+
+
+class _ReadWhenLookedUp(Mapping[str, str]):
+    """What was set for one source, by name."""
+
+    def __init__(self, slug: str, given: Mapping[str, SecretStr]) -> None:
+        self._slug = slug
+        self._given = {name.removesuffix(FILE): (name, given[name]) for name in given}
+
+    def __getitem__(self, key: str) -> str:
+        name, secret = self._given[key]
+        return _read(self._slug, name, secret.get_secret_value())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._given)
+
+    def __len__(self) -> int:
+        return len(self._given)
 
 
 NONE: Final = Credentials({})
