@@ -1,0 +1,257 @@
+"""One's own Bitcoin Core node: where it is asked, as whom, and when it is believed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
+
+from collector.credentials import Credentials
+from collector.discovery import choose, discover
+from collector.fetch import Fetcher
+from collector.metrics import Metrics
+from collector.network import bitcoincore, bitcoincore_mininginfo
+from collector.read import read
+from collector.source import (
+    CredentialsError,
+    NetworkReading,
+    PermanentError,
+    Request,
+    SourceError,
+    TransientError,
+)
+from miningmap.settings import Collector, SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+    from pathlib import Path
+
+    from collector.source import Source
+
+NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
+NODES: Final = (bitcoincore.SOURCE, bitcoincore_mininginfo.SOURCE)
+COOKIE: Final = "__cookie__:0123456789abcdef"
+# base64 of "alice:open sesame" and of the cookie
+ALICE: Final = "Basic YWxpY2U6b3BlbiBzZXNhbWU="
+COOKIE_HEADER: Final = "Basic X19jb29raWVfXzowMTIzNDU2Nzg5YWJjZGVm"
+
+
+class Node:
+    """A node's JSON-RPC over real HTTP: 401 without the right credentials, 500 with an error."""
+
+    def __init__(self) -> None:
+        self.wants = ALICE
+        self.error: dict[str, object] | None = None
+        self.chain: dict[str, object] = {"chain": "main", "initialblockdownload": False}
+        self.calls: list[tuple[str, list[int]]] = []
+        app = web.Application()
+        app.router.add_post("/", self._handle)
+        self.server = TestServer(app)
+
+    @property
+    def url(self) -> str:
+        return str(self.server.make_url("/"))
+
+    async def _handle(self, request: web.Request) -> web.Response:
+        if request.headers.get("Authorization") != self.wants:
+            return web.Response(status=401)
+        call = json.loads(await request.read())
+        self.calls.append((call["method"], call["params"]))
+        if self.error:
+            answer = {"result": None, "error": self.error, "id": call["id"]}
+            return web.json_response(answer, status=500)
+        results = {
+            "getblockchaininfo": self.chain,
+            "getnetworkhashps": 9.3e20,
+            "getmininginfo": {"networkhashps": 9.3e20, "chain": "main", "warnings": "old"},
+        }
+        return web.json_response(
+            {"result": results[call["method"]], "error": None, "id": call["id"]}
+        )
+
+
+@pytest.fixture
+async def node() -> AsyncIterator[Node]:
+    node = Node()
+    async with node.server:
+        yield node
+
+
+def credentials(source: Source, **given: str) -> Credentials:
+    return Credentials({source.slug: {name: SecretStr(text) for name, text in given.items()}})
+
+
+async def ask(source: Source, **given: str) -> list[object]:
+    secrets = credentials(source, **given)
+    asked = secrets.configured(source)
+    metrics = Metrics(CollectorRegistry())
+    async with Fetcher(Collector(), metrics, credentials=secrets) as fetcher:
+        return list(read(asked, await fetcher.fetch(asked), NOW))
+
+
+@pytest.mark.parametrize("source", NODES, ids=lambda source: source.slug)
+async def test_the_operators_node_is_asked_with_user_and_password(
+    node: Node, source: Source
+) -> None:
+    readings = await ask(source, url=node.url, user="alice", password="open sesame")
+    assert readings == [NetworkReading(9.3e20)]
+
+
+async def test_what_is_asked_is_the_mean_of_120_blocks_up_to_the_tip(node: Node) -> None:
+    await ask(bitcoincore.SOURCE, url=node.url, user="alice", password="open sesame")
+    assert node.calls == [("getblockchaininfo", []), ("getnetworkhashps", [120, -1])]
+
+
+async def test_the_cookie_file_is_read_anew_at_each_poll(node: Node, tmp_path: Path) -> None:
+    cookie = tmp_path / ".cookie"
+    for content, header in [(COOKIE, COOKIE_HEADER), ("alice:open sesame\n", ALICE)]:
+        cookie.write_text(content)
+        node.wants = header
+        assert await ask(bitcoincore.SOURCE, url=node.url, cookie_file=str(cookie))
+
+
+async def test_a_node_that_is_down_and_took_its_cookie_along_stops_nothing_but_itself(
+    node: Node, tmp_path: Path
+) -> None:
+    cookie = str(tmp_path / ".cookie")
+    secrets = credentials(bitcoincore.SOURCE, url=node.url, cookie_file=cookie)
+    assert "bitcoincore" in {s.slug for s in choose(discover(), Collector(), secrets)}
+    with pytest.raises(
+        CredentialsError, match=r"COOKIE_FILE: cannot read .*\.cookie: No such file"
+    ):
+        await ask(bitcoincore.SOURCE, url=node.url, cookie_file=cookie)
+
+
+async def test_wrong_credentials_are_told_as_such_and_not_shown(node: Node) -> None:
+    with pytest.raises(CredentialsError, match=r"HTTP 401") as caught:
+        await ask(bitcoincore.SOURCE, url=node.url, user="alice", password="sesame")
+    assert "sesame" not in str(caught.value)
+    assert node.calls == []
+
+
+@pytest.mark.parametrize("given", [{}, {"user": "alice"}, {"password": "open sesame"}])
+async def test_without_credentials_the_node_is_not_asked(node: Node, given: dict[str, str]) -> None:
+    with pytest.raises(CredentialsError, match=r"set user and password, or cookie_file") as caught:
+        await ask(bitcoincore.SOURCE, url=node.url, **given)
+    assert caught.value.reason == "unauthorized"
+    assert node.calls == []
+
+
+async def test_a_node_that_still_starts_is_asked_again(node: Node) -> None:
+    node.error = {"code": -28, "message": "Loading block index…"}
+    with pytest.raises(TransientError):
+        await ask(bitcoincore.SOURCE, url=node.url, user="alice", password="open sesame")
+
+
+@pytest.mark.parametrize("source", NODES, ids=lambda source: source.slug)
+async def test_a_node_that_has_not_caught_up_knows_nothing_of_today(
+    node: Node, source: Source
+) -> None:
+    node.chain = {"chain": "main", "initialblockdownload": True}
+    assert await ask(source, url=node.url, user="alice", password="open sesame") == []
+
+
+@pytest.mark.parametrize("source", NODES, ids=lambda source: source.slug)
+@pytest.mark.parametrize("chain", ["test", "testnet4", "signet", "regtest"])
+async def test_a_test_chains_hashrate_is_not_the_networks(
+    node: Node, source: Source, chain: str
+) -> None:
+    node.chain = {"chain": chain, "initialblockdownload": False}
+    with pytest.raises(PermanentError, match=f"follows the chain '{chain}', not 'main'"):
+        await ask(source, url=node.url, user="alice", password="open sesame")
+
+
+def answer(result: object) -> bytes:
+    return json.dumps({"result": result, "error": None, "id": "miningmap"}).encode()
+
+
+SYNCED: Final = answer({"chain": "main", "initialblockdownload": False})
+
+
+@pytest.mark.parametrize("warnings", ["", "old: This is a pre-release", [], ["one", "two"]])
+def test_the_nodes_warnings_are_text_or_a_list(warnings: object) -> None:
+    info = {"networkhashps": 934512955213370500000, "chain": "main", "warnings": warnings}
+    readings = read(bitcoincore_mininginfo.SOURCE, [SYNCED, answer(info)], NOW)
+    assert readings == [NetworkReading(9.345129552133705e20)]
+
+
+def test_mining_info_of_a_test_chain_is_refused() -> None:
+    info = {"networkhashps": 1.5e15, "chain": "signet"}
+    with pytest.raises(PermanentError, match="'signet'"):
+        read(bitcoincore_mininginfo.SOURCE, [SYNCED, answer(info)], NOW)
+
+
+@pytest.mark.parametrize(
+    ("result", "readings"),
+    [(9.3e20, [NetworkReading(9.3e20)]), (930, [NetworkReading(930.0)]), (0, []), (-1, [])],
+)
+def test_a_figure_of_0_means_that_the_node_has_nothing_to_reckon_with(
+    result: float, readings: list[NetworkReading]
+) -> None:
+    assert read(bitcoincore.SOURCE, [SYNCED, answer(result)], NOW) == readings
+
+
+def test_an_error_of_the_node_that_came_as_a_200_is_told() -> None:
+    error = json.dumps({"result": None, "error": {"code": -28, "message": "Rewinding blocks…"}})
+    with pytest.raises(TransientError, match="-28 Rewinding"):
+        read(bitcoincore.SOURCE, [error.encode()] * 2, NOW)
+
+
+@pytest.mark.parametrize("source", NODES, ids=lambda source: source.slug)
+@pytest.mark.parametrize(
+    ("url", "error"),
+    [
+        ("http://alice:sesame@127.0.0.1:8332/", r"__PASSWORD"),
+        ("http://alice@127.0.0.1:8332/", r"__PASSWORD"),
+        ("127.0.0.1:8332", "must be like http://127.0.0.1:8332/"),
+        ("ftp://127.0.0.1/", "must be like"),
+        ("http://", "must be like"),
+        ("http://127.0.0.1:sesame/", "must be like"),
+    ],
+)
+def test_an_address_that_is_none_or_carries_credentials_stops_the_start(
+    source: Source, url: str, error: str
+) -> None:
+    secrets = credentials(source, url=url, cookie=COOKIE)
+    name = f"MININGMAP_CREDENTIALS__{source.slug.upper()}__URL: "
+    with pytest.raises(SettingsError, match=f"^{name}.*{error}") as caught:
+        choose(discover(), Collector(), secrets)
+    assert "sesame" not in str(caught.value)
+
+
+def test_a_node_is_polled_as_soon_as_its_address_is_known() -> None:
+    secrets = credentials(bitcoincore.SOURCE, url="https://node.example:8332/rpc", cookie=COOKIE)
+    (chosen,) = [s for s in choose(discover(), Collector(), secrets) if s.slug == "bitcoincore"]
+    assert {request.url for request in chosen.requests} == {"https://node.example:8332/rpc"}
+    assert chosen.requests[1].body == bitcoincore.SOURCE.requests[1].body
+
+
+@pytest.mark.parametrize(
+    ("secrets", "header"),
+    [
+        ({"user": "alice", "password": "open sesame"}, ALICE),
+        ({"cookie": COOKIE}, COOKIE_HEADER),
+        ({"user": "alice", "password": "open sesame", "cookie": COOKIE}, ALICE),
+        ({"user": "alice", "cookie": COOKIE}, COOKIE_HEADER),
+    ],
+)
+def test_credentials_go_into_the_header_alone(secrets: Mapping[str, str], header: str) -> None:
+    authorise = bitcoincore.SOURCE.authorise
+    assert authorise is not None
+    request = Request("http://127.0.0.1:8332/", headers={"X": "kept"}, body=b"kept")
+    signed = authorise(request, secrets, NOW)
+    assert signed == replace(request, headers={"X": "kept", "Authorization": header})
+    assert not any(secret in repr(signed) for secret in secrets.values())
+
+
+def test_errors_are_of_the_source() -> None:
+    with pytest.raises(SourceError) as caught:
+        read(bitcoincore.SOURCE, [answer({}), answer(1)], NOW)
+    assert caught.value.source == "bitcoincore"
