@@ -1,0 +1,95 @@
+"""Pools by the blocks that they found in a day, at Braiins Insights.
+
+Its blocks by country are not asked: they are by where a pool has its office, not by where it mines.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated, Final
+
+import msgspec
+
+from collector import body
+from collector.source import PermanentError, PoolSource, Reading, Request
+from miningmap.pool_names import pool_slug
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+_Percent = Annotated[float, msgspec.Meta(ge=0, le=100)]
+
+# What the pools' percentages may add up to: nearly all, as each is rounded; and not much less, as
+# fractions would be, or a list without most pools.
+_MOST: Final = 102
+_LEAST: Final = 50
+
+
+class _Blocks(msgspec.Struct):
+    absolute: _Count
+    relative_pct: _Percent
+
+
+class _Mined(msgspec.Struct):
+    day: _Blocks = msgspec.field(name="1d")
+
+
+class _Pool(msgspec.Struct):
+    pool_name: str
+    blocks_mined: _Mined
+
+
+class _HashrateStats(msgspec.Struct):
+    current_hashrate: float | None
+
+
+def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
+    """Each pool's part of the day's blocks, times the network's hashrate, which is in EH/s.
+
+    A pool that found no block may well have hashrate, so it is left out rather than 0.
+    """
+    pools = body.decode(bodies[0], list[_Pool])
+    stats = body.decode(bodies[1], _HashrateStats)
+    network = body.hashrate(stats.current_hashrate, "EH/s")
+    found = Counter[str | None]()
+    for pool in pools:
+        found[pool_slug(pool.pool_name)] += pool.blocks_mined.day.absolute
+    if network is None or not found.total():
+        return []
+    # The list may lack those who found few: the percentages tell what part of all it is.
+    percent = sum(pool.blocks_mined.day.relative_pct for pool in pools)
+    if not _LEAST <= percent <= _MOST:
+        raise PermanentError(f"the pools add up to {percent:g} % of all blocks", reason="unit")
+    listed = percent / 100 * network
+    return [
+        Reading(slug, blocks / found.total() * listed, blocks=blocks)
+        for slug, blocks in found.items()
+        if slug is not None and blocks
+    ]
+
+
+SOURCE = PoolSource(
+    slug="braiins_insights",
+    name="Braiins Insights, pools by blocks of a day",
+    home="https://learn.braiins.com",
+    docs=None,
+    terms="an API of the site's own pages, without any promise",
+    requests=(
+        Request("https://learn.braiins.com/api/v1.0/pool-stats"),
+        Request("https://learn.braiins.com/api/v1.0/hashrate-stats"),
+    ),
+    poll_s=300,
+    poll_reason="clients have seen the server cache the answers for 5 minutes",
+    averaging_s=86_400,
+    hold_s=1800,
+    confidence="medium",
+    unsure=(
+        "whether all pools are listed, and by which names. It counts the same blocks as mempool, so"
+        " it is off by default"
+    ),
+    default=False,
+    pool=None,
+    parse=parse,
+)
