@@ -6,7 +6,7 @@ What they mine is also in the totals of the pools that their renters mine at.
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -41,16 +41,13 @@ _PLACES: Final[dict[str, str]] = {
     "us": "US",
 }
 
-# A number, or one as text. The unit stands beside it.
-_Number = float | Annotated[str, msgspec.Meta(pattern=r"^([0-9]+(\.[0-9]+)?)?$")]
-
 
 class _Status(msgspec.Struct):
     online: bool
 
 
 class _Hash(msgspec.Struct):
-    hash: _Number | None
+    hash: float | body.BareNumber | None
     type: str
 
 

@@ -26,14 +26,14 @@ _ALGORITHMS: Final = ("SHA256ASICBOOST", "SHA256")
 # market, "BTC", which tells no place.
 _REGIONS: Final = (("EU", OTHER), ("USA", "US"))
 
-# Text, but always a bare number: the unit is in the factor.
-_Number = Annotated[str, msgspec.Meta(pattern=r"^[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?$")]
+# Also seen as "1e18".
+_Factor = Annotated[str, msgspec.Meta(pattern=r"^[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?$")]
 _Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class _Market(msgspec.Struct, rename="camel"):
-    total_speed: _Number | None
-    market_factor: _Number
+    total_speed: body.BareNumber | None
+    market_factor: _Factor
     display_market_factor: str
     updated_ts: _Instant | None = None
 
