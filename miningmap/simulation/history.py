@@ -186,9 +186,9 @@ class _Network(NamedTuple):
 _NETWORKS: Final = (
     _Network("mempool", 5 * _MINUTE, lambda world, at: chain.estimated_network(world, at, _DAY)),
     _Network(
-        "blockchain_q",
+        "q_blockchain",
         _MINUTE,
-        lambda world, at: parse_hashrate(said.blockchain_q(world, at), "GH/s") or 0.0,
+        lambda world, at: parse_hashrate(said.q_blockchain(world, at), "GH/s") or 0.0,
     ),
 )
 

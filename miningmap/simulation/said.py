@@ -73,7 +73,7 @@ def plain(world: World, pool: str, end: datetime, length: timedelta) -> int:
     return round(_mean(world, pool, end, length))
 
 
-def blockchain_q(world: World, end: datetime) -> str:
+def q_blockchain(world: World, end: datetime) -> str:
     """The network's hashrate, in GH/s as text."""
     return f"{chain.estimated_network(world, end, timedelta(days=1)) / 1e9:.1f}"
 

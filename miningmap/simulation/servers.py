@@ -60,7 +60,7 @@ def make_app(world: World, clock: Clock = utc_now) -> web.Application:
     for path, (source, body) in _PLAIN.items():
         answer = _plain(spans[source], body)
         app.router.add_get(path, _handler(world, clock, answer, spans[source].pool))
-    app.router.add_get("/blockchain.info/q/hashrate", _handler(world, clock, _blockchain_q))
+    app.router.add_get("/blockchain.info/q/hashrate", _handler(world, clock, _q_blockchain))
     for host in said.CKPOOL_HOSTS:
         app.router.add_get(
             f"/{host}/pool/pool.status", _handler(world, clock, _ckpool(host), "solock")
@@ -184,8 +184,8 @@ def _ocean(world: World, at: datetime) -> web.Response:
     return web.json_response({"result": result})
 
 
-def _blockchain_q(world: World, at: datetime) -> web.Response:
-    return web.Response(text=said.blockchain_q(world, at))
+def _q_blockchain(world: World, at: datetime) -> web.Response:
+    return web.Response(text=said.q_blockchain(world, at))
 
 
 def _plain(told: said.Plain, body: Callable[[int, datetime], object]) -> Answer:

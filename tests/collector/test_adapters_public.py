@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from collector.network import blockchain_chart, blockchain_q, mempool_difficulty
+from collector.network import blockchain_chart, mempool_difficulty, q_blockchain
 from collector.pools import (
     binance,
     blockchain_info,
@@ -56,7 +56,7 @@ def test_without_a_block_nothing_is_known_of_anybody(counts: object, network: st
 
 @pytest.mark.parametrize("said", ["945812345678.9", "9.458123456789E11", "9.458123456789e+11"])
 def test_blockchain_coms_number_may_be_scientific(said: str) -> None:
-    assert say(blockchain_q.SOURCE, said) == [NetworkReading(9.458123456789e20)]
+    assert say(q_blockchain.SOURCE, said) == [NetworkReading(9.458123456789e20)]
 
 
 def test_the_newest_point_of_the_chart_that_has_a_figure_counts() -> None:

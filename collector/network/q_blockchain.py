@@ -1,4 +1,4 @@
-"""The network's hashrate, at blockchain.com's query API."""
+"""The network's hashrate, at the query API ("q") of blockchain.com."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[NetworkReading
 
 
 SOURCE = NetworkSource(
-    slug="blockchain_q",
+    # After mempool by name: of sources that say as much the first one counts (method.md 4), so this
+    # stands in while mempool is away.
+    slug="q_blockchain",
     name="Blockchain.com, query API",
     home="https://www.blockchain.com/explorer",
     docs="https://www.blockchain.com/explorer/api/q",
