@@ -45,8 +45,18 @@ def decode(body: bytes, shape: type[T]) -> T:
             raise refused(said) from None
         raise PermanentError(f"another shape: {error}", reason="shape") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        what = "HTML" if body.lstrip()[:1] == b"<" else str(error)
-        raise TransientError(f"no JSON: {what}", reason="not_json") from None
+        refuse_html(body)
+        raise TransientError(f"no JSON: {error}", reason="not_json") from None
+
+
+def refuse_html(body: bytes) -> None:
+    """Raise if the body is a page for people: no source wants one, whatever its status.
+
+    Raises:
+        TransientError: it is.
+    """
+    if body.lstrip()[:1] == b"<":
+        raise TransientError("no JSON: HTML", reason="not_json")
 
 
 def refused(said: str) -> TransientError:

@@ -12,7 +12,7 @@ from collector.fetch import Fetcher
 from collector.metrics import Metrics
 from collector.plausible import Plausibility
 from collector.read import IMPLAUSIBLE, Poll, read, sift
-from collector.source import PermanentError
+from collector.source import PermanentError, SourceError
 from miningmap.times import utc_now
 
 if TYPE_CHECKING:
@@ -62,25 +62,33 @@ async def try_source(
         SourceError: what polling it would have met.
     """
     source = _find(name, discover())
+    credentials = Credentials(settings.credentials)
     if payloads is None:
-        credentials = Credentials(settings.credentials)
         if missing := credentials.missing(source):
             raise TrialError(f"{name} needs {', '.join(missing)}")
         source = credentials.configured(source)
-        async with Fetcher(
-            settings.collector, Metrics(CollectorRegistry()), credentials=credentials
-        ) as fetcher:
-            payloads = await fetcher.fetch(source)
     elif len(payloads) != len(source.requests):
         asked = ", ".join(request.url for request in source.requests)
         raise TrialError(f"{name} needs {len(source.requests)} payloads, the answers of {asked}")
-    fetched_at = now()
-    every_s = settings.collector.poll_s or source.poll_s
-    poll = Poll(source, fetched_at, every_s, settings.collector.simulated)
-    sifted = sift(poll, read(source, payloads, fetched_at), Plausibility())
-    for letter in sifted.refused:
-        raise PermanentError(letter.error, reason=IMPLAUSIBLE, source=source.slug)
+    try:
+        if payloads is None:
+            payloads = await _fetched(source, settings, credentials)
+        fetched_at = now()
+        every_s = settings.collector.poll_s or source.poll_s
+        poll = Poll(source, fetched_at, every_s, settings.collector.simulated)
+        sifted = sift(poll, read(source, payloads, fetched_at), Plausibility())
+        for letter in sifted.refused:
+            raise PermanentError(letter.error, reason=IMPLAUSIBLE, source=source.slug)
+    except SourceError as error:
+        error.args = (credentials.masked(source, str(error)),)
+        raise
     return sifted.messages
+
+
+async def _fetched(source: Source, settings: Settings, credentials: Credentials) -> list[bytes]:
+    metrics = Metrics(CollectorRegistry())
+    async with Fetcher(settings.collector, metrics, credentials=credentials) as fetcher:
+        return await fetcher.fetch(source)
 
 
 def _find(name: str, sources: list[Source]) -> Source:

@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 
+from collector.addresses import host_of
+from collector.source import PermanentError
 from miningmap.settings import PREFIX, SettingsError
 
 if TYPE_CHECKING:
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 
 FILE: Final = "_file"
 """Behind a credential's name: the file that holds it."""
+
+_SHORTEST_KEY: Final = 6
 
 
 class Credentials:
@@ -77,12 +82,40 @@ class Credentials:
         goes, as a node's cookie does, is no reason not to start.
 
         Raises:
-            SettingsError: a file cannot be read.
+            SettingsError: a file cannot be read, or what was set makes no source that may be asked;
+                the text quotes nothing of it.
         """
         if source.configure is None or self.missing(source):
             return source
+        name = setting(source.slug)
         given = self._given.get(source.slug, {})
-        return source.configure(_ReadWhenLookedUp(source.slug, given))
+        try:
+            configured = source.configure(_ReadWhenLookedUp(source.slug, given))
+            hosts, declared = _hosts(configured), _hosts(source)
+        except SettingsError:
+            raise
+        except PermanentError as error:
+            raise SettingsError(f"{name}: {error}") from None
+        except Exception as error:  # noqa: BLE001 - whatever it is, no traceback with a key in it
+            raise SettingsError(f"{name}: cannot be used: {type(error).__name__}") from None
+        if not (source.own_server or hosts <= declared):
+            raise SettingsError(f"{name}: leads to a host that {source.slug} does not declare")
+        return configured
+
+    def masked(self, source: Source, text: str) -> str:
+        """The text without what was set for the source: some servers say a wrong key back.
+
+        What is too short for a key is left: it could be any word.
+        """
+        try:
+            secrets = self.of(source).values()
+        except SettingsError:  # gone since it was used: a key that nobody can use is none
+            return text
+        for secret in secrets:
+            if len(secret) >= _SHORTEST_KEY:
+                for form in (secret, quote(secret, safe="")):
+                    text = text.replace(form, "***")
+        return text
 
 
 class _ReadWhenLookedUp(Mapping[str, str]):
@@ -111,6 +144,10 @@ def setting(slug: str, name: str = "") -> str:
     """The name of the setting that holds a credential, or of all of a source."""
     parts = ("CREDENTIALS", slug, name) if name else ("CREDENTIALS", slug)
     return PREFIX + "__".join(parts).upper()
+
+
+def _hosts(source: Source) -> set[str]:
+    return {host_of(request.url) for request in source.requests}
 
 
 def _read(slug: str, name: str, value: str) -> str:

@@ -7,20 +7,21 @@ of :mod:`collector.source`. No error and no log line carries more of a URL than 
 
 from __future__ import annotations
 
-import ipaddress
-import socket
-from collections import defaultdict
+import time
+from contextlib import AsyncExitStack
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Self
 
 import aiohttp
-from aiohttp.abc import AbstractResolver
-from aiolimiter import AsyncLimiter
 from yarl import URL
 
+from collector.addresses import PublicResolver, host_of, refuse_unsafe
+from collector.body import refuse_html
+from collector.conditional import Answer, Answers
 from collector.credentials import NONE, Credentials
+from collector.hosts import Host
 from collector.source import CredentialsError, PermanentError, SourceError, TransientError
 from miningmap import __version__
 from miningmap.settings import SettingsError
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from types import TracebackType
 
-    from aiohttp.abc import ResolveResult
+    from aiohttp.abc import AbstractResolver
 
     from collector.metrics import Metrics
     from collector.source import Request, Source
@@ -41,8 +42,7 @@ MAX_BYTES: Final = 1 << 20
 """Of a body, decompressed."""
 
 TIMEOUT: Final = aiohttp.ClientTimeout(total=20, sock_connect=5, sock_read=10)
-RATE_PER_HOST: Final = (1.0, 1.0)
-"""Requests, and the seconds in which they may be sent: once a second hurts nobody."""
+MAX_RETRY_AFTER_S: Final = 86_400.0
 
 _CHUNK: Final = 1 << 16
 _BUSY: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.FORBIDDEN})
@@ -58,10 +58,18 @@ class Fetcher:
         *,
         credentials: Credentials = NONE,
         timeout: aiohttp.ClientTimeout = TIMEOUT,
-        rate_per_host: tuple[float, float] = RATE_PER_HOST,
         now: Callable[[], datetime] = utc_now,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Nothing is done before ``async with``.
+
+        Args:
+            settings: where to, and who asks.
+            metrics: where requests and hosts are shown.
+            credentials: for those sources that need some.
+            timeout: of one request.
+            now: the wall clock, for signatures and dates in headers.
+            clock: seconds that never go back, for how long a host is left alone.
 
         Raises:
             SettingsError: ``upstream`` is no HTTP address.
@@ -74,20 +82,31 @@ class Fetcher:
         self._metrics = metrics
         self._timeout = timeout
         self._now = now
-        self._limiters = defaultdict[str | None, AsyncLimiter](lambda: AsyncLimiter(*rate_per_host))
-        self._resolver: AbstractResolver
-        self._session: aiohttp.ClientSession
+        self._clock = clock
+        self._hosts: dict[str, Host] = {}
+        self._answers = Answers()
+        self._open = AsyncExitStack()
+        self._public: aiohttp.ClientSession
+        self._unchecked: aiohttp.ClientSession
 
     async def __aenter__(self) -> Self:
         resolver = aiohttp.DefaultResolver()
-        self._resolver = resolver if self._anywhere else PublicResolver(resolver)
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(resolver=self._resolver),
+        self._open.push_async_callback(resolver.close)
+        self._unchecked = await self._open.enter_async_context(self._session(resolver))
+        public = self._session(PublicResolver(resolver))
+        self._public = await self._open.enter_async_context(public)
+        return self
+
+    def _session(self, resolver: AbstractResolver) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            # No limit: a source has one connection, and waits for none that hosts that hang hold.
+            connector=aiohttp.TCPConnector(resolver=resolver, limit=0),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": self._user_agent, "Accept": "application/json, text/plain"},
             timeout=self._timeout,
+            # A proxy from the environment would resolve names itself, unchecked.
+            trust_env=False,
         )
-        return self
 
     async def __aexit__(
         self,
@@ -95,39 +114,71 @@ class Fetcher:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._session.close()
-        await self._resolver.close()
+        await self._open.aclose()
+
+    def expect(self, source: Source) -> None:
+        """Know a source before it is asked: what it declares of its hosts binds the others too.
+
+        Raises:
+            PermanentError: it asks at what is no address.
+        """
+        for request in source.requests:
+            self._host(request).limit(source.rate)
 
     async def fetch(self, source: Source) -> list[bytes]:
         """The bodies of all that the source asks, one after the other, in that order.
 
+        Nothing is asked while one of its hosts is left alone.
+
         Raises:
             SourceError: one of the three kinds, with the source's slug.
         """
-        bodies = []
-        for request in source.requests:
-            try:
+        self.expect(source)
+        bodies: list[bytes] = []
+        request = source.requests[0]
+        try:
+            for request in source.requests:
+                self._host(request).refuse_if_open()
+            for request in source.requests:
                 bodies.append(await self._get(source, request))
-            except SourceError as error:
-                error.source = source.slug
-                error.args = (f"{URL(request.url).host}: {error}",)
-                raise
+        except SourceError as error:
+            error.source = source.slug
+            error.args = (f"{host_of(request.url)}: {error}",)
+            if bodies and isinstance(error, TransientError) and error.reason == "breaker":
+                # What has been asked already is not asked again before its time.
+                error.retry_after_s = max(source.poll_s, error.retry_after_s or 0.0)
+            raise
         return bodies
 
-    async def _get(self, source: Source, request: Request) -> bytes:
-        request = self._authorised(source, request)
+    def masked(self, source: Source, text: str) -> str:
+        """The text without the source's credentials."""
+        return self._credentials.masked(source, text)
+
+    def _host(self, request: Request) -> Host:
+        name = host_of(request.url)
+        if name not in self._hosts:
+            self._hosts[name] = Host(name, self._metrics, self._clock)
+        return self._hosts[name]
+
+    async def _get(self, source: Source, declared: Request) -> bytes:
+        host = self._host(declared)
+        await host.turn()
+        request = self._authorised(source, declared)
         url = URL(request.url)
+        if not source.own_server and host_of(request.url) != host_of(declared.url):
+            raise PermanentError("asks another host than it declares", reason="address")
         if not (self._anywhere or source.own_server):
-            _refuse_unsafe(url)
-        await self._limiters[url.host].acquire()
-        self._metrics.requests.labels(source.slug).inc()
-        try:
-            with self._metrics.duration.labels(source.slug).time():
-                return await self._ask(request, self._address(url))
-        except TimeoutError as error:
-            raise TransientError("no answer in time", reason="timeout") from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise TransientError(str(error) or repr(error), reason="connection") from error
+            refuse_unsafe(url)
+        session = self._unchecked if self._anywhere or source.own_server else self._public
+        conditionally = source.authorise is None and request.method == "GET"
+        known = self._answers.of(request) if conditionally else None
+        with host.asked():
+            self._metrics.requests.labels(source.slug).inc()
+            with self._metrics.duration.time():
+                answer = await self._send(session, request, url, known)
+        if conditionally:
+            self._answers.keep(request, answer)
+        return answer.body
 
     def _authorised(self, source: Source, request: Request) -> Request:
         if source.authorise is None:
@@ -136,6 +187,52 @@ class Fetcher:
             return source.authorise(request, self._credentials.of(source), self._now())
         except SettingsError as error:
             raise CredentialsError(str(error), reason="unauthorized") from None
+        except Exception as error:  # noqa: BLE001 - and it is one of the three errors, whatever it is
+            # Its text could quote the secret that the adapter tripped over.
+            text = f"the credentials cannot be used: {type(error).__name__}"
+            raise CredentialsError(text, reason="unauthorized") from None
+
+    async def _send(
+        self, session: aiohttp.ClientSession, request: Request, url: URL, known: Answer | None
+    ) -> Answer:
+        """The answer, or ``known`` if the server says that it still is the one.
+
+        Raises:
+            SourceError: of the kind that says what went wrong, in no words of aiohttp's: they
+                quote the URL, and there may be a key in it.
+        """
+        try:
+            return await self._ask(session, request, self._address(url), known)
+        except TimeoutError:
+            raise TransientError("no answer in time", reason="timeout") from None
+        except ValueError as error:  # of aiohttp: a line feed in a header, say
+            text = f"the request cannot be sent: {type(error).__name__}"
+            raise PermanentError(text, reason="client_error") from None
+        except (aiohttp.ClientError, OSError) as error:
+            said = error.strerror if isinstance(error, OSError) else None
+            text = f"connection failed: {said or type(error).__name__}"
+            raise TransientError(text, reason="connection") from None
+
+    async def _ask(
+        self, session: aiohttp.ClientSession, request: Request, url: URL, known: Answer | None
+    ) -> Answer:
+        conditions = known.conditions if known else {}
+        asked = session.request(
+            request.method,
+            url,
+            headers={**request.headers, **conditions},
+            data=request.body,
+            allow_redirects=False,
+        )
+        async with asked as response:
+            if known and response.status == HTTPStatus.NOT_MODIFIED:
+                return known
+            if response.status != HTTPStatus.OK:
+                retry_after = response.headers.get("Retry-After")
+                raise status_error(response.status, retry_after, self._now())
+            body = await _read(response)
+        refuse_html(body)
+        return Answer.made_of(body, response.headers)
 
     def _address(self, url: URL) -> URL:
         """Where the request goes: ``https://HOST/PATH`` as such, or as ``UPSTREAM/HOST/PATH``."""
@@ -143,45 +240,14 @@ class Fetcher:
             return url
         return URL(f"{self._upstream}/{url.host}{url.raw_path_qs}", encoded=True)
 
-    async def _ask(self, request: Request, url: URL) -> bytes:
-        asked = self._session.request(
-            request.method, url, headers=request.headers, data=request.body, allow_redirects=False
-        )
-        async with asked as response:
-            if response.status != HTTPStatus.OK:
-                raise status_error(
-                    response.status, response.headers.get("Retry-After"), self._now()
-                )
-            body = bytearray()
-            async for chunk in response.content.iter_chunked(_CHUNK):
-                body += chunk
-                if len(body) > MAX_BYTES:
-                    raise PermanentError(f"more than {MAX_BYTES} bytes", reason="too_large")
-            return bytes(body)
 
-
-class PublicResolver(AbstractResolver):
-    """Resolves names, but not to addresses inside: the connection goes to what was checked here."""
-
-    def __init__(self, resolver: AbstractResolver) -> None:
-        self._resolver = resolver
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        """The addresses of a host.
-
-        Raises:
-            PermanentError: one of them is not public.
-        """
-        found = await self._resolver.resolve(host, port, family)
-        for address in found:
-            _refuse_private(address["host"])
-        return found
-
-    async def close(self) -> None:
-        """Close the resolver behind this one."""
-        await self._resolver.close()
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for chunk in response.content.iter_chunked(_CHUNK):
+        body += chunk
+        if len(body) > MAX_BYTES:
+            raise PermanentError(f"more than {MAX_BYTES} bytes", reason="too_large")
+    return bytes(body)
 
 
 def status_error(status: int, retry_after: str | None, now: datetime) -> SourceError:
@@ -207,18 +273,21 @@ def status_error(status: int, retry_after: str | None, now: datetime) -> SourceE
 
 
 def retry_after_s(header: str | None, now: datetime) -> float | None:
-    """How long to wait, in seconds, by a ``Retry-After`` header; ``None`` if it does not say."""
+    """How long to wait, in seconds, by a ``Retry-After`` header; ``None`` if it does not say.
+
+    A day at most: a wrong header must not end a source for good.
+    """
     if header is None:
         return None
     if header.isascii() and header.isdigit():
-        return float(header)
+        return min(float(header), MAX_RETRY_AFTER_S)
     try:
         at = parsedate_to_datetime(header)
     except (ValueError, OverflowError):
         return None
     if at.tzinfo is None:  # "-0000": UTC from a server that does not know its zone
         at = at.replace(tzinfo=UTC)
-    return max(0.0, (at - now).total_seconds())
+    return min(max(0.0, (at - now).total_seconds()), MAX_RETRY_AFTER_S)
 
 
 def _upstream(setting: str | None) -> str | None:
@@ -233,33 +302,3 @@ def _upstream(setting: str | None) -> str | None:
 def _user_agent(contact: str) -> str:
     about = f"live map of Bitcoin mining; contact: {contact}" if contact else "live map of mining"
     return f"miningmap/{__version__} ({about})"
-
-
-def _refuse_unsafe(url: URL) -> None:
-    """Refuse what never comes to the resolver: plain HTTP, and addresses in place of names."""
-    if url.scheme != "https":
-        raise PermanentError("is not HTTPS", reason="address")
-    host = url.host or ""
-    if _is_address(host):
-        _refuse_private(host)
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
-def _refuse_private(address: str) -> None:
-    ip = ipaddress.ip_address(address)
-    if isinstance(ip, ipaddress.IPv6Address):
-        # 6to4 and mapped addresses lead to the IPv4 address that they carry.
-        ip = ip.ipv4_mapped or ip.sixtofour or ip
-    if not ip.is_global or ip.is_multicast:
-        raise PermanentError(
-            f"is at {address}, not a public address; MININGMAP_COLLECTOR__ALLOW_PRIVATE=true allows"
-            " it",
-            reason="address",
-        )

@@ -46,10 +46,15 @@ class Metrics:
             ["source", "reason"],
             registry=registry,
         )
+        self.host_open = Gauge(
+            "miningmap_source_host_open",
+            "1 while a host of sources is left alone because it failed again and again, else 0.",
+            ["host"],
+            registry=registry,
+        )
         self.duration = Histogram(
             "miningmap_source_request_duration_seconds",
-            "From sending a request to the last byte of its answer.",
-            ["source"],
+            "From sending a request to the last byte of its answer, of all sources.",
             buckets=_DURATIONS_S,
             registry=registry,
         )

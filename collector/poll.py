@@ -27,26 +27,31 @@ if TYPE_CHECKING:
     from collector.plausible import Plausibility
     from collector.publish import Outgoing
     from collector.read import Sifted
-    from collector.source import Source
+    from collector.source import Reason, Source
     from miningmap.dead_letters import DeadLetter
     from miningmap.settings import Collector
 
 # Longest pause between attempts at a source that fails, unless it is polled less often anyway.
 MAX_BACKOFF_S: Final = 900.0
-# What a server may ask for with Retry-After; a wrong header must not end a source for good.
-MAX_RETRY_AFTER_S: Final = 86_400.0
 # Doubled so often, every interval is past the cap.
 MAX_DOUBLINGS: Final = 12
 # Sources that start together would else meet at every poll, and so would collectors. It only adds:
 # nobody is asked sooner than declared, or than Retry-After says.
 JITTER: Final = 0.1
-START_SPREAD_S: Final = 3.0
+# So many sources start in a second, and the few of a usual configuration within three.
+STARTS_PER_S: Final = 100
+MIN_START_SPREAD_S: Final = 3.0
+
+BREAKER: Final[Reason] = "breaker"
 
 _log = structlog.get_logger(__name__)
 
 
 def backoff_s(poll_s: float, failures: int, error: SourceError) -> float:
     """How long to wait after a failure, in seconds.
+
+    A source that was not asked, because its host is left alone, comes back when the host may be
+    asked again: that is the host's pause, and the source's own is not added to it.
 
     Args:
         poll_s: the source's interval.
@@ -56,10 +61,15 @@ def backoff_s(poll_s: float, failures: int, error: SourceError) -> float:
     longest = max(poll_s, MAX_BACKOFF_S)
     if not isinstance(error, TransientError):
         return longest
+    if error.reason == BREAKER and error.retry_after_s is not None:
+        return error.retry_after_s
     wait_s = min(math.ldexp(poll_s, min(failures - 1, MAX_DOUBLINGS)), longest)
-    if error.retry_after_s is None:
-        return wait_s
-    return max(wait_s, min(error.retry_after_s, MAX_RETRY_AFTER_S))
+    return max(wait_s, error.retry_after_s or 0.0)
+
+
+def start_spread_s(sources: int) -> float:
+    """Over how long the first polls of so many sources are spread, in seconds."""
+    return max(MIN_START_SPREAD_S, sources / STARTS_PER_S)
 
 
 class Poller:
@@ -76,7 +86,7 @@ class Poller:
         settings: Collector,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
-        """Shows its pool as down until the source has answered.
+        """Shows its pool as down until the source has answered; the fetcher knows it from now on.
 
         Args:
             source: which to poll.
@@ -97,13 +107,15 @@ class Poller:
         self._now = now
         self._log = _log.bind(source=source.path)
         self._failures = 0
+        self._lost = False
         self._up: dict[str, bool] = {}
         self._show({_declared_pool(source) or "": False})
+        fetcher.expect(source)
 
-    async def run(self) -> None:
-        """Poll until cancelled."""
+    async def run(self, spread_s: float = MIN_START_SPREAD_S) -> None:
+        """Poll until cancelled, for the first time within ``spread_s`` or the interval."""
         # Neither of these random numbers has to be hard to guess.
-        await asyncio.sleep(random.uniform(0, min(START_SPREAD_S, self._poll_s)))  # noqa: S311
+        await asyncio.sleep(random.uniform(0, min(spread_s, self._poll_s)))  # noqa: S311
         while True:
             pause_s = await self.poll()
             await asyncio.sleep(pause_s * random.uniform(1, 1 + JITTER))  # noqa: S311
@@ -120,7 +132,7 @@ class Poller:
         except SourceError as error:
             self._metrics.failures.labels(self._source.slug, error.reason).inc()
             self._show(dict.fromkeys(self._up, False))
-            self._say_lost(error.reason, str(error))
+            self._say_lost(error.reason, self._fetcher.masked(self._source, str(error)))
             return backoff_s(self._poll_s, self._failures, error)
         self._settle(sifted)
         return max(0.0, self._poll_s - (asyncio.get_running_loop().time() - started))
@@ -149,17 +161,20 @@ class Poller:
             self._show(dict.fromkeys(self._up, False))
             self._say_lost("unknown_value", "answered, but knows no figure")
             return
-        if self._failures:
+        if self._lost:
             self._log.info("source back", failures=self._failures)
+        self._lost = False
         self._failures = 0
         # A pool that a source of many no longer lists is no pool that it lost.
         refused = {_key(letter): False for letter in sifted.refused}
         self._show(refused | {key(message).decode(): True for message in sifted.messages})
 
-    def _say_lost(self, reason: str, error: str) -> None:
-        self._failures += 1
-        tell = self._log.warning if self._failures == 1 else self._log.debug
+    def _say_lost(self, reason: Reason, error: str) -> None:
+        if reason != BREAKER:
+            self._failures += 1
+        tell = self._log.debug if self._lost else self._log.warning
         tell("source lost", reason=reason, error=error)
+        self._lost = True
 
     def _show(self, up: dict[str, bool]) -> None:
         slug = self._source.slug

@@ -16,7 +16,7 @@ from collector.intake import intake_app
 from collector.metrics import Metrics
 from collector.partners import Partners
 from collector.plausible import Plausibility
-from collector.poll import Poller
+from collector.poll import Poller, start_spread_s
 from collector.publish import Outbox, Publisher
 from miningmap.serving import monitoring_app, serving
 
@@ -86,7 +86,8 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
 async def _collect(pollers: Sequence[Poller], outbox: Outbox, stop: asyncio.Event) -> None:
     async with asyncio.TaskGroup() as tasks:
         sending = tasks.create_task(outbox.run())
-        polling = [tasks.create_task(poller.run()) for poller in pollers]
+        spread_s = start_spread_s(len(pollers))
+        polling = [tasks.create_task(poller.run(spread_s)) for poller in pollers]
         await stop.wait()
         for task in polling:
             task.cancel()

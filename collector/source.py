@@ -183,7 +183,9 @@ class Source:
         requests: what is asked at each poll, in the order in which ``parse`` gets the bodies.
         authorise: puts the credentials into a request, just before it is sent. Pure.
         configure: the source as it is asked with these credentials, where they change more than the
-            requests' dress: whose sites there are, say. Pure.
+            requests' dress: whose sites there are, say. Pure. What is wrong with them is a
+            ``SettingsError`` that names the setting. Neither leads to a host that ``requests`` does
+            not name, unless it is an ``own_server``.
         own_server: at an address that the operator set, so it may be private and plain HTTP.
         rate: how often its host may be asked; of several sources of a host the strictest counts.
         poll_s: seconds between polls, less than an hour (method.md 2: longer reports are hourly).

@@ -10,9 +10,10 @@ from aiohttp.test_utils import TestServer
 from prometheus_client import CollectorRegistry
 
 from collector import body
+from collector.credentials import NONE, Credentials
 from collector.fetch import Fetcher
 from collector.metrics import Metrics
-from collector.source import PoolSource, Reading, Request
+from collector.source import PoolSource, Rate, Reading, Request
 from miningmap.settings import Collector
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class Pools:
 
     def __init__(self) -> None:
         self.now = NOW
+        self.clock = 0.0
         self.requests: list[web.Request] = []
         self.handler: Handler = self._hello
         self.metrics = Metrics(CollectorRegistry())
@@ -56,15 +58,14 @@ class Pools:
         url = str(self.server.make_url("/"))
         return Collector.model_validate({"upstream": url} | changed)
 
-    def fetcher(
-        self, *, total_s: float = 10, rate_per_host: tuple[float, float] = (1000, 1)
-    ) -> Fetcher:
+    def fetcher(self, *, total_s: float = 10, credentials: Credentials = NONE) -> Fetcher:
         return Fetcher(
             self.settings(),
             self.metrics,
+            credentials=credentials,
             timeout=aiohttp.ClientTimeout(total=total_s),
-            rate_per_host=rate_per_host,
             now=lambda: self.now,
+            clock=lambda: self.clock,
         )
 
     def metric(self, name: str, **labels: str) -> float | None:
@@ -80,6 +81,7 @@ class Pools:
             docs=None,
             terms="none",
             requests=tuple(map(Request, urls or ["https://pool.example/stats?key=SECRET"])),
+            rate=Rate(1000, 1),
             poll_s=poll_s,
             poll_reason="a toy",
             averaging_s=60,

@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from collector.breaker import FAILURES, OPEN_S
+from collector.fetch import MAX_RETRY_AFTER_S
 from collector.network.mempool import SOURCE as NETWORK
 from collector.plausible import Plausibility
-from collector.poll import MAX_BACKOFF_S, MAX_RETRY_AFTER_S, Poller, backoff_s
+from collector.poll import MAX_BACKOFF_S, Poller, backoff_s, start_spread_s
 from collector.source import CredentialsError, PermanentError, TransientError
 from miningmap.dead_letters import DeadLetter
 from miningmap.messages import Message, Report
@@ -208,13 +210,63 @@ async def test_no_log_line_carries_the_key_in_a_url(pools: Pools) -> None:
 
 
 async def test_pauses_grow_while_a_source_fails_and_end_with_it(pools: Pools) -> None:
+    pauses: list[float] = []
     async with polling(pools) as polled:
         pools.answer(status=503)
-        assert [await polled.poller.poll() for _ in range(6)] == [60, 120, 240, 480, 900, 900]
+        for _ in range(7):
+            pauses.append(await polled.poller.poll())
+            pools.clock += pauses[-1]
+        assert pauses == [60, 120, 240, 480, 900, 900, 900]
         pools.answer(b'{"toy": "3 PH/s"}')
         assert await polled.poller.poll() <= 60
         pools.answer(status=503)
         assert await polled.poller.poll() == 60
+
+
+async def test_a_source_comes_back_as_soon_as_its_host_may_be_asked(pools: Pools) -> None:
+    async with polling(pools) as polled:
+        pools.answer(status=503)
+        with capture_logs() as logs:
+            for _ in range(FAILURES):
+                await polled.poller.poll()
+            pools.clock += 10
+            assert await polled.poller.poll() == OPEN_S - 10
+            assert await polled.poller.poll() == OPEN_S - 10
+        assert len(pools.requests) == FAILURES
+        assert failures(pools, "breaker") == 2
+        lost = [log for log in logs if log["event"] == "source lost"]
+        assert [log["log_level"] for log in lost] == ["warning", *["debug"] * (FAILURES + 1)]
+
+        pools.clock += OPEN_S
+        assert await polled.poller.poll() == backoff_s(60, FAILURES + 1, TRANSIENT)
+        pools.clock += 2 * OPEN_S
+        pools.answer(b'{"toy": "3 PH/s"}')
+        assert await polled.poller.poll() <= 60
+    assert up(pools) == 1
+
+
+async def test_a_source_whose_host_others_found_failing_is_lost_but_has_not_failed(
+    pools: Pools,
+) -> None:
+    pools.answer(status=503)
+    async with polling(pools) as polled:
+        for _ in range(FAILURES):
+            with pytest.raises(TransientError):
+                await polled.poller._fetcher.fetch(pools.source())
+        with capture_logs() as logs:
+            assert await polled.poller.poll() == OPEN_S
+            pools.clock += OPEN_S
+            assert await polled.poller.poll() == 60
+            pools.clock += 2 * OPEN_S
+            pools.answer(b'{"toy": "3 PH/s"}')
+            await polled.poller.poll()
+    told = [(log["event"], log["log_level"]) for log in logs if log["log_level"] != "debug"]
+    assert told == [("source lost", "warning"), ("host back", "info"), ("source back", "info")]
+
+
+@pytest.mark.parametrize(("sources", "spread_s"), [(1, 3), (35, 3), (5000, 50)])
+def test_many_sources_do_not_start_all_at_once(sources: int, spread_s: float) -> None:
+    assert start_spread_s(sources) == spread_s
 
 
 async def test_retry_after_is_honoured(pools: Pools) -> None:
@@ -321,12 +373,12 @@ def test_failures_that_somebody_must_mend_are_retried_seldom(
     assert backoff_s(60, 1, error) == MAX_BACKOFF_S
 
 
-@given(st.floats(0.001, 3600), st.integers(1, 1000), st.none() | st.floats(0, allow_nan=False))
+@given(st.floats(0.001, 3600), st.integers(1, 1000), st.none() | st.floats(0, MAX_RETRY_AFTER_S))
 def test_a_pause_is_never_shorter_than_the_interval_nor_than_asked_for(
     poll_s: float, failed: int, retry_after_s: float | None
 ) -> None:
     error = TransientError("", reason="rate_limited", retry_after_s=retry_after_s)
     pause_s = backoff_s(poll_s, failed, error)
     assert pause_s >= poll_s
-    assert pause_s >= min(retry_after_s or 0, MAX_RETRY_AFTER_S)
+    assert pause_s >= (retry_after_s or 0)
     assert pause_s <= MAX_RETRY_AFTER_S
