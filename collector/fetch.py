@@ -133,17 +133,16 @@ class Fetcher:
         Raises:
             SourceError: one of the three kinds, with the source's slug.
         """
-        self.expect(source)
         bodies: list[bytes] = []
-        request = source.requests[0]
         try:
+            self.expect(source)
             for request in source.requests:
                 self._host(request).refuse_if_open()
             for request in source.requests:
-                bodies.append(await self._get(source, request))
+                body = await self._get(source, request)
+                bodies.append(body)
         except SourceError as error:
             error.source = source.slug
-            error.args = (f"{host_of(request.url)}: {error}",)
             if bodies and isinstance(error, TransientError) and error.reason == "breaker":
                 # What has been asked already is not asked again before its time.
                 error.retry_after_s = max(source.poll_s, error.retry_after_s or 0.0)
@@ -163,13 +162,21 @@ class Fetcher:
     async def _get(self, source: Source, declared: Request) -> bytes:
         host = self._host(declared)
         await host.turn()
+        try:
+            return await self._get_now(source, declared, host)
+        except SourceError as error:
+            error.args = (f"{host.name}: {error}",)
+            raise
+
+    async def _get_now(self, source: Source, declared: Request, host: Host) -> bytes:
         request = self._authorised(source, declared)
-        url = URL(request.url)
-        if not source.own_server and host_of(request.url) != host_of(declared.url):
+        anywhere = self._anywhere or source.own_server
+        if not source.own_server and host_of(request.url) != host.name:
             raise PermanentError("asks another host than it declares", reason="address")
-        if not (self._anywhere or source.own_server):
+        url = URL(request.url)
+        if not anywhere:
             refuse_unsafe(url)
-        session = self._unchecked if self._anywhere or source.own_server else self._public
+        session = self._unchecked if anywhere else self._public
         conditionally = source.authorise is None and request.method == "GET"
         known = self._answers.of(request) if conditionally else None
         with host.asked():

@@ -25,7 +25,7 @@ class Host:
 
     def __init__(self, name: str, metrics: Metrics, clock: Callable[[], float]) -> None:
         """Shown as not left alone."""
-        self._name = name
+        self.name = name
         self._breaker = Breaker(clock)
         self._told_open = False
         self._shown = metrics.host_open.labels(name)
@@ -48,7 +48,7 @@ class Host:
         """
         if wait_s := self._breaker.wait_s():
             raise TransientError(
-                f"left alone after it failed often, for {wait_s:.0f} s more",
+                f"{self.name}: left alone after it failed often, for {wait_s:.0f} s more",
                 reason="breaker",
                 retry_after_s=wait_s,
             )
@@ -99,6 +99,6 @@ class Host:
         self._shown.set(is_open)
         if is_open:
             wait_s = round(self._breaker.wait_s())
-            _log.warning("host fails: left alone", host=self._name, seconds=wait_s)
+            _log.warning("host fails: left alone", host=self.name, seconds=wait_s)
         else:
-            _log.info("host back", host=self._name)
+            _log.info("host back", host=self.name)

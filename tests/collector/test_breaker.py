@@ -35,9 +35,8 @@ def test_it_is_closed_until_so_many_failures_in_a_row(breaker: Breaker) -> None:
     assert breaker.wait_s() == 0
     breaker.well(is_try=breaker.ask())
     fail(breaker, FAILURES - 1)
-    assert not breaker.is_open
+    assert breaker.wait_s() == 0
     fail(breaker)
-    assert breaker.is_open
     assert breaker.wait_s() == OPEN_S
 
 
@@ -66,9 +65,8 @@ def test_a_try_that_goes_well_closes_it_and_all_is_forgotten(
     clock.now += OPEN_S
     breaker.well(is_try=breaker.ask())
     assert not breaker.is_open
-    assert breaker.wait_s() == 0
     fail(breaker, FAILURES - 1)
-    assert not breaker.is_open
+    assert breaker.wait_s() == 0
     fail(breaker)
     assert breaker.wait_s() == OPEN_S
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import socket
+import traceback
 import tracemalloc
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,20 +16,29 @@ from aiohttp.test_utils import unused_port
 from hypothesis import example, given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
 
 from collector.addresses import PublicResolver
+from collector.credentials import Credentials
 from collector.fetch import MAX_BYTES, MAX_RETRY_AFTER_S, Fetcher, retry_after_s
 from collector.metrics import Metrics
 from collector.source import (
+    Credential,
     CredentialsError,
     PermanentError,
+    PoolSource,
     Rate,
+    Request,
+    Secrets,
     SourceError,
     TransientError,
 )
 from miningmap.settings import Collector, SettingsError
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
     from tests.collector.conftest import Pools
 
 NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
@@ -215,6 +225,79 @@ async def test_a_server_that_is_not_there_is_a_broken_connection(pools: Pools) -
     assert caught.value.reason == "connection"
 
 
+async def garbage(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """What is no HTTP: aiohttp's error for it quotes the URL."""
+    writer.write(b"SSH-2.0-OpenSSH_9.2\r\n\r\n")
+    await writer.drain()
+    writer.close()
+
+
+async def hang_up(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"), [(garbage, "ClientResponseError"), (hang_up, "connection failed")]
+)
+async def test_broken_connections_say_nothing_of_the_url(
+    pools: Pools,
+    answer: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+    said: str,
+) -> None:
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with Fetcher(Collector(allow_private=True), pools.metrics) as fetcher:
+            with pytest.raises(TransientError, match=said) as caught:
+                await fetcher.fetch(pools.source(f"http://127.0.0.1:{port}/SECRET?key=SECRET"))
+    assert caught.value.reason == "connection"
+    assert_keeps_secrets(caught.value)
+
+
+async def test_timeouts_and_refused_connections_say_nothing_of_the_url(pools: Pools) -> None:
+    never = asyncio.Event()
+
+    async def silent(_request: web.Request) -> web.StreamResponse:
+        await never.wait()
+        return web.Response()
+
+    pools.handler = silent
+    with pytest.raises(TransientError, match=r"^pool\.example: no answer in time$") as late:
+        await fetch(pools, "https://pool.example/SECRET?key=SECRET", total_s=0.05)
+    never.set()
+    assert_keeps_secrets(late.value)
+    async with Fetcher(Collector(allow_private=True), pools.metrics) as fetcher:
+        with pytest.raises(TransientError, match="connection failed") as refused:
+            await fetcher.fetch(pools.source(f"https://127.0.0.1:{unused_port()}/SECRET"))
+    assert_keeps_secrets(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("request_", "error", "said"),
+    [
+        (Request("https://[SECRET/"), PermanentError, "no address like"),
+        (Request("http://user:SEC/RET@pool.example/"), PermanentError, "no address like"),
+        (Request("SECRET"), PermanentError, "no address like"),
+        (Request("https:///SECRET"), PermanentError, "no address like"),
+        (Request("https://pool.example/", headers={"Key": "SECRET\n"}), PermanentError, "be sent"),
+    ],
+)
+async def test_what_cannot_be_sent_is_one_of_the_errors_without_the_key(
+    pools: Pools, request_: Request, error: type[SourceError], said: str
+) -> None:
+    source = replace(pools.source(), requests=(request_,))
+    async with pools.fetcher() as fetcher:
+        with pytest.raises(error, match=said) as caught:
+            await fetcher.fetch(source)
+    assert caught.value.source == "toy"
+    assert_keeps_secrets(caught.value)
+
+
+def assert_keeps_secrets(error: SourceError) -> None:
+    told = "".join(traceback.format_exception(error))
+    lines = [line for line in told.splitlines() if not line.startswith("    ")]  # code is no news
+    assert "SEC" not in "\n".join(lines)
+
+
 @pytest.mark.parametrize("status", [401, 404, 503])
 async def test_errors_say_the_host_and_nothing_else_of_the_url(pools: Pools, status: int) -> None:
     pools.answer(status=status)
@@ -242,6 +325,35 @@ async def test_one_host_is_asked_at_a_rate_and_others_meanwhile(pools: Pools) ->
     times = dict(at)
     assert times["/a.example/2"] - times["/a.example/1"] > 0.15
     assert times["/b.example/1"] < times["/a.example/2"]
+
+
+async def test_of_two_sources_of_a_host_the_strictest_rate_counts(pools: Pools) -> None:
+    at: list[float] = []
+
+    async def clock(_request: web.Request) -> web.StreamResponse:
+        at.append(asyncio.get_running_loop().time())
+        return web.Response()
+
+    pools.handler = clock
+    async with pools.fetcher() as fetcher:
+        fetcher.expect(pools.source("https://pool.example/own"))
+        fetcher.expect(replace(pools.source("https://pool.example/slow"), rate=Rate(1, 0.2)))
+        await fetcher.fetch(pools.source("https://pool.example/1", "https://pool.example/2"))
+    assert at[1] - at[0] > 0.15
+
+
+async def test_a_burst_that_a_rate_allows_is_spread(pools: Pools) -> None:
+    at: list[float] = []
+
+    async def clock(_request: web.Request) -> web.StreamResponse:
+        at.append(asyncio.get_running_loop().time())
+        return web.Response()
+
+    pools.handler = clock
+    twice = pools.source("https://pool.example/1", "https://pool.example/2")
+    async with pools.fetcher() as fetcher:
+        await fetcher.fetch(replace(twice, rate=Rate(600, 120)))
+    assert at[1] - at[0] > 0.15
 
 
 @pytest.mark.parametrize(
@@ -311,6 +423,147 @@ async def test_addresses_inside_are_asked_if_the_settings_allow_it(pools: Pools,
     async with Fetcher(Collector(allow_private=True), pools.metrics) as fetcher:
         own = pools.source(f"http://{host}:{pools.server.port}/own/node")
         assert await fetcher.fetch(own) == [b"/own/node"]
+
+
+async def test_an_own_server_may_be_anywhere_and_others_still_may_not(pools: Pools) -> None:
+    node = pools.source(f"http://localhost:{pools.server.port}/own/node")
+    async with Fetcher(Collector(), pools.metrics) as fetcher:
+        assert await fetcher.fetch(replace(node, own_server=True)) == [b"/own/node"]
+        with pytest.raises(PermanentError, match="ALLOW_PRIVATE"):
+            await fetcher.fetch(pools.source(f"https://localhost:{pools.server.port}/own/node"))
+    assert len(pools.requests) == 1
+
+
+async def test_proxies_of_the_environment_are_not_used(
+    pools: Pools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would resolve names where nothing looks at the addresses."""
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{pools.server.port}")
+        monkeypatch.setenv(name.upper(), f"http://127.0.0.1:{pools.server.port}")
+    async with Fetcher(Collector(), pools.metrics) as fetcher:
+        with pytest.raises(PermanentError, match="ALLOW_PRIVATE"):
+            await fetcher.fetch(pools.source("https://localhost/"))
+        own = pools.source(f"http://127.0.0.1:{unused_port()}/")
+        with pytest.raises(TransientError, match="connection failed"):
+            await fetcher.fetch(replace(own, own_server=True))
+    assert pools.requests == []
+
+
+def signed(source: PoolSource, sign: Callable[[Request, Secrets, datetime], Request]) -> PoolSource:
+    return replace(source, authorise=sign, credentials=(Credential("key", "a key"),))
+
+
+KEYS = Credentials({"toy": {"key": SecretStr("SECRET")}})
+
+
+async def test_a_request_is_signed_when_its_turn_has_come(pools: Pools) -> None:
+    def sign(request: Request, secrets: Secrets, now: datetime) -> Request:
+        headers = {"Key": secrets["key"], "At": now.isoformat()}
+        return replace(request, method="POST", headers=headers, body=b"{}")
+
+    bodies = []
+
+    async def handler(request: web.Request) -> web.Response:
+        bodies.append(await request.read())
+        return web.Response()
+
+    pools.handler = handler
+    async with pools.fetcher(credentials=KEYS) as fetcher:
+        await fetcher.fetch(signed(pools.source(), sign))
+    (request,) = pools.requests
+    assert (request.method, bodies) == ("POST", [b"{}"])
+    assert request.headers["Key"] == "SECRET"
+    assert request.headers["At"] == "2026-11-22T15:00:00+00:00"
+
+
+async def test_only_a_declared_host_gets_to_see_a_key(pools: Pools) -> None:
+    def astray(request: Request, secrets: Secrets, _now: datetime) -> Request:
+        return replace(request, url=f"https://elsewhere.example/{secrets['key']}")
+
+    source = signed(pools.source(), astray)
+    async with pools.fetcher(credentials=KEYS) as fetcher:
+        with pytest.raises(PermanentError, match="another host than it declares") as caught:
+            await fetcher.fetch(source)
+        assert caught.value.reason == "address"
+        assert pools.requests == []
+        await fetcher.fetch(replace(source, own_server=True))
+    assert [request.path for request in pools.requests] == ["/elsewhere.example/SECRET"]
+
+
+async def test_credentials_that_cannot_be_used_are_not_quoted(pools: Pools) -> None:
+    def trip(request: Request, secrets: Secrets, _now: datetime) -> Request:
+        return replace(request, body=bytes.fromhex(f"no hex: {secrets['key']}"))
+
+    def miss(_request: Request, secrets: Secrets, _now: datetime) -> Request:
+        raise KeyError(secrets["key"])
+
+    for sign, said in ((trip, "ValueError"), (miss, "KeyError")):
+        async with pools.fetcher(credentials=KEYS) as fetcher:
+            with pytest.raises(CredentialsError, match=f"cannot be used: {said}") as caught:
+                await fetcher.fetch(signed(pools.source(), sign))
+        assert caught.value.reason == "unauthorized"
+        assert_keeps_secrets(caught.value)
+
+
+async def test_a_file_of_a_key_that_cannot_be_read_is_named(pools: Pools, tmp_path: Path) -> None:
+    gone = Credentials({"toy": {"key_file": SecretStr(str(tmp_path / "key"))}})
+    async with pools.fetcher(credentials=gone) as fetcher:
+        with pytest.raises(CredentialsError, match="MININGMAP_CREDENTIALS__TOY__KEY_FILE: cannot"):
+            await fetcher.fetch(signed(pools.source(), lambda request, _secrets, _now: request))
+    assert pools.requests == []
+
+
+class Document:
+    """A server's document with an ETag, sent only to who does not have it."""
+
+    def __init__(self, pools: Pools) -> None:
+        self.body, self.tag = b"one", '"1"'
+        self.sent = 0
+        pools.handler = self.handle
+
+    async def handle(self, request: web.Request) -> web.Response:
+        if request.headers.get("If-None-Match") == self.tag:
+            return web.Response(status=304)
+        self.sent += 1
+        return web.Response(body=self.body, headers={"ETag": self.tag})
+
+
+async def test_what_has_not_changed_is_not_sent_again(pools: Pools) -> None:
+    document = Document(pools)
+    async with pools.fetcher() as fetcher:
+        assert [await fetcher.fetch(pools.source()) for _ in range(3)] == [[b"one"]] * 3
+        assert document.sent == 1
+        document.body, document.tag = b"two", '"2"'
+        assert [await fetcher.fetch(pools.source()) for _ in range(2)] == [[b"two"]] * 2
+    assert document.sent == 2
+
+
+async def test_without_a_validator_nothing_is_asked_conditionally(pools: Pools) -> None:
+    pools.answer(b"one")
+    async with pools.fetcher() as fetcher:
+        for _ in range(2):
+            await fetcher.fetch(pools.source())
+    assert not {"If-None-Match", "If-Modified-Since"} & set(pools.requests[1].headers)
+
+
+async def test_signed_requests_and_posts_are_not_asked_conditionally(pools: Pools) -> None:
+    document = Document(pools)
+    own = signed(pools.source(), lambda request, _secrets, _now: request)
+    post = replace(pools.source(), requests=(Request("https://pool.example/", "POST"),))
+    async with pools.fetcher(credentials=KEYS) as fetcher:
+        for source in (own, own, post, post):
+            assert await fetcher.fetch(source) == [b"one"]
+    assert document.sent == 4
+
+
+async def test_a_page_for_people_is_not_remembered(pools: Pools) -> None:
+    pools.answer(b"<html>", headers={"ETag": '"1"'})
+    async with pools.fetcher() as fetcher:
+        for _ in range(2):
+            with pytest.raises(TransientError, match="HTML"):
+                await fetcher.fetch(pools.source())
+    assert "If-None-Match" not in pools.requests[1].headers
 
 
 @pytest.mark.parametrize("upstream", ["", "127.0.0.1:9000", "ftp://pools", "http://"])
