@@ -31,15 +31,23 @@ class TrialError(ValueError):
 def describe(settings: Settings) -> list[dict[str, object]]:
     """Every source as plain data, for a table or JSON; times in seconds.
 
-    ``state`` is ``on`` for those that these settings poll, else ``off``.
+    ``state`` is ``on`` for those that these settings poll, ``needs NAME`` for those that they would
+    poll with that credential, else ``off``.
 
     Raises:
-        SettingsError: the settings name a source that does not exist.
+        SettingsError: the settings name a source that does not exist, or are wrong otherwise.
     """
     sources = discover()
-    polled = choose(sources, settings.collector, Credentials(settings.credentials))
-    on = {source.path for source in polled}
-    return [_row(source, "on" if source.path in on else "off") for source in sources]
+    credentials = Credentials(settings.credentials)
+    on = {source.path for source in choose(sources, settings.collector, credentials)}
+
+    def state(source: Source) -> str:
+        if source.path in on:
+            return "on"
+        lacking = credentials.lacking(source) if settings.collector.sources is None else []
+        return f"needs {', '.join(lacking)}" if lacking else "off"
+
+    return [_row(source, state(source)) for source in sources]
 
 
 async def try_source(

@@ -6,6 +6,7 @@ A name that no source declares is an error: a misspelt key would else be a sourc
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
@@ -39,29 +40,35 @@ class Credentials:
         Raises:
             SettingsError: it is not.
         """
-        known = {source.slug: source for source in sources if source.credentials}
+        known: dict[str, list[str]] = {}
+        for source in sources:
+            for credential in source.credentials:
+                known.setdefault(source.slug, []).append(credential.name)
         for slug, given in self._given.items():
             if slug not in known:
                 asked = ", ".join(sorted(known)) or "none"
                 raise SettingsError(
                     f"{setting(slug)}: no source with credentials; there are {asked}"
                 )
-            names = [credential.name for credential in known[slug].credentials]
             for name in given:
-                if name.removesuffix(FILE) not in names:
-                    asked = ", ".join(names)
+                if name.removesuffix(FILE) not in known[slug]:
+                    asked = ", ".join(known[slug])
                     raise SettingsError(
                         f"{setting(slug, name)}: {slug} has no such; it has {asked}"
                     )
 
-    def missing(self, source: Source) -> list[str]:
-        """The settings without which the source cannot be asked, and that are not there."""
+    def lacking(self, source: Source) -> list[str]:
+        """The names of those that the source cannot be asked without, and that are not there."""
         given = {name.removesuffix(FILE) for name in self._given.get(source.slug, {})}
         return [
-            setting(source.slug, credential.name)
+            credential.name
             for credential in source.credentials
             if credential.required and credential.name not in given
         ]
+
+    def missing(self, source: Source) -> list[str]:
+        """The settings that would hold what is lacking."""
+        return [setting(source.slug, name) for name in self.lacking(source)]
 
     def of(self, source: Source) -> dict[str, str]:
         """What was set for the source, by name; files are read now.
@@ -107,11 +114,10 @@ class Credentials:
 
         What is too short for a key is left: it could be any word.
         """
-        try:
-            secrets = self.of(source).values()
-        except SettingsError:  # gone since it was used: a key that nobody can use is none
-            return text
-        for secret in secrets:
+        for name, given in self._given.get(source.slug, {}).items():
+            secret = ""
+            with suppress(SettingsError):  # a file that is gone
+                secret = _read(source.slug, name, given.get_secret_value())
             if len(secret) >= _SHORTEST_KEY:
                 for form in (secret, quote(secret, safe="")):
                     text = text.replace(form, "***")

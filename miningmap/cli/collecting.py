@@ -14,9 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-_SHORT: Final = ("slug", "kind", "state", "auth", "poll_s")
-_LONG: Final = ("poll_reason", "locates", "terms")
 _PIPED_WIDTH: Final = 160
+_NARROW: Final = 12
 
 
 @click.command()
@@ -44,16 +43,21 @@ def sources(context: click.Context, /, *, as_json: bool, markdown: bool) -> None
 
 
 def _print_table(rows: Sequence[dict[str, object]]) -> None:
+    """The gist of each; what is too long for a line is folded, and ``--json`` has the rest."""
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
-    table = Table()
-    for name in _SHORT:
-        table.add_column(name.replace("_", " "), no_wrap=True)
-    for name in _LONG:
-        table.add_column(name.replace("_", " "), overflow="fold")
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for name in ("slug", "kind", "state", "auth", "every", "rate", "locates"):
+        is_word = name in {"slug", "kind", "every", "rate"}
+        table.add_column(name, no_wrap=is_word, max_width=None if is_word else _NARROW)
+    for name in ("why not more often", "terms"):
+        table.add_column(name, overflow="fold")
     for row in rows:
-        table.add_row(*(str(row[name]) for name in (*_SHORT, *_LONG)))
+        located = str(row["locates"]).partition(":")[0].replace("nothing", "-")
+        words = (row["slug"], row["kind"], row["state"], row["auth"], f"{row['poll_s']} s")
+        table.add_row(*map(str, (*words, row["rate"], located, row["poll_reason"], row["terms"])))
     Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH).print(table)
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
+import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,16 +14,20 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer, unused_port
 
+from collector import pools
 from miningmap.messages import Report, decode
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.cli.conftest import Run
 
 RECORDINGS = Path(__file__).parents[1] / "recordings"
 # Contract 3, and what a reader needs beside it.
 FIELDS = {
     *("slug", "kind", "name", "auth", "poll_s", "poll_reason", "locates", "terms", "state"),
-    *("urls", "confidence", "default"),
+    *("urls", "confidence", "default", "rate", "scope", "credentials", "unsure", "averaging_s"),
+    *("hold_s", "home", "docs"),
 }
 
 
@@ -55,17 +62,120 @@ def test_json_has_all_that_is_declared(listed: list[dict[str, Any]]) -> None:
 def test_the_table_has_a_row_for_each(run: Run, listed: list[dict[str, Any]]) -> None:
     result = run("sources")
     assert (result.exit_code, result.stderr) == (0, "")
-    rows = [
-        [cell.strip() for cell in line.split("│")[1:6]]
-        for line in result.stdout.splitlines()
-        if line.startswith("│") and line[2] != " "
+    heading, _, *lines = [line for line in result.stdout.splitlines() if line.strip()]
+    words = ["slug", "kind", "state", "auth", "every", "rate", "locates"]
+    assert re.split(r" {2,}", heading.strip()) == [*words, "why not more often", "terms"]
+    rows = [re.split(r" {2,}", line.strip()) for line in lines if line[1] != " "]
+    assert [row[:6] for row in rows] == [
+        [row["slug"], row["kind"], row["state"], row["auth"], f"{row['poll_s']} s", row["rate"]]
+        for row in listed
     ]
-    assert rows == [
-        [row["slug"], row["kind"], row["state"], row["auth"], str(row["poll_s"])] for row in listed
+    assert max(map(len, result.stdout.splitlines())) <= 160
+
+
+KEYED = """\
+from dataclasses import replace
+
+from collector.body import decode, refused
+from collector.pools.ocean import SOURCE as OCEAN
+from collector.source import Credential, Request
+
+
+def configure(secrets):
+    request = Request(f"https://pool.example/{secrets['api_key']}?key={secrets['api_key']}")
+    return replace(SOURCE, requests=(request,))
+
+
+def parse(bodies, _fetched_at):
+    raise refused(decode(bodies[0], str))
+
+
+SOURCE = replace(
+    OCEAN,
+    slug="toy",
+    requests=(Request("https://pool.example/API_KEY"),),
+    credentials=(Credential("api_key", "the key"), Credential("coin", "a coin", required=False)),
+    configure=configure,
+    parse=parse,
+)
+"""
+
+
+@pytest.fixture
+def keyed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A source with a key in its URL, called ``toy``."""
+    (tmp_path / "toy.py").write_text(KEYED)
+    with monkeypatch.context() as patch:
+        patch.setattr(pools, "__path__", [*pools.__path__, str(tmp_path)])
+        patch.setattr(sys, "dont_write_bytecode", True)
+        importlib.invalidate_caches()
+        yield
+    if sys.modules.pop("collector.pools.toy", None):
+        delattr(pools, "toy")
+
+
+@pytest.mark.usefixtures("keyed")
+def test_a_source_is_off_until_what_it_needs_is_set(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def toy() -> dict[str, Any]:
+        (row,) = [
+            row for row in json.loads(run("sources", "--json").stdout) if row["slug"] == "toy"
+        ]
+        return row
+
+    assert (toy()["state"], toy()["auth"]) == ("needs api_key", "api_key")
+    assert toy()["credentials"] == [
+        {"setting": f"MININGMAP_CREDENTIALS__TOY__{name}", "meaning": meaning, "required": required}
+        for name, meaning, required in (("API_KEY", "the key", True), ("COIN", "a coin", False))
     ]
-    assert "poll reason" in result.stdout
-    assert "locates" in result.stdout
-    assert "terms" in result.stdout
+    assert re.search(r"^ toy +pools +needs +api_key", run("sources").stdout, re.MULTILINE)
+    missing = run("try", "toy")
+    assert (missing.exit_code, missing.stdout) == (2, "")
+    assert missing.stderr == "miningmap: toy needs MININGMAP_CREDENTIALS__TOY__API_KEY\n"
+    monkeypatch.setenv("MININGMAP_CREDENTIALS__TOY__API_KEY", "ENIGMATIC")
+    assert toy()["state"] == "on"
+    assert "ENIGMATIC" not in run("sources", "--json").stdout
+    monkeypatch.setenv("MININGMAP_COLLECTOR__SOURCES", "[]")
+    assert toy()["state"] == "off"
+    monkeypatch.delenv("MININGMAP_CREDENTIALS__TOY__API_KEY")
+    assert toy()["state"] == "off"
+
+
+@pytest.mark.usefixtures("keyed")
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b"HTTP/1.1 503 Out\r\n\r\n", "HTTP 503"),
+        (b"HTTP/1.1 301 Moved\r\nLocation: /ENIGMATIC\r\n\r\n", "HTTP 301: moved"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n<html>", "connection failed"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>", "no JSON: HTML"),
+        (b'HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n"no ENIGMATIC xy"', "'no *** xy'"),
+        (b"garbage\r\n\r\n", "connection failed"),
+        (b"", "connection failed"),
+    ],
+)
+async def test_trying_says_nothing_of_a_key(
+    run: Run, monkeypatch: pytest.MonkeyPatch, answer: bytes, said: str
+) -> None:
+    asked: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(answer)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        monkeypatch.setenv("MININGMAP_COLLECTOR__UPSTREAM", f"http://127.0.0.1:{port}")
+        monkeypatch.setenv("MININGMAP_CREDENTIALS__TOY__API_KEY", "ENIGMATIC")
+        result = await asyncio.to_thread(run, "try", "toy")
+    assert asked[0].startswith(b"GET /pool.example/ENIGMATIC?key=ENIGMATIC ")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert said in result.stderr
+    assert "ENIGMATIC" not in result.stderr
+    assert result.stderr.count("\n") == 1
 
 
 def test_what_the_settings_do_not_name_is_off(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -225,8 +225,9 @@ async def test_a_server_that_is_not_there_is_a_broken_connection(pools: Pools) -
     assert caught.value.reason == "connection"
 
 
-async def garbage(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def garbage(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """What is no HTTP: aiohttp's error for it quotes the URL."""
+    await reader.readuntil(b"\r\n\r\n")
     writer.write(b"SSH-2.0-OpenSSH_9.2\r\n\r\n")
     await writer.drain()
     writer.close()
