@@ -119,10 +119,8 @@ def test_a_source_is_off_until_what_it_needs_is_set(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def toy() -> dict[str, Any]:
-        (row,) = [
-            row for row in json.loads(run("sources", "--json").stdout) if row["slug"] == "toy"
-        ]
-        return row
+        rows: list[dict[str, Any]] = json.loads(run("sources", "--json").stdout)
+        return next(row for row in rows if row["slug"] == "toy")
 
     assert (toy()["state"], toy()["auth"]) == ("needs api_key", "api_key")
     assert toy()["credentials"] == [
