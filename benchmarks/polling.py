@@ -30,7 +30,8 @@ from collector.metrics import Metrics
 from collector.plausible import Plausibility
 from collector.poll import Poller, start_spread_s
 from collector.pools import antpool, foundry, mempool, ocean
-from miningmap.settings import Collector
+from miningmap import logs
+from miningmap.settings import Collector, Log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -124,6 +125,7 @@ def servers(hang: int) -> Iterator[str]:
 
 
 def measure(sources: int, upstream: str) -> Figures:
+    logs.configure(Log(level="error"), "collector")
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     return asyncio.run(_measure(sources, upstream))
