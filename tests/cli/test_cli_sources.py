@@ -66,10 +66,12 @@ def test_the_table_has_a_row_for_each(run: Run, listed: list[dict[str, Any]]) ->
     words = ["slug", "kind", "state", "auth", "every", "rate", "locates"]
     assert re.split(r" {2,}", heading.strip()) == [*words, "why not more often", "terms"]
     rows = [re.split(r" {2,}", line.strip()) for line in lines if line[1] != " "]
-    assert [row[:6] for row in rows] == [
-        [row["slug"], row["kind"], row["state"], row["auth"], f"{row['poll_s']} s", row["rate"]]
-        for row in listed
-    ]
+    for words, row in zip(rows, listed, strict=True):
+        slug, kind, state, auth, every, rate = words[:6]
+        assert (slug, kind) == (row["slug"], row["kind"])
+        assert row["state"].startswith(state)  # the rest is folded
+        assert row["auth"].startswith(auth)
+        assert (every, rate) == (f"{row['poll_s']} s", row["rate"])
     assert max(map(len, result.stdout.splitlines())) <= 160
 
 
