@@ -1,0 +1,108 @@
+"""No key gets out, whatever a server does: every source that has one, by discovery."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+from aiohttp import web
+from prometheus_client import generate_latest
+from pydantic import SecretStr
+from structlog.testing import capture_logs
+
+from collector.catalogue import try_source
+from collector.credentials import Credentials
+from collector.discovery import discover
+from collector.plausible import Plausibility
+from collector.poll import Poller
+from collector.source import SourceError
+from miningmap.settings import load
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from collector.source import Source
+    from tests.collector.conftest import Handler, Pools
+
+KEYED = [source for source in discover() if source.credentials]
+SECRET = "ENIGMATIC/KEY"  # what has to be quoted in a URL
+
+
+def secrets(source: Source) -> Iterator[tuple[str, SecretStr]]:
+    for name in (credential.name for credential in source.credentials):
+        if name == "url":
+            yield name, SecretStr("https://node.example/")
+        elif name not in {"sites", "cookie"}:  # no secret; in place of the others
+            yield name, SecretStr(SECRET)
+
+
+async def silent(_request: web.Request) -> web.StreamResponse:
+    await asyncio.Event().wait()
+    return web.Response()
+
+
+async def hang_up(request: web.Request) -> web.StreamResponse:
+    assert request.transport is not None
+    request.transport.abort()
+    return web.Response()
+
+
+async def garbage(request: web.Request) -> web.StreamResponse:
+    assert request.transport is not None
+    request.transport.write(b"SSH-2.0-OpenSSH_9.2\r\n\r\n")
+    request.transport.close()
+    return web.Response()
+
+
+async def refuse(request: web.Request) -> web.StreamResponse:
+    raise web.HTTPUnauthorized(text=request.path_qs)
+
+
+async def fail(request: web.Request) -> web.StreamResponse:
+    raise web.HTTPBadGateway(text=request.path_qs)
+
+
+async def redirect(request: web.Request) -> web.StreamResponse:
+    raise web.HTTPFound(request.path_qs)
+
+
+async def say_back(request: web.Request) -> web.StreamResponse:
+    said = f"{request.path_qs} {SECRET} {dict(request.headers)}"
+    return web.json_response({"error": said, "message": said, "msg": said, "code": said})
+
+
+@pytest.mark.parametrize(
+    "answer", [silent, hang_up, garbage, refuse, fail, redirect, say_back], ids=lambda f: f.__name__
+)
+@pytest.mark.parametrize("source", KEYED, ids=lambda source: source.path)
+async def test_no_log_no_metric_and_no_error_has_a_key_in_it(
+    pools: Pools, source: Source, answer: Handler
+) -> None:
+    pools.handler = answer
+    given = {source.slug: dict(secrets(source))}
+    credentials = Credentials(given)
+    with capture_logs() as logs:
+        async with pools.fetcher(total_s=0.5, credentials=credentials) as fetcher:
+            poller = Poller(
+                credentials.configured(source),
+                fetcher=fetcher,
+                put=lambda _messages: None,
+                plausibility=Plausibility(),
+                metrics=pools.metrics,
+                settings=pools.settings(),
+            )
+            await poller.poll()
+    assert pools.requests
+    assert [log["event"] for log in logs] == ["source lost"]
+    assert "ENIGMATIC" not in repr(logs)
+    assert b"ENIGMATIC" not in generate_latest(pools.metrics.registry)
+
+    if answer is silent:  # an attempt of try would take its whole 20 s
+        return
+    settings = load()
+    settings.collector = pools.settings()
+    settings.credentials = given
+    with pytest.raises(SourceError) as caught:
+        await try_source(source.path, None, settings)
+    assert "ENIGMATIC" not in str(caught.value)
