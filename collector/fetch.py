@@ -181,7 +181,7 @@ class Fetcher:
         known = self._answers.of(request) if conditionally else None
         with host.asked():
             self._metrics.requests.labels(source.slug).inc()
-            with self._metrics.duration.time():
+            with self._metrics.duration.labels(source.slug).time():
                 answer = await self._send(session, request, url, known)
         if conditionally:
             self._answers.keep(request, answer)

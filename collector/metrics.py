@@ -54,7 +54,8 @@ class Metrics:
         )
         self.duration = Histogram(
             "miningmap_source_request_duration_seconds",
-            "From sending a request to the last byte of its answer, of all sources.",
+            "From sending a request to the last byte of its answer.",
+            ["source"],
             buckets=_DURATIONS_S,
             registry=registry,
         )
