@@ -16,6 +16,7 @@ _NAMES: Final[dict[str, str]] = {
     "foundryusa": "Foundry USA",
     "innopolistech": "Innopolis Tech",
     "kanopool": "KanoPool",
+    "kryptex": "Kryptex",
     "luxor": "Luxor",
     "marapool": "MARA Pool",
     "miningrigrentals": "MiningRigRentals",
