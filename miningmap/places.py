@@ -188,7 +188,7 @@ def resolve(country: str, province: str | None = None) -> str:
     if code == OTHER:
         raise UnknownPlaceError(f"{country[:64]!r} has no provinces; leave the province null")
     other = code + OTHER_SUFFIX
-    if _plain(province) in {"other", other.lower(), _plain(name_of(other))}:
+    if plain_name(province) in {"other", other.lower(), plain_name(name_of(other))}:
         return other
     return _lookup(province, code)
 
@@ -208,7 +208,7 @@ def hint(code: str) -> str:
 
 def _lookup(text: str, country: str | None) -> str:
     """The code that ``text`` means: a subdivision of ``country``, or without one a country."""
-    plain = _plain(text)
+    plain = plain_name(text)
     found = _codes_by_name(country).get(plain) or _codes_by_code(country).get(plain) or ()
     if len(found) == 1:
         return found[0]
@@ -235,8 +235,11 @@ def _remedy(plain: str, country: str | None) -> str:
     return f"; near matches: {near}" if near else ""
 
 
-def _plain(text: str) -> str:
-    """Lower case, without accents, without the star that CCAF puts behind Germany and Ireland."""
+def plain_name(text: str) -> str:
+    """A name as names are compared: in lower case, without accents.
+
+    Also without the star that CCAF puts behind Germany and Ireland.
+    """
     decomposed = unicodedata.normalize("NFKD", text)
     bare = "".join(c for c in decomposed if not unicodedata.combining(c))
     straight = bare.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
@@ -280,18 +283,18 @@ def _codes_by_name(country: str | None) -> dict[str, tuple[str, ...]]:
 
 def _country_names() -> Iterator[tuple[str, str]]:
     for country in pycountry.countries:
-        yield _plain(country.name), country.alpha_2
-        yield _plain(_countries()[country.alpha_2]), country.alpha_2
-        yield _plain(name_of(country.alpha_2)), country.alpha_2
+        yield plain_name(country.name), country.alpha_2
+        yield plain_name(_countries()[country.alpha_2]), country.alpha_2
+        yield plain_name(name_of(country.alpha_2)), country.alpha_2
 
 
 def _names_in(country: str) -> Iterator[tuple[str, str]]:
     own = _subdivisions_of(country)
     for subdivision in pycountry.subdivisions:
         if subdivision.code in own:
-            yield _plain(subdivision.name), subdivision.code
-            yield _plain(own[subdivision.code]), subdivision.code
-            yield _plain(name_of(subdivision.code)), subdivision.code
+            yield plain_name(subdivision.name), subdivision.code
+            yield plain_name(own[subdivision.code]), subdivision.code
+            yield plain_name(name_of(subdivision.code)), subdivision.code
 
 
 @lru_cache(maxsize=512)
