@@ -171,7 +171,11 @@ DATE_FORMAT = 'date should be in "YYYY-MM-DD" format'
         ("country", None, "country should be a string"),
         ("country", "Unknown", "unknown country: 'Unknown'; leave out what is not located"),
         ("province", 1, "province should be a string, or null for the whole country"),
-        ("province", "", "unknown subdivision of US: ''"),
+        (
+            "province",
+            "",
+            "unknown subdivision of US: ''; its ISO 3166-2 code is understood too",
+        ),
         ("province", "Texsa", "unknown subdivision of US: 'Texsa'; near matches: Texas (US-TX)"),
         ("unit", "EH/s", "unit should be one of th/s, ph/s, eh/s"),
         ("unit", "h/s", "unit should be one of th/s, ph/s, eh/s"),
