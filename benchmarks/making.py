@@ -13,9 +13,10 @@ from pydantic import SecretStr
 from miningmap import settings as config
 from miningmap.messages import Located, Message, Network, Report
 from miningmap.places import OTHER, all_places
+from miningmap.redis import connect
 from miningmap.times import utc_now
 from streams.cells import claims_of
-from streams.store import Store, connect, horizon
+from streams.store import Store, horizon
 from tests.servers import RedisServer
 
 if TYPE_CHECKING:

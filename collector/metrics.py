@@ -71,6 +71,12 @@ class Metrics:
             ["reason"],
             registry=registry,
         )
+        self.intake_requests = Counter(
+            "miningmap_intake_requests_total",
+            "Requests with a partner's token, by the status of the answer.",
+            ["partner", "status"],
+            registry=registry,
+        )
         self.intake_rows = Counter(
             "miningmap_intake_rows_total",
             "Rows that partners sent, by what became of them.",

@@ -1,17 +1,15 @@
 """A partner's rows to reports: pure, all or nothing.
 
-A row is CBECI's: the average hashrate of a pool in one country or province over one period. The
-rows of one POST with the same start and period form one :class:`Report`, kind ``measured``: the
+A row is CBECI's: the average hashrate of a pool in one country or province over one period. All
+rows of a partner with the same start and period form one :class:`Report`, kind ``measured``: the
 partner looked up where its miners are.
 
 Rows are parts: they add up, as at CBECI. A row without a province is all of a country, or, beside
 rows with provinces of that country, what is there in none of them; never their total.
 
-The same rows form the same report again (but for ``fetched_at``), so a retry is harmless: a cell is
-the maximum of the claims on it, set and never added to (method.md 3).
-
-Known limit: rows have no pool total, so one POST must carry all rows of a period. A later POST for
-the same period replaces the earlier one.
+A row replaces the one that the partner sent before of the same place and period, also by 0, and no
+other (:func:`merged`). So the same rows form the same report again (but for ``fetched_at``), and a
+retry is harmless: a cell is the maximum of the claims on it, set and never added to (method.md 3).
 """
 
 from __future__ import annotations
@@ -22,11 +20,10 @@ from collections import defaultdict
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
-
-import msgspec
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, TypeVar
 
 from miningmap import places
+from miningmap.contribution import DAYS, FIELDS, MONTHLY, PERIODS, UNITS, RowError
 from miningmap.messages import Located, Report
 from miningmap.times import add_months
 from miningmap.units import HashrateError, parse_hashrate
@@ -35,19 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 SOURCE: Final = "partner"
-FIELDS: Final = (
-    "period_start_date",
-    "period",
-    "country",
-    "province",
-    "average_hashrate",
-    "unit",
-)
-UNITS: Final = ("th/s", "ph/s", "eh/s")
-DAYS: Final = {"daily": 1, "weekly": 7, "biweekly": 14}
-MONTHLY: Final = "monthly"
-PERIODS: Final = (*DAYS, MONTHLY)
-
 FIRST_BLOCK: Final = datetime(2009, 1, 3, tzinfo=UTC)
 # A thousand times the network of 2026. More is a figure sent with the wrong unit.
 MAX_HASHRATE: Final = 1e24
@@ -55,14 +39,6 @@ MAX_HASHRATE: Final = 1e24
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 T = TypeVar("T")
-
-
-class RowError(msgspec.Struct, frozen=True):
-    """What is wrong with ``data[index]``; ``field`` is null where it is the row as a whole."""
-
-    index: int
-    field: str | None
-    error: str
 
 
 class InvalidRowsError(ValueError):
@@ -73,9 +49,21 @@ class InvalidRowsError(ValueError):
         self.errors = tuple(errors)
 
 
-class _Period(NamedTuple):
+class Period(NamedTuple):
+    """What a row is about: ``name`` is one of ``PERIODS``."""
+
     start: datetime
     name: str
+
+    @property
+    def end(self) -> datetime:
+        """When it is over."""
+        return period_end(self.start, self.name)
+
+
+Said: TypeAlias = "dict[str, float]"
+"""What a partner says of one period: H/s by place. A place is its code; where several names share
+one code, which only ``OTHER`` does, it is ``OTHER/name``, so that each is a place of its own."""
 
 
 @dataclass(frozen=True)
@@ -83,63 +71,66 @@ class _Row:
     """A row that is right by itself; hashrate in H/s."""
 
     index: int
-    period: _Period
-    code: str
-    # Two names can be one code, which is no mistake only for what has none of its own (OTHER).
-    said: str
+    period: Period
+    place: str
     hashrate: float
 
 
-def reports(
-    rows: Sequence[object], pool: str, *, fetched_at: datetime, simulated: bool
-) -> list[Report]:
-    """The reports that a partner's rows are, by start and period; none of no rows.
+def read(rows: Sequence[object], now: datetime) -> dict[Period, Said]:
+    """What the rows say, by period in their order.
 
     Args:
         rows: what stood in ``data``, decoded but not checked.
-        pool: the slug of the pool that they are about.
-        fetched_at: when they came; no period may end later.
-        simulated: whether the partner is.
+        now: no period may end later.
 
     Raises:
         InvalidRowsError: a row is wrong, or two rows of one period say the same place.
     """
     errors: list[RowError] = []
-    by_period: defaultdict[_Period, list[_Row]] = defaultdict(list)
+    by_period: defaultdict[Period, list[_Row]] = defaultdict(list)
     for index, row in enumerate(rows):
         fields = _Fields(index, row)
-        if read := _read(fields, fetched_at):
-            by_period[read.period].append(read)
+        if found := _read(fields, now):
+            by_period[found.period].append(found)
         errors += fields.errors
     for members in by_period.values():
         errors += _duplicates(members)
     if errors:
         raise InvalidRowsError(sorted(errors, key=lambda error: error.index))
-    return [
-        _report(period, by_period[period], pool, fetched_at=fetched_at, simulated=simulated)
+    return {
+        period: {row.place: row.hashrate for row in by_period[period]}
         for period in sorted(by_period)
-    ]
+    }
 
 
-def period_end(start: datetime, period: str) -> datetime:
-    """When a period that begins at ``start`` is over; ``period`` is one of ``PERIODS``."""
-    return add_months(start, 1) if period == MONTHLY else start + timedelta(days=DAYS[period])
+def merged(before: Said, after: Said) -> Said:
+    """What a partner says of a period once it has said ``after``: of each place its last word."""
+    return before | after
 
 
-def _report(
-    period: _Period, rows: Sequence[_Row], pool: str, *, fetched_at: datetime, simulated: bool
+def report(
+    period: Period, said: Said, pool: str, *, fetched_at: datetime, simulated: bool
 ) -> Report:
+    """All that a partner says of one period as a report of its pool.
+
+    Args:
+        period: what it is about.
+        said: by place.
+        pool: slug.
+        fetched_at: when it was said.
+        simulated: whether the partner is.
+    """
     by_code: defaultdict[str, list[float]] = defaultdict(list)
-    for row in rows:
-        by_code[row.code].append(row.hashrate)
+    for place, hashrate in said.items():
+        by_code[place.partition("/")[0]].append(hashrate)
     # fsum: the order of the rows changes nothing.
     return Report(
         pool=pool,
         source=SOURCE,
         start=period.start,
-        end=period_end(*period),
+        end=period.end,
         hold_s=0,
-        hashrate=math.fsum(row.hashrate for row in rows),
+        hashrate=math.fsum(said.values()),
         places=tuple(
             Located(code, math.fsum(hashrates), "measured")
             for code, hashrates in sorted(by_code.items())
@@ -149,17 +140,22 @@ def _report(
     )
 
 
+def period_end(start: datetime, period: str) -> datetime:
+    """When a period that begins at ``start`` is over; ``period`` is one of ``PERIODS``."""
+    return add_months(start, 1) if period == MONTHLY else start + timedelta(days=DAYS[period])
+
+
 def _duplicates(rows: Iterable[_Row]) -> Iterator[RowError]:
     """Rows of one period that say the same place: only the partner knows which one is right."""
-    first: dict[tuple[str, str], _Row] = {}
+    first: dict[str, _Row] = {}
     for row in rows:
-        before = first.setdefault((row.code, row.said), row)
+        before = first.setdefault(row.place, row)
         if before is not row:
             yield RowError(
                 row.index,
                 "country",
-                f"data[{before.index}] and data[{row.index}] are the same place, {row.code}, "
-                "in the same period",
+                f"data[{before.index}] and data[{row.index}] are the same place, "
+                f"{row.place.partition('/')[0]}, in the same period",
             )
 
 
@@ -208,8 +204,8 @@ def _read(fields: _Fields, now: datetime) -> _Row | None:
         or hashrate is None
     ):
         return None
-    said = country.casefold() if code == places.OTHER else ""
-    return _Row(fields.index, _Period(start, period), code, said, hashrate)
+    place = f"{code}/{places.plain_name(country)}" if code == places.OTHER else code
+    return _Row(fields.index, Period(start, period), place, hashrate)
 
 
 def _period(value: object) -> str:

@@ -13,15 +13,20 @@ from collector.credentials import Credentials
 from collector.discovery import choose, discover
 from collector.fetch import Fetcher
 from collector.intake import intake_app
+from collector.ledger import Ledger
 from collector.metrics import Metrics
-from collector.partners import Partners
+from collector.partners import SETTING, Partners, PartnersError, PartnersFile
 from collector.plausible import Plausibility
 from collector.poll import Poller, start_spread_s
 from collector.publish import Outbox, Publisher
+from collector.rates import Rate, RateLimiter
+from miningmap.redis import connect
 from miningmap.serving import monitoring_app, serving
+from miningmap.settings import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from miningmap.settings import Settings
 
@@ -42,9 +47,11 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     credentials = Credentials(settings.credentials)
     sources = choose(discover(), settings.collector, credentials)
-    partners = Partners.load(settings.intake.partners_file)
+    partners = _partners(settings.intake.partners_file)
     metrics = Metrics(CollectorRegistry())
     async with (
+        # The intake answers somebody: 503 at once beats a wait for a Redis that is away.
+        connect(settings.redis, patient=False) as redis,
         Publisher(settings.kafka, acknowledged=metrics.count) as publisher,
         Fetcher(settings.collector, metrics, credentials=credentials) as fetcher,
         serving(
@@ -55,8 +62,10 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         ),
         serving(
             intake_app(
-                partners,
+                partners.authenticate,
                 publisher.publish,
+                Ledger(redis),
+                RateLimiter(Rate(*rate) for rate in settings.intake.rates),
                 metrics=metrics,
                 simulated=settings.collector.simulated,
             ),
@@ -81,6 +90,15 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         _log.info("collecting", sources=[source.path for source in sources])
         await _collect(pollers, outbox, stop)
     _log.info("collector stopped")
+
+
+def _partners(path: Path | None) -> PartnersFile | Partners:
+    if path is None:
+        return Partners()
+    try:
+        return PartnersFile(path)
+    except PartnersError as error:
+        raise SettingsError(f"{SETTING}: {error}") from None
 
 
 async def _collect(pollers: Sequence[Poller], outbox: Outbox, stop: asyncio.Event) -> None:

@@ -25,4 +25,3 @@ random() {
 
 random | make redis_password
 random | make grafana_admin_password
-echo '[]' | make partners.json

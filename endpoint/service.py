@@ -6,8 +6,6 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from endpoint import assets
 from endpoint.api import Api
@@ -17,6 +15,7 @@ from endpoint.metrics import Metrics
 from endpoint.reader import Reader
 from endpoint.representation import NO_STORE
 from miningmap.problems import problem_middleware
+from miningmap.redis import connect
 from miningmap.serving import serving
 from miningmap.settings import SettingsError
 from miningmap.times import utc_now
@@ -29,9 +28,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from aiohttp.typedefs import Handler
-    from redis.asyncio import Redis
 
-    from miningmap.settings import Redis as RedisSettings
     from miningmap.settings import Settings
     from streams.shares import Beliefs
     from streams.store import Store
@@ -60,7 +57,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         beliefs = files.load(settings.method)
     except files.BeliefsError as error:
         raise SettingsError(str(error)) from None
-    redis = reading_client(settings.redis)
+    redis = connect(settings.redis, patient=False)
     try:
         app = application(
             cells.Store(redis, settings.retention),
@@ -72,19 +69,6 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             await stop.wait()
     finally:
         await redis.aclose()
-
-
-def reading_client(settings: RedisSettings) -> Redis:
-    """A client that fails at once, where a writer would wait: whoever asks is told 503 and why.
-
-    The one retry is for connections that a restart of Redis has left dead in the pool.
-
-    Raises:
-        SettingsError: the URL is none of a Redis.
-    """
-    redis = cells.connect(settings)
-    redis.set_retry(Retry(NoBackoff(), retries=1))
-    return redis
 
 
 def application(

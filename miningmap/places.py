@@ -8,6 +8,7 @@ Bank's list, so :func:`resolve` takes what they write ("Iran, Islamic Rep.", "Ne
 from __future__ import annotations
 
 import difflib
+import re
 import unicodedata
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -85,7 +86,55 @@ _COUNTRY_ALIASES: Final[dict[str, str]] = {
     "west bank and gaza": "PS",
     "yemen, rep.": "YE",
 }
-_SUBDIVISION_ALIASES: Final[dict[str, dict[str, str]]] = {"CN": {"nei monggol": "CN-NM"}}
+# Where miners are, and ISO's name is not the one that their neighbours abroad write.
+_SUBDIVISION_ALIASES: Final[dict[str, dict[str, str]]] = {
+    "AE": {"abu dhabi": "AE-AZ", "dubai": "AE-DU", "sharjah": "AE-SH"},
+    "CN": {
+        "guangxi zhuang": "CN-GX",
+        "nei monggol": "CN-NM",
+        "ningxia hui": "CN-NX",
+        "xinjiang uyghur": "CN-XJ",
+    },
+    "DE": {
+        "bavaria": "DE-BY",
+        "hesse": "DE-HE",
+        "lower saxony": "DE-NI",
+        "north rhine-westphalia": "DE-NW",
+        "saxony": "DE-SN",
+    },
+    "IR": {"isfahan": "IR-10"},
+    "KZ": {
+        "akmola": "KZ-11",
+        "aktobe": "KZ-15",
+        "east kazakhstan": "KZ-63",
+        "karaganda": "KZ-35",
+        "kostanay": "KZ-39",
+        "mangystau": "KZ-47",
+        "north kazakhstan": "KZ-59",
+        "nur-sultan": "KZ-71",
+        "west kazakhstan": "KZ-27",
+    },
+    "OM": {"dhofar": "OM-ZU", "muscat": "OM-MA"},
+    "RU": {
+        "buryatia": "RU-BU",
+        "kemerovo": "RU-KEM",
+        "khakassia": "RU-KK",
+        "moscow": "RU-MOW",
+        "moscow oblast": "RU-MOS",
+        "moscow region": "RU-MOS",
+        "saint petersburg": "RU-SPE",
+        "st. petersburg": "RU-SPE",
+    },
+    "SE": {"norrbotten": "SE-BD", "vasterbotten": "SE-AC"},
+    "US": {"washington dc": "US-DC", "washington, d.c.": "US-DC"},
+}
+# What kind of subdivision it is, which some write and some do not; not "city": Kansas City is none
+# of Kansas. And the ending that makes Irkutsk an adjective.
+_KIND_WORDS: Final = re.compile(
+    r"\b(autonomous|county|governorate|kra[iy]|oblast|oblysy|of|prefecture|province|region"
+    r"|republic|respublika|state)\b|[',]"
+)
+_ADJECTIVE: Final = re.compile(r"(?<=sk)(aya|iy)\b")
 # How people write a place's name; ISO's own is for treaties.
 _NAMES: Final[dict[str, str]] = {
     OTHER: "Other",
@@ -188,7 +237,7 @@ def resolve(country: str, province: str | None = None) -> str:
     if code == OTHER:
         raise UnknownPlaceError(f"{country[:64]!r} has no provinces; leave the province null")
     other = code + OTHER_SUFFIX
-    if _plain(province) in {"other", other.lower(), _plain(name_of(other))}:
+    if plain_name(province) in {"other", other.lower(), plain_name(name_of(other))}:
         return other
     return _lookup(province, code)
 
@@ -208,8 +257,13 @@ def hint(code: str) -> str:
 
 def _lookup(text: str, country: str | None) -> str:
     """The code that ``text`` means: a subdivision of ``country``, or without one a country."""
-    plain = _plain(text)
-    found = _codes_by_name(country).get(plain) or _codes_by_code(country).get(plain) or ()
+    plain = plain_name(text)
+    found = (
+        _codes_by_name(country).get(plain)
+        or _codes_by_code(country).get(plain)
+        or (country and _codes_by_bare_name(country).get(_bare(plain)))
+        or ()
+    )
     if len(found) == 1:
         return found[0]
     said, what = repr(text[:_LONGEST]), f"subdivision of {country}" if country else "country"
@@ -232,11 +286,20 @@ def _remedy(plain: str, country: str | None) -> str:
     similar = difflib.get_close_matches(plain, names, n=2 * _NEAR)
     codes = dict.fromkeys(code for name in begin_so + similar for code in names[name])
     near = ", ".join(f"{name_of(code)} ({code})" for code in list(codes)[:_NEAR])
-    return f"; near matches: {near}" if near else ""
+    if near:
+        return f"; near matches: {near}"
+    if country is None:
+        return ""
+    if not names:
+        return "; ISO 3166-2 has none there; leave the province null"
+    return "; its ISO 3166-2 code is understood too"
 
 
-def _plain(text: str) -> str:
-    """Lower case, without accents, without the star that CCAF puts behind Germany and Ireland."""
+def plain_name(text: str) -> str:
+    """A name as names are compared: in lower case, without accents.
+
+    Also without the star that CCAF puts behind Germany and Ireland.
+    """
     decomposed = unicodedata.normalize("NFKD", text)
     bare = "".join(c for c in decomposed if not unicodedata.combining(c))
     straight = bare.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
@@ -251,13 +314,28 @@ def _countries() -> dict[str, str]:
 
 @cache
 def _subdivisions() -> dict[str, str]:
-    every = (s for s in pycountry.subdivisions if s.code not in _COUNTRIES_OF_THEIR_OWN)
-    return {s.code: _short(s.code, s.name) for s in every}
+    return {
+        code: _short(code, name)
+        for code, name in _iso_names().items()
+        if code not in _COUNTRIES_OF_THEIR_OWN
+    }
 
 
-@lru_cache(maxsize=512)  # more than there are countries
-def _subdivisions_of(country: str) -> dict[str, str]:
-    return {code: name for code, name in _subdivisions().items() if country_of(code) == country}
+@cache
+def _iso_names() -> dict[str, str]:
+    return {s.code: s.name for s in pycountry.subdivisions}
+
+
+def _subdivisions_of(country: str) -> Mapping[str, str]:
+    return _subdivisions_by_country().get(country, {})
+
+
+@cache
+def _subdivisions_by_country() -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {}
+    for code, name in _subdivisions().items():
+        found.setdefault(country_of(code), {})[code] = name
+    return found
 
 
 def _short(code: str, name: str) -> str:
@@ -267,7 +345,7 @@ def _short(code: str, name: str) -> str:
     return name.removesuffix(" Sheng").removesuffix(" Shi").removesuffix(" Zizhiqu")
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=512)  # more than there are countries
 def _codes_by_name(country: str | None) -> dict[str, tuple[str, ...]]:
     """Plain name to code; to several where ISO gives a name twice ("Dhaka", BD-13 and BD-C)."""
     pairs = _names_in(country) if country else _country_names()
@@ -278,20 +356,33 @@ def _codes_by_name(country: str | None) -> dict[str, tuple[str, ...]]:
     return found | {name: (code,) for name, code in aliases.items()}
 
 
+@lru_cache(maxsize=512)
+def _codes_by_bare_name(country: str) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for name, codes in _codes_by_name(country).items():
+        bare = _bare(name)
+        found[bare] = tuple(sorted({*found.get(bare, ()), *codes}))
+    return found
+
+
+def _bare(plain: str) -> str:
+    """A subdivision's name without what kind it is: "irkutsk" for "irkutskaya oblast'"."""
+    bare = " ".join(_ADJECTIVE.sub("", _KIND_WORDS.sub(" ", plain)).split())
+    return bare or plain
+
+
 def _country_names() -> Iterator[tuple[str, str]]:
     for country in pycountry.countries:
-        yield _plain(country.name), country.alpha_2
-        yield _plain(_countries()[country.alpha_2]), country.alpha_2
-        yield _plain(name_of(country.alpha_2)), country.alpha_2
+        yield plain_name(country.name), country.alpha_2
+        yield plain_name(_countries()[country.alpha_2]), country.alpha_2
+        yield plain_name(name_of(country.alpha_2)), country.alpha_2
 
 
 def _names_in(country: str) -> Iterator[tuple[str, str]]:
-    own = _subdivisions_of(country)
-    for subdivision in pycountry.subdivisions:
-        if subdivision.code in own:
-            yield _plain(subdivision.name), subdivision.code
-            yield _plain(own[subdivision.code]), subdivision.code
-            yield _plain(name_of(subdivision.code)), subdivision.code
+    for code, name in _subdivisions_of(country).items():
+        yield plain_name(_iso_names()[code]), code
+        yield plain_name(name), code
+        yield plain_name(name_of(code)), code
 
 
 @lru_cache(maxsize=512)

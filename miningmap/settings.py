@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import pydantic
 import pydantic_settings
-from pydantic import AfterValidator, BaseModel, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, Field, PositiveInt, SecretStr
 from pydantic_core import PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
@@ -42,8 +42,12 @@ def _check_servers(text: str) -> str:
     return text
 
 
+PARTNER_TOKEN: Final = "MININGMAP_PARTNER_TOKEN"  # noqa: S105 - a name
+"""Not a setting: what a partner has in its environment, see ``miningmap partner push``."""
+
 Port = Annotated[int, Field(ge=0, le=65535)]
 Servers = Annotated[str, AfterValidator(_check_servers)]
+Rate = Annotated[list[PositiveInt], Field(min_length=2, max_length=2)]
 
 
 class SettingsError(Exception):
@@ -90,7 +94,11 @@ class Intake(_Section):
     port: Port = 8081
     partners_file: Path | None = Field(
         default=None,
-        description='JSON: [{"partner": NAME, "pool": SLUG, "token_sha256": HEX}, ...]',
+        description='JSON: [{"id": NUMBER, "partner": NAME, "pool": SLUG, "token_sha256": HEX}, …]',
+    )
+    rates: list[Rate] = Field(
+        default=[[15, 10], [300, 600], [12_000, 86_400]],
+        description="for each token: [requests, within seconds], as CBECI has them; [] for none",
     )
 
 
@@ -260,7 +268,7 @@ def _refuse_unknown_sections(names: Iterable[str]) -> None:
     for name in names:
         # Like pydantic, which takes them in any case.
         prefix, _, rest = name.upper().partition(PREFIX)
-        if prefix or not rest or name == SECRETS_DIR:
+        if prefix or not rest or name in {SECRETS_DIR, PARTNER_TOKEN}:
             continue
         section, separator, _ = rest.lower().partition("__")
         if section not in known:

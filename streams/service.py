@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from redis import RedisError
 
 from miningmap.kafka import Publisher, PublishError, Record
+from miningmap.redis import connect
 from miningmap.serving import monitoring_app, serving
 from miningmap.settings import SettingsError
 from miningmap.times import utc_now
@@ -22,7 +23,7 @@ from streams.beliefs import load as load_beliefs
 from streams.metrics import Metrics
 from streams.process import Processor
 from streams.snapshot import AT, POOLS, Snapshots
-from streams.store import Store, connect
+from streams.store import Store
 from streams.watch import watch
 
 if TYPE_CHECKING:

@@ -29,11 +29,9 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 import msgspec
-from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
 from miningmap.messages import KINDS, Kind, Report
-from miningmap.settings import SettingsError
 from miningmap.times import DAY_H, DAY_S, HOUR_MIN, HOUR_S, bucket
 from streams.cells import Cell, Horizon, Part, Series, parts_of, series_of
 from streams.refusals import Refusal
@@ -41,8 +39,9 @@ from streams.refusals import Refusal
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from redis.asyncio import Redis
+
     from miningmap.messages import Message
-    from miningmap.settings import Redis as RedisSettings
     from miningmap.settings import Retention
     from streams.cells import Claim
     from streams.windows import Span, Tier
@@ -71,24 +70,6 @@ class _Packed(msgspec.Struct):
 
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(_Packed).decode
-
-
-def connect(settings: RedisSettings) -> Redis:
-    """A client by the settings. Nothing is sent until it is used.
-
-    Raises:
-        SettingsError: the URL is none of a Redis.
-    """
-    try:
-        redis = Redis.from_url(
-            settings.url.get_secret_value(), socket_timeout=10, socket_connect_timeout=5
-        )
-    except ValueError:  # its text can quote what was meant to be the password
-        text = "MININGMAP_REDIS__URL: a URL such as redis://127.0.0.1:6379/0 is wanted"
-        raise SettingsError(text) from None
-    if settings.password:
-        redis.connection_pool.connection_kwargs["password"] = settings.password.get_secret_value()
-    return redis
 
 
 def horizon(retention: Retention, now: datetime) -> Horizon:

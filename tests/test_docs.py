@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
-import shlex
-import subprocess
-import sys
 import tomllib
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, get_args
 
@@ -22,8 +21,11 @@ from collector.credentials import setting as credential_setting
 from collector.discovery import discover
 from collector.partners import Partners
 from miningmap.cli import main
+from miningmap.contribution import FIELDS, PERIODS, UNITS
 from miningmap.messages import KINDS, Kind
-from miningmap.settings import PREFIX, SECRETS_DIR, Settings, load
+from miningmap.partner.aggregate import aggregate
+from miningmap.partner.push import Table
+from miningmap.settings import PARTNER_TOKEN, PREFIX, SECRETS_DIR, Intake, Settings, load
 from streams import shares
 from streams.beliefs import read_default_prior, read_priors, read_rules
 from streams.cells import Cell
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 METHOD: Final = ROOT / "docs" / "method.md"
+PARTNERS: Final = ROOT / "docs" / "partners.md"
 SETTINGS: Final = ROOT / "docs" / "settings.md"
 
 NOTHING: Final = "\N{EN DASH}"
@@ -163,9 +166,9 @@ def test_every_command_named_exists_with_its_options(document: Path) -> None:
                 parameters = command.get_params(context)
                 known = {option for p in parameters for option in (*p.opts, *p.secondary_opts)}
                 assert word.partition("=")[0] in known, f"miningmap {' '.join(words)}"
-            elif command is main and word.islower():
-                assert word in main.commands, f"miningmap {' '.join(words)}"
-                command = main.commands[word]
+            elif isinstance(command, click.Group) and word.islower():
+                assert word in command.commands, f"miningmap {' '.join(words)}"
+                command = command.commands[word]
 
 
 @every_document
@@ -181,7 +184,8 @@ def test_every_make_target_named_exists(document: Path) -> None:
 @every_document
 def test_every_setting_named_exists(document: Path) -> None:
     named = set(re.findall(rf"{PREFIX}\w*[A-Z]", document.read_text()))
-    assert named <= {*settings_in_code(), *credentials_in_code(), SECRETS_DIR, SOMETHING}
+    others = {SECRETS_DIR, PARTNER_TOKEN, SOMETHING}
+    assert named <= {*settings_in_code(), *credentials_in_code(), *others}
 
 
 def test_the_readme_names_commands_and_targets() -> None:
@@ -300,19 +304,41 @@ def test_the_examples_of_files_are_read(tmp_path: Path) -> None:
     assert Partners.load(path).authenticate("any other token") is None
 
 
-def test_the_command_for_tokens_makes_one_that_works(tmp_path: Path) -> None:
-    python, *arguments = shlex.split(example(SETTINGS, "Partners", "sh"))
-    assert python == "python3"
-    done = subprocess.run(
-        [sys.executable, *arguments], check=True, capture_output=True, text=True, timeout=60
-    )
-    token, digest = done.stdout.split()
-    partners = tmp_path / "partners.json"
-    entry = example(SETTINGS, "Partners", "json")
-    partners.write_text(re.sub(r"[0-9a-f]{64}", digest, entry))
-    partner = Partners.load(partners).authenticate(token)
-    assert partner is not None
-    assert partner.pool == "example-pool"
+# --- docs/partners.md -----------------------------------------------------------------------------
+
+
+def test_the_script_for_partners_is_the_one_that_is_tested() -> None:
+    script = (ROOT / "docs" / "examples" / "push_rows.py").read_text()
+    assert example(PARTNERS, "2 Send rows", "python") == script
+    assert len(script.splitlines()) <= 32
+
+
+def test_the_table_for_partners_can_be_pushed(tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_text(example(PARTNERS, "3 Send a file", "csv"))
+    with file.open(newline="") as opened:
+        table = Table(opened, datetime(2026, 11, 22, tzinfo=UTC))
+    assert [row["province"] for row in table.rows] == ["Texas", "Nei Mongol", None]
+
+
+def test_the_list_of_miners_can_be_aggregated() -> None:
+    text = example(PARTNERS, "4 From addresses to rows", "csv")
+    found = aggregate(io.StringIO(text, newline=""), lambda _: "NO", "TH/s")
+    assert found.located["NO"].hashrate == 104e12 + 3.4e15
+
+
+def test_the_fields_periods_and_units_of_rows_are_told() -> None:
+    told = {row["field"].strip("`"): row["is"] for row in table(PARTNERS, "field", "is")}
+    assert tuple(told) == FIELDS
+    assert all(f"`{period}`" in told["period"] for period in PERIODS)
+    assert all(f"`{unit}`" in told["unit"] for unit in UNITS)
+
+
+def test_the_rates_of_a_token_are_told() -> None:
+    rows = {row["status"]: row["means"] for row in table(PARTNERS, "status", "means", "do")}
+    for requests, seconds in Intake().rates:
+        time = {10: "10 s", 600: "10 min", 86_400: "a day"}[seconds]
+        assert re.search(rf"{requests:,} (in )?{time}", rows["429"])
 
 
 # --- docs/method.md -------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from miningmap import places
 from miningmap.places import (
     OTHER,
     UNKNOWN,
@@ -344,6 +345,47 @@ def test_provinces_by_name_and_by_code(country: str, province: str | None, code:
     assert resolve(country, province) == code
 
 
+@pytest.mark.parametrize(
+    ("country", "province", "code"),
+    [
+        ("China", "Sichuan Province", "CN-SC"),
+        ("China", "Xinjiang Uyghur Autonomous Region", "CN-XJ"),
+        ("United States", "State of Texas", "US-TX"),
+        ("United States", "Washington State", "US-WA"),
+        ("United States", "Washington, D.C.", "US-DC"),
+        ("Russian Federation", "Irkutsk", "RU-IRK"),
+        ("Russian Federation", "Irkutsk Oblast", "RU-IRK"),
+        ("Russian Federation", "Krasnoyarsk Krai", "RU-KYA"),
+        ("Russian Federation", "Republic of Buryatia", "RU-BU"),
+        ("Russian Federation", "Moscow", "RU-MOW"),
+        ("Russian Federation", "Moscow Oblast", "RU-MOS"),
+        ("Kazakhstan", "Pavlodar", "KZ-55"),
+        ("Kazakhstan", "Karaganda Region", "KZ-35"),
+        ("Kazakhstan", "Almaty", "KZ-75"),
+        ("Iran, Islamic Rep.", "Isfahan Province", "IR-10"),
+        ("Ireland", "County Cork", "IE-CO"),
+        ("Sweden", "Norrbotten County", "SE-BD"),
+        ("Germany", "Bavaria", "DE-BY"),
+        ("Oman", "Dhofar Governorate", "OM-ZU"),
+    ],
+)
+def test_provinces_where_miners_are_as_people_abroad_write_them(
+    country: str, province: str, code: str
+) -> None:
+    assert resolve(country, province) == code
+
+
+def test_aliases_are_of_places_that_there_are_and_shadow_no_name() -> None:
+    for country, aliases in places._SUBDIVISION_ALIASES.items():
+        for name, code in aliases.items():
+            assert is_subdivision(code)
+            assert country_of(code) == country
+            assert name == places.plain_name(name)
+            assert (name, code) in places._names_in(country) or name not in dict(
+                places._names_in(country)
+            )
+
+
 def test_all_chinese_provinces_and_american_states_go_by_their_names() -> None:
     listed = [place for place in all_places() if place.parent in {"CN", "US"}]
     assert len([place for place in listed if place.parent == "CN"]) == 31
@@ -381,9 +423,12 @@ def test_a_name_of_two_subdivisions_asks_for_the_code() -> None:
         ("CN-SC", None, "unknown country: 'CN-SC'"),
         ("China", "Sichaun", "unknown subdivision of CN: 'Sichaun'; near matches: Sichuan (CN-SC)"),
         ("China", "Texas", "unknown subdivision of CN: 'Texas'"),
-        ("Kazakhstan", "Pavlodar", "near matches: Pavlodar oblysy (KZ-55)"),
-        ("Russia", "Irkutsk", "near matches: Irkutskaya oblast' (RU-IRK)"),
-        ("Kosovo", "Pristina", "unknown subdivision of XK: 'Pristina'"),
+        ("China", "Beijing City", "near matches: Beijing (CN-BJ)"),
+        ("United States", "Kansas City", "near matches: Kansas (US-KS), Arkansas (US-AR)"),
+        ("Kazakhstan", "Almaty Region", "more than one subdivision of KZ is 'Almaty Region'"),
+        ("Kazakhstan", "Almaty Region", "send one of KZ-19, KZ-75"),
+        ("Kazakhstan", "Ekibastuz", "'Ekibastuz'; its ISO 3166-2 code is understood too"),
+        ("Kosovo", "Pristina", "'Pristina'; ISO 3166-2 has none there; leave the province null"),
         ("Other", "Sichuan", "'Other' has no provinces; leave the province null"),
         ("Unknown", None, "leave out what is not located"),
         ("China", UNKNOWN, "leave out what is not located"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from miningmap import __version__, logs
-from miningmap.cli import collecting, demo, offline, services, transfer
+from miningmap.cli import collecting, demo, offline, partner, services, transfer
 from miningmap.cli.common import EXISTING, Commands
 
 if TYPE_CHECKING:
@@ -24,6 +24,6 @@ def main(context: click.Context, config: Path | None) -> None:
     context.obj = config
 
 
-for module in (demo, services, collecting, transfer, offline):
+for module in (demo, services, collecting, partner, transfer, offline):
     for command in module.COMMANDS:
         main.add_command(command)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
@@ -15,8 +16,9 @@ from miningmap import logs
 from miningmap.settings import Settings, SettingsError, load
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
+ERRORS_SHOWN: Final = 20
 EXISTING: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -100,6 +102,36 @@ def failure(*errors: type[Exception]) -> Iterator[None]:
         yield
     except errors as error:
         raise Failure(str(error) or type(error).__name__) from None
+
+
+def listing(errors: Sequence[str], outcome: str) -> str:
+    """Errors for one exception: the first ones, a line each, and what became of the whole."""
+    if len(errors) == 1:
+        return f"{errors[0]}; {outcome}"
+    more = len(errors) - ERRORS_SHOWN
+    shown = [*errors[:ERRORS_SHOWN], *([f"and {more} more"] if more > 0 else [])]
+    return "\n  ".join([f"{len(errors)} errors, {outcome}:", *shown])
+
+
+@contextmanager
+def written(output: str) -> Iterator[IO[bytes]]:
+    """Standard output (``-``), or a file that takes its name only when it is whole."""
+    if output == "-":
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    target = Path(output)
+    if target.exists() and not target.is_file():
+        raise Misuse(f"--output {output}: is there and is no file; with - it goes to a pipe")
+    part = target.with_name(f"{target.name}.part")
+    try:
+        with part.open("wb") as file:
+            yield file
+        part.replace(target)
+    except OSError as error:
+        raise Failure(f"--output {output}: {error.strerror}") from None
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def run_service(

@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
 import click
 
-from miningmap.cli.common import EXISTING, Failure, Misuse, failure, settings_of
+from miningmap.cli.common import EXISTING, Misuse, failure, listing, settings_of, written
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
     from miningmap.messages import Message
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 BATCH: Final = 500
 MAX_TABLE_BYTES: Final = 5 * 1024 * 1024
 """Of one of CBECI's tables; all 29 months of the largest are 10 kB."""
-FAULTS_SHOWN: Final = 20
 
 _ADDRESS: Final = re.compile(r"https?://", re.IGNORECASE)
 
@@ -103,7 +101,9 @@ def import_history(context: click.Context, /, files: tuple[str, ...]) -> None:
     try:
         messages = reports(bodies, fetched_at=utc_now())
     except TablesError as error:
-        raise Misuse(_listing([str(fault) for fault in error.faults])) from None
+        raise Misuse(
+            listing([str(fault) for fault in error.faults], "nothing was imported")
+        ) from None
     _publish(kafka, messages)
     first, last = messages[0].start, messages[-1].start
     said = f"{len(messages)} months of {POOL}, {first:%Y-%m} to {last:%Y-%m}"
@@ -134,14 +134,6 @@ def _body(file: Path) -> bytes:
     return body
 
 
-def _listing(errors: Sequence[str]) -> str:
-    if len(errors) == 1:
-        return f"{errors[0]}; nothing was imported"
-    more = len(errors) - FAULTS_SHOWN
-    shown = [*errors[:FAULTS_SHOWN], *([f"and {more} more"] if more > 0 else [])]
-    return "\n  ".join([f"{len(errors)} errors, nothing was imported:", *shown])
-
-
 @click.command()
 @click.option("--from", "since", help="A time such as 2026-11-22T15:00:00Z.")
 @click.option("--to", "until", help="A time, itself not included.")
@@ -161,7 +153,7 @@ def export(context: click.Context, /, since: str | None, until: str | None, outp
 
     chosen = _Choice(_time("--from", since), _time("--to", until))
     kafka = settings_of(context).kafka
-    with _written(output) as file, failure(DrainError):
+    with written(output) as file, failure(DrainError):
         asyncio.run(_export(kafka, chosen, file))
     click.echo(f"{chosen.taken} messages exported", err=True)
     if chosen.broken:
@@ -221,27 +213,6 @@ def _time(option: str, text: str | None) -> datetime | None:
         return parse_rfc3339(text)
     except ValueError as error:
         raise Misuse(f"{option}: {error}; wanted is a time such as 2026-11-22T15:00:00Z") from None
-
-
-@contextmanager
-def _written(output: str) -> Iterator[IO[bytes]]:
-    """Standard output, or a file that takes its name only when it is whole."""
-    if output == "-":
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-        return
-    target = Path(output)
-    if target.exists() and not target.is_file():
-        raise Misuse(f"--output {output}: is there and is no file; with - it goes to a pipe")
-    part = target.with_name(f"{target.name}.part")
-    try:
-        with part.open("wb") as file:
-            yield file
-        part.replace(target)
-    except OSError as error:
-        raise Failure(f"--output {output}: {error.strerror}") from None
-    finally:
-        part.unlink(missing_ok=True)
 
 
 COMMANDS = (publish, import_history, export)

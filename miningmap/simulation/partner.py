@@ -1,22 +1,19 @@
 """The simulated partner: pushes a pool's daily rows to the real intake, as CCAF's partners did.
 
-A row is CBECI's: ``period_start_date``, ``period``, ``country`` (the World Bank's name),
-``province`` (free text, or null for a country as a whole), ``average_hashrate``, ``unit``.
+Its rows name countries as the World Bank does.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 from datetime import UTC, date, datetime, timedelta
-from http import HTTPStatus
-from typing import TYPE_CHECKING, Final, TypedDict
+from typing import TYPE_CHECKING, Final
 
-import aiohttp
 import structlog
 
 from miningmap.messages import Located, Report
+from miningmap.partner.request import ContributeError, contribute
 from miningmap.places import OTHER_SUFFIX, country_of, name_of, resolve
 from miningmap.simulation.world import day_mean
 from miningmap.times import DAY_S, bucket, utc_now
@@ -25,17 +22,17 @@ from miningmap.units import parse_hashrate
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import aiohttp
+
+    from miningmap.contribution import Row
     from miningmap.simulation.world import World
 
-PATH: Final = "/cbeci/api/contribute/miners_geo_distribution"
 PUSHED_POOL: Final = "viabtc"
 """The pool whose partner pushes live; the other partners' rows are in the history."""
 
 UNIT: Final = "ph/s"
 _H_PER_UNIT: Final = 1e15
 _DECIMALS: Final = 3
-_QUOTED: Final = 200
-_TIMEOUT: Final = aiohttp.ClientTimeout(total=10)
 
 # Where the World Bank's name is not the one that people use; only countries of this world.
 _WORLD_BANK: Final = {
@@ -45,21 +42,6 @@ _WORLD_BANK: Final = {
 }
 
 _log = structlog.get_logger(__name__)
-
-
-class Row(TypedDict):
-    """One row of the body, CBECI's names."""
-
-    period_start_date: str
-    period: str
-    country: str
-    province: str | None
-    average_hashrate: float
-    unit: str
-
-
-class PushError(Exception):
-    """The intake did not take the rows; the text says why, and what it answered."""
 
 
 def daily_rows(world: World, pool: str, day: date) -> list[Row]:
@@ -105,25 +87,6 @@ def report(pool: str, rows: Sequence[Row], fetched_at: datetime) -> Report:
     )
 
 
-async def push(session: aiohttp.ClientSession, url: str, token: str, rows: Sequence[Row]) -> None:
-    """Send ``rows`` to the intake at ``url`` (with :data:`PATH`), once.
-
-    Raises:
-        PushError: it cannot be reached, or answers anything but success.
-    """
-    headers = {"Authorization": f"Bearer {token}"}
-    try:
-        async with session.post(
-            url, json={"data": rows}, headers=headers, timeout=_TIMEOUT
-        ) as response:
-            text = await response.text()
-            status = response.status
-    except (aiohttp.ClientError, TimeoutError) as error:
-        raise PushError(f"no answer from {url}: {str(error) or type(error).__name__}") from None
-    if status != HTTPStatus.OK or not _is_success(text):
-        raise PushError(f"{url} answered {status}: {text[:_QUOTED]}")
-
-
 async def push_daily(
     session: aiohttp.ClientSession,
     url: str,
@@ -147,8 +110,8 @@ async def push_daily(
             log = _log.bind(pool=PUSHED_POOL, day=str(yesterday))
             rows = daily_rows(world, PUSHED_POOL, yesterday)
             try:
-                await push(session, url, token, rows)
-            except PushError as error:
+                await contribute(session, url, token, rows)
+            except ContributeError as error:
                 if not failing:
                     log.warning("partner push failed, trying again", error=str(error))
                 failing = True
@@ -156,14 +119,6 @@ async def push_daily(
                 log.info("partner pushed", rows=len(rows))
                 pushed, failing = yesterday, False
         await asyncio.sleep(every_s if pushed == yesterday else retry_s)
-
-
-def _is_success(text: str) -> bool:
-    """CBECI's intake says failure with status 200, too."""
-    try:
-        return bool(json.loads(text).get("status") == "success")
-    except (ValueError, AttributeError):
-        return False
 
 
 def _world_bank(country: str) -> str:

@@ -11,7 +11,8 @@ import aiohttp
 import structlog
 from aiohttp import web
 
-from miningmap.simulation.partner import PATH, push_daily
+from miningmap.contribution import PATH
+from miningmap.simulation.partner import push_daily
 from miningmap.simulation.servers import make_app
 from miningmap.times import utc_now
 

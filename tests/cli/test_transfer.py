@@ -18,12 +18,13 @@ from endpoint.service import application
 from miningmap import places
 from miningmap.kafka import Record
 from miningmap.messages import decode, encode
+from miningmap.redis import connect
 from miningmap.settings import Retention
 from miningmap.times import rfc3339
 from miningmap.topics import REPORTS
 from streams import beliefs
 from streams.shares import Beliefs
-from streams.store import Store, connect
+from streams.store import Store
 from tests.streams import golden
 from tests.streams.making import NOON, network, report
 from tests.streams.running import processed, publish, streams

@@ -13,14 +13,20 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import unused_port
 from aiokafka import AIOKafkaConsumer
+from pydantic import SecretStr
 from yarl import URL
 
 from collector.catalogue import TrialError, describe, try_source
 from collector.discovery import discover
+from collector.partners import SETTING
 from collector.service import run
 from collector.source import TransientError
+from collector.tokens import add, revoke
 from miningmap import __version__
 from miningmap import messages as wire
+from miningmap.contribution import PATH
+from miningmap.drain import drain
+from miningmap.messages import Report
 from miningmap.settings import SettingsError, load
 from miningmap.topics import REPORTS
 
@@ -130,6 +136,96 @@ async def test_the_intake_is_served(pools: Pools) -> None:
                         break
                 except aiohttp.ClientConnectorError:
                     await asyncio.sleep(0.01)
+
+
+async def test_a_wrong_file_of_partners_is_named(pools: Pools, tmp_path: Path) -> None:
+    collecting = configured(pools, sources=[])
+    collecting.intake.partners_file = tmp_path / "none.json"
+    with pytest.raises(SettingsError, match=f"^{SETTING}: cannot read .*none.json: No such file"):
+        await run(collecting, asyncio.Event())
+
+
+async def pushed(collecting: Settings, token: str, *rows: object) -> int:
+    """The status that the intake answers with, once it listens."""
+    url = URL.build(scheme="http", host="127.0.0.1", port=collecting.intake.port, path=PATH)
+    headers = {"Authorization": f"Bearer {token}"}
+    async with aiohttp.ClientSession() as session:
+        while True:
+            try:
+                async with session.post(url, json={"data": rows}, headers=headers) as answer:
+                    return answer.status
+            except aiohttp.ClientConnectorError:  # it has only just been started
+                await asyncio.sleep(0.01)
+
+
+def texas(hashrate: float, province: str = "Texas") -> dict[str, object]:
+    return {
+        "period_start_date": "2026-09-01",
+        "period": "monthly",
+        "country": "United States",
+        "province": province,
+        "average_hashrate": hashrate,
+        "unit": "eh/s",
+    }
+
+
+async def test_rows_of_several_requests_are_one_report_in_kafka_before_the_answer(
+    pools: Pools, clean_kafka: KafkaServer, redis_url: str, tmp_path: Path
+) -> None:
+    collecting = configured(pools, clean_kafka.bootstrap_servers, sources=[])
+    collecting.redis.url = SecretStr(redis_url)
+    collecting.intake.partners_file = tmp_path / "partners.json"
+    token, _ = add(collecting.intake.partners_file, "partner-1", "foundryusa")
+
+    async with running(collecting):
+        assert await pushed(collecting, token, texas(1), texas(2, "Ohio")) == 200
+        first = await reports_in(clean_kafka)
+    # Another process goes on where this one stopped.
+    async with running(collecting):
+        assert await pushed(collecting, token, texas(3)) == 200
+        second = await reports_in(clean_kafka)
+
+    assert [places_of(report) for report in first] == [{"US-OH": 2e18, "US-TX": 1e18}]
+    assert second[:1] == first
+    assert [places_of(report) for report in second[1:]] == [{"US-OH": 2e18, "US-TX": 3e18}]
+    assert first[0].fetched_at < second[1].fetched_at
+
+
+async def test_who_may_push_is_taken_up_while_it_runs(
+    pools: Pools, clean_kafka: KafkaServer, redis_url: str, tmp_path: Path
+) -> None:
+    collecting = configured(pools, clean_kafka.bootstrap_servers, sources=[])
+    collecting.redis.url = SecretStr(redis_url)
+    collecting.intake.partners_file = file = tmp_path / "partners.json"
+    file.write_text("[]")
+    async with running(collecting):
+        assert await pushed(collecting, "nobody") == 401
+        token, _ = add(file, "partner-1", "foundryusa")
+        assert await pushed(collecting, token) == 200
+        revoke(file, "partner-1")
+        assert await pushed(collecting, token) == 401
+
+
+async def test_a_tokens_rates_are_the_settings(
+    pools: Pools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MININGMAP_INTAKE__RATES", "[[2, 3600]]")
+    collecting = configured(pools, sources=[])
+    collecting.intake.partners_file = tmp_path / "partners.json"
+    token, _ = add(collecting.intake.partners_file, "partner-1", "foundryusa")
+    async with running(collecting):
+        assert [await pushed(collecting, token) for _ in range(3)] == [200, 200, 429]
+
+
+async def reports_in(kafka: KafkaServer) -> list[Report]:
+    """All that stand in Kafka right now."""
+    async with drain(kafka.bootstrap_servers, [REPORTS]) as held:
+        messages = [wire.decode(value) async for values in held.batches() for value in values]
+    return [message for message in messages if isinstance(message, Report)]
+
+
+def places_of(report: Report) -> dict[str, float]:
+    return {place.code: place.hashrate for place in report.places}
 
 
 @pytest.mark.parametrize("setting", ["COLLECTOR__METRICS_PORT", "INTAKE__PORT"])

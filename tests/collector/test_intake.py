@@ -8,22 +8,30 @@ from datetime import UTC, datetime
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
 from structlog.testing import capture_logs
 
-from collector.intake import MAX_BODY, PATH, intake_app
+from collector.intake import intake_app
+from collector.ledger import Ledger
 from collector.metrics import Metrics
 from collector.partners import Partner, Partners
+from collector.rates import Rate, RateLimiter
 from miningmap import messages as wire
+from miningmap import settings as config
+from miningmap.contribution import MAX_BODY, PATH
 from miningmap.messages import Located, Message, Report
+from miningmap.redis import connect
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
     from aiohttp import ClientResponse
+    from redis.asyncio import Redis
 
 NOW = datetime(2020, 3, 1, 12, tzinfo=UTC)
 TOKEN = "the token of partner one"
@@ -77,11 +85,20 @@ def kafka() -> Kafka:
 
 
 @pytest.fixture
-def app(kafka: Kafka, registry: CollectorRegistry) -> web.Application:
+async def store(redis_url: str) -> AsyncIterator[Redis]:
+    client = connect(config.Redis(url=SecretStr(redis_url)), patient=False)
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+def app(kafka: Kafka, store: Redis, registry: CollectorRegistry) -> web.Application:
     digest = hashlib.sha256(TOKEN.encode()).hexdigest()
     return intake_app(
-        Partners([(Partner("partner-1", "foundryusa", 7), digest)]),
+        Partners([(Partner("partner-1", "foundryusa", 7), digest)]).authenticate,
         kafka.publish,
+        Ledger(store),
+        RateLimiter([Rate(20, 3600)]),
         metrics=Metrics(registry),
         simulated=True,
         now=lambda: NOW,
@@ -182,13 +199,14 @@ async def test_the_answer_waits_for_kafka(client: TestClient[Any, Any], kafka: K
     assert len(kafka.messages) == 1
 
 
-async def test_a_retry_publishes_the_same_report(
+async def test_a_retry_publishes_the_same_report_again_and_later(
     client: TestClient[Any, Any], kafka: Kafka
 ) -> None:
     for _ in range(2):
         assert (await push(client, {"data": [SICHUAN, STATES]})).status == 200
     first, second = kafka.messages
-    assert first == second
+    assert first.fetched_at < second.fetched_at
+    assert msgspec.structs.replace(second, fetched_at=first.fetched_at) == first
 
 
 async def test_no_rows_are_a_success_that_publishes_nothing(
@@ -438,3 +456,28 @@ async def test_rows_that_kafka_does_not_take_are_503_and_can_be_sent_again(
     assert (await push(client, {"data": [SICHUAN]})).status == 200
     assert len(kafka.messages) == 1
     assert counted("accepted") == 1
+
+
+async def test_a_token_used_too_often_is_429_in_cbecis_words_before_the_body_comes(
+    client: TestClient[Any, Any], kafka: Kafka, registry: CollectorRegistry
+) -> None:
+    for _ in range(20):
+        assert (await push(client, {"data": []})).status == 200
+    answer = await push(client, {"data": [SICHUAN]})
+    assert answer.status == 429
+    assert await answer.json() == {"error": "Too many requests from your IP, try again later"}
+    assert 0 < int(answer.headers["Retry-After"]) <= 3600
+    assert kafka.messages == []
+    assert await status_of(client, head(f"Authorization: Bearer {TOKEN}")) == 429
+
+    def counted(status: str) -> float | None:
+        labels = {"partner": "partner-1", "status": status}
+        return registry.get_sample_value("miningmap_intake_requests_total", labels)
+
+    assert (counted("200"), counted("429"), counted("401")) == (20, 2, None)
+
+
+async def test_wrong_tokens_use_up_nothing(client: TestClient[Any, Any]) -> None:
+    for _ in range(30):
+        assert (await push(client, {"data": []}, {"Authorization": "Bearer no"})).status == 401
+    assert (await push(client, {"data": []})).status == 200

@@ -2,14 +2,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
-from collector.partners import SETTING, Partner, Partners
-from miningmap.settings import SettingsError
+from collector.partners import SETTING, Partner, Partners, PartnersError, PartnersFile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,8 +20,8 @@ def sha256(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def entry(partner: str, pool: str, token: str) -> dict[str, str]:
-    return {"partner": partner, "pool": pool, "token_sha256": sha256(token)}
+def entry(partner: str, pool: str, token: str, **more: object) -> dict[str, object]:
+    return {"partner": partner, "pool": pool, "token_sha256": sha256(token)} | more
 
 
 def write(path: Path, entries: object) -> Path:
@@ -50,7 +51,7 @@ def test_any_other_token_is_nobodys(file: Path, token: str) -> None:
 
 
 def test_without_a_file_there_are_no_partners() -> None:
-    assert Partners.load(None).authenticate("token-1") is None
+    assert Partners().authenticate("token-1") is None
 
 
 def test_an_empty_file_of_partners_is_no_mistake(file: Path) -> None:
@@ -59,7 +60,7 @@ def test_an_empty_file_of_partners_is_no_mistake(file: Path) -> None:
 
 def test_hashes_may_be_written_in_capitals(file: Path) -> None:
     spelled = entry("one", "foundryusa", "token-1")
-    spelled["token_sha256"] = spelled["token_sha256"].upper()
+    spelled["token_sha256"] = str(spelled["token_sha256"]).upper()
     assert Partners.load(write(file, [spelled])).authenticate("token-1") is not None
 
 
@@ -69,6 +70,13 @@ def test_a_partner_may_have_an_old_and_a_new_token(file: Path) -> None:
     )
     assert partners.authenticate("old") == Partner("one", "foundryusa", 1)
     assert partners.authenticate("new") == Partner("one", "foundryusa", 2)
+
+
+def test_an_entry_may_say_its_tokens_id_and_else_has_that_of_its_place(file: Path) -> None:
+    entries = [entry("one", "foundryusa", "a", id=482913), entry("two", "viabtc", "b")]
+    partners = Partners.load(write(file, entries))
+    assert partners.authenticate("a") == Partner("one", "foundryusa", 482913)
+    assert partners.authenticate("b") == Partner("two", "viabtc", 2)
 
 
 @given(st.text())
@@ -91,6 +99,11 @@ def test_no_text_makes_authentication_fail_with_an_error(token: str) -> None:
             [entry("one", "foundryusa", "same"), entry("two", "viabtc", "same")],
             "entry 2: an earlier entry has the same token",
         ),
+        ([entry("one", "foundryusa", "token-1", id=0)], "id, a number from 1"),
+        (
+            [entry("one", "foundryusa", "token-1", id=2), entry("one", "foundryusa", "token-2")],
+            "entry 2: an earlier entry has the id 2; give this one another",
+        ),
         (
             [entry("one", "foundryusa", "token-1"), entry("one", "viabtc", "token-2")],
             "entry 2: one already serves foundryusa",
@@ -102,10 +115,10 @@ def test_no_text_makes_authentication_fail_with_an_error(token: str) -> None:
     ],
 )
 def test_a_wrong_file_is_refused_and_says_why(file: Path, entries: object, reason: str) -> None:
-    with pytest.raises(SettingsError) as caught:
+    with pytest.raises(PartnersError) as caught:
         Partners.load(write(file, entries))
     said = str(caught.value)
-    assert said.startswith(f"{SETTING}: {file}: ")
+    assert said.startswith(f"{file}: ")
     assert reason in said
     assert "\n" not in said
     assert "token-1" not in said
@@ -114,14 +127,65 @@ def test_a_wrong_file_is_refused_and_says_why(file: Path, entries: object, reaso
 @pytest.mark.parametrize("content", [b"", b"not JSON", b"\xff\xfe", b'[{"partner": "\xff"}]'])
 def test_a_file_that_is_not_json_is_refused(file: Path, content: bytes) -> None:
     file.write_bytes(content)
-    with pytest.raises(SettingsError, match=SETTING):
+    with pytest.raises(PartnersError, match=str(file)):
         Partners.load(file)
 
 
 def test_a_file_that_is_not_there_is_named(file: Path) -> None:
-    with pytest.raises(SettingsError, match=rf"{SETTING}: cannot read .*: No such file"):
+    with pytest.raises(PartnersError, match=r"cannot read .*partners.json: No such file"):
         Partners.load(file)
 
 
 def test_the_setting_that_errors_name_exists() -> None:
     assert SETTING == "MININGMAP_INTAKE__PARTNERS_FILE"
+
+
+# --- a file that changes --------------------------------------------------------------------------
+
+
+def test_a_change_of_the_file_holds_from_the_next_request_on(file: Path) -> None:
+    partners = PartnersFile(write(file, [entry("one", "foundryusa", "token-1")]))
+    assert partners.authenticate("token-1") == Partner("one", "foundryusa", 1)
+    assert partners.authenticate("token-2") is None
+    write(file, [entry("two", "viabtc", "token-2", id=5)])
+    assert partners.authenticate("token-1") is None
+    assert partners.authenticate("token-2") == Partner("two", "viabtc", 5)
+
+
+def test_a_file_put_in_the_place_of_another_of_the_same_size_is_noticed(file: Path) -> None:
+    partners = PartnersFile(write(file, [entry("one", "foundryusa", "token-1")]))
+    was = file.stat()
+    other = write(file.with_name("new"), [entry("two", "foundryusa", "token-2")])
+    os.utime(other, ns=(was.st_atime_ns, was.st_mtime_ns))
+    other.replace(file)
+    assert file.stat().st_size == was.st_size
+    assert partners.authenticate("token-2") == Partner("two", "foundryusa", 1)
+
+
+@pytest.mark.parametrize("content", [b"", b"[", b'[{"partner": "one"}]', None])
+def test_a_broken_file_keeps_the_last_good_one_and_is_logged_once(
+    file: Path, content: bytes | None
+) -> None:
+    partners = PartnersFile(write(file, [entry("one", "foundryusa", "token-1")]))
+    with capture_logs() as logs:
+        if content is None:
+            file.unlink()
+        else:
+            file.write_bytes(content)
+        for _ in range(3):
+            assert partners.authenticate("token-1") == Partner("one", "foundryusa", 1)
+        write(file, [entry("one", "foundryusa", "token-2")])
+        for _ in range(3):
+            assert partners.authenticate("token-1") is None
+    assert [(log["log_level"], log["event"]) for log in logs] == [
+        ("error", "partners file unusable, the last good one holds"),
+        ("info", "partners file read"),
+    ]
+    assert str(file) in logs[0]["error"]
+    assert sha256("token-1") not in str(logs)
+
+
+def test_a_file_that_is_wrong_from_the_start_is_an_error(file: Path) -> None:
+    file.write_bytes(b"[")
+    with pytest.raises(PartnersError):
+        PartnersFile(file)

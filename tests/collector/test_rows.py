@@ -8,16 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.rows import (
-    FIELDS,
-    MAX_HASHRATE,
-    PERIODS,
-    UNITS,
-    InvalidRowsError,
-    period_end,
-    reports,
-)
+from collector import rows as partner_rows
+from collector.rows import MAX_HASHRATE, InvalidRowsError, Period, merged, period_end
 from miningmap import messages as wire
+from miningmap.contribution import FIELDS, PERIODS, UNITS
 from miningmap.messages import Located, Report
 
 NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
@@ -34,8 +28,11 @@ def row(country: str = "United States", province: str | None = None, **changes: 
     } | changes
 
 
-def read(*rows: object) -> list[Report]:
-    return reports(rows, "foundryusa", fetched_at=NOW, simulated=False)
+def read(*rows: object, now: datetime = NOW) -> list[Report]:
+    return [
+        partner_rows.report(period, said, "foundryusa", fetched_at=now, simulated=False)
+        for period, said in partner_rows.read(rows, now).items()
+    ]
 
 
 def errors(*rows: object) -> list[tuple[int, str | None, str]]:
@@ -174,7 +171,11 @@ DATE_FORMAT = 'date should be in "YYYY-MM-DD" format'
         ("country", None, "country should be a string"),
         ("country", "Unknown", "unknown country: 'Unknown'; leave out what is not located"),
         ("province", 1, "province should be a string, or null for the whole country"),
-        ("province", "", "unknown subdivision of US: ''"),
+        (
+            "province",
+            "",
+            "unknown subdivision of US: ''; its ISO 3166-2 code is understood too",
+        ),
         ("province", "Texsa", "unknown subdivision of US: 'Texsa'; near matches: Texas (US-TX)"),
         ("unit", "EH/s", "unit should be one of th/s, ph/s, eh/s"),
         ("unit", "h/s", "unit should be one of th/s, ph/s, eh/s"),
@@ -247,12 +248,10 @@ def test_a_period_that_has_not_ended_is_refused(start: str, period: str) -> None
 def test_a_period_that_ends_now_has_ended() -> None:
     midnight = datetime(2026, 11, 22, tzinfo=UTC)
     rows = [row(period_start_date="2026-11-21")]
-    (report,) = reports(rows, "foundryusa", fetched_at=midnight, simulated=False)
+    (report,) = read(*rows, now=midnight)
     assert report.end == midnight
     with pytest.raises(InvalidRowsError, match="has not ended"):
-        reports(
-            rows, "foundryusa", fetched_at=midnight - timedelta(microseconds=1), simulated=False
-        )
+        read(*rows, now=midnight - timedelta(microseconds=1))
 
 
 def test_the_same_place_twice_in_a_period_names_both_rows() -> None:
@@ -264,9 +263,9 @@ def test_the_same_place_twice_in_a_period_names_both_rows() -> None:
 
 
 def test_other_twice_is_a_duplicate_like_any_other() -> None:
-    ((index, _, error),) = errors(row("Other"), row("Channel Islands"), row("OTHER"))
+    ((index, _, error),) = errors(row("Other"), row("Channel Islands"), row(" OTHER "))
     assert index == 2
-    assert error.startswith("data[0] and data[2]")
+    assert error == "data[0] and data[2] are the same place, OTHER, in the same period"
 
 
 def test_the_same_place_in_two_periods_is_no_duplicate() -> None:
@@ -277,6 +276,51 @@ def test_a_country_beside_its_provinces_is_what_is_in_none_of_them() -> None:
     (report,) = read(row("China"), row("China", "Sichuan"), row("China", "Other"))
     assert [place.code for place in report.places] == ["CN", "CN-OTHER", "CN-SC"]
     assert report.hashrate == 4.5e18
+
+
+def said(*rows: object) -> dict[str, float]:
+    (found,) = partner_rows.read(rows, NOW).values()
+    return found
+
+
+def test_a_row_replaces_the_one_of_its_place_and_no_other() -> None:
+    before = said(row(), row("Canada"), row("China", "Sichuan"))
+    after = said(row("CA", average_hashrate=2), row("China", "Xinjiang"))
+    assert merged(before, after) == {
+        "US": 1.5e18,
+        "CA": 2e18,
+        "CN-SC": 1.5e18,
+        "CN-XJ": 1.5e18,
+    }
+
+
+def test_a_row_of_zero_replaces_too_and_stays_a_finding() -> None:
+    assert merged(said(row(), row("Canada")), said(row(average_hashrate=0))) == {
+        "US": 0,
+        "CA": 1.5e18,
+    }
+
+
+def test_a_row_of_a_country_replaces_none_of_its_provinces() -> None:
+    before = said(row("China"), row("China", "Sichuan"))
+    assert merged(before, said(row("China", average_hashrate=0))) == {"CN": 0, "CN-SC": 1.5e18}
+
+
+def test_places_that_share_a_code_are_replaced_each_for_itself() -> None:
+    now = merged(said(row("Other"), row("Channel Islands")), said(row("other", average_hashrate=0)))
+    (found,) = dict.fromkeys(partner_rows.read([row()], NOW), now).items()
+    report = partner_rows.report(*found, "foundryusa", fetched_at=NOW, simulated=False)
+    assert report.places == (Located("OTHER", 1.5e18, "measured"),)
+
+
+def test_periods_that_overlap_are_reports_of_their_own() -> None:
+    day = row(period_start_date="2026-10-01")
+    month = row(period_start_date="2026-10-01", period="monthly")
+    first = datetime(2026, 10, 1, tzinfo=UTC)
+    assert list(partner_rows.read([month, day], NOW)) == [
+        Period(first, "daily"),
+        Period(first, "monthly"),
+    ]
 
 
 # Figures of an honest pool: sums of them neither vanish nor overflow.
@@ -312,6 +356,18 @@ def posts(draw: st.DrawFn) -> list[Any]:
 def test_the_order_of_the_rows_changes_nothing(rows: list[Any], random: Any) -> None:
     shuffled = random.sample(rows, len(rows))
     assert read(*rows) == read(*shuffled)
+
+
+@given(posts(), posts())
+def test_what_is_sent_again_changes_nothing_and_what_is_sent_later_wins(
+    earlier: list[Any], later: list[Any]
+) -> None:
+    before, after = partner_rows.read(earlier, NOW), partner_rows.read(later, NOW)
+    for period, now in after.items():
+        once = merged(before.get(period, {}), now)
+        assert merged(once, now) == once
+        assert now.items() <= once.items()
+        assert once.keys() == before.get(period, {}).keys() | now.keys()
 
 
 @given(posts())

@@ -32,6 +32,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, RedisError
 
+from miningmap.contribution import PATH
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
@@ -43,6 +45,14 @@ PORTS = {  # the setting for each port of the file
     "8081": "MININGMAP_INTAKE__PORT",
     "9101": "MININGMAP_COLLECTOR__METRICS_PORT",
     "9102": "MININGMAP_STREAMS__METRICS_PORT",
+}
+ROW = {
+    "period_start_date": "2026-09-01",
+    "period": "monthly",
+    "country": "Norway",
+    "province": None,
+    "average_hashrate": 1.5,
+    "unit": "eh/s",
 }
 
 
@@ -74,23 +84,38 @@ class Stage:
         folder.mkdir(parents=True, exist_ok=True)
         for secret in self.services[name].get("secrets", []):
             mount = secret if isinstance(secret, dict) else {"source": secret, "target": secret}
-            file = "partners.json" if mount["source"] == "partners" else mount["source"]
-            shutil.copy(self.folder / "made" / file, folder / mount["target"])
+            shutil.copy(self.folder / "made" / mount["source"], folder / mount["target"])
+        return folder
+
+    def volume(self) -> Path:
+        """What the collector finds at ``/var/lib/miningmap``: what the image puts there."""
+        folder = self.folder / "volume"
+        folder.mkdir(exist_ok=True)
+        partners = folder / "partners.json"
+        if not partners.exists():
+            partners.write_text("[]")
         return folder
 
     def placed(self, name: str, text: str) -> str:
         """A value of the file with the stand-ins put in."""
-        for there, here in {**self.addresses, "/run/secrets": str(self.secrets(name))}.items():
+        folders = {
+            "/run/secrets": str(self.secrets(name)),
+            "/var/lib/miningmap": str(self.volume()),
+        }
+        for there, here in {**self.addresses, **folders}.items():
             text = text.replace(there, here)
         return text
 
     @asynccontextmanager
     async def process(
-        self, name: str, command: Iterable[str]
+        self, name: str, command: Iterable[str], output: Path | None = None
     ) -> AsyncIterator[asyncio.subprocess.Process]:
         """The service's process; killed at the end if it is still there."""
         environment = self.services[name].get("environment", {})
-        with (self.folder / f"{name}.log").open("ab") as log:
+        with (
+            (self.folder / f"{name}.log").open("ab") as log,
+            (output or self.folder / f"{name}.log").open("ab") as out,
+        ):
             process = await asyncio.create_subprocess_exec(
                 *command,
                 env={
@@ -99,7 +124,7 @@ class Stage:
                     **(self.extra if "build" in self.services[name] else {}),
                 },
                 cwd=self.folder,
-                stdout=log,
+                stdout=out,
                 stderr=log,
             )
         try:
@@ -228,6 +253,22 @@ async def test_the_services_get_ready_and_stop_in_time(
         async with ClientSession() as session:
             url = f"http://127.0.0.1:{stage.ports['8080']}/readyz"
             async with session.get(url) as response:
+                assert response.status == 200, await response.text()
+
+        # As `docker compose exec collector miningmap partner add` does.
+        arguments = ("partner", "add", "partner-1", "--pool", "foundryusa")
+        async with (
+            asyncio.timeout(READY_S),
+            stage.process(
+                "collector", [entry_point, *arguments], output=stage.folder / "token"
+            ) as adding,
+        ):
+            assert await adding.wait() == 0
+        async with ClientSession() as session:
+            url = f"http://127.0.0.1:{stage.ports['8081']}{PATH}"
+            token = (stage.folder / "token").read_text().strip()
+            headers = {"Authorization": f"Bearer {token}"}
+            async with session.post(url, json={"data": [ROW]}, headers=headers) as response:
                 assert response.status == 200, await response.text()
 
         await asyncio.gather(*(stage.stops(name, process) for name, process in running.items()))

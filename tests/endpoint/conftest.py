@@ -13,9 +13,10 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from pydantic import SecretStr
 
-from endpoint.service import application, reading_client
+from endpoint.service import application
 from miningmap import settings as config
 from miningmap.messages import Located, Message, Network, Report
+from miningmap.redis import connect
 from streams.cells import claims_of
 from streams.shares import Beliefs, Rule
 from streams.snapshot import take_snapshot
@@ -97,7 +98,7 @@ def now() -> datetime:
 
 @pytest.fixture
 async def store(redis_url: str) -> AsyncIterator[Store]:
-    client = reading_client(config.Redis(url=SecretStr(redis_url)))
+    client = connect(config.Redis(url=SecretStr(redis_url)), patient=False)
     yield Store(client, FOR_EVER)
     await client.aclose()
 

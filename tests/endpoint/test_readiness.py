@@ -12,8 +12,8 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 from yarl import URL
 
-from endpoint.service import reading_client
 from miningmap import settings as config
+from miningmap.redis import connect
 from streams.store import Store
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ async def line(redis_url: str) -> AsyncIterator[Line]:
 async def away(serve: Serve, unused_tcp_port: int) -> AsyncIterator[Client]:
     """The service in front of a Redis that is not there."""
     url = SecretStr(f"redis://127.0.0.1:{unused_tcp_port}/0")
-    redis = reading_client(config.Redis(url=url))
+    redis = connect(config.Redis(url=url), patient=False)
     yield await serve(Store(redis, config.Retention()))
     await redis.aclose()
 
@@ -130,7 +130,7 @@ async def test_without_redis_what_does_not_need_it_is_served(away: Client, path:
 
 @pytest.mark.usefixtures("snapshots")
 async def test_redis_lost_and_back_is_told_once_each(serve: Serve, line: Line) -> None:
-    redis = reading_client(config.Redis(url=SecretStr(line.url)))
+    redis = connect(config.Redis(url=SecretStr(line.url)), patient=False)
     client = await serve(Store(redis, config.Retention()))
 
     async def statuses() -> list[int]:
@@ -149,7 +149,7 @@ async def test_redis_lost_and_back_is_told_once_each(serve: Serve, line: Line) -
 
 @pytest.mark.usefixtures("snapshots")
 async def test_a_connection_that_died_in_the_pool_costs_no_answer(serve: Serve, line: Line) -> None:
-    redis = reading_client(config.Redis(url=SecretStr(line.url)))
+    redis = connect(config.Redis(url=SecretStr(line.url)), patient=False)
     client = await serve(Store(redis, config.Retention()))
     for _ in range(2):
         async with client.get("/readyz") as answer:

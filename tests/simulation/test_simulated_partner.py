@@ -6,18 +6,15 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
-import pytest
 import structlog
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from miningmap.contribution import FIELDS, PATH
 from miningmap.places import resolve
 from miningmap.simulation.partner import (
-    PATH,
     PUSHED_POOL,
-    PushError,
     daily_rows,
-    push,
     push_daily,
 )
 from miningmap.simulation.pools import MEASURED
@@ -101,14 +98,7 @@ async def pushing(url: str, world: World, clock: list[datetime]) -> AsyncIterato
 
 def test_rows_are_cbecis(texas: World) -> None:
     for row in daily_rows(texas, PUSHED_POOL, DAY):
-        assert list(row) == [
-            "period_start_date",
-            "period",
-            "country",
-            "province",
-            "average_hashrate",
-            "unit",
-        ]
+        assert tuple(row) == FIELDS
         assert row["period_start_date"] == "2026-11-21"
         assert row["period"] == "daily"
         assert row["unit"] == "ph/s"
@@ -134,41 +124,6 @@ def test_rows_are_the_same_each_time_and_differ_by_day(texas: World) -> None:
     rows = daily_rows(texas, PUSHED_POOL, DAY)
     assert rows == daily_rows(texas, PUSHED_POOL, DAY)
     assert rows != daily_rows(texas, PUSHED_POOL, DAY - timedelta(days=1))
-
-
-async def test_a_push_sends_the_rows_with_the_token(texas: World) -> None:
-    rows = daily_rows(texas, PUSHED_POOL, DAY)
-    intake = Intake()
-    async with listening(intake) as url, aiohttp.ClientSession() as session:
-        await push(session, url, TOKEN, rows)
-    assert intake.bodies == [{"data": rows}]
-    assert intake.tokens == [f"Bearer {TOKEN}"]
-
-
-@pytest.mark.parametrize(
-    ("status", "body"),
-    [
-        (401, {"error": "Invalid bearer token"}),
-        (422, {"error": "date should be in format"}),
-        (200, {"status": "fail", "error": "insert"}),  # CBECI's way of failing
-        (200, {"error": "Missing key: unit"}),
-    ],
-)
-async def test_a_push_that_is_refused_says_what_the_intake_said(
-    texas: World, status: int, body: dict[str, Any]
-) -> None:
-    intake = Intake((status, body))
-    async with listening(intake) as url, aiohttp.ClientSession() as session:
-        with pytest.raises(PushError, match=f"{status}.*{body['error']}") as refused:
-            await push(session, url, TOKEN, daily_rows(texas, PUSHED_POOL, DAY))
-    assert TOKEN not in str(refused.value)
-
-
-async def test_a_push_to_nobody_says_so(unused_tcp_port: int) -> None:
-    url = f"http://127.0.0.1:{unused_tcp_port}{PATH}"
-    async with aiohttp.ClientSession() as session:
-        with pytest.raises(PushError, match=f"no answer from {url}"):
-            await push(session, url, TOKEN, [])
 
 
 async def test_yesterday_is_pushed_at_once_and_again_when_a_day_begins(

@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from miningmap import settings as config
+from miningmap.redis import connect
 from miningmap.times import parse_rfc3339
 from streams.cells import TooLateError, claims_of
 from streams.snapshot import ask
-from streams.store import Store, connect, horizon
+from streams.store import Store, horizon
 from tests.streams import golden, model, worlds
 
 if TYPE_CHECKING:

@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from miningmap import settings as config
+from miningmap.redis import connect
 from streams.cells import Cells, claims_of
 from streams.offline import recompute
 from streams.questions import Question
 from streams.shares import Beliefs, Rule
 from streams.snapshot import Snapshots, ask, take_snapshot
-from streams.store import Store, connect
+from streams.store import Store
 from streams.windows import ROLLING, parse_window
 from tests.streams.making import NOON, network, report
 

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from miningmap import settings as config
+from miningmap.redis import connect
 from miningmap.times import DAY_S, HOUR_S, MINUTE_S, bucket, utc_now
 from streams.cells import Cells, Series, claims_of
 from streams.refusals import Refusal
-from streams.store import Store, connect, horizon
+from streams.store import Store, horizon
 from streams.windows import Span
 from tests.streams.making import NOON, network, report
 
@@ -219,22 +220,3 @@ def test_the_horizon_is_by_whole_hours_and_days() -> None:
     found = horizon(kept, now)
     assert found.minutes_from_hour == bucket(now, HOUR_S) - 48
     assert found.hours_from_day == bucket(now, DAY_S) - 35
-
-
-def test_a_url_that_is_none_is_a_setting_error_that_does_not_quote_it() -> None:
-    with pytest.raises(config.SettingsError, match="MININGMAP_REDIS__URL") as caught:
-        connect(config.Redis(url=SecretStr("s3cret")))
-    assert "s3cret" not in str(caught.value)
-
-
-async def test_a_password_of_its_own_wins(redis: Redis, redis_url: str) -> None:
-    await redis.config_set("requirepass", "right")
-    try:
-        url = SecretStr(redis_url.replace("redis://", "redis://:wrong@"))
-        client = connect(config.Redis(url=url, password=SecretStr("right")))
-        try:
-            assert await client.ping()
-        finally:
-            await client.aclose()
-    finally:
-        await redis.config_set("requirepass", "")

@@ -1,0 +1,1 @@
+"""What runs at a pool that says where its miners are: its rows made, checked and sent."""

@@ -1,0 +1,477 @@
+"""``miningmap partner``: tokens in a file; rows to a real intake at a real Redis, over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import os
+import re
+import stat
+import subprocess
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
+
+from collector.intake import intake_app
+from collector.ledger import Ledger
+from collector.metrics import Metrics
+from collector.partners import Partners, PartnersFile
+from collector.rates import Rate, RateLimiter
+from collector.tokens import add
+from miningmap import settings as config
+from miningmap.contribution import PATH
+from miningmap.messages import Report
+from miningmap.partner import push as pushing
+from miningmap.redis import connect
+from tests.partner.making import ADDRESSES, write_database
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+    from pathlib import Path
+
+    from click.testing import Result
+
+    from miningmap.messages import Message
+    from tests.cli.conftest import Run
+
+SETTING = "MININGMAP_INTAKE__PARTNERS_FILE"
+HEADER = "period_start_date,period,country,province,average_hashrate,unit\n"
+TEXAS = "2026-09-01,monthly,United States,Texas,1.5,eh/s\n"
+QUEBEC = "2026-09-01,monthly,Canada,Québec,300,ph/s\n"
+NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
+
+
+@pytest.fixture
+def partners(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the setting says that the partners are; not there yet."""
+    file = tmp_path / "partners.json"
+    monkeypatch.setenv(SETTING, str(file))
+    return file
+
+
+# --- add, list, revoke ----------------------------------------------------------------------------
+
+
+def test_a_token_is_printed_once_and_kept_as_a_hash(run: Run, partners: Path) -> None:
+    result = run("partner", "add", "partner-1", "--pool", "foundryusa")
+    assert result.exit_code == 0
+    token = result.stdout.removesuffix("\n")
+    assert re.fullmatch("[0-9a-f]{64}", token)
+    assert token not in result.stderr
+    assert token not in partners.read_text()
+    found = Partners.load(partners).authenticate(token)
+    assert found is not None
+    assert result.stderr == (
+        f"token {found.token_id} of partner-1 for foundryusa; only its hash is kept: it is not "
+        "shown again\n"
+    )
+    assert stat.S_IMODE(partners.stat().st_mode) == 0o600
+
+
+def test_tokens_are_listed_and_revoked_by_partner_or_by_number(run: Run, partners: Path) -> None:
+    for name, pool in [("one", "foundryusa"), ("one", "foundryusa"), ("two", "viabtc")]:
+        run("partner", "add", name, "--pool", pool)
+    first, second, third = (line.split("\t") for line in run("partner", "list").stdout.splitlines())
+    assert (first[:2], third[:2]) == (["one", "foundryusa"], ["two", "viabtc"])
+
+    gone = run("partner", "revoke", "one", "--token-id", first[2])
+    assert (gone.exit_code, gone.stdout) == (0, "")
+    assert gone.stderr == f"revoked token {first[2]} of one for foundryusa\n"
+    listed = run("partner", "list").stdout.splitlines()
+    assert listed == ["\t".join(second), "\t".join(third)]
+
+    assert run("partner", "revoke", "one").exit_code == 0
+    assert run("partner", "list").stdout.splitlines() == ["\t".join(third)]
+    assert partners.exists()
+
+
+def test_another_file_can_be_named(run: Run, partners: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.json"
+    run("partner", "add", "one", "--pool", "foundryusa", "--file", other)
+    assert len(json.loads(other.read_text())) == 1
+    assert not partners.exists()
+    assert run("partner", "list", "--file", other).stdout.startswith("one\tfoundryusa\t")
+
+
+def test_an_empty_list_says_how_to_fill_it(run: Run, partners: Path) -> None:
+    partners.write_text("[]")
+    result = run("partner", "list")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "miningmap partner add" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["add", "Foundry Inc.", "--pool", "ocean"], "NAME and pool are slugs: "),
+        (["add", "two", "--pool", "foundryusa"], "foundryusa is already served by one"),
+        (["add", "one"], "Missing option '--pool'"),
+        (["revoke", "two"], "no partner two; there are one"),
+        (["revoke", "one", "--token-id", "1"], "one has no token 1; it has "),
+        (["list", "--file", "none.json"], "cannot read none.json: No such file or directory"),
+    ],
+)
+def test_misuse_is_one_line(run: Run, partners: Path, words: list[str], said: str) -> None:
+    run("partner", "add", "one", "--pool", "foundryusa")
+    before = partners.read_bytes()
+    result = run("partner", *words)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"miningmap: {said}")
+    assert result.stderr.count("\n") == 1
+    assert partners.read_bytes() == before
+
+
+def test_without_a_file_the_setting_is_named(run: Run) -> None:
+    result = run("partner", "list")
+    assert result.exit_code == 2
+    assert result.stderr == f"miningmap: no file of partners: give --file, or set {SETTING}\n"
+
+
+# --- push -----------------------------------------------------------------------------------------
+
+
+class Intake:
+    """The real intake at a real Redis, in front of a broker that takes all."""
+
+    def __init__(self, url: str, token: Path, partners: Path, reports: list[Report]) -> None:
+        self.url = url
+        self.token = token
+        self.partners = partners
+        self.reports = reports
+
+    def shown(self) -> dict[str, float]:
+        """Where what was pushed last is, of all that is in the map's latest report."""
+        return {place.code: place.hashrate for place in self.reports[-1].places}
+
+
+@pytest.fixture
+async def intake(tmp_path: Path, redis_url: str) -> AsyncIterator[Intake]:
+    reports: list[Report] = []
+
+    async def publish(messages: Sequence[Message]) -> None:
+        reports.extend(message for message in messages if isinstance(message, Report))
+
+    partners, token_file = tmp_path / "partners.json", tmp_path / "token"
+    token, _ = add(partners, "partner-1", "foundryusa")
+    token_file.write_text(token + "\n")
+    async with connect(config.Redis(url=SecretStr(redis_url)), patient=False) as redis:
+        app = intake_app(
+            PartnersFile(partners).authenticate,
+            publish,
+            Ledger(redis),
+            # At each request it is 0.4 s later: the third one within a second comes too early.
+            RateLimiter([Rate(2, 1)], itertools.count(0, 0.4).__next__),
+            metrics=Metrics(CollectorRegistry()),
+            simulated=True,
+            now=lambda: NOW,
+        )
+        async with TestServer(app) as server:
+            yield Intake(str(server.make_url("/")), token_file, partners, reports)
+
+
+def rows(tmp_path: Path, *lines: str) -> Path:
+    file = tmp_path / "rows.csv"
+    file.write_text(HEADER + "".join(lines), encoding="utf-8")
+    return file
+
+
+async def pushed(run: Run, file: Path, *words: str | Path) -> Result:
+    return await asyncio.to_thread(run, "partner", "push", file, *words)
+
+
+async def test_rows_are_pushed_with_progress_and_are_one_report(
+    run: Run, intake: Intake, tmp_path: Path
+) -> None:
+    file = rows(tmp_path, TEXAS, QUEBEC)
+    result = await pushed(run, file, "--to", intake.url, "--token-file", intake.token)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr.startswith("pushing")
+    assert result.stderr.endswith("2 rows of 1 period in 1 request: all taken\n")
+    assert intake.shown() == {"US-TX": 1.5e18, "CA-QC": 3e17}
+
+
+async def test_the_token_can_be_in_the_environment_and_the_address_whole(
+    run: Run, intake: Intake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MININGMAP_PARTNER_TOKEN", intake.token.read_text())
+    url = intake.url.rstrip("/") + PATH
+    assert (await pushed(run, rows(tmp_path, TEXAS), "--to", url)).exit_code == 0
+    assert intake.shown() == {"US-TX": 1.5e18}
+
+
+async def test_many_periods_go_in_several_requests_and_wait_where_the_rate_says_so(
+    run: Run, intake: Intake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pushing.Table.requests, "__defaults__", (300,))
+    lines = [f"2026-09-0{day},daily,US,,{day},eh/s\n" for day in range(1, 9)]
+    file = rows(tmp_path, *lines)
+    result = await pushed(run, file, "--to", intake.url, "--token-file", intake.token)
+    assert result.exit_code == 0
+    assert result.stderr.endswith("8 rows of 8 periods in 4 requests: all taken\n")
+    told = "answered 429: Too many requests from your IP, try again later; trying again in 1 s"
+    assert result.stderr.count(told) == 1
+    assert [report.start.day for report in intake.reports] == list(range(1, 9))
+
+
+async def test_a_dry_run_checks_and_sends_nothing(run: Run, intake: Intake, tmp_path: Path) -> None:
+    file = rows(tmp_path, TEXAS, QUEBEC)
+    result = await pushed(run, file, "--to", intake.url, "--dry-run")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == f"{file}: 2 rows of 1 period in 1 request; nothing was sent\n"
+    assert intake.reports == []
+
+
+async def test_with_one_bad_line_nothing_is_sent_and_all_are_named(
+    run: Run, intake: Intake, tmp_path: Path
+) -> None:
+    file = rows(tmp_path, TEXAS, TEXAS.replace("Texas", "Texsa"), QUEBEC.replace("300", "-1"))
+    result = await pushed(run, file, "--to", intake.url, "--token-file", intake.token)
+    assert result.exit_code == 2
+    assert result.stderr == (
+        f"miningmap: {file}: 2 errors, nothing was sent:\n"
+        "  line 3: province: unknown subdivision of US: 'Texsa'; near matches: Texas (US-TX)\n"
+        "  line 4: average_hashrate: average_hashrate should be a finite number, 0 or more\n"
+    )
+    assert intake.reports == []
+
+
+async def test_what_only_the_intake_finds_wrong_is_named_by_line_too(
+    run: Run, intake: Intake, tmp_path: Path
+) -> None:
+    """Its clock says that the period is not over; the one here does not know yet."""
+    late = "2026-12-01,daily,US,,1,eh/s\n"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("miningmap.times.utc_now", lambda: datetime(2027, 1, 1, tzinfo=UTC))
+        file = rows(tmp_path, TEXAS, late)
+        result = await pushed(run, file, "--to", intake.url, "--token-file", intake.token)
+    assert result.exit_code == 1
+    last = result.stderr.splitlines()[-1]
+    assert last == (
+        f"miningmap: {file}: line 3: period_start_date: the period that starts on 2026-12-01 has "
+        "not ended yet (UTC); no row was taken"
+    )
+
+
+async def test_a_token_that_is_revoked_is_told_and_not_shown(
+    run: Run, intake: Intake, tmp_path: Path
+) -> None:
+    run("partner", "revoke", "partner-1", "--file", intake.partners)
+    file = rows(tmp_path, TEXAS)
+    result = await pushed(run, file, "--to", intake.url, "--token-file", intake.token)
+    assert result.exit_code == 1
+    last = result.stderr.splitlines()[-1]
+    assert last.endswith("answered 401: Invalid bearer token; no row was taken")
+    assert intake.token.read_text().strip() not in result.output
+
+
+async def test_an_intake_that_is_busy_is_asked_again_when_it_says(run: Run, tmp_path: Path) -> None:
+    asked = []
+
+    async def busy(request: web.Request) -> web.Response:
+        asked.append(await request.json())
+        if len(asked) < 3:
+            error = {"error": "the rows could not be stored; send all of them again later"}
+            return web.json_response(error, status=503, headers={"Retry-After": "0"})
+        return web.json_response({"data": [], "status": "success"})
+
+    app = web.Application()
+    app.router.add_post(PATH, busy)
+    token = tmp_path / "token"
+    token.write_text("t")
+    async with TestServer(app) as server:
+        url = str(server.make_url("/"))
+        result = await pushed(run, rows(tmp_path, TEXAS), "--to", url, "--token-file", token)
+    assert result.exit_code == 0
+    assert result.stderr.count("trying again in 0 s") == 2
+    assert len(asked) == 3
+    assert asked[0] == asked[2]
+
+
+@pytest.mark.parametrize("wait", ["0", "86400"])
+async def test_an_intake_that_stays_busy_or_says_tomorrow_is_given_up(
+    run: Run, tmp_path: Path, wait: str
+) -> None:
+    asked = []
+
+    async def busy(request: web.Request) -> web.Response:
+        asked.append(await request.read())
+        return web.json_response({"error": "no"}, status=503, headers={"Retry-After": wait})
+
+    app = web.Application()
+    app.router.add_post(PATH, busy)
+    token = tmp_path / "token"
+    token.write_text("t")
+    async with TestServer(app) as server:
+        url = str(server.make_url("/"))
+        result = await pushed(run, rows(tmp_path, TEXAS), "--to", url, "--token-file", token)
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1].endswith("answered 503: no; no row was taken")
+    assert len(asked) == (pushing.ATTEMPTS if wait == "0" else 1)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "--to: the address of the intake is wanted, or --dry-run"),
+        (["--to", "map.example"], "--to: a URL such as https://map.example is wanted"),
+        (["--to", "ftp://map.example"], "--to: a URL such as https://map.example is wanted"),
+        (["--to", "http://map.example"], "--to: others could read the token on its way; use https"),
+        (["--to", "https://map.example"], "no token: give --token-file, or set MININGMAP_PARTNER"),
+        (["--to", "http://x.example", "--plain-http"], "no token: give --token-file, or set"),
+        (["--to", "http://127.0.0.1", "--token-file", "two"], "--token-file two: a token is one"),
+        (["--to", "http://[::1]:1", "--token-file", "empty"], "no token: give --token-file"),
+        (["--to", "http://localhost", "--token-file", "odd"], "--token-file odd: a token is one"),
+    ],
+)
+def test_what_is_missing_to_push_is_one_line(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, content in {"two": "a\nb", "empty": "\n", "odd": "tökén"}.items():
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    result = run("partner", "push", rows(tmp_path, TEXAS), *words)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"miningmap: {said}")
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_token_in_the_environment_is_no_wrong_setting(
+    run: Run, partners: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MININGMAP_PARTNER_TOKEN", "t")
+    partners.write_text("[]")
+    assert run("partner", "list").exit_code == 0
+
+
+# --- aggregate ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    return write_database(tmp_path / "city.mmdb")
+
+
+def miners(tmp_path: Path, *lines: str, header: str = "ip,hashrate") -> Path:
+    file = tmp_path / "miners.csv"
+    file.write_text("\n".join([header, *lines]))
+    return file
+
+
+def aggregated(run: Run, file: Path, database: Path, *words: str | Path) -> Result:
+    options = ("--database", database, "--date", "2026-11-01", "--period", "daily")
+    return run("partner", "aggregate", file, *options, *words)
+
+
+def test_addresses_become_rows_and_are_nowhere_in_what_comes_out(
+    run: Run, tmp_path: Path, database: Path
+) -> None:
+    file = miners(tmp_path, *(f"{address},100" for address in ADDRESSES.values()))
+    result = aggregated(run, file, database, "--unit", "TH/s")
+    assert result.exit_code == 0
+    assert result.stdout == HEADER + (
+        "2026-11-01,daily,CA,CA-QC,100.0,th/s\n"
+        "2026-11-01,daily,CN,CN-SC,100.0,th/s\n"
+        "2026-11-01,daily,NO,,100.0,th/s\n"
+        "2026-11-01,daily,US,US-TX,200.0,th/s\n"
+    )
+    assert result.stderr.splitlines() == [
+        "5 miners with 500 TH/s in 4 places",
+        "not located and left out: 1 miner with 100 TH/s",
+        "4 places have fewer than 3 miners: --min-miners 3 would put them together",
+    ]
+    assert not any(address in result.output for address in ADDRESSES.values())
+
+
+def test_few_miners_are_put_together(run: Run, tmp_path: Path, database: Path) -> None:
+    texas = [f"192.0.2.{number},1" for number in range(1, 5)]
+    file = miners(tmp_path, *texas, f"{ADDRESSES['sichuan']},2", f"{ADDRESSES['norway']},4")
+    result = aggregated(run, file, database, "--unit", "EH/s", "--min-miners", "2")
+    assert result.stdout == HEADER + (
+        "2026-11-01,daily,OTHER,,6000000.0,th/s\n2026-11-01,daily,US,US-TX,4000000.0,th/s\n"
+    )
+    assert result.stderr == "6 miners with 10 EH/s in 2 places\n"
+
+
+async def test_what_comes_out_can_be_pushed(
+    run: Run, tmp_path: Path, database: Path, intake: Intake
+) -> None:
+    file, out = miners(tmp_path, f"{ADDRESSES['texas']},1e15"), tmp_path / "rows.csv"
+    result = aggregated(run, file, database, "-o", out)
+    assert (result.exit_code, result.stdout) == (0, "")
+    result = await pushed(run, out, "--to", intake.url, "--token-file", intake.token)
+    assert result.exit_code == 0
+    assert intake.shown() == {"US-TX": 1e15}
+
+
+def test_a_list_by_place_needs_no_database(run: Run, tmp_path: Path) -> None:
+    file = miners(tmp_path, "US-TX,1 PH/s", "Norway,2 PH/s", header="place,hashrate")
+    options = ("--date", "2026-11-01", "--period", "weekly")
+    result = run("partner", "aggregate", file, *options)
+    assert result.stdout == HEADER + (
+        "2026-11-01,weekly,NO,,2000.0,th/s\n2026-11-01,weekly,US,US-TX,1000.0,th/s\n"
+    )
+
+
+@pytest.mark.parametrize("address", ["192.0.2.300", "192.0.2.17:3333", "my.farm.example"])
+def test_a_bad_line_is_named_without_what_stands_in_it(
+    run: Run, tmp_path: Path, database: Path, address: str
+) -> None:
+    file, out = miners(tmp_path, f"{ADDRESSES['texas']},1", f"{address},1"), tmp_path / "rows.csv"
+    result = aggregated(run, file, database, "-o", out)
+    assert result.exit_code == 2
+    assert result.stderr == (f"miningmap: {file}: line 3: ip: no IP address; nothing was written\n")
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "code"),
+    [
+        (["--min-miners", "2"], "fewer than 2 miners are located; nothing was written", 1),
+        (["--unit", "W"], "unknown unit of hashrate: 'W'", 2),
+        (["--date", "2026-11-31"], "Invalid value for '--date'", 2),
+        (["--period", "yearly"], "Invalid value for '--period'", 2),
+        (["--output", "."], "--output .: is there and is no file", 2),
+    ],
+)
+def test_what_cannot_be_aggregated_is_one_line(
+    run: Run, tmp_path: Path, database: Path, words: list[str], said: str, code: int
+) -> None:
+    result = aggregated(run, miners(tmp_path, f"{ADDRESSES['texas']},1"), database, *words)
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert said in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_nothing_located_is_no_success(run: Run, tmp_path: Path, database: Path) -> None:
+    result = aggregated(run, miners(tmp_path, "10.0.0.1,1"), database)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "no miner could be located; nothing was written" in result.stderr
+    assert "10.0.0.1" not in result.stderr
+
+
+def test_a_failure_that_nobody_foresaw_shows_no_address(tmp_path: Path, database: Path) -> None:
+    """Not even a damaged database brings one into a traceback or a log."""
+    content = bytearray(database.read_bytes())
+    middle = content.index(b"iso_code")
+    content[middle - 40 : middle + 40] = b"\xff" * 80
+    database.write_bytes(content)
+    file = miners(tmp_path, *(f"{address},1" for address in ADDRESSES.values()))
+    command = ("-m", "miningmap", "partner", "aggregate", file, "--database", database)
+    done = subprocess.run(
+        [sys.executable, *command, "--date", "2026-11-01", "--period", "daily"],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ | {"MININGMAP_LOG__LEVEL": "debug"},
+    )
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    assert not any(address in done.stdout + done.stderr for address in ADDRESSES.values())

@@ -1,0 +1,358 @@
+"""Rows of several requests are one report: on a real Redis, with two collectors and failures."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import aiohttp
+import pytest
+from aiohttp.test_utils import TestServer
+from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
+
+from collector.intake import intake_app
+from collector.ledger import KEPT, Ledger
+from collector.metrics import Metrics
+from collector.partners import Partner, Partners
+from collector.rates import RateLimiter
+from collector.rows import Period
+from miningmap import settings as config
+from miningmap.contribution import PATH
+from miningmap.kafka import PublishError
+from miningmap.messages import Report
+from miningmap.redis import connect
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+    from redis.asyncio import Redis
+
+    from miningmap.messages import Message
+    from tests.servers import RedisServer
+
+NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
+DAY = Period(datetime(2026, 11, 1, tzinfo=UTC), "daily")
+MONTH = Period(datetime(2026, 10, 1, tzinfo=UTC), "monthly")
+ONE = Partner("partner-1", "foundryusa", 1)
+OTHER = Partner("partner-2", "foundryusa", 2)
+DEADLINE_S = 20
+
+
+@pytest.fixture
+async def store(redis_url: str) -> AsyncIterator[Redis]:
+    client = connect(config.Redis(url=SecretStr(redis_url)), patient=False)
+    yield client
+    await client.aclose()
+
+
+def row(country: str, hashrate: float = 1, **changes: object) -> dict[str, object]:
+    return {
+        "period_start_date": "2026-11-01",
+        "period": "daily",
+        "country": country,
+        "province": None,
+        "average_hashrate": hashrate,
+        "unit": "eh/s",
+    } | changes
+
+
+class Kafka:
+    """What was published; ``first`` is awaited before, ``then`` after it is."""
+
+    def __init__(self) -> None:
+        self.reports: list[Report] = []
+        self.first: Callable[[], Awaitable[object]] | None = None
+        self.then: Callable[[], Awaitable[object]] | None = None
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        if first := self.first:
+            self.first = None
+            await first()
+        self.reports += [message for message in messages if isinstance(message, Report)]
+        if then := self.then:
+            self.then = None
+            await then()
+
+    def shown(self) -> dict[str, float]:
+        """What is on the map: of the reports of the day, the one with the latest fetched_at."""
+        of_the_day = [report for report in self.reports if report.start == DAY.start]
+        times = [report.fetched_at for report in of_the_day]
+        assert len(set(times)) == len(times)
+        latest = max(of_the_day, key=lambda report: report.fetched_at)
+        return {place.code: place.hashrate for place in latest.places}
+
+
+class Collector:
+    """An intake over real HTTP."""
+
+    def __init__(
+        self, store: Redis, kafka: Kafka, who: Sequence[Partner] = (ONE,), now: datetime = NOW
+    ) -> None:
+        tokens = [(partner, hashlib.sha256(partner.name.encode()).hexdigest()) for partner in who]
+        app = intake_app(
+            Partners(tokens).authenticate,
+            kafka.publish,
+            Ledger(store),
+            RateLimiter([]),
+            metrics=Metrics(CollectorRegistry()),
+            simulated=False,
+            now=lambda: now,
+        )
+        self.server = TestServer(app)
+
+    async def push(self, *rows: object, who: Partner = ONE) -> int:
+        headers = {"Authorization": f"Bearer {who.name}"}
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(
+                self.server.make_url(PATH), json={"data": rows}, headers=headers
+            ) as answer,
+        ):
+            if answer.status == 503:
+                assert int(answer.headers["Retry-After"]) > 0
+            return answer.status
+
+
+@pytest.fixture
+def kafka() -> Kafka:
+    return Kafka()
+
+
+@pytest.fixture
+async def collector(store: Redis, kafka: Kafka) -> AsyncIterator[Collector]:
+    collector = Collector(store, kafka)
+    async with collector.server:
+        yield collector
+
+
+@pytest.fixture
+async def second(redis_url: str, kafka: Kafka) -> AsyncIterator[Collector]:
+    """Another collector before the same Kafka and Redis; its clock is an hour behind."""
+    client = connect(config.Redis(url=SecretStr(redis_url)), patient=False)
+    collector = Collector(client, kafka, now=NOW - timedelta(hours=1))
+    async with collector.server:
+        yield collector
+    await client.aclose()
+
+
+# --- rows of several requests ---------------------------------------------------------------------
+
+
+async def test_rows_that_came_earlier_stay_and_one_that_comes_again_is_replaced(
+    collector: Collector, kafka: Kafka
+) -> None:
+    assert await collector.push(row("US", 5), row("CA", 1)) == 200
+    assert await collector.push(row("KZ", 2), row("Canada", 3)) == 200
+    assert kafka.shown() == {"US": 5e18, "CA": 3e18, "KZ": 2e18}
+    assert kafka.reports[-1].hashrate == 10e18
+    assert await collector.push(row("US", 0)) == 200
+    assert kafka.shown() == {"US": 0, "CA": 3e18, "KZ": 2e18}
+
+
+async def test_a_retry_adds_nothing(collector: Collector, kafka: Kafka) -> None:
+    for _ in range(3):
+        assert await collector.push(row("US", 5), row("CA", 1)) == 200
+    assert kafka.shown() == {"US": 5e18, "CA": 1e18}
+
+
+async def test_periods_are_kept_apart_also_when_they_overlap(
+    collector: Collector, kafka: Kafka
+) -> None:
+    for day in ("2026-10-01", "2026-10-02"):
+        assert await collector.push(row("US", period_start_date=day)) == 200
+    assert await collector.push(
+        row("CA", period="monthly", period_start_date="2026-10-01"),
+        row("KZ", period_start_date="2026-10-01"),
+    )
+    lengths = [
+        (report.start.day, (report.end - report.start).days, [p.code for p in report.places])
+        for report in kafka.reports
+    ]
+    assert lengths == [
+        (1, 1, ["US"]),
+        (2, 1, ["US"]),
+        (1, 1, ["KZ", "US"]),
+        (1, 31, ["CA"]),
+    ]
+
+
+async def test_a_bad_row_leaves_what_was_said_as_it_was(
+    collector: Collector, kafka: Kafka, store: Redis
+) -> None:
+    assert await collector.push(row("US", 5)) == 200
+    assert await collector.push(row("CA", 1), row("Chnia", 1)) == 422
+    assert await Ledger(store).read(ONE, [DAY]) == {DAY: {"US": 5e18}}
+    assert len(kafka.reports) == 1
+
+
+async def test_a_pools_next_partner_begins_anew(store: Redis, kafka: Kafka) -> None:
+    collector = Collector(store, kafka, [ONE, OTHER])
+    async with collector.server:
+        assert await collector.push(row("US", 5)) == 200
+        assert await collector.push(row("CA", 1), who=OTHER) == 200
+    assert kafka.shown() == {"CA": 1e18}
+
+
+async def test_places_without_a_code_of_their_own_are_kept_apart(
+    collector: Collector, kafka: Kafka
+) -> None:
+    assert await collector.push(row("Channel Islands", 5), row("Other", 1)) == 200
+    assert await collector.push(row("Other *", 2)) == 200
+    assert kafka.shown() == {"OTHER": 7e18}
+
+
+# --- two at a time --------------------------------------------------------------------------------
+
+
+async def test_many_requests_at_once_lose_no_row(
+    collector: Collector, second: Collector, kafka: Kafka
+) -> None:
+    codes = ["US", "CA", "KZ", "RU", "CN", "IR", "MY", "NO", "SE", "PY"]
+    async with asyncio.timeout(DEADLINE_S):
+        statuses = await asyncio.gather(
+            *((collector, second)[i % 2].push(row(code)) for i, code in enumerate(codes))
+        )
+    assert set(statuses) == {200}
+    assert set(kafka.shown()) == set(codes)
+
+
+async def test_another_collector_that_comes_in_between_costs_a_turn_and_no_row(
+    collector: Collector, second: Collector, kafka: Kafka
+) -> None:
+    kafka.first = lambda: second.push(row("CA", 1))
+    assert await collector.push(row("US", 5)) == 200
+    assert kafka.shown() == {"US": 5e18, "CA": 1e18}
+    assert len(kafka.reports) == 3
+
+
+async def test_of_two_that_say_the_same_place_one_wins_in_kafka_and_ledger_alike(
+    collector: Collector, second: Collector, kafka: Kafka, store: Redis
+) -> None:
+    kafka.then = lambda: second.push(row("US", 1))
+    assert await collector.push(row("US", 5)) == 200
+    assert kafka.shown() == (await Ledger(store).read(ONE, [DAY]))[DAY] == {"US": 5e18}
+
+
+async def test_the_later_report_is_the_later_one_whatever_the_clocks_say(
+    collector: Collector, second: Collector, kafka: Kafka
+) -> None:
+    assert await collector.push(row("US", 5)) == 200
+    assert await second.push(row("CA", 1)) == 200  # an hour before, by its clock
+    assert await collector.push(row("KZ", 1)) == 200
+    assert kafka.shown() == {"US": 5e18, "CA": 1e18, "KZ": 1e18}
+    times = [report.fetched_at for report in kafka.reports]
+    assert times == sorted(times)
+
+
+async def test_a_turn_that_is_over_writes_nothing(store: Redis) -> None:
+    ledger = Ledger(store)
+    early = await ledger.begin("foundryusa", NOW)
+    late = await ledger.begin("foundryusa", NOW)
+    assert early < late
+    assert not await ledger.write(ONE, {DAY: {"US": 1.0}}, early)
+    assert await ledger.read(ONE, [DAY]) == {DAY: {}}
+    assert await ledger.write(ONE, {DAY: {"US": 1.0}, MONTH: {"CA": 0.1}}, late)
+    assert await ledger.read(ONE, [DAY, MONTH]) == {DAY: {"US": 1.0}, MONTH: {"CA": 0.1}}
+
+
+async def test_turns_of_other_pools_are_none_of_its_business(store: Redis) -> None:
+    ledger = Ledger(store)
+    turn = await ledger.begin("foundryusa", NOW)
+    assert await ledger.begin("viabtc", NOW) == NOW
+    assert await ledger.write(ONE, {DAY: {"US": 1.0}}, turn)
+
+
+async def test_figures_come_back_to_the_last_bit_and_are_not_kept_for_ever(store: Redis) -> None:
+    ledger = Ledger(store)
+    said = {DAY: {"US": 0.1 + 0.2, "CA": 1e18 / 3, "OTHER/channel islands": 5e-324}}
+    assert await ledger.write(ONE, said, await ledger.begin("foundryusa", NOW))
+    assert await ledger.read(ONE, [DAY]) == said
+    keys = [key async for key in store.scan_iter("*")]
+    assert len(keys) == 2
+    for key in keys:
+        assert key.startswith(b"mm:intake:{foundryusa}:")
+        assert 0 <= KEPT.total_seconds() - await store.ttl(key) < DEADLINE_S
+
+
+# --- when something fails -------------------------------------------------------------------------
+
+
+async def test_without_redis_nothing_is_published(
+    collector: Collector, kafka: Kafka, redis: RedisServer
+) -> None:
+    redis.stop()
+    assert await collector.push(row("US", 5)) == 503
+    assert kafka.reports == []
+    redis.start()
+    assert await collector.push(row("US", 5)) == 200
+    assert kafka.shown() == {"US": 5e18}
+
+
+async def test_what_kafka_did_not_take_is_not_in_the_ledger(
+    collector: Collector, kafka: Kafka, store: Redis
+) -> None:
+    async def fail() -> None:
+        raise PublishError("no broker")
+
+    assert await collector.push(row("US", 5)) == 200
+    kafka.first = fail
+    assert await collector.push(row("CA", 1)) == 503
+    assert await Ledger(store).read(ONE, [DAY]) == {DAY: {"US": 5e18}}
+    assert kafka.shown() == {"US": 5e18}
+
+
+async def test_an_end_between_kafka_and_ledger_is_mended_by_the_retry(
+    collector: Collector, second: Collector, kafka: Kafka, store: Redis
+) -> None:
+    """As when the process is killed: the report has arrived, and nobody knows."""
+
+    async def die() -> None:
+        raise ConnectionResetError
+
+    assert await collector.push(row("US", 5)) == 200
+    kafka.then = die
+    assert await collector.push(row("CA", 1)) == 503
+    assert kafka.shown() == {"US": 5e18, "CA": 1e18}
+    assert await Ledger(store).read(ONE, [DAY]) == {DAY: {"US": 5e18}}
+    # The retry comes to a collector whose clock is behind the dead one's.
+    assert await second.push(row("CA", 1)) == 200
+    assert kafka.shown() == (await Ledger(store).read(ONE, [DAY]))[DAY] == {"US": 5e18, "CA": 1e18}
+
+
+async def test_what_nobody_was_told_to_be_taken_goes_with_the_next_rows(
+    collector: Collector, second: Collector, kafka: Kafka
+) -> None:
+    async def die() -> None:
+        raise ConnectionResetError
+
+    kafka.then = die
+    assert await collector.push(row("CA", 1)) == 503
+    assert await second.push(row("US", 5)) == 200
+    assert kafka.shown() == {"US": 5e18}
+
+
+async def test_a_redis_that_fails_between_kafka_and_ledger_is_mended_by_the_retry(
+    collector: Collector, kafka: Kafka, store: Redis
+) -> None:
+    assert await collector.push(row("US", 5)) == 200
+    kafka.then = lambda: store.config_set("maxmemory", "1")
+    try:
+        assert await collector.push(row("CA", 1), row("US", 6)) == 503
+    finally:
+        await store.config_set("maxmemory", "0")
+    assert await Ledger(store).read(ONE, [DAY]) == {DAY: {"US": 5e18}}
+    assert await collector.push(row("CA", 1), row("US", 6)) == 200
+    assert kafka.shown() == (await Ledger(store).read(ONE, [DAY]))[DAY] == {"US": 6e18, "CA": 1e18}
+
+
+async def test_a_redis_that_was_lost_begins_anew_with_what_is_sent(
+    collector: Collector, kafka: Kafka, store: Redis
+) -> None:
+    assert await collector.push(row("US", 5), row("CA", 1)) == 200
+    await store.flushall()
+    assert await collector.push(row("US", 6)) == 200
+    (place,) = kafka.reports[-1].places
+    assert (place.code, place.hashrate) == ("US", 6e18)

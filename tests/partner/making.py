@@ -1,0 +1,42 @@
+"""A small database of addresses, in MaxMind's format."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from mmdb_writer import MMDBWriter
+from netaddr import IPSet
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# Of the ranges that are for documentation, but for the one of IPv6 beside them.
+ADDRESSES: Final = {
+    "texas": "192.0.2.17",
+    "texas-2": "192.0.2.18",
+    "sichuan": "198.51.100.7",
+    "norway": "203.0.113.9",
+    "quebec": "2001:db8:1:2::5",
+    "nowhere": "203.0.113.200",
+}
+_PLACES: Final = {
+    "192.0.2.0/24": ("US", "TX"),
+    "198.51.100.0/24": ("CN", "SC"),
+    "203.0.113.0/25": ("NO", None),
+    "2001:db8:1::/48": ("CA", "QC"),
+}
+
+
+def write_database(path: Path, ip_version: int = 6) -> Path:
+    """A database that knows all :data:`ADDRESSES` but the one that is nowhere."""
+    writer = MMDBWriter(ip_version, "Test-City", ipv4_compatible=ip_version == 6)
+    for network, (country, subdivision) in _PLACES.items():
+        if ip_version == 4 and ":" in network:
+            continue
+        record: dict[str, object] = {"country": {"iso_code": country}}
+        if subdivision:
+            record["subdivisions"] = [{"iso_code": subdivision}]
+        writer.insert_network(IPSet([network]), record)
+    writer.insert_network(IPSet(["203.0.113.128/25"]), {"continent": {"code": "EU"}})
+    writer.to_db_file(str(path))
+    return path

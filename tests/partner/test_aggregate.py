@@ -1,0 +1,273 @@
+"""Miners by place: with a database that the test writes, and addresses that never come out."""
+
+from __future__ import annotations
+
+import io
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from miningmap.partner.aggregate import (
+    DatabaseError,
+    Locator,
+    Tally,
+    aggregate,
+    code_of,
+    fold,
+    rows_of,
+)
+from miningmap.partner.table import TableError
+from miningmap.places import OTHER, country_of
+from tests.partner.making import ADDRESSES, write_database
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from miningmap.partner.aggregate import Aggregate
+
+
+@pytest.fixture
+def locator(tmp_path: Path) -> Iterator[Locator]:
+    with closing(Locator(write_database(tmp_path / "city.mmdb"))) as opened:
+        yield opened
+
+
+def by_place(text: str, locator: Locator | None = None, unit: str = "H/s") -> Aggregate:
+    return aggregate(io.StringIO(text, newline=""), locator, unit)
+
+
+def figures(found: Aggregate) -> dict[str, tuple[float, int]]:
+    return {code: (tally.hashrate, len(tally.miners)) for code, tally in found.located.items()}
+
+
+def errors(text: str, locator: Locator | None = None) -> tuple[str, ...]:
+    with pytest.raises(TableError) as caught:
+        by_place(text, locator)
+    assert not any(address in str(caught.value.errors) for address in ADDRESSES.values())
+    return caught.value.errors
+
+
+def test_miners_are_added_up_by_the_place_of_their_address(locator: Locator) -> None:
+    found = by_place(
+        f"ip,hashrate\n{ADDRESSES['texas']},5e15\n{ADDRESSES['texas-2']},1e15\n"
+        f"{ADDRESSES['sichuan']},2e15\n{ADDRESSES['norway']},0\n",
+        locator,
+    )
+    assert figures(found) == {"US-TX": (6e15, 2), "CN-SC": (2e15, 1), "NO": (0, 1)}
+    assert not found.unlocated.rows
+
+
+def test_a_bare_hashrate_is_in_the_unit_and_one_with_its_own_in_that(locator: Locator) -> None:
+    text = f"hashrate,ip\n100,{ADDRESSES['texas']}\n2 PH/s,{ADDRESSES['texas']}\n"
+    assert figures(by_place(text, locator, "TH/s")) == {"US-TX": (2.1e15, 1)}
+
+
+def test_an_address_that_comes_twice_is_one_miner(locator: Locator) -> None:
+    lines = "".join(f"{ADDRESSES['texas']},1\n" for _ in range(3))
+    assert figures(by_place("ip,hashrate\n" + lines, locator)) == {"US-TX": (3, 1)}
+
+
+def test_all_addresses_of_an_ipv6_site_are_one_miner(locator: Locator) -> None:
+    site = ADDRESSES["quebec"].rpartition(":")[0]
+    lines = "".join(f"{site}:{number:x},1\n" for number in range(1, 20))
+    assert figures(by_place("ip,hashrate\n" + lines, locator)) == {"CA-QC": (19, 1)}
+
+
+def test_an_ipv4_address_in_ipv6_clothes_is_where_it_is(locator: Locator) -> None:
+    text = f"ip,hashrate\n::ffff:{ADDRESSES['texas']},1\n"
+    assert figures(by_place(text, locator)) == {"US-TX": (1, 1)}
+
+
+def test_what_the_database_does_not_know_is_counted_apart(locator: Locator) -> None:
+    text = f"ip,hashrate\n10.0.0.1,4\n10.0.0.2,5\n{ADDRESSES['nowhere']},1\n"
+    found = by_place(text + f"{ADDRESSES['texas']},1\n", locator)
+    assert figures(found) == {"US-TX": (1, 1)}
+    assert (found.unlocated.hashrate, len(found.unlocated.miners)) == (10, 3)
+
+
+def test_a_database_of_ipv4_knows_no_ipv6(tmp_path: Path) -> None:
+    path = write_database(tmp_path / "country.mmdb", ip_version=4)
+    with closing(Locator(path)) as locator:
+        found = by_place(f"ip,hashrate\n{ADDRESSES['quebec']},1\n", locator)
+    assert found.unlocated.rows == 1
+
+
+def test_a_list_by_place_needs_no_database() -> None:
+    found = by_place("place,hashrate\nUS-TX,1\nus-tx,2\nKazakhstan,4\nOTHER,8\nCN-OTHER,16\n")
+    assert figures(found) == {
+        "US-TX": (3, 2),
+        "KZ": (4, 1),
+        "OTHER": (8, 1),
+        "CN-OTHER": (16, 1),
+    }
+
+
+def test_errors_name_lines_and_quote_nothing(locator: Locator) -> None:
+    texas = ADDRESSES["texas"]
+    text = f"ip,hashrate\n{texas}:3333,1\n{texas},{texas}\n{texas},?\n{texas},-5\n,1\n{texas},1\n"
+    assert errors(text, locator) == (
+        "line 2: ip: no IP address",
+        "line 3: hashrate: a number, 0 or more, is wanted",
+        "line 4: hashrate: a number, 0 or more, is wanted",
+        "line 5: hashrate: a number, 0 or more, is wanted",
+        "line 6: ip: no IP address",
+    )
+    (said,) = errors(f"place,hashrate\n{texas},1\n")
+    assert said.startswith("line 2: place: neither a country nor")
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        ("ip,place,hashrate", "line 1: either a column ip or a column place is wanted"),
+        ("address,x,hashrate", "line 1: either a column ip or a column place is wanted"),
+        ("ip,x,power", "line 1: no column hashrate; there is ip, x, power"),
+        ("ip,x,hashrate", "line 1: for a column ip a --database is wanted"),
+    ],
+)
+def test_a_list_of_another_shape_is_named(header: str, said: str) -> None:
+    assert errors(f"{header}\n1,2,3\n") == (said,)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a database", b"\x00" * 4096])
+def test_what_is_no_database_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "city.mmdb"
+    path.write_bytes(content)
+    with pytest.raises(DatabaseError, match=r"city\.mmdb: no database in MaxMind's format"):
+        Locator(path)
+
+
+def test_a_database_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DatabaseError, match=r"none\.mmdb: No such file"):
+        Locator(tmp_path / "none.mmdb")
+
+
+UNHEARD_OF = {"iso_code": "?"}
+
+
+@pytest.mark.parametrize(
+    ("record", "code"),
+    [
+        ({"country": {"iso_code": "US"}, "subdivisions": [{"iso_code": "TX"}]}, "US-TX"),
+        ({"country": {"iso_code": "GB"}, "subdivisions": [{"iso_code": "ENG"}]}, "GB-ENG"),
+        (
+            {
+                "country": {"iso_code": "FR"},
+                "subdivisions": [{"iso_code": "?"}, {"iso_code": "75"}],
+            },
+            "FR",
+        ),
+        (
+            {
+                "country": {"iso_code": "FR"},
+                "subdivisions": [{"iso_code": "?"}, {"iso_code": "33"}],
+            },
+            "FR-33",
+        ),
+        ({"country": {"iso_code": "KZ"}}, "KZ"),
+        ({"country": {"iso_code": "XK"}}, "XK"),
+        ({"country": {"iso_code": "HK"}, "subdivisions": [{"iso_code": "HCW"}]}, "HK"),
+        ({"country": {"iso_code": "CN"}, "subdivisions": [{"iso_code": "TW"}]}, "CN"),
+        ({"registered_country": {"iso_code": "US"}}, None),
+        ({"continent": {"code": "EU"}}, None),
+        ({"country": {"iso_code": "EU"}}, None),
+        ({"country": "US"}, None),
+        ({"country": {"iso_code": 1}}, None),
+        ({"country": {"iso_code": "US"}, "subdivisions": "TX"}, "US"),
+        ({"autonomous_system_number": 1}, None),
+        (None, None),
+    ],
+)
+def test_the_place_is_where_the_address_is_as_exactly_as_iso_has_a_code(
+    record: object, code: str | None
+) -> None:
+    assert code_of(record) == code
+
+
+def test_rows_are_ones_that_an_intake_takes() -> None:
+    located = {"US-TX": tally(1.5e15), "US": tally(1e12), OTHER: tally(0), "CN-OTHER": tally(1)}
+    assert [tuple(row.values()) for row in rows_of(located, "2026-11-01", "daily")] == [
+        ("2026-11-01", "daily", "CN", "CN-OTHER", 1e-12, "th/s"),
+        ("2026-11-01", "daily", "OTHER", None, 0.0, "th/s"),
+        ("2026-11-01", "daily", "US", None, 1.0, "th/s"),
+        ("2026-11-01", "daily", "US", "US-TX", 1500.0, "th/s"),
+    ]
+
+
+# --- so many that nobody can be told apart --------------------------------------------------------
+
+
+def tally(hashrate: float, miners: int = 1, first: int = 0) -> Tally:
+    return Tally(hashrate, miners, set(range(first, first + miners)))
+
+
+def folded(least: int, **miners: int) -> dict[str, int]:
+    """How many miners are where, of so many: ``US_TX=3`` is three in Texas."""
+    names = {name.replace("_", "-"): number for name, number in miners.items()}
+    located = {
+        code: tally(float(number), number, 1000 * index)
+        for index, (code, number) in enumerate(names.items())
+    }
+    return {code: len(tally.miners) for code, tally in fold(located, least).items()}
+
+
+def test_a_small_subdivision_joins_the_others_of_its_country() -> None:
+    assert folded(3, US_TX=9, US_WY=2, US_MT=1) == {"US-TX": 9, "US-OTHER": 3}
+
+
+def test_a_rest_that_is_too_small_takes_the_smallest_of_the_others_along() -> None:
+    assert folded(3, US_TX=9, US_GA=4, US_WY=1) == {"US-TX": 9, "US-OTHER": 5}
+
+
+def test_without_others_to_take_along_the_country_is_named_as_a_whole() -> None:
+    assert folded(3, US=7, US_WY=1) == {"US": 8}
+    assert folded(5, US_WY=2, US_MT=1, US=2) == {"US": 5}
+
+
+def test_a_few_that_are_known_by_country_alone_take_the_smallest_along() -> None:
+    assert folded(3, US=1, US_TX=9, US_GA=4) == {"US-TX": 9, "US": 5}
+
+
+def test_a_small_country_becomes_other_and_takes_the_smallest_along() -> None:
+    assert folded(3, US_TX=9, KZ=8, MC=1) == {"US-TX": 9, "OTHER": 9}
+    assert folded(3, US_TX=9, KZ=8, MC=2, AD=1) == {"US-TX": 9, "KZ": 8, "OTHER": 3}
+    assert folded(3, US_TX=9, MC=1, OTHER=5) == {"US-TX": 9, "OTHER": 6}
+
+
+def test_fewer_in_all_are_nothing() -> None:
+    assert folded(3, US=1, KZ=1) == {}
+
+
+def test_one_is_enough_for_one() -> None:
+    assert folded(1, US_TX=1, US=1, OTHER=1) == {"US-TX": 1, "US": 1, "OTHER": 1}
+
+
+CODES = ["US", "US-TX", "US-WY", "US-OTHER", "CN", "CN-SC", "CN-XJ", "KZ", "NO", OTHER]
+
+
+@given(st.dictionaries(st.sampled_from(CODES), st.integers(1, 9)), st.integers(1, 12))
+def test_every_place_has_enough_miners_no_hashrate_is_lost_and_nothing_is_made_up(
+    miners: dict[str, int], least: int
+) -> None:
+    located = {
+        code: tally(float(number), number, 1000 * index)
+        for index, (code, number) in enumerate(miners.items())
+    }
+    found = fold(located, least)
+    if not found:
+        assert sum(miners.values()) < least or not miners
+        return
+    assert all(len(tally.miners) >= least for tally in found.values())
+    assert sum(tally.hashrate for tally in found.values()) == sum(miners.values())
+    where = {miner: code for code, tally in found.items() for miner in tally.miners}
+    for code, before in located.items():
+        country = country_of(code)
+        (now,) = {where[miner] for miner in before.miners}
+        # A place of its own, the rest of its country, its country, or elsewhere.
+        allowed = {code, country, OTHER} | ({f"{country}-OTHER"} if "-" in code else set())
+        assert now in allowed
+    assert fold(found, least) == found

@@ -1,0 +1,97 @@
+"""The script of docs/partners.md against the real intake, as a pool's engineer runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from aiohttp.test_utils import TestServer
+from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
+
+from collector.intake import intake_app
+from collector.ledger import Ledger
+from collector.metrics import Metrics
+from collector.partners import PartnersFile
+from collector.rates import Rate, RateLimiter
+from collector.tokens import add
+from miningmap import settings as config
+from miningmap.messages import Report
+from miningmap.redis import connect
+from miningmap.times import utc_now
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from miningmap.messages import Message
+
+SCRIPT: Final = Path(__file__).resolve().parents[1] / "docs" / "examples" / "push_rows.py"
+DEADLINE_S: Final = 30
+
+
+class Intake:
+    """Its address, the partner's token, and the reports that it has published."""
+
+    def __init__(self, token: str) -> None:
+        self.token = token
+        self.address = ""
+        self.reports: list[Report] = []
+        # At each request it is 0.6 s later, so the second one within a second comes too early.
+        self.times = itertools.count(0, 0.6)
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        self.reports += [message for message in messages if isinstance(message, Report)]
+
+    async def run(self, token: str) -> tuple[int | None, str, str]:
+        """The script's exit code and what it says."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            str(SCRIPT),
+            env={"MINING_MAP": self.address, "MININGMAP_PARTNER_TOKEN": token},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        async with asyncio.timeout(DEADLINE_S):
+            said, errors = await process.communicate()
+        return process.returncode, said.decode(), errors.decode()
+
+
+@pytest.fixture
+async def intake(tmp_path: Path, redis_url: str) -> AsyncIterator[Intake]:
+    partners = tmp_path / "partners.json"
+    token, _ = add(partners, "partner-1", "foundryusa")
+    made = Intake(token)
+    async with connect(config.Redis(url=SecretStr(redis_url)), patient=False) as redis:
+        app = intake_app(
+            PartnersFile(partners).authenticate,
+            made.publish,
+            Ledger(redis),
+            RateLimiter([Rate(1, 1)], made.times.__next__),
+            metrics=Metrics(CollectorRegistry()),
+            simulated=True,
+        )
+        async with TestServer(app) as server:
+            made.address = str(server.make_url("")).rstrip("/")
+            yield made
+
+
+async def test_yesterdays_rows_are_taken_once_however_often_it_runs(intake: Intake) -> None:
+    before = utc_now()
+    assert await intake.run(intake.token) == (0, "3 rows taken\n", "")
+    code, said, errors = await intake.run(intake.token)  # too early: it is told so, and waits
+    assert (code, said) == (0, "3 rows taken\n")
+    assert errors.startswith("429 ")
+    first, second = intake.reports
+    assert first.places == second.places
+    assert [place.code for place in first.places] == ["CN-NM", "NO", "US-TX"]
+    assert before - timedelta(days=2) < first.start < before < first.end + timedelta(days=1)
+
+
+async def test_a_token_that_is_not_known_ends_it(intake: Intake) -> None:
+    assert await intake.run("wrong") == (1, "", '401 {"error":"Invalid bearer token"}\n')
+    assert intake.reports == []
