@@ -18,6 +18,7 @@ import pytest
 
 from miningmap.embedded import LOOPBACK, EmbeddedBroker, EmbeddedError, EmbeddedRedis, free_port
 from miningmap.settings import PREFIX
+from miningmap.simulation import SOURCES
 from streams.windows import ROLLING
 from tests.conftest import missing
 
@@ -146,7 +147,7 @@ def test_every_pool_is_simulated_and_some_are_live(demo: Demo) -> None:
 
 
 def test_its_sources_are_up(demo: Demo) -> None:
-    wanted = dict.fromkeys(("antpool", "ckpool", "foundry", "mempool", "ocean"), "1.0")
+    wanted = {path.partition("/")[2]: "1.0" for path in SOURCES}
     sample = re.compile(r'^miningmap_pool_up\{.*\bsource="(\w+)".*\} (\S+)$', re.MULTILINE)
     deadline = time.monotonic() + POLLED_S
     while (up := dict(sample.findall(demo.text("/metrics", demo.metrics_port)))) != wanted:

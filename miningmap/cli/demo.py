@@ -18,9 +18,13 @@ import click
 from miningmap.cli.common import Misuse, config_of, failure, settings_of
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from datetime import datetime
+
     from miningmap.embedded import EmbeddedBroker
     from miningmap.settings import Settings
     from miningmap.simulation import World
+    from streams.lag import Lag
 
 PORT: Final = click.IntRange(1, 65535)
 READY_S: Final = 60.0
@@ -111,6 +115,7 @@ async def _demo(
             past = asyncio.create_task(_publish_past(settings, broker, world))
             await supervisor.start(pools, *services(settings, env, config), within_s=READY_S)
             _say(f"30 simulated days published ({await past} messages); making the first answers …")
+            await _until_processed(broker.bootstrap_servers, settings.kafka.group)
             await _until_answered(page)
             await until_ok(page + "/readyz", READY_S)
             _say(f"ready after {clock() - started:.0f} s: {page} (simulated; Ctrl-C ends it)")
@@ -135,28 +140,58 @@ async def _publish_past(settings: Settings, broker: EmbeddedBroker, world: World
     return len(messages)
 
 
+async def _until_processed(servers: str, group: str) -> None:
+    """Wait until the streams have taken in all that there is.
+
+    Raises:
+        TimeoutError: they have not in time.
+    """
+    from miningmap.topics import NETWORK, REPORTS
+    from streams.lag import LagError, lag_of
+
+    async def is_done(ask: Callable[[], Awaitable[Lag]]) -> bool:
+        try:
+            return all(progress.lag == 0 for progress in (await ask()).values())
+        except LagError:  # the group has no coordinator yet
+            return False
+
+    try:
+        async with asyncio.timeout(READY_S), lag_of(servers, group, (REPORTS, NETWORK)) as ask:
+            while not await is_done(ask):  # noqa: ASYNC110 - another process
+                await asyncio.sleep(0.2)
+    except TimeoutError:
+        raise TimeoutError(f"the simulated past was not processed after {READY_S:g} s") from None
+
+
 async def _until_answered(page: str) -> None:
-    """Wait until every rolling window has shares.
+    """Wait until every rolling window has shares, from all that is there by now.
 
     Raises:
         TimeoutError: one has none in time.
     """
+    from miningmap.times import utc_now
     from streams.windows import ROLLING
 
+    since = utc_now()
     address = ""
     try:
         async with asyncio.timeout(READY_S), aiohttp.ClientSession() as session:
             for window in ROLLING:
                 address = f"{page}/api/v1/shares?window={window}"
-                while not await _has_shares(session, address):  # noqa: ASYNC110 - another process
+                while not await _has_shares(session, address, since):  # noqa: ASYNC110 - another process
                     await asyncio.sleep(0.2)
     except TimeoutError:
         raise TimeoutError(f"no shares at {address} after {READY_S:g} s") from None
 
 
-async def _has_shares(session: aiohttp.ClientSession, address: str) -> bool:
+async def _has_shares(session: aiohttp.ClientSession, address: str, since: datetime) -> bool:
+    from miningmap.times import parse_rfc3339
+
     async with session.get(address) as answer:
-        return answer.ok and bool((await answer.json())["shares"])
+        if not answer.ok:
+            return False
+        said = await answer.json()
+    return bool(said["shares"]) and parse_rfc3339(said["as_of"]) > since
 
 
 @click.command()
