@@ -56,8 +56,8 @@ SOURCE = NetworkSource(
             "&format=json&sampled=false"
         ),
     ),
-    poll_s=1800,
-    poll_reason="a point a day; clients are asked to come once an hour",
+    poll_s=3540,
+    poll_reason="a point a day: as seldom as a source may be asked",
     averaging_s=28_800,
     hold_s=3600,
     confidence="high",

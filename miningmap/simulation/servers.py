@@ -211,20 +211,19 @@ def _binance(hashrate: int, _at: datetime) -> object:
 
 
 def _whitepool(hashrate: int, at: datetime) -> object:
-    return [
-        {
-            "connectionLinks": ["stratum+tcp://whitepool.example:3333"],
-            "location": "global",
-            "assets": ["BTC"],
-            "rewardSchemes": ["FPPS"],
-            "workers": "12034",
-            "currentHashRate": f"{hashrate}.0",
-            "last7daysHashRate": [
-                {"timestamp": int(at.timestamp()) // DAY_S * DAY_S, "hashrate": f"{hashrate}.0"}
-            ],
-            "blocks": [],
-        }
-    ]
+    part = {
+        "connectionLinks": ["stratum+tcp://whitepool.example:3333"],
+        "location": "global",
+        "assets": ["BTC"],
+        "rewardSchemes": ["FPPS"],
+        "workers": 12_034,
+        "currentHashRate": f"{hashrate}.0",
+        "last7daysHashRate": [
+            {"timestamp": int(at.timestamp()) // DAY_S * DAY_S, "hashrate": f"{hashrate}.0"}
+        ],
+        "blocks": [],
+    }
+    return {"data": [part]}
 
 
 def _publicpool(hashrate: int, _at: datetime) -> object:

@@ -110,14 +110,28 @@ OLDER = {"location": "global", "currentHashRate": "3000000000000000000.0"}
 NEWER = {"location": "global", "current_hash_rate": "3000000000000000000.0"}
 
 
-@pytest.mark.parametrize("answer", [[OLDER], NEWER, [OLDER | {"location": "eu"}]])
-def test_whitepool_is_read_in_both_of_its_forms_and_locates_nothing(answer: object) -> None:
+@pytest.mark.parametrize(
+    "said", [[OLDER], NEWER, OLDER, [NEWER], [OLDER | {"location": "eu"}]], ids=str
+)
+@pytest.mark.parametrize("enveloped", [True, False])
+def test_whitepool_is_read_in_each_of_its_forms_and_locates_nothing(
+    said: object, *, enveloped: bool
+) -> None:
+    answer = {"data": said} if enveloped else said
     assert say(whitepool.SOURCE, answer) == [Reading("whitepool", 3e18)]
 
 
 def test_whitepools_parts_add_up_and_one_unknown_leaves_the_sum_unknown() -> None:
-    assert say(whitepool.SOURCE, [OLDER, OLDER]) == [Reading("whitepool", 6e18)]
-    assert say(whitepool.SOURCE, [OLDER, {"currentHashRate": None}]) == []
+    assert say(whitepool.SOURCE, {"data": [OLDER, OLDER]}) == [Reading("whitepool", 6e18)]
+    assert say(whitepool.SOURCE, {"data": [OLDER, {"currentHashRate": None}]}) == []
+
+
+@pytest.mark.parametrize(
+    "answer", [{"data": {}}, {"data": [{}]}, {"data": None}, {}, [{}]], ids=str
+)
+def test_whitepool_without_its_figure_has_another_shape(answer: object) -> None:
+    with pytest.raises(PermanentError, match="another shape"):
+        say(whitepool.SOURCE, answer)
 
 
 def test_a_small_pools_zero_is_a_zero() -> None:
