@@ -78,8 +78,9 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
             ),
             outages=(
                 Outage("ocean", start=timedelta(hours=-50), end=timedelta(hours=-44)),
-                # Longer than a report is held, so that the pool is seen to go and to come back.
-                Outage("solock", start=timedelta(minutes=4), end=timedelta(minutes=14)),
+                # Longer than a report is held (5 minutes), so that the pool is seen to go and, a
+                # few minutes later, to come back.
+                Outage("solock", start=timedelta(seconds=30), end=timedelta(minutes=9)),
             ),
         ),
     )
