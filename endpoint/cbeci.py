@@ -1,0 +1,89 @@
+"""CBECI's addresses under ``/cbeci/api``: a client of theirs works with a new base address.
+
+All bodies are made together from the months that are over, at most once in so many seconds as
+clients may keep them for: years of months are too much work for each request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from functools import partial
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from aiohttp import web
+
+from endpoint.cbeci_tables import CHARTS, DOWNLOADS, SERVED, bodies
+from endpoint.representation import Representation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    from aiohttp.typedefs import Handler
+
+    from endpoint.reader import Reader
+
+PREFIX: Final = "/cbeci/api"
+MAX_AGE: Final = timedelta(seconds=300)
+
+_CACHE: Final = f"public,max-age={MAX_AGE.seconds}"
+_JSON: Final = "application/json"
+_CSV: Final = "text/csv; charset=utf-8"
+
+
+class _Made(NamedTuple):
+    at: datetime
+    by_path: Mapping[str, Representation]
+
+
+class Cbeci:
+    """Handlers of the paths. What parameters a request has (``file_type``) makes no difference.
+
+    Args:
+        reader: where the figures are.
+        now: the clock, UTC.
+    """
+
+    def __init__(self, reader: Reader, *, now: Callable[[], datetime]) -> None:
+        self._reader = reader
+        self._now = now
+        self._made: _Made | None = None
+        self._making = asyncio.Lock()
+
+    def routes(self) -> dict[str, Handler]:
+        """Handlers by path."""
+        return {
+            **{f"{PREFIX}/charts/{name}": partial(self.chart, name) for name in CHARTS},
+            **{
+                f"{PREFIX}/{{version}}/download/{name}": partial(self.download, name)
+                for name in DOWNLOADS
+            },
+        }
+
+    async def chart(self, name: str, request: web.Request) -> web.Response:
+        """One chart's points."""
+        return (await self._representation(f"charts/{name}")).answer(request)
+
+    async def download(self, name: str, request: web.Request) -> web.Response:
+        """One table in the form of one version; CBECI's own 404 for versions that it has not."""
+        path = f"{request.match_info['version']}/download/{name}"
+        if path not in SERVED:
+            return web.json_response({"error": "Not Implemented"}, status=HTTPStatus.NOT_FOUND)
+        answer = (await self._representation(path)).answer(request)
+        answer.headers["Content-Disposition"] = "attachment; filename=export.csv"
+        return answer
+
+    async def _representation(self, path: str) -> Representation:
+        async with self._making:  # whoever comes while it is made waits for it
+            now = self._now()
+            if self._made is None or not timedelta(0) <= now - self._made.at < MAX_AGE:
+                months = await self._reader.months(now)
+                made = await asyncio.to_thread(bodies, months)
+                self._made = _Made(now, {p: _represented(p, body) for p, body in made.items()})
+            return self._made.by_path[path]
+
+
+def _represented(path: str, body: bytes) -> Representation:
+    return Representation(body, _JSON if path.startswith("charts/") else _CSV, _CACHE)
