@@ -30,6 +30,7 @@ MAX_AGE: Final = timedelta(seconds=300)
 
 _CACHE: Final = f"public,max-age={MAX_AGE.seconds}"
 _JSON: Final = "application/json"
+_NO_VERSION: Final = b'{"error":"Not Implemented"}'
 _CSV: Final = "text/csv; charset=utf-8"
 
 
@@ -70,7 +71,9 @@ class Cbeci:
         """One table in the form of one version; CBECI's own 404 for versions that it has not."""
         path = f"{request.match_info['version']}/download/{name}"
         if path not in SERVED:
-            return web.json_response({"error": "Not Implemented"}, status=HTTPStatus.NOT_FOUND)
+            return web.Response(
+                body=_NO_VERSION, status=HTTPStatus.NOT_FOUND, content_type=_JSON, charset="utf-8"
+            )
         answer = (await self._representation(path)).answer(request)
         answer.headers["Content-Disposition"] = "attachment; filename=export.csv"
         return answer
