@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from aiohttp import web
 
-from endpoint.cbeci_tables import CHARTS, DOWNLOADS, SERVED, bodies
+from endpoint.cbeci_tables import CHARTS, DOWNLOADS, INSIDE, SERVED, bodies
 from endpoint.representation import Representation
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 PREFIX: Final = "/cbeci/api"
 MAX_AGE: Final = timedelta(seconds=300)
+SIMULATED: Final = {"X-Simulated": "true"}
+"""Goes with what has a month of made-up figures in it: CBECI's shapes have no place to say so."""
 
 _CACHE: Final = f"public,max-age={MAX_AGE.seconds}"
 _JSON: Final = "application/json"
@@ -35,7 +37,10 @@ _CSV: Final = "text/csv; charset=utf-8"
 
 
 class _Made(NamedTuple):
+    """All bodies, when they were made, and what their answers have to say beside them."""
+
     at: datetime
+    headers: Mapping[str, str]
     by_path: Mapping[str, Representation]
 
 
@@ -65,7 +70,7 @@ class Cbeci:
 
     async def chart(self, name: str, request: web.Request) -> web.Response:
         """One chart's points."""
-        return (await self._representation(f"charts/{name}")).answer(request)
+        return await self._answer(f"charts/{name}", request)
 
     async def download(self, name: str, request: web.Request) -> web.Response:
         """One table in the form of one version; CBECI's own 404 for versions that it has not."""
@@ -74,18 +79,26 @@ class Cbeci:
             return web.Response(
                 body=_NO_VERSION, status=HTTPStatus.NOT_FOUND, content_type=_JSON, charset="utf-8"
             )
-        answer = (await self._representation(path)).answer(request)
+        answer = await self._answer(path, request)
         answer.headers["Content-Disposition"] = "attachment; filename=export.csv"
         return answer
 
-    async def _representation(self, path: str) -> Representation:
+    async def _answer(self, path: str, request: web.Request) -> web.Response:
+        made = await self._newest()
+        answer = made.by_path[path].answer(request)
+        answer.headers.update(made.headers)
+        return answer
+
+    async def _newest(self) -> _Made:
         async with self._making:  # whoever comes while it is made waits for it
             now = self._now()
             if self._made is None or not timedelta(0) <= now - self._made.at < MAX_AGE:
-                months = await self._reader.months(now)
+                months = await self._reader.months(now, INSIDE)
                 made = await asyncio.to_thread(bodies, months)
-                self._made = _Made(now, {p: _represented(p, body) for p, body in made.items()})
-            return self._made.by_path[path]
+                headers = SIMULATED if any(month.simulated for month in months) else {}
+                by_path = {path: _represented(path, body) for path, body in made.items()}
+                self._made = _Made(now, headers, by_path)
+            return self._made
 
 
 def _represented(path: str, body: bytes) -> Representation:

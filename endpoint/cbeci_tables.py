@@ -23,7 +23,6 @@ import msgspec
 
 from miningmap.places import OTHER, OTHER_SUFFIX, country_of, is_country, name_of, world_bank_name
 from miningmap.units import scale
-from streams.shares import country_shares, subdivision_shares
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -34,6 +33,8 @@ if TYPE_CHECKING:
 VERSIONS: Final = ("v1.1.0", "v1.1.1", "v1.2.0", "v1.5.0")
 
 COUNTRIES: Final = ("CN", "US", "RU", "KZ", "MY", "IR", "CA", "DE", "IE")
+INSIDE: Final = ("CN", "US")
+"""The countries that CBECI looks into."""
 PROVINCES: Final = ("CN-SC", "CN-XJ", "CN-YN", "CN-NM", "CN-GS", "CN-BJ", "CN-SX", "CN-QH")
 
 _COUNTRY_NAMES: Final = {"CN": "Mainland China", "DE": "Germany *", "IE": "Ireland *"}
@@ -133,20 +134,19 @@ def map_states(month: Month) -> list[Row]:
 
 def _countries(month: Month) -> list[Row]:
     """Every country that is listed, and OTHER."""
-    found = country_shares(month.cohort)
     if month.published:
         lines = (line for line in month.published if line.code == country_of(line.code))
-        return _printed(month, lines, {share.code: share.share for share in found})
-    network = month.cohort.network
+        return _printed(month, lines, {s.code: s.share for s in month.countries})
+    ehs = None if month.network is None else month.network / _EHS
     return [
-        Row(month.start, s.code, s.share, None if network is None else s.share * network / _EHS)
-        for s in found
+        Row(month.start, s.code, s.share, None if ehs is None else s.share * ehs)
+        for s in month.countries
     ]
 
 
 def _inside(month: Month, country: str) -> list[Row]:
     """Every subdivision that is listed, and XX-OTHER."""
-    found = {s.code: s.share_of_country for s in subdivision_shares(month.cohort, country)}
+    found = {s.code: s.share_of_country for s in month.inside[country]}
     if month.published:
         lines = (line for line in month.published if line.code.startswith(f"{country}-"))
         return _printed(month, lines, found)

@@ -12,7 +12,7 @@ from streams.months import ask_months
 from streams.snapshot import ask, ask_history
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Sequence
     from datetime import datetime
 
     from streams.answers import Answer
@@ -76,13 +76,14 @@ class Reader:
         """
         return await self._read(ask_history(self._store, question, self._beliefs), LONG_PATIENCE_S)
 
-    async def months(self, now: datetime) -> list[Month]:
-        """Every month that is over at ``now``, computed from the cells.
+    async def months(self, now: datetime, inside: Sequence[str]) -> list[Month]:
+        """Every month that is over at ``now``, with what is inside of these countries.
 
         Raises:
             UnavailableError: Redis did not answer.
         """
-        return await self._read(ask_months(self._store, now, self._beliefs), LONG_PATIENCE_S)
+        asking = ask_months(self._store, now, self._beliefs, inside)
+        return await self._read(asking, LONG_PATIENCE_S)
 
     async def _read(self, reading: Awaitable[T], patience_s: float = PATIENCE_S) -> T:
         try:

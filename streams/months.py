@@ -1,4 +1,4 @@
-"""Calendar months that are over: who counted in each, and the table that it was published as."""
+"""Calendar months that are over: their shares, and the tables that they were published as."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from miningmap.messages import Published
     from streams.cells import Places
-    from streams.shares import Beliefs, Cohort, Member
+    from streams.shares import Beliefs, Cohort, Member, Share
     from streams.store import Sheet, Store, Tables
     from streams.windows import Window
 
@@ -30,18 +30,31 @@ SAME: Final = 1e-9
 
 
 class Month(NamedTuple):
-    """One month: when it began, its cohort, and a table.
+    """One month: when it began, its shares, the network's hashrate (H/s), and a table.
 
-    ``published`` is the table as it was printed, where the cohort is nothing but that; else empty.
+    ``inside`` has the shares of subdivisions, by country. ``published`` is the table as it was
+    printed, where the cohort is nothing but that; else empty.
     """
 
     start: datetime
-    cohort: Cohort
+    countries: Sequence[Share]
+    inside: Mapping[str, Sequence[Share]]
+    network: float | None
+    simulated: bool
     published: tuple[Published, ...]
 
 
-async def ask_months(store: Store, now: datetime, beliefs: Beliefs) -> list[Month]:
-    """Every month that is over at ``now`` and in which somebody counts, in the order of time."""
+async def ask_months(
+    store: Store, now: datetime, beliefs: Beliefs, inside: Sequence[str]
+) -> list[Month]:
+    """Every month that is over at ``now`` and in which somebody counts, in the order of time.
+
+    Args:
+        store: the cells and tables.
+        now: UTC.
+        beliefs: priors and rules.
+        inside: the countries of whose subdivisions the shares are wanted.
+    """
     tables = await store.published()
     starts = list(_starts(await store.read([]), now))
     found: list[Month] = []
@@ -49,7 +62,7 @@ async def ask_months(store: Store, now: datetime, beliefs: Beliefs) -> list[Mont
         windows = {at: parse_window(f"{at:%Y-%m}", now) for at in starts[n : n + AT_ONCE]}
         sheet = await store.read(spans_of(windows.values()))
         # Not on the event loop: it is arithmetic over a year of days.
-        found += await asyncio.to_thread(_months, sheet, tables, windows, beliefs)
+        found += await asyncio.to_thread(_months, sheet, tables, windows, beliefs, inside)
     return found
 
 
@@ -70,12 +83,16 @@ def _months(
     tables: Mapping[Series, Tables],
     windows: Mapping[datetime, Window],
     beliefs: Beliefs,
-) -> Sequence[Month]:
+    inside: Sequence[str],
+) -> list[Month]:
     months = []
     for start, window in windows.items():
         cohort = shares.cohort_of(*observe(sheet, window), window.span.minutes, beliefs)
         if cohort.members:
-            months.append(Month(start, cohort, _published(start, cohort, tables)))
+            split = {country: shares.subdivision_shares(cohort, country) for country in inside}
+            table = _published(start, cohort, tables)
+            every = shares.country_shares(cohort)
+            months.append(Month(start, every, split, cohort.network, cohort.simulated, table))
     return months
 
 
@@ -90,7 +107,8 @@ def _published(
     if len(cohort.members) != 1:
         return ()
     (member,) = cohort.members
-    table = tables[Series(member.pool, member.source)].get(bucket(start, DAY_S), ())
+    own = tables.get(Series(member.pool, member.source), {})
+    table = own.get(bucket(start, DAY_S), ())
     return table if table and _says(member, located(table)) else ()
 
 

@@ -297,6 +297,15 @@ async def test_a_day_of_its_own_makes_it_another_month(store: Store, get: Get) -
     assert (await lines_of_june(get))[0] == "2021-06-01,Mainland China,48.33%,"
 
 
+async def test_a_rule_that_moves_something_makes_it_another_month(store: Store, get: Get) -> None:
+    """A month is a table as a whole: its countries follow from the same cells."""
+    provinces = PROVINCES.replace("Nei Mongol", "Zhejiang")
+    await arrive(store, imported(TABLE, provinces))
+    lines = (await get("v1.2.0/download/mining_provinces")).splitlines()
+    assert lines[1] == "2021-06-01,Sichuan,92.31"
+    assert (await lines_of_june(get))[0] == "2021-06-01,Mainland China,50.00%,"
+
+
 @pytest.mark.parametrize("backwards", [False, True])
 async def test_the_table_of_a_report_that_was_replaced_is_not_used(
     store: Store, get: Get, *, backwards: bool
@@ -318,7 +327,7 @@ async def test_the_table_of_a_report_that_was_replaced_is_not_used(
 async def test_the_country_charts_have_nine_countries_and_other(
     points: Callable[[str], Awaitable[Any]],
 ) -> None:
-    def point(name: str, code: str | None, y: float | None) -> dict[str, Any]:
+    def point(name: str, code: str | None, y: object) -> dict[str, Any]:
         return {"x": OCTOBER_MS, "y": y, "name": name, "code": code}
 
     known = [
@@ -466,7 +475,10 @@ async def test_a_month_is_there_when_it_is_over(
 
 
 async def test_years_without_a_report_have_no_rows(store: Store, get: Get) -> None:
-    await arrive(store, [*imported(TABLE), of_month(OCTOBER, LIVE), network(JULY, 1)])
+    before_bitcoin = of_month(datetime(1970, 1, 1, tzinfo=UTC), LIVE)
+    await arrive(
+        store, [*imported(TABLE), of_month(OCTOBER, LIVE), network(JULY, 1), before_bitcoin]
+    )
     months = {line[:10] for line in (await get(FULL)).splitlines()[1:]}
     assert months == {"2021-06-01", "2021-07-01", "2026-10-01"}
 
@@ -555,6 +567,20 @@ async def test_another_path_is_a_404_problem(client: Client, path: str) -> None:
     async with client.get(f"{PREFIX}/{path}") as answer:
         assert answer.status == 404
         assert answer.content_type == "application/problem+json"
+
+
+@pytest.mark.usefixtures("live")
+async def test_figures_that_are_made_up_are_marked_in_a_header(
+    store: Store, client: Client, clock: Clock
+) -> None:
+    async with client.get(f"{PREFIX}/{FULL}") as answer:
+        assert "X-Simulated" not in answer.headers
+    made_up = of_month(add_months(OCTOBER, -1), LIVE)
+    await arrive(store, [msgspec.structs.replace(made_up, simulated=True)])
+    clock.now += timedelta(seconds=300)
+    for path in PATHS:
+        async with client.get(path) as answer:
+            assert answer.headers["X-Simulated"] == "true"
 
 
 @pytest.mark.usefixtures("live")
