@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import structlog
 from redis import RedisError
 
+from streams.months import ask_months
 from streams.snapshot import ask, ask_history
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Sequence
+    from datetime import datetime
 
     from streams.answers import Answer
     from streams.history import History, HistoryQuestion
+    from streams.months import Month
     from streams.questions import Question
     from streams.shares import Beliefs
     from streams.store import Store
@@ -72,6 +75,15 @@ class Reader:
             UnavailableError: Redis did not answer.
         """
         return await self._read(ask_history(self._store, question, self._beliefs), LONG_PATIENCE_S)
+
+    async def months(self, now: datetime, inside: Sequence[str]) -> list[Month]:
+        """Every month that is over at ``now``, with what is inside of these countries.
+
+        Raises:
+            UnavailableError: Redis did not answer.
+        """
+        asking = ask_months(self._store, now, self._beliefs, inside)
+        return await self._read(asking, LONG_PATIENCE_S)
 
     async def _read(self, reading: Awaitable[T], patience_s: float = PATIENCE_S) -> T:
         try:

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from endpoint import assets
 from endpoint.api import Api
+from endpoint.cbeci import Cbeci
 from endpoint.faults import fault_middleware
 from endpoint.health import Health
 from endpoint.metrics import Metrics
@@ -93,6 +94,7 @@ def application(
     routes: dict[str, Handler] = {
         **assets.routes(),
         **Api(reader, max_age_s=snapshot_s, now=now).routes(),
+        **Cbeci(reader, now=now).routes(),
         "/metrics": Metrics(reader).scrape,
         "/healthz": health.alive,
         "/readyz": health.ready,

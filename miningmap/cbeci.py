@@ -16,6 +16,8 @@ The header tells what a file is (:data:`FORMS`). Each month becomes one report o
   the same shares and the hashrates.
 - **Zeros** are places with hashrate 0: published, so looked for. CBECI writes ``0.0%`` for a
   measured zero and ``0%`` for a zero or no figure; its readers cannot tell which, nor do we.
+- **As published.** The report keeps the table's own lines beside what it makes of them, as rounded
+  figures cannot be had back from their parts: of the 290 lines of v1.2.0 109 could not.
 - **Again.** The same tables make the same reports but for ``fetched_at``, by which the last import
   of a month replaces the earlier one, as a revised edition should.
 """
@@ -31,7 +33,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from miningmap import places
-from miningmap.messages import Located, Report
+from miningmap.messages import FIGURE, MAX_FIGURE, Located, Published, Report
 from miningmap.times import add_months
 from miningmap.units import scale
 
@@ -51,9 +53,8 @@ MAX_EHS: Final = 1_000_000
 _EHS: Final = scale("EH/s")
 _WHOLE: Final = Decimal(100)
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-01")
-_NUMBER: Final = r"[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?"
-_PERCENT: Final = re.compile(rf"({_NUMBER})\s*%?")
-_HASHRATE: Final = re.compile(rf"({_NUMBER})")
+_PERCENT: Final = re.compile(rf"({FIGURE})\s*%?")
+_HASHRATE: Final = re.compile(rf"({FIGURE})")
 _LONGEST_QUOTE: Final = 64
 
 
@@ -110,14 +111,15 @@ class _Month:
     """One file's rows of one month; ``line`` is the first of them."""
 
     line: int
-    weights: dict[str, Decimal] = field(default_factory=dict)
-    """By place: the share, or the hashrate where the file has no shares."""
-    hashrate: Decimal = Decimal(0)
-    """The sum, EH/s; 0 where the file has none."""
+    rows: list[Published] = field(default_factory=list)
 
     @property
     def weight(self) -> Decimal:
-        return sum(self.weights.values(), Decimal(0))
+        return sum(_weights(self.rows).values(), Decimal(0))
+
+    @property
+    def hashrate(self) -> Decimal:
+        return _hashrates(self.rows)
 
 
 @dataclass(frozen=True)
@@ -125,12 +127,6 @@ class _Table:
     name: str
     form: Form
     months: dict[datetime, _Month]
-
-
-class _Row(NamedTuple):
-    code: str
-    weight: Decimal
-    hashrate: Decimal
 
 
 def reports(files: Mapping[str, bytes], *, fetched_at: datetime) -> list[Report]:
@@ -211,9 +207,7 @@ class _Reading:
             self._spoilt.add(start)
             self._refuse(line, str(error))
         else:
-            month = self._months.setdefault(start, _Month(line))
-            month.weights[row.code] = row.weight
-            month.hashrate += row.hashrate
+            self._months.setdefault(start, _Month(line)).rows.append(row)
 
     def _judge(self, form: Form) -> None:
         """What only shows when all rows are read."""
@@ -268,12 +262,13 @@ def _plain(header: Sequence[str]) -> list[str]:
     return [cell.strip().casefold() for cell in header]
 
 
-def _row(cells: Sequence[str], form: Form) -> _Row:
+def _row(cells: Sequence[str], form: Form) -> Published:
     place = cells[1]
-    code = places.resolve(form.country, place) if form.country else places.resolve(place)
-    hashrate = Decimal(0) if form.hashrate is None else _hashrate(cells[form.hashrate])
-    weight = hashrate if form.share is None else _percent(cells[form.share])
-    return _Row(code, weight, hashrate)
+    return Published(
+        places.resolve(form.country, place) if form.country else places.resolve(place),
+        None if form.share is None else _percent(cells[form.share]),
+        None if form.hashrate is None else _hashrate(cells[form.hashrate]),
+    )
 
 
 def _month(text: str, now: datetime) -> datetime:
@@ -293,20 +288,20 @@ def _month(text: str, now: datetime) -> datetime:
     return start
 
 
-def _percent(text: str) -> Decimal:
+def _percent(text: str) -> str:
     match = _PERCENT.fullmatch(text.strip())
-    if match is None or (share := Decimal(match[1])) > _WHOLE:
+    if match is None or len(match[1]) > MAX_FIGURE or Decimal(match[1]) > _WHOLE:
         raise ValueError(f"{text[:_LONGEST_QUOTE]!r} is not a share in percent, such as 75.53%")
-    return share
+    return match[1]
 
 
-def _hashrate(text: str) -> Decimal:
+def _hashrate(text: str) -> str:
     match = _HASHRATE.fullmatch(text.strip())
-    if match is None:
+    if match is None or len(match[1]) > MAX_FIGURE:
         raise ValueError(f"{text[:_LONGEST_QUOTE]!r} is not a hashrate in EH/s, such as 66.76")
-    if (hashrate := Decimal(match[1])) > MAX_EHS:
-        raise ValueError(f"{match[1][:_LONGEST_QUOTE]} EH/s is too much; is it in another unit?")
-    return hashrate
+    if Decimal(match[1]) > MAX_EHS:
+        raise ValueError(f"{match[1]} EH/s is too much; is it in another unit?")
+    return match[1]
 
 
 def _missum(month: _Month, form: Form) -> str | None:
@@ -351,7 +346,7 @@ def _unfit(country: str, split: _Table, base: _Table) -> Iterator[Fault]:
     """The months of a country's shares that its hashrate does not go with."""
     name = places.name_of(country)
     for start, month in split.months.items():
-        whole = base.months[start].weights.get(country) if start in base.months else None
+        whole = _weights(base.months[start].rows).get(country) if start in base.months else None
         if whole is None:
             error = f"{base.name} has no hashrate of {name}"
         elif whole and not month.weight:
@@ -364,28 +359,54 @@ def _unfit(country: str, split: _Table, base: _Table) -> Iterator[Fault]:
 def _report(
     start: datetime, base: _Table, splits: Mapping[str, _Table], fetched_at: datetime
 ) -> Report:
-    total = base.months[start].hashrate
-    hashrates = _spread(total, base.months[start])
-    for country, split in splits.items():
-        if month := split.months.get(start):
-            hashrates |= _spread(hashrates.pop(country), month)
+    months = [table.months.get(start) for table in (base, *splits.values())]
+    published = tuple(row for month in months if month for row in month.rows)
     return Report(
         pool=POOL,
         source=SOURCE,
         start=start,
         end=add_months(start, 1),
         hold_s=0,
-        hashrate=float(total * _EHS),
+        hashrate=float(base.months[start].hashrate * _EHS),
         places=tuple(
-            Located(code, float(hashrate * _EHS), "measured")
-            for code, hashrate in sorted(hashrates.items())
+            Located(code, hashrate, "measured")
+            for code, hashrate in sorted(located(published).items())
         ),
+        published=published,
         fetched_at=fetched_at,
         simulated=False,
     )
 
 
-def _spread(whole: Decimal, month: _Month) -> dict[str, Decimal]:
-    """A hashrate over the month's places, in proportion; nothing where there is nothing."""
-    weight = month.weight or _WHOLE
-    return {code: whole * share / weight for code, share in month.weights.items()}
+# --- what the rows of a month say -----------------------------------------------------------------
+
+
+def located(published: Iterable[Published]) -> dict[str, float]:
+    """By place the hashrate (H/s) that a month's table says: countries, or what is inside them."""
+    countries: list[Published] = []
+    inside: dict[str, list[Published]] = {}
+    for row in published:
+        country = places.country_of(row.code)
+        rows = countries if row.code == country else inside.setdefault(country, [])
+        rows.append(row)
+    found = _spread(_hashrates(countries), countries)
+    for country, rows in inside.items():
+        found |= _spread(found.pop(country, Decimal(0)), rows)
+    return {code: float(hashrate * _EHS) for code, hashrate in found.items()}
+
+
+def _spread(whole: Decimal, rows: Iterable[Published]) -> dict[str, Decimal]:
+    """A hashrate over the rows' places, in proportion; nothing where there is nothing."""
+    weights = _weights(rows)
+    weight = sum(weights.values(), Decimal(0)) or _WHOLE
+    return {code: whole * share / weight for code, share in weights.items()}
+
+
+def _weights(rows: Iterable[Published]) -> dict[str, Decimal]:
+    """By place: the share, or the hashrate where the table has no shares."""
+    return {row.code: Decimal(row.share or row.hashrate or 0) for row in rows}
+
+
+def _hashrates(rows: Iterable[Published]) -> Decimal:
+    """The sum, EH/s; 0 where the table has none."""
+    return sum((Decimal(row.hashrate or 0) for row in rows), Decimal(0))

@@ -14,7 +14,7 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 
 from miningmap import places
-from miningmap.times import HOUR_S, as_utc
+from miningmap.times import HOUR_S, add_months, as_utc
 
 Kind: TypeAlias = Literal["measured", "estimated", "prior"]
 """How a hashrate got its place: said by the pool, inferred, or spread over a distribution."""
@@ -23,17 +23,23 @@ KINDS: tuple[Kind, ...] = ("measured", "estimated", "prior")
 """From best to worst."""
 
 SLUG = r"^[a-z0-9][a-z0-9._-]{0,63}$(?!\n)"  # in Python $ alone lets a newline pass
+FIGURE = r"[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?"
+"""A figure as tables print it."""
 
 # Bounds that no honest report meets; they keep one message from filling Redis with cells.
 MAX_HOLD_S = 86_400
 MAX_LENGTH_S = 366 * 86_400
 MAX_BLOCKS = 100_000  # more than are found in 366 days
+MAX_FIGURE = 64  # characters of a figure as it was printed; a float needs 24
 MAX_HASHRATE = 1e30  # a thousand million times the network of 2026; sums of it stay finite
 # Sums of a pool's places are floats of 1e20: equal means equal but for their rounding.
 SUM_TOLERANCE = 1e-9
 
 Slug: TypeAlias = Annotated[str, msgspec.Meta(pattern=SLUG)]
 Hashrate: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=MAX_HASHRATE)]
+Figure: TypeAlias = Annotated[
+    str, msgspec.Meta(pattern=rf"^{FIGURE}$(?!\n)", max_length=MAX_FIGURE)
+]
 Instant: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)]
 Hold: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=MAX_HOLD_S)]
 
@@ -58,6 +64,18 @@ class Located(msgspec.Struct, frozen=True, order=True):
     code: str
     hashrate: Hashrate
     kind: Kind
+
+
+class Published(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A line of the table that a report was made from: its figures as they were printed.
+
+    ``share`` is in percent: of the world, or of its country where ``code`` is a subdivision.
+    ``hashrate`` is in EH/s. What the table does not have is ``None``.
+    """
+
+    code: str
+    share: Figure | None = None
+    hashrate: Figure | None = None
 
 
 class _Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,11 +119,16 @@ class Report(
 
     ``blocks`` is how many blocks the hashrate follows from. Left out where the pool reports it: no
     share depends on it, it only says how sure a figure by blocks is.
+
+    ``published`` is the table of a calendar month that the report was made from, line by line. The
+    hashrates follow from it, but not the other way: its figures are rounded, and zero is spelt in
+    more than one way. It is left out of what was made from no table.
     """
 
     pool: Slug
     places: tuple[Located, ...]
     blocks: Annotated[int, msgspec.Meta(ge=0, le=MAX_BLOCKS)] | None = None
+    published: tuple[Published, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -114,15 +137,34 @@ class Report(
         for place in self.places:
             if not math.isfinite(place.hashrate):
                 raise ValueError(f"hashrate of {place.code} is not finite")
-            if not places.is_locatable(place.code):
-                quoted = repr(place.code[:_LONGEST_QUOTE])
-                raise ValueError(f"{quoted} is no place: {places.hint(place.code)}")
+            _check_place(place.code)
             if (place.code, place.kind) in seen:
                 raise ValueError(f"{place.code} is listed twice as {place.kind}")
             seen.add((place.code, place.kind))
             total += place.hashrate
         if total > self.hashrate * (1 + SUM_TOLERANCE):
             raise ValueError(f"places add up to {total:g} H/s, more than the {self.hashrate:g} H/s")
+        if self.published:
+            self._check_published()
+
+    def _check_published(self) -> None:
+        first = self.start.replace(day=1, hour=0)
+        if self.start != first or self.end != add_months(first, 1):
+            raise ValueError("published figures are of a calendar month, and this is none")
+        seen = set()
+        for line in self.published:
+            _check_place(line.code)
+            if line.code in seen:
+                raise ValueError(f"{line.code} is published twice")
+            if line.share is None and line.hashrate is None:
+                raise ValueError(f"nothing is published of {line.code}")
+            seen.add(line.code)
+
+
+def _check_place(code: str) -> None:
+    if not places.is_locatable(code):
+        quoted = repr(code[:_LONGEST_QUOTE])
+        raise ValueError(f"{quoted} is no place: {places.hint(code)}")
 
 
 class Network(_Claim, frozen=True, kw_only=True, tag_field="schema", tag="network/1"):

@@ -38,53 +38,61 @@ _TELLING: Final = 3
 # Not in ISO 3166-1, but in the World Bank's list; XK is the code that all others use.
 _KOSOVO: Final = "XK"
 
-# What pools and the World Bank write, where neither ISO's names nor those below (_NAMES) say it.
+# The World Bank's names, in which CBECI speaks of countries, where they are not ISO's.
+_WORLD_BANK: Final[dict[str, str]] = {
+    "BS": "Bahamas, The",
+    "VG": "British Virgin Islands",
+    "CD": "Congo, Dem. Rep.",
+    "CG": "Congo, Rep.",
+    "CI": "Cote D'Ivoire",
+    "CW": "Curacao",
+    "CZ": "Czech Republic",
+    "EG": "Egypt, Arab Rep.",
+    "FM": "Micronesia, Fed. Sts.",
+    "GM": "Gambia, The",
+    "HK": "Hong Kong SAR, China",
+    "IR": "Iran, Islamic Rep.",
+    "KG": "Kyrgyz Republic",
+    "KN": "St. Kitts and Nevis",
+    "KP": "Korea, Dem. People's Rep.",
+    "KR": "Korea, Rep.",
+    "LA": "Lao PDR",
+    "LC": "St. Lucia",
+    "MF": "St. Martin (French part)",
+    "MO": "Macao SAR, China",
+    "PS": "West Bank and Gaza",
+    "SK": "Slovak Republic",
+    "SY": "Syrian Arab Republic",
+    "TR": "Turkey",
+    "TW": "Taiwan, China",
+    "VC": "St. Vincent and the Grenadines",
+    "VE": "Venezuela, RB",
+    "VI": "Virgin Islands (U.S.)",
+    "YE": "Yemen, Rep.",
+}
+# What pools write, where neither those, nor ISO's names, nor those below (_NAMES) say it.
 # Lower case, no accents.
 _COUNTRY_ALIASES: Final[dict[str, str]] = {
-    "bahamas, the": "BS",
     "burma": "MM",
     "cape verde": "CV",
     "channel islands": OTHER,  # two ISO codes (GG, JE): located, but not in one listed country
     "china (mainland)": "CN",
-    "congo, rep.": "CG",
-    "czech republic": "CZ",
-    "egypt, arab rep.": "EG",
     "england": "GB",
-    "gambia, the": "GM",
     "great britain": "GB",
-    "hong kong sar, china": "HK",
-    "iran, islamic rep.": "IR",
     "ivory coast": "CI",
-    "korea, dem. people's rep.": "KP",
-    "korea, rep.": "KR",
     "kosovo": _KOSOVO,
-    "kyrgyz republic": "KG",
-    "lao pdr": "LA",
-    "macao sar, china": "MO",
     "macau": "MO",
     "macedonia": "MK",
     "mainland china": "CN",
-    "micronesia, fed. sts.": "FM",
     "other": OTHER,
-    "slovak republic": "SK",
-    "st. kitts and nevis": "KN",
-    "st. lucia": "LC",
-    "st. martin (french part)": "MF",
-    "st. vincent and the grenadines": "VC",
     "swaziland": "SZ",
-    "taiwan, china": "TW",
     "the bahamas": "BS",
     "the gambia": "GM",
     "the netherlands": "NL",
-    "turkey": "TR",
     "uae": "AE",
     "uk": "GB",
     "united states of america": "US",
     "usa": "US",
-    "venezuela, rb": "VE",
-    "virgin islands (u.s.)": "VI",
-    "west bank and gaza": "PS",
-    "yemen, rep.": "YE",
 }
 # Where miners are, and ISO's name is not the one that their neighbours abroad write.
 _SUBDIVISION_ALIASES: Final[dict[str, dict[str, str]]] = {
@@ -204,6 +212,11 @@ def name_of(code: str) -> str:
     if code.endswith(OTHER_SUFFIX):
         return f"Other in {name_of(country_of(code))}"
     return _subdivisions().get(code) or _countries().get(code) or code
+
+
+def world_bank_name(code: str) -> str:
+    """The World Bank's name of a country; of what it does not list, what :func:`name_of` says."""
+    return _WORLD_BANK.get(code) or _countries().get(code) or name_of(code)
 
 
 def flags_of(code: str) -> tuple[str, ...]:
@@ -372,6 +385,8 @@ def _bare(plain: str) -> str:
 
 
 def _country_names() -> Iterator[tuple[str, str]]:
+    for code, name in _WORLD_BANK.items():
+        yield _plain(name), code
     for country in pycountry.countries:
         yield plain_name(country.name), country.alpha_2
         yield plain_name(_countries()[country.alpha_2]), country.alpha_2

@@ -167,8 +167,12 @@ def _long_claims(message: Message, horizon: Horizon | None) -> list[Claim]:
 
 
 def _rank(message: Message, first: float) -> Rank:
-    said = sorted(message.places) if isinstance(message, Report) else []
-    content = zlib.crc32(msgspec.json.encode((said, message.simulated)))
+    said: tuple[object, ...] = ([], message.simulated)
+    if isinstance(message, Report):
+        said = (sorted(message.places), message.simulated)
+        if message.published:
+            said = (*said, message.published)
+    content = zlib.crc32(msgspec.json.encode(said))
     end, fetched_at = message.end.timestamp(), message.fetched_at.timestamp()
     return Rank(first, end, fetched_at, message.hashrate, content)
 

@@ -4,9 +4,10 @@
 -- KEYS[1]  the series' key; all keys made from it share its hash tag, so they are in one slot
 -- ARGV     minutes kept (hours), hours kept (days); of the last report its end, fetched_at, simulated
 --          (0/1), blocks (or ""); then for each claim: tier ("m", "h" or "d"), first bucket, last
---          bucket, value
--- value    rank (five big-endian doubles), then msgpack {n=minutes, t=total, s=simulated, p=places}
--- returns  how many buckets changed
+--          bucket, value; or "p", the first day of a month twice, and the table published of it
+-- value    rank (five big-endian doubles), then msgpack {n=minutes, t=total, s=simulated, p=places},
+--          or the table
+-- returns  how many cells changed
 local base = KEYS[1]
 local minutes_kept, hours_kept = tonumber(ARGV[1]), tonumber(ARGV[2])
 local RANK = 40
@@ -14,7 +15,7 @@ local floor = math.floor
 
 local function minutes_key(hour) return base .. ':m:' .. hour end
 local function hours_key(day) return base .. ':h:' .. day end
-local days_key, meta_key = base .. ':d', base .. ':meta'
+local days_key, published_key, meta_key = base .. ':d', base .. ':published', base .. ':meta'
 
 local function beats(new, old)
   local a = {struct.unpack('>ddddd', new)}
@@ -91,8 +92,10 @@ for i = 7, #ARGV, 4 do
       local day = floor(bucket / 24)
       new = claim(hours_key(day), 'c' .. bucket % 24, value)
       if new then days[day] = true end
-    else
+    elseif tier == 'd' then
       new = claim(days_key, 'c' .. bucket, value)
+    else
+      claim(published_key, bucket, value) -- no cell: nothing is added up of it
     end
     if new then changed = changed + 1 end
   end
@@ -103,7 +106,7 @@ for i = 7, #ARGV, 4 do
   elseif tier == 'h' then
     lower('first:hour', first)
     lower('first:day', floor(first / 24))
-  else
+  elseif tier == 'd' then
     lower('first:day', first)
   end
 end

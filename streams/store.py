@@ -8,6 +8,8 @@ All state is here; a worker has none. The layout, for one series (``{p:POOL}:SOU
 ``mm:SERIES:m:HOUR``           hash: minute of the hour -> claim; expires
 ``mm:SERIES:h:DAY``            hash: ``c``\ hour -> claim, ``r``\ hour -> roll-up; expires
 ``mm:SERIES:d``                hash: ``c``\ day -> claim, ``r``\ day -> roll-up; kept for ever
+``mm:SERIES:published``        hash: a month's first day -> claim, whose value is the table that was
+                               published of it, line by line; kept for ever
 ``mm:SERIES:meta``             hash: the first bucket of each tier, the last report, and a stamp,
                                which is another one whenever a cell is
 ``mm:refused``                 hash: pool -> the newest :class:`Refusal` of it
@@ -26,12 +28,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib.resources import files
+from itertools import chain, starmap
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 import msgspec
 from redis.exceptions import NoScriptError
 
-from miningmap.messages import KINDS, Kind, Report
+from miningmap.messages import KINDS, Kind, Published, Report
 from miningmap.times import DAY_H, DAY_S, HOUR_MIN, HOUR_S, bucket
 from streams.cells import Cell, Horizon, Part, Series, parts_of, series_of
 from streams.refusals import Refusal
@@ -70,6 +73,7 @@ class _Packed(msgspec.Struct):
 
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(_Packed).decode
+_unpack_published = msgspec.msgpack.Decoder(tuple[Published, ...]).decode
 
 
 def horizon(retention: Retention, now: datetime) -> Horizon:
@@ -127,7 +131,7 @@ class Store:
             pipe.sadd(_SERIES, *map(_series_id, by_series))
             for series, said in by_series.items():
                 last = max((message for message, _ in said), key=lambda message: message.end)
-                args = _claim_args(claim for _, claims in said for claim in claims)
+                args = chain.from_iterable(starmap(_claim_args, said))
                 pipe.evalsha(_LUA_SHA, 1, _key(series), *self._head(last), *args)
             return sum((await pipe.execute())[1:])
 
@@ -159,9 +163,12 @@ class Store:
             lines[series].take(before.lines[series], parts, sums)
         return Sheet(parts, lines)
 
-    async def _metas(self) -> dict[Series, dict[bytes, bytes]]:
+    async def _series(self) -> list[Series]:
         ids = sorted(cast("set[bytes]", await self._redis.smembers(_SERIES)))
-        every = [_series_from(raw.decode()) for raw in ids]
+        return [_series_from(raw.decode()) for raw in ids]
+
+    async def _metas(self) -> dict[Series, dict[bytes, bytes]]:
+        every = await self._series()
         async with self._redis.pipeline(transaction=False) as pipe:
             for series in every:
                 pipe.hgetall(_key(series) + ":meta")
@@ -176,6 +183,20 @@ class Store:
                     pipe.hmget(_key(series) + suffix, list(parts))
             replies = iter(await pipe.execute())
         return {series: _packed_cells(keys, replies) for series, keys in fields.items()}
+
+    # --- tables that were published ---
+
+    async def published(self) -> dict[Series, Tables]:
+        """Of every pool's source the tables that it published; of most none."""
+        every = await self._series()
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for series in every:
+                pipe.hgetall(_key(series) + ":published")
+            found = zip(every, await pipe.execute(), strict=True)
+        return {
+            series: {int(day): _unpack_published(raw[_RANK.size :]) for day, raw in tables.items()}
+            for series, tables in found
+        }
 
     # --- what was refused ---
 
@@ -280,6 +301,9 @@ class _Line:
         self.sums.update((span, cell) for span, cell in earlier.sums.items() if span in sums)
 
 
+Tables: TypeAlias = "Mapping[int, tuple[Published, ...]]"
+"""What one source published of months, by their first days."""
+
 _Fields: TypeAlias = "dict[str, dict[bytes, Part]]"
 """By the suffix of a key: the hash's fields to read, and whose value each is."""
 
@@ -338,10 +362,15 @@ def _series_from(text: str) -> Series:
     return Series(pool or None, source)
 
 
-def _claim_args(claims: Iterable[Claim]) -> Iterable[str | int | bytes]:
+def _claim_args(message: Message, claims: Sequence[Claim]) -> Iterable[str | int | bytes]:
     for claim in claims:
         value = _RANK.pack(*claim.rank) + _pack(_packed(claim.cell))
         yield from (_TIER_LETTER[claim.tier], claim.buckets[0], claim.buckets[-1], value)
+    if isinstance(message, Report) and message.published:
+        # Of the rank that the cells have: the table and they go together.
+        value = _RANK.pack(*claims[0].rank) + _pack(message.published)
+        first = bucket(message.start, DAY_S)
+        yield from ("p", first, first, value)
 
 
 def _packed(cell: Cell) -> _Packed:

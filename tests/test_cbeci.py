@@ -14,8 +14,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miningmap.cbeci import FORMS, POOL, SHARES_ALONE, Fault, Form, TablesError, reports
-from miningmap.messages import decode, encode
+from miningmap.cbeci import (
+    FORMS,
+    POOL,
+    SHARES_ALONE,
+    Fault,
+    Form,
+    TablesError,
+    located,
+    reports,
+)
+from miningmap.messages import Published, decode, encode
 from streams.answers import SubdivisionRow
 from streams.cells import Cells, Series
 from streams.offline import recompute
@@ -165,12 +174,43 @@ def test_shares_come_back_relative_to_the_months_total(
         TWO_MONTHS.replace("%", " %").replace("hashrate_ %", "hashrate_%"),
         TWO_MONTHS.replace("0%", "0").replace("date,country", " Date , COUNTRY "),
         TWO_MONTHS.replace("Mainland China", "China").replace("Germany *", "Germany"),
-        "\n".join([TWO_MONTHS.splitlines()[0], *reversed(TWO_MONTHS.splitlines()[1:])]),
     ],
-    ids=["bom", "crlf", "empty lines", "blanks", "no percent signs", "other names", "other order"],
+    ids=["bom", "crlf", "empty lines", "blanks", "no percent signs", "other names"],
 )
 def test_spellings_that_mean_the_same(text: str) -> None:
     assert made(text) == made(TWO_MONTHS)
+
+
+def test_in_another_order_the_places_are_the_same_and_the_table_is_in_its_own() -> None:
+    header, *rows = TWO_MONTHS.splitlines()
+    reordered = made("\n".join([header, *reversed(rows)]))
+    for there, here in zip(reordered, made(TWO_MONTHS), strict=True):
+        assert there.places == here.places
+        assert there.published == tuple(reversed(here.published))
+
+
+def test_the_table_is_kept_as_it_was_printed() -> None:
+    june, july = made(TWO_MONTHS, table(PROVINCES, "2021-06-01,Nei Mongol,100 %"))
+    assert june.published == (
+        Published("CN", "50.00", "60.00"),
+        Published("US", "30.01", "36.01"),
+        Published("IR", "12.50", "15.00"),
+        Published("DE", "7.50", "9.00"),
+        Published("IE", "0.0", "0.00"),
+        Published("CN-NM", "100"),
+    )
+    assert july.published[-1] == Published("CN", "0", "0.00")
+    (absolute,) = made(table(ABSOLUTE, "2021-06-01,China,3.05e1"))
+    assert absolute.published == (Published("CN", hashrate="3.05e1"),)
+    assert decode(encode(june)) == june
+
+
+def test_the_table_locates_what_its_report_does() -> None:
+    provinces = table(
+        PROVINCES, "2021-06-01,Sichuan,60.01", "2021-06-01,Other,40", "2021-07-01,Other,0"
+    )
+    for report in made(TWO_MONTHS, provinces):
+        assert located(report.published) == places(report)
 
 
 def test_hashrates_alone_are_shares_too() -> None:
@@ -261,6 +301,8 @@ def test_imported_again_the_cells_are_the_same_and_a_revision_replaces() -> None
         ("2021-06-01,Brazil,,1.2", "'' is not a share"),
         ("2021-06-01,Brazil,1%,-1.2", "'-1.2' is not a hashrate in EH/s"),
         ("2021-06-01,Brazil,1%,1.2 EH/s", "'1.2 EH/s' is not a hashrate"),
+        (f"2021-06-01,Brazil,0.{'0' * 63}%,1.2", "0000' is not a share"),
+        (f"2021-06-01,Brazil,1%,0.{'0' * 63}", "0000' is not a hashrate"),
         ("2021-06-01,Brazil,1%,1200000", "1200000 EH/s is too much; is it in another unit?"),
         ("2021-06-01,Brazil,1%", "3 columns instead of 4"),
         ("2021-06-01,Iran,1%,1.2", "IR in 2021-06 stands in line 4 already"),

@@ -16,6 +16,7 @@ from miningmap.messages import (
     Located,
     Message,
     Network,
+    Published,
     Report,
     decode,
     encode,
@@ -361,6 +362,54 @@ def test_the_rounding_of_a_sum_is_no_excess() -> None:
     assert report(raw(places=[place("US", TOTAL * (1 + 0.9e-9))])).hashrate == TOTAL
     assert refusal(raw(places=[place("US", TOTAL * (1 + 1.1e-9))]))[0] == "invalid"
     assert refusal(raw(hashrate=0, places=[place("US", 1e-300)]))[0] == "invalid"
+
+
+def published(**line: object) -> dict[str, Any]:
+    """A report of June 2021, and the table that it was made from."""
+    return REPORT | {
+        "start": "2021-06-01T00:00:00Z",
+        "end": "2021-07-01T00:00:00Z",
+        "hold_s": 0,
+        "published": [{"code": "CN", "share": "50.00"} | line, {"code": "IE", "share": "0.0"}],
+    }
+
+
+def test_a_table_is_kept_as_it_was_printed() -> None:
+    message = decode(raw(published(share="1.50", hashrate="2e1")))
+    assert isinstance(message, Report)
+    assert message.published == (Published("CN", "1.50", "2e1"), Published("IE", "0.0"))
+    assert decode(encode(message)) == message
+
+
+def test_what_was_made_from_no_table_has_none() -> None:
+    assert b"published" not in encode(decode(raw()))
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        (published(code="IE"), "IE is published twice"),
+        (published(code="XX"), "'XX' is no place"),
+        (published(share=None), "nothing is published of CN"),
+        (published(share="50%"), "regex"),
+        (published(share="-1"), "regex"),
+        (published(share="nan"), "regex"),
+        (published(share="1\n"), "regex"),
+        (published(share="1" * 65), "length"),
+        (published(share=50.0), "Expected `str | null`"),
+        (published() | {"end": "2021-07-02T00:00:00Z"}, "of a calendar month, and this is none"),
+        (published() | {"start": "2021-06-02T00:00:00Z"}, "of a calendar month"),
+        (
+            published() | {"start": "2021-06-01T01:00:00Z", "end": "2021-07-01T01:00:00Z"},
+            "of a calendar month",
+        ),
+        (published() | {"end": "2021-08-01T00:00:00Z"}, "of a calendar month"),
+    ],
+)
+def test_a_table_that_is_none_is_invalid(message: dict[str, Any], text: str) -> None:
+    reason, error = refusal(raw(message))
+    assert reason == "invalid"
+    assert text in error
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from miningmap.places import (
     is_subdivision,
     name_of,
     resolve,
+    world_bank_name,
 )
 
 # The names that CBECI's push takes: the World Bank's, 218 of them.
@@ -261,6 +262,12 @@ def test_every_name_of_the_world_bank_is_a_country(name: str, code: str) -> None
     assert resolve(name) == code
     assert is_locatable(code)
     assert is_country(code) or name in WITHOUT_A_CODE
+
+
+def test_a_country_has_its_name_of_the_world_bank() -> None:
+    named = {name: code for name, code in WORLD_BANK.items() if name not in WITHOUT_A_CODE}
+    assert {world_bank_name(code): code for code in named.values()} == named
+    assert [world_bank_name(code) for code in ("AQ", "OTHER")] == ["Antarctica", "Other"]
 
 
 def test_no_two_names_of_the_world_bank_are_one_country() -> None:

@@ -210,7 +210,7 @@ async def test_a_table_comes_from_an_address_as_html_too(run: Run) -> None:
 
 
 @pytest.mark.usefixtures("broker")
-async def test_imported_months_are_answered_at_both_levels(
+async def test_imported_months_are_answered_at_both_levels_and_come_back(
     run: Run, countries: Path, provinces: Path, settings: Settings, redis_client: Redis
 ) -> None:
     """Far behind the hours' retention, and twice over."""
@@ -230,11 +230,13 @@ async def test_imported_months_are_answered_at_both_levels(
             assert inside == pytest.approx({"CN-SC": 0.6 * june["CN"], "CN-NM": 0.4 * june["CN"]})
             assert await shares(http, window="2021-07") == {"US": 0.8, "OTHER": 0.2, "CN": 0}
             assert await shares(http, window="2021-08") == {}
+            assert await downloaded(http, "mining_countries") == COUNTRIES
+            assert await downloaded(http, "mining_provinces") == PROVINCES
 
 
 @pytest.mark.skipif(not PUBLISHED.exists(), reason="CBECI's own table is not beside the project")
 @pytest.mark.usefixtures("broker")
-async def test_every_published_share_is_answered(
+async def test_every_published_share_is_answered_and_the_table_comes_back(
     run: Run, settings: Settings, redis_client: Redis
 ) -> None:
     published: defaultdict[str, dict[str, float]] = defaultdict(dict)
@@ -249,6 +251,7 @@ async def test_every_published_share_is_answered(
         await processed(settings)
         for code in published:
             answered[code] = await history(http, code)
+        assert await downloaded(http, "mining_countries") == PUBLISHED.read_text()
     assert sum(len(months) for months in published.values()) == 290
     for code, months in published.items():
         for month, percent in months.items():
@@ -262,6 +265,12 @@ async def history(http: Client[web.Request, web.Application], code: str) -> dict
     async with http.get("/api/v1/history", params=asked) as answer:
         assert answer.status == 200, await answer.text()
         return {point["at"][:7]: point["share"] for point in (await answer.json())["points"]}
+
+
+async def downloaded(http: Client[web.Request, web.Application], name: str) -> str:
+    async with http.get(f"/cbeci/api/v1.2.0/download/{name}") as answer:
+        assert answer.status == 200, await answer.text()
+        return await answer.text()
 
 
 async def shares(http: Client[web.Request, web.Application], **asked: str) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from miningmap import settings as config
+from miningmap.messages import Published, Report
 from miningmap.redis import connect
-from miningmap.times import DAY_S, HOUR_S, MINUTE_S, bucket, utc_now
+from miningmap.times import DAY_S, HOUR_S, MINUTE_S, add_months, bucket, utc_now
 from streams.cells import Cells, Series, claims_of
 from streams.refusals import Refusal
 from streams.store import Store, horizon
@@ -185,6 +186,95 @@ async def test_the_last_report_says_from_how_many_blocks_it_is(redis: Redis) -> 
         said = report(hashrate=1, start=NOON + timedelta(minutes=n))
         await write(store, [msgspec.structs.replace(said, blocks=blocks)])
         assert (await store.read([])).last_report(OWN).blocks == blocks
+
+
+# --- tables that were published -------------------------------------------------------------------
+
+JUNE = datetime(2021, 6, 1, tzinfo=UTC)
+
+
+def table(share: str, fetched_s: int = 0, pool: str = "a", month: int = 6) -> Report:
+    """A month's report, and the table of one line that it was made from."""
+    start = JUNE.replace(month=month)
+    said = report(
+        pool,
+        {"US": 5.0},
+        start=start,
+        end=add_months(start, 1),
+        fetched_at=NOON + timedelta(seconds=fetched_s),
+    )
+    return msgspec.structs.replace(said, published=(Published("US", share, "0.00"),))
+
+
+def first_day(month: int) -> int:
+    return bucket(JUNE.replace(month=month), DAY_S)
+
+
+@settings(
+    max_examples=20,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    st.lists(
+        st.builds(
+            table,
+            st.sampled_from(["1.0", "1.00", "0"]),
+            st.integers(0, 2),
+            st.sampled_from("ab"),
+            st.sampled_from([6, 7]),
+        ),
+        min_size=1,
+        max_size=6,
+    ).flatmap(lambda sent: st.tuples(st.just(sent), st.permutations(sent + sent[:3])))
+)
+async def test_tables_are_the_same_whatever_the_order(
+    redis: Redis, both: tuple[list[Report], list[Report]]
+) -> None:
+    found = []
+    for sent in both:
+        await redis.flushdb()
+        store = Store(redis, FOR_EVER)
+        for message in sent:
+            await write(store, [message])
+        found.append(await store.published())
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("hours_d", [35, 400_000])
+async def test_the_table_that_was_fetched_last_is_kept_and_for_ever(
+    redis: Redis, hours_d: int
+) -> None:
+    kept = config.Retention(hours_d=hours_d)
+    store = Store(redis, kept)
+    old, new = table("1.0"), table("1.00", fetched_s=1)
+    july = table("2", month=7)
+    for message in (new, old, july, new):
+        await store.write([(message, claims_of(message, horizon(kept, utc_now())))])
+    assert await store.published() == {
+        OWN: {first_day(6): new.published, first_day(7): july.published}
+    }
+    assert await redis.ttl("mm:{p:a}:own:published") == -1
+
+
+async def test_a_table_is_no_cell(redis: Redis) -> None:
+    store = Store(redis, FOR_EVER)
+    with_table = table("1.0")
+    without = msgspec.structs.replace(with_table, published=())
+    changed = await write(store, [without])
+    await redis.flushdb()
+    assert await write(store, [with_table]) == changed
+    assert await write(store, [with_table]) == 0
+
+
+async def test_most_have_published_nothing(redis: Redis) -> None:
+    store = Store(redis, FOR_EVER)
+    assert await store.published() == {}
+    await write(store, [report(hashrate=1), network(2)])
+    assert await store.published() == {OWN: {}, Series(None, "mempool"): {}}
+
+
+# --- what is not cells ----------------------------------------------------------------------------
 
 
 async def test_of_what_was_refused_the_newest_is_kept(redis: Redis) -> None:
