@@ -386,7 +386,7 @@ def _bare(plain: str) -> str:
 
 def _country_names() -> Iterator[tuple[str, str]]:
     for code, name in _WORLD_BANK.items():
-        yield _plain(name), code
+        yield plain_name(name), code
     for country in pycountry.countries:
         yield plain_name(country.name), country.alpha_2
         yield plain_name(_countries()[country.alpha_2]), country.alpha_2
