@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
 import msgspec
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 _OK: Final = 0
 
-# Text, but a bare number.
-_HashesPerSecond = Annotated[str, msgspec.Meta(pattern=r"^([0-9]+(\.[0-9]+)?|-[12]|[?-]?)$")]
 
 # Another API of the pool, that for operators, gives the same field in MH/s. In that unit the
 # largest of pools would seem to have less than one exahash, as it last had in 2016.
@@ -36,7 +34,7 @@ class _Answer(msgspec.Struct):
 
 
 class _Stats(msgspec.Struct, rename="camel"):
-    pool_hashrate: _HashesPerSecond | None
+    pool_hashrate: body.BareNumber | None
 
 
 def authorise(request: Request, secrets: Secrets, now: datetime) -> Request:

@@ -2,39 +2,27 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
-from collector import body
-from collector.source import PoolSource, Rate, Reading, Request
-from miningmap.pool_names import pool_slug
+from collector import blocks, body
+from collector.source import PoolSource, Rate, Request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from collector.source import Reading
+
 _Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
-    """Each pool's part of the day's blocks, times the network's hashrate, which is in GH/s.
-
-    A pool that found no block may well have hashrate, so it is left out rather than 0.
-    """
+    """Each pool's part of the day's blocks, times the network's hashrate, which is in GH/s."""
     counts = body.decode(bodies[0], dict[str, _Count])
     network = body.hashrate(body.decode(bodies[1], float), "GH/s")
-    found = Counter[str | None]()
-    for label, blocks in counts.items():
-        found[pool_slug(label)] += blocks
-    if not network or not found.total():
-        return []
-    return [
-        Reading(slug, blocks / found.total() * network, blocks=blocks)
-        for slug, blocks in found.items()
-        if slug is not None and blocks
-    ]
+    return blocks.readings(blocks.by_pool(counts.items()), network) if network else []
 
 
 SOURCE = PoolSource(

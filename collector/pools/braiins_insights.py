@@ -5,18 +5,18 @@ Its blocks by country are not asked: they are by where a pool has its office, no
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
-from collector import body
-from collector.source import PermanentError, PoolSource, Reading, Request
-from miningmap.pool_names import pool_slug
+from collector import blocks, body
+from collector.source import PermanentError, PoolSource, Request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
+
+    from collector.source import Reading
 
 _Count = Annotated[int, msgspec.Meta(ge=0)]
 _Percent = Annotated[float, msgspec.Meta(ge=0, le=100)]
@@ -46,28 +46,18 @@ class _HashrateStats(msgspec.Struct):
 
 
 def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
-    """Each pool's part of the day's blocks, times the network's hashrate, which is in EH/s.
-
-    A pool that found no block may well have hashrate, so it is left out rather than 0.
-    """
+    """Each pool's part of the day's blocks, times the network's hashrate, which is in EH/s."""
     pools = body.decode(bodies[0], list[_Pool])
     stats = body.decode(bodies[1], _HashrateStats)
     network = body.hashrate(stats.current_hashrate, "EH/s")
-    found = Counter[str | None]()
-    for pool in pools:
-        found[pool_slug(pool.pool_name)] += pool.blocks_mined.day.absolute
+    found = blocks.by_pool((p.pool_name, p.blocks_mined.day.absolute) for p in pools)
     if network is None or not found.total():
         return []
     # The list may lack those who found few: the percentages tell what part of all it is.
     percent = sum(pool.blocks_mined.day.relative_pct for pool in pools)
     if not _LEAST <= percent <= _MOST:
         raise PermanentError(f"the pools add up to {percent:g} % of all blocks", reason="unit")
-    listed = percent / 100 * network
-    return [
-        Reading(slug, blocks / found.total() * listed, blocks=blocks)
-        for slug, blocks in found.items()
-        if slug is not None and blocks
-    ]
+    return blocks.readings(found, percent / 100 * network)
 
 
 SOURCE = PoolSource(

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from collector.source import Secrets
 
-# The API writes every value as text; a bare number of H/s, or "?".
-_HashesPerSecond = Annotated[str, msgspec.Meta(pattern=r"^([0-9]+(\.[0-9]+)?|\??)$")]
 _Seconds = Annotated[str, msgspec.Meta(pattern=r"^[0-9]+$")]
 
 
@@ -28,7 +26,7 @@ class _Refusal(msgspec.Struct):
 
 class _Home(msgspec.Struct):
     stamp: _Seconds | int = msgspec.field(name="STAMP")
-    p_hashrate5m: _HashesPerSecond | None
+    p_hashrate5m: body.BareNumber | None
 
 
 def authorise(request: Request, secrets: Secrets, _now: datetime) -> Request:

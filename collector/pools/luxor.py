@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
 import msgspec
@@ -34,12 +34,9 @@ _POOL: Final = "luxor-account"
 _SUMMARY: Final = "https://app.luxor.tech/api/v2/pool/summary/BTC"
 _SITES: Final = "sites"
 
-# Text, but a bare number.
-_HashesPerSecond = Annotated[str, msgspec.Meta(pattern=r"^([0-9]+(\.[0-9]+)?|-[12]|\??)$")]
-
 
 class _Summary(msgspec.Struct):
-    hashrate_5m: _HashesPerSecond | None
+    hashrate_5m: body.BareNumber | None
 
 
 def authorise(request: Request, secrets: Secrets, _now: datetime) -> Request:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 import msgspec
@@ -35,9 +35,6 @@ _UNAUTHORIZED: Final = {
     12004: "this address is not allowed: list it in the pool's settings of the account",
 }
 
-# Text, but a bare number.
-_HashesPerSecond = Annotated[str, msgspec.Meta(pattern=r"^([0-9]+(\.[0-9]+)?|-[12]|[?-]?)$")]
-
 
 class _Answer(msgspec.Struct):
     code: int
@@ -46,7 +43,7 @@ class _Answer(msgspec.Struct):
 
 
 class _Account(msgspec.Struct):
-    hashrate_10min: _HashesPerSecond | None
+    hashrate_10min: body.BareNumber | None
 
 
 def authorise(request: Request, secrets: Secrets, now: datetime) -> Request:
