@@ -1,7 +1,7 @@
 """CBECI's addresses under ``/cbeci/api``: a client of theirs works with a new base address.
 
-All bodies are made together from the months that are over, at most once in so many seconds as
-clients may keep them for: years of months are too much work for each request.
+All bodies are made together from the months that are over, and kept for as long as clients may
+keep them, or until a table is imported: years of months are too much work for each request.
 """
 
 from __future__ import annotations
@@ -37,9 +37,10 @@ _CSV: Final = "text/csv; charset=utf-8"
 
 
 class _Made(NamedTuple):
-    """All bodies, when they were made, and what their answers have to say beside them."""
+    """All bodies, when and after which import they were made, and what their answers say beside."""
 
     at: datetime
+    imported: bytes | None
     headers: Mapping[str, str]
     by_path: Mapping[str, Representation]
 
@@ -90,15 +91,29 @@ class Cbeci:
         return answer
 
     async def _newest(self) -> _Made:
+        held = await self._held()
+        if held is not None:
+            return held
         async with self._making:  # whoever comes while it is made waits for it
-            now = self._now()
-            if self._made is None or not timedelta(0) <= now - self._made.at < MAX_AGE:
-                months = await self._reader.months(now, INSIDE)
-                made = await asyncio.to_thread(bodies, months)
-                headers = SIMULATED if any(month.simulated for month in months) else {}
-                by_path = {path: _represented(path, body) for path, body in made.items()}
-                self._made = _Made(now, headers, by_path)
+            held = await self._held()
+            if held is not None:
+                return held
+            # Asked before the months are: what is imported meanwhile is seen the next time.
+            now, imported = self._now(), await self._reader.imported()
+            months = await self._reader.months(now, INSIDE)
+            made = await asyncio.to_thread(bodies, months)
+            headers = SIMULATED if any(month.simulated for month in months) else {}
+            by_path = {path: _represented(path, body) for path, body in made.items()}
+            self._made = _Made(now, imported, headers, by_path)
             return self._made
+
+    async def _held(self) -> _Made | None:
+        """What was made, if it would be made alike now."""
+        imported = await self._reader.imported()
+        made = self._made
+        if made is None or made.imported != imported:
+            return None
+        return made if timedelta(0) <= self._now() - made.at < MAX_AGE else None
 
 
 def _represented(path: str, body: bytes) -> Representation:

@@ -5,9 +5,9 @@ computed: in area charts and downloads it has CBECI's nine countries and eight p
 ``Other`` for the rest; in map charts every place that is listed.
 
 CBECI spells the share of a place that it knows nothing of like that of one without hashrate,
-``0%``, and a zero that was looked for ``0.0%``. So it is here. A hashrate that cannot be known, as
-the network's is not, is an empty cell, where CBECI would write 0. In JSON all that is unknown is
-null.
+``0%``, and a zero that was looked for, or a share that rounds to it, ``0.0%``. So it is here. A
+hashrate that cannot be known, as the network's is not, is an empty cell, where CBECI would write 0.
+In the download of hashrates alone and in JSON all that is unknown is empty or null, as there.
 """
 
 from __future__ import annotations
@@ -236,7 +236,8 @@ def _percent(row: Row) -> str:
         return row.printed.share
     if row.share is None:
         return "0"
-    return f"{100 * row.share:.2f}" if row.share else "0.0"
+    percent = f"{100 * row.share:.2f}"
+    return "0.0" if percent == "0.00" else percent
 
 
 def _share(row: Row) -> tuple[str, ...]:
@@ -246,13 +247,11 @@ def _share(row: Row) -> tuple[str, ...]:
 def _hashrate(row: Row) -> tuple[str, ...]:
     if row.printed is not None and row.printed.hashrate is not None:
         return (row.printed.hashrate,)
-    if row.hashrate is None:
-        return ("0" if row.share is None else "",)
-    return (str(row.hashrate),)
+    return ("" if row.hashrate is None else str(row.hashrate),)
 
 
 def _share_and_hashrate(row: Row) -> tuple[str, ...]:
-    (hashrate,) = _hashrate(row)
+    (hashrate,) = ("0",) if row.share is None else _hashrate(row)
     return (f"{_percent(row)}%", f"{Decimal(hashrate):.2f}" if hashrate else "")
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import structlog
 from redis import RedisError
 
+from miningmap.cbeci import POOL, SOURCE
+from streams.cells import Series
 from streams.months import ask_months
 from streams.snapshot import ask, ask_history
 
@@ -84,6 +86,14 @@ class Reader:
         """
         asking = ask_months(self._store, now, self._beliefs, inside)
         return await self._read(asking, LONG_PATIENCE_S)
+
+    async def imported(self) -> bytes | None:
+        """Another value whenever a table was imported: the stamp of what tables become.
+
+        Raises:
+            UnavailableError: Redis did not answer.
+        """
+        return await self._read(self._store.stamp(Series(POOL, SOURCE)))
 
     async def _read(self, reading: Awaitable[T], patience_s: float = PATIENCE_S) -> T:
         try:

@@ -198,6 +198,10 @@ class Store:
             for series, tables in found
         }
 
+    async def stamp(self, series: Series) -> bytes | None:
+        """The stamp of a series: another one whenever a cell or a table of it is."""
+        return cast("bytes | None", await self._redis.hget(_key(series) + ":meta", _STAMP.decode()))
+
     # --- what was refused ---
 
     async def note_refused(self, newest: Mapping[str, Refusal]) -> None:

@@ -213,9 +213,10 @@ async def test_a_table_comes_from_an_address_as_html_too(run: Run) -> None:
 async def test_imported_months_are_answered_at_both_levels_and_come_back(
     run: Run, countries: Path, provinces: Path, settings: Settings, redis_client: Redis
 ) -> None:
-    """Far behind the hours' retention, and twice over."""
+    """Far behind the hours' retention, and twice over; at once, whatever was asked before."""
     app = application(Store(redis_client, settings.retention), Beliefs(), fresh_s=60)
     async with streams(settings), TestClient(TestServer(app)) as http:
+        assert (await downloaded(http, "mining_countries")).count("\n") == 1
         for _ in range(2):
             result = await asyncio.to_thread(run, "import-history", countries, provinces)
             assert result.exit_code == 0, result.stderr

@@ -407,7 +407,7 @@ async def test_a_computed_month_downloads_in_the_same_forms(get: Get) -> None:
     assert plain[4:6] == ["2026-10-01,Ireland *,0.0", "2026-10-01,Russian Federation,0"]
     absolute = (await get("v1.5.0/download/absolute_mining_countries")).splitlines()
     assert absolute[1].startswith("2026-10-01,United States,256.0")  # and what floats leave
-    assert absolute[4:6] == ["2026-10-01,Ireland *,0.0", "2026-10-01,Russian Federation,0"]
+    assert absolute[4:6] == ["2026-10-01,Ireland *,0.0", "2026-10-01,Russian Federation,"]
     provinces = (await get("v1.1.1/download/mining_provinces")).splitlines()
     assert provinces[1::3] == [
         "2026-10-01,Sichuan,0",
@@ -606,16 +606,40 @@ async def test_the_work_is_done_once_in_five_minutes(
     paths = [path.removeprefix(f"{PREFIX}/") for path in PATHS]
     first = await asyncio.gather(*map(get, paths))
     assert asked == 1
-    await arrive(store, imported(TABLE))
+    await arrive(store, [of_month(JUNE, {"US": 1.0})])
     clock.now = NOW + timedelta(seconds=299)
     assert await asyncio.gather(*map(get, paths)) == first
     assert asked == 1
     clock.now = NOW + timedelta(seconds=300)
-    assert TABLE.splitlines()[1] in await get(FULL)
+    assert "2021-06-01,United States,100.00%," in await get(FULL)
     assert asked == 2
     clock.now = NOW  # a clock that was set back does not keep what is old
     await get(FULL)
     assert asked == 3
+
+
+@pytest.mark.usefixtures("live")
+async def test_an_import_shows_at_once(store: Store, get: Get) -> None:
+    before = await get(FULL)
+    await arrive(store, imported(TABLE))
+    lines = (await get(FULL)).splitlines(keepends=True)
+    assert "".join(lines[:9]) == TABLE
+    assert lines[9:] == before.splitlines(keepends=True)[1:]
+    revised = TABLE.replace("60.01", "60.02")
+    await arrive(store, imported(revised, fetched_at=NOW + timedelta(seconds=1)))
+    assert (await get(FULL)).startswith(revised)
+
+
+async def test_a_share_that_rounds_to_nothing_is_spelt_like_a_zero_that_was_looked_for(
+    store: Store, get: Get
+) -> None:
+    places = {"US": 99.99, "IE": 0.004, "DE": 0.005, "IR": 0.0}
+    await arrive(store, [of_month(OCTOBER, places), network(OCTOBER, 400)])
+    assert (await get(FULL)).splitlines()[2:5] == [
+        "2026-10-01,Germany *,0.01%,0.02",
+        "2026-10-01,Ireland *,0.0%,0.02",
+        '2026-10-01,"Iran, Islamic Rep.",0.0%,0.00',
+    ]
 
 
 async def test_without_redis_it_is_503_and_then_it_is_there_again(
