@@ -77,11 +77,14 @@ _unpack_published = msgspec.msgpack.Decoder(tuple[Published, ...]).decode
 
 
 def horizon(retention: Retention, now: datetime) -> Horizon:
-    """What is still kept at ``now``."""
-    return Horizon(
-        bucket(now - timedelta(hours=retention.minutes_h), HOUR_S),
-        bucket(now - timedelta(days=retention.hours_d), DAY_S),
-    )
+    """What is still kept at ``now``.
+
+    Minutes for no longer than hours, whatever the settings say: a day is rolled up from all of its
+    hours, so nothing may claim a part of one whose hours are gone.
+    """
+    minutes_from = bucket(now - timedelta(hours=retention.minutes_h), HOUR_S)
+    hours_from = bucket(now - timedelta(days=retention.hours_d), DAY_S)
+    return Horizon(max(minutes_from, hours_from * DAY_H), hours_from)
 
 
 @dataclass(frozen=True)
