@@ -141,6 +141,6 @@ def _row(line: Share, network: float | None) -> ShareRow:
         "flags": flags_of(line.code),
     }
     if line.share_of_country is None:
-        return msgspec.convert(common, ShareRow, from_attributes=True)
+        return msgspec.convert(common, ShareRow)
     common["share_of_country"] = line.share_of_country
-    return msgspec.convert(common, SubdivisionRow, from_attributes=True)
+    return msgspec.convert(common, SubdivisionRow)

@@ -193,7 +193,7 @@ class Cells:
 
     def __init__(self) -> None:
         self._claims: dict[Series, dict[Tier, dict[int, tuple[Rank, Cell]]]] = {}
-        self._rolled: dict[tuple[Series, Tier, int], Cell | None] = {}
+        self._rolled: dict[tuple[Series, Tier, int], Cell] = {}
 
     def take(self, message: Message) -> None:
         """Let one message claim its buckets."""
@@ -218,12 +218,11 @@ class Cells:
     def first(self, series: Series, tier: Tier) -> int | None:
         """The first bucket of a tier in which the series has a value."""
         tiers = self._claims[series]
-        minutes = min(tiers["minute"], default=None)
+        minute = min(tiers["minute"], default=None)
         if tier == "minute":
-            return minutes
-        hours = [*tiers["hour"]] + ([minutes // HOUR_MIN] if minutes is not None else [])
-        hour = min(hours, default=None)
-        return hour if tier == "hour" or hour is None else hour // DAY_H
+            return minute
+        hour = min([*tiers["hour"]] + ([minute // HOUR_MIN] if minute is not None else []))
+        return hour if tier == "hour" else hour // DAY_H
 
     def _cell(self, series: Series, tier: Tier, number: int) -> Cell | None:
         claim = self._claims[series][tier].get(number)
@@ -236,9 +235,8 @@ class Cells:
             self._rolled[key] = self._roll_up(series, tier, number)
         return self._rolled[key]
 
-    def _roll_up(self, series: Series, tier: Tier, number: int) -> Cell | None:
+    def _roll_up(self, series: Series, tier: Tier, number: int) -> Cell:
         below: Tier = "minute" if tier == "hour" else "hour"
         each = TIER_MINUTES[tier] // TIER_MINUTES[below]
         parts = range(number * each, (number + 1) * each)
-        rolled = add_up(cell for n in parts if (cell := self._cell(series, below, n)))
-        return rolled if rolled.minutes else None
+        return add_up(cell for n in parts if (cell := self._cell(series, below, n)))

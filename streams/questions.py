@@ -55,7 +55,7 @@ def parse_question(asked: Mapping[str, str], now: datetime) -> Question:
         window=window,
         as_of=as_of,
         level=level,
-        country=_country(asked.get("country", ""), level),
+        country=_country(asked.get("country"), level),
         adjust=cast("Adjust", one_of(asked, "adjust", Adjust)),
     )
 
@@ -78,7 +78,7 @@ def parse_time(asked: Mapping[str, str], name: str) -> datetime | None:
     Raises:
         QuestionError: not such a time.
     """
-    text = asked.get(name, "")
+    text = asked.get(name)
     if not text:
         return None
     try:
@@ -102,7 +102,7 @@ def one_of(asked: Mapping[str, str], name: str, allowed: object) -> str:
     return value
 
 
-def _country(code: str, level: Level) -> str | None:
+def _country(code: str | None, level: Level) -> str | None:
     if level == "country":
         if code:
             raise QuestionError("country", "country goes with level=subdivision only")

@@ -345,7 +345,7 @@ def _shares(
 def _scale(located: Hashrate, country: Hashrate) -> Ratio | None:
     """The country's share, by which shares inside it are multiplied.
 
-    Both were added up in an order of their own, so all of it may come out as a hair more than all.
+    No more than 1, whatever adding floats up leaves.
     """
     return min(1.0, country / located) if located > 0 else None
 

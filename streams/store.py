@@ -77,11 +77,14 @@ _unpack_published = msgspec.msgpack.Decoder(tuple[Published, ...]).decode
 
 
 def horizon(retention: Retention, now: datetime) -> Horizon:
-    """What is still kept at ``now``."""
-    return Horizon(
-        bucket(now - timedelta(hours=retention.minutes_h), HOUR_S),
-        bucket(now - timedelta(days=retention.hours_d), DAY_S),
-    )
+    """What is still kept at ``now``.
+
+    Minutes for no longer than hours, whatever the settings say: a day is rolled up from all of its
+    hours, so nothing may claim a part of one whose hours are gone.
+    """
+    minutes_from = bucket(now - timedelta(hours=retention.minutes_h), HOUR_S)
+    hours_from = bucket(now - timedelta(days=retention.hours_d), DAY_S)
+    return Horizon(max(minutes_from, hours_from * DAY_H), hours_from)
 
 
 @dataclass(frozen=True)
@@ -153,12 +156,13 @@ class Store:
         sums = frozenset(spans)
         parts = frozenset(part for span in sums for part in parts_of(span))
         before = earlier or Sheet(frozenset(), {})
-        # The stamps are read before the cells: a change in between is seen the next time.
+        # The stamps are read before the cells and after them: what changed in between is used once,
+        # and not remembered.
         metas = await self._metas()
         unchanged = {s for s, meta in metas.items() if before.is_still(s, meta)}
         every, lacking = _fields(parts), _fields(parts - before.parts)
         found = await self._cells({s: lacking if s in unchanged else every for s in metas})
-        lines = {s: _Line(meta, found[s]) for s, meta in metas.items()}
+        lines = {s: _Line(meta, *found[s]) for s, meta in metas.items()}
         for series in unchanged:
             lines[series].take(before.lines[series], parts, sums)
         return Sheet(parts, lines)
@@ -176,13 +180,14 @@ class Store:
         # A series whose first cell is being written is listed, and has nothing yet.
         return {series: meta for series, meta in metas if meta}
 
-    async def _cells(self, fields: Mapping[Series, _Fields]) -> dict[Series, dict[Part, bytes]]:
+    async def _cells(self, fields: Mapping[Series, _Fields]) -> dict[Series, _Read]:
         async with self._redis.pipeline(transaction=False) as pipe:
             for series, keys in fields.items():
                 for suffix, parts in keys.items():
                     pipe.hmget(_key(series) + suffix, list(parts))
+                pipe.hget(_key(series) + ":meta", _STAMP.decode())
             replies = iter(await pipe.execute())
-        return {series: _packed_cells(keys, replies) for series, keys in fields.items()}
+        return {s: (_packed_cells(keys, replies), next(replies)) for s, keys in fields.items()}
 
     # --- tables that were published ---
 
@@ -262,7 +267,7 @@ class Sheet:
     def is_still(self, series: Series, meta: Mapping[bytes, bytes]) -> bool:
         """Whether what was read of a series is what Redis has."""
         line = self.lines.get(series)
-        return line is not None and line.meta.get(_STAMP) == meta.get(_STAMP)
+        return line is not None and line.meta.get(_STAMP) == meta.get(_STAMP) == line.stamp_after
 
     def series(self) -> Iterable[Series]:
         """Every (pool, source) that was ever heard of."""
@@ -297,6 +302,8 @@ class _Line:
 
     meta: Mapping[bytes, bytes]
     cells: dict[Part, bytes]
+    stamp_after: bytes | None
+    """The stamp once the cells had been read: another one than in ``meta`` if they changed."""
     sums: dict[Span, Cell] = field(default_factory=dict)
 
     def take(self, earlier: _Line, parts: frozenset[Part], sums: frozenset[Span]) -> None:
@@ -307,6 +314,9 @@ class _Line:
 
 Tables: TypeAlias = "Mapping[int, tuple[Published, ...]]"
 """What one source published of months, by their first days."""
+
+_Read: TypeAlias = "tuple[dict[Part, bytes], bytes | None]"
+"""What was read of a series: its cells, and the stamp that stood after them."""
 
 _Fields: TypeAlias = "dict[str, dict[bytes, Part]]"
 """By the suffix of a key: the hash's fields to read, and whose value each is."""

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 Tier: TypeAlias = Literal["minute", "hour", "day"]
 """The length of a cell's bucket."""
 
-TIER_S: Final[dict[Tier, int]] = {"minute": MINUTE_S, "hour": HOUR_S, "day": DAY_S}
 TIER_MINUTES: Final[dict[Tier, int]] = {"minute": 1, "hour": HOUR_MIN, "day": DAY_MIN}
 
 ROLLING: Final = ("now", "1h", "24h", "7d", "30d")

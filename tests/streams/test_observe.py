@@ -24,9 +24,9 @@ def test_every_source_of_every_pool_is_told_apart_from_the_networks() -> None:
     cells = Cells()
     for message in (
         report("a", {"US": 1.0}, source="x"),
+        network(9, source="x"),
         report("a", {"US": 2.0}, source="y"),
         report("b", {"CA": 3.0}, source="x"),
-        network(9, source="x"),
     ):
         cells.take(message)
     pools, networks = observe(cells, parse_window("now", NOON))

@@ -10,13 +10,9 @@ from tests.streams.making import NOON
 
 
 def test_what_is_left_out_has_its_default() -> None:
-    assert parse_question({}, NOON) == Question(
-        window=parse_window("1h", NOON),
-        as_of=NOON,
-        level="country",
-        country=None,
-        adjust="published",
-    )
+    window = parse_window("1h", NOON)
+    default = Question(window=window, as_of=NOON, level="country", country=None, adjust="published")
+    assert parse_question({}, NOON) == Question(window=window, as_of=NOON) == default
 
 
 def test_everything_can_be_asked_for() -> None:
@@ -64,6 +60,30 @@ def test_what_is_wrong_is_named_with_what_is_allowed(
         parse_question(asked, NOON)
     assert caught.value.parameter == parameter
     assert text in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("asked", "text"),
+    [
+        (
+            {"as_of": "2026-10-05T07:30:00"},
+            (
+                "'2026-10-05T07:30:00' has no time zone; write UTC as 2026-11-22T15:00:00Z; "
+                "wanted is RFC 3339, such as 2026-11-22T15:00:00Z"
+            ),
+        ),
+        ({"country": "CN"}, "country goes with level=subdivision only"),
+        ({"level": "subdivision"}, "level=subdivision needs a country, such as country=CN"),
+        (
+            {"level": "subdivision", "country": "cn"},
+            "no country 'cn'; an ISO 3166-1 alpha-2 code is wanted, such as CN",
+        ),
+    ],
+)
+def test_an_error_is_said_in_one_sentence(asked: dict[str, str], text: str) -> None:
+    with pytest.raises(QuestionError) as caught:
+        parse_question(asked, NOON)
+    assert str(caught.value) == text
 
 
 @pytest.mark.parametrize("name", ["level", "adjust", "country", "window", "x"])

@@ -113,6 +113,16 @@ class TestWhereItIs:
         placed = locate(200, {}, {"CN-SC": 60.0, "KZ": 20.0}, {"US": 1})
         assert placed == {("CN-SC", "estimated"): 150, ("KZ", "estimated"): 50}
 
+    def test_what_is_located_adds_to_what_the_pool_says_of_the_same_place_and_kind(self) -> None:
+        placed = locate(100, {("US", "estimated"): 20.0}, {"US": 3.0, "CA": 1.0}, None)
+        assert placed == {("US", "estimated"): 80, ("CA", "estimated"): 20}
+
+    def test_a_pool_that_counts_is_located_by_its_profile_before_its_prior(self) -> None:
+        seen = {"own": observed(cell(1, total=10), cell(1440, CN_SC=3, KZ=1))}
+        (one,) = cohort_of({"a": seen}, {}, 1, Beliefs({"a": {"US": 1}})).members
+        assert (one.pool, one.source, one.total) == ("a", "own", 10)
+        assert one.places == {("CN-SC", "estimated"): 7.5, ("KZ", "estimated"): 2.5}
+
     def test_without_a_profile_the_prior_does_and_adds_to_what_is_said(self) -> None:
         placed = locate(100, {("US", "measured"): 30.0}, {}, {"US": 1, "CA": 1})
         assert placed == {("US", "measured"): 30, ("US", "prior"): 35, ("CA", "prior"): 35}
@@ -210,12 +220,47 @@ class TestShares:
         assert line.low == pytest.approx(0.16)
         assert line.high == pytest.approx(0.16 + 0.8)
 
+    def test_bounds_of_more_than_is_there_are_all_of_it(self) -> None:
+        (line,) = country_shares(cohort(member("a", US=30), network=20))
+        assert (line.low, line.high) == (1, 1)
+
+    def test_bounds_end_at_all_of_it_in_whatever_order_floats_are_added_up(self) -> None:
+        """Each small pool is 3/4 of the last digit: one by one they are rounded up, at once not."""
+        small = [member(pool, US=192.0) for pool in "bcdefghi"]
+        (line,) = country_shares(cohort(member("a", US=2.0**60), *small, network=2.0**61))
+        assert line.high is not None
+        assert line.high <= 1
+
+    def test_kinds_are_added_up_kind_by_kind_over_subdivisions_and_pools(self) -> None:
+        a = Member(
+            "a", "own", 7, {("US", "measured"): 1, ("US", "estimated"): 2, ("US", "prior"): 4}
+        )
+        b = member("b", US_TX=30, US_GA=50)
+        c = member("c", kind="prior", US=600)
+        (line,) = country_shares(cohort(a, b, c))
+        assert line.kinds == Kinds(measured=81, estimated=2, prior=604)
+        assert (b.located, b.measured) == (80, 80)
+        assert (a.located, a.measured) == (7, 1)
+
     def test_sensitivity_is_the_range_without_each_pool(self) -> None:
         lines = by_code(country_shares(self.made))
         assert lines["US"].sensitivity == pytest.approx((0.6, 1))
         assert lines["CN"].sensitivity == pytest.approx((0, 0.4))
         (alone,) = country_shares(cohort(member("a", US=5)))
         assert alone.sensitivity is None
+
+    def test_inside_a_country_its_share_varies_too(self) -> None:
+        """SC is 20/20 of 40/300 without a, 30/40 of 40/200 without b, 50/60 of 80/300 without c."""
+        a, b = member("a", CN_SC=30, CN_XJ=10, US=60), member("b", CN_SC=20, CN=20, US=160)
+        lines = by_code(subdivision_shares(cohort(a, b, member("c", KZ=100)), "CN"))
+        assert lines["CN-SC"].share == pytest.approx(50 / 60 * 80 / 400)
+        assert lines["CN-SC"].sensitivity == pytest.approx((2 / 15, 2 / 9))
+        assert lines["CN-XJ"].share == pytest.approx(10 / 60 * 80 / 400)
+        assert lines["CN-XJ"].sensitivity == pytest.approx((0, 1 / 20))
+
+    def test_without_the_only_pool_that_lists_subdivisions_there_are_none_to_compare(self) -> None:
+        (line,) = subdivision_shares(cohort(member("a", CN_SC=1), member("b", US=1)), "CN")
+        assert (line.share, line.sensitivity) == (0.5, (1, 1))
 
     def test_hashrate_known_by_country_only_is_spread_like_the_rest_of_it(self) -> None:
         (line,) = subdivision_shares(self.made, "CN")
@@ -241,6 +286,9 @@ class TestShares:
 
     def test_however_little_is_seen_it_is_seen(self) -> None:
         assert shares.located(cohort(member("a", total=0.5, US=0.25))) == 0.5
+        little = cohort(member("a", CN_SC=0.125, US=0.125), member("b", CN_SC=0.25))
+        (line,) = subdivision_shares(little, "CN")
+        assert (line.share, line.sensitivity) == (0.75, (0.5, 1))
 
     def test_only_places_inside_a_country_have_a_share_of_it(self) -> None:
         assert {line.share_of_country for line in country_shares(self.made)} == {None}

@@ -95,25 +95,59 @@ networks = st.builds(
     hashrates,
 )
 batches = st.lists(a_minute | some_hours | networks, max_size=6)
-# A step: what arrives, and how much later the next snapshot is.
-steps = st.tuples(batches, st.sampled_from([timedelta(seconds=5), MINUTE, HOUR, DAY]))
+# A step: what arrives or that the last batch is lost again, as by a failover to a replica that has
+# missed it; what arrives while the snapshot is read; and how much later the next one is.
+steps = st.tuples(
+    batches | st.none(),
+    st.none() | a_minute | some_hours,
+    st.sampled_from([timedelta(seconds=5), MINUTE, HOUR, DAY]),
+)
+
+
+class Racing(Store):
+    """A store where one message arrives just before cells are read, and one just after."""
+
+    before: Message | None = None
+    after: Message | None = None
+
+    async def _cells(self, fields: Any) -> Any:
+        await write(self, [self.before] if self.before else [])
+        found = await super()._cells(fields)
+        await write(self, [self.after] if self.after else [])
+        return found
 
 
 @settings(
-    max_examples=40,
+    max_examples=60,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-@given(st.lists(steps, min_size=2, max_size=5))
-async def test_what_is_remembered_changes_no_answer_however_late_messages_are(
-    redis: Redis, store: Store, arriving: list[tuple[list[Message], timedelta]]
+@given(st.lists(steps, min_size=2, max_size=6))
+async def test_what_is_remembered_changes_no_answer_whatever_comes_late_or_is_lost(
+    redis: Redis, arriving: list[tuple[list[Message] | None, Message | None, timedelta]]
 ) -> None:
     await redis.flushdb()
-    snapshots, now = Snapshots(store, BELIEFS), NOON
-    for messages, later in arriving:
-        await write(store, messages)
-        assert await snapshots.take(now) == await take_snapshot(store, BELIEFS, now)
+    store, now = Racing(redis, FOR_EVER), NOON
+    snapshots = Snapshots(store, BELIEFS)
+    written: list[Sequence[Message]] = []
+    for messages, meanwhile, later in arriving:
+        if messages is None:
+            await redis.flushdb()
+            written[-1:] = []
+            for batch in written:
+                await write(store, batch)
+        else:
+            await write(store, messages)
+            written.append(messages)
+        if meanwhile:
+            store.before = meanwhile
+            await snapshots.take(now)
+            store.before = None
+            written.append([meanwhile])
+        else:
+            assert await snapshots.take(now) == await take_snapshot(store, BELIEFS, now)
         now += later
+    assert await snapshots.take(now) == await take_snapshot(store, BELIEFS, now)
 
 
 @settings(
@@ -173,19 +207,6 @@ async def test_a_redis_that_has_lost_all_is_noticed(redis: Redis, store: Store) 
     assert await snapshots.take(NOON) == await take_snapshot(store, BELIEFS, NOON)
 
 
-class Racing(Store):
-    """A store where one message arrives just before cells are read, and one just after."""
-
-    before: Message | None = None
-    after: Message | None = None
-
-    async def _cells(self, fields: Any) -> Any:
-        await write(self, [self.before] if self.before else [])
-        found = await super()._cells(fields)
-        await write(self, [self.after] if self.after else [])
-        return found
-
-
 @pytest.mark.parametrize("later", [timedelta(seconds=5), MINUTE])
 async def test_what_arrives_during_a_snapshot_is_in_the_next_one(
     redis: Redis, later: timedelta
@@ -200,6 +221,20 @@ async def test_what_arrives_during_a_snapshot_is_in_the_next_one(
         store.before = store.after = None
         now += later
         assert await snapshots.take(now) == await take_snapshot(store, BELIEFS, now)
+
+
+async def test_what_arrived_during_a_snapshot_and_was_lost_again_is_forgotten(redis: Redis) -> None:
+    """As a failover does to a replica that has missed the last write."""
+    store = Racing(redis, FOR_EVER)
+    kept = report(places={"US": 5.0})
+    await write(store, [kept])
+    snapshots = Snapshots(store, BELIEFS)
+    store.before = report(places={"US": 6.0}, fetched_at=NOON + HOUR)
+    await snapshots.take(NOON)
+    store.before = None
+    await redis.flushdb()
+    await write(store, [kept])
+    assert await snapshots.take(NOON) == await take_snapshot(store, BELIEFS, NOON)
 
 
 async def test_a_series_without_a_cell_yet_is_left_out(redis: Redis, store: Store) -> None:

@@ -14,8 +14,8 @@ from pydantic import SecretStr
 from miningmap import settings as config
 from miningmap.messages import Published, Report
 from miningmap.redis import connect
-from miningmap.times import DAY_S, HOUR_S, MINUTE_S, add_months, bucket, utc_now
-from streams.cells import Cells, Series, claims_of
+from miningmap.times import DAY_H, DAY_S, HOUR_S, MINUTE_S, add_months, bucket, utc_now
+from streams.cells import Cells, Horizon, Series, TooLateError, claims_of
 from streams.refusals import Refusal
 from streams.store import Store, horizon
 from streams.windows import Span
@@ -310,3 +310,11 @@ def test_the_horizon_is_by_whole_hours_and_days() -> None:
     found = horizon(kept, now)
     assert found.minutes_from_hour == bucket(now, HOUR_S) - 48
     assert found.hours_from_day == bucket(now, DAY_S) - 35
+
+
+def test_minutes_are_kept_for_no_longer_than_the_hours_that_a_day_is_rolled_up_from() -> None:
+    kept = config.Retention(minutes_h=60 * 24, hours_d=31)
+    oldest = bucket(NOON, DAY_S) - 31
+    assert horizon(kept, NOON) == Horizon(oldest * DAY_H, oldest)
+    with pytest.raises(TooLateError):
+        claims_of(report(hashrate=1, start=NOON - timedelta(days=40)), horizon(kept, NOON))

@@ -29,7 +29,8 @@ DAY = bucket(AS_OF, 86_400)
     ],
 )
 def test_a_window_covers(name: str, span: Span) -> None:
-    assert parse_window(name, AS_OF).span == span
+    window = parse_window(name, AS_OF)
+    assert (window.name, window.span) == (name, span)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +63,8 @@ def test_the_profile_is_the_30_whole_days_before_and_a_months_own_days() -> None
     "name",
     [
         *("", "2h", "NOW", "1h ", "2026", "2026-13", "2026-02-30", "2026-01-01T24", "0000-01"),
-        *("026-11", "2026-1-01", "2026-01-1", "2026-01-01T5", "2026-01-01T005", "2026-01-01T05:00"),
+        *("026-11", "2026-1", "2026-1-01", "2026-01-1", "2026-01-01T5", "2026-01-01T005"),
+        *("2026-01-01T05:00", "2026-01-01 05"),
     ],
 )
 def test_another_window_is_refused_with_what_there_is(name: str) -> None:
