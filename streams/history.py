@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias, cast
-
-import msgspec
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from miningmap import places
+from miningmap.answers import Adjust, History, Point, Step
 from miningmap.times import add_months, parse_rfc3339, rfc3339
 from streams import shares
 from streams.observe import observe
-from streams.questions import Adjust, QuestionError, check_known, one_of
+from streams.questions import QuestionError, check_known, one_of
 from streams.windows import Window, parse_window
 
 if TYPE_CHECKING:
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from streams.observe import Reader
     from streams.shares import Beliefs, Cohort, Share
     from streams.windows import Span, Tier
-
-Step: TypeAlias = Literal["hour", "day", "month"]
 
 PARAMETERS: Final = ("code", "step", "from", "to", "adjust")
 MAX_POINTS: Final = 1000
@@ -73,29 +70,6 @@ class HistoryQuestion:
     step: Step
     adjust: Adjust
     buckets: tuple[Bucket, ...]
-
-
-class Point(msgspec.Struct, frozen=True):
-    """One bucket. Without data, or where nobody looked, a figure is null."""
-
-    at: datetime
-    share: float | None
-    low: float | None
-    high: float | None
-    hashrate: float | None
-    network_hashrate: float | None
-    coverage: float | None
-
-
-class History(msgspec.Struct, frozen=True):
-    """What ``/api/v1/history`` says: every bucket, in the order of time."""
-
-    code: str
-    name: str
-    step: Step
-    adjust: Adjust
-    simulated: bool
-    points: tuple[Point, ...]
 
 
 def parse_history(asked: Mapping[str, str], now: datetime) -> HistoryQuestion:

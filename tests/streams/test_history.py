@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 
 from streams.cells import Cells
-from streams.history import History, history, parse_history
+from streams.history import history, parse_history
 from streams.questions import QuestionError
 from streams.shares import Beliefs, Rule
 from tests.streams.making import NOON, network, report
+
+if TYPE_CHECKING:
+    from miningmap.answers import History
 
 NOW = NOON + timedelta(hours=3, seconds=30)
 DAY = timedelta(days=1)
