@@ -20,6 +20,7 @@ Step: TypeAlias = Literal["hour", "day", "month"]
 State: TypeAlias = Literal["live", "stale", "thin", "off"]
 
 Ratio: TypeAlias = Annotated[float, msgspec.Meta(description="A ratio: 1 is the whole.")]
+Instant: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)]
 Hashrate: TypeAlias = Annotated[float, msgspec.Meta(description="Hashes per second.")]
 
 
@@ -103,7 +104,7 @@ class Answer(Table, frozen=True, kw_only=True):
     window: str
     level: Level
     country: str | None
-    as_of: datetime
+    as_of: Instant
     adjust: Adjust
     rules: tuple[str, ...]
     simulated: bool
@@ -127,7 +128,7 @@ class SubdivisionAnswer(Answer, frozen=True, kw_only=True):
 class Point(msgspec.Struct, frozen=True):
     """One bucket. Without data, or where nobody looked, a figure is null."""
 
-    at: datetime
+    at: Instant
     share: Ratio | None
     low: Ratio | None
     high: Ratio | None
@@ -153,7 +154,7 @@ class History(Table, frozen=True):
 class Refusal(msgspec.Struct, frozen=True):
     """When something was refused, who said it if that is known, and why."""
 
-    at: datetime
+    at: Instant
     source: str | None
     reason: str
     error: str
@@ -167,7 +168,7 @@ class SourceState(msgspec.Struct, frozen=True):
     """
 
     source: str
-    last_report: datetime
+    last_report: Instant
     simulated: bool
     hashrate: Hashrate | None
     blocks: int | None
@@ -202,7 +203,7 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
     state: State
     reason: str | None
     source: str | None
-    last_report: datetime | None
+    last_report: Instant | None
     hashrate: Hashrate | None
     located: Hashrate | None
     kinds: KindSplit | None

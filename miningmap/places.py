@@ -169,7 +169,7 @@ _NAMES: Final[dict[str, str]] = {
 
 
 class Place(msgspec.Struct, frozen=True):
-    """A place as the API lists it; ``parent`` is its country, ``None`` for a country."""
+    """A place as the API lists it; ``parent`` is its country, null for a country."""
 
     code: str
     name: str

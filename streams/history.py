@@ -25,11 +25,14 @@ if TYPE_CHECKING:
 PARAMETERS: Final = ("code", "step", "from", "to", "adjust")
 MAX_POINTS: Final = 1000
 
+_FIRST: Final = datetime.min.replace(tzinfo=UTC)
+_EPOCH: Final = datetime.fromtimestamp(0, UTC)
+
 
 class _Stepping(NamedTuple):
-    """How a step's buckets are named as windows, where they begin, and how many are the default."""
+    """How buckets are named, the first letters of their time, where they begin, and the default."""
 
-    name: str
+    named: int
     begin: Callable[[datetime], datetime]
     following: Callable[[datetime], datetime]
     default: int
@@ -48,9 +51,9 @@ def _month(at: datetime) -> datetime:
 
 
 _STEPS: Final[dict[str, _Stepping]] = {
-    "hour": _Stepping("%Y-%m-%dT%H", _hour, lambda at: at + timedelta(hours=1), 48),
-    "day": _Stepping("%Y-%m-%d", _day, lambda at: at + timedelta(days=1), 30),
-    "month": _Stepping("%Y-%m", _month, lambda at: add_months(at, 1), 12),
+    "hour": _Stepping(len("YYYY-MM-DDTHH"), _hour, lambda at: at + timedelta(hours=1), 48),
+    "day": _Stepping(len("YYYY-MM-DD"), _day, lambda at: at + timedelta(days=1), 30),
+    "month": _Stepping(len("YYYY-MM"), _month, lambda at: add_months(at, 1), 12),
 }
 
 
@@ -94,7 +97,7 @@ def parse_history(asked: Mapping[str, str], now: datetime) -> HistoryQuestion:
     for at in _begins(stepping, start, to):
         if len(buckets) == MAX_POINTS:
             raise QuestionError("from", f"more than {MAX_POINTS} points; ask for less at a time")
-        buckets.append(Bucket(at, parse_window(at.strftime(stepping.name), now)))
+        buckets.append(Bucket(at, parse_window(at.isoformat()[: stepping.named], now)))
     return HistoryQuestion(
         _code(asked.get("code", "")),
         step,
@@ -178,14 +181,20 @@ def _time(asked: Mapping[str, str], name: str) -> datetime | None:
 
 
 def _default_start(stepping: _Stepping, to: datetime) -> datetime:
-    if stepping.begin is _month:
-        return add_months(_month(to), 1 - stepping.default)
-    length = stepping.following(to) - to
-    return to - length * stepping.default
+    try:
+        if stepping.begin is _month:
+            return add_months(_month(to), 1 - stepping.default)
+        length = stepping.following(_EPOCH) - _EPOCH
+        return to - stepping.default * length
+    except (ValueError, OverflowError):
+        return _FIRST
 
 
 def _begins(stepping: _Stepping, start: datetime, to: datetime) -> Iterator[datetime]:
     at = stepping.begin(start)
     while at < to:
         yield at
-        at = stepping.following(at)
+        try:
+            at = stepping.following(at)
+        except (ValueError, OverflowError):
+            return  # this was the calendar's last

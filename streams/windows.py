@@ -113,7 +113,7 @@ def _days_before(day: int) -> Span:
 
 
 _CALENDAR: Final[tuple[tuple[re.Pattern[str], Callable[..., Window]], ...]] = (
-    (re.compile(r"(\d{4})-(\d{2})"), _month),
-    (re.compile(r"(\d{4})-(\d{2})-(\d{2})"), _day),
-    (re.compile(r"(\d{4})-(\d{2})-(\d{2})T(\d{2})"), _hour),
+    (re.compile(r"([0-9]{4})-([0-9]{2})"), _month),
+    (re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})"), _day),
+    (re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2})"), _hour),
 )

@@ -52,6 +52,26 @@ def test_without_a_range_it_is_the_latest(step: str, count: int) -> None:
     assert points[-1].at <= NOW
 
 
+@pytest.mark.parametrize(
+    ("step", "start", "to", "count"),
+    [
+        ("hour", "", "0001-01-01T00:00:01Z", 1),
+        ("day", "", "0001-01-02", 1),
+        ("month", "", "0001-03-01", 2),
+        ("month", "0975-11-30", "0976-01-01", 2),
+        ("hour", "9999-12-31T22:00:00Z", "9999-12-31T23:59:59Z", 2),
+        ("day", "9999-12-30", "9999-12-31T23:59:59Z", 2),
+        ("month", "9999-11-01", "9999-12-31T23:59:59Z", 2),
+    ],
+)
+def test_the_calendar_has_a_first_and_a_last_bucket(
+    step: str, start: str, to: str, count: int
+) -> None:
+    points = ask(Cells(), code="US", step=step, from_=start, to=to).points
+    assert len(points) == count
+    assert all(point.share is None for point in points)
+
+
 def test_a_zero_that_was_looked_for_is_0_and_what_nobody_looked_for_is_null() -> None:
     cells = Cells()
     start = datetime(2026, 11, 18, tzinfo=UTC)
