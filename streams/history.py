@@ -96,7 +96,8 @@ def parse_history(asked: Mapping[str, str], now: datetime) -> HistoryQuestion:
     buckets: list[Bucket] = []
     for at in _begins(stepping, start, to):
         if len(buckets) == MAX_POINTS:
-            raise QuestionError("from", f"more than {MAX_POINTS} points; ask for less at a time")
+            most = f"more than {MAX_POINTS} points; ask for them range by range, this one"
+            raise QuestionError("from", f"{most} until to={rfc3339(at)}, the next from there")
         buckets.append(Bucket(at, parse_window(at.isoformat()[: stepping.named], now)))
     return HistoryQuestion(
         _code(asked.get("code", "")),
