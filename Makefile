@@ -56,6 +56,7 @@ check: setup ## format, lint, types, imports, Compose schema: all that needs no 
 	$(BIN)/lint-imports
 	@$(BIN)/miningmap sources --markdown | diff - docs/sources.md >/dev/null \
 	  || { echo 'docs/sources.md is not what the sources declare: run `make docs`' >&2; exit 1; }
+	@$(BIN)/python -m endpoint.openapi | $(BIN)/openapi-spec-validator - >/dev/null
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 
 demo: setup ## the whole system on simulated pools, page on port 8080 (ARGS="--port 8090")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
@@ -11,10 +10,9 @@ import msgspec
 from endpoint import table
 from endpoint.faults import parameters
 from endpoint.representation import Representation, public
+from miningmap.answers import PlaceList, Point, PoolList, PoolState, ShareRow, SubdivisionRow
 from miningmap.places import Place, all_places
-from streams.answers import ShareRow, SubdivisionRow
-from streams.history import Point, parse_history
-from streams.pools import PoolList, PoolState
+from streams.history import parse_history
 from streams.questions import Question, check_known, parse_question
 from streams.snapshot import POOLS, snapshot_key
 from streams.windows import ROLLING
@@ -123,12 +121,12 @@ class Api:
 
     @cached_property
     def _places(self) -> Representation:
-        body = msgspec.json.encode({"places": all_places()})
+        body = msgspec.json.encode(PlaceList(all_places()))
         return Representation(body, JSON, public(PLACES_MAX_AGE_S))
 
     @cached_property
     def _places_csv(self) -> Representation:
-        names = [field.name for field in fields(Place)]
+        names = Place.__struct_fields__
         cache = public(PLACES_MAX_AGE_S)
         return self._csv(names, self._places.body, "places", cache)
 

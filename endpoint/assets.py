@@ -13,13 +13,17 @@ if TYPE_CHECKING:
 
 _FOLDER: Final = files(__package__) / "page"
 _SCRIPT: Final = "text/javascript; charset=utf-8"
-_FILES: Final = {
+FILES: Final = {
     "/": ("index.html", "text/html; charset=utf-8"),
+    "/docs": ("docs.html", "text/html; charset=utf-8"),
     "/page/style.css": ("style.css", "text/css; charset=utf-8"),
     "/page/main.js": ("main.js", _SCRIPT),
     "/page/format.js": ("format.js", _SCRIPT),
+    "/page/docs.js": ("docs.js", _SCRIPT),
+    "/page/docs.css": ("docs.css", "text/css; charset=utf-8"),
     "/page/icon.svg": ("icon.svg", "image/svg+xml"),
 }
+"""Of each path the file, and its type."""
 
 CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -30,7 +34,7 @@ CONTENT_SECURITY_POLICY: Final = (
 
 def routes() -> dict[str, Handler]:
     """Handlers of the page's files by path."""
-    return {path: _handler(*described) for path, described in _FILES.items()}
+    return {path: _handler(*described) for path, described in FILES.items()}
 
 
 def _handler(name: str, content_type: str) -> Handler:

@@ -15,10 +15,9 @@ from prometheus_client.registry import Collector
 
 from endpoint.representation import NO_STORE, Representation
 from miningmap import __version__
+from miningmap.answers import Answer, Gap, PoolList, ShareRow
 from miningmap.places import country_of
 from miningmap.times import parse_rfc3339
-from streams.answers import Answer, ShareRow
-from streams.pools import Gap, PoolList
 from streams.snapshot import AT, POOLS
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
     from datetime import datetime
 
-    from streams.answers import Answer
-    from streams.history import History, HistoryQuestion
+    from miningmap.answers import Answer, History
+    from streams.history import HistoryQuestion
     from streams.months import Month
     from streams.questions import Question
     from streams.shares import Beliefs

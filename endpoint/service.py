@@ -13,6 +13,7 @@ from endpoint.cbeci import Cbeci
 from endpoint.faults import fault_middleware
 from endpoint.health import Health
 from endpoint.metrics import Metrics
+from endpoint.openapi import OpenApi
 from endpoint.reader import Reader
 from endpoint.representation import NO_STORE
 from miningmap.problems import problem_middleware
@@ -99,6 +100,7 @@ def application(
         "/healthz": health.alive,
         "/readyz": health.ready,
     }
+    routes |= OpenApi(routes).routes()
     app = web.Application(middlewares=[problem_middleware, fault_middleware])
     for path, handler in routes.items():
         app.router.add_get(path, handler)

@@ -6,18 +6,13 @@ import csv
 import io
 from typing import TYPE_CHECKING, Final
 
+from miningmap.columns import cells, columns
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
 CONTENT_TYPE: Final = "text/csv; charset=utf-8; header=present"
 
-# Fields of several figures become as many columns: kinds_measured, sensitivity_min.
-_PARTS: Final[dict[str, tuple[str, ...]]] = {
-    "kinds": ("measured", "estimated", "prior"),
-    "sensitivity": ("min", "max"),
-    "gap": ("reported", "reported_by", "mined", "mined_by", "blocks", "ratio", "error"),
-    "refused": ("at", "source", "reason", "error"),
-}
 # Spreadsheets run what begins so. Numbers may begin with a minus, and do no harm.
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
@@ -32,27 +27,9 @@ def to_csv(fields: Iterable[str], rows: Iterable[Mapping[str, object]]) -> bytes
     names = tuple(fields)
     text = io.StringIO()
     lines = csv.writer(text)
-    lines.writerow(column for name in names for column in _columns(name))
-    lines.writerows([cell for name in names for cell in _cells(name, row[name])] for row in rows)
+    lines.writerow(columns(names))
+    lines.writerows(map(_cell, cells(names, row)) for row in rows)
     return text.getvalue().encode()
-
-
-def _columns(name: str) -> Iterator[str]:
-    if name in _PARTS:
-        return (f"{name}_{part}" for part in _PARTS[name])
-    return iter((name,))
-
-
-def _cells(name: str, value: object) -> list[str]:
-    if name not in _PARTS:
-        return [_cell(value)]
-    match value:
-        case dict():
-            return [_cell(value[part]) for part in _PARTS[name]]
-        case list():
-            return [_cell(part) for part in value]
-        case _:
-            return [""] * len(_PARTS[name])
 
 
 def _cell(value: object) -> str:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import difflib
 import re
 import unicodedata
-from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 import pycountry
 
 if TYPE_CHECKING:
@@ -168,9 +168,8 @@ _NAMES: Final[dict[str, str]] = {
 }
 
 
-@dataclass(frozen=True)
-class Place:
-    """A place as the API lists it; ``parent`` is its country, ``None`` for a country."""
+class Place(msgspec.Struct, frozen=True):
+    """A place as the API lists it; ``parent`` is its country, null for a country."""
 
     code: str
     name: str

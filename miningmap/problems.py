@@ -14,6 +14,21 @@ if TYPE_CHECKING:
 
 CONTENT_TYPE: Final = "application/problem+json"
 
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A problem document, as it is read: what is wrong, and what to do about it.
+
+    ``title`` is the kind of problem, the same at each occurrence. ``parameter`` is the one that is
+    wrong, if one is.
+    """
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    parameter: str | None = None
+
+
 _log = structlog.get_logger(__name__)
 
 

@@ -7,6 +7,7 @@ compared, ranged over and stored without a calendar. Months are the only thing t
 from __future__ import annotations
 
 import math
+from calendar import monthrange
 from datetime import UTC, datetime
 
 MINUTE_S = 60
@@ -43,9 +44,8 @@ def month_days(year: int, month: int) -> range:
     Raises:
         ValueError: there is no such month.
     """
-    first = datetime(year, month, 1, tzinfo=UTC)
-    following = add_months(first, 1)
-    return range(bucket(first, DAY_S), bucket(following, DAY_S))
+    first = bucket(datetime(year, month, 1, tzinfo=UTC), DAY_S)
+    return range(first, first + monthrange(year, month)[1])
 
 
 def add_months(at: datetime, months: int) -> datetime:

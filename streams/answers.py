@@ -1,15 +1,22 @@
-"""Answers: the shape of ``/api/v1/shares`` (contract 6), and how one is made. Pure."""
+"""Answers: how one of ``/api/v1/shares`` is made. Pure."""
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from miningmap.answers import (
+    Answer,
+    CohortPool,
+    ExcludedPool,
+    KindSplit,
+    NetworkHashrate,
+    ShareRow,
+    SubdivisionRow,
+)
 from miningmap.places import flags_of, name_of
 from streams import shares
-from streams.questions import Adjust, Level
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -17,75 +24,6 @@ if TYPE_CHECKING:
     from streams.cells import Cell
     from streams.questions import Question
     from streams.shares import Beliefs, Cohort, Observed, Share
-
-
-class NetworkHashrate(msgspec.Struct, frozen=True):
-    """The network's hashrate (H/s) and who says so."""
-
-    hashrate: float
-    source: str
-
-
-class CohortPool(msgspec.Struct, frozen=True):
-    """A pool that counts, and the source that represents it."""
-
-    pool: str
-    source: str
-
-
-class ExcludedPool(msgspec.Struct, frozen=True):
-    """A pool that does not count: ``thin`` (too few minutes) or ``stale`` (none)."""
-
-    pool: str
-    reason: str
-
-
-class KindSplit(msgspec.Struct, frozen=True):
-    """A hashrate (H/s) by how its place is known; adds up to it."""
-
-    measured: float
-    estimated: float
-    prior: float
-
-
-class ShareRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One country's line. Shares and bounds are ratios, hashrates H/s."""
-
-    code: str
-    name: str
-    share: float
-    low: float | None
-    high: float | None
-    sensitivity: tuple[float, float] | None
-    hashrate: float
-    network_hashrate: float | None
-    kinds: KindSplit
-    flags: tuple[str, ...]
-
-
-class SubdivisionRow(ShareRow, frozen=True, kw_only=True):
-    """One subdivision's line: its share of the world, and of its country."""
-
-    share_of_country: float
-
-
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``/api/v1/shares`` says of one window. Unknown figures are null."""
-
-    window: str
-    level: Level
-    country: str | None
-    as_of: datetime
-    adjust: Adjust
-    rules: tuple[str, ...]
-    simulated: bool
-    network: NetworkHashrate | None
-    coverage: float | None
-    located: float | None
-    measured_coverage: float | None
-    cohort: tuple[CohortPool, ...]
-    excluded: tuple[ExcludedPool, ...]
-    shares: tuple[ShareRow, ...]
 
 
 def cohort_for(

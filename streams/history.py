@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias, cast
-
-import msgspec
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from miningmap import places
+from miningmap.answers import Adjust, History, Point, Step
 from miningmap.times import add_months, parse_rfc3339, rfc3339
 from streams import shares
 from streams.observe import observe
-from streams.questions import Adjust, QuestionError, check_known, one_of
+from streams.questions import QuestionError, check_known, one_of
 from streams.windows import Window, parse_window
 
 if TYPE_CHECKING:
@@ -23,16 +22,17 @@ if TYPE_CHECKING:
     from streams.shares import Beliefs, Cohort, Share
     from streams.windows import Span, Tier
 
-Step: TypeAlias = Literal["hour", "day", "month"]
-
 PARAMETERS: Final = ("code", "step", "from", "to", "adjust")
 MAX_POINTS: Final = 1000
 
+_FIRST: Final = datetime.min.replace(tzinfo=UTC)
+_EPOCH: Final = datetime.fromtimestamp(0, UTC)
+
 
 class _Stepping(NamedTuple):
-    """How a step's buckets are named as windows, where they begin, and how many are the default."""
+    """How buckets are named, the first letters of their time, where they begin, and the default."""
 
-    name: str
+    named: int
     begin: Callable[[datetime], datetime]
     following: Callable[[datetime], datetime]
     default: int
@@ -51,9 +51,9 @@ def _month(at: datetime) -> datetime:
 
 
 _STEPS: Final[dict[str, _Stepping]] = {
-    "hour": _Stepping("%Y-%m-%dT%H", _hour, lambda at: at + timedelta(hours=1), 48),
-    "day": _Stepping("%Y-%m-%d", _day, lambda at: at + timedelta(days=1), 30),
-    "month": _Stepping("%Y-%m", _month, lambda at: add_months(at, 1), 12),
+    "hour": _Stepping(len("YYYY-MM-DDTHH"), _hour, lambda at: at + timedelta(hours=1), 48),
+    "day": _Stepping(len("YYYY-MM-DD"), _day, lambda at: at + timedelta(days=1), 30),
+    "month": _Stepping(len("YYYY-MM"), _month, lambda at: add_months(at, 1), 12),
 }
 
 
@@ -73,29 +73,6 @@ class HistoryQuestion:
     step: Step
     adjust: Adjust
     buckets: tuple[Bucket, ...]
-
-
-class Point(msgspec.Struct, frozen=True):
-    """One bucket. Without data, or where nobody looked, a figure is null."""
-
-    at: datetime
-    share: float | None
-    low: float | None
-    high: float | None
-    hashrate: float | None
-    network_hashrate: float | None
-    coverage: float | None
-
-
-class History(msgspec.Struct, frozen=True):
-    """What ``/api/v1/history`` says: every bucket, in the order of time."""
-
-    code: str
-    name: str
-    step: Step
-    adjust: Adjust
-    simulated: bool
-    points: tuple[Point, ...]
 
 
 def parse_history(asked: Mapping[str, str], now: datetime) -> HistoryQuestion:
@@ -119,8 +96,9 @@ def parse_history(asked: Mapping[str, str], now: datetime) -> HistoryQuestion:
     buckets: list[Bucket] = []
     for at in _begins(stepping, start, to):
         if len(buckets) == MAX_POINTS:
-            raise QuestionError("from", f"more than {MAX_POINTS} points; ask for less at a time")
-        buckets.append(Bucket(at, parse_window(at.strftime(stepping.name), now)))
+            most = f"more than {MAX_POINTS} points; ask for them range by range, this one"
+            raise QuestionError("from", f"{most} until to={rfc3339(at)}, the next from there")
+        buckets.append(Bucket(at, parse_window(at.isoformat()[: stepping.named], now)))
     return HistoryQuestion(
         _code(asked.get("code", "")),
         step,
@@ -204,14 +182,20 @@ def _time(asked: Mapping[str, str], name: str) -> datetime | None:
 
 
 def _default_start(stepping: _Stepping, to: datetime) -> datetime:
-    if stepping.begin is _month:
-        return add_months(_month(to), 1 - stepping.default)
-    length = stepping.following(to) - to
-    return to - length * stepping.default
+    try:
+        if stepping.begin is _month:
+            return add_months(_month(to), 1 - stepping.default)
+        length = stepping.following(_EPOCH) - _EPOCH
+        return to - stepping.default * length
+    except (ValueError, OverflowError):
+        return _FIRST
 
 
 def _begins(stepping: _Stepping, start: datetime, to: datetime) -> Iterator[datetime]:
     at = stepping.begin(start)
     while at < to:
         yield at
-        at = stepping.following(at)
+        try:
+            at = stepping.following(at)
+        except (ValueError, OverflowError):
+            return  # this was the calendar's last

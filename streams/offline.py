@@ -12,7 +12,7 @@ from streams.observe import observe
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from streams.answers import Answer
+    from miningmap.answers import Answer
     from streams.questions import Question
     from streams.shares import Beliefs
 

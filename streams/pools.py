@@ -1,84 +1,26 @@
-"""Pools: how each one is doing, the shape of ``/api/v1/pools``. Pure."""
+"""Pools: how each one is doing, as ``/api/v1/pools`` says it. Pure."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import datetime
 from functools import reduce
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
-import msgspec
-
+from miningmap.answers import Gap, KindSplit, PoolList, PoolState, SourceState, State
 from miningmap.pool_names import pool_name
 from miningmap.times import DAY_MIN
-from streams.answers import KindSplit
-from streams.refusals import Refusal
 from streams.shares import Kinds, representing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from miningmap.answers import Refusal
     from streams.cells import Series
     from streams.shares import Cohort, Member, Observed
     from streams.store import LastReport
 
     Pools: TypeAlias = Mapping[str, Mapping[str, Observed]]
-
-State: TypeAlias = Literal["live", "stale", "thin", "off"]
-
-
-class SourceState(msgspec.Struct, frozen=True):
-    """One source of a pool: what it said last, and whether it was simulated.
-
-    ``hashrate`` is its mean in the window ``now``, in H/s, null if it says nothing there.
-    ``blocks`` is how many blocks it follows from, null where the pool reports it.
-    """
-
-    source: str
-    last_report: datetime
-    simulated: bool
-    hashrate: float | None
-    blocks: int | None
-
-
-class Gap(msgspec.Struct, frozen=True, kw_only=True):
-    """What a pool reports (its mean of 24 h) against what follows from its blocks. In H/s.
-
-    ``ratio`` is the reported over the mined hashrate, less 1. ``error`` is what luck alone does to
-    a count of so many blocks, 1/sqrt(blocks): a ratio within it says nothing.
-    """
-
-    reported: float
-    reported_by: str
-    mined: float
-    mined_by: str
-    blocks: int
-    ratio: float
-    error: float
-
-
-class PoolState(msgspec.Struct, frozen=True, kw_only=True):
-    """One pool. Hashrates in H/s; unknown is null.
-
-    ``live``: it counts. ``thin``: it has too few minutes to count. ``stale``: it had some before.
-    ``off``: nothing of it is kept but that it was there once. ``refused`` is the newest reading of
-    the last day that could not be used.
-    """
-
-    pool: str
-    name: str
-    state: State
-    reason: str | None
-    source: str | None
-    last_report: datetime | None
-    hashrate: float | None
-    located: float | None
-    kinds: KindSplit | None
-    gap: Gap | None
-    refused: Refusal | None
-    simulated: bool
-    sources: tuple[SourceState, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,12 +42,6 @@ class PoolFacts:
     seen_now: Pools
     seen_day: Pools
     refused: Mapping[str, Refusal]
-
-
-class PoolList(msgspec.Struct, frozen=True):
-    """Every pool that was ever heard of, by hashrate, then name."""
-
-    pools: tuple[PoolState, ...]
 
 
 _REASONS: Final[dict[State, str]] = {

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from datetime import datetime
 
+    from miningmap.answers import Refusal
     from miningmap.kafka import Record
     from miningmap.settings import Retention
     from streams.cells import Claim, Horizon
     from streams.metrics import Metrics
-    from streams.refusals import Refusal
     from streams.store import Store
 
 _log = structlog.get_logger(__name__)

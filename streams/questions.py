@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, cast, get_args
+from typing import TYPE_CHECKING, Final, cast, get_args
 
 from miningmap import places
+from miningmap.answers import Adjust, Level
 from miningmap.times import parse_rfc3339
 from streams.windows import Window, WindowError, parse_window
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
-
-Level: TypeAlias = Literal["country", "subdivision"]
-Adjust: TypeAlias = Literal["published", "none"]
 
 PARAMETERS: Final = ("window", "level", "country", "adjust", "as_of")
 

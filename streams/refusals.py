@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
 from typing import TYPE_CHECKING
 
-import msgspec
-
+from miningmap.answers import Refusal
 from miningmap.messages import SLUG
 from miningmap.times import parse_rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-
-class Refusal(msgspec.Struct, frozen=True):
-    """When something was refused, who said it if that is known, and why."""
-
-    at: datetime
-    source: str | None
-    reason: str
-    error: str
 
 
 def note(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from miningmap.times import rfc3339
-from streams.answers import Answer, answer, cohort_for
+from streams.answers import answer, cohort_for
 from streams.history import history
 from streams.observe import observe, spans_of
 from streams.pools import PoolFacts, pool_list
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from streams.history import History, HistoryQuestion
+    from miningmap.answers import Answer, History, Refusal
+    from streams.history import HistoryQuestion
     from streams.observe import Known
-    from streams.refusals import Refusal
     from streams.shares import Beliefs, Cohort
     from streams.store import Sheet, Store
 

@@ -34,10 +34,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 import msgspec
 from redis.exceptions import NoScriptError
 
+from miningmap.answers import Refusal
 from miningmap.messages import KINDS, Kind, Published, Report
 from miningmap.times import DAY_H, DAY_S, HOUR_MIN, HOUR_S, bucket
 from streams.cells import Cell, Horizon, Part, Series, parts_of, series_of
-from streams.refusals import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -94,8 +94,13 @@ def _month(name: str, as_of: datetime, year: int, month: int) -> Window:
 
 
 def _day(name: str, as_of: datetime, year: int, month: int, day: int) -> Window:
-    """A day that is not over covers its whole hours so far, as a month covers its whole days."""
+    """A day that is not over covers its whole hours so far, as a month covers its whole days.
+
+    One that is over has a cell of its own, which stays when its hours are no longer kept.
+    """
     number = bucket(datetime(year, month, day, tzinfo=UTC), DAY_S)
+    if number < bucket(as_of, DAY_S):
+        return Window(name, Span("day", range(number, number + 1)), _days_before(number))
     start, stop = number * DAY_H, (number + 1) * DAY_H
     past = range(start, max(start, min(stop, bucket(as_of, HOUR_S))))
     return Window(name, Span("hour", past), _days_before(number))
@@ -112,7 +117,7 @@ def _days_before(day: int) -> Span:
 
 
 _CALENDAR: Final[tuple[tuple[re.Pattern[str], Callable[..., Window]], ...]] = (
-    (re.compile(r"(\d{4})-(\d{2})"), _month),
-    (re.compile(r"(\d{4})-(\d{2})-(\d{2})"), _day),
-    (re.compile(r"(\d{4})-(\d{2})-(\d{2})T(\d{2})"), _hour),
+    (re.compile(r"([0-9]{4})-([0-9]{2})"), _month),
+    (re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})"), _day),
+    (re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2})"), _hour),
 )

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from miningmap.answers import SubdivisionRow
 from miningmap.cbeci import (
     FORMS,
     POOL,
@@ -25,7 +26,6 @@ from miningmap.cbeci import (
     reports,
 )
 from miningmap.messages import Published, decode, encode
-from streams.answers import SubdivisionRow
 from streams.cells import Cells, Series
 from streams.offline import recompute
 from streams.questions import parse_question
@@ -36,8 +36,8 @@ from tests.streams import golden
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from miningmap.answers import Answer
     from miningmap.messages import Report
-    from streams.answers import Answer
 
 NOW = datetime(2026, 11, 22, 15, 0, tzinfo=UTC)
 EH = 1e18

@@ -93,7 +93,15 @@ def test_every_instant_is_in_its_bucket(at: datetime, seconds: int) -> None:
 
 @pytest.mark.parametrize(
     ("year", "month", "days"),
-    [(2026, 11, 30), (2026, 12, 31), (2027, 1, 31), (2024, 2, 29), (2026, 2, 28), (2100, 2, 28)],
+    [
+        (2026, 11, 30),
+        (2026, 12, 31),
+        (2027, 1, 31),
+        (2024, 2, 29),
+        (2026, 2, 28),
+        (2100, 2, 28),
+        (9999, 12, 31),
+    ],
 )
 def test_a_month_has_its_calendar_days(year: int, month: int, days: int) -> None:
     numbers = month_days(year, month)
@@ -102,7 +110,7 @@ def test_a_month_has_its_calendar_days(year: int, month: int, days: int) -> None
     assert bucket_start(numbers[-1], DAY_S) == utc(year, month, days)
 
 
-@pytest.mark.parametrize(("year", "month"), [(2026, 0), (2026, 13), (0, 1), (9999, 12)])
+@pytest.mark.parametrize(("year", "month"), [(2026, 0), (2026, 13), (0, 1)])
 def test_a_month_that_there_is_not_is_an_error(year: int, month: int) -> None:
     with pytest.raises(ValueError, match=r"month|year|out of range"):
         month_days(year, month)

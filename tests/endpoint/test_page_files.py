@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 FILES = list(assets.routes())
+PAGES = {"/": "page/main.js", "/docs": "page/docs.js"}
+"""Pages, and the script of each."""
 
 
 async def text_of(client: Client, path: str) -> str:
@@ -27,8 +29,9 @@ async def text_of(client: Client, path: str) -> str:
         return await answer.text()
 
 
-async def test_the_page_is_html_under_a_policy_without_inline_code(client: Client) -> None:
-    async with client.get("/") as answer:
+@pytest.mark.parametrize("path", PAGES)
+async def test_a_page_is_html_under_a_policy_without_inline_code(client: Client, path: str) -> None:
+    async with client.get(path) as answer:
         assert answer.content_type == "text/html"
         policy = dict(
             part.strip().split(" ", 1)
@@ -38,8 +41,9 @@ async def test_the_page_is_html_under_a_policy_without_inline_code(client: Clien
     assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
 
 
-async def test_the_page_has_nothing_that_its_policy_forbids(client: Client) -> None:
-    page = await text_of(client, "/")
+@pytest.mark.parametrize("path", PAGES)
+async def test_a_page_has_nothing_that_its_policy_forbids(client: Client, path: str) -> None:
+    page = await text_of(client, path)
     assert re.search(r"<style|\sstyle=|\son\w+=|javascript:", page) is None
     assert all("src=" in tag for tag in re.findall(r"<script[^>]*>", page))
 
@@ -50,28 +54,32 @@ async def test_no_file_names_another_host(client: Client, path: str) -> None:
     assert set(hosts) <= {"http://www.w3.org"}  # the name of SVG, which nobody asks
 
 
-async def test_all_that_the_page_refers_to_is_served(client: Client) -> None:
-    page = await text_of(client, "/")
-    script = await text_of(client, "/page/main.js")
+@pytest.mark.parametrize(("path", "script"), PAGES.items())
+async def test_all_that_a_page_refers_to_is_served(client: Client, path: str, script: str) -> None:
+    page = await text_of(client, path)
     links = re.findall(r'(?:src|href)="([^"#]+)"', page)
-    imports = [f"page/{name}" for name in re.findall(r'from "\./([^"]+)"', script)]
-    assert {"page/style.css", "page/main.js", "page/format.js"} <= {*links, *imports}
+    assert {"page/style.css", script} <= {*links}
+    code = await text_of(client, f"/{script}")
+    imports = [f"page/{name}" for name in re.findall(r'from "\./([^"]+)"', code)]
     for link in (*links, *imports):
         await text_of(client, f"/{link}")
 
 
-async def test_the_script_asks_for_elements_that_the_page_has(client: Client) -> None:
-    page = await text_of(client, "/")
-    script = await text_of(client, "/page/main.js")
-    ids = set(re.findall(r'byId\("([\w-]+)"\)', script))
+@pytest.mark.parametrize(("path", "script"), PAGES.items())
+async def test_the_script_asks_for_elements_that_the_page_has(
+    client: Client, path: str, script: str
+) -> None:
+    page = await text_of(client, path)
+    ids = set(re.findall(r'byId\("([\w-]+)"\)', await text_of(client, f"/{script}")))
     assert ids
     assert ids <= set(re.findall(r'\sid="([\w-]+)"', page))
 
 
-async def test_the_script_writes_text_never_html(client: Client) -> None:
-    script = await text_of(client, "/page/main.js")
-    assert "textContent" in script
-    assert re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval", script) is None
+@pytest.mark.parametrize("script", PAGES.values())
+async def test_the_script_writes_text_never_html(client: Client, script: str) -> None:
+    code = await text_of(client, f"/{script}")
+    assert "textContent" in code
+    assert re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval", code) is None
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 
 from streams.cells import Cells
-from streams.history import History, history, parse_history
+from streams.history import history, parse_history
 from streams.questions import QuestionError
 from streams.shares import Beliefs, Rule
 from tests.streams.making import NOON, network, report
+
+if TYPE_CHECKING:
+    from miningmap.answers import History
 
 NOW = NOON + timedelta(hours=3, seconds=30)
 DAY = timedelta(days=1)
@@ -46,6 +50,26 @@ def test_without_a_range_it_is_the_latest(step: str, count: int) -> None:
     points = ask(Cells(), code="US", step=step).points
     assert len(points) == count
     assert points[-1].at <= NOW
+
+
+@pytest.mark.parametrize(
+    ("step", "start", "to", "count"),
+    [
+        ("hour", "", "0001-01-01T00:00:01Z", 1),
+        ("day", "", "0001-01-02", 1),
+        ("month", "", "0001-03-01", 2),
+        ("month", "0975-11-30", "0976-01-01", 2),
+        ("hour", "9999-12-31T22:00:00Z", "9999-12-31T23:59:59Z", 2),
+        ("day", "9999-12-30", "9999-12-31T23:59:59Z", 2),
+        ("month", "9999-11-01", "9999-12-31T23:59:59Z", 2),
+    ],
+)
+def test_the_calendar_has_a_first_and_a_last_bucket(
+    step: str, start: str, to: str, count: int
+) -> None:
+    points = ask(Cells(), code="US", step=step, from_=start, to=to).points
+    assert len(points) == count
+    assert all(point.share is None for point in points)
 
 
 def test_a_zero_that_was_looked_for_is_0_and_what_nobody_looked_for_is_null() -> None:

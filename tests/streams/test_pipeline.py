@@ -15,13 +15,12 @@ from aiokafka import AIOKafkaConsumer
 
 from endpoint.service import application
 from miningmap import settings as config
+from miningmap.answers import Answer, PoolList
 from miningmap.kafka import Record
 from miningmap.redis import connect
 from miningmap.times import parse_rfc3339, utc_now
 from miningmap.topics import DEAD_LETTERS, REPORTS, SHARES
-from streams.answers import Answer
 from streams.cells import Cells, Series
-from streams.pools import PoolList
 from streams.shares import Beliefs
 from streams.store import Store
 from streams.windows import parse_window

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+from miningmap.answers import PoolState, Refusal
 from streams.answers import cohort_for
 from streams.cells import Cells, series_of
 from streams.observe import observe
-from streams.pools import PoolFacts, PoolState, pool_list
+from streams.pools import PoolFacts, pool_list
 from streams.questions import Question
-from streams.refusals import Refusal, note
+from streams.refusals import note
 from streams.shares import Beliefs
 from streams.store import LastReport
 from streams.windows import parse_window

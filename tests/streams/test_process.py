@@ -21,8 +21,8 @@ from tests.streams.making import NOON, report
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from miningmap.answers import Refusal
     from streams.cells import Claim
-    from streams.refusals import Refusal
 
 KEPT = config.Retention()
 NOW = NOON + timedelta(minutes=2)

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from miningmap import settings as config
+from miningmap.answers import Refusal
 from miningmap.messages import Published, Report
 from miningmap.redis import connect
 from miningmap.times import DAY_H, DAY_S, HOUR_S, MINUTE_S, add_months, bucket, utc_now
 from streams.cells import Cells, Horizon, Series, TooLateError, claims_of
-from streams.refusals import Refusal
 from streams.store import Store, horizon
 from streams.windows import Span
 from tests.streams.making import NOON, network, report

@@ -22,7 +22,7 @@ DAY = bucket(AS_OF, 86_400)
         ("24h", Span("hour", range(HOUR - 24, HOUR))),
         ("7d", Span("hour", range(HOUR - 168, HOUR))),
         ("30d", Span("hour", range(HOUR - 720, HOUR))),
-        ("2026-11-21", Span("hour", range((DAY - 1) * 24, DAY * 24))),
+        ("2026-11-21", Span("day", range(DAY - 1, DAY))),
         ("2026-11-22T13", Span("hour", range(HOUR - 2, HOUR - 1))),
         ("2026-11", Span("day", range(DAY - 21, DAY))),
         ("2026-10", Span("day", range(DAY - 21 - 31, DAY - 21))),

@@ -26,7 +26,7 @@ from tests.streams.model import World
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from streams.answers import Answer
+    from miningmap.answers import Answer
 
 Json: TypeAlias = dict[str, Any]
 Times: TypeAlias = tuple[datetime, datetime]

@@ -1,0 +1,47 @@
+"""Rows as columns, one figure each: what the CSV twins and ``to_pandas()`` have in common. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+# Fields of several figures become as many columns: kinds_measured, sensitivity_min.
+_PARTS: Final[dict[str, tuple[str, ...]]] = {
+    "kinds": ("measured", "estimated", "prior"),
+    "sensitivity": ("min", "max"),
+    "gap": ("reported", "reported_by", "mined", "mined_by", "blocks", "ratio", "error"),
+    "refused": ("at", "source", "reason", "error"),
+}
+
+
+def columns(fields: Iterable[str]) -> list[str]:
+    """The columns' names, in the order of the rows' fields."""
+    return [column for name in fields for column in _columns(name)]
+
+
+def cells(fields: Iterable[str], row: Mapping[str, object]) -> list[object]:
+    """A row's values, one a column; unknown is ``None``.
+
+    Args:
+        fields: the row's fields, in the order of the columns.
+        row: as builtins, such as are decoded from JSON.
+    """
+    return [cell for name in fields for cell in _cells(name, row[name])]
+
+
+def _columns(name: str) -> Iterable[str]:
+    return [f"{name}_{part}" for part in _PARTS[name]] if name in _PARTS else (name,)
+
+
+def _cells(name: str, value: object) -> Iterable[object]:
+    if name not in _PARTS:
+        return (value,)
+    match value:
+        case dict():
+            return [value[part] for part in _PARTS[name]]
+        case list() | tuple():
+            return value
+        case _:
+            return [None] * len(_PARTS[name])

@@ -1,0 +1,128 @@
+"""``/openapi.json`` holds to the service, and the service to it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import openapi_spec_validator
+import pytest
+from pydantic import SecretStr
+
+from endpoint import openapi
+from endpoint.service import application
+from miningmap import __version__
+from miningmap import settings as config
+from miningmap.redis import connect
+from streams.shares import Beliefs
+from streams.store import Store
+from tests.endpoint import schemathesis_hooks
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from tests.endpoint.conftest import Client
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = 10
+
+
+def test_all_that_is_described_is_valid_openapi() -> None:
+    described = openapi.document(openapi.described_paths())
+    assert described["openapi"].startswith("3.1")
+    assert described["info"]["version"] == __version__
+    openapi_spec_validator.validate(described)
+
+
+def test_a_path_that_is_served_and_not_described_is_an_error() -> None:
+    with pytest.raises(ValueError, match="not described for OpenAPI: /api/v1/nothing"):
+        openapi.document(["/healthz", "/api/v1/nothing"])
+
+
+def test_a_path_that_is_described_and_not_served_is_left_out() -> None:
+    assert openapi.document(["/healthz"])["paths"].keys() == {"/healthz"}
+
+
+async def described(client: Client) -> Any:
+    async with client.get("/openapi.json") as answer:
+        assert answer.status == 200
+        assert answer.content_type == "application/json"
+        return await answer.json()
+
+
+@pytest.mark.integration
+async def test_every_route_is_in_it_with_its_methods_and_nothing_else(client: Client) -> None:
+    routes: dict[str, set[str]] = {}
+    for route in client.app.router.routes():
+        assert route.resource is not None
+        routes.setdefault(route.resource.canonical, set()).add(route.method.lower())
+    paths = (await described(client))["paths"]
+    assert {path: set(item) for path, item in paths.items()} == routes
+
+
+@pytest.fixture
+async def away(
+    serve: Callable[[Store], Awaitable[Client]], unused_tcp_port: int
+) -> AsyncIterator[Client]:
+    """The service in front of a Redis that is not there."""
+    url = SecretStr(f"redis://127.0.0.1:{unused_tcp_port}/0")
+    redis = connect(config.Redis(url=url), patient=False)
+    yield await serve(Store(redis, config.Retention()))
+    await redis.aclose()
+
+
+async def test_exactly_what_says_so_is_503_without_redis(away: Client) -> None:
+    paths = (await described(away))["paths"]
+    assert "503" in paths["/api/v1/shares"]["get"]["responses"]
+    for path, item in paths.items():
+        asked = {p["name"]: p["schema"]["examples"][0] for p in needed(item["get"])}
+        expected = 503 if "503" in item["get"]["responses"] else 200
+        for method in ("get", "head"):
+            async with away.request(method, path, params=asked) as answer:
+                assert answer.status == expected, path
+                if expected == 503:
+                    assert int(answer.headers["Retry-After"]) >= 1
+
+
+def needed(operation: Any) -> list[Any]:
+    return [parameter for parameter in operation["parameters"] if parameter.get("required")]
+
+
+@pytest.mark.integration
+@pytest.mark.usefixtures("snapshots")
+async def test_schemathesis_finds_nothing(client: Client) -> None:
+    """Every parameter's values, the wrong ones too; the same requests each time."""
+    run = await asyncio.create_subprocess_exec(
+        Path(sys.executable).with_name("schemathesis"),
+        *("run", str(client.make_url("/openapi.json"))),
+        *("--seed", "1", "--max-examples", str(EXAMPLES), "--no-color"),
+        cwd=ROOT,
+        env=os.environ | {"SCHEMATHESIS_HOOKS": schemathesis_hooks.__name__},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        async with asyncio.timeout(300):
+            told, _ = await run.communicate()
+    finally:
+        if run.returncode is None:
+            run.kill()
+            await run.wait()
+    assert run.returncode == 0, told.decode()
+
+
+@pytest.fixture
+def unasked() -> Store:
+    """A store that nobody asks."""
+    return Store(connect(config.Redis(), patient=False), config.Retention())
+
+
+def test_the_document_is_made_once_and_tells_what_is_wrong_at_start(
+    unasked: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(openapi._DESCRIBED, "/metrics")
+    with pytest.raises(ValueError, match="/metrics"):
+        application(unasked, Beliefs(), fresh_s=1)
