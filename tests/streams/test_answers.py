@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from streams.answers import (
+from miningmap.answers import (
     Answer,
     CohortPool,
     ExcludedPool,
@@ -14,9 +14,8 @@ from streams.answers import (
     NetworkHashrate,
     ShareRow,
     SubdivisionRow,
-    answer,
-    cohort_for,
 )
+from streams.answers import answer, cohort_for
 from streams.cells import Cell
 from streams.questions import parse_question
 from streams.shares import Beliefs, Cohort, Member, Observed, Rule
