@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from miningmap.messages import Published
 from miningmap.times import DAY_H, bucket
 from streams.cells import Cells, Horizon, Series, TooLateError, claims_of, parts_of
 from streams.windows import Span
 from tests.streams.making import NOON, network, report
 
 if TYPE_CHECKING:
-    from miningmap.messages import Report
+    from miningmap.messages import Message, Report
 
 MINUTE = bucket(NOON, 60)
 HOUR = bucket(NOON, 3600)
@@ -23,7 +24,7 @@ MIDNIGHT = NOON.replace(hour=0)
 OWN = Series("a", "own")
 
 
-def cells_of(*messages: Report) -> Cells:
+def cells_of(*messages: Message) -> Cells:
     cells = Cells()
     for message in messages:
         cells.take(message)
@@ -83,6 +84,24 @@ def test_reports_alike_but_for_their_places_give_the_same_cell_in_any_order() ->
     span = Span("minute", range(MINUTE, MINUTE + 1))
     first = cells_of(one, other).sum(OWN, span).places
     assert first == cells_of(other, one).sum(OWN, span).places
+
+
+def test_networks_alike_but_for_being_simulated_give_the_same_cell_in_any_order() -> None:
+    one, other = network(5), msgspec.structs.replace(network(5), simulated=True)
+    series, span = Series(None, "mempool"), Span("minute", range(MINUTE, MINUTE + 1))
+    assert cells_of(one, other).sum(series, span) == cells_of(other, one).sum(series, span)
+
+
+def test_what_was_published_with_a_report_decides_last() -> None:
+    start, end = MIDNIGHT.replace(day=1), MIDNIGHT.replace(month=12, day=1)
+    plain, other = (report(places={code: 5.0}, start=start, end=end) for code in ("US", "CA"))
+    tables = [
+        msgspec.structs.replace(said, published=(Published("US", share, "0"),))
+        for said in (plain, other)
+        for share in ("1.0", "1.00")
+    ]
+    ranks = {claims_of(said)[0].rank for said in (plain, other, *tables)}
+    assert len(ranks) == 6
 
 
 def test_a_daily_row_beats_a_monthly_one_hour_by_hour() -> None:
