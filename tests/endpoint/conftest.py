@@ -7,7 +7,7 @@ fallen silent. Reports go back 12 days: too few for a cohort of 30 days, where a
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
@@ -118,11 +118,12 @@ async def snapshots(store: Store, cells: None) -> dict[str, bytes]:  # noqa: ARG
 
 @pytest.fixture
 async def serve() -> AsyncIterator[Callable[..., Awaitable[Client]]]:
-    """Serves a store over HTTP; the clock can be set."""
+    """Serves a store over HTTP; the clock and settings of the section can be set."""
     clients: list[Client] = []
 
-    async def start(store: Store, now: datetime = NOW) -> Client:
-        app = application(store, BELIEFS, fresh_s=FRESH_S, now=lambda: now)
+    async def start(store: Store, now: datetime = NOW, **served: Any) -> Client:
+        settings = config.Endpoint(fresh_s=FRESH_S, **served)
+        app = application(store, BELIEFS, settings, now=lambda: now)
         client = TestClient(TestServer(app))
         clients.append(client)
         await client.start_server()
