@@ -19,13 +19,14 @@ from pydantic import SecretStr
 
 from benchmarks.making import DAY, MINUTE, NOW, begins, network, pools, report, whole, write
 from benchmarks.snapshot import BELIEFS
-from endpoint.service import application, reading_client
+from endpoint.service import application
 from miningmap import settings as config
+from miningmap.redis import connect
 from miningmap.serving import allow_many_connections
 from miningmap.supervisor import bound_to_this_process
 from miningmap.times import rfc3339, utc_now
 from streams.snapshot import AT, take_snapshot
-from streams.store import Store, connect
+from streams.store import Store
 from tests.servers import RedisServer
 
 if TYPE_CHECKING:
@@ -180,9 +181,7 @@ def get(path: str, port: int, **headers: str) -> bytes:
 async def _serve(url: str) -> None:
     _take_core(last=False)
     allow_many_connections()
-    settings = config.Redis(url=SecretStr(url))
-    redis = reading_client(settings)
-    store = Store(redis, KEPT)
+    store = Store(connect(config.Redis(url=SecretStr(url)), patient=False), KEPT)
     body = await store.snapshot(SNAPSHOT)
 
     async def bare(_request: web.Request) -> web.Response:
