@@ -43,7 +43,7 @@ _EXEMPT: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 _UNLIMITED: Final[tuple[dict[str, str], None]] = ({}, None)
 _IPV6_BITS: Final = 64
 _LOCAL: Final = "127.0.0.1"  # who comes by a socket that has no address
-_ROUNDING: Final = 1e-9
+_ROUNDING: Final = 0.01  # of a request: what many small additions may be off
 _REMEDY: Final = (
     "all that come through one are one client; name it in MININGMAP_ENDPOINT__TRUSTED_PROXIES"
 )
@@ -95,7 +95,7 @@ class Limiter:
         full_at = max(now, self._full_at.get(client, now))
         after = full_at + self._interval_s
         wait_s = after - now - WINDOW_S
-        if wait_s > _ROUNDING:
+        if wait_s > _ROUNDING * self._interval_s:
             return Quota(0, math.ceil(full_at - now), math.ceil(wait_s))
         self._full_at[client] = after
         self._full_at.move_to_end(client)

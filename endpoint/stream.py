@@ -36,6 +36,8 @@ SEND_S: Final = 15.0
 """So long a client may take nothing."""
 CATCH_UP_S: Final = 5.0
 """How long a client waits for a process that has just started."""
+LAG_S: Final = 2.0
+"""So much later than others a process may know of an event."""
 
 _DEFAULT_WINDOW: Final = "1h"
 _LAST_EVENT_ID: Final = "Last-Event-ID"
@@ -150,6 +152,8 @@ class Stream:
             news.clear()
             log = self._feed.log
             if place is not None and not log.reaches(place):
+                if place > log.last and await self._arrives_at(place, news):
+                    continue
                 await self._send(response, _GAP)
                 place = None
             if place is None:
@@ -163,6 +167,15 @@ class Stream:
             if frame is not None:
                 await self._send(response, frame)
                 await asyncio.sleep(0)  # an hour told again must not keep others waiting
+
+    async def _arrives_at(self, place: EventId, news: asyncio.Event) -> bool:
+        """Whether the log is here soon where that of another process was already."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAG_S):
+                while self._feed.log.last < place and not self._feed.closed:
+                    await news.wait()
+                    news.clear()
+        return self._feed.log.last >= place
 
     async def _until(self, news: asyncio.Event) -> None:
         """Until there is news, or it is time to see whether the client is still there."""
