@@ -12,6 +12,8 @@ import os
 import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
+from statistics import median, quantiles
+from time import perf_counter
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from aiohttp import web
@@ -27,10 +29,13 @@ from miningmap.supervisor import bound_to_this_process
 from miningmap.times import rfc3339, utc_now
 from streams.snapshot import AT, take_snapshot
 from streams.store import Store
+from streams.windows import ROLLING
 from tests.servers import RedisServer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+    from redis.asyncio import Redis
 
 POOLS: Final = 20
 PLACES: Final = 9
@@ -39,27 +44,38 @@ SHARES: Final = "/api/v1/shares"
 SNAPSHOT: Final = "1h/country"  # that answers it
 LOOPBACK: Final = "127.0.0.1"
 END_S: Final = 10.0
+PARALLEL: Final = 64
 
 
 class World:
     """A Redis with a snapshot in it, in which all windows have shares."""
 
-    def __init__(self, url: str, store: Store, made: Mapping[str, bytes]) -> None:
+    def __init__(self, url: str, redis: Redis, made: Mapping[str, bytes]) -> None:
         self.url = url
-        self.store = store
+        self._redis = redis
+        self._store = Store(redis, KEPT)
         self._made = made
 
     @property
-    def body(self) -> bytes:
-        """What ``/api/v1/shares`` answers, but for its time."""
-        return self._made[SNAPSHOT]
+    def sizes(self) -> list[int]:
+        """How many bytes each window's answer by country has; an event has them all."""
+        return [len(self._made[f"{window}/country"]) for window in ROLLING]
+
+    @property
+    def size(self) -> int:
+        """How many bytes ``/api/v1/shares`` answers."""
+        return len(self._made[SNAPSHOT])
 
     async def tell(self) -> None:
         """Another snapshot: the same figures, as of now."""
         then, now = self._made[AT], rfc3339(utc_now()).encode()
-        await self.store.write_snapshots(
+        await self._store.write_snapshots(
             {name: value.replace(then, now, 1) for name, value in self._made.items()}
         )
+
+    async def log_mib(self) -> float:
+        """What the log of events takes in Redis."""
+        return (await self._redis.memory_usage("mm:events", samples=0) or 0) / 2**20
 
 
 @asynccontextmanager
@@ -79,7 +95,7 @@ async def world() -> AsyncIterator[World]:
         ):
             said = [report(pool, start, step) for pool in some for start in starts]
             await write(store, [*said, *(network(start, step) for start in starts)], KEPT)
-        made = World(server.url, store, await take_snapshot(store, BELIEFS, NOW))
+        made = World(server.url, redis, await take_snapshot(store, BELIEFS, NOW))
         await made.tell()
         yield made
     finally:
@@ -99,6 +115,11 @@ class Service(NamedTuple):
         stat = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii")
         user, system = stat.rpartition(")")[2].split()[11:13]
         return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+    def memory_mib(self) -> float:
+        """What it has resident."""
+        pages = int(Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 @asynccontextmanager
@@ -169,6 +190,37 @@ class Connection(asyncio.Protocol):
     def close(self) -> None:
         """The end of it."""
         self._transport.close()
+
+
+async def latencies(port: int, request: bytes, a_second: int, for_s: float) -> list[float]:
+    """Seconds to the whole answer of requests at fixed times, whoever is still waiting or not."""
+    free: asyncio.Queue[Connection] = asyncio.Queue()
+    for _ in range(PARALLEL):
+        free.put_nowait(await Connection.to(port))
+
+    async def timed(due: float) -> float:
+        connection = await free.get()
+        await connection.ask(request)
+        took = perf_counter() - due
+        free.put_nowait(connection)
+        return took
+
+    started = perf_counter()
+    async with asyncio.TaskGroup() as asking:
+        tasks = []
+        for number in range(int(for_s * a_second)):
+            due = started + number / a_second
+            await asyncio.sleep(max(0.0, due - perf_counter()))
+            tasks.append(asking.create_task(timed(due)))
+    while not free.empty():
+        free.get_nowait().close()
+    return [task.result() for task in tasks]
+
+
+def spread(seconds: Sequence[float]) -> list[str]:
+    """Median, p99 and longest, in milliseconds."""
+    p99 = quantiles(seconds, n=100, method="inclusive")[98]
+    return [f"{1000 * s:.1f}" for s in (median(seconds), p99, max(seconds))]
 
 
 def get(path: str, port: int, **headers: str) -> bytes:

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from statistics import median, quantiles
+from statistics import median
 from time import perf_counter
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import click
 
-from benchmarks.asking import SHARES, Connection, Service, World, get, service, world
+from benchmarks.asking import (
+    SHARES,
+    Connection,
+    Service,
+    World,
+    get,
+    latencies,
+    service,
+    spread,
+    world,
+)
 from benchmarks.making import print_table
 from miningmap.settings import Streams
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 CONNECTIONS: Final = 16
 RATE: Final = 500
@@ -74,7 +81,7 @@ async def _throughput(told: World, served: Service, rounds: int, round_s: float)
         ratio = median(one.a_second / peer.a_second for one, peer in turns)
         rate, cpu = median(r.a_second for r in all_made), median(r.cpu_us for r in all_made)
         rows.append((name, f"{rate:,.0f}", f"{cpu:.0f}", f"{ratio:.2f}"))
-    title = f"One process, one core, {CONNECTIONS} connections; {len(told.body):,} bytes"
+    title = f"One process, one core, {CONNECTIONS} connections; {told.size:,} bytes"
     print_table(title, ("what", "requests/s", "CPU, µs a request", "of the bare handler"), rows)
 
 
@@ -98,38 +105,10 @@ async def _repeat(connection: Connection, request: bytes, until: float) -> int:
 
 
 async def _latency(served: Service, for_s: float) -> None:
-    """Requests at fixed times, whether the ones before are answered or not."""
     request = get(SHARES, served.endpoint, Accept_Encoding=BROWSER)
-    free: asyncio.Queue[Connection] = asyncio.Queue()
-    for _ in range(4 * CONNECTIONS):
-        free.put_nowait(await Connection.to(served.endpoint))
-    started = perf_counter()
-    async with asyncio.TaskGroup() as asking:
-        tasks = []
-        for number in range(int(for_s * RATE)):
-            due = started + number / RATE
-            await asyncio.sleep(max(0.0, due - perf_counter()))
-            tasks.append(asking.create_task(_timed(free, request, due)))
-    times = [1000 * task.result() for task in tasks]
-    print_table(
-        f"Latency at {RATE} requests a second, for {for_s:g} s, ms",
-        ("median", "p99", "p99.9", "longest"),
-        [[f"{ms:.1f}" for ms in (median(times), *_high(times), max(times))]],
-    )
-
-
-def _high(times: Sequence[float]) -> tuple[float, float]:
-    cuts = quantiles(times, n=1000, method="inclusive")
-    return cuts[989], cuts[998]
-
-
-async def _timed(free: asyncio.Queue[Connection], request: bytes, due: float) -> float:
-    """Seconds from when it was due to when all of the answer was here."""
-    connection = await free.get()
-    await connection.ask(request)
-    took = perf_counter() - due
-    free.put_nowait(connection)
-    return took
+    times = await latencies(served.endpoint, request, RATE, for_s)
+    title = f"{SHARES}, gzip, {RATE} requests a second for {for_s:g} s, ms"
+    print_table(title, ("median", "p99", "longest"), [spread(times)])
 
 
 if __name__ == "__main__":

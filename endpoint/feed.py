@@ -38,7 +38,7 @@ _LONG_RETRY_S: Final = 10.0
 # An hour's events are some 30 MB, so not all at once.
 _PAGE: Final = 50
 # Others are served in between while so many listeners are woken.
-_WOKEN_AT_ONCE: Final = 50
+_WOKEN_AT_ONCE: Final = 10
 _NOTHING: Final = EventId(0, 0)
 
 _log = structlog.get_logger(__name__)
