@@ -66,19 +66,14 @@ def _complete(response: web.StreamResponse, extra: Mapping[str, str]) -> None:
         headers.update(extra)
 
 
-def unrouted(paths: frozenset[str]) -> Handler:
-    """The handler of what no route takes: 405 at a path that there is, else 404.
+async def not_allowed(request: web.Request) -> web.StreamResponse:
+    """The handler of other methods at a path that there is: 405."""
+    raise web.HTTPMethodNotAllowed(request.method, METHODS)
 
-    Args:
-        paths: that there are.
-    """
 
-    async def refuse(request: web.Request) -> web.StreamResponse:
-        if request.path in paths:
-            raise web.HTTPMethodNotAllowed(request.method, METHODS)
-        raise web.HTTPNotFound
-
-    return refuse
+async def not_found(_request: web.Request) -> web.StreamResponse:
+    """The handler of all other paths: 404."""
+    raise web.HTTPNotFound
 
 
 async def options(_request: web.Request) -> web.Response:

@@ -12,7 +12,7 @@ from endpoint import assets
 from endpoint.api import PREFIX, Api
 from endpoint.cbeci import Cbeci
 from endpoint.feed import Feed
-from endpoint.front import framed, options, unrouted
+from endpoint.front import framed, not_allowed, not_found, options
 from endpoint.health import Health
 from endpoint.limits import Clients, Limiter, RateLimit
 from endpoint.metrics import Metrics, own_registry
@@ -106,7 +106,8 @@ def application(
     for path, handler in routes.items():
         app.router.add_get(path, framed(handler, limit))
         app.router.add_options(path, framed(options, limit))
-    app.router.add_route("*", "/{path:.*}", framed(unrouted(frozenset(routes)), limit))
+        app.router.add_route("*", path, framed(not_allowed, limit))
+    app.router.add_route("*", "/{path:.*}", framed(not_found, limit))
     app.cleanup_ctx.append(_following(feed))
     app.on_shutdown.append(_closing(feed))
     return app
