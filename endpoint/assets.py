@@ -25,12 +25,6 @@ FILES: Final = {
 }
 """Of each path the file, and its type."""
 
-CONTENT_SECURITY_POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-"""Nothing but this service's own files runs, is shown or is asked."""
-
 
 def routes() -> dict[str, Handler]:
     """Handlers of the page's files by path."""

@@ -5,14 +5,12 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-from aiohttp import web
-
 from endpoint.reader import UnavailableError
 from miningmap.problems import problem
 from streams.questions import QuestionError
 
 if TYPE_CHECKING:
-    from aiohttp.typedefs import Handler
+    from aiohttp import web
 
 RETRY_AFTER_S: Final = 5
 
@@ -38,17 +36,16 @@ def unavailable(reason: str) -> web.Response:
     return answer
 
 
-@web.middleware
-async def fault_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+def fault(error: Exception) -> web.Response | None:
     """A wrong parameter is a 400 that names it, a Redis that does not answer a 503."""
-    try:
-        return await handler(request)
-    except QuestionError as error:
-        return problem(
-            HTTPStatus.BAD_REQUEST,
-            HTTPStatus.BAD_REQUEST.phrase,
-            f"{error.parameter[:32]}: {error}",
-            parameter=error.parameter,
-        )
-    except UnavailableError:
-        return unavailable("Redis, which holds all figures, does not answer; try again later")
+    match error:
+        case QuestionError():
+            return problem(
+                HTTPStatus.BAD_REQUEST,
+                HTTPStatus.BAD_REQUEST.phrase,
+                f"{error.parameter[:32]}: {error}",
+                parameter=error.parameter,
+            )
+        case UnavailableError():
+            return unavailable("Redis, which holds all figures, does not answer; try again later")
+    return None

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from miningmap.answers import Answer, History
+    from streams.events import Event, EventId
     from streams.history import HistoryQuestion
     from streams.months import Month
     from streams.questions import Question
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+SHORT_PATIENCE_S: Final = 2.0
+"""How long the one that follows Redis waits for it: nobody else waits for that one."""
 PATIENCE_S: Final = 5.0
 """How long a request may wait for Redis."""
 LONG_PATIENCE_S: Final = 30.0
@@ -61,6 +64,23 @@ class Reader:
             UnavailableError: Redis did not answer.
         """
         return await self._read(self._store.snapshots())
+
+    async def events(self, after: EventId, *, most: int, wait_s: float) -> list[Event]:
+        """The next events of the log, in order; waits so long for one if there is none yet.
+
+        Raises:
+            UnavailableError: Redis did not answer.
+        """
+        reading = self._store.events(after, most=most, wait_s=wait_s)
+        return await self._read(reading, wait_s + SHORT_PATIENCE_S)
+
+    async def last_event(self) -> EventId | None:
+        """The id of the newest event of the log.
+
+        Raises:
+            UnavailableError: Redis did not answer.
+        """
+        return await self._read(self._store.last_event())
 
     async def ask(self, question: Question) -> Answer:
         """The answer to a question, computed from the cells.

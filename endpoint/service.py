@@ -2,51 +2,42 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
+import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
 from endpoint import assets
-from endpoint.api import Api
+from endpoint.api import PREFIX, Api
 from endpoint.cbeci import Cbeci
-from endpoint.faults import fault_middleware
+from endpoint.feed import Feed
+from endpoint.front import framed, not_allowed, not_found, options
 from endpoint.health import Health
-from endpoint.metrics import Metrics
+from endpoint.limits import Clients, Limiter, RateLimit
+from endpoint.metrics import Metrics, own_registry
 from endpoint.openapi import OpenApi
 from endpoint.reader import Reader
-from endpoint.representation import NO_STORE
-from miningmap.problems import problem_middleware
+from endpoint.stream import Stream
 from miningmap.redis import connect
-from miningmap.serving import serving
+from miningmap.serving import allow_many_connections, serving
 from miningmap.settings import SettingsError
 from miningmap.times import utc_now
 from streams import beliefs as files
 from streams import store as cells
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from datetime import datetime
 
     from aiohttp.typedefs import Handler
 
+    from miningmap.settings import Endpoint as EndpointSettings
     from miningmap.settings import Settings
     from streams.shares import Beliefs
     from streams.store import Store
 
 SNAPSHOT_S: Final = 5.0
-
-_METHODS: Final = "GET, HEAD, OPTIONS"
-# On every answer, errors included: anyone may read it from any page, and no browser guesses at it.
-_HEADERS: Final = {
-    "Access-Control-Allow-Origin": "*",
-    "Access-Control-Expose-Headers": "ETag, Retry-After",
-    "Cache-Control": NO_STORE,
-    "Content-Security-Policy": assets.CONTENT_SECURITY_POLICY,
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
 
 
 async def run(settings: Settings, stop: asyncio.Event) -> None:
@@ -59,15 +50,19 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         beliefs = files.load(settings.method)
     except files.BeliefsError as error:
         raise SettingsError(str(error)) from None
+    allow_many_connections()
     redis = connect(settings.redis, patient=False)
     try:
         app = application(
             cells.Store(redis, settings.retention),
             beliefs,
-            fresh_s=settings.endpoint.fresh_s,
+            settings.endpoint,
             snapshot_s=settings.streams.snapshot_s,
         )
-        async with serving(app, settings.endpoint.host, settings.endpoint.port, "ENDPOINT__PORT"):
+        served = settings.endpoint
+        async with serving(
+            app, served.host, served.port, "ENDPOINT__PORT", reuse_port=served.reuse_port
+        ):
             await stop.wait()
     finally:
         await redis.aclose()
@@ -76,8 +71,8 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
 def application(
     store: Store,
     beliefs: Beliefs,
+    served: EndpointSettings,
     *,
-    fresh_s: float,
     snapshot_s: float = SNAPSHOT_S,
     now: Callable[[], datetime] = utc_now,
 ) -> web.Application:
@@ -86,43 +81,53 @@ def application(
     Args:
         store: the cells and snapshots; only read.
         beliefs: priors and rules, for the answers that no snapshot has.
-        fresh_s: the age in seconds from which on a snapshot is not fit to serve.
+        served: how fresh, to how many, how often.
         snapshot_s: seconds between snapshots; so long an answer may be kept.
         now: the clock, UTC.
     """
+    own = own_registry()
     reader = Reader(store, beliefs)
-    health = Health(reader, fresh_s=fresh_s, now=now)
+    feed = Feed(reader, fresh_s=served.fresh_s, now=now)
+    health = Health(reader, fresh_s=served.fresh_s, now=now)
+    stream = Stream(feed, most_clients=served.stream_clients, registry=own)
     routes: dict[str, Handler] = {
         **assets.routes(),
-        **Api(reader, max_age_s=snapshot_s, now=now).routes(),
+        **Api(reader, feed, snapshot_s=snapshot_s, now=now).routes(),
         **Cbeci(reader, now=now).routes(),
-        "/metrics": Metrics(reader).scrape,
+        f"{PREFIX}/stream": stream.serve,
+        "/metrics": Metrics(reader, own).scrape,
         "/healthz": health.alive,
         "/readyz": health.ready,
     }
     routes |= OpenApi(routes).routes()
-    app = web.Application(middlewares=[problem_middleware, fault_middleware])
+    limit = None
+    if served.rate_limit:
+        clients = Clients(served.trusted_proxies, loopback=served.limit_loopback)
+        limit = RateLimit(Limiter(served.rate_limit), clients, own)
+    app = web.Application()
     for path, handler in routes.items():
-        app.router.add_get(path, handler)
-        app.router.add_options(path, _options)
-    app.on_response_prepare.append(_add_headers)
+        app.router.add_get(path, framed(handler, limit))
+        app.router.add_options(path, framed(options, limit))
+        app.router.add_route("*", path, framed(not_allowed, limit))
+    app.router.add_route("*", "/{path:.*}", framed(not_found, limit))
+    app.cleanup_ctx.append(_following(feed))
+    app.on_shutdown.append(_closing(feed))
     return app
 
 
-async def _options(_request: web.Request) -> web.Response:
-    """What may be asked here, for browsers that ask first (CORS preflight)."""
-    return web.Response(
-        status=HTTPStatus.NO_CONTENT,
-        headers={
-            "Allow": _METHODS,
-            "Access-Control-Allow-Methods": _METHODS,
-            "Access-Control-Allow-Headers": "*",
-            "Access-Control-Max-Age": "86400",
-        },
-    )
+def _following(feed: Feed) -> Callable[[web.Application], AsyncIterator[None]]:
+    async def follow(_app: web.Application) -> AsyncIterator[None]:
+        task = asyncio.create_task(feed.follow())
+        yield
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    return follow
 
 
-async def _add_headers(_request: web.Request, response: web.StreamResponse) -> None:
-    for name, value in _HEADERS.items():
-        response.headers.setdefault(name, value)
-    response.headers["Server"] = "miningmap"  # the library and its version are nobody's business
+def _closing(feed: Feed) -> Callable[[web.Application], Awaitable[None]]:
+    async def close(_app: web.Application) -> None:
+        await feed.close()
+
+    return close

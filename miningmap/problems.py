@@ -47,30 +47,38 @@ def problem(status: int, title: str, detail: str, **extra: object) -> web.Respon
     )
 
 
+def problem_of(error: Exception, request: web.Request) -> web.Response:
+    """What aiohttp or a failed handler raised, as a problem document.
+
+    Raises:
+        aiohttp.web.HTTPException: it is a redirect, which is no problem.
+    """
+    match error:
+        case web.HTTPMethodNotAllowed():
+            allowed = ", ".join(sorted(error.allowed_methods))
+            detail = f"{request.method} is not allowed at {request.path}; allowed: {allowed}"
+            answer = problem(error.status, error.reason, detail)
+            answer.headers["Allow"] = allowed
+            return answer
+        case web.HTTPNotFound():
+            return problem(error.status, error.reason, f"there is nothing at {request.path}")
+        case web.HTTPError():
+            return problem(error.status, error.reason, error.text or error.reason)
+        case web.HTTPException():
+            raise error
+        case _:
+            _log.error("request failed", method=request.method, path=request.path, exc_info=error)
+            return problem(
+                HTTPStatus.INTERNAL_SERVER_ERROR,
+                HTTPStatus.INTERNAL_SERVER_ERROR.phrase,
+                "a fault of this service; its log says more",
+            )
+
+
 @web.middleware
 async def problem_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turns what aiohttp and failed handlers raise into problem documents; redirects pass."""
     try:
         return await handler(request)
-    except web.HTTPMethodNotAllowed as error:
-        allowed = sorted(error.allowed_methods)
-        answer = problem(
-            error.status,
-            error.reason,
-            f"{request.method} is not allowed at {request.path}; allowed: {', '.join(allowed)}",
-        )
-        answer.headers["Allow"] = ", ".join(allowed)
-        return answer
-    except web.HTTPNotFound as error:
-        return problem(error.status, error.reason, f"there is nothing at {request.path}")
-    except web.HTTPError as error:
-        return problem(error.status, error.reason, error.text or error.reason)
-    except web.HTTPException:  # a redirect
-        raise
-    except Exception:  # noqa: BLE001 - whatever failed, the client gets a document and the log the rest
-        _log.exception("request failed", method=request.method, path=request.path)
-        return problem(
-            HTTPStatus.INTERNAL_SERVER_ERROR,
-            HTTPStatus.INTERNAL_SERVER_ERROR.phrase,
-            "a fault of this service; its log says more",
-        )
+    except Exception as error:  # noqa: BLE001 - whatever failed, the client gets a document
+        return problem_of(error, request)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+import resource
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -24,7 +25,9 @@ _log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
-async def serving(app: web.Application, host: str, port: int, setting: str) -> AsyncIterator[None]:
+async def serving(
+    app: web.Application, host: str, port: int, setting: str, *, reuse_port: bool = False
+) -> AsyncIterator[None]:
     """Serve an application while the block runs.
 
     Args:
@@ -32,6 +35,8 @@ async def serving(app: web.Application, host: str, port: int, setting: str) -> A
         host: to listen on.
         port: to listen on; 0 for any, which the log then tells.
         setting: what sets the port, such as ``ENDPOINT__PORT``; for the error.
+        reuse_port: share the port with other processes that say so too; the system gives each of
+            them a part of the connections.
 
     Raises:
         SettingsError: it cannot listen there.
@@ -40,7 +45,7 @@ async def serving(app: web.Application, host: str, port: int, setting: str) -> A
     await runner.setup()
     try:
         try:
-            await web.TCPSite(runner, host, port).start()
+            await web.TCPSite(runner, host, port, reuse_port=reuse_port).start()
         except OSError as error:
             text = f"{PREFIX}{setting}: cannot listen at {host}:{port}: {error.strerror}"
             raise SettingsError(text) from None
@@ -50,6 +55,17 @@ async def serving(app: web.Application, host: str, port: int, setting: str) -> A
         yield
     finally:
         await runner.cleanup()
+
+
+def allow_many_connections() -> None:
+    """As many open files as the system lets this process have.
+
+    The usual 1024 are for programs that use select(), and end a crowd's connections.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with suppress(ValueError, OSError):  # macOS says "unlimited" and means less
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def monitoring_app(registry: CollectorRegistry) -> web.Application:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import pydantic
 import pydantic_settings
-from pydantic import AfterValidator, BaseModel, Field, PositiveInt, SecretStr
+from pydantic import AfterValidator, BaseModel, Field, IPvAnyNetwork, PositiveInt, SecretStr
 from pydantic_core import PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
@@ -85,6 +85,21 @@ class Endpoint(_Section):
     host: str = "127.0.0.1"
     port: Port = 8080
     fresh_s: float = Field(default=60, gt=0, description="an older snapshot is not fit to serve")
+    reuse_port: bool = Field(
+        default=False, description="share the port with other endpoint processes of this machine"
+    )
+    stream_clients: int = Field(
+        default=2000, ge=0, description="clients that may listen to one process' stream at a time"
+    )
+    rate_limit: int = Field(
+        default=600, ge=0, description="requests a minute that one client may make; 0 for any"
+    )
+    limit_loopback: bool = Field(
+        default=False, description="hold clients on this machine to the rate limit too"
+    )
+    trusted_proxies: list[IPvAnyNetwork] = Field(
+        default=[], description="addresses or networks whose X-Forwarded-For is believed"
+    )
 
 
 class Intake(_Section):

@@ -15,6 +15,8 @@ All state is here; a worker has none. The layout, for one series (``{p:POOL}:SOU
 ``mm:refused``                 hash: pool -> the newest :class:`Refusal` of it
 ``mm:snapshots``               hash: ``WINDOW/LEVEL[/COUNTRY]`` -> answer, ``pools``, ``at``
 ``mm:snapshots:leader``        who makes the snapshots; expires
+``mm:events``                  stream of an hour: an entry for each event, as in
+                               :mod:`streams.events`
 =============================  ====================================================================
 
 Numbers are counted from the epoch. A value is a sum over minutes, as in :mod:`streams.cells`.
@@ -36,8 +38,9 @@ from redis.exceptions import NoScriptError
 
 from miningmap.answers import Refusal
 from miningmap.messages import KINDS, Kind, Published, Report
-from miningmap.times import DAY_H, DAY_S, HOUR_MIN, HOUR_S, bucket
+from miningmap.times import DAY_H, DAY_S, HOUR_MIN, HOUR_S, bucket, utc_now
 from streams.cells import Cell, Horizon, Part, Series, parts_of, series_of
+from streams.events import KEPT_S, EventId, event_of, shares_fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -47,12 +50,14 @@ if TYPE_CHECKING:
     from miningmap.messages import Message
     from miningmap.settings import Retention
     from streams.cells import Claim
+    from streams.events import Event
     from streams.windows import Span, Tier
 
 _SERIES: Final = "mm:series"
 _REFUSED: Final = "mm:refused"
 _SNAPSHOTS: Final = "mm:snapshots"
 _LEADER: Final = "mm:snapshots:leader"
+_EVENTS: Final = "mm:events"
 _STAMP: Final = b"stamp"
 _RANK: Final = struct.Struct(">ddddd")
 _TIER_LETTER: Final[dict[Tier, str]] = {"minute": "m", "hour": "h", "day": "d"}
@@ -241,10 +246,18 @@ class Store:
         return True
 
     async def write_snapshots(self, snapshots: Mapping[str, bytes]) -> None:
-        """Replace all snapshots by these, at once."""
+        """Replace all snapshots by these and tell of it in the log of events, at once."""
+        oldest = int((utc_now().timestamp() - KEPT_S) * 1000)
         async with self._redis.pipeline(transaction=True) as pipe:
             pipe.delete(_SNAPSHOTS)
             pipe.hset(_SNAPSHOTS, mapping=cast("Mapping[Any, Any]", snapshots))
+            # Trimmed exactly: entries are large, and few to Redis, which would keep some hundred.
+            pipe.xadd(
+                _EVENTS,
+                cast("Any", shares_fields(snapshots)),
+                minid=oldest,
+                approximate=False,
+            )
             await pipe.execute()
 
     async def snapshot(self, name: str) -> bytes | None:
@@ -255,6 +268,20 @@ class Store:
         """All snapshots."""
         found = cast("dict[bytes, bytes]", await self._redis.hgetall(_SNAPSHOTS))
         return {name.decode(): value for name, value in found.items()}
+
+    # --- events ---
+
+    async def events(self, after: EventId, *, most: int, wait_s: float) -> list[Event]:
+        """The next events in the log, in order; waits for one if there is none yet."""
+        block = max(1, round(wait_s * 1000))
+        found = await self._redis.xread({_EVENTS: str(after)}, count=most, block=block)
+        streams = cast("Sequence[tuple[bytes, Sequence[tuple[bytes, Any]]]]", found)
+        return [event_of(*entry) for _, entries in streams for entry in entries]
+
+    async def last_event(self) -> EventId | None:
+        """The id of the newest event in the log."""
+        found = cast("Sequence[tuple[bytes, Any]]", await self._redis.xrevrange(_EVENTS, count=1))
+        return EventId.parse(found[0][0].decode()) if found else None
 
 
 class Sheet:

@@ -19,7 +19,7 @@ from miningmap import places
 from miningmap.kafka import Record
 from miningmap.messages import decode, encode
 from miningmap.redis import connect
-from miningmap.settings import Retention
+from miningmap.settings import Endpoint, Retention
 from miningmap.times import rfc3339
 from miningmap.topics import REPORTS
 from streams import beliefs
@@ -214,7 +214,7 @@ async def test_imported_months_are_answered_at_both_levels_and_come_back(
     run: Run, countries: Path, provinces: Path, settings: Settings, redis_client: Redis
 ) -> None:
     """Far behind the hours' retention, and twice over; at once, whatever was asked before."""
-    app = application(Store(redis_client, settings.retention), Beliefs(), fresh_s=60)
+    app = application(Store(redis_client, settings.retention), Beliefs(), Endpoint())
     async with streams(settings), TestClient(TestServer(app)) as http:
         assert (await downloaded(http, "mining_countries")).count("\n") == 1
         for _ in range(2):
@@ -244,7 +244,7 @@ async def test_every_published_share_is_answered_and_the_table_comes_back(
     for row in csv.DictReader(io.StringIO(PUBLISHED.read_text())):
         percent = float(row["monthly_hashrate_%"].removesuffix("%"))
         published[places.resolve(row["country"])][row["date"][:7]] = percent
-    app = application(Store(redis_client, settings.retention), Beliefs(), fresh_s=60)
+    app = application(Store(redis_client, settings.retention), Beliefs(), Endpoint())
     answered: dict[str, dict[str, float]] = {}
     async with streams(settings), TestClient(TestServer(app)) as http:
         result = await asyncio.to_thread(run, "import-history", PUBLISHED)
@@ -458,7 +458,7 @@ async def test_recompute_on_an_export_is_the_live_answer(
     rules.write_text('[{"id":"cn-zhejiang","place":"CN-ZJ","applies_to":"*"}]')
     held = beliefs.load(settings.method.model_copy(update={"rules_file": rules}))
     settings.retention = FOR_EVER
-    app = application(Store(redis_client, FOR_EVER), held, fresh_s=60, now=lambda: AS_OF)
+    app = application(Store(redis_client, FOR_EVER), held, Endpoint(), now=lambda: AS_OF)
     messages = world()
     async with streams(settings), TestClient(TestServer(app)) as http:
         await publish(settings, [*messages[::2], *reversed(messages)])  # every second one twice

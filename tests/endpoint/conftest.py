@@ -7,7 +7,7 @@ fallen silent. Reports go back 12 days: too few for a cohort of 30 days, where a
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
@@ -21,6 +21,7 @@ from streams.cells import claims_of
 from streams.shares import Beliefs, Rule
 from streams.snapshot import take_snapshot
 from streams.store import Store
+from tests.endpoint.lines import Line
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -97,10 +98,31 @@ def now() -> datetime:
 
 
 @pytest.fixture
-async def store(redis_url: str) -> AsyncIterator[Store]:
-    client = connect(config.Redis(url=SecretStr(redis_url)), patient=False)
-    yield Store(client, FOR_EVER)
-    await client.aclose()
+async def store_at() -> AsyncIterator[Callable[[str], Store]]:
+    """Makes stores over the Redis at a URL."""
+    clients = []
+
+    def at(url: str) -> Store:
+        clients.append(connect(config.Redis(url=SecretStr(url)), patient=False))
+        return Store(clients[-1], FOR_EVER)
+
+    yield at
+    for client in clients:
+        await client.aclose()
+
+
+@pytest.fixture
+async def store(store_at: Callable[[str], Store], redis_url: str) -> Store:
+    return store_at(redis_url)
+
+
+@pytest.fixture
+async def line(redis_url: str) -> AsyncIterator[Line]:
+    """A line to the Redis, to be cut."""
+    made = Line(redis_url)
+    await made.mend()
+    yield made
+    await made.cut()
 
 
 @pytest.fixture
@@ -117,12 +139,15 @@ async def snapshots(store: Store, cells: None) -> dict[str, bytes]:  # noqa: ARG
 
 
 @pytest.fixture
-async def serve() -> AsyncIterator[Callable[..., Awaitable[Client]]]:
-    """Serves a store over HTTP; the clock can be set."""
+async def serve(
+    store_at: Callable[[str], Store],  # noqa: ARG001 - whose connections are closed after these
+) -> AsyncIterator[Callable[..., Awaitable[Client]]]:
+    """Serves a store over HTTP; the clock and settings of the section can be set."""
     clients: list[Client] = []
 
-    async def start(store: Store, now: datetime = NOW) -> Client:
-        app = application(store, BELIEFS, fresh_s=FRESH_S, now=lambda: now)
+    async def start(store: Store, now: datetime = NOW, **served: Any) -> Client:
+        settings = config.Endpoint.model_validate({"fresh_s": FRESH_S, **served})
+        app = application(store, BELIEFS, settings, now=lambda: now)
         client = TestClient(TestServer(app))
         clients.append(client)
         await client.start_server()

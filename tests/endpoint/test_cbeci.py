@@ -16,11 +16,12 @@ from aiohttp.test_utils import TestClient, TestServer
 from endpoint.service import application
 from miningmap.cbeci import POOL, SOURCE, reports
 from miningmap.messages import Located, Network, Report, encode, key
+from miningmap.settings import Endpoint
 from miningmap.times import add_months
 from miningmap.topics import REPORTS
 from streams.process import RawMessage, sort
 from streams.store import horizon
-from tests.endpoint.conftest import BELIEFS, EH, FOR_EVER, FRESH_S, NOW
+from tests.endpoint.conftest import BELIEFS, EH, FOR_EVER, NOW
 from tests.streams import golden
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 async def client(store: Store, clock: Clock) -> AsyncIterator[Client]:
-    app = application(store, BELIEFS, fresh_s=FRESH_S, now=clock)
+    app = application(store, BELIEFS, Endpoint(), now=clock)
     async with TestClient(TestServer(app)) as client:
         yield client
 

@@ -125,4 +125,4 @@ def test_the_document_is_made_once_and_tells_what_is_wrong_at_start(
 ) -> None:
     monkeypatch.delitem(openapi._DESCRIBED, "/metrics")
     with pytest.raises(ValueError, match="/metrics"):
-        application(unasked, Beliefs(), fresh_s=1)
+        application(unasked, Beliefs(), config.Endpoint())

@@ -27,7 +27,14 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 PLACE = {"country", "subdivision", "window"}
+# What the process counts itself, snapshot or not.
+OWN: dict[str, set[str]] = {
+    "miningmap_stream_clients": set(),
+    "miningmap_stream_dropped": {"reason"},
+    "miningmap_rate_limited": set(),
+}
 LABELS = {
+    **OWN,
     "miningmap_share_ratio": PLACE,
     "miningmap_share_low_ratio": PLACE,
     "miningmap_share_high_ratio": PLACE,
@@ -50,7 +57,8 @@ async def scrape(client: Client) -> dict[str, dict[frozenset[tuple[str, str]], f
         assert answer.status == 200
         assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
         families = list(text_string_to_metric_families(await answer.text()))
-    assert all(family.type == "gauge" and family.documentation for family in families)
+    assert all(family.documentation for family in families)
+    assert {family.type for family in families if family.name not in OWN} == {"gauge"}
     return {
         family.name: {frozenset(s.labels.items()): s.value for s in family.samples}
         for family in families
@@ -185,11 +193,12 @@ async def test_a_place_that_vanishes_vanishes(
     assert countries(await scrape(client)) == {"US", "CN", "CA"}
 
 
-async def test_before_the_first_snapshot_only_the_version_is_known(client: Client) -> None:
+async def test_before_the_first_snapshot_only_the_process_itself_is_known(client: Client) -> None:
     found = await scrape(client)
+    assert found.keys() == LABELS.keys()
     assert found.pop("miningmap_build_info") == {labelled(version=__version__): 1}
-    assert found.keys() | {"miningmap_build_info"} == LABELS.keys()
-    assert not any(found.values())
+    assert found["miningmap_stream_clients"] == {labelled(): 0}
+    assert not any(samples for name, samples in found.items() if name not in OWN)
 
 
 @pytest.mark.usefixtures("snapshots")

@@ -102,7 +102,7 @@ async def test_every_golden_case_is_answered_over_http(settings: Settings, clien
             await client.flushdb()
             await publish(settings, case.messages)
             await processed(settings)
-            app = application(store, case.beliefs, fresh_s=60)
+            app = application(store, case.beliefs, config.Endpoint())
             async with TestClient(TestServer(app)) as http:
                 for asked, want in zip(case.asked, case.expected, strict=True):
                     answer = await http.get("/api/v1/shares", params=asked)
@@ -215,7 +215,7 @@ async def test_snapshots_of_all_windows_are_in_redis_and_kafka(
     answers = {r.key.decode(): json.loads(r.value) for r in published}
     assert answers["now/country"]["window"] == "now"
     at = parse_rfc3339((await store.snapshot("at") or b"").decode())
-    app = application(store, Beliefs(), fresh_s=3600, now=lambda: at)
+    app = application(store, Beliefs(), config.Endpoint(), now=lambda: at)
     async with TestClient(TestServer(app)) as http:
         served = await (await http.get("/api/v1/shares?window=now")).read()
     assert served == await store.snapshot("now/country")

@@ -17,6 +17,7 @@ from miningmap.messages import Published, Report
 from miningmap.redis import connect
 from miningmap.times import DAY_H, DAY_S, HOUR_S, MINUTE_S, add_months, bucket, utc_now
 from streams.cells import Cells, Horizon, Series, TooLateError, claims_of
+from streams.events import EventId
 from streams.store import Store, horizon
 from streams.windows import Span
 from tests.streams.making import NOON, network, report
@@ -302,6 +303,43 @@ async def test_snapshots_replace_all_that_were_there(redis: Redis) -> None:
     await store.write_snapshots({"1h/country": b"3"})
     assert await store.snapshots() == {"1h/country": b"3"}
     assert await store.snapshot("1h/subdivision/CN") is None
+
+
+async def test_a_snapshot_is_told_of_by_an_event_with_each_windows_answer(redis: Redis) -> None:
+    store = Store(redis, FOR_EVER)
+    assert await store.last_event() is None
+    for number in (b"1", b"2"):
+        await store.write_snapshots(
+            {"1h/country": number, "1h/subdivision/CN": b"-", "now/country": b"n"}
+        )
+    first, second = await store.events(EventId(0, 0), most=10, wait_s=0.01)
+    assert (first.name, first.body("1h"), first.body("now"), first.body("7d")) == (
+        "shares",
+        b"1",
+        b"n",
+        None,
+    )
+    assert second.body("1h") == b"2"
+    assert first.id < second.id == await store.last_event()
+    assert [e.id for e in await store.events(first.id, most=10, wait_s=0.01)] == [second.id]
+    assert [e.id for e in await store.events(EventId(0, 0), most=1, wait_s=0.01)] == [first.id]
+    assert await store.events(second.id, most=10, wait_s=0.01) == []
+
+
+async def test_the_log_of_events_keeps_an_hour(redis: Redis) -> None:
+    store = Store(redis, FOR_EVER)
+    now_ms = int(utc_now().timestamp() * 1000)
+    for age_s in (7200, 3660, 3540, 60):
+        await redis.xadd("mm:events", {"event": "shares"}, id=f"{now_ms - 1000 * age_s}-0")
+    await store.write_snapshots({"1h/country": b"1"})
+    kept = await store.events(EventId(0, 0), most=10, wait_s=0.01)
+    assert [round((now_ms - event.id.at_ms) / 1000, -1) for event in kept] == [3540, 60, 0]
+
+
+@pytest.mark.parametrize("text", ["", "1", "1-", "-1-2", "1-2-3", "1-x", f"{10**21}-0", "1-2\n"])
+def test_what_is_no_event_id_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="no event id"):
+        EventId.parse(text)
 
 
 def test_the_horizon_is_by_whole_hours_and_days() -> None:

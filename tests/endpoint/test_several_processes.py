@@ -1,0 +1,102 @@
+"""Several endpoint processes on one port: whoever answers, the answer is the same."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import sys
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+from aiohttp import ClientSession, TCPConnector
+
+from miningmap.embedded import free_port
+from miningmap.supervisor import bound_to_this_process
+from tests.endpoint.listening import listening
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+pytestmark = pytest.mark.integration
+
+DEADLINE_S = 30.0
+ENDS_WITHIN_S = 5.0
+ASKED = 24
+
+
+@pytest.fixture
+def port() -> int:
+    return free_port()
+
+
+@pytest.fixture
+async def client(port: int) -> AsyncIterator[ClientSession]:
+    """Comes by a new connection each time, so that the system can choose anew."""
+    connector = TCPConnector(force_close=True, limit=0)
+    async with ClientSession(f"http://127.0.0.1:{port}", connector=connector) as session:
+        yield session
+
+
+@pytest.fixture
+async def processes(redis_url: str, port: int) -> AsyncIterator[list[asyncio.subprocess.Process]]:
+    """Two that listen on the port."""
+    env = {
+        "PATH": os.environ["PATH"],
+        "MININGMAP_REDIS__URL": redis_url,
+        "MININGMAP_ENDPOINT__PORT": str(port),
+        "MININGMAP_ENDPOINT__REUSE_PORT": "true",
+    }
+    command = bound_to_this_process([sys.executable, "-m", "miningmap", "endpoint"])
+    started = [
+        await asyncio.create_subprocess_exec(*command, env=env, stderr=asyncio.subprocess.PIPE)
+        for _ in range(2)
+    ]
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            for process in started:
+                assert process.stderr is not None
+                line = b""
+                while b"listening" not in line:
+                    line = await process.stderr.readline()
+                    assert line, "it ended"
+        yield started
+    finally:
+        for process in started:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+
+
+async def test_they_share_a_port_and_answer_alike(
+    client: ClientSession,
+    processes: list[asyncio.subprocess.Process],
+    snapshots: dict[str, bytes],
+) -> None:
+    async with AsyncExitStack() as stack:
+        listeners = [await stack.enter_async_context(listening(client)) for _ in range(ASKED)]
+        told = [await listener.next() for listener in listeners]
+        assert {event.data for event in told} == {snapshots["1h/country"]}
+        assert len({event.id for event in told}) == 1
+
+        # Whichever tells how many it has, it has not all of them.
+        async with client.get("/metrics") as answer:
+            text = await answer.text()
+        (count,) = re.findall(r"^miningmap_stream_clients (\S+)$", text, re.MULTILINE)
+        assert 0 < float(count) < ASKED
+
+        answers = set()
+        for _ in range(ASKED):
+            async with client.get("/api/v1/shares") as answer:
+                answers.add((answer.status, answer.headers["ETag"], await answer.read()))
+        assert len(answers) == 1
+
+        # Told to end, they end all streams at once and as a whole.
+        for process in processes:
+            process.terminate()
+        async with asyncio.timeout(ENDS_WITHIN_S):
+            for listener in listeners:
+                with pytest.raises(EOFError):
+                    await listener.next()
+            assert [await process.wait() for process in processes] == [0, 0]

@@ -1,0 +1,387 @@
+"""``/api/v1/stream`` over real HTTP and a real Redis: what is told, to whom, and when no more."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+import zlib
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from endpoint.stream import Stream
+from streams.events import EventId
+from streams.windows import ROLLING
+from tests.endpoint.listening import DEADLINE_S, STREAM, Told, listening, place
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from aiohttp import web
+    from aiohttp.test_utils import TestClient
+
+    from streams.store import Store
+    from tests.servers import RedisServer
+
+    Client = TestClient[web.Request, web.Application]
+    Serve = Callable[..., Awaitable[Client]]
+
+pytestmark = pytest.mark.integration
+
+
+def answers(number: int) -> dict[str, bytes]:
+    """Snapshots of every window, which can be told from those of other numbers."""
+    return {
+        f"{window}/country": b'{"n":%d,"of":"%s"}' % (number, window.encode()) for window in ROLLING
+    }
+
+
+def numbers(told: list[Told]) -> list[int]:
+    return [msgspec.json.decode(one.data)["n"] for one in told]
+
+
+async def figure(client: Client, name: str, **labels: str) -> float:
+    async with client.get("/metrics") as answer:
+        families = text_string_to_metric_families(await answer.text())
+    (found,) = (
+        sample.value
+        for family in families
+        for sample in family.samples
+        if sample.name == name and sample.labels == labels
+    )
+    return found
+
+
+async def log(store: Store, entry: str = "*", **fields: bytes) -> None:
+    """Another event, as whoever detects swings will log one."""
+    await store._redis.xadd("mm:events", cast("Any", fields), id=entry)
+
+
+async def until_known(client: Client, number: int) -> str:
+    """Until a process has heard of a snapshot; the id of that."""
+    async with listening(client) as listener:
+        while numbers([told := await listener.next()]) != [number]:
+            pass
+    return told.id
+
+
+async def until(met: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while not await met():  # noqa: ASYNC110 - asked over HTTP
+            await asyncio.sleep(0.01)
+
+
+# --- what is told ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("window", ROLLING)
+async def test_the_newest_shares_come_at_once_and_are_those_of_the_api(
+    client: Client, snapshots: dict[str, bytes], window: str
+) -> None:
+    async with listening(client, window=window) as listener:
+        told = await listener.next()
+    assert told.event == "shares"
+    assert told.data == snapshots[f"{window}/country"]
+    async with client.get("/api/v1/shares", params={"window": window}) as answer:
+        assert await answer.read() == told.data
+
+
+async def test_one_hour_is_told_by_default(client: Client, snapshots: dict[str, bytes]) -> None:
+    async with listening(client) as listener:
+        assert (await listener.next()).data == snapshots["1h/country"]
+
+
+async def test_every_snapshot_is_told_in_order_with_growing_ids(
+    client: Client, store: Store
+) -> None:
+    await store.write_snapshots(answers(0))
+    await until_known(client, 0)
+    async with listening(client) as one, listening(client, window="7d") as other:
+        for number in range(1, 6):
+            await store.write_snapshots(answers(number))
+        told, told_other = await one.take(6), await other.take(6)
+    assert numbers(told) == numbers(told_other) == list(range(6))
+    assert {msgspec.json.decode(event.data)["of"] for event in told_other} == {"7d"}
+    assert [event.id for event in told] == [event.id for event in told_other]
+    assert sorted({place(event) for event in told}) == [place(event) for event in told]
+
+
+async def test_before_the_first_snapshot_nothing_is_told_and_then_it_is(
+    client: Client, store: Store
+) -> None:
+    async with listening(client) as listener:
+        assert int((await listener.block()).retry) >= 1000
+        await store.write_snapshots(answers(1))
+        assert numbers([await listener.next()]) == [1]
+
+
+async def test_other_events_of_the_log_are_told_to_all_in_their_place(
+    client: Client, store: Store
+) -> None:
+    await store.write_snapshots(answers(0))
+    await until_known(client, 0)
+    async with listening(client) as one, listening(client, window="now") as other:
+        await log(store, event=b"swing", all=zlib.compress(b'{"place":"US"}'))
+        await store.write_snapshots(answers(1))
+        for listener in (one, other):
+            told = await listener.take(3)
+            assert [event.event for event in told] == ["shares", "swing", "shares"]
+            assert told[1].data == b'{"place":"US"}'
+
+
+async def test_who_comes_after_another_event_is_told_the_newest_shares_and_that(
+    client: Client, store: Store
+) -> None:
+    await store.write_snapshots(answers(0))
+    await store.write_snapshots(answers(1))
+    await until_known(client, 1)
+    await log(store, event=b"swing", all=zlib.compress(b"{}"))
+    async with listening(client) as listener:
+        told = await listener.take(2)
+    assert [event.event for event in told] == ["shares", "swing"]
+    assert numbers(told[:1]) == [1]
+
+
+@pytest.mark.usefixtures("snapshots")
+async def test_the_answer_is_not_to_be_kept_coded_or_buffered(client: Client) -> None:
+    headers = {"Accept-Encoding": "gzip", "Origin": "https://example.org"}
+    async with client.get(STREAM, headers=headers) as answer:
+        assert answer.content_type == "text/event-stream"
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers["X-Accel-Buffering"] == "no"
+        assert answer.headers["Access-Control-Allow-Origin"] == "*"
+        assert answer.headers["Server"] == "miningmap"
+        assert "Content-Encoding" not in answer.headers
+
+
+async def test_head_has_the_headers_and_no_stream(client: Client) -> None:
+    async with client.head(STREAM) as answer:
+        assert answer.status == 200
+        assert answer.content_type == "text/event-stream"
+        assert await answer.read() == b""
+
+
+@pytest.mark.parametrize(
+    ("query", "parameter", "allowed"),
+    [
+        ("window=2h", "window", "30d"),
+        ("window=2026-11", "window", "24h"),
+        ("level=country", "level", "window"),
+        ("window=1h&window=now", "window", "once"),
+    ],
+)
+async def test_a_wrong_parameter_is_a_400_that_says_what_is_allowed(
+    client: Client, query: str, parameter: str, allowed: str
+) -> None:
+    async with client.get(f"{STREAM}?{query}") as answer:
+        assert answer.status == 400
+        document = await answer.json(content_type=None)
+    assert document["parameter"] == parameter
+    assert allowed in document["detail"]
+
+
+# --- cut off and back -----------------------------------------------------------------------------
+
+
+async def test_after_a_last_event_id_all_that_followed_is_told_by_any_process(
+    serve: Serve, store: Store
+) -> None:
+    first, second = await serve(store), await serve(store)
+    for number in range(3):
+        await store.write_snapshots(answers(number))
+    last = await until_known(first, 2)
+    for number in range(3, 7):
+        await store.write_snapshots(answers(number))
+    heard = []
+    for client in (first, second, await serve(store)):
+        async with listening(client, last=last, window="30d") as listener:
+            heard.append(await listener.take(4))
+    assert heard[0] == heard[1] == heard[2]
+    assert numbers(heard[0]) == [3, 4, 5, 6]
+
+
+async def test_whoever_has_all_is_told_only_what_comes(client: Client, store: Store) -> None:
+    await store.write_snapshots(answers(0))
+    last = await until_known(client, 0)
+    async with listening(client, last=last) as listener:
+        await store.write_snapshots(answers(1))
+        assert numbers([await listener.next()]) == [1]
+
+
+@pytest.mark.parametrize("last", ["nonsense", "1-1", "1795633815906-99999999999999999999999", "5"])
+async def test_an_id_that_leads_nowhere_is_told_of_and_followed_by_the_newest(
+    client: Client, store: Store, last: str
+) -> None:
+    for number in range(3):
+        await store.write_snapshots(answers(number))
+    await until_known(client, 2)
+    async with listening(client, last=last) as listener:
+        gap, newest = await listener.take(2)
+    assert (gap.event, gap.id) == ("gap", "")
+    assert "no longer kept" in msgspec.json.decode(gap.data)["detail"]
+    assert numbers([newest]) == [2]
+
+
+async def test_an_id_of_the_future_is_waited_for_and_then_leads_nowhere(
+    client: Client, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("endpoint.stream.LAG_S", 0.05)
+    await store.write_snapshots(answers(0))
+    async with listening(client, last=f"{10**15}-0") as listener:
+        assert [told.event for told in await listener.take(2)] == ["gap", "shares"]
+
+
+async def test_an_id_that_this_process_does_not_know_yet_is_waited_for(
+    client: Client, store: Store
+) -> None:
+    await store.write_snapshots(answers(0))
+    async with listening(client) as listener:
+        at = place(await listener.next())
+    soon = EventId(at.at_ms + 3_600_000, 0)
+    async with listening(client, last=str(soon)) as listener:
+        assert (await listener.block()).retry
+        for number in range(2):
+            body = zlib.compress(b'{"n":%d}' % number)
+            await log(store, str(soon._replace(number=number)), event=b"swing", all=body)
+        assert numbers([await listener.next()]) == [1]
+
+
+async def test_what_the_log_has_lost_is_told_of(serve: Serve, store: Store) -> None:
+    client = await serve(store)
+    await store.write_snapshots(answers(0))
+    last = await until_known(client, 0)
+    for number in range(1, 4):
+        await store.write_snapshots(answers(number))
+    await store._redis.xtrim("mm:events", maxlen=2, approximate=False)
+    async with listening(await serve(store), last=last) as listener:
+        told = await listener.take(2)
+    assert [event.event for event in told] == ["gap", "shares"]
+    assert numbers(told[1:]) == [3]
+
+
+async def test_a_restart_of_redis_that_loses_the_log_cuts_nobody_off(
+    redis: RedisServer, client: Client, store: Store
+) -> None:
+    await store.write_snapshots(answers(0))
+    async with listening(client) as listener:
+        assert numbers([await listener.next()]) == [0]
+        redis.stop()
+        redis.start()
+        await store.write_snapshots(answers(1))
+        told = await listener.next()
+        if told.event == "gap":  # the empty log was seen before its first event
+            told = await listener.next()
+        assert numbers([told]) == [1]
+
+
+# --- signs of life, and the end -------------------------------------------------------------------
+
+
+async def test_a_silent_stream_shows_that_it_lives(
+    serve: Serve, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("endpoint.service.Stream", partial(Stream, heartbeat_s=0.05))
+    async with listening(await serve(store)) as listener:
+        assert (await listener.block()).retry
+        for _ in range(3):
+            assert (await listener.block()).comment == "ping"
+
+
+async def test_at_the_end_of_the_service_streams_end_at_once_and_whole(
+    serve: Serve, store: Store
+) -> None:
+    await store.write_snapshots(answers(0))
+    client = await serve(store)
+    async with listening(client) as idle:
+        await idle.next()
+        async with asyncio.timeout(1):
+            await client.app.shutdown()
+            with pytest.raises(EOFError):
+                await idle.next()
+
+
+async def test_listeners_are_counted(client: Client) -> None:
+    async def count(expected: float) -> bool:
+        return await figure(client, "miningmap_stream_clients") == expected
+
+    async with listening(client) as listener:
+        await listener.block()
+        assert await count(1)
+        async with listening(client) as other:
+            await other.block()
+            assert await count(2)
+
+
+# --- not too many, not too slow -------------------------------------------------------------------
+
+
+async def test_more_clients_than_allowed_are_refused_until_one_has_gone(
+    serve: Serve, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("endpoint.service.Stream", partial(Stream, heartbeat_s=0.05))
+    client = await serve(store, stream_clients=2)
+    async with listening(client) as staying:
+        await staying.block()
+        async with listening(client) as going:
+            await going.block()
+            async with client.get(STREAM) as refused:
+                assert refused.status == 503
+                assert refused.content_type == "application/problem+json"
+                assert int(refused.headers["Retry-After"]) > 0
+                detail = (await refused.json(content_type=None))["detail"]
+        assert "2 clients listen already" in detail
+        assert await figure(client, "miningmap_stream_dropped_total", reason="full") == 1
+
+        async def is_free() -> bool:
+            async with client.get(STREAM) as answer:
+                return answer.status == 200
+
+        await until(is_free)
+
+
+async def test_a_client_that_takes_nothing_is_dropped_and_the_others_miss_nothing(
+    serve: Serve, store: Store, snapshots: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("endpoint.service.Stream", partial(Stream, send_s=0.3))
+    client = await serve(store)
+    padding = random.Random(1).randbytes(200_000).hex().encode()  # noqa: S311 - no secret
+    answer = b'{"padding":"%s",' % padding + snapshots["1h/country"][1:]
+    large = {"1h/country": answer}
+    with socket.socket() as lazy:
+        lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        lazy.connect(("127.0.0.1", client.port))
+        lazy.sendall(f"GET {STREAM} HTTP/1.1\r\nHost: here\r\n\r\n".encode())
+
+        async def listens() -> bool:
+            return await figure(client, "miningmap_stream_clients") == 1
+
+        await until(listens)
+        async with listening(client) as diligent:
+            await diligent.next()
+            for _ in range(10):
+                await store.write_snapshots(large)
+                assert (await diligent.next()).data == large["1h/country"]
+
+            async def is_dropped() -> bool:
+                return await figure(client, "miningmap_stream_dropped_total", reason="slow") == 1
+
+            await until(is_dropped)
+            assert await figure(client, "miningmap_stream_clients") == 1
+
+
+async def test_without_redis_there_is_no_stream(
+    serve: Serve,
+    store_at: Callable[[str], Store],
+    unused_tcp_port: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("endpoint.stream.CATCH_UP_S", 0.1)
+    client = await serve(store_at(f"redis://127.0.0.1:{unused_tcp_port}/0"))
+    async with client.get(STREAM) as answer:
+        assert answer.status == 503
+        assert int(answer.headers["Retry-After"]) > 0
+        assert "Redis" in (await answer.json(content_type=None))["detail"]
