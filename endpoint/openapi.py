@@ -382,11 +382,24 @@ def _twins(
     }
 
 
+# Tools that read event streams take the schema for that of one event.
+_EVENT: Final = {
+    "type": "object",
+    "description": "A server-sent event; its data is JSON.",
+    "properties": {
+        "id": {"type": "string"},
+        "event": {"enum": ["shares", "gap"]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+        "retry": {"type": "integer", "description": "How soon to come back, in ms."},
+    },
+}
+
+
 def _map() -> dict[str, Described]:
     stream = Described(
         summary="Events as they happen: `shares` at each snapshot.",
         tag="map",
-        content=_text("text/event-stream", "Server-sent events; the data of each is JSON."),
+        content={"text/event-stream": {"schema": _EVENT}},
         parameters=(
             _query("window", "Of the shares that are told.", {**_ROLLING, "default": "1h"}),
             _header_parameter("Last-Event-ID", "The last event that the client has."),

@@ -100,11 +100,11 @@ class Stream:
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Events until the client goes, or this service does."""
         window = _window(request)
-        if request.method == hdrs.METH_HEAD:
-            return web.Response(headers={hdrs.CONTENT_TYPE: _TYPE, hdrs.CACHE_CONTROL: NO_STORE})
         refusal = await self._refusal()
         if refusal is not None:
             return refusal
+        if request.method == hdrs.METH_HEAD:
+            return web.Response(headers={hdrs.CONTENT_TYPE: _TYPE, hdrs.CACHE_CONTROL: NO_STORE})
         response = EventSourceResponse(ping_interval=self._heartbeat_s, sep="\n")
         response.headers[hdrs.CACHE_CONTROL] = NO_STORE
         with self._feed.listening() as news:
