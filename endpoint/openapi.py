@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, get_args
 
 import msgspec
 
-from endpoint import assets, table
+from endpoint import assets, cbeci, table
+from endpoint.cbeci_tables import CHARTS, DOWNLOADS
 from endpoint.representation import REVALIDATE, Representation
 from miningmap import __version__, problems
 from miningmap.answers import (
@@ -334,7 +335,7 @@ class Described:
             "options": {
                 "operationId": f"OPTIONS.{name}",
                 **common,
-                "parameters": [said for said in self.parameters if said["in"] == "path"],
+                "parameters": [_any(said) for said in self.parameters if said["in"] == "path"],
                 "responses": {"204": {"description": "The methods there are.", "headers": _ALLOW}},
             },
         }
@@ -354,6 +355,11 @@ class Described:
             }
         answers |= self.others
         return {str(int(status)): answers[status] for status in sorted(answers)}
+
+
+def _any(parameter: Json) -> Json:
+    """A parameter whose value makes no difference."""
+    return {**parameter, "schema": {"type": "string"}}
 
 
 def _bodiless(answer: Json) -> Json:
@@ -439,17 +445,6 @@ def _map() -> dict[str, Described]:
     }
 
 
-_CBECI: Final = "/cbeci/api"
-_CBECI_VERSIONS: Final = ("v1.1.0", "v1.1.1", "v1.2.0", "v1.5.0")
-_CBECI_COUNTRIES: Final = ("mining_countries", "absolute_mining_countries", "mining_map_countries")
-_CBECI_PROVINCES: Final = ("mining_provinces", "mining_map_provinces")
-_CBECI_DOWNLOADS: Final = {
-    "mining_countries": _CBECI_VERSIONS,
-    "mining_provinces": _CBECI_VERSIONS,
-    "mining_provinces/cn": _CBECI_VERSIONS,
-    "mining_provinces/us": _CBECI_VERSIONS,
-    "absolute_mining_countries": ("v1.1.1", "v1.5.0"),
-}
 _CBECI_POINT: Final = {
     "type": "object",
     "properties": {
@@ -471,10 +466,6 @@ def _cbeci() -> dict[str, Described]:
         "properties": {"data": {"type": "array", "items": _CBECI_POINT}},
         "required": ["data"],
     }
-    charts = [
-        *_CBECI_COUNTRIES,
-        *(name + country for name in _CBECI_PROVINCES for country in ("", "/cn", "/us")),
-    ]
     unknown = {
         "description": "CBECI has no such version of it.",
         "content": {
@@ -483,20 +474,20 @@ def _cbeci() -> dict[str, Described]:
         },
     }
     described = {
-        f"{_CBECI}/charts/{name}": Described(
+        f"{cbeci.PREFIX}/charts/{name}": Described(
             summary=f"CBECI's chart `{name}`.", tag="cbeci", content=_json(points), others=_NO_REDIS
         )
-        for name in charts
+        for name in CHARTS
     }
-    for name, versions in _CBECI_DOWNLOADS.items():
+    for name, versions in DOWNLOADS.items():
         version = {
             "name": "version",
             "in": "path",
             "required": True,
             "description": "CBECI's version, which decides on the form.",
-            "schema": {"type": "string", "enum": list(versions)},
+            "schema": {"type": "string", "enum": list(versions), "examples": [max(versions)]},
         }
-        described[f"{_CBECI}/{{version}}/download/{name}"] = Described(
+        described[f"{cbeci.PREFIX}/{{version}}/download/{name}"] = Described(
             summary=f"CBECI's table `{name}`, as CSV.",
             tag="cbeci",
             content=_text(table.CONTENT_TYPE, "With CBECI's header, which depends on the version."),
