@@ -48,14 +48,18 @@ redis: setup servers ## a real Redis for development, in the foreground (ARGS="-
 
 docs: setup ## write the pages that are made from the code
 	@$(BIN)/miningmap sources --markdown > docs/sources.md
+	@$(BIN)/python -m tools.asyncapi > docs/asyncapi.yaml
 
-check: setup ## format, lint, types, imports, Compose schema: all that needs no server
+check: setup ## format, lint, types, imports, AsyncAPI, OpenAPI, Compose schema: all that needs no server
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	@$(BIN)/miningmap sources --markdown | diff - docs/sources.md >/dev/null \
 	  || { echo 'docs/sources.md is not what the sources declare: run `make docs`' >&2; exit 1; }
+	@$(BIN)/python -m tools.asyncapi | diff - docs/asyncapi.yaml >/dev/null \
+	  || { echo 'docs/asyncapi.yaml is not what the code says: run `make docs`' >&2; exit 1; }
+	@tools/check-asyncapi.sh
 	@$(BIN)/python -m endpoint.openapi | $(BIN)/openapi-spec-validator - >/dev/null
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 

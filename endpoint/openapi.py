@@ -35,6 +35,7 @@ from miningmap.answers import (
 )
 from miningmap.columns import columns
 from miningmap.places import Place, all_places, is_country
+from miningmap.schemas import ref, schemas
 from streams.history import MAX_POINTS
 from streams.windows import ROLLING
 
@@ -140,14 +141,6 @@ _MOMENT: Final = {"type": "string", "format": "date-time"}
 _DATE: Final = {"type": "string", "format": "date"}
 
 
-def _named(name: str) -> Json:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def _ref(kind: type) -> Json:
-    return _named(kind.__name__)
-
-
 def _query(name: str, description: str, schema: Json, *, required: bool = False) -> Json:
     said = {"name": name, "in": "query", "description": description, "schema": schema}
     return said | {"required": True} if required else said
@@ -193,7 +186,7 @@ _SHARES: Final = (
         "Whose subdivisions. Goes with `level=subdivision`, and only with it.",
         {
             "anyOf": [
-                _named("CountryCode"),
+                ref("CountryCode"),
                 _LEFT_OUT,
             ],
             "examples": ["CN"],
@@ -251,7 +244,7 @@ _ALLOW: Final = {"Allow": _header("The methods there are.")}
 
 
 def _problem(description: str, headers: Json | None = None) -> Json:
-    content = {problems.CONTENT_TYPE: {"schema": _ref(problems.Problem)}}
+    content = {problems.CONTENT_TYPE: {"schema": ref(problems.Problem)}}
     said = {"description": description, "content": content}
     return said | {"headers": headers} if headers else said
 
@@ -286,13 +279,9 @@ def _csv(*rows: type[msgspec.Struct]) -> Json:
 def _schemas() -> Json:
     """The types of all answers by name, and the one long list of values."""
     kinds = (Answer, SubdivisionAnswer, History, PoolList, PlaceList, problems.Problem)
-    _, found = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
-    for schema in found.values():
-        if "description" in schema:  # a docstring: what is code there has one backtick here
-            schema["description"] = schema["description"].replace("``", "`")
     codes = [place.code for place in all_places() if is_country(place.code)]
     countries = {"type": "string", "description": "A country, by ISO 3166-1.", "enum": codes}
-    return {**found, "CountryCode": countries}
+    return {**schemas(kinds), "CountryCode": countries}
 
 
 # --- paths ----------------------------------------------------------------------------------------
@@ -422,22 +411,22 @@ def _map() -> dict[str, Described]:
         **_twins(
             "/api/v1/shares",
             "Where the hashrate is, by country or by a country's subdivisions",
-            {"anyOf": [_ref(SubdivisionAnswer), _ref(Answer)]},
+            {"anyOf": [ref(SubdivisionAnswer), ref(Answer)]},
             _csv(ShareRow, SubdivisionRow),
             parameters=_SHARES,
         ),
         **_twins(
             "/api/v1/history",
             "One place's share, bucket by bucket; a bucket without data is null",
-            _ref(History),
+            ref(History),
             _csv(Point),
             parameters=_HISTORY,
         ),
-        **_twins("/api/v1/pools", "How each pool is doing", _ref(PoolList), _csv(PoolState)),
+        **_twins("/api/v1/pools", "How each pool is doing", ref(PoolList), _csv(PoolState)),
         **_twins(
             "/api/v1/places",
             "Every place that a report can name",
-            _ref(PlaceList),
+            ref(PlaceList),
             _csv(Place),
             others=_BAD_REQUEST,
         ),
@@ -470,7 +459,7 @@ def _cbeci() -> dict[str, Described]:
         "description": "CBECI has no such version of it.",
         "content": {
             **_json({"type": "object", "properties": {"error": {"const": "Not Implemented"}}}),
-            problems.CONTENT_TYPE: {"schema": _ref(problems.Problem)},
+            problems.CONTENT_TYPE: {"schema": ref(problems.Problem)},
         },
     }
     described = {

@@ -1,0 +1,89 @@
+"""``docs/asyncapi.yaml``, and the check of it by npm's parser."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jsonschema
+import pytest
+import yaml
+
+from miningmap.topics import DEAD_LETTERS, NETWORK, REPORTS, SHARES, TOPICS
+from tools import asyncapi
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parents[1]
+COMMITTED = ROOT / "docs" / "asyncapi.yaml"
+SAMPLES = ROOT / "tests" / "compat" / "0.1.0"
+OF_TOPIC = {REPORTS: ("report",), NETWORK: ("network",), SHARES: ("shares", "subdivisions")}
+"""The files of sample messages of each topic."""
+
+
+def test_the_committed_document_is_what_the_code_says(capsys: pytest.CaptureFixture[str]) -> None:
+    asyncapi.main()
+    assert capsys.readouterr().out == COMMITTED.read_text()
+
+
+def test_every_topic_is_a_channel_as_it_is_made() -> None:
+    channels = yaml.safe_load(COMMITTED.read_text())["channels"]
+    assert list(channels) == [topic.name for topic in TOPICS]
+    for topic in TOPICS:
+        kafka = channels[topic.name]["bindings"]["kafka"]
+        assert kafka["partitions"] == topic.partitions
+        assert kafka["topicConfiguration"].keys() == topic.config.keys()
+
+
+def samples() -> Iterator[tuple[str, Any]]:
+    for topic, names in OF_TOPIC.items():
+        for name in names:
+            for line in (SAMPLES / f"{name}.jsonl").read_text().splitlines():
+                yield topic, json.loads(line)
+
+
+@pytest.mark.parametrize(("topic", "message"), list(samples()))
+def test_payloads_are_as_described(topic: str, message: Any) -> None:
+    schema, described = payload_of(topic)
+    jsonschema.Draft7Validator(schema | {"components": described["components"]}).validate(message)
+
+
+def test_a_payload_that_is_not_as_described_is_refused() -> None:
+    schema, described = payload_of(SHARES)
+    validator = jsonschema.Draft7Validator(schema | {"components": described["components"]})
+    (message, *_) = (message for topic, message in samples() if topic == SHARES)
+    message["shares"][0]["sensitivity"].append(0.5)
+    assert not validator.is_valid(message)
+
+
+def payload_of(topic: str) -> tuple[Any, Any]:
+    described = yaml.safe_load(COMMITTED.read_text())
+    (message,) = described["channels"][topic]["messages"]
+    return described["components"]["messages"][message]["payload"], described
+
+
+def test_dead_letters_tell_whence_and_why() -> None:
+    described = yaml.safe_load(COMMITTED.read_text())
+    assert described["channels"][DEAD_LETTERS]["messages"].keys() == {"deadLetter"}
+    headers = described["components"]["messages"]["deadLetter"]["headers"]
+    assert headers["required"] == ["reason", "error", "topic", "at"]
+    assert headers["properties"].keys() > {"partition", "offset", "source"}
+
+
+@pytest.mark.parametrize(("ci", "code"), [("", 0), ("true", 1)])
+def test_without_npm_the_check_says_that_it_is_left_out(tmp_path: Path, ci: str, code: int) -> None:
+    for name in ("bash", "dirname"):
+        (tmp_path / name).symlink_to(shutil.which(name) or name)
+    done = subprocess.run(
+        [ROOT / "tools" / "check-asyncapi.sh"],
+        env={"PATH": str(tmp_path), "CI": ci},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code
+    assert "not checked: there is no npm" in done.stderr

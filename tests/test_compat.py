@@ -1,0 +1,136 @@
+"""What earlier releases wrote to Kafka is read by this one.
+
+``tests/compat`` has a folder for each release: the schemas that it had (``tools/compat.py`` writes
+them) and messages as it wrote them, one a line.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import jsonschema
+import msgspec
+import pytest
+
+from miningmap import messages
+from tools import compat
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Json = dict[str, Any]
+
+RELEASES = sorted(path.name for path in compat.FOLDER.iterdir() if path.is_dir())
+every_release = pytest.mark.parametrize("release", RELEASES)
+every_kind = pytest.mark.parametrize("name", compat.KINDS)
+
+
+def schema_of(release: str, name: str) -> Json:
+    found: Json = json.loads(path_of(release, name, "schema.json").read_text())
+    return found
+
+
+def lines_of(release: str, name: str) -> list[bytes]:
+    return path_of(release, name, "jsonl").read_bytes().splitlines()
+
+
+def path_of(release: str, name: str, suffix: str) -> Path:
+    return compat.FOLDER / release / f"{name}.{suffix}"
+
+
+def decoded(name: str, raw: bytes) -> msgspec.Struct:
+    if name in {"report", "network"}:
+        return messages.decode(raw)
+    return msgspec.json.decode(raw, type=compat.KINDS[name])
+
+
+def keeps(said: Any, again: Any) -> bool:
+    """Whether everything that was said is said again."""
+    match said, again:
+        case dict(), dict():
+            return all(name in again and keeps(said[name], again[name]) for name in said)
+        case list(), list():
+            return len(said) == len(again) and all(map(keeps, said, again))
+        case _:
+            return bool(said == again)
+
+
+def refusals(before: Json, now: Json, at: str = "") -> list[str]:
+    """Where a schema might refuse what an earlier one allowed."""
+    found: list[str] = []
+    for name in ("properties", "$defs"):
+        for field, schema in before.get(name, {}).items():
+            if field in now.get(name, {}):
+                found += refusals(schema, now[name][field], f"{at}/{field}")
+            else:
+                found.append(f"{at}/{field} is gone")
+    if more := set(now.get("required", ())) - set(before.get("required", ())):
+        found.append(f"{at} needs {', '.join(sorted(more))}")
+    if less := set(before.get("enum", ())) - set(now.get("enum", ())):
+        found.append(f"{at} is no longer {', '.join(sorted(less))}")
+    if now.get("minimum", -math.inf) > before.get("minimum", -math.inf):
+        found.append(f"{at} has a higher minimum")
+    for name in ("maximum", "maxLength", "maxItems"):
+        if now.get(name, math.inf) < before.get(name, math.inf):
+            found.append(f"{at} has a lower {name}")
+    same = ("type", "format", "pattern", "items", "prefixItems", "$ref", "anyOf")
+    changed = [name for name in same if name in now and now[name] != before.get(name)]
+    return found + [f"{at} has another {name}" for name in changed]
+
+
+@every_kind
+@every_release
+def test_what_a_release_wrote_is_read_with_nothing_lost(release: str, name: str) -> None:
+    lines = lines_of(release, name)
+    assert lines
+    for raw in lines:
+        said = json.loads(raw)
+        jsonschema.validate(said, schema_of(release, name))
+        read = decoded(name, raw)
+        assert type(read) is compat.KINDS[name]
+        assert keeps(said, json.loads(msgspec.json.encode(read)))
+
+
+@every_kind
+@every_release
+def test_what_a_release_allowed_is_allowed(release: str, name: str) -> None:
+    assert refusals(schema_of(release, name), compat.schema(name)) == []
+
+
+@every_kind
+@every_release
+def test_what_a_later_release_adds_is_passed_over(release: str, name: str) -> None:
+    for raw in lines_of(release, name):
+        more = json.dumps(json.loads(raw) | {"of_a_later_release": [1]}).encode()
+        assert decoded(name, more) == decoded(name, raw)
+
+
+class _Before(msgspec.Struct):
+    code: str
+    kind: Literal["a", "b"]
+    size: Annotated[int, msgspec.Meta(ge=0, le=9)]
+    gone: int
+
+
+class _Now(msgspec.Struct):
+    code: int
+    kind: Literal["b", "c"]
+    size: Annotated[int, msgspec.Meta(ge=1, le=8)]
+    new: int
+
+
+def test_a_schema_that_refuses_what_was_allowed_is_told_apart() -> None:
+    before, now = msgspec.json.schema(_Before), msgspec.json.schema(_Now)
+    now["$defs"]["_Before"] = now["$defs"].pop("_Now")
+    now["$ref"] = before["$ref"]
+    assert refusals(before, now) == [
+        "/_Before/code has another type",
+        "/_Before/kind is no longer a",
+        "/_Before/size has a higher minimum",
+        "/_Before/size has a lower maximum",
+        "/_Before/gone is gone",
+        "/_Before needs new",
+    ]
+    assert refusals(before, before) == []
