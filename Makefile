@@ -68,7 +68,7 @@ demo: setup ## the whole system on simulated pools, page on port 8080 (ARGS="--p
 
 .PHONY: docs check demo
 
-bench: setup servers ## the tables of docs/performance.md, on a real Redis and one core
-	@for name in snapshot writes memory polling; do $(BIN)/python -m benchmarks.$$name || exit; done
+bench: setup servers ## the tables of docs/performance.md, on a real Redis
+	@for name in snapshot writes memory polling serving stream; do $(BIN)/python -m benchmarks.$$name || exit; done
 
 .PHONY: bench

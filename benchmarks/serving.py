@@ -38,8 +38,8 @@ class Round(NamedTuple):
 
 
 @click.command()
-@click.option("--rounds", default=20, show_default=True, help="Of each handler, in turns.")
-@click.option("--round-s", default=1.0, show_default=True)
+@click.option("--rounds", default=40, show_default=True, help="Of each handler, in turns.")
+@click.option("--round-s", default=0.5, show_default=True)
 @click.option("--latency-s", default=30.0, show_default=True)
 def main(rounds: int, round_s: float, latency_s: float) -> None:
     """Print the tables of docs/performance.md."""

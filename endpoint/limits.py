@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from aiohttp import web
+    from multidict import MultiMapping
     from prometheus_client import CollectorRegistry
 
 Network: TypeAlias = IPv4Network | IPv6Network
@@ -33,11 +34,11 @@ _Address: TypeAlias = IPv4Address | IPv6Address
 WINDOW_S: Final = 60
 MOST_CLIENTS: Final = 20_000
 """So many are remembered, in some 5 MB; who was not seen for longest is forgotten first."""
+FORWARDED: Final = "X-Forwarded-For"
 
 _POLICY: Final = "client"
 _EXCEEDED: Final = "https://iana.org/assignments/http-problem-types#quota-exceeded"
 _TITLE: Final = "Request cannot be satisfied as assigned quota has been exceeded"
-_FORWARDED: Final = "X-Forwarded-For"
 # Who watches the service must see it at all times.
 _EXEMPT: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 _UNLIMITED: Final[tuple[dict[str, str], None]] = ({}, None)
@@ -117,15 +118,16 @@ class Clients:
         self._loopback = loopback
         self._direct = lru_cache(maxsize=4096)(self._bucket)
 
-    def bucket(self, remote: str, forwarded: Sequence[str]) -> str | None:
+    def bucket(self, remote: str, headers: MultiMapping[str]) -> str | None:
         """The bucket of whoever asks; ``None`` if there is no limit.
 
         Args:
             remote: the address that the connection comes from.
-            forwarded: the values of ``X-Forwarded-For``, in order.
+            headers: of the request.
         """
-        if forwarded and self._trusted:
-            return self._bucket(self._behind(remote, ",".join(forwarded).split(",")))
+        if self._trusted and FORWARDED in headers:
+            hops = ",".join(headers.getall(FORWARDED)).split(",")
+            return self._bucket(self._behind(remote, hops))
         return self._direct(remote)
 
     def _bucket(self, remote: str) -> str | None:
@@ -168,8 +170,7 @@ class RateLimit:
 
     def check(self, request: web.Request) -> tuple[dict[str, str], web.Response | None]:
         """The headers that tell a client what it has left; 429 if that was nothing."""
-        forwarded = request.headers.getall(_FORWARDED, ())
-        bucket = self._clients.bucket(request.remote or _LOCAL, forwarded)
+        bucket = self._clients.bucket(request.remote or _LOCAL, request.headers)
         if bucket is None or request.path in _EXEMPT:
             return _UNLIMITED
         quota = self._limiter.take(bucket)
@@ -179,7 +180,7 @@ class RateLimit:
         }
         if not quota.wait_s:
             return headers, None
-        if forwarded and not self._told:
+        if FORWARDED in request.headers and not self._told:
             self._told = True
             _log.warning("rate limit reached by what may be a proxy", remedy=_REMEDY)
         return headers, self._refusal(quota)

@@ -92,7 +92,7 @@ class _Coding:
         self.tag = tag
         self.kept = CIMultiDict(COMMON)
         """The headers of a 304."""
-        self.kept.update({hdrs.ETAG: f'"{tag}"', hdrs.VARY: hdrs.ACCEPT_ENCODING})
+        self.kept.update({"ETag": f'"{tag}"', hdrs.VARY: hdrs.ACCEPT_ENCODING})
         self.headers = self.kept.copy()
         self.headers.update(described)
 

@@ -6,9 +6,10 @@ from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 import pytest
+from multidict import CIMultiDict
 from structlog.testing import capture_logs
 
-from endpoint.limits import Clients, Limiter, Quota
+from endpoint.limits import FORWARDED, Clients, Limiter, Quota
 from tests.endpoint.listening import STREAM
 
 if TYPE_CHECKING:
@@ -110,17 +111,19 @@ def test_a_client_is_the_nearest_address_that_no_trusted_proxy_has(
     remote: str, forwarded: list[str], bucket: str | None
 ) -> None:
     clients = Clients([ip_network("10.0.0.0/8")], loopback=False)
-    assert clients.bucket(remote, forwarded) == bucket
+    headers = CIMultiDict((FORWARDED, value) for value in forwarded)
+    assert clients.bucket(remote, headers) == bucket
 
 
 def test_without_trusted_proxies_nobody_is_believed() -> None:
     clients = Clients([], loopback=False)
-    assert clients.bucket("10.0.0.1", ["198.51.100.1"]) == "10.0.0.1"
-    assert clients.bucket("127.0.0.1", ["198.51.100.1"]) is None
+    headers = CIMultiDict({FORWARDED: "198.51.100.1"})
+    assert clients.bucket("10.0.0.1", headers) == "10.0.0.1"
+    assert clients.bucket("127.0.0.1", headers) is None
 
 
 def test_loopback_can_be_limited_too() -> None:
-    assert Clients([], loopback=True).bucket("127.0.0.1", []) == "127.0.0.1"
+    assert Clients([], loopback=True).bucket("127.0.0.1", CIMultiDict()) == "127.0.0.1"
 
 
 # --- over HTTP ------------------------------------------------------------------------------------
@@ -193,7 +196,7 @@ async def test_clients_behind_a_trusted_proxy_are_limited_one_by_one(
 ) -> None:
     client = await serve(store, rate_limit=1, trusted_proxies=["127.0.0.1"])
     for address, status in (("192.0.2.1", 200), ("192.0.2.2", 200), ("192.0.2.1", 429)):
-        async with client.get(PLACES, headers={"X-Forwarded-For": address}) as answer:
+        async with client.get(PLACES, headers={FORWARDED: address}) as answer:
             assert answer.status == status
 
 
@@ -202,7 +205,7 @@ async def test_a_proxy_that_nobody_named_is_told_of_once(serve: Serve, store: St
     client = await serve(store, rate_limit=1, limit_loopback=True)
     with capture_logs() as logs:
         for number in range(4):
-            forwarded = {"X-Forwarded-For": f"192.0.2.{number}"}
+            forwarded = {FORWARDED: f"192.0.2.{number}"}
             async with client.get(PLACES, headers=forwarded) as answer:
                 assert answer.status == (429 if number else 200)
     (remedy,) = [log["remedy"] for log in logs if "proxy" in log["event"]]
