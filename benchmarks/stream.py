@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 STREAM: Final = "/api/v1/stream"
 WARM_S: Final = 5.0
 LAST_S: Final = 10.0
-EVERY_S: Final = Streams().snapshot_s
+EVERY_S: Final = float(Streams().snapshot_s)
 RATE: Final = 100
 HEAD: Final = (
     "clients",
