@@ -74,16 +74,15 @@ def test_dead_letters_tell_whence_and_why() -> None:
     assert headers["properties"].keys() > {"partition", "offset", "source"}
 
 
-@pytest.mark.parametrize(("ci", "code"), [("", 0), ("true", 1)])
-def test_without_npm_the_check_says_that_it_is_left_out(tmp_path: Path, ci: str, code: int) -> None:
+def test_without_npm_the_check_says_that_it_is_left_out(tmp_path: Path) -> None:
     for name in ("bash", "dirname"):
         (tmp_path / name).symlink_to(shutil.which(name) or name)
     done = subprocess.run(
         [ROOT / "tools" / "check-asyncapi.sh"],
-        env={"PATH": str(tmp_path), "CI": ci},
+        env={"PATH": str(tmp_path)},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == code
-    assert "not checked: there is no npm" in done.stderr
+    assert done.returncode == 0
+    assert "is not checked by AsyncAPI's parser: there is no npm" in done.stderr
