@@ -113,16 +113,21 @@ async def month(store: Store, snapshots: dict[str, bytes]) -> None:  # noqa: ARG
 
 @pytest.mark.integration
 @pytest.mark.usefixtures("month")
-async def test_schemathesis_finds_nothing(client: Client) -> None:
-    """Every parameter's values, the wrong ones too; the same requests each time."""
+async def test_schemathesis_finds_nothing(client: Client, tmp_path: Path) -> None:
+    """Every parameter's values, the wrong ones too; the same requests each time.
+
+    Where it runs it would try again what failed there before: so that is a new folder.
+    """
     async with client.get("/cbeci/api/charts/mining_provinces") as answer:
         assert (await answer.json())["data"]
     run = await asyncio.create_subprocess_exec(
         Path(sys.executable).with_name("schemathesis"),
-        *("run", str(client.make_url("/openapi.json"))),
-        *("--seed", "1", "--max-examples", str(EXAMPLES), "--no-color"),
-        cwd=ROOT,
-        env=os.environ | {"SCHEMATHESIS_HOOKS": schemathesis_hooks.__name__},
+        *("--no-color", "--config-file", str(ROOT / "schemathesis.toml"), "run"),
+        str(client.make_url("/openapi.json")),
+        *("--seed", "1", "--max-examples", str(EXAMPLES), "--workers", "4"),
+        cwd=tmp_path,
+        env=os.environ
+        | {"PYTHONPATH": str(ROOT), "SCHEMATHESIS_HOOKS": schemathesis_hooks.__name__},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
