@@ -101,8 +101,8 @@ def _day(name: str, as_of: datetime, year: int, month: int, day: int) -> Window:
     number = bucket(datetime(year, month, day, tzinfo=UTC), DAY_S)
     if number < bucket(as_of, DAY_S):
         return Window(name, Span("day", range(number, number + 1)), _days_before(number))
-    start, stop = number * DAY_H, (number + 1) * DAY_H
-    past = range(start, max(start, min(stop, bucket(as_of, HOUR_S))))
+    start = number * DAY_H
+    past = range(start, max(start, bucket(as_of, HOUR_S)))
     return Window(name, Span("hour", past), _days_before(number))
 
 

@@ -42,7 +42,8 @@ def test_a_window_knows_how_many_minutes_it_covers(name: str, minutes: int) -> N
 
 
 def test_a_day_that_is_not_over_covers_its_whole_hours_so_far() -> None:
-    assert parse_window("2026-11-22", AS_OF).span == Span("hour", range(DAY * 24, HOUR))
+    today = parse_window("2026-11-22", AS_OF)
+    assert (today.name, today.span) == ("2026-11-22", Span("hour", range(DAY * 24, HOUR)))
 
 
 def test_what_is_yet_to_come_covers_nothing() -> None:
