@@ -25,6 +25,7 @@ from miningmap.settings import Streams
 
 CONNECTIONS: Final = 16
 RATE: Final = 500
+TURNS: Final = 6
 EVERY_S: Final = Streams().snapshot_s
 BROWSER: Final = "gzip, deflate, br, zstd"
 
@@ -105,10 +106,21 @@ async def _repeat(connection: Connection, request: bytes, until: float) -> int:
 
 
 async def _latency(served: Service, for_s: float) -> None:
-    request = get(SHARES, served.endpoint, Accept_Encoding=BROWSER)
-    times = await latencies(served.endpoint, request, RATE, for_s)
-    title = f"{SHARES}, gzip, {RATE} requests a second for {for_s:g} s, ms"
-    print_table(title, ("median", "p99", "longest"), [spread(times)])
+    """Of both in turns: what the machine does meanwhile, both feel."""
+    asked = {
+        "bare handler": (served.bare, get(SHARES, served.bare)),
+        f"{SHARES}, gzip": (
+            served.endpoint,
+            get(SHARES, served.endpoint, Accept_Encoding=BROWSER),
+        ),
+    }
+    times: dict[str, list[float]] = {name: [] for name in asked}
+    for _ in range(TURNS):
+        for name, (port, request) in asked.items():
+            times[name] += await latencies(port, request, RATE, for_s / TURNS)
+    title = f"{RATE} requests a second for {for_s:g} s, ms"
+    head = ("what", "median", "p99", "longest")
+    print_table(title, head, [(name, *spread(each)) for name, each in times.items()])
 
 
 if __name__ == "__main__":
