@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -183,8 +184,10 @@ async def test_a_child_that_ends_by_itself_is_an_error_even_with_exit_code_0(
 
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 async def test_signals_are_a_good_end(
-    supervisor: Supervisor, lines: Lines, sign: signal.Signals
+    supervisor: Supervisor, lines: Lines, sign: signal.Signals, request: pytest.FixtureRequest
 ) -> None:
+    # These tests may run under nohup, which asks for SIGHUP to be no end.
+    request.addfinalizer(partial(signal.signal, sign, signal.signal(sign, signal.SIG_DFL)))
     async with supervisor:
         await supervisor.start(shell(TELL_PID))
         await until(lambda: bool(lines), "the pid")
