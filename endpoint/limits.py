@@ -39,8 +39,8 @@ FORWARDED: Final = "X-Forwarded-For"
 _POLICY: Final = "client"
 _EXCEEDED: Final = "https://iana.org/assignments/http-problem-types#quota-exceeded"
 _TITLE: Final = "Request cannot be satisfied as assigned quota has been exceeded"
-# Who watches the service must see it at all times.
-_EXEMPT: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+EXEMPT: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+"""Paths without a limit: who watches the service must see it at all times."""
 _UNLIMITED: Final[tuple[dict[str, str], None]] = ({}, None)
 _IPV6_BITS: Final = 64
 _LOCAL: Final = "127.0.0.1"  # who comes by a socket that has no address
@@ -171,7 +171,7 @@ class RateLimit:
     def check(self, request: web.Request) -> tuple[dict[str, str], web.Response | None]:
         """The headers that tell a client what it has left; 429 if that was nothing."""
         bucket = self._clients.bucket(request.remote or _LOCAL, request.headers)
-        if bucket is None or request.path in _EXEMPT:
+        if bucket is None or request.path in EXEMPT:
             return _UNLIMITED
         quota = self._limiter.take(bucket)
         headers = {

@@ -17,6 +17,7 @@ import msgspec
 
 from endpoint import assets, cbeci, table
 from endpoint.cbeci_tables import CHARTS, DOWNLOADS
+from endpoint.limits import EXEMPT
 from endpoint.representation import REVALIDATE, Representation
 from miningmap import __version__, problems
 from miningmap.answers import (
@@ -240,7 +241,10 @@ _KEPT: Final = {
 }
 _SECONDS: Final = {"type": "integer", "minimum": 1}
 _RETRY_AFTER: Final = {"Retry-After": _header("Seconds after which to ask again.", _SECONDS)}
-_ALLOW: Final = {"Allow": _header("The methods there are.")}
+_METHODS: Final = {
+    "description": "The methods there are.",
+    "headers": {"Allow": _header("The methods there are.")},
+}
 
 
 def _problem(description: str, headers: Json | None = None) -> Json:
@@ -261,6 +265,18 @@ _NO_REDIS: Final = {
 
 def _json(schema: Json) -> Json:
     return {_JSON: {"schema": schema}}
+
+
+_TOO_MANY: Final = {
+    HTTPStatus.TOO_MANY_REQUESTS: _problem(
+        "More requests a minute than one client may make, if there is a limit.",
+        _RETRY_AFTER
+        | {
+            "RateLimit": _header("What is left; on every other answer too."),
+            "RateLimit-Policy": _header("How many there may be in how many seconds."),
+        },
+    )
+}
 
 
 def _text(media_type: str, description: str) -> Json:
@@ -311,7 +327,9 @@ class Described:
         """The path item object."""
         common = {"summary": self.summary, "tags": [self.tag]}
         asked = [*self.parameters, _IF_NONE_MATCH] if self.tagged else [*self.parameters]
-        answers = self._answers()
+        limited = {} if path in EXEMPT else _TOO_MANY
+        answers = _by_code(self._answers() | limited)
+        options = _by_code({HTTPStatus.NO_CONTENT: _METHODS} | limited)
         name = path.strip("/").replace("/", ".") or "index.html"
         return {
             "get": {"operationId": name, **common, "parameters": asked, "responses": answers},
@@ -319,17 +337,17 @@ class Described:
                 "operationId": f"HEAD.{name}",
                 **common,
                 "parameters": asked,
-                "responses": {status: _bodiless(said) for status, said in answers.items()},
+                "responses": {code: _bodiless(said) for code, said in answers.items()},
             },
             "options": {
                 "operationId": f"OPTIONS.{name}",
                 **common,
                 "parameters": [_any(said) for said in self.parameters if said["in"] == "path"],
-                "responses": {"204": {"description": "The methods there are.", "headers": _ALLOW}},
+                "responses": options,
             },
         }
 
-    def _answers(self) -> dict[str, Json]:
+    def _answers(self) -> dict[HTTPStatus, Json]:
         answers: dict[HTTPStatus, Json] = {
             HTTPStatus.OK: {
                 "description": self.summary,
@@ -342,8 +360,11 @@ class Described:
                 "description": "The client has it.",
                 "headers": _KEPT,
             }
-        answers |= self.others
-        return {str(int(status)): answers[status] for status in sorted(answers)}
+        return answers | dict(self.others)
+
+
+def _by_code(answers: Mapping[HTTPStatus, Json]) -> dict[str, Json]:
+    return {str(int(status)): answers[status] for status in sorted(answers)}
 
 
 def _any(parameter: Json) -> Json:

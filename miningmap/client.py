@@ -23,7 +23,7 @@ from miningmap.problems import CONTENT_TYPE, Problem
 from miningmap.times import as_utc, rfc3339
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncGenerator, Mapping
     from types import TracebackType
 
     from miningmap.answers import Adjust, Step
@@ -48,6 +48,21 @@ class ApiError(Exception):
     def __init__(self, problem: Problem) -> None:
         super().__init__(f"{problem.status} {problem.title}: {problem.detail}")
         self.problem = problem
+
+
+@dataclass(frozen=True)
+class Event:
+    """What a stream tells.
+
+    Attributes:
+        id: its place; empty if it has none.
+        name: ``shares``; ``gap``, if events are missing here; later versions tell more.
+        answer: the shares, by country.
+    """
+
+    id: str
+    name: str
+    answer: Answer | None
 
 
 class Client:
@@ -139,7 +154,7 @@ class Client:
 
 
 class AsyncClient:
-    """The same calls as :class:`Client`, each to be awaited."""
+    """The same calls as :class:`Client`, each to be awaited, and the stream."""
 
     def __init__(self, base_url: str = BASE_URL, *, timeout_s: float = TIMEOUT_S) -> None:
         self._http = httpx.AsyncClient(base_url=base_url, timeout=timeout_s, headers=_HEADERS)
@@ -183,6 +198,33 @@ class AsyncClient:
         """As :meth:`Client.places`."""
         return await self._get(_PLACES)
 
+    async def stream(
+        self, window: str = "1h", *, after: str | None = None
+    ) -> AsyncGenerator[Event, None]:
+        """Events as they happen, beginning with the newest, for as long as the service tells them.
+
+        Raises what the other calls do; a connection that is cut is a :exc:`httpx.TransportError`.
+
+        Args:
+            window: of the shares: ``now``, ``1h``, ``24h``, ``7d`` or ``30d``.
+            after: the id of the last event that was had, to go on behind it; an hour is kept.
+        """
+        known = {} if after is None else {"Last-Event-ID": after}
+        asked = {"window": window}
+        async with self._http.stream("GET", _STREAM, params=asked, headers=known) as response:
+            if response.status_code != httpx.codes.OK:
+                await response.aread()
+                raise ApiError(_problem(response))
+            said: dict[str, str] = {}
+            async for line in response.aiter_lines():
+                if line:
+                    name, _, value = line.partition(":")
+                    said[name] = value.removeprefix(" ")
+                else:
+                    if "data" in said:
+                        yield _event(said)
+                    said = {}
+
     async def _get(self, call: _Call[T]) -> T:
         return call.answer(await self._http.get(call.path, params=call.asked))
 
@@ -224,6 +266,7 @@ class _Call(Generic[T_co]):
         return msgspec.json.decode(response.content, type=self.kind)
 
 
+_STREAM: Final = "/api/v1/stream"
 _POOLS: Final = _Call("/api/v1/pools", PoolList, {})
 _PLACES: Final = _Call("/api/v1/places", PlaceList, {})
 
@@ -241,6 +284,13 @@ def _history(
 ) -> _Call[History]:
     asked = {"code": code, "step": step, "adjust": adjust}
     return _Call("/api/v1/history", History, asked | _moment("from", start) | _moment("to", to))
+
+
+def _event(said: Mapping[str, str]) -> Event:
+    """A server-sent event; the service writes each field once, and the data in one line."""
+    name = said.get("event", "message")
+    answer = msgspec.json.decode(said["data"], type=Answer) if name == "shares" else None
+    return Event(said.get("id", ""), name, answer)
 
 
 def _moment(name: str, at: When | None) -> dict[str, str]:

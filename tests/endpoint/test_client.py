@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from contextlib import aclosing
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 
@@ -14,13 +15,14 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from miningmap.answers import Answer, PoolList, SubdivisionAnswer
-from miningmap.client import ApiError, AsyncClient, Client
+from miningmap.client import ApiError, AsyncClient, Client, Event
 from miningmap.places import all_places
 from miningmap.times import rfc3339
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 
+    from streams.store import Store
     from tests.endpoint.conftest import Client as Service
 
 pytestmark = pytest.mark.integration
@@ -130,6 +132,43 @@ async def test_nobody_there_is_the_transports_error(unused_tcp_port: int) -> Non
     async with AsyncClient(f"http://127.0.0.1:{unused_tcp_port}") as mining:
         with pytest.raises(httpx.ConnectError):
             await mining.pools()
+
+
+# --- the stream ---------------------------------------------------------------------------------
+
+
+async def heard(events: AsyncGenerator[Event, None]) -> Event:
+    async with asyncio.timeout(30):
+        return await anext(events)
+
+
+async def test_a_stream_tells_the_newest_shares_and_what_follows(
+    mining: AsyncClient, store: Store, snapshots: dict[str, bytes]
+) -> None:
+    async with aclosing(mining.stream("now")) as events:
+        first = await heard(events)
+        assert first.answer == await mining.shares("now")
+        later = {**snapshots, "now/country": snapshots["1h/country"]}
+        await store.write_snapshots(later)
+        second = await heard(events)
+    assert (first.name, second.name) == ("shares", "shares")
+    assert second.answer == msgspec.json.decode(snapshots["1h/country"], type=Answer)
+    async with aclosing(mining.stream("now", after=first.id)) as events:
+        assert await heard(events) == second
+
+
+@pytest.mark.usefixtures("snapshots")
+async def test_a_gap_in_a_stream_is_told(mining: AsyncClient) -> None:
+    async with aclosing(mining.stream(after="1-0")) as events:
+        gap, newest = await heard(events), await heard(events)
+    assert (gap.name, gap.answer) == ("gap", None)
+    assert newest.answer == await mining.shares()
+
+
+async def test_a_stream_that_is_refused_says_why(mining: AsyncClient) -> None:
+    async with aclosing(mining.stream("2026-11")) as events:
+        with pytest.raises(ApiError, match="window: no stream of '2026-11'"):
+            await heard(events)
 
 
 # --- pandas ---------------------------------------------------------------------------------------

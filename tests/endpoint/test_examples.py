@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from miningmap.cbeci import reports
+from miningmap.client import BASE_URL
 from miningmap.messages import Located, Network
 from streams.cells import claims_of
 from streams.snapshot import take_snapshot
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.integration
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+EXAMPLES = DOCS / "examples"
 MINUTE = timedelta(minutes=1)
 
 # A table as Cambridge's are, with figures of its own: Sichuan from May to October, Xinjiang else.
@@ -40,8 +43,12 @@ for year, month in [(2019, 11), (2019, 12), *((2020, month) for month in range(1
 
 async def run(name: str, client: Client, *options: str) -> tuple[int, list[str]]:
     """What a script prints, line by line, and its exit code."""
+    return await python(str(EXAMPLES / name), str(client.make_url("/")), *options)
+
+
+async def python(*arguments: str) -> tuple[int, list[str]]:
     script = await asyncio.create_subprocess_exec(
-        *(sys.executable, str(EXAMPLES / name), str(client.make_url("/")), *options),
+        *(sys.executable, *arguments),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
@@ -110,3 +117,19 @@ async def test_an_outage_moves_coverage_and_no_share(client: Client, store: Stor
 
 async def test_an_outage_of_nobody_is_told(client: Client) -> None:
     assert await run("outage.py", client) == (1, ["no pool is dark"])
+
+
+def first_lines_of_python(document: Path) -> str:
+    lines: str = re.findall(
+        r"^```python\n(.*?)^```$", document.read_text(), re.MULTILINE | re.DOTALL
+    )[0]
+    return lines
+
+
+@pytest.mark.usefixtures("snapshots")
+@pytest.mark.parametrize("document", [DOCS / "api.md", DOCS.parent / "README.md"])
+async def test_the_lines_of_the_documents_run(client: Client, document: Path) -> None:
+    lines = first_lines_of_python(document)
+    code, told = await python("-c", lines.replace(BASE_URL, str(client.make_url("/"))))
+    assert code == 0, told
+    assert any("United States" in line for line in told)

@@ -94,6 +94,21 @@ async def test_exactly_what_says_so_is_503_without_redis(away: Client) -> None:
                     assert int(answer.headers["Retry-After"]) >= 1
 
 
+@pytest.mark.usefixtures("snapshots")
+async def test_exactly_what_says_so_is_429_beyond_the_limit(
+    serve: Callable[..., Awaitable[Client]], store: Store
+) -> None:
+    client = await serve(store, rate_limit=1, limit_loopback=True)
+    paths = (await described(client))["paths"]
+    assert "429" not in paths["/readyz"]["get"]["responses"]
+    for path, item in paths.items():
+        for method, operation in item.items():
+            said = operation["responses"].get("429")
+            async with client.request(method, path) as answer:
+                assert (answer.status == 429) is (said is not None), path
+                assert said is None or said["headers"].keys() <= answer.headers.keys()
+
+
 def needed(operation: Any) -> list[Any]:
     return [parameter for parameter in operation["parameters"] if parameter.get("required")]
 
