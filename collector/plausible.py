@@ -11,8 +11,8 @@ import math
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-from collector.source import Reading
-from miningmap.messages import NETWORK_KEY, SUM_TOLERANCE
+from collector.source import Reading, subject_of
+from miningmap.messages import SUM_TOLERANCE
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -71,7 +71,7 @@ class Plausibility:
         fault = (
             _unbelievable(reading, fetched_at)
             or self._more_than_network(reading, fetched_at)
-            or self._jump((source.path, _pool(reading)), reading.hashrate)
+            or self._jump((source.path, subject_of(reading)), reading.hashrate)
         )
         if fault is None and not isinstance(reading, Reading):
             self._network[source.path] = _Network(reading.hashrate, fetched_at)
@@ -129,7 +129,3 @@ def _is_near(a: float, b: float) -> bool:
     """Whether one is no jump from the other; 0 is near 0 only."""
     low, high = sorted((a, b))
     return high <= JUMP * low
-
-
-def _pool(reading: Reading | NetworkReading) -> str:
-    return reading.pool if isinstance(reading, Reading) else NETWORK_KEY

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from collector.source import PermanentError, Reading, SourceError
+from collector.source import PermanentError, Reading, SourceError, subject_of
 from miningmap import messages as wire
 from miningmap.dead_letters import DeadLetter
 from miningmap.topics import NETWORK, REPORTS
@@ -99,14 +99,13 @@ def sift(
 
 
 def _refused(poll: Poll, reading: Reading | NetworkReading, said: bytes, error: str) -> DeadLetter:
-    of_pool = isinstance(reading, Reading)
     return DeadLetter(
-        key=(reading.pool if isinstance(reading, Reading) else wire.NETWORK_KEY).encode(),
+        key=subject_of(reading).encode(),
         value=said,
         reason=IMPLAUSIBLE,
         error=error,
         at=poll.fetched_at,
-        topic=REPORTS if of_pool else NETWORK,
+        topic=REPORTS if isinstance(reading, Reading) else NETWORK,
         source=poll.source.slug,
     )
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Final, Literal, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
+from miningmap.messages import NETWORK_KEY
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
@@ -167,6 +169,11 @@ class NetworkReading:
 
     hashrate: float
     observed_at: datetime | None = None
+
+
+def subject_of(reading: Reading | NetworkReading) -> str:
+    """What a reading is about, as its message is keyed: the pool, or the network."""
+    return reading.pool if isinstance(reading, Reading) else NETWORK_KEY
 
 
 @dataclass(frozen=True, kw_only=True)
