@@ -60,7 +60,7 @@ check: setup ## format, lint, types, imports, AsyncAPI, OpenAPI, Compose schema:
 	@$(BIN)/python -m tools.asyncapi | diff - docs/asyncapi.yaml >/dev/null \
 	  || { echo 'docs/asyncapi.yaml is not what the code says: run `make docs`' >&2; exit 1; }
 	@tools/check-asyncapi.sh
-	@$(BIN)/python -m endpoint.openapi | $(BIN)/openapi-spec-validator - >/dev/null
+	@$(BIN)/python -m endpoint.routes.openapi | $(BIN)/openapi-spec-validator - >/dev/null
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 
 demo: setup ## the whole system on simulated pools, page on port 8080 (ARGS="--port 8090")

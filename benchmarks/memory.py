@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from benchmarks.making import (
+from benchmarks.fixtures import (
     DAY,
     HOUR,
     MINUTE,
@@ -19,7 +19,7 @@ from benchmarks.making import (
     write,
 )
 from miningmap.settings import Retention
-from streams.store import Store
+from streams.redis.store import Store
 
 if TYPE_CHECKING:
     from datetime import timedelta

@@ -24,11 +24,11 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
 from yarl import URL
 
-from benchmarks.making import print_table
-from collector.fetch import Fetcher
+from benchmarks.fixtures import print_table
+from collector.http.fetcher import Fetcher
 from collector.metrics import Metrics
-from collector.plausible import Plausibility
-from collector.poll import Poller, start_spread_s
+from collector.polling.plausibility import Plausibility
+from collector.polling.poller import Poller, start_spread_s
 from collector.pools import antpool, foundry, mempool, ocean
 from miningmap import logs
 from miningmap.settings import Collector, Log
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from multiprocessing.connection import Connection
 
-    from collector.publish import Outgoing
-    from collector.source import PoolSource
+    from collector.outbox import Outgoing
+    from collector.sources.base import PoolSource
 
 SOURCES: Final = 5_000
 POLL_S: Final = 60

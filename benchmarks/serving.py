@@ -9,7 +9,8 @@ from typing import Final, NamedTuple
 
 import click
 
-from benchmarks.asking import (
+from benchmarks.fixtures import print_table
+from benchmarks.http_load import (
     SHARES,
     Connection,
     Service,
@@ -20,7 +21,6 @@ from benchmarks.asking import (
     spread,
     world,
 )
-from benchmarks.making import print_table
 from miningmap.settings import Streams
 
 CONNECTIONS: Final = 16

@@ -9,7 +9,7 @@ from statistics import median
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
-from benchmarks.making import (
+from benchmarks.fixtures import (
     DAY,
     HOUR,
     MINUTE,
@@ -26,11 +26,11 @@ from benchmarks.making import (
 )
 from miningmap.settings import Retention, Streams
 from streams.beliefs import read_default_prior
-from streams.observe import spans_of
-from streams.shares import Beliefs, Rule
-from streams.snapshot import Snapshots, take_snapshot
-from streams.store import Store
-from streams.windows import ROLLING, parse_window
+from streams.method.observations import spans_of
+from streams.method.shares import Beliefs, Rule
+from streams.method.windows import ROLLING, parse_window
+from streams.queries.snapshot import Snapshots, take_snapshot
+from streams.redis.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterator, Sequence

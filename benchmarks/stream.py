@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from benchmarks.asking import (
+from benchmarks.fixtures import print_table
+from benchmarks.http_load import (
     LOOPBACK,
     SHARES,
     Service,
@@ -21,9 +22,8 @@ from benchmarks.asking import (
     spread,
     world,
 )
-from benchmarks.making import print_table
 from miningmap.settings import Streams
-from streams.events import KEPT_S
+from streams.redis.event_log import KEPT_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable

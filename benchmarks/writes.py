@@ -6,7 +6,7 @@ import asyncio
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
-from benchmarks.making import (
+from benchmarks.fixtures import (
     BATCH,
     DAY,
     HOUR,
@@ -20,11 +20,11 @@ from benchmarks.making import (
     report,
     whole,
 )
+from miningmap.kafka.topics import REPORTS
 from miningmap.messages import encode
 from miningmap.settings import Retention
-from miningmap.topics import REPORTS
-from streams.process import RawMessage, sort
-from streams.store import Store, horizon
+from streams.redis.store import Store, horizon
+from streams.worker.processor import RawMessage, sort
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry
 
-from collector.credentials import Credentials, setting
-from collector.discovery import choose, discover, unknown
-from collector.fetch import Fetcher
+from collector.http.fetcher import Fetcher
 from collector.metrics import Metrics
-from collector.plausible import Plausibility
-from collector.read import IMPLAUSIBLE, Poll, read, sift
-from collector.source import PermanentError, SourceError
+from collector.polling.plausibility import Plausibility
+from collector.polling.reports import IMPLAUSIBLE, Poll, read, sift
+from collector.registry import choose, discover, unknown
+from collector.sources.base import PermanentError, SourceError
+from collector.sources.credentials import Credentials, setting
 from miningmap.times import utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from collector.source import Credential, Source
+    from collector.sources.base import Credential, Source
     from miningmap.messages import Message
     from miningmap.settings import Settings
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
 from miningmap import __version__
-from miningmap.dead_letters import DeadLetter
+from miningmap.kafka.dead_letters import DeadLetter
 from miningmap.messages import Report
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from collector.publish import Outgoing
+    from collector.outbox import Outgoing
 
 # From a cached answer next door to the time limit of a request (20 s).
 _DURATIONS_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20)

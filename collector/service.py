@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Final
 import structlog
 from prometheus_client import CollectorRegistry
 
-from collector.credentials import Credentials
-from collector.discovery import choose, discover
-from collector.fetch import Fetcher
-from collector.intake import intake_app
-from collector.ledger import Ledger
+from collector.http.fetcher import Fetcher
+from collector.intake.app import intake_app
+from collector.intake.ledger import Ledger
+from collector.intake.partners import SETTING, Partners, PartnersError, PartnersFile
+from collector.intake.rate_limit import Rate, RateLimiter
 from collector.metrics import Metrics
-from collector.partners import SETTING, Partners, PartnersError, PartnersFile
-from collector.plausible import Plausibility
-from collector.poll import Poller, start_spread_s
-from collector.publish import Outbox, Publisher
-from collector.rates import Rate, RateLimiter
-from miningmap.redis import connect
-from miningmap.serving import monitoring_app, serving
+from collector.outbox import Outbox, Publisher
+from collector.polling.plausibility import Plausibility
+from collector.polling.poller import Poller, start_spread_s
+from collector.registry import choose, discover
+from collector.sources.credentials import Credentials
+from miningmap.http.server import monitoring_app, serving
+from miningmap.redis_client import connect
 from miningmap.settings import SettingsError
 
 if TYPE_CHECKING:

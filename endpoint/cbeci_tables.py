@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from miningmap.messages import Published
-    from streams.months import Month
+    from streams.queries.months import Month
 
 VERSIONS: Final = ("v1.1.0", "v1.1.1", "v1.2.0", "v1.5.0")
 

@@ -8,23 +8,23 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from endpoint import assets
-from endpoint.api import PREFIX, Api
-from endpoint.cbeci import Cbeci
-from endpoint.feed import Feed
-from endpoint.front import framed, not_allowed, not_found, options
-from endpoint.health import Health
-from endpoint.limits import Clients, Limiter, RateLimit
-from endpoint.metrics import Metrics, own_registry
-from endpoint.openapi import OpenApi
-from endpoint.reader import Reader
-from endpoint.stream import Stream
-from miningmap.redis import connect
-from miningmap.serving import allow_many_connections, serving
+from endpoint.data.gateway import Reader
+from endpoint.data.snapshot_cache import Feed
+from endpoint.http.middleware import framed, not_allowed, not_found, options
+from endpoint.http.rate_limit import Clients, Limiter, RateLimit
+from endpoint.routes import page
+from endpoint.routes.api import PREFIX, Api
+from endpoint.routes.cbeci import Cbeci
+from endpoint.routes.health import Health
+from endpoint.routes.metrics import Metrics, own_registry
+from endpoint.routes.openapi import OpenApi
+from endpoint.routes.stream import Stream
+from miningmap.http.server import allow_many_connections, serving
+from miningmap.redis_client import connect
 from miningmap.settings import SettingsError
 from miningmap.times import utc_now
 from streams import beliefs as files
-from streams import store as cells
+from streams.redis import store as cells
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
     from miningmap.settings import Endpoint as EndpointSettings
     from miningmap.settings import Settings
-    from streams.shares import Beliefs
-    from streams.store import Store
+    from streams.method.shares import Beliefs
+    from streams.redis.store import Store
 
 SNAPSHOT_S: Final = 5.0
 
@@ -91,7 +91,7 @@ def application(
     health = Health(reader, fresh_s=served.fresh_s, now=now)
     stream = Stream(feed, most_clients=served.stream_clients, registry=own)
     routes: dict[str, Handler] = {
-        **assets.routes(),
+        **page.routes(),
         **Api(reader, feed, snapshot_s=snapshot_s, now=now).routes(),
         **Cbeci(reader, now=now).routes(),
         f"{PREFIX}/stream": stream.serve,

@@ -18,15 +18,22 @@ import httpx
 import msgspec
 
 from miningmap import __version__
-from miningmap.answers import Answer, History, PlaceList, PoolList, SubdivisionAnswer
-from miningmap.problems import CONTENT_TYPE, Problem
+from miningmap.api.models import (
+    PROBLEM_CONTENT_TYPE,
+    Answer,
+    History,
+    PlaceList,
+    PoolList,
+    Problem,
+    SubdivisionAnswer,
+)
 from miningmap.times import as_utc, rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
     from types import TracebackType
 
-    from miningmap.answers import Adjust, Step
+    from miningmap.api.models import Adjust, Step
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -307,7 +314,7 @@ def _moment(name: str, at: When | None) -> dict[str, str]:
 
 def _problem(response: httpx.Response) -> Problem:
     """What is wrong; in the form of a problem document also if something in between said it."""
-    if response.headers.get("Content-Type", "").startswith(CONTENT_TYPE):
+    if response.headers.get("Content-Type", "").startswith(PROBLEM_CONTENT_TYPE):
         return msgspec.json.decode(response.content, type=Problem)
     return Problem(
         type="about:blank",

@@ -9,7 +9,7 @@ import msgspec
 
 from miningmap import places
 from miningmap.messages import Slug
-from streams.shares import Beliefs, Rule
+from streams.method.shares import Beliefs, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,27 +11,27 @@ import structlog
 from prometheus_client import CollectorRegistry
 from redis import RedisError
 
-from miningmap.kafka import Publisher, PublishError, Record
-from miningmap.redis import connect
-from miningmap.serving import monitoring_app, serving
+from miningmap.http.server import monitoring_app, serving
+from miningmap.kafka.producer import Publisher, PublishError, Record
+from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS, SHARES
+from miningmap.redis_client import connect
 from miningmap.settings import SettingsError
 from miningmap.times import utc_now
-from miningmap.topics import DEAD_LETTERS, NETWORK, REPORTS, SHARES
-from streams.app import build_app
 from streams.beliefs import BeliefsError
 from streams.beliefs import load as load_beliefs
 from streams.metrics import Metrics
-from streams.process import Processor
-from streams.snapshot import AT, POOLS, Snapshots
-from streams.store import Store
-from streams.watch import watch
+from streams.queries.snapshot import AT, POOLS, Snapshots
+from streams.redis.store import Store
+from streams.worker.faust_app import build_app
+from streams.worker.processor import Processor
+from streams.worker.stall_watchdog import watch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from miningmap.settings import Settings
-    from streams.process import RawMessage
-    from streams.shares import Beliefs
+    from streams.method.shares import Beliefs
+    from streams.worker.processor import RawMessage
 
 # How long the batch under way may take at the end, before it is left to the next process.
 LAST_BATCH_S: Final = 5.0

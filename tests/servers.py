@@ -28,10 +28,10 @@ import click
 import redis
 from aiokafka.admin import AIOKafkaAdminClient
 
-from miningmap.admin import ensure_topics
-from miningmap.embedded import LOOPBACK, free_port
-from miningmap.supervisor import bound_to_this_process
-from miningmap.topics import TOPICS
+from launch.local.embedded import LOOPBACK, free_port
+from launch.local.supervisor import bound_to_this_process
+from miningmap.kafka.admin import ensure_topics
+from miningmap.kafka.topics import TOPICS
 
 ROOT: Final = Path(__file__).parents[1]
 CACHE: Final = ROOT / ".cache"

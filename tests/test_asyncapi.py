@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 import yaml
 
-from miningmap.topics import DEAD_LETTERS, NETWORK, REPORTS, SHARES, TOPICS
+from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS, SHARES, TOPICS
 from tools import asyncapi
 
 if TYPE_CHECKING:

@@ -16,20 +16,20 @@ import click
 import pytest
 from pydantic import BaseModel, SecretStr
 
-from collector.credentials import FILE
-from collector.credentials import setting as credential_setting
-from collector.discovery import discover
-from collector.partners import Partners
-from miningmap.cli import main
-from miningmap.contribution import FIELDS, PERIODS, UNITS
+from collector.intake.partners import Partners
+from collector.registry import discover
+from collector.sources.credentials import FILE
+from collector.sources.credentials import setting as credential_setting
+from launch.cli import main
+from miningmap.cbeci.contribution import FIELDS, PERIODS, UNITS
 from miningmap.messages import KINDS, Kind
 from miningmap.partner.aggregate import aggregate
 from miningmap.partner.push import Table
 from miningmap.settings import PARTNER_TOKEN, PREFIX, SECRETS_DIR, Intake, Settings, load
-from streams import shares
 from streams.beliefs import read_default_prior, read_priors, read_rules
-from streams.cells import Cell
-from streams.shares import Beliefs, Cohort, Member, Observed
+from streams.method import shares
+from streams.method.cells import Cell
+from streams.method.shares import Beliefs, Cohort, Member, Observed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,15 +14,15 @@ from aiohttp.test_utils import TestServer
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
-from collector.intake import intake_app
-from collector.ledger import Ledger
+from collector.intake.app import intake_app
+from collector.intake.ledger import Ledger
+from collector.intake.partners import PartnersFile
+from collector.intake.rate_limit import Rate, RateLimiter
+from collector.intake.tokens import add
 from collector.metrics import Metrics
-from collector.partners import PartnersFile
-from collector.rates import Rate, RateLimiter
-from collector.tokens import add
 from miningmap import settings as config
 from miningmap.messages import Report
-from miningmap.redis import connect
+from miningmap.redis_client import connect
 from miningmap.times import utc_now
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from click.testing import CliRunner
 from redis import Redis as RedisClient
 from redis.asyncio import Redis
 
-from miningmap.embedded import free_port
-from miningmap.topics import REPORTS, TOPICS
+from launch.local.embedded import free_port
+from miningmap.kafka.topics import REPORTS, TOPICS
 from tests import servers
 from tests.conftest import missing
 from tests.servers import (

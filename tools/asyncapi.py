@@ -11,12 +11,12 @@ import msgspec
 import yaml
 
 from miningmap import __version__
-from miningmap.answers import Answer, SubdivisionAnswer
-from miningmap.dead_letters import DeadLetter, record_of
+from miningmap.api.models import Answer, SubdivisionAnswer
+from miningmap.api.schemas import ref, schemas
+from miningmap.kafka.dead_letters import DeadLetter, record_of
+from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS, SHARES, SWINGS, TOPICS, Topic
 from miningmap.messages import NETWORK_KEY, Network, Report, Slug
-from miningmap.schemas import ref, schemas
-from miningmap.topics import DEAD_LETTERS, NETWORK, REPORTS, SHARES, SWINGS, TOPICS, Topic
-from streams.windows import ROLLING
+from streams.method.windows import ROLLING
 
 Json: TypeAlias = Mapping[str, Any]
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from miningmap import __version__
-from miningmap.answers import Answer, SubdivisionAnswer
+from miningmap.api.models import Answer, SubdivisionAnswer
 from miningmap.messages import Network, Report
 
 FOLDER: Final = Path(__file__).resolve().parents[1] / "tests" / "compat"

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
-from collector import body
-from collector.source import NetworkReading, NetworkSource, PermanentError, Request
+from collector.sources import decoding
+from collector.sources.base import NetworkReading, NetworkSource, PermanentError, Request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,13 +32,13 @@ class _Chart(msgspec.Struct):
 
 def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[NetworkReading]:
     """The newest point that has a figure, in TH/s; it can be more than a day old."""
-    chart = body.decode(bodies[0], _Chart)
+    chart = decoding.decode(bodies[0], _Chart)
     if chart.status != _OK:
-        raise body.refused(chart.status)
+        raise decoding.refused(chart.status)
     if chart.unit != _UNIT:
         raise PermanentError(f"in {chart.unit[:50]!r}, not in {_UNIT!r}", reason="unit")
     for point in sorted(chart.values, key=lambda point: point.x, reverse=True):
-        hashrate = body.hashrate(point.y, "TH/s")
+        hashrate = decoding.hashrate(point.y, "TH/s")
         if hashrate:
             return [NetworkReading(hashrate, datetime.fromtimestamp(point.x, UTC))]
     return []

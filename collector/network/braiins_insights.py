@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from collector import body
-from collector.source import NetworkReading, NetworkSource, Request
+from collector.sources import decoding
+from collector.sources.base import NetworkReading, NetworkSource, Request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,8 +20,8 @@ class _HashrateStats(msgspec.Struct):
 
 def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[NetworkReading]:
     """The current hashrate, which is in EH/s and has no time of its own."""
-    stats = body.decode(bodies[0], _HashrateStats)
-    hashrate = body.hashrate(stats.current_hashrate, "EH/s")
+    stats = decoding.decode(bodies[0], _HashrateStats)
+    hashrate = decoding.hashrate(stats.current_hashrate, "EH/s")
     return [] if hashrate is None else [NetworkReading(hashrate)]
 
 

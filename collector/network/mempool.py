@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from collector import body
-from collector.source import NetworkReading, NetworkSource, Request
+from collector.sources import decoding
+from collector.sources.base import NetworkReading, NetworkSource, Request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,7 @@ class _Hashrate(msgspec.Struct, rename="camel"):
 
 def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[NetworkReading]:
     """The current estimate (H/s), which has no time of its own; 0 while mempool's node is down."""
-    hashrate = body.hashrate(body.decode(bodies[0], _Hashrate).current_hashrate)
+    hashrate = decoding.hashrate(decoding.decode(bodies[0], _Hashrate).current_hashrate)
     return [NetworkReading(hashrate)] if hashrate else []
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
-from collector import body
-from collector.source import NetworkReading, NetworkSource, Request
+from collector.sources import decoding
+from collector.sources.base import NetworkReading, NetworkSource, Request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,7 @@ def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[NetworkReading
 
     It is what the network had, on average, over the 2016 blocks before the last change.
     """
-    difficulty = body.decode(bodies[0], _Hashrate).current_difficulty
+    difficulty = decoding.decode(bodies[0], _Hashrate).current_difficulty
     return [NetworkReading(difficulty * _HASHES_PER_DIFFICULTY / _BLOCK_S)] if difficulty else []
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from collector import body
-from collector.source import NetworkReading, NetworkSource, Rate, Request
+from collector.sources import decoding
+from collector.sources.base import NetworkReading, NetworkSource, Rate, Request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[NetworkReading]:
     """One number in GH/s, which has no time of its own. No network has 0."""
-    hashrate = body.hashrate(body.decode(bodies[0], float), "GH/s")
+    hashrate = decoding.hashrate(decoding.decode(bodies[0], float), "GH/s")
     return [NetworkReading(hashrate)] if hashrate else []
 
 

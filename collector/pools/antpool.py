@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
-from collector import body
-from collector.source import PoolSource, Reading, Request
+from collector.sources import decoding
+from collector.sources.base import PoolSource, Reading, Request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,12 +36,12 @@ class _Answer(msgspec.Struct):
 
 def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
     """Bitcoin's line of the list of coins. The answer has no time of its own."""
-    answer = body.decode(bodies[0], _Answer)
+    answer = decoding.decode(bodies[0], _Answer)
     if answer.code != _OK:
-        raise body.refused(f"{answer.code} {answer.msg}")
-    coins = body.decode(bytes(answer.data), _Coins)
+        raise decoding.refused(f"{answer.code} {answer.msg}")
+    coins = decoding.decode(bytes(answer.data), _Coins)
     figures = [coin.pool_hashrate for coin in coins.items if coin.coin_type == "BTC"]
-    hashrate = body.hashrate(figures[0]) if figures else None
+    hashrate = decoding.hashrate(figures[0]) if figures else None
     return [] if hashrate is None else [Reading("antpool", hashrate)]
 
 

@@ -10,14 +10,14 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from collector import body
-from collector.source import Credential, PermanentError, PoolSource, Rate, Reading, Request
+from collector.sources import decoding
+from collector.sources.base import Credential, PermanentError, PoolSource, Rate, Reading, Request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from collector.source import Secrets
+    from collector.sources.base import Secrets
 
 _OK: Final = 0
 
@@ -34,7 +34,7 @@ class _Answer(msgspec.Struct):
 
 
 class _Stats(msgspec.Struct, rename="camel"):
-    pool_hashrate: body.BareNumber | None
+    pool_hashrate: decoding.BareNumber | None
 
 
 def authorise(request: Request, secrets: Secrets, now: datetime) -> Request:
@@ -60,10 +60,10 @@ def _hmac(secret: str, signed: bytes) -> str:
 
 def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
     """The pool's hashrate, in H/s. The answer has no time of its own."""
-    answer = body.decode(bodies[0], _Answer)
+    answer = decoding.decode(bodies[0], _Answer)
     if answer.code != _OK:
-        raise body.refused(f"{answer.code} {answer.message}")
-    hashrate = body.hashrate(body.decode(bytes(answer.data), _Stats).pool_hashrate)
+        raise decoding.refused(f"{answer.code} {answer.message}")
+    hashrate = decoding.hashrate(decoding.decode(bytes(answer.data), _Stats).pool_hashrate)
     if hashrate is None:
         return []
     if 0 < hashrate < _LEAST:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from collector import body
-from collector.source import PoolSource, Reading, Request
+from collector.sources import decoding
+from collector.sources.base import PoolSource, Reading, Request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +19,7 @@ _ALGORITHM: Final = "SHA256"
 
 class _Algorithm(msgspec.Struct, rename="camel"):
     algo_name: str
-    pool_hash: body.BareNumber | None
+    pool_hash: decoding.BareNumber | None
 
 
 class _Index(msgspec.Struct, rename="camel"):
@@ -34,12 +34,12 @@ class _Answer(msgspec.Struct):
 
 def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
     """What mines Bitcoin's algorithm there, in H/s. The answer has no time of its own."""
-    answer = body.decode(bodies[0], _Answer)
+    answer = decoding.decode(bodies[0], _Answer)
     if answer.code != _OK:
-        raise body.refused(f"{answer.code} {answer.msg or ''}")
-    index = body.decode(bytes(answer.data), _Index)
+        raise decoding.refused(f"{answer.code} {answer.msg or ''}")
+    index = decoding.decode(bytes(answer.data), _Index)
     figures = [one.pool_hash for one in index.algo_list if one.algo_name == _ALGORITHM]
-    hashrate = body.hashrate(figures[0]) if figures else None
+    hashrate = decoding.hashrate(figures[0]) if figures else None
     return [] if hashrate is None else [Reading("binancepool", hashrate)]
 
 

@@ -6,22 +6,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
-from collector import blocks, body
-from collector.source import PoolSource, Rate, Request
+from collector.sources import blocks, decoding
+from collector.sources.base import PoolSource, Rate, Request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from collector.source import Reading
+    from collector.sources.base import Reading
 
 _Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
     """Each pool's part of the day's blocks, times the network's hashrate, which is in GH/s."""
-    counts = body.decode(bodies[0], dict[str, _Count])
-    network = body.hashrate(body.decode(bodies[1], float), "GH/s")
+    counts = decoding.decode(bodies[0], dict[str, _Count])
+    network = decoding.hashrate(decoding.decode(bodies[1], float), "GH/s")
     return blocks.readings(blocks.by_pool(counts.items()), network) if network else []
 
 

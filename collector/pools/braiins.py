@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from collector import body
-from collector.source import Credential, PoolSource, Rate, Reading, Request
+from collector.sources import decoding
+from collector.sources.base import Credential, PoolSource, Rate, Reading, Request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from collector.source import Secrets
+    from collector.sources.base import Secrets
 
 
 class _Stats(msgspec.Struct):
@@ -34,8 +34,8 @@ def authorise(request: Request, secrets: Secrets, _now: datetime) -> Request:
 
 def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
     """The average over 5 minutes, in the unit that the answer names ("Gh/s")."""
-    stats = body.decode(bodies[0], _Answer).btc
-    hashrate = body.hashrate(stats.pool_5m_hash_rate, stats.hash_rate_unit)
+    stats = decoding.decode(bodies[0], _Answer).btc
+    hashrate = decoding.hashrate(stats.pool_5m_hash_rate, stats.hash_rate_unit)
     if hashrate is None:
         return []
     observed_at = datetime.fromtimestamp(stats.update_ts, UTC)

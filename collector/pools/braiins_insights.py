@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
-from collector import blocks, body
-from collector.source import PermanentError, PoolSource, Request
+from collector.sources import blocks, decoding
+from collector.sources.base import PermanentError, PoolSource, Request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from collector.source import Reading
+    from collector.sources.base import Reading
 
 _Count = Annotated[int, msgspec.Meta(ge=0)]
 _Percent = Annotated[float, msgspec.Meta(ge=0, le=100)]
@@ -47,9 +47,9 @@ class _HashrateStats(msgspec.Struct):
 
 def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
     """Each pool's part of the day's blocks, times the network's hashrate, which is in EH/s."""
-    pools = body.decode(bodies[0], list[_Pool])
-    stats = body.decode(bodies[1], _HashrateStats)
-    network = body.hashrate(stats.current_hashrate, "EH/s")
+    pools = decoding.decode(bodies[0], list[_Pool])
+    stats = decoding.decode(bodies[1], _HashrateStats)
+    network = decoding.hashrate(stats.current_hashrate, "EH/s")
     found = blocks.by_pool((p.pool_name, p.blocks_mined.day.absolute) for p in pools)
     if network is None or not found.total():
         return []

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from collector import body
-from collector.source import PoolSource, Reading, Request
+from collector.sources import decoding
+from collector.sources.base import PoolSource, Reading, Request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _OK: Final = 0
 
-_Figure = float | body.BareNumber
+_Figure = float | decoding.BareNumber
 """Its unit stands beside it."""
 
 
@@ -32,11 +32,11 @@ class _Status(msgspec.Struct):
 
 def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
     """The pool's figure, in the unit beside it ("E"). The answer has no time of its own."""
-    answer = body.decode(bodies[0], _Answer)
+    answer = decoding.decode(bodies[0], _Answer)
     if answer.err_no != _OK:
-        raise body.refused(f"{answer.err_no} {answer.err_msg or ''}")
-    status = body.decode(bytes(answer.data), _Status)
-    hashrate = body.hashrate(status.pool_hashrate, status.pool_hashrate_unit)
+        raise decoding.refused(f"{answer.err_no} {answer.err_msg or ''}")
+    status = decoding.decode(bytes(answer.data), _Status)
+    hashrate = decoding.hashrate(status.pool_hashrate, status.pool_hashrate_unit)
     return [] if hashrate is None else [Reading("btccom", hashrate)]
 
 

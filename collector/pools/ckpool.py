@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from collector import body
-from collector.source import Locating, PoolSource, Reading, Request, TransientError
+from collector.sources import decoding
+from collector.sources.base import Locating, PoolSource, Reading, Request, TransientError
 from miningmap.messages import Located
 from miningmap.places import OTHER
 
@@ -63,11 +63,11 @@ def _server(status: bytes) -> tuple[datetime, float | None]:
     The file is three JSON documents, one a line, and is written anew each minute.
     """
     lines = status.splitlines()
-    first = body.decode(lines[0] if lines else b"", _Status)
+    first = decoding.decode(lines[0] if lines else b"", _Status)
     if len(lines) == 1:
         raise TransientError("the file ends after its first line", reason="not_json")
-    second = body.decode(lines[1], _Hashrates)
-    return datetime.fromtimestamp(first.lastupdate, UTC), body.hashrate(second.hashrate5m)
+    second = decoding.decode(lines[1], _Hashrates)
+    return datetime.fromtimestamp(first.lastupdate, UTC), decoding.hashrate(second.hashrate5m)
 
 
 SOURCE = PoolSource(

@@ -8,14 +8,14 @@ from urllib.parse import quote
 
 import msgspec
 
-from collector import body
-from collector.source import ACCOUNT_TERMS, Credential, PoolSource, Reading, Request
+from collector.sources import decoding
+from collector.sources.base import ACCOUNT_TERMS, Credential, PoolSource, Reading, Request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from collector.source import Secrets
+    from collector.sources.base import Secrets
 
 
 class _Total(msgspec.Struct):
@@ -33,7 +33,7 @@ def authorise(request: Request, secrets: Secrets, _now: datetime) -> Request:
 
 def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
     """The account's present hashrate, in H/s. The answer has no time of its own."""
-    hashrate = body.hashrate(body.decode(bodies[0], _Workers).total_hashrate.hashrate)
+    hashrate = decoding.hashrate(decoding.decode(bodies[0], _Workers).total_hashrate.hashrate)
     return [] if hashrate is None else [Reading("emcdpool-account", hashrate)]
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from collector import body
-from collector.source import (
+from collector.sources import decoding
+from collector.sources.base import (
     ACCOUNT_TERMS,
     Credential,
     CredentialsError,
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from collector.source import Secrets
+    from collector.sources.base import Secrets
 
 _PERMISSION_DENIED: Final = 5010
 
@@ -51,13 +51,13 @@ def authorise(request: Request, secrets: Secrets, _now: datetime) -> Request:
 
 def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
     """The account's present hashrate, in H/s. The answer has no time of its own."""
-    refusal = body.decode(bodies[0], _Refusal)
+    refusal = decoding.decode(bodies[0], _Refusal)
     if refusal.code == _PERMISSION_DENIED:
         text = f"code {refusal.code}: the token is not for the account of that name"
         raise CredentialsError(text, reason="unauthorized")
     if refusal.code:
-        raise body.refused(f"{refusal.code} {refusal.msg}")
-    hashrate = body.hashrate(body.decode(bodies[0], _Answer).info.hash_rate)
+        raise decoding.refused(f"{refusal.code} {refusal.msg}")
+    hashrate = decoding.hashrate(decoding.decode(bodies[0], _Answer).info.hash_rate)
     return [] if hashrate is None else [Reading("f2pool-account", hashrate)]
 
 

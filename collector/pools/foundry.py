@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
-from collector import body
-from collector.source import PoolSource, Reading, Request
+from collector.sources import decoding
+from collector.sources.base import PoolSource, Reading, Request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,8 +25,8 @@ class _PoolStats(msgspec.Struct, rename="camel"):
 
 def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
     """The average over 5 minutes, which is in GH/s."""
-    stats = body.decode(bodies[0], _PoolStats)
-    hashrate = body.hashrate(stats.hashrate5min_avg, "GH/s")
+    stats = decoding.decode(bodies[0], _PoolStats)
+    hashrate = decoding.hashrate(stats.hashrate5min_avg, "GH/s")
     if hashrate is None:
         return []
     return [Reading("foundryusa", hashrate, observed_at=_instant(stats.updated_at))]

@@ -9,13 +9,13 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from collector import body
-from collector.source import Credential, CredentialsError, PoolSource, Reading, Request
+from collector.sources import decoding
+from collector.sources.base import Credential, CredentialsError, PoolSource, Reading, Request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from collector.source import Secrets
+    from collector.sources.base import Secrets
 
 _Seconds = Annotated[str, msgspec.Meta(pattern=r"^[0-9]+$")]
 
@@ -26,7 +26,7 @@ class _Refusal(msgspec.Struct):
 
 class _Home(msgspec.Struct):
     stamp: _Seconds | int = msgspec.field(name="STAMP")
-    p_hashrate5m: body.BareNumber | None
+    p_hashrate5m: decoding.BareNumber | None
 
 
 def authorise(request: Request, secrets: Secrets, _now: datetime) -> Request:
@@ -41,10 +41,10 @@ def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
     Raises:
         CredentialsError: ``{"nil":"0"}``, which is all that the API says to whom it does not know.
     """
-    if body.decode(bodies[0], _Refusal).nil is not None:
+    if decoding.decode(bodies[0], _Refusal).nil is not None:
         raise CredentialsError("answered nil: user or key is wrong", reason="unauthorized")
-    home = body.decode(bodies[0], _Home)
-    hashrate = body.hashrate(home.p_hashrate5m)
+    home = decoding.decode(bodies[0], _Home)
+    hashrate = decoding.hashrate(home.p_hashrate5m)
     if hashrate is None:
         return []
     observed_at = datetime.fromtimestamp(int(home.stamp), UTC)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from collector import body
-from collector.source import PermanentError, PoolSource, Reading, Request
+from collector.sources import decoding
+from collector.sources.base import PermanentError, PoolSource, Reading, Request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,8 +21,8 @@ class _Stats(msgspec.Struct):
 
 def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
     """The pool's hashrate in H/s, which is a part of the network's beside it. It has no time."""
-    stats = body.decode(bodies[0], _Stats)
-    hashrate = body.hashrate(stats.hashrate)
+    stats = decoding.decode(bodies[0], _Stats)
+    hashrate = decoding.hashrate(stats.hashrate)
     if hashrate is None:
         return []
     if hashrate > stats.net_hashrate:

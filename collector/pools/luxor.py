@@ -10,16 +10,9 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from collector import body
-from collector.credentials import setting
-from collector.source import (
-    ACCOUNT_TERMS,
-    Credential,
-    Locating,
-    PoolSource,
-    Reading,
-    Request,
-)
+from collector.sources import decoding
+from collector.sources.base import ACCOUNT_TERMS, Credential, Locating, PoolSource, Reading, Request
+from collector.sources.credentials import setting
 from miningmap import places
 from miningmap.messages import Located
 from miningmap.settings import SettingsError
@@ -28,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from collector.source import Secrets
+    from collector.sources.base import Secrets
 
 _POOL: Final = "luxor-account"
 _SUMMARY: Final = "https://app.luxor.tech/api/v2/pool/summary/BTC"
@@ -36,7 +29,7 @@ _SITES: Final = "sites"
 
 
 class _Summary(msgspec.Struct):
-    hashrate_5m: body.BareNumber | None
+    hashrate_5m: decoding.BareNumber | None
 
 
 def authorise(request: Request, secrets: Secrets, _now: datetime) -> Request:
@@ -103,7 +96,7 @@ def parse(
 
 
 def _hashrate(summary: bytes) -> float | None:
-    return body.hashrate(body.decode(summary, _Summary).hashrate_5m)
+    return decoding.hashrate(decoding.decode(summary, _Summary).hashrate_5m)
 
 
 SOURCE: Final = PoolSource(

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
-from collector import body
-from collector.source import PermanentError, PoolSource, Reading, Request
+from collector.sources import decoding
+from collector.sources.base import PermanentError, PoolSource, Reading, Request
 from miningmap.messages import Slug
 
 if TYPE_CHECKING:
@@ -37,10 +37,10 @@ def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
     A pool that found no block may well have hashrate, so it is left out rather than 0. The
     estimate is 0 while mempool's own node is down: then nothing is known of anybody.
     """
-    answer = body.decode(bodies[0], _Pools)
+    answer = decoding.decode(bodies[0], _Pools)
     if sum(pool.block_count for pool in answer.pools) > answer.block_count:
         raise PermanentError("the pools found more blocks than there are", reason="shape")
-    network = body.hashrate(answer.last_estimated_hashrate)
+    network = decoding.hashrate(answer.last_estimated_hashrate)
     if not network:
         return []
     return [

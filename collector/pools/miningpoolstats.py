@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from collector import body
-from collector.source import PermanentError, PoolSource, Reading, Request
+from collector.sources import decoding
+from collector.sources.base import PermanentError, PoolSource, Reading, Request
 from miningmap.pool_names import pool_slug
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from collector.source import Secrets
+    from collector.sources.base import Secrets
 
 
 class _Pool(msgspec.Struct):
@@ -37,12 +37,12 @@ def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
 
     A pool that is listed more than once is left out: nothing says whether its figures overlap.
     """
-    answer = body.decode(bodies[0], _Pools)
+    answer = decoding.decode(bodies[0], _Pools)
     slugs = [pool_slug(pool.pool_id or "") for pool in answer.data]
     times = Counter(slugs)
     readings = []
     for pool, slug in zip(answer.data, slugs, strict=True):
-        hashrate = body.hashrate(pool.hashrate)
+        hashrate = decoding.hashrate(pool.hashrate)
         if slug is None or times[slug] > 1 or hashrate is None:
             continue
         if hashrate > answer.hashrate:

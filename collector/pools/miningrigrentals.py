@@ -10,8 +10,15 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from collector import body
-from collector.source import Locating, PermanentError, PoolSource, Reading, Request, TransientError
+from collector.sources import decoding
+from collector.sources.base import (
+    Locating,
+    PermanentError,
+    PoolSource,
+    Reading,
+    Request,
+    TransientError,
+)
 from miningmap.messages import Located
 from miningmap.places import OTHER
 
@@ -47,7 +54,7 @@ class _Status(msgspec.Struct):
 
 
 class _Hash(msgspec.Struct):
-    hash: float | body.BareNumber | None
+    hash: float | decoding.BareNumber | None
     type: str
 
 
@@ -99,10 +106,10 @@ def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
 
 
 def _page(answer: bytes) -> _Page:
-    said = body.decode(answer, _Answer)
+    said = decoding.decode(answer, _Answer)
     if not said.success:
-        raise body.refused(bytes(said.data).decode())
-    return body.decode(bytes(said.data), _Page)
+        raise decoding.refused(bytes(said.data).decode())
+    return decoding.decode(bytes(said.data), _Page)
 
 
 def _listed(pages: Sequence[_Page]) -> list[_Rig]:
@@ -126,7 +133,7 @@ def _listed(pages: Sequence[_Page]) -> list[_Rig]:
 def _speed(measured: _Hash) -> float | None:
     """In H/s, of a figure like 137.137 "th"; plain hashes are a "hash"."""
     unit = "H" if measured.type == "hash" else measured.type
-    return body.hashrate(measured.hash, unit)
+    return decoding.hashrate(measured.hash, unit)
 
 
 def _place(region: str) -> str | None:

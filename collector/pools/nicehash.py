@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
-from collector import body
-from collector.source import Locating, PermanentError, PoolSource, Reading, Request
+from collector.sources import decoding
+from collector.sources.base import Locating, PermanentError, PoolSource, Reading, Request
 from miningmap.messages import Located
 from miningmap.places import OTHER
 
@@ -32,7 +32,7 @@ _Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class _Market(msgspec.Struct, rename="camel"):
-    total_speed: body.BareNumber | None
+    total_speed: decoding.BareNumber | None
     market_factor: _Factor
     display_market_factor: str
     updated_ts: _Instant | None = None
@@ -48,7 +48,7 @@ def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
     One market that does not know its speed leaves the sum unknown: without it the whole would seem
     to have shrunk.
     """
-    books = [body.decode(answer, _OrderBook).stats for answer in bodies]
+    books = [decoding.decode(answer, _OrderBook).stats for answer in bodies]
     markets = [(name, market) for book in books for name, market in book.items()]
     speeds = [speed for _, market in markets if (speed := _speed(market)) is not None]
     if not all(books) or len(speeds) < len(markets):
@@ -75,9 +75,9 @@ def _speed(market: _Market) -> float | None:
         PermanentError: it is not.
     """
     unit = market.display_market_factor
-    if body.hashrate(market.market_factor) != body.hashrate(f"1 {unit}"):
+    if decoding.hashrate(market.market_factor) != decoding.hashrate(f"1 {unit}"):
         raise PermanentError(f"1 {unit[:16]} is not {market.market_factor[:32]}", reason="unit")
-    return body.hashrate(market.total_speed, unit)
+    return decoding.hashrate(market.total_speed, unit)
 
 
 def _place(market: str) -> str | None:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from collector import body
-from collector.source import PoolSource, Reading, Request
+from collector.sources import decoding
+from collector.sources.base import PoolSource, Reading, Request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class _Hashrates(msgspec.Struct):
-    pool_300s: body.BareNumber | None
+    pool_300s: decoding.BareNumber | None
 
 
 class _Answer(msgspec.Struct):
@@ -24,7 +24,7 @@ class _Answer(msgspec.Struct):
 
 def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
     """The average over 300 s, in H/s. The answer has no time of its own."""
-    hashrate = body.hashrate(body.decode(bodies[0], _Answer).result.pool_300s)
+    hashrate = decoding.hashrate(decoding.decode(bodies[0], _Answer).result.pool_300s)
     return [] if hashrate is None else [Reading("ocean", hashrate)]
 
 

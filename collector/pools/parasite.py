@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from collector import body
-from collector.source import PoolSource, Reading, Request
+from collector.sources import decoding
+from collector.sources.base import PoolSource, Reading, Request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,7 @@ class _PoolStats(msgspec.Struct):
 
 def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
     """The pool's hashrate, in H/s. The answer has no time of its own."""
-    hashrate = body.hashrate(body.decode(bodies[0], _PoolStats).hashrate)
+    hashrate = decoding.hashrate(decoding.decode(bodies[0], _PoolStats).hashrate)
     return [] if hashrate is None else [Reading("parasite", hashrate)]
 
 

@@ -8,14 +8,14 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from collector import body
-from collector.source import ACCOUNT_TERMS, Credential, PoolSource, Reading, Request
+from collector.sources import decoding
+from collector.sources.base import ACCOUNT_TERMS, Credential, PoolSource, Reading, Request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from collector.source import Secrets
+    from collector.sources.base import Secrets
 
 _OK: Final = 0
 
@@ -43,11 +43,11 @@ def authorise(request: Request, secrets: Secrets, _now: datetime) -> Request:
 
 def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
     """The average over 15 minutes, in the unit beside it ("T"). The answer has no time."""
-    answer = body.decode(bodies[0], _Answer)
+    answer = decoding.decode(bodies[0], _Answer)
     if answer.err_no != _OK:
-        raise body.refused(f"{answer.err_no} {answer.err_msg or ''}")
-    stats = body.decode(bytes(answer.data), _Stats)
-    hashrate = body.hashrate(stats.shares_15m, stats.shares_unit)
+        raise decoding.refused(f"{answer.err_no} {answer.err_msg or ''}")
+    stats = decoding.decode(bytes(answer.data), _Stats)
+    hashrate = decoding.hashrate(stats.shares_15m, stats.shares_unit)
     return [] if hashrate is None else [Reading("poolin-account", hashrate)]
 
 

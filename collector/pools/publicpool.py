@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from collector import body
-from collector.source import PoolSource, Reading, Request
+from collector.sources import decoding
+from collector.sources.base import PoolSource, Reading, Request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,7 @@ class _Pool(msgspec.Struct, rename={"hashrate": "totalHashRate"}):
 
 def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
     """The sum of its miners in H/s. The answer has no time of its own."""
-    hashrate = body.hashrate(body.decode(bodies[0], _Pool).hashrate)
+    hashrate = decoding.hashrate(decoding.decode(bodies[0], _Pool).hashrate)
     return [] if hashrate is None else [Reading("publicpool", hashrate)]
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
-from collector import body
-from collector.source import (
+from collector.sources import decoding
+from collector.sources.base import (
     ACCOUNT_TERMS,
     Credential,
     PermanentError,
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from collector.source import Secrets
+    from collector.sources.base import Secrets
 
 # What two clients, written by others, take it for: one makes TH/s of it by dividing by a million,
 # the other H/s by multiplying.
@@ -57,7 +57,7 @@ def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
     One worker of unknown hashrate leaves the sum unknown: without it the account would seem to have
     shrunk. A page that does not hold all workers is an error for the same reason.
     """
-    page = body.decode(bodies[0], _Page)
+    page = decoding.decode(bodies[0], _Page)
     if page.total_elements != len(page.content):
         text = f"{len(page.content)} of {page.total_elements} workers: one page does not hold all"
         raise PermanentError(text, reason="shape")
@@ -69,7 +69,7 @@ def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
 
 
 def _hashrate(worker: _Worker) -> float | None:
-    hashrate = body.hashrate(worker.hashrates[0], _UNIT)
+    hashrate = decoding.hashrate(worker.hashrates[0], _UNIT)
     if hashrate is not None and hashrate > _MOST:
         raise PermanentError(f"a worker of {hashrate:g} H/s: not in {_UNIT}", reason="unit")
     return hashrate

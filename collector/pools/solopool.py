@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from collector import body
-from collector.source import PoolSource, Reading, Request
+from collector.sources import decoding
+from collector.sources.base import PoolSource, Reading, Request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,7 @@ class _Stats(msgspec.Struct):
 
 def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
     """The pool's hashrate in H/s, not its node's of the network. It has no time of its own."""
-    hashrate = body.hashrate(body.decode(bodies[0], _Stats).hashrate)
+    hashrate = decoding.hashrate(decoding.decode(bodies[0], _Stats).hashrate)
     return [] if hashrate is None else [Reading("solopool", hashrate)]
 
 

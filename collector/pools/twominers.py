@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
-from collector import body
-from collector.source import PoolSource, Reading, Request
+from collector.sources import decoding
+from collector.sources.base import PoolSource, Reading, Request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,8 +23,8 @@ class _Stats(msgspec.Struct):
 
 def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
     """The pool's hashrate in H/s, with the server's own time."""
-    stats = body.decode(bodies[0], _Stats)
-    hashrate = body.hashrate(stats.hashrate)
+    stats = decoding.decode(bodies[0], _Stats)
+    hashrate = decoding.hashrate(stats.hashrate)
     if hashrate is None:
         return []
     return [Reading("2miners", hashrate, observed_at=datetime.fromtimestamp(stats.now / 1000, UTC))]

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from collector import body
-from collector.source import PoolSource, Reading, Request
+from collector.sources import decoding
+from collector.sources.base import PoolSource, Reading, Request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _OK: Final = 0
 
-_HashesPerSecond = float | body.BareNumber
+_HashesPerSecond = float | decoding.BareNumber
 """Readers divide it, so it is a number or text that is one."""
 
 
@@ -31,11 +31,11 @@ class _Chart(msgspec.Struct):
 
 def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
     """The last point of the chart, in H/s. The answer has no time of its own."""
-    answer = body.decode(bodies[0], _Answer)
+    answer = decoding.decode(bodies[0], _Answer)
     if answer.code != _OK:
-        raise body.refused(f"{answer.code} {answer.message}")
-    points = body.decode(bytes(answer.data), _Chart).viabtc_hash
-    hashrate = body.hashrate(points[-1]) if points else None
+        raise decoding.refused(f"{answer.code} {answer.message}")
+    points = decoding.decode(bytes(answer.data), _Chart).viabtc_hash
+    hashrate = decoding.hashrate(points[-1]) if points else None
     return [] if hashrate is None else [Reading("viabtc", hashrate)]
 
 

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from collector import body
-from collector.source import (
+from collector.sources import decoding
+from collector.sources.base import (
     ACCOUNT_TERMS,
     Credential,
     CredentialsError,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from collector.source import Secrets
+    from collector.sources.base import Secrets
 
 _OK: Final = 0
 # The pool's documented codes for what only the account's holder can put right.
@@ -43,7 +43,7 @@ class _Answer(msgspec.Struct):
 
 
 class _Account(msgspec.Struct):
-    hashrate_10min: body.BareNumber | None
+    hashrate_10min: decoding.BareNumber | None
 
 
 def authorise(request: Request, secrets: Secrets, now: datetime) -> Request:
@@ -65,13 +65,13 @@ def _signature(secret: str, query: str) -> str:
 
 def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
     """The account's average over 10 minutes, in H/s. The answer has no time of its own."""
-    answer = body.decode(bodies[0], _Answer)
+    answer = decoding.decode(bodies[0], _Answer)
     if answer.code in _UNAUTHORIZED:
         text = f"code {answer.code}: {_UNAUTHORIZED[answer.code]}"
         raise CredentialsError(text, reason="unauthorized")
     if answer.code != _OK:
-        raise body.refused(f"{answer.code} {answer.message}")
-    hashrate = body.hashrate(body.decode(bytes(answer.data), _Account).hashrate_10min)
+        raise decoding.refused(f"{answer.code} {answer.message}")
+    hashrate = decoding.hashrate(decoding.decode(bytes(answer.data), _Account).hashrate_10min)
     return [] if hashrate is None else [Reading("viabtc-account", hashrate)]
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from collector import body
-from collector.source import PoolSource, Rate, Reading, Request
+from collector.sources import decoding
+from collector.sources.base import PoolSource, Rate, Reading, Request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class _Part(msgspec.Struct):
     """The documentation's versions spell the field either way."""
 
-    current_hash_rate: body.BareNumber | msgspec.UnsetType | None = msgspec.UNSET
-    camel: body.BareNumber | msgspec.UnsetType | None = msgspec.field(
+    current_hash_rate: decoding.BareNumber | msgspec.UnsetType | None = msgspec.UNSET
+    camel: decoding.BareNumber | msgspec.UnsetType | None = msgspec.field(
         name="currentHashRate", default=msgspec.UNSET
     )
 
@@ -43,7 +43,7 @@ def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
     ``location`` is documented as "global", which is no place. A part that is unknown leaves the sum
     unknown: without it the pool would seem to have shrunk.
     """
-    figures = [body.hashrate(part.hashrate) for part in _parts(bodies[0])]
+    figures = [decoding.hashrate(part.hashrate) for part in _parts(bodies[0])]
     known = [figure for figure in figures if figure is not None]
     if not known or len(known) < len(figures):
         return []
@@ -53,8 +53,12 @@ def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
 def _parts(answer: bytes) -> list[_Part]:
     if not _is_list(answer):
         # WhiteBIT's documentation has an envelope, what others wrote down of it has none.
-        answer = bytes(body.decode(answer, _Envelope).data) or answer
-    return body.decode(answer, list[_Part]) if _is_list(answer) else [body.decode(answer, _Part)]
+        answer = bytes(decoding.decode(answer, _Envelope).data) or answer
+    return (
+        decoding.decode(answer, list[_Part])
+        if _is_list(answer)
+        else [decoding.decode(answer, _Part)]
+    )
 
 
 def _is_list(answer: bytes) -> bool:

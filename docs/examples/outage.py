@@ -19,7 +19,7 @@ from miningmap.client import BASE_URL, Client
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from miningmap.answers import Answer
+    from miningmap.api.models import Answer
 
 MINUTE = timedelta(minutes=1)
 

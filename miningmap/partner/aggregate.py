@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 import maxminddb
 
 from miningmap import places
-from miningmap.contribution import Row
-from miningmap.partner.table import Record, TableError, read_table
+from miningmap.cbeci.contribution import Row
+from miningmap.partner.csv import Record, TableError, read_table
 from miningmap.places import OTHER, OTHER_SUFFIX, UnknownPlaceError, country_of
 from miningmap.units import HashrateError, parse_hashrate
 

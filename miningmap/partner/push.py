@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Final, cast
 
 import aiohttp
 
-from collector.rows import InvalidRowsError, Period, read
-from miningmap.contribution import MAX_BODY, Row, RowError
-from miningmap.partner.request import ContributeError, body_of, contribute
-from miningmap.partner.table import TableError, read_rows
+from miningmap.cbeci.contribution import MAX_BODY, Row, RowError
+from miningmap.cbeci.contribution_rows import InvalidRowsError, Period, read
+from miningmap.partner.csv import TableError, read_rows
+from miningmap.partner.http import ContributeError, body_of, contribute
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

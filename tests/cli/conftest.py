@@ -9,7 +9,7 @@ import pytest
 import structlog
 from click.testing import CliRunner, Result
 
-from miningmap.cli import main
+from launch.cli import main
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,9 +11,9 @@ from aiohttp.test_utils import unused_port
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from miningmap.kafka.topics import NETWORK, REPORTS, TOPICS
 from miningmap.messages import KINDS
 from miningmap.places import all_places
-from miningmap.topics import NETWORK, REPORTS, TOPICS
 from tests.servers import recreate_topics
 
 if TYPE_CHECKING:

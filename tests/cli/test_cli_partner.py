@@ -19,18 +19,18 @@ from aiohttp.test_utils import TestServer
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
-from collector.intake import intake_app
-from collector.ledger import Ledger
+from collector.intake.app import intake_app
+from collector.intake.ledger import Ledger
+from collector.intake.partners import Partners, PartnersFile
+from collector.intake.rate_limit import Rate, RateLimiter
+from collector.intake.tokens import add
 from collector.metrics import Metrics
-from collector.partners import Partners, PartnersFile
-from collector.rates import Rate, RateLimiter
-from collector.tokens import add
 from miningmap import settings as config
-from miningmap.contribution import PATH
+from miningmap.cbeci.contribution import PATH
 from miningmap.messages import Report
 from miningmap.partner import push as pushing
-from miningmap.redis import connect
-from tests.partner.making import ADDRESSES, write_database
+from miningmap.redis_client import connect
+from tests.partner.fixtures import ADDRESSES, write_database
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -463,7 +463,7 @@ def test_a_failure_that_nobody_foresaw_shows_no_address(tmp_path: Path, database
     content[middle - 40 : middle + 40] = b"\xff" * 80
     database.write_bytes(content)
     file = miners(tmp_path, *(f"{address},1" for address in ADDRESSES.values()))
-    command = ("-m", "miningmap", "partner", "aggregate", file, "--database", database)
+    command = ("-m", "launch", "partner", "aggregate", file, "--database", database)
     done = subprocess.run(
         [sys.executable, *command, "--date", "2026-11-01", "--period", "daily"],
         check=False,

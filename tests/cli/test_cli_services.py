@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 DEADLINE_S = 20
 SERVICE = """
 import click, structlog, sys
-from miningmap.cli.common import run_service
+from launch.cli.common import run_service
 from miningmap.settings import SettingsError
 
 async def run(settings, stop):
@@ -82,7 +82,7 @@ def test_a_service_does_not_start_on_beliefs_that_it_cannot_read(
 ) -> None:
     monkeypatch.setenv("MININGMAP_METHOD__PRIORS_FILE", str(tmp_path / "none.json"))
     ran = subprocess.run(
-        [sys.executable, "-m", "miningmap", command],
+        [sys.executable, "-m", "launch", command],
         check=False,
         capture_output=True,
         text=True,

@@ -78,9 +78,9 @@ def test_the_table_has_a_row_for_each(run: Run, listed: list[dict[str, Any]]) ->
 KEYED = """\
 from dataclasses import replace
 
-from collector.body import decode, refused
+from collector.sources.decoding import decode, refused
 from collector.pools.ocean import SOURCE as OCEAN
-from collector.source import Credential, Request
+from collector.sources.base import Credential, Request
 
 
 def configure(secrets):

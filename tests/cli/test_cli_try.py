@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from collector.discovery import discover
+from collector.registry import discover
 from miningmap.messages import decode
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from launch.cli import main
 from miningmap import __version__
-from miningmap.cli import main
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +24,7 @@ COMMANDS = (
 )
 HELP_OF_ALL = """
 import json, sys, time
-from miningmap.cli import main
+from launch.cli import main
 for words in ([], *([name] for name in main.commands)):
     main([*words, "--help"], standalone_mode=False)
 print(json.dumps({"cpu_s": time.process_time(), "modules": sorted(sys.modules)}), file=sys.stderr)
@@ -36,7 +36,7 @@ HEAVY = {"faust", "mode", "aiokafka", "redis", "pycountry", "prometheus_client"}
 def miningmap(*words: str) -> subprocess.CompletedProcess[str]:
     """A real process."""
     return subprocess.run(
-        [sys.executable, "-m", "miningmap", *words],
+        [sys.executable, "-m", "launch", *words],
         check=False,
         capture_output=True,
         text=True,

@@ -16,18 +16,18 @@ from aiohttp.test_utils import TestClient, TestServer, unused_port
 
 from endpoint.service import application
 from miningmap import places
-from miningmap.kafka import Record
+from miningmap.kafka.producer import Record
+from miningmap.kafka.topics import REPORTS
 from miningmap.messages import decode, encode
-from miningmap.redis import connect
+from miningmap.redis_client import connect
 from miningmap.settings import Endpoint, Retention
 from miningmap.times import rfc3339
-from miningmap.topics import REPORTS
 from streams import beliefs
-from streams.shares import Beliefs
-from streams.store import Store
+from streams.method.shares import Beliefs
+from streams.redis.store import Store
 from tests.streams import golden
-from tests.streams.making import NOON, network, report
-from tests.streams.running import processed, publish, streams
+from tests.streams.fixtures import NOON, network, report
+from tests.streams.processes import processed, publish, streams
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -9,11 +9,11 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from prometheus_client import CollectorRegistry
 
-from collector import body
-from collector.credentials import NONE, Credentials
-from collector.fetch import Fetcher
+from collector.http.fetcher import Fetcher
 from collector.metrics import Metrics
-from collector.source import PoolSource, Rate, Reading, Request
+from collector.sources import decoding
+from collector.sources.base import PoolSource, Rate, Reading, Request
+from collector.sources.credentials import NONE, Credentials
 from miningmap.settings import Collector
 
 if TYPE_CHECKING:
@@ -94,8 +94,8 @@ class Pools:
 
 
 def _parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
-    said = body.decode(bodies[0], dict[str, str])
-    figures = {pool: body.hashrate(text) for pool, text in said.items()}
+    said = decoding.decode(bodies[0], dict[str, str])
+    figures = {pool: decoding.hashrate(text) for pool, text in said.items()}
     return [Reading(pool, figure) for pool, figure in figures.items() if figure is not None]
 
 

@@ -13,13 +13,12 @@ from aiohttp.test_utils import TestServer
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
-from collector.credentials import Credentials
-from collector.discovery import choose, discover
-from collector.fetch import Fetcher
+from collector.http.fetcher import Fetcher
 from collector.metrics import Metrics
 from collector.network import bitcoincore, bitcoincore_mininginfo
-from collector.read import read
-from collector.source import (
+from collector.polling.reports import read
+from collector.registry import choose, discover
+from collector.sources.base import (
     CredentialsError,
     NetworkReading,
     PermanentError,
@@ -27,13 +26,14 @@ from collector.source import (
     SourceError,
     TransientError,
 )
+from collector.sources.credentials import Credentials
 from miningmap.settings import Collector, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
-    from collector.source import Source
+    from collector.sources.base import Source
 
 NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
 NODES: Final = (bitcoincore.SOURCE, bitcoincore_mininginfo.SOURCE)

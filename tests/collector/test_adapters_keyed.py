@@ -15,9 +15,8 @@ import pytest
 from aiohttp import web
 from pydantic import SecretStr
 
-from collector.credentials import Credentials
-from collector.discovery import choose, discover
-from collector.fetch import Fetcher
+from collector.http.fetcher import Fetcher
+from collector.polling.reports import read
 from collector.pools import (
     antpool_signed,
     braiins,
@@ -29,8 +28,8 @@ from collector.pools import (
     sbicrypto,
     viabtc_account,
 )
-from collector.read import read
-from collector.source import (
+from collector.registry import choose, discover
+from collector.sources.base import (
     CredentialsError,
     PermanentError,
     PoolSource,
@@ -38,6 +37,7 @@ from collector.source import (
     SourceError,
     TransientError,
 )
+from collector.sources.credentials import Credentials
 from miningmap.messages import Located
 from miningmap.pool_names import pool_name
 from miningmap.settings import Collector, SettingsError
@@ -45,7 +45,7 @@ from miningmap.settings import Collector, SettingsError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from collector.source import Request, Source
+    from collector.sources.base import Request, Source
     from tests.collector.conftest import Pools
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

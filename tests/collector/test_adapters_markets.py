@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from collector.network import braiins_insights as braiins_network
+from collector.polling.reports import read
 from collector.pools import braiins_insights, miningpoolstats, miningrigrentals, nicehash
-from collector.read import read
-from collector.source import PermanentError, Reading, TransientError
+from collector.sources.base import PermanentError, Reading, TransientError
 from miningmap.messages import Located
 
 if TYPE_CHECKING:
-    from collector.source import Source
+    from collector.sources.base import Source
 
 NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from collector.network import blockchain_chart, mempool_difficulty, q_blockchain
+from collector.polling.reports import read
 from collector.pools import (
     binance,
     blockchain_info,
@@ -19,13 +20,12 @@ from collector.pools import (
     viabtc,
     whitepool,
 )
-from collector.read import read
-from collector.source import NetworkReading, PermanentError, Reading, TransientError
+from collector.sources.base import NetworkReading, PermanentError, Reading, TransientError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from collector.source import Source
+    from collector.sources.base import Source
 
 NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
 

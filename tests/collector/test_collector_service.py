@@ -17,18 +17,18 @@ from pydantic import SecretStr
 from yarl import URL
 
 from collector.catalogue import TrialError, describe, try_source
-from collector.discovery import discover
-from collector.partners import SETTING
+from collector.intake.partners import SETTING
+from collector.intake.tokens import add, revoke
+from collector.registry import discover
 from collector.service import run
-from collector.source import TransientError
-from collector.tokens import add, revoke
+from collector.sources.base import TransientError
 from miningmap import __version__
 from miningmap import messages as wire
-from miningmap.contribution import PATH
-from miningmap.drain import drain
+from miningmap.cbeci.contribution import PATH
+from miningmap.kafka.reader import drain
+from miningmap.kafka.topics import REPORTS
 from miningmap.messages import Report
 from miningmap.settings import SettingsError, load
-from miningmap.topics import REPORTS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from collector.conditional import Answer, Answers
-from collector.source import Request
+from collector.http.conditional import Answer, Answers
+from collector.sources.base import Request
 
 REQUEST = Request("https://pool.example/stats")
 

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import SecretStr
 
-from collector.credentials import Credentials
-from collector.discovery import choose
 from collector.network.mempool import SOURCE as NETWORK
-from collector.source import Credential, Request
+from collector.registry import choose
+from collector.sources.base import Credential, Request
+from collector.sources.credentials import Credentials
 from miningmap.settings import Collector, SettingsError, load
 from tests.collector.conftest import Pools
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from collector.source import Secrets, Source
+    from collector.sources.base import Secrets, Source
 
 OPEN = replace(Pools.source(), slug="open")
 KEYED = replace(

@@ -9,11 +9,11 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
-from collector.breaker import FAILURES, OPEN_S, TRY_S
-from collector.source import PermanentError, SourceError, TransientError
+from collector.http.circuit_breaker import FAILURES, OPEN_S, TRY_S
+from collector.sources.base import PermanentError, SourceError, TransientError
 
 if TYPE_CHECKING:
-    from collector.fetch import Fetcher
+    from collector.http.fetcher import Fetcher
     from tests.collector.conftest import Pools
 
 

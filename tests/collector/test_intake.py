@@ -16,16 +16,16 @@ from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
-from collector.intake import intake_app
-from collector.ledger import Ledger
+from collector.intake.app import intake_app
+from collector.intake.ledger import Ledger
+from collector.intake.partners import Partner, Partners
+from collector.intake.rate_limit import Rate, RateLimiter
 from collector.metrics import Metrics
-from collector.partners import Partner, Partners
-from collector.rates import Rate, RateLimiter
 from miningmap import messages as wire
 from miningmap import settings as config
-from miningmap.contribution import MAX_BODY, PATH
+from miningmap.cbeci.contribution import MAX_BODY, PATH
 from miningmap.messages import Located, Message, Report
-from miningmap.redis import connect
+from miningmap.redis_client import connect
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence

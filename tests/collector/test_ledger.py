@@ -13,17 +13,17 @@ from aiohttp.test_utils import TestServer
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
-from collector.intake import intake_app
-from collector.ledger import KEPT, Ledger
+from collector.intake.app import intake_app
+from collector.intake.ledger import KEPT, Ledger
+from collector.intake.partners import Partner, Partners
+from collector.intake.rate_limit import RateLimiter
 from collector.metrics import Metrics
-from collector.partners import Partner, Partners
-from collector.rates import RateLimiter
-from collector.rows import Period
 from miningmap import settings as config
-from miningmap.contribution import PATH
-from miningmap.kafka import PublishError
+from miningmap.cbeci.contribution import PATH
+from miningmap.cbeci.contribution_rows import Period
+from miningmap.kafka.producer import PublishError
 from miningmap.messages import Report
-from miningmap.redis import connect
+from miningmap.redis_client import connect
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence

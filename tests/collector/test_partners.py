@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from collector.partners import SETTING, Partner, Partners, PartnersError, PartnersFile
+from collector.intake.partners import SETTING, Partner, Partners, PartnersError, PartnersFile
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,17 +12,17 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from collector.catalogue import try_source
-from collector.credentials import Credentials
-from collector.discovery import discover
-from collector.plausible import Plausibility
-from collector.poll import Poller
-from collector.source import SourceError
+from collector.polling.plausibility import Plausibility
+from collector.polling.poller import Poller
+from collector.registry import discover
+from collector.sources.base import SourceError
+from collector.sources.credentials import Credentials
 from miningmap.settings import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from collector.source import Source
+    from collector.sources.base import Source
     from tests.collector.conftest import Handler, Pools
 
 KEYED = [source for source in discover() if source.credentials]

@@ -14,10 +14,10 @@ import pytest
 
 from collector import pools
 from collector.catalogue import describe, try_source
-from collector.discovery import choose, discover
-from collector.plausible import Plausibility
-from collector.read import Poll, read, sift
-from collector.source import CredentialsError, Reading, SourceError, TransientError
+from collector.polling.plausibility import Plausibility
+from collector.polling.reports import Poll, read, sift
+from collector.registry import choose, discover
+from collector.sources.base import CredentialsError, Reading, SourceError, TransientError
 from miningmap import messages as wire
 from miningmap.settings import Collector, SettingsError, load
 from miningmap.times import rfc3339
@@ -25,7 +25,7 @@ from miningmap.times import rfc3339
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from collector.source import Source
+    from collector.sources.base import Source
 
 RECORDINGS = Path(__file__).parents[1] / "recordings"
 CASES = (
@@ -43,12 +43,12 @@ BARE_NUMBER = re.compile(rb"[0-9.]+")
 NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
 
 TOY = """
-from collector import body
-from collector.source import PoolSource, Reading, Request
+from collector.sources import decoding
+from collector.sources.base import PoolSource, Reading, Request
 
 
 def parse(bodies, _fetched_at):
-    hashrate = body.hashrate(body.decode(bodies[0], dict[str, str])["hashrate"])
+    hashrate = decoding.hashrate(decoding.decode(bodies[0], dict[str, str])["hashrate"])
     return [] if hashrate is None else [Reading("toy", hashrate)]
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from collector.partners import Partner, Partners, PartnersError, hash_of
-from collector.tokens import add, listed, revoke
+from collector.intake.partners import Partner, Partners, PartnersError, hash_of
+from collector.intake.tokens import add, listed, revoke
 
 if TYPE_CHECKING:
     from pathlib import Path

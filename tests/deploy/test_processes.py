@@ -32,7 +32,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, RedisError
 
-from miningmap.contribution import PATH
+from miningmap.cbeci.contribution import PATH
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable

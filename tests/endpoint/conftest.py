@@ -16,12 +16,12 @@ from pydantic import SecretStr
 from endpoint.service import application
 from miningmap import settings as config
 from miningmap.messages import Located, Message, Network, Report
-from miningmap.redis import connect
-from streams.cells import claims_of
-from streams.shares import Beliefs, Rule
-from streams.snapshot import take_snapshot
-from streams.store import Store
-from tests.endpoint.lines import Line
+from miningmap.redis_client import connect
+from streams.method.cells import claims_of
+from streams.method.shares import Beliefs, Rule
+from streams.queries.snapshot import take_snapshot
+from streams.redis.store import Store
+from tests.endpoint.csv_lines import Line
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

@@ -9,7 +9,7 @@ import pytest
 
 from miningmap.places import all_places
 from miningmap.times import rfc3339
-from streams.windows import ROLLING
+from streams.method.windows import ROLLING
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from aiohttp import web
     from aiohttp.test_utils import TestClient
 
-    from streams.store import Store
+    from streams.redis.store import Store
 
     Client = TestClient[web.Request, web.Application]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from miningmap.supervisor import bound_to_this_process
+from launch.local.supervisor import bound_to_this_process
 from tests.servers import ROOT
 
 if TYPE_CHECKING:

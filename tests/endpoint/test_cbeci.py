@@ -14,13 +14,13 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from endpoint.service import application
-from miningmap.cbeci import POOL, SOURCE, reports
+from miningmap.cbeci.monthly_tables import POOL, SOURCE, reports
+from miningmap.kafka.topics import REPORTS
 from miningmap.messages import Located, Network, Report, encode, key
 from miningmap.settings import Endpoint
 from miningmap.times import add_months
-from miningmap.topics import REPORTS
-from streams.process import RawMessage, sort
-from streams.store import horizon
+from streams.redis.store import horizon
+from streams.worker.processor import RawMessage, sort
 from tests.endpoint.conftest import BELIEFS, EH, FOR_EVER, NOW
 from tests.streams import golden
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from miningmap.messages import Message
-    from streams.store import Store, Tables
+    from streams.redis.store import Store, Tables
 
     Client = TestClient[web.Request, web.Application]
     Get = Callable[[str], Awaitable[str]]

@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from miningmap.answers import Answer, PoolList, SubdivisionAnswer
+from miningmap.api.models import Answer, PoolList, SubdivisionAnswer
 from miningmap.client import ApiError, AsyncClient, Client, Event
 from miningmap.places import all_places
 from miningmap.times import rfc3339
@@ -22,7 +22,7 @@ from miningmap.times import rfc3339
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 
-    from streams.store import Store
+    from streams.redis.store import Store
     from tests.endpoint.conftest import Client as Service
 
 pytestmark = pytest.mark.integration

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from endpoint.table import to_csv
+from endpoint.http.csv import to_csv
 
 if TYPE_CHECKING:
     from aiohttp import web
     from aiohttp.test_utils import TestClient
 
-    from streams.store import Store
+    from streams.redis.store import Store
 
     Client = TestClient[web.Request, web.Application]
 

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from miningmap.cbeci import reports
+from miningmap.cbeci.monthly_tables import reports
 from miningmap.client import BASE_URL
 from miningmap.messages import Located, Network
-from streams.cells import claims_of
-from streams.snapshot import take_snapshot
+from streams.method.cells import claims_of
+from streams.queries.snapshot import take_snapshot
 from tests.endpoint.conftest import BELIEFS, EH, NOW, report
 
 if TYPE_CHECKING:
     from miningmap.messages import Message
-    from streams.store import Store
+    from streams.redis.store import Store
     from tests.endpoint.conftest import Client
 
 pytestmark = pytest.mark.integration

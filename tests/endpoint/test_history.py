@@ -10,12 +10,12 @@ import pytest
 
 from miningmap import settings as config
 from miningmap.messages import Located
-from streams.cells import claims_of
-from streams.store import horizon
+from streams.method.cells import claims_of
+from streams.redis.store import horizon
 from tests.endpoint.conftest import EH, NOW, report
 
 if TYPE_CHECKING:
-    from streams.store import Store
+    from streams.redis.store import Store
     from tests.endpoint.conftest import Client
 
 pytestmark = pytest.mark.integration

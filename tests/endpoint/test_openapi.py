@@ -13,15 +13,15 @@ import openapi_spec_validator
 import pytest
 from pydantic import SecretStr
 
-from endpoint import openapi
+from endpoint.routes import openapi
 from endpoint.service import application
 from miningmap import __version__
 from miningmap import settings as config
 from miningmap.messages import Located
-from miningmap.redis import connect
-from streams.cells import claims_of
-from streams.shares import Beliefs
-from streams.store import Store
+from miningmap.redis_client import connect
+from streams.method.cells import claims_of
+from streams.method.shares import Beliefs
+from streams.redis.store import Store
 from tests.endpoint import schemathesis_hooks
 from tests.endpoint.conftest import EH, report
 

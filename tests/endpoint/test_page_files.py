@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from yarl import URL
 
-from endpoint import assets
+from endpoint.routes import page
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.integration
 
-FILES = list(assets.routes())
+FILES = list(page.routes())
 PAGES = {"/": "page/main.js", "/docs": "page/docs.js"}
 """Pages, and the script of each."""
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from aiohttp import web
     from aiohttp.test_utils import TestClient
 
-    from streams.store import Store
-    from tests.endpoint.lines import Line
+    from streams.redis.store import Store
+    from tests.endpoint.csv_lines import Line
 
     Client = TestClient[web.Request, web.Application]
     Serve = Callable[..., Awaitable[Client]]

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 from aiohttp import ClientSession, TCPConnector
 
-from miningmap.embedded import free_port
-from miningmap.supervisor import bound_to_this_process
-from tests.endpoint.listening import listening
+from launch.local.embedded import free_port
+from launch.local.supervisor import bound_to_this_process
+from tests.endpoint.sse_client import listening
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -48,7 +48,7 @@ async def processes(redis_url: str, port: int) -> AsyncIterator[list[asyncio.sub
         "MININGMAP_ENDPOINT__PORT": str(port),
         "MININGMAP_ENDPOINT__REUSE_PORT": "true",
     }
-    command = bound_to_this_process([sys.executable, "-m", "miningmap", "endpoint"])
+    command = bound_to_this_process([sys.executable, "-m", "launch", "endpoint"])
     started = [
         await asyncio.create_subprocess_exec(*command, env=env, stderr=asyncio.subprocess.PIPE)
         for _ in range(2)

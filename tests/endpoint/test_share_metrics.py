@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from aiohttp import web
     from aiohttp.test_utils import TestClient
 
-    from streams.store import Store
+    from streams.redis.store import Store
 
     Client = TestClient[web.Request, web.Application]
 

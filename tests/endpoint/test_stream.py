@@ -13,10 +13,10 @@ import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from endpoint.stream import Stream
-from streams.events import EventId
-from streams.windows import ROLLING
-from tests.endpoint.listening import DEADLINE_S, STREAM, Told, listening, place
+from endpoint.routes.stream import Stream
+from streams.method.windows import ROLLING
+from streams.redis.event_log import EventId
+from tests.endpoint.sse_client import DEADLINE_S, STREAM, Told, listening, place
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from aiohttp import web
     from aiohttp.test_utils import TestClient
 
-    from streams.store import Store
+    from streams.redis.store import Store
     from tests.servers import RedisServer
 
     Client = TestClient[web.Request, web.Application]
@@ -229,7 +229,7 @@ async def test_an_id_that_leads_nowhere_is_told_of_and_followed_by_the_newest(
 async def test_an_id_of_the_future_is_waited_for_and_then_leads_nowhere(
     client: Client, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("endpoint.stream.LAG_S", 0.05)
+    monkeypatch.setattr("endpoint.routes.stream.LAG_S", 0.05)
     await store.write_snapshots(answers(0))
     async with listening(client, last=f"{10**15}-0") as listener:
         assert [told.event for told in await listener.take(2)] == ["gap", "shares"]
@@ -379,7 +379,7 @@ async def test_without_redis_there_is_no_stream(
     unused_tcp_port: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("endpoint.stream.CATCH_UP_S", 0.1)
+    monkeypatch.setattr("endpoint.routes.stream.CATCH_UP_S", 0.1)
     client = await serve(store_at(f"redis://127.0.0.1:{unused_tcp_port}/0"))
     async with client.get(STREAM) as answer:
         assert answer.status == 503

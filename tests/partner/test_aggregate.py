@@ -19,9 +19,9 @@ from miningmap.partner.aggregate import (
     fold,
     rows_of,
 )
-from miningmap.partner.table import TableError
+from miningmap.partner.csv import TableError
 from miningmap.places import OTHER, country_of
-from tests.partner.making import ADDRESSES, write_database
+from tests.partner.fixtures import ADDRESSES, write_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miningmap.contribution import MAX_BODY, RowError
+from miningmap.cbeci.contribution import MAX_BODY, RowError
+from miningmap.partner.csv import TableError
+from miningmap.partner.http import body_of
 from miningmap.partner.push import Table
-from miningmap.partner.request import body_of
-from miningmap.partner.table import TableError
 from miningmap.places import all_places, country_of
 
 if TYPE_CHECKING:

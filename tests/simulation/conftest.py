@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from miningmap.simulation import SCENARIOS, World, history
+from launch.simulation import SCENARIOS, World, history
 
 if TYPE_CHECKING:
     from miningmap.messages import Message

@@ -8,16 +8,16 @@ from urllib.parse import urlsplit
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from collector import rows as partner_rows
-from collector.discovery import discover
-from collector.read import read
-from collector.source import NetworkSource, Reading
+from collector.polling.reports import read
+from collector.registry import discover
+from collector.sources.base import NetworkSource, Reading
+from launch.simulation import SOURCES, World, history
+from launch.simulation.partner import daily_rows
+from launch.simulation.servers import make_app
+from launch.simulation.world import hour_means
+from miningmap.cbeci import contribution_rows as partner_rows
 from miningmap.messages import Message, Network, Report, decode, encode
 from miningmap.places import country_of
-from miningmap.simulation import SOURCES, World, history
-from miningmap.simulation.partner import daily_rows
-from miningmap.simulation.servers import make_app
-from miningmap.simulation.world import hour_means
 from miningmap.times import DAY_S, HOUR_S, MINUTE_S, bucket
 
 if TYPE_CHECKING:

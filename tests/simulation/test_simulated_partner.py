@@ -10,19 +10,15 @@ import structlog
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from miningmap.contribution import FIELDS, PATH
+from launch.simulation.partner import PUSHED_POOL, daily_rows, push_daily
+from launch.simulation.pools import MEASURED
+from miningmap.cbeci.contribution import FIELDS, PATH
 from miningmap.places import resolve
-from miningmap.simulation.partner import (
-    PUSHED_POOL,
-    daily_rows,
-    push_daily,
-)
-from miningmap.simulation.pools import MEASURED
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from miningmap.simulation import World
+    from launch.simulation import World
 
 DAY = date(2026, 11, 21)
 TOKEN = "a-partners-token"

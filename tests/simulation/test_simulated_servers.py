@@ -10,9 +10,9 @@ import msgspec
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from miningmap.simulation import World, chain
-from miningmap.simulation.pools import BY_SLUG
-from miningmap.simulation.servers import make_app
+from launch.simulation import World, chain
+from launch.simulation.pools import BY_SLUG
+from launch.simulation.servers import make_app
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

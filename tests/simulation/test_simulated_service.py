@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-MODULE = (sys.executable, "-m", "miningmap.simulation")
+MODULE = (sys.executable, "-m", "launch.simulation")
 
 
 @contextmanager

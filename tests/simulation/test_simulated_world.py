@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from launch.simulation import SCENARIOS, World, chain, priors
+from launch.simulation.noise import noise
+from launch.simulation.pools import BY_SLUG, MEASURED, POOLS
+from launch.simulation.scenarios import Curtailment
+from launch.simulation.world import day_mean, hour_means
 from miningmap.places import country_of, is_locatable
-from miningmap.simulation import SCENARIOS, World, chain, priors
-from miningmap.simulation.noise import noise
-from miningmap.simulation.pools import BY_SLUG, MEASURED, POOLS
-from miningmap.simulation.scenarios import Curtailment
-from miningmap.simulation.world import day_mean, hour_means
 from miningmap.times import DAY_S, HOUR_S, bucket
 
 SECOND = timedelta(seconds=1)
@@ -33,7 +33,7 @@ def test_the_same_seed_and_time_give_the_same_world(seed: int, at: datetime, poo
 
 def test_another_process_sees_the_same_world(texas: World, origin: datetime) -> None:
     program = (
-        "import json, sys; from datetime import datetime; from miningmap.simulation import World;"
+        "import json, sys; from datetime import datetime; from launch.simulation import World;"
         "at = datetime.fromisoformat(sys.argv[1]);"
         "print(json.dumps(World(1, at).located('foundryusa', at)))"
     )

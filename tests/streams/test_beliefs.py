@@ -8,7 +8,7 @@ import pytest
 from miningmap.settings import Method
 from streams import beliefs
 from streams.beliefs import BeliefsError
-from streams.shares import Rule
+from streams.method.shares import Rule
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from miningmap.messages import Published
 from miningmap.times import DAY_H, bucket
-from streams.cells import Cells, Horizon, Series, TooLateError, claims_of, parts_of
-from streams.windows import Span
-from tests.streams.making import NOON, network, report
+from streams.method.cells import Cells, Horizon, Series, TooLateError, claims_of, parts_of
+from streams.method.windows import Span
+from tests.streams.fixtures import NOON, network, report
 
 if TYPE_CHECKING:
     from miningmap.messages import Message, Report

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from miningmap.messages import encode
-from streams.offline import read_cells, recompute
+from streams.queries.recompute import read_cells, recompute
 from tests.streams import golden
 
 if TYPE_CHECKING:

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from streams.cells import Cells
-from streams.history import history, parse_history
-from streams.questions import QuestionError
-from streams.shares import Beliefs, Rule
-from tests.streams.making import NOON, network, report
+from streams.method.cells import Cells
+from streams.method.shares import Beliefs, Rule
+from streams.queries.history import history, parse_history
+from streams.queries.parameters import QuestionError
+from tests.streams.fixtures import NOON, network, report
 
 if TYPE_CHECKING:
-    from miningmap.answers import History
+    from miningmap.api.models import History
 
 NOW = NOON + timedelta(hours=3, seconds=30)
 DAY = timedelta(days=1)

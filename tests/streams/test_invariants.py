@@ -14,18 +14,25 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from miningmap.messages import Network, Report
-from streams import shares
-from streams.answers import cohort_for
-from streams.cells import Cell, claims_of
-from streams.shares import Beliefs, Cohort, Member, Observed, country_shares, subdivision_shares
+from streams.method import shares
+from streams.method.cells import Cell, claims_of
+from streams.method.shares import (
+    Beliefs,
+    Cohort,
+    Member,
+    Observed,
+    country_shares,
+    subdivision_shares,
+)
+from streams.queries.shares import cohort_for
 from tests.streams import worlds
 from tests.streams.worlds import MIDNIGHT, Asked, beliefs_of, question_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from streams.cells import Places
-    from streams.shares import Share
+    from streams.method.cells import Places
+    from streams.method.shares import Share
     from tests.streams.model import World
 
 NEAR = 1e-9

@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from miningmap import settings as config
-from miningmap.redis import connect
+from miningmap.redis_client import connect
 from miningmap.times import parse_rfc3339
-from streams.cells import TooLateError, claims_of
-from streams.snapshot import ask
-from streams.store import Store, horizon
+from streams.method.cells import TooLateError, claims_of
+from streams.queries.snapshot import ask
+from streams.redis.store import Store, horizon
 from tests.streams import golden, model, worlds
 
 if TYPE_CHECKING:

@@ -15,18 +15,18 @@ from aiokafka import AIOKafkaConsumer
 
 from endpoint.service import application
 from miningmap import settings as config
-from miningmap.answers import Answer, PoolList
-from miningmap.kafka import Record
-from miningmap.redis import connect
+from miningmap.api.models import Answer, PoolList
+from miningmap.kafka.producer import Record
+from miningmap.kafka.topics import DEAD_LETTERS, REPORTS, SHARES
+from miningmap.redis_client import connect
 from miningmap.times import parse_rfc3339, utc_now
-from miningmap.topics import DEAD_LETTERS, REPORTS, SHARES
-from streams.cells import Cells, Series
-from streams.shares import Beliefs
-from streams.store import Store
-from streams.windows import parse_window
+from streams.method.cells import Cells, Series
+from streams.method.shares import Beliefs
+from streams.method.windows import parse_window
+from streams.redis.store import Store
 from tests.streams import golden
-from tests.streams.making import NOON, network, report
-from tests.streams.running import StreamsProcess, processed, publish, streams, until
+from tests.streams.fixtures import NOON, network, report
+from tests.streams.processes import StreamsProcess, processed, publish, streams, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -92,7 +92,7 @@ async def assert_cells(redis: Redis, want: Cells) -> None:
 
 
 @pytest.mark.skipif(
-    not golden.FILES, reason="golden cases left out: no such folder beside this one"
+    not golden.FILES, reason="golden cases left out: none of this version of the method"
 )
 async def test_every_golden_case_is_answered_over_http(settings: Settings, client: Redis) -> None:
     store = Store(client, FOR_EVER)

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from miningmap.answers import PoolState, Refusal
-from streams.answers import cohort_for
-from streams.cells import Cells, series_of
-from streams.observe import observe
-from streams.pools import PoolFacts, pool_list
-from streams.questions import Question
-from streams.refusals import note
-from streams.shares import Beliefs
-from streams.store import LastReport
-from streams.windows import parse_window
-from tests.streams.making import NOON, report
+from miningmap.api.models import PoolState, Refusal
+from streams.method.cells import Cells, series_of
+from streams.method.observations import observe
+from streams.method.shares import Beliefs
+from streams.method.windows import parse_window
+from streams.queries.parameters import Question
+from streams.queries.pools import PoolFacts, pool_list
+from streams.queries.shares import cohort_for
+from streams.redis.store import LastReport
+from streams.worker.rejections import note
+from tests.streams.fixtures import NOON, report
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,7 +49,7 @@ def listed(*reports: Report, refused: Mapping[str, Refusal] | None = None) -> di
         cells.take(said)
     known = {name: observe(cells, parse_window(name, NOW)) for name in ("now", "24h", "30d")}
 
-    def cohort(name: str):  # type: ignore[no-untyped-def] # noqa: ANN202 - one of streams.shares
+    def cohort(name: str):  # type: ignore[no-untyped-def] # noqa: ANN202 - one of streams.method.shares
         return cohort_for(
             Question(window=parse_window(name, NOW), as_of=NOW), *known[name], Beliefs()
         )

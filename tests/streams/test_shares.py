@@ -9,9 +9,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from streams import shares
-from streams.cells import Cell
-from streams.shares import (
+from streams.method import shares
+from streams.method.cells import Cell
+from streams.method.shares import (
     Beliefs,
     Cohort,
     Kinds,
@@ -29,7 +29,7 @@ from streams.shares import (
 
 if TYPE_CHECKING:
     from miningmap.messages import Kind
-    from streams.cells import Places
+    from streams.method.cells import Places
 
 
 def cell(minutes: int = 1, kind: Kind = "measured", *, total: float = 0, **places: float) -> Cell:

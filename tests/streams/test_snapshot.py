@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from miningmap import settings as config
-from miningmap.redis import connect
-from streams.cells import Cells, claims_of
-from streams.offline import recompute
-from streams.questions import Question
-from streams.shares import Beliefs, Rule
-from streams.snapshot import Snapshots, ask, take_snapshot
-from streams.store import Store
-from streams.windows import ROLLING, parse_window
-from tests.streams.making import NOON, network, report
+from miningmap.redis_client import connect
+from streams.method.cells import Cells, claims_of
+from streams.method.shares import Beliefs, Rule
+from streams.method.windows import ROLLING, parse_window
+from streams.queries.parameters import Question
+from streams.queries.recompute import recompute
+from streams.queries.snapshot import Snapshots, ask, take_snapshot
+from streams.redis.store import Store
+from tests.streams.fixtures import NOON, network, report
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from miningmap import settings as config
-from miningmap.answers import Refusal
+from miningmap.api.models import Refusal
 from miningmap.messages import Published, Report
-from miningmap.redis import connect
+from miningmap.redis_client import connect
 from miningmap.times import DAY_H, DAY_S, HOUR_S, MINUTE_S, add_months, bucket, utc_now
-from streams.cells import Cells, Horizon, Series, TooLateError, claims_of
-from streams.events import EventId
-from streams.store import Store, horizon
-from streams.windows import Span
-from tests.streams.making import NOON, network, report
+from streams.method.cells import Cells, Horizon, Series, TooLateError, claims_of
+from streams.method.windows import Span
+from streams.redis.event_log import EventId
+from streams.redis.store import Store, horizon
+from tests.streams.fixtures import NOON, network, report
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from miningmap.times import bucket
-from streams.windows import Span, WindowError, parse_window
+from streams.method.windows import Span, WindowError, parse_window
 
 AS_OF = datetime(2026, 11, 22, 15, 0, 30, tzinfo=UTC)
 MINUTE = bucket(AS_OF, 60)

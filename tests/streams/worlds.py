@@ -16,17 +16,17 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from miningmap.messages import KINDS, Located, Message, Network, Report
-from streams.cells import Cells
-from streams.offline import recompute
-from streams.questions import Question, parse_question
-from streams.shares import Beliefs, Rule
+from streams.method.cells import Cells
+from streams.method.shares import Beliefs, Rule
+from streams.queries.parameters import Question, parse_question
+from streams.queries.recompute import recompute
 from tests.streams import model
 from tests.streams.model import World
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from miningmap.answers import Answer
+    from miningmap.api.models import Answer
 
 Json: TypeAlias = dict[str, Any]
 Times: TypeAlias = tuple[datetime, datetime]

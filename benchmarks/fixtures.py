@@ -1,0 +1,134 @@
+"""What the benchmarks share: a Redis on one core, pools with places, and tables to print."""
+
+from __future__ import annotations
+
+import os
+import random
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+
+from pydantic import SecretStr
+
+from miningmap import settings as config
+from miningmap.messages import Located, Message, Network, Report
+from miningmap.places import OTHER, all_places
+from miningmap.redis_client import connect
+from miningmap.times import utc_now
+from streams.method.cells import claims_of
+from streams.redis.store import Store, horizon
+from tests.servers import RedisServer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+
+    from redis.asyncio import Redis
+
+BATCH: Final = config.Streams().batch
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+NOW: Final = utc_now()  # Redis expires by its own clock
+
+T = TypeVar("T")
+
+_HOLD_S: Final = 300
+_NETWORK_HOLD_S: Final = 1800
+_NETWORK: Final = 1e21
+_random: Final = random.Random(3)  # noqa: S311 - no secrets, but figures that are the same each time
+
+
+class Pool(NamedTuple):
+    """A pool, and where it says that its miners are."""
+
+    slug: str
+    codes: tuple[str, ...]
+
+
+def pools(number: int, places: int) -> list[Pool]:
+    """A third of each pool's places are countries, the rest Chinese provinces and US states."""
+    countries = [p.code for p in all_places() if p.parent is None and p.code != OTHER]
+    provinces = [p.code for p in all_places() if p.parent == "CN"]
+    states = [p.code for p in all_places() if p.parent == "US"]
+    third = places // 3
+    return [
+        Pool(
+            f"pool{n:03}",
+            (
+                *_random.sample(countries, places - 2 * third),
+                *_random.sample(provinces, third),
+                *_random.sample(states, third),
+            ),
+        )
+        for n in range(number)
+    ]
+
+
+def report(pool: Pool, start: datetime, length: timedelta) -> Report:
+    """All places measured, but for a rest of a tenth."""
+    places = tuple(Located(code, _random.random() * 1e18, "measured") for code in pool.codes)
+    return Report(
+        pool=pool.slug,
+        source="own",
+        start=start,
+        end=start + length,
+        hold_s=_HOLD_S if length < HOUR else 0,
+        hashrate=sum(place.hashrate for place in places) / 0.9 + 1.0,
+        places=places,
+        fetched_at=utc_now(),  # so that it wins over what was said of that time before
+        simulated=True,
+    )
+
+
+def network(start: datetime, length: timedelta) -> Network:
+    return Network(
+        source="mempool",
+        start=start,
+        end=start + length,
+        hold_s=_NETWORK_HOLD_S if length < HOUR else 0,
+        hashrate=_NETWORK,
+        fetched_at=start + length,
+        simulated=True,
+    )
+
+
+def begins(first: datetime, end: datetime, step: timedelta) -> list[datetime]:
+    """``first``, and then every ``step``, before ``end``."""
+    return [first + n * step for n in range(-((first - end) // step))]
+
+
+def whole(at: datetime, step: timedelta) -> datetime:
+    """The beginning of the minute, hour or day that contains ``at``."""
+    return at - (at - datetime.fromtimestamp(0, UTC)) % step
+
+
+async def write(store: Store, messages: Iterable[Message], kept: config.Retention) -> None:
+    """In batches, as the service does."""
+    until = horizon(kept, NOW)
+    for batch in batches(list(messages)):
+        await store.write([(message, claims_of(message, until)) for message in batch])
+
+
+def batches(messages: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (messages[n : n + BATCH] for n in range(0, len(messages), BATCH))
+
+
+@asynccontextmanager
+async def redis_on_one_core() -> AsyncIterator[Redis]:
+    """A new Redis; it and this process share one core, where the system can do that."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    server = RedisServer.launch()
+    client = connect(config.Redis(url=SecretStr(server.url)))
+    try:
+        yield client
+    finally:
+        await client.aclose()
+        server.close()
+
+
+def print_table(title: str, head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A table in Markdown, as it stands in docs/performance.md."""
+    print(f"\n**{title}**\n")
+    print(f"| {' | '.join(head)} |")
+    print("|" + "---:|" * len(head))
+    for row in rows:
+        print(f"| {' | '.join(map(str, row))} |", flush=True)

@@ -1,0 +1,1 @@
+"""Send HTTP requests to other people's servers: limits, back-off and address checks."""

@@ -1,0 +1,1 @@
+"""Take partners' rows over HTTP and turn them into reports."""

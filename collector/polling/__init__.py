@@ -1,0 +1,1 @@
+"""Poll sources, check what they return, and turn readings into messages."""

@@ -1,0 +1,1 @@
+"""What a source is: its declaration, and the parsing that sources share."""

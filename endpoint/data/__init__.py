@@ -1,0 +1,1 @@
+"""Read Redis: the store with deadlines, and the newest snapshots in memory."""

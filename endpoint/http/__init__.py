@@ -1,0 +1,1 @@
+"""HTTP policies: middleware, errors, rate limit, caching and CSV."""

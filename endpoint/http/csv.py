@@ -1,0 +1,48 @@
+"""Lists as CSV (RFC 4180): the rows of the JSON answer, one figure a column. Pure."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING, Final
+
+from miningmap.api.columns import cells, columns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+CONTENT_TYPE: Final = "text/csv; charset=utf-8; header=present"
+
+# Spreadsheets run what begins so. Numbers may begin with a minus, and do no harm.
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+
+
+def to_csv(fields: Iterable[str], rows: Iterable[Mapping[str, object]]) -> bytes:
+    """The header and one line a row.
+
+    Args:
+        fields: the rows' field names, in the order of the columns.
+        rows: as decoded from JSON; what is null is an empty cell.
+    """
+    names = tuple(fields)
+    text = io.StringIO()
+    lines = csv.writer(text)
+    lines.writerow(columns(names))
+    lines.writerows(map(_cell, cells(names, row)) for row in rows)
+    return text.getvalue().encode()
+
+
+def _cell(value: object) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "true" if value else "false"
+        case list():
+            return " ".join(_cell(item) for item in value)
+        case {"source": source}:
+            return _cell(source)  # of a pool's sources, their names
+        case str() if value.startswith(_FORMULA):
+            return f"'{value}"
+        case _:
+            return str(value)

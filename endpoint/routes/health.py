@@ -1,0 +1,52 @@
+"""``/healthz``: the process is alive. ``/readyz``: it is fit to serve, or why not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from endpoint.http.errors import unavailable
+from miningmap.times import parse_rfc3339
+from streams.queries.snapshot import AT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from endpoint.data.gateway import Reader
+
+
+class Health:
+    """Handlers of the two paths.
+
+    Args:
+        reader: where the snapshot's time is.
+        fresh_s: the age in seconds from which on a snapshot is too old.
+        now: the clock, UTC.
+    """
+
+    def __init__(self, reader: Reader, *, fresh_s: float, now: Callable[[], datetime]) -> None:
+        self._reader = reader
+        self._fresh_s = fresh_s
+        self._now = now
+
+    async def alive(self, _request: web.Request) -> web.Response:
+        """200 as long as anything here works at all."""
+        return web.Response(text="alive\n")
+
+    async def ready(self, _request: web.Request) -> web.Response:
+        """200 if Redis answers and has a fresh snapshot."""
+        reason = self._reason(await self._reader.snapshot(AT))
+        return web.Response(text="ready\n") if reason is None else unavailable(reason)
+
+    def _reason(self, stored: bytes | None) -> str | None:
+        if stored is None:
+            return "there is no snapshot yet; is the streams service running?"
+        age_s = (self._now() - parse_rfc3339(stored.decode())).total_seconds()
+        if age_s < self._fresh_s:
+            return None
+        return (
+            f"the snapshot is {age_s:.0f} s old, and {self._fresh_s:g} s is too old; "
+            "is the streams service running?"
+        )

@@ -1,0 +1,1 @@
+"""The roof: the command line, the local supervisor and the simulation. Nothing below imports it."""

@@ -1,0 +1,259 @@
+"""The whole system in one command: simulated (``demo``) or live (``up``)."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import secrets
+import sys
+import tempfile
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import aiohttp
+import click
+
+from launch.cli.common import Misuse, config_of, failure, settings_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from datetime import datetime
+
+    from launch.local.embedded import EmbeddedBroker
+    from launch.simulation import World
+    from miningmap.kafka.lag import Lag
+    from miningmap.settings import Settings
+
+PORT: Final = click.IntRange(1, 65535)
+READY_S: Final = 60.0
+SEED: Final = 1
+# How often simulated pools are asked (seconds), so that something is to be seen.
+POLL_S: Final = "10"
+BATCH: Final = 500
+
+
+@click.command()
+@click.option("--port", type=PORT, default=8080, show_default=True, help="Of page and API.")
+@click.option("--scenario", default="texas", show_default=True, help="What happens in the world.")
+@click.option("--for", "for_s", type=float, help="End after so many seconds.")
+@click.option("--verbose", is_flag=True, help="Show what the services log.")
+@click.pass_context
+def demo(
+    context: click.Context, /, *, port: int, scenario: str, for_s: float | None, verbose: bool
+) -> None:
+    """Run everything on simulated pools, with 30 simulated days behind it. Ctrl-C ends it."""
+    from launch.local.embedded import EmbeddedError
+    from launch.local.supervisor import ChildError
+    from launch.simulation import SCENARIOS, World
+    from miningmap.kafka.admin import AdminError
+    from miningmap.kafka.producer import PublishError
+    from miningmap.times import utc_now
+
+    if scenario not in SCENARIOS:
+        known = ", ".join(sorted(SCENARIOS))
+        raise Misuse(f"--scenario: no scenario {scenario!r}; there are {known}")
+    settings = settings_of(context)
+    settings.endpoint.port = port
+    world = World(SEED, utc_now(), SCENARIOS[scenario])
+    with failure(EmbeddedError, ChildError, AdminError, PublishError, TimeoutError):
+        asyncio.run(_demo(settings, config_of(context), world, for_s, verbose=verbose))
+
+
+async def _demo(
+    settings: Settings, config: Path | None, world: World, for_s: float | None, *, verbose: bool
+) -> None:
+    from launch.local.embedded import LOOPBACK, EmbeddedBroker, EmbeddedRedis, free_port
+    from launch.local.stack import services, until_ok, url
+    from launch.local.supervisor import Child, Supervisor
+    from launch.simulation import PUSHED_POOL, SOURCES, priors
+    from miningmap.kafka.admin import ensure_topics
+
+    clock = asyncio.get_running_loop().time
+    started = clock()
+    intake = url(settings.intake.host, settings.intake.port)
+    page = url(settings.endpoint.host, settings.endpoint.port)
+    pools_port = free_port()
+    with tempfile.TemporaryDirectory(prefix="miningmap-demo-") as name, EmbeddedRedis() as redis:
+        folder = Path(name)
+        token = secrets.token_urlsafe(32)
+        broker = EmbeddedBroker()
+        digest = hashlib.sha256(token.encode()).hexdigest()
+        partner = {"partner": "demo-partner", "pool": PUSHED_POOL, "token_sha256": digest}
+        env = (
+            broker.environment
+            | redis.environment
+            | {
+                "MININGMAP_ENDPOINT__PORT": str(settings.endpoint.port),
+                "MININGMAP_COLLECTOR__UPSTREAM": url(LOOPBACK, pools_port),
+                "MININGMAP_COLLECTOR__SIMULATED": "true",
+                "MININGMAP_COLLECTOR__POLL_S": POLL_S,
+                "MININGMAP_COLLECTOR__SOURCES": json.dumps(SOURCES),
+                "MININGMAP_INTAKE__PARTNERS_FILE": _write(folder / "partners.json", [partner]),
+                # Pools without a prior of their own stay unlocated, as is to be seen.
+                "MININGMAP_METHOD__DEFAULT_PRIOR": "false",
+                "MININGMAP_METHOD__PRIORS_FILE": _write(folder / "priors.json", priors()),
+                "MININGMAP_METHOD__ZHEJIANG_POOLS": json.dumps([PUSHED_POOL]),
+            }
+        )
+        token_file = folder / "token"
+        token_file.write_text(token)
+        pools = Child(
+            "pools",
+            [
+                *(sys.executable, "-m", "launch.simulation", "--port", str(pools_port)),
+                *("--seed", str(SEED), "--scenario", world.scenario.name),
+                *("--origin", world.origin.isoformat()),
+                *("--intake", intake, "--token-file", str(token_file)),
+            ],
+        )
+        _say("starting broker, Redis, simulated pools and the services …")
+        async with Supervisor(say=_say if verbose else _ignore) as supervisor:
+            await supervisor.start(broker.child, redis.child)
+            await ensure_topics(broker.bootstrap_servers)
+            past = asyncio.create_task(_publish_past(settings, broker, world))
+            await supervisor.start(pools, *services(settings, env, config), within_s=READY_S)
+            _say(f"30 simulated days published ({await past} messages); making the first answers …")
+            await _until_processed(broker.bootstrap_servers, settings.kafka.group)
+            await _until_answered(page)
+            await until_ok(page + "/readyz", READY_S)
+            _say(f"ready after {clock() - started:.0f} s: {page} (simulated; Ctrl-C ends it)")
+            await supervisor.run_for(for_s)
+
+
+async def _publish_past(settings: Settings, broker: EmbeddedBroker, world: World) -> int:
+    """Publish the simulated past; how many messages it is."""
+    from launch.simulation import history
+    from miningmap.kafka.producer import Publisher, record_of
+    from miningmap.kafka.topics import NETWORK, REPORTS
+
+    # Two seconds of arithmetic, in a thread so that the processes are watched meanwhile.
+    messages = await asyncio.to_thread(lambda: list(history(world, world.origin)))
+    kafka = settings.kafka.model_copy(
+        update={"bootstrap_servers": broker.bootstrap_servers, "idempotent": False}
+    )
+    async with Publisher(kafka, frozenset({REPORTS, NETWORK})) as publisher:
+        for start in range(0, len(messages), BATCH):
+            batch = messages[start : start + BATCH]
+            await publisher.publish([record_of(message) for message in batch])
+    return len(messages)
+
+
+async def _until_processed(servers: str, group: str) -> None:
+    """Wait until the streams have taken in all that there is.
+
+    Raises:
+        TimeoutError: they have not in time.
+    """
+    from miningmap.kafka.lag import LagError, lag_of
+    from miningmap.kafka.topics import NETWORK, REPORTS
+
+    async def is_done(ask: Callable[[], Awaitable[Lag]]) -> bool:
+        try:
+            return all(progress.lag == 0 for progress in (await ask()).values())
+        except LagError:  # the group has no coordinator yet
+            return False
+
+    try:
+        async with asyncio.timeout(READY_S), lag_of(servers, group, (REPORTS, NETWORK)) as ask:
+            while not await is_done(ask):  # noqa: ASYNC110 - another process
+                await asyncio.sleep(0.2)
+    except TimeoutError:
+        raise TimeoutError(f"the simulated past was not processed after {READY_S:g} s") from None
+
+
+async def _until_answered(page: str) -> None:
+    """Wait until every rolling window has shares, from all that is there by now.
+
+    Raises:
+        TimeoutError: one has none in time.
+    """
+    from miningmap.times import utc_now
+    from streams.method.windows import ROLLING
+
+    since = utc_now()
+    address = ""
+    try:
+        async with asyncio.timeout(READY_S), aiohttp.ClientSession() as session:
+            for window in ROLLING:
+                address = f"{page}/api/v1/shares?window={window}"
+                while not await _has_shares(session, address, since):  # noqa: ASYNC110 - another process
+                    await asyncio.sleep(0.2)
+    except TimeoutError:
+        raise TimeoutError(f"no shares at {address} after {READY_S:g} s") from None
+
+
+async def _has_shares(session: aiohttp.ClientSession, address: str, since: datetime) -> bool:
+    from miningmap.times import parse_rfc3339
+
+    async with session.get(address) as answer:
+        if not answer.ok:
+            return False
+        said = await answer.json()
+    return bool(said["shares"]) and parse_rfc3339(said["as_of"]) > since
+
+
+@click.command()
+@click.option("--port", type=PORT, help="Of page and API.")
+@click.option("--for", "for_s", type=float, help="End after so many seconds.")
+@click.pass_context
+def up(context: click.Context, /, *, port: int | None, for_s: float | None) -> None:
+    """Run everything on the public sources that need no key.
+
+    Broker and Redis are embedded, and keep nothing, unless settings say where they are.
+    """
+    from launch.local.embedded import EmbeddedError
+    from launch.local.supervisor import ChildError
+    from miningmap.kafka.admin import AdminError
+
+    settings = settings_of(context)
+    if port is not None:
+        settings.endpoint.port = port
+    with failure(EmbeddedError, ChildError, AdminError, TimeoutError):
+        asyncio.run(_up(settings, config_of(context), for_s))
+
+
+async def _up(settings: Settings, config: Path | None, for_s: float | None) -> None:
+    from launch.local.embedded import EmbeddedBroker, EmbeddedRedis
+    from launch.local.stack import services, until_ok, url
+    from launch.local.supervisor import Supervisor
+    from miningmap.kafka.admin import ensure_topics
+
+    env = {"MININGMAP_ENDPOINT__PORT": str(settings.endpoint.port)}
+    own_kafka = "bootstrap_servers" in settings.kafka.model_fields_set
+    async with AsyncExitStack() as stack:
+        servers = []
+        if "url" not in settings.redis.model_fields_set:
+            redis = stack.enter_context(EmbeddedRedis())
+            env |= redis.environment
+            servers.append(redis.child)
+        if not own_kafka:
+            broker = EmbeddedBroker()
+            env |= broker.environment
+            servers.append(broker.child)
+        supervisor = await stack.enter_async_context(Supervisor())
+        await supervisor.start(*servers)
+        if not own_kafka:
+            await ensure_topics(broker.bootstrap_servers)
+        await supervisor.start(*services(settings, env, config), within_s=READY_S)
+        page = url(settings.endpoint.host, settings.endpoint.port)
+        await until_ok(page + "/readyz", READY_S)
+        _say(f"ready: {page} (Ctrl-C ends it)")
+        await supervisor.run_for(for_s)
+
+
+def _write(path: Path, content: object) -> str:
+    path.write_text(json.dumps(content))
+    return str(path)
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def _ignore(_: str) -> None:
+    """What the services log, where nobody asked to see it."""
+
+
+COMMANDS = (demo, up)

@@ -1,0 +1,91 @@
+"""Commands about sources: which there are, and what one of them says."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from launch.cli.common import EXISTING, failure, misuse, settings_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+_PIPED_WIDTH: Final = 160
+_NARROW: Final = 12
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="All that is declared, as JSON.")
+@click.option("--markdown", is_flag=True, help="The page docs/sources.md.")
+@click.pass_context
+def sources(context: click.Context, /, *, as_json: bool, markdown: bool) -> None:
+    """List every pool and network source."""
+    import msgspec
+
+    from collector.catalogue import describe
+    from collector.registry import discover
+    from collector.sources.markdown import document
+    from miningmap.settings import SettingsError
+
+    if markdown:
+        click.echo(document(discover()), nl=False)
+        return
+    with misuse(SettingsError):
+        rows = describe(settings_of(context))
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(rows)))
+    else:
+        _print_table(rows)
+
+
+def _print_table(rows: Sequence[dict[str, object]]) -> None:
+    """The gist of each; what is too long for a line is folded, and ``--json`` has the rest."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for name in ("slug", "kind", "state", "auth", "every", "rate", "locates"):
+        is_word = name in {"slug", "kind", "every", "rate"}
+        table.add_column(name, no_wrap=is_word, max_width=None if is_word else _NARROW)
+    for name in ("why not more often", "terms"):
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        located = str(row["locates"]).partition(":")[0].replace("nothing", "-")
+        words = (row["slug"], row["kind"], row["state"], row["auth"], f"{row['poll_s']} s")
+        table.add_row(*map(str, (*words, row["rate"], located, row["poll_reason"], row["terms"])))
+    Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH).print(table)
+
+
+@click.command(name="try")
+@click.argument("slug")
+@click.option(
+    "--payload",
+    "payloads",
+    type=EXISTING,
+    multiple=True,
+    help="Parse this recorded body instead of asking; once for each of the source's requests.",
+)
+@click.pass_context
+def try_(context: click.Context, /, slug: str, payloads: tuple[Path, ...]) -> None:
+    """Ask one source once, and print the messages that it makes, or its error."""
+    from collector.catalogue import TrialError, try_source
+    from collector.sources.base import SourceError
+    from miningmap.messages import encode
+    from miningmap.settings import SettingsError
+
+    settings = settings_of(context)
+    bodies = [path.read_bytes() for path in payloads] or None
+    with misuse(TrialError, SettingsError), failure(SourceError):
+        messages = asyncio.run(try_source(slug, bodies, settings))
+    for message in messages:
+        click.echo(encode(message))
+    if not messages:
+        click.echo(f"{slug} says that it knows no figure", err=True)
+
+
+COMMANDS = (sources, try_)

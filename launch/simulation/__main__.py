@@ -1,0 +1,74 @@
+"""``python -m launch.simulation``: the simulated world as a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from launch.simulation.scenarios import DEFAULT, SCENARIOS
+from launch.simulation.service import serve
+from launch.simulation.world import World
+from miningmap import logs
+from miningmap.settings import Log
+from miningmap.times import parse_rfc3339, utc_now
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+def _origin(_context: click.Context, _option: click.Parameter, text: str | None) -> datetime:
+    if text is None:
+        return utc_now()
+    try:
+        return parse_rfc3339(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="to listen on")
+@click.option("--port", type=click.IntRange(0, 65535), required=True, help="to listen on")
+@click.option("--seed", default=1, show_default=True, help="of all chance in the world")
+@click.option(
+    "--scenario", type=click.Choice(sorted(SCENARIOS)), default=DEFAULT, show_default=True
+)
+@click.option(
+    "--origin",
+    callback=_origin,
+    help="where the run begins, e.g. 2026-11-22T15:00:00Z; the history's must be the same [now]",
+)
+@click.option(
+    "--intake", help="base address that the partner pushes to, e.g. http://127.0.0.1:8081"
+)
+@click.option(
+    "--token-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="holds the partner's token",
+)
+def main(
+    *,
+    host: str,
+    port: int,
+    seed: int,
+    scenario: str,
+    origin: datetime,
+    intake: str | None,
+    token_file: Path | None,
+) -> None:
+    """Simulated pools at /HOST/PATH, and a partner that pushes to the intake."""
+    if (intake is None) != (token_file is None):
+        raise click.UsageError("--intake and --token-file go together")
+    token = token_file.read_text().strip() if token_file else ""
+    logs.configure(Log(), "simulation")
+    world = World(seed, origin, SCENARIOS[scenario])
+    try:
+        asyncio.run(serve(host, port, world, intake=intake, token=token))
+    except OSError as error:
+        raise click.ClickException(f"--port {port}: {error.strerror or error}") from None
+
+
+if __name__ == "__main__":
+    main()

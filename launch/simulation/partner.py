@@ -1,0 +1,131 @@
+"""The simulated partner: pushes a pool's daily rows to the real intake, as CCAF's partners did.
+
+Its rows name countries as the World Bank does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from launch.simulation.world import day_mean
+from miningmap.messages import Located, Report
+from miningmap.partner.http import ContributeError, contribute
+from miningmap.places import OTHER_SUFFIX, country_of, name_of, resolve
+from miningmap.times import DAY_S, bucket, utc_now
+from miningmap.units import parse_hashrate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import aiohttp
+
+    from launch.simulation.world import World
+    from miningmap.cbeci.contribution import Row
+
+PUSHED_POOL: Final = "viabtc"
+"""The pool whose partner pushes live; the other partners' rows are in the history."""
+
+UNIT: Final = "ph/s"
+_H_PER_UNIT: Final = 1e15
+_DECIMALS: Final = 3
+
+# Where the World Bank's name is not the one that people use; only countries of this world.
+_WORLD_BANK: Final = {
+    "HK": "Hong Kong SAR, China",
+    "IR": "Iran, Islamic Rep.",
+    "RU": "Russian Federation",
+}
+
+_log = structlog.get_logger(__name__)
+
+
+def daily_rows(world: World, pool: str, day: date) -> list[Row]:
+    """What the pool's partner says of one UTC day, place by place."""
+    number = bucket(datetime(day.year, day.month, day.day, tzinfo=UTC), DAY_S)
+    return [
+        {
+            "period_start_date": day.isoformat(),
+            "period": "daily",
+            "country": _world_bank(country_of(code)),
+            "province": _province(code),
+            "average_hashrate": round(hashrate / _H_PER_UNIT, _DECIMALS),
+            "unit": UNIT,
+        }
+        for code, hashrate in sorted(day_mean(world, pool, number).items())
+    ]
+
+
+def report(pool: str, rows: Sequence[Row], fetched_at: datetime) -> Report:
+    """What the intake makes of one day's rows: all of it measured, nothing unlocated.
+
+    Args:
+        pool: slug.
+        rows: of one day, at least one.
+        fetched_at: when they arrived.
+    """
+    start = datetime.fromisoformat(rows[0]["period_start_date"]).replace(tzinfo=UTC)
+    places = tuple(
+        Located(resolve(row["country"], row["province"]), hashrate, "measured")
+        for row in rows
+        if (hashrate := parse_hashrate(row["average_hashrate"], row["unit"])) is not None
+    )
+    return Report(
+        pool=pool,
+        source="partner",
+        start=start,
+        end=start + timedelta(days=1),
+        hold_s=0,
+        hashrate=math.fsum(place.hashrate for place in places),
+        places=places,
+        fetched_at=fetched_at,
+        simulated=True,
+    )
+
+
+async def push_daily(
+    session: aiohttp.ClientSession,
+    url: str,
+    token: str,
+    world: World,
+    *,
+    clock: Callable[[], datetime] = utc_now,
+    every_s: float = 60,
+    retry_s: float = 2,
+) -> None:
+    """Push yesterday's rows of :data:`PUSHED_POOL`: at once, and again as a new UTC day begins.
+
+    Runs until it is cancelled. A push that fails is tried again after ``retry_s``, and logged once
+    until the next one succeeds; whether a new day has begun is looked at every ``every_s``.
+    """
+    pushed: date | None = None
+    failing = False
+    while True:
+        yesterday = clock().date() - timedelta(days=1)
+        if yesterday != pushed:
+            log = _log.bind(pool=PUSHED_POOL, day=str(yesterday))
+            rows = daily_rows(world, PUSHED_POOL, yesterday)
+            try:
+                await contribute(session, url, token, rows)
+            except ContributeError as error:
+                if not failing:
+                    log.warning("partner push failed, trying again", error=str(error))
+                failing = True
+            else:
+                log.info("partner pushed", rows=len(rows))
+                pushed, failing = yesterday, False
+        await asyncio.sleep(every_s if pushed == yesterday else retry_s)
+
+
+def _world_bank(country: str) -> str:
+    return _WORLD_BANK.get(country, name_of(country))
+
+
+def _province(code: str) -> str | None:
+    if code == country_of(code):
+        return None
+    return "Other" if code.endswith(OTHER_SUFFIX) else name_of(code)

@@ -1,0 +1,84 @@
+"""The simulated world as a process: the pools' servers, and the partner that pushes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from typing import TYPE_CHECKING
+
+import aiohttp
+import structlog
+from aiohttp import web
+
+from launch.simulation.partner import push_daily
+from launch.simulation.servers import make_app
+from miningmap.cbeci.contribution import PATH
+from miningmap.times import utc_now
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from datetime import datetime
+
+    from launch.simulation.world import World
+
+_log = structlog.get_logger(__name__)
+
+
+async def serve(
+    host: str,
+    port: int,
+    world: World,
+    *,
+    intake: str | None = None,
+    token: str = "",
+    clock: Callable[[], datetime] = utc_now,
+) -> None:
+    """Answer for all pools until SIGTERM or SIGINT, then end at once.
+
+    Args:
+        host: to listen on.
+        port: to listen on; 0 for any, which the log then tells.
+        world: what the pools tell of.
+        intake: the intake's base address, for the partner; ``None`` for no partner.
+        token: the partner's.
+        clock: the time now.
+
+    Raises:
+        OSError: the port is taken.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    # Whoever polls will poll again: nothing is worth waiting for at the end.
+    runner = web.AppRunner(make_app(world, clock), access_log=None, shutdown_timeout=0)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, host, port)
+        await site.start()
+        address, scenario = runner.addresses[0], world.scenario.name
+        _log.info("simulated pools answer", address=address, scenario=scenario)
+        async with _partner(intake, token, world, clock):
+            await stop.wait()
+    finally:
+        await runner.cleanup()
+
+
+@contextlib.asynccontextmanager
+async def _partner(
+    intake: str | None, token: str, world: World, clock: Callable[[], datetime]
+) -> AsyncIterator[None]:
+    """The partner's pushes, for as long as the block runs."""
+    if intake is None:
+        yield
+        return
+    async with aiohttp.ClientSession() as session:
+        url = intake.rstrip("/") + PATH
+        task = asyncio.create_task(push_daily(session, url, token, world, clock=clock))
+        try:
+            yield
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task

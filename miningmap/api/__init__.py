@@ -1,0 +1,1 @@
+"""The types of the HTTP API: responses, their CSV columns and their JSON Schemas."""

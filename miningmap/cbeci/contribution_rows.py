@@ -1,0 +1,267 @@
+"""A partner's rows to reports: pure, all or nothing.
+
+A row is CBECI's: the average hashrate of a pool in one country or province over one period. All
+rows of a partner with the same start and period form one :class:`Report`, kind ``measured``: the
+partner looked up where its miners are.
+
+Rows are parts: they add up, as at CBECI. A row without a province is all of a country, or, beside
+rows with provinces of that country, what is there in none of them; never their total.
+
+A row replaces the one that the partner sent before of the same place and period, also by 0, and no
+other (:func:`merged`). So the same rows form the same report again (but for ``fetched_at``), and a
+retry is harmless: a cell is the maximum of the claims on it, set and never added to (method.md 3).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, TypeVar
+
+from miningmap import places
+from miningmap.cbeci.contribution import DAYS, FIELDS, MONTHLY, PERIODS, UNITS, RowError
+from miningmap.messages import Located, Report
+from miningmap.times import add_months
+from miningmap.units import HashrateError, parse_hashrate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+SOURCE: Final = "partner"
+FIRST_BLOCK: Final = datetime(2009, 1, 3, tzinfo=UTC)
+# A thousand times the network of 2026. More is a figure sent with the wrong unit.
+MAX_HASHRATE: Final = 1e24
+
+_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+T = TypeVar("T")
+
+
+class InvalidRowsError(ValueError):
+    """Rows of which none was used; ``errors`` lists what is wrong with each bad one."""
+
+    def __init__(self, errors: Sequence[RowError]) -> None:
+        super().__init__(errors[0].error)
+        self.errors = tuple(errors)
+
+
+class Period(NamedTuple):
+    """What a row is about: ``name`` is one of ``PERIODS``."""
+
+    start: datetime
+    name: str
+
+    @property
+    def end(self) -> datetime:
+        """When it is over."""
+        return period_end(self.start, self.name)
+
+
+Said: TypeAlias = "dict[str, float]"
+"""What a partner says of one period: H/s by place. A place is its code; where several names share
+one code, which only ``OTHER`` does, it is ``OTHER/name``, so that each is a place of its own."""
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A row that is right by itself; hashrate in H/s."""
+
+    index: int
+    period: Period
+    place: str
+    hashrate: float
+
+
+def read(rows: Sequence[object], now: datetime) -> dict[Period, Said]:
+    """What the rows say, by period in their order.
+
+    Args:
+        rows: what stood in ``data``, decoded but not checked.
+        now: no period may end later.
+
+    Raises:
+        InvalidRowsError: a row is wrong, or two rows of one period say the same place.
+    """
+    errors: list[RowError] = []
+    by_period: defaultdict[Period, list[_Row]] = defaultdict(list)
+    for index, row in enumerate(rows):
+        fields = _Fields(index, row)
+        if found := _read(fields, now):
+            by_period[found.period].append(found)
+        errors += fields.errors
+    for members in by_period.values():
+        errors += _duplicates(members)
+    if errors:
+        raise InvalidRowsError(sorted(errors, key=lambda error: error.index))
+    return {
+        period: {row.place: row.hashrate for row in by_period[period]}
+        for period in sorted(by_period)
+    }
+
+
+def merged(before: Said, after: Said) -> Said:
+    """What a partner says of a period once it has said ``after``: of each place its last word."""
+    return before | after
+
+
+def report(
+    period: Period, said: Said, pool: str, *, fetched_at: datetime, simulated: bool
+) -> Report:
+    """All that a partner says of one period as a report of its pool.
+
+    Args:
+        period: what it is about.
+        said: by place.
+        pool: slug.
+        fetched_at: when it was said.
+        simulated: whether the partner is.
+    """
+    by_code: defaultdict[str, list[float]] = defaultdict(list)
+    for place, hashrate in said.items():
+        by_code[place.partition("/")[0]].append(hashrate)
+    # fsum: the order of the rows changes nothing.
+    return Report(
+        pool=pool,
+        source=SOURCE,
+        start=period.start,
+        end=period.end,
+        hold_s=0,
+        hashrate=math.fsum(said.values()),
+        places=tuple(
+            Located(code, math.fsum(hashrates), "measured")
+            for code, hashrates in sorted(by_code.items())
+        ),
+        fetched_at=fetched_at,
+        simulated=simulated,
+    )
+
+
+def period_end(start: datetime, period: str) -> datetime:
+    """When a period that begins at ``start`` is over; ``period`` is one of ``PERIODS``."""
+    return add_months(start, 1) if period == MONTHLY else start + timedelta(days=DAYS[period])
+
+
+def _duplicates(rows: Iterable[_Row]) -> Iterator[RowError]:
+    """Rows of one period that say the same place: only the partner knows which one is right."""
+    first: dict[str, _Row] = {}
+    for row in rows:
+        before = first.setdefault(row.place, row)
+        if before is not row:
+            yield RowError(
+                row.index,
+                "country",
+                f"data[{before.index}] and data[{row.index}] are the same place, "
+                f"{row.place.partition('/')[0]}, in the same period",
+            )
+
+
+class _Fields:
+    """The fields of one row, and the errors found in them."""
+
+    def __init__(self, index: int, row: object) -> None:
+        self.index = index
+        self.errors: list[RowError] = []
+        self._row: Mapping[str, object] = row if isinstance(row, dict) else {}
+        if not isinstance(row, dict):
+            self._refuse(None, f"a row is an object with {', '.join(FIELDS)}")
+            return
+        for field in FIELDS:
+            if field not in self._row:
+                self._refuse(field, f"Missing key: {field}")
+
+    def read(self, field: str, check: Callable[[object], T]) -> T | None:
+        """The checked value, or ``None`` and an error."""
+        if field not in self._row:
+            return None
+        try:
+            return check(self._row[field])
+        except ValueError as error:
+            self._refuse(field, str(error))
+            return None
+
+    def _refuse(self, field: str | None, error: str) -> None:
+        self.errors.append(RowError(self.index, field, error))
+
+
+def _read(fields: _Fields, now: datetime) -> _Row | None:
+    """The row, or ``None`` if there is anything wrong with it."""
+    period = fields.read("period", _period)
+    start = fields.read("period_start_date", partial(_start, period=period, now=now))
+    country = fields.read("country", _country)
+    code = fields.read("province", partial(_place, country=country))
+    unit = fields.read("unit", _unit)
+    hashrate = fields.read("average_hashrate", partial(_hashrate, unit=unit))
+    if (
+        fields.errors
+        or start is None
+        or period is None
+        or country is None
+        or code is None
+        or hashrate is None
+    ):
+        return None
+    place = f"{code}/{places.plain_name(country)}" if code == places.OTHER else code
+    return _Row(fields.index, Period(start, period), place, hashrate)
+
+
+def _period(value: object) -> str:
+    if not isinstance(value, str) or value not in PERIODS:
+        raise ValueError(f"period should be one of {', '.join(PERIODS)}")
+    return value
+
+
+def _start(value: object, *, period: str | None, now: datetime) -> datetime:
+    try:
+        if not isinstance(value, str) or not _DATE.fullmatch(value):
+            raise ValueError
+        start = datetime.fromisoformat(value).replace(tzinfo=UTC)
+    except ValueError:
+        raise ValueError('date should be in "YYYY-MM-DD" format') from None
+    if start < FIRST_BLOCK:
+        raise ValueError(f"{value} is before Bitcoin's first block, {FIRST_BLOCK:%Y-%m-%d}")
+    # The start first: there is no month after December 9999.
+    if start > now or (period is not None and period_end(start, period) > now):
+        raise ValueError(f"the period that starts on {value} has not ended yet (UTC)")
+    return start
+
+
+def _country(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("country should be a string")  # noqa: TRY004 - errors of fields are values
+    places.resolve(value)
+    return value
+
+
+def _place(value: object, *, country: str | None) -> str | None:
+    if not isinstance(value, str | None):
+        raise ValueError("province should be a string, or null for the whole country")  # noqa: TRY004 - as above
+    return None if country is None else places.resolve(country, value)
+
+
+def _unit(value: object) -> str:
+    if not isinstance(value, str) or value not in UNITS:
+        raise ValueError(f"unit should be one of {', '.join(UNITS)}")
+    return value
+
+
+def _hashrate(value: object, *, unit: str | None) -> float:
+    """In H/s. Without a unit, which is an error of its own, only the number is checked."""
+    wrong = "average_hashrate should be a finite number, 0 or more"
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        raise ValueError(wrong)
+    try:
+        hashrate = parse_hashrate(value, unit or UNITS[0])
+    except HashrateError:
+        raise ValueError(wrong) from None
+    if hashrate is None:  # pragma: no cover - only a negative number means unknown
+        raise ValueError(wrong)
+    if hashrate > MAX_HASHRATE:
+        raise ValueError(
+            f"average_hashrate is over {MAX_HASHRATE:g} H/s, a thousand times the network of 2026; "
+            "is the unit right?"
+        )
+    return hashrate

@@ -1,0 +1,1 @@
+"""Kafka: topics, producer, reader, administration, consumer lag and dead letters."""

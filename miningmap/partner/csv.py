@@ -1,0 +1,92 @@
+"""Tables of a pool's own making: CSV with a header, read so that every error names its line."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from miningmap.cbeci.contribution import FIELDS, Row
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+
+class Record(NamedTuple):
+    """One record, by column; ``line`` is where it begins, from 1."""
+
+    line: int
+    fields: dict[str, str]
+
+
+class TableError(Exception):
+    """A table that is wrong; ``errors`` has a line of text each, without what stood in the cell."""
+
+    def __init__(self, errors: Sequence[str]) -> None:
+        super().__init__(errors[0])
+        self.errors = tuple(errors)
+
+
+_NUMERIC: Final = "average_hashrate"
+
+
+def read_table(file: Iterable[str], columns: Iterable[str]) -> Iterator[Record]:
+    """The records of a table that has at least these columns, in any order.
+
+    Raises:
+        TableError: it is no CSV, a column is missing, or a record has too few or many fields.
+    """
+    reader = csv.reader(file, strict=True)
+    try:
+        header = [name.strip() for name in next(reader, [])]
+        if missing := [name for name in columns if name not in header]:
+            there = ", ".join(filter(None, header)) or "nothing"
+            raise TableError([f"line 1: no column {', '.join(missing)}; there is {there}"])
+        before = reader.line_num
+        for fields in reader:
+            line, before = before + 1, reader.line_num
+            if not fields:
+                continue
+            if len(fields) != len(header):
+                raise TableError(
+                    [f"line {line}: {len(fields)} fields, and the header has {len(header)}"]
+                )
+            yield Record(line, dict(zip(header, map(str.strip, fields), strict=True)))
+    except csv.Error as error:
+        raise TableError([f"line {reader.line_num}: no CSV: {error}"]) from None
+    except UnicodeDecodeError:
+        raise TableError([f"line {reader.line_num + 1}: not UTF-8"]) from None
+
+
+def read_rows(file: Iterable[str]) -> tuple[list[dict[str, object]], list[int]]:
+    """The rows of a table with CBECI's columns, not checked yet, and the line of each.
+
+    Raises:
+        TableError: as of :func:`read_table`.
+    """
+    rows, lines = [], []
+    for line, fields in read_table(file, FIELDS):
+        rows.append({field: _value(field, fields[field]) for field in FIELDS})
+        lines.append(line)
+    return rows, lines
+
+
+def write_rows(rows: Iterable[Row]) -> str:
+    """A table that :func:`read_rows` reads."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, FIELDS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)  # csv writes None as an empty field
+    return text.getvalue()
+
+
+def _value(field: str, text: str) -> object:
+    """As JSON would have it; what is no number stays text, for the check of the rows to say so."""
+    if field == "province":
+        return text or None
+    if field == _NUMERIC and "_" not in text:  # Python's own way of writing numbers
+        try:
+            return float(text)
+        except ValueError:
+            return text
+    return text

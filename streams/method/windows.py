@@ -1,0 +1,114 @@
+"""Windows: which minutes, hours or days a question covers (method.md 4 and 5). Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+from miningmap.times import DAY_H, DAY_MIN, DAY_S, HOUR_MIN, HOUR_S, MINUTE_S, bucket, month_days
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Tier: TypeAlias = Literal["minute", "hour", "day"]
+"""The length of a cell's bucket."""
+
+TIER_MINUTES: Final[dict[Tier, int]] = {"minute": 1, "hour": HOUR_MIN, "day": DAY_MIN}
+
+ROLLING: Final = ("now", "1h", "24h", "7d", "30d")
+PROFILE_DAYS: Final = 30
+ALLOWED: Final = f"{', '.join(ROLLING)}, YYYY-MM, YYYY-MM-DD or YYYY-MM-DDTHH"
+
+
+class WindowError(ValueError):
+    """No such window; the text lists what there is."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """Buckets of one tier, numbered from the epoch."""
+
+    tier: Tier
+    buckets: range
+
+    @property
+    def minutes(self) -> int:
+        """N of method.md 4: how many minutes the span covers."""
+        return len(self.buckets) * TIER_MINUTES[self.tier]
+
+
+@dataclass(frozen=True)
+class Window:
+    """What one window covers at one ``as_of``."""
+
+    name: str
+    span: Span
+    profile: Span
+    """The days whose measured places locate what is not located in the window."""
+
+
+def parse_window(name: str, as_of: datetime) -> Window:
+    """The window ``name`` as it stands at ``as_of``.
+
+    Raises:
+        WindowError: there is no such window.
+    """
+    if name in ROLLING:
+        return _rolling(name, as_of)
+    for shape, make in _CALENDAR:
+        if match := shape.fullmatch(name):
+            try:
+                return make(name, as_of, *map(int, match.groups()))
+            except (ValueError, OverflowError):
+                break
+    raise WindowError(f"no window {name[:32]!r}; there are {ALLOWED}")
+
+
+def _rolling(name: str, as_of: datetime) -> Window:
+    minute, hour = bucket(as_of, MINUTE_S), bucket(as_of, HOUR_S)
+    spans: dict[str, Span] = {
+        "now": Span("minute", range(minute, minute + 1)),
+        "1h": Span("minute", range(minute - 60, minute)),
+        "24h": Span("hour", range(hour - 24, hour)),
+        "7d": Span("hour", range(hour - 168, hour)),
+        "30d": Span("hour", range(hour - 720, hour)),
+    }
+    return Window(name, spans[name], _days_before(bucket(as_of, DAY_S)))
+
+
+def _month(name: str, as_of: datetime, year: int, month: int) -> Window:
+    days = month_days(year, month)
+    past = range(days.start, max(days.start, min(days.stop, bucket(as_of, DAY_S))))
+    return Window(name, Span("day", past), Span("day", past))
+
+
+def _day(name: str, as_of: datetime, year: int, month: int, day: int) -> Window:
+    """A day that is not over covers its whole hours so far, as a month covers its whole days.
+
+    One that is over has a cell of its own, which stays when its hours are no longer kept.
+    """
+    number = bucket(datetime(year, month, day, tzinfo=UTC), DAY_S)
+    if number < bucket(as_of, DAY_S):
+        return Window(name, Span("day", range(number, number + 1)), _days_before(number))
+    start = number * DAY_H
+    past = range(start, max(start, bucket(as_of, HOUR_S)))
+    return Window(name, Span("hour", past), _days_before(number))
+
+
+def _hour(name: str, _as_of: datetime, year: int, month: int, day: int, hour: int) -> Window:
+    at = datetime(year, month, day, hour, tzinfo=UTC)
+    number = bucket(at, HOUR_S)
+    return Window(name, Span("hour", range(number, number + 1)), _days_before(bucket(at, DAY_S)))
+
+
+def _days_before(day: int) -> Span:
+    return Span("day", range(day - PROFILE_DAYS, day))
+
+
+_CALENDAR: Final[tuple[tuple[re.Pattern[str], Callable[..., Window]], ...]] = (
+    (re.compile(r"([0-9]{4})-([0-9]{2})"), _month),
+    (re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})"), _day),
+    (re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2})"), _hour),
+)

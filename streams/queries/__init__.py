@@ -1,0 +1,1 @@
+"""Questions about the map and how their answers are computed from cells."""

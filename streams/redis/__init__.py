@@ -1,0 +1,1 @@
+"""Cells, snapshots and events in Redis."""

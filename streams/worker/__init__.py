@@ -1,0 +1,1 @@
+"""Consume Kafka with Faust and write cells to Redis."""

@@ -1,0 +1,324 @@
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import msgspec
+import pytest
+from aiohttp.test_utils import unused_port
+from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient
+from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
+
+from collector.metrics import Metrics
+from collector.outbox import Outbox, Outgoing, Publisher
+from miningmap import messages as wire
+from miningmap.kafka import producer as connections
+from miningmap.kafka.dead_letters import DeadLetter
+from miningmap.kafka.producer import PublishError, Record
+from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS
+from miningmap.messages import Located, Network, Report
+from miningmap.settings import Kafka
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from tests.servers import KafkaServer
+
+DEADLINE_S = 60
+NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
+
+
+def report(pool: str, hashrate: float = 1e18) -> Report:
+    return Report(
+        pool=pool,
+        source="toy",
+        start=NOW - timedelta(minutes=1),
+        end=NOW,
+        hold_s=300,
+        hashrate=hashrate,
+        places=(Located("US", hashrate, "measured"),),
+        fetched_at=NOW,
+        simulated=True,
+    )
+
+
+def network(source: str) -> Network:
+    return Network(
+        source=source,
+        start=NOW - timedelta(minutes=1),
+        end=NOW,
+        hold_s=300,
+        hashrate=9e20,
+        fetched_at=NOW,
+        simulated=True,
+    )
+
+
+def hashrates(delivered: Sequence[Outgoing]) -> list[float]:
+    return [message.hashrate for message in delivered if not isinstance(message, DeadLetter)]
+
+
+def ignore(_messages: Sequence[Outgoing]) -> None:
+    """Nobody wants to know."""
+
+
+class Deliveries:
+    """A broker that fails as often as it is told to, and takes as long as it is told to."""
+
+    def __init__(self, *failures: PublishError) -> None:
+        self.failures = list(failures)
+        self.away = asyncio.Event()
+        self.away.set()
+        self.messages: list[Outgoing] = []
+
+    async def deliver(self, messages: Sequence[Outgoing]) -> None:
+        await self.away.wait()
+        if self.failures:
+            raise self.failures.pop(0)
+        self.messages += messages
+
+    @property
+    def hashrates(self) -> list[float]:
+        return hashrates(self.messages)
+
+
+@asynccontextmanager
+async def sending(outbox: Outbox) -> AsyncIterator[None]:
+    task = asyncio.create_task(outbox.run())
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+async def test_what_is_put_is_delivered_in_order() -> None:
+    kafka = Deliveries()
+    outbox = Outbox(kafka.deliver)
+    async with sending(outbox):
+        outbox.put([report("a"), report("b")])
+        outbox.put([report("c")])
+        await outbox.empty()
+    assert kafka.messages == [report("a"), report("b"), report("c")]
+
+
+async def test_what_is_put_while_the_broker_is_away_is_kept() -> None:
+    kafka = Deliveries()
+    kafka.away.clear()
+    outbox = Outbox(kafka.deliver)
+    async with sending(outbox):
+        for number in range(100):
+            outbox.put([report("toy", number)])
+        assert not kafka.messages
+        kafka.away.set()
+        await outbox.empty()
+    assert kafka.hashrates == list(range(100))
+
+
+async def test_a_failed_delivery_is_tried_again() -> None:
+    kafka = Deliveries(PublishError("broken"))
+    outbox = Outbox(kafka.deliver)
+    async with sending(outbox):
+        outbox.put([report("a")])
+        await outbox.empty()
+    assert kafka.messages == [report("a")]
+
+
+async def test_what_kafka_will_never_take_does_not_stand_in_the_way() -> None:
+    kafka = Deliveries(PublishError("too large", again=False))
+    outbox = Outbox(kafka.deliver)
+    with capture_logs() as logs:
+        async with sending(outbox):
+            outbox.put([report("large")])
+            outbox.put([report("small")])
+            await outbox.empty()
+    assert kafka.messages == [report("small")]
+    assert [log["log_level"] for log in logs] == ["error"]
+
+
+async def test_a_full_outbox_drops_the_oldest_and_says_so_once() -> None:
+    kafka = Deliveries()
+    outbox = Outbox(kafka.deliver, capacity=2)
+    with capture_logs() as logs:
+        for number in range(5):
+            outbox.put([report("toy", number)])
+    async with sending(outbox):
+        await outbox.empty()
+    assert kafka.hashrates == [3, 4]
+    assert [log["log_level"] for log in logs] == ["error"]
+
+
+async def test_it_starts_without_a_broker_and_publishing_fails_in_time() -> None:
+    nobody = Kafka(bootstrap_servers=f"127.0.0.1:{unused_port()}")
+    acknowledged: list[Outgoing] = []
+    with capture_logs() as logs:
+        async with Publisher(nobody, acknowledged=acknowledged.extend, timeout_s=0.1) as publisher:
+            for _ in range(3):
+                with pytest.raises(PublishError, match=nobody.bootstrap_servers) as caught:
+                    await publisher.publish([report("toy")])
+                assert caught.value.again
+    assert not acknowledged
+    assert [log["event"] for log in logs] == ["kafka lost"]
+
+
+async def records(kafka: KafkaServer, topic: str, wanted: int, source_or_pool: str) -> list[Any]:
+    """The first so many records of a topic that speak of one pool or source, repetitions aside."""
+    consumer = AIOKafkaConsumer(
+        topic, bootstrap_servers=kafka.bootstrap_servers, auto_offset_reset="earliest"
+    )
+    await consumer.start()
+    found: list[Any] = []
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            while len(found) < wanted:
+                record = await consumer.getone()
+                known = {other.value for other in found}
+                if source_or_pool.encode() in record.value and record.value not in known:
+                    found.append(record)
+    finally:
+        await consumer.stop()
+    return found
+
+
+@pytest.mark.integration
+async def test_a_published_message_is_in_its_topic_under_its_key(clean_kafka: KafkaServer) -> None:
+    pool, source = f"toy-{uuid4().hex}", f"toy-{uuid4().hex}"
+    acknowledged: list[Outgoing] = []
+    messages: list[Outgoing] = [report(pool, 1e18), network(source), report(pool, 2e18)]
+    settings = Kafka(bootstrap_servers=clean_kafka.bootstrap_servers)
+    async with Publisher(settings, acknowledged=acknowledged.extend) as publisher:
+        await publisher.publish(messages)
+        assert acknowledged == messages
+
+        reports = await records(clean_kafka, REPORTS, 2, pool)
+        assert [record.key for record in reports] == [pool.encode()] * 2
+        assert [wire.decode(record.value) for record in reports] == [messages[0], messages[2]]
+        (said,) = await records(clean_kafka, NETWORK, 1, source)
+        assert said.key == b"bitcoin"
+        assert wire.decode(said.value) == messages[1]
+
+
+@pytest.mark.integration
+async def test_what_was_refused_is_among_the_dead_letters_and_counted(
+    clean_kafka: KafkaServer,
+) -> None:
+    pool = f"toy-{uuid4().hex}"
+    said = f'{{"pool":"{pool}"}}'.encode()
+    letter = DeadLetter(pool.encode(), said, "implausible", "too much", NOW, REPORTS, source="toy")
+    metrics = Metrics(CollectorRegistry())
+    settings = Kafka(bootstrap_servers=clean_kafka.bootstrap_servers)
+    async with Publisher(settings, acknowledged=metrics.count) as publisher:
+        await publisher.publish([report(pool), letter])
+        (record,) = await records(clean_kafka, DEAD_LETTERS, 1, pool)
+    assert (record.key, record.value) == (pool.encode(), said)
+    assert dict(record.headers) == {
+        "reason": b"implausible",
+        "error": b"too much",
+        "topic": b"miningmap.reports",
+        "source": b"toy",
+        "at": b"2026-11-22T15:00:00Z",
+    }
+    count = metrics.registry.get_sample_value
+    assert count("miningmap_dead_letters_total", {"reason": "implausible"}) == 1
+    assert count("miningmap_reports_total", {"pool": pool}) == 1
+
+
+@pytest.mark.integration
+async def test_many_publish_at_once_and_nothing_is_lost(clean_kafka: KafkaServer) -> None:
+    pool = f"toy-{uuid4().hex}"
+    settings = Kafka(bootstrap_servers=clean_kafka.bootstrap_servers)
+    async with Publisher(settings, acknowledged=ignore) as publisher:
+        await asyncio.gather(*(publisher.publish([report(pool, n)]) for n in range(200)))
+    found = [wire.decode(record.value) for record in await records(clean_kafka, REPORTS, 200, pool)]
+    assert sorted(message.hashrate for message in found) == list(range(200))
+
+
+@pytest.mark.integration
+async def test_a_message_too_large_is_refused_and_others_are_not(clean_kafka: KafkaServer) -> None:
+    pool = f"toy-{uuid4().hex}"
+    settings = Kafka(bootstrap_servers=clean_kafka.bootstrap_servers)
+    huge = msgspec.structs.replace(report(pool), source="x" * 3_000_000)
+    async with Publisher(settings, acknowledged=ignore) as publisher:
+        with pytest.raises(PublishError) as caught:
+            await publisher.publish([huge])
+        assert not caught.value.again
+        await publisher.publish([report(pool)])
+    await records(clean_kafka, REPORTS, 1, pool)
+
+
+@asynccontextmanager
+async def forwarding(port: int, servers: str) -> AsyncIterator[None]:
+    """A port at which the broker can be reached from now on."""
+    host, _, target = servers.partition(":")
+
+    async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        while data := await source.read(65536):
+            sink.write(data)
+        sink.close()
+
+    async def accept(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        reader, writer = await asyncio.open_connection(host, int(target))
+        await asyncio.gather(pump(source, writer), pump(reader, sink))
+
+    async with await asyncio.start_server(accept, "127.0.0.1", port):
+        yield
+
+
+@pytest.mark.integration
+async def test_what_was_said_before_the_broker_came_arrives(clean_kafka: KafkaServer) -> None:
+    pool, port = f"toy-{uuid4().hex}", unused_port()
+    settings = Kafka(bootstrap_servers=f"127.0.0.1:{port}")
+    with capture_logs() as logs:
+        async with Publisher(settings, acknowledged=ignore) as publisher:
+            outbox = Outbox(publisher.deliver)
+            async with sending(outbox):
+                outbox.put([report(pool)])
+                while not logs:  # noqa: ASYNC110 - a log has no event to wait for
+                    await asyncio.sleep(0.01)
+                async with forwarding(port, clean_kafka.bootstrap_servers):
+                    await outbox.empty()
+    assert [log["event"] for log in logs] == ["kafka lost", "kafka back"]
+    await records(clean_kafka, REPORTS, 1, pool)
+
+
+@pytest.mark.integration
+async def test_what_is_said_while_the_broker_is_dead_arrives(clean_kafka: KafkaServer) -> None:
+    settings = Kafka(bootstrap_servers=clean_kafka.bootstrap_servers)
+    acknowledged: list[Outgoing] = []
+    async with Publisher(settings, acknowledged=acknowledged.extend) as publisher:
+        outbox = Outbox(publisher.deliver)
+        async with sending(outbox):
+            outbox.put([report("toy", 1)])
+            await outbox.empty()
+            await asyncio.to_thread(clean_kafka.stop, signal.SIGKILL)
+            outbox.put([report("toy", 2)])
+            outbox.put([report("toy", 3)])
+            await asyncio.to_thread(clean_kafka.start)
+            await outbox.empty()
+    found = await records(clean_kafka, REPORTS, 3, "toy")
+    assert [wire.decode(record.value) for record in found] == acknowledged
+    assert hashrates(acknowledged) == [1, 2, 3]
+
+
+@pytest.mark.integration
+async def test_a_missing_topic_is_named_and_not_made(clean_kafka: KafkaServer) -> None:
+    topic = f"miningmap.{uuid4().hex}"
+    settings = Kafka(bootstrap_servers=clean_kafka.bootstrap_servers)
+    with capture_logs() as logs:
+        async with connections.Publisher(settings, frozenset({topic}), timeout_s=1) as publisher:
+            with pytest.raises(PublishError):
+                await publisher.publish([Record(topic, b"key", b"value")])
+    assert logs[0]["error"].endswith(f"no topic {topic}: run `miningmap topics`")
+    admin = AIOKafkaAdminClient(bootstrap_servers=clean_kafka.bootstrap_servers)
+    await admin.start()
+    try:
+        assert topic not in await admin.list_topics()
+    finally:
+        await admin.close()

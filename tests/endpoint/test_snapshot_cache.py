@@ -1,0 +1,207 @@
+"""What is held of Redis: how new it is, how long it may be kept, and what while Redis is away."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from endpoint.data.snapshot_cache import EventLog
+from miningmap.times import rfc3339
+from streams.queries.snapshot import AT
+from streams.redis.event_log import Event, EventId
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from datetime import datetime
+
+    from aiohttp import web
+    from aiohttp.test_utils import TestClient
+
+    from streams.redis.store import Store
+    from tests.endpoint.csv_lines import Line
+
+    Client = TestClient[web.Request, web.Application]
+    Serve = Callable[..., Awaitable[Client]]
+    StoreAt = Callable[[str], Store]
+
+SHARES = "/api/v1/shares"
+DEADLINE_S = 10.0
+# What has to be known by then without anyone's asking; generous, for a busy machine.
+SOON_S = 3.0
+HOUR_MS = 3_600_000
+
+
+async def body(client: Client, path: str = SHARES) -> bytes:
+    async with client.get(path) as answer:
+        assert answer.status == 200, await answer.text()
+        return await answer.read()
+
+
+async def until_served(client: Client, wanted: bytes, within_s: float = SOON_S) -> None:
+    async with asyncio.timeout(within_s):
+        while await body(client) != wanted:  # noqa: ASYNC110 - asked over HTTP
+            await asyncio.sleep(0.01)
+
+
+# --- new ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.integration
+async def test_a_new_snapshot_is_served_as_soon_as_it_is_there(
+    client: Client, store: Store, snapshots: dict[str, bytes]
+) -> None:
+    await until_served(client, snapshots["1h/country"])
+    for number in range(20):
+        newer = snapshots | {"1h/country": b'{"n":%d}' % number}
+        await store.write_snapshots(newer)
+        await until_served(client, newer["1h/country"], within_s=1)
+
+
+@pytest.mark.integration
+async def test_a_snapshot_that_nobody_told_of_is_found(
+    client: Client, store: Store, snapshots: dict[str, bytes], now: datetime
+) -> None:
+    await until_served(client, snapshots["1h/country"])
+    quietly = {"1h/country": b'{"n":1}', AT: rfc3339(now + timedelta(seconds=5)).encode()}
+    await store._redis.hset("mm:snapshots", mapping=quietly)  # type: ignore[arg-type]  # as it is
+    await until_served(client, quietly["1h/country"])
+
+
+@pytest.mark.integration
+async def test_what_is_no_longer_in_redis_is_no_longer_served(
+    client: Client, store: Store, snapshots: dict[str, bytes]
+) -> None:
+    await until_served(client, snapshots["1h/country"])
+    await store._redis.flushall()
+
+    async with asyncio.timeout(SOON_S):
+        while b'"shares":[]' not in await body(client):  # noqa: ASYNC110 - asked over HTTP
+            await asyncio.sleep(0.01)
+
+
+# --- how long -------------------------------------------------------------------------------------
+
+
+@pytest.mark.integration
+@pytest.mark.usefixtures("snapshots")
+@pytest.mark.parametrize("path", [SHARES, f"{SHARES}.csv", "/api/v1/pools", "/api/v1/pools.csv"])
+@pytest.mark.parametrize(
+    ("age_s", "kept_s"), [(0, 5), (1.9, 3), (2.2, 2), (4.5, 1), (5, 1), (3600, 1), (-1, 6)]
+)
+async def test_an_answer_is_kept_until_the_next_snapshot_is_due(
+    serve: Serve, store: Store, now: datetime, path: str, age_s: float, kept_s: int
+) -> None:
+    client = await serve(store, now + timedelta(seconds=age_s))
+    async with asyncio.timeout(DEADLINE_S):
+        while True:  # the first answers may come from Redis itself
+            async with client.get(path) as answer:
+                if answer.headers["Cache-Control"] == f"public, max-age={kept_s}":
+                    return
+            await asyncio.sleep(0.01)
+
+
+# --- Redis away -----------------------------------------------------------------------------------
+
+
+@pytest.mark.integration
+async def test_while_redis_is_away_a_fresh_snapshot_is_served_but_nothing_is_ready(
+    serve: Serve,
+    store_at: StoreAt,
+    line: Line,
+    snapshots: dict[str, bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("endpoint.data.snapshot_cache.SURE_S", 0.0)
+    client = await serve(store_at(line.url))
+    await until_held(client)
+    await line.cut()
+    for path, status in (
+        (SHARES, 200),
+        (f"{SHARES}.csv?window=24h", 200),
+        (f"{SHARES}?window=now&level=subdivision&country=CN", 200),
+        ("/api/v1/pools", 200),
+        ("/readyz", 503),
+        ("/metrics", 503),
+        (f"{SHARES}?as_of=2026-11-22T12:00:00Z", 503),
+        (f"{SHARES}?window=now&level=subdivision&country=FR", 503),
+    ):
+        async with client.get(path) as answer:
+            assert answer.status == status, path
+    assert await body(client) == snapshots["1h/country"]
+
+
+@pytest.mark.integration
+@pytest.mark.usefixtures("snapshots")
+async def test_while_redis_is_away_an_old_snapshot_is_not_served(
+    serve: Serve,
+    store_at: StoreAt,
+    line: Line,
+    now: datetime,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("endpoint.data.snapshot_cache.SURE_S", 0.0)
+    client = await serve(store_at(line.url), now + timedelta(seconds=61))
+    await body(client)
+    await line.cut()
+    for path in (SHARES, "/api/v1/pools", "/api/v1/stream"):
+        async with client.get(path) as answer:
+            assert answer.status == 503, path
+            assert int(answer.headers["Retry-After"]) > 0
+    await line.mend()
+    await body(client)
+
+
+async def until_held(client: Client) -> None:
+    """Until the snapshot has been read: only then a stream can be had."""
+    async with client.get("/api/v1/stream") as answer:
+        assert answer.status == 200
+
+
+# --- the log --------------------------------------------------------------------------------------
+
+
+def event(at_ms: int, number: int = 0, name: str = "shares") -> Event:
+    return Event(EventId(at_ms, number), name, {})
+
+
+def test_a_log_gives_the_event_after_a_place() -> None:
+    log = EventLog()
+    assert (log.next(EventId(0, 0)), log.start()) == (None, None)
+    events = [event(5), event(5, 1), event(9)]
+    log.add(events[:2])
+    log.add(events[2:])
+    assert log.next(EventId(0, 0)) is events[0]
+    assert log.next(EventId(5, 0)) is events[1]
+    assert log.next(EventId(7, 3)) is events[2]
+    assert log.next(EventId(9, 0)) is None
+
+
+def test_a_log_begins_right_before_the_newest_shares() -> None:
+    log = EventLog()
+    log.add([event(5, name="swing")])
+    assert log.start() is None
+    log.add([newest := event(6), event(7, name="swing")])
+    start = log.start()
+    assert start is not None
+    assert log.next(start) is newest
+
+
+def test_a_log_reaches_from_its_first_event_to_its_last() -> None:
+    log = EventLog()
+    assert not log.reaches(EventId(5, 0))
+    log.add([event(5, 2), event(9)])
+    places = [EventId(5, 0), EventId(5, 1), EventId(5, 2), EventId(9, 0), EventId(9, 1)]
+    assert [log.reaches(place) for place in places] == [False, True, True, True, False]
+
+
+def test_a_log_keeps_an_hour_and_knows_where_it_was_cut() -> None:
+    log = EventLog()
+    log.add([event(1), event(2), event(3), event(HOUR_MS + 2)])
+    assert not log.reaches(EventId(1, 0))
+    assert log.reaches(EventId(2, 0))  # which is gone, but nothing after it is
+    after = log.next(EventId(2, 0))
+    assert after is not None
+    assert after.id == EventId(3, 0)

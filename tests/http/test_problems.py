@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+from structlog.testing import capture_logs
+
+from miningmap.api.models import PROBLEM_CONTENT_TYPE
+from miningmap.http.problems import problem, problem_middleware
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+async def found(_: web.Request) -> web.Response:
+    return web.json_response({"found": True})
+
+
+async def moved(_: web.Request) -> web.Response:
+    raise web.HTTPFound("/found")
+
+
+async def gone(_: web.Request) -> web.Response:
+    raise web.HTTPGone(text="it was here in 2021")
+
+
+async def refused(_: web.Request) -> web.Response:
+    return problem(400, "Bad parameter", "no window 2h", parameter="window", allowed=["now", "1h"])
+
+
+async def broken(_: web.Request) -> web.Response:
+    raise RuntimeError("the password is hunter2")
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[TestClient[Any, Any]]:
+    app = web.Application(middlewares=[problem_middleware])
+    for handler in (found, moved, gone, refused, broken):
+        app.router.add_get(f"/{handler.__name__}", handler)
+    async with TestClient(TestServer(app)) as started:
+        yield started
+
+
+async def ask(client: TestClient[Any, Any], method: str, path: str) -> Any:
+    answer = await client.request(method, path)
+    document = await answer.json(content_type=PROBLEM_CONTENT_TYPE)
+    assert document["status"] == answer.status
+    return document
+
+
+async def test_a_problem_says_what_is_wrong_and_what_is_allowed(
+    client: TestClient[Any, Any],
+) -> None:
+    assert await ask(client, "GET", "/refused") == {
+        "type": "about:blank",
+        "title": "Bad parameter",
+        "status": 400,
+        "detail": "no window 2h",
+        "parameter": "window",
+        "allowed": ["now", "1h"],
+    }
+
+
+async def test_an_unknown_path_is_a_problem(client: TestClient[Any, Any]) -> None:
+    document = await ask(client, "GET", "/nothing")
+    assert (document["status"], document["title"]) == (404, "Not Found")
+    assert document["detail"] == "there is nothing at /nothing"
+
+
+async def test_a_method_that_is_not_allowed_says_which_are(client: TestClient[Any, Any]) -> None:
+    answer = await client.delete("/found")
+    assert answer.status == 405
+    assert answer.headers["Allow"] == "GET, HEAD"
+    document = await answer.json(content_type=PROBLEM_CONTENT_TYPE)
+    assert document["detail"] == "DELETE is not allowed at /found; allowed: GET, HEAD"
+
+
+async def test_other_errors_keep_their_text(client: TestClient[Any, Any]) -> None:
+    document = await ask(client, "GET", "/gone")
+    assert (document["status"], document["detail"]) == (410, "it was here in 2021")
+
+
+async def test_a_fault_of_the_service_is_logged_and_not_told(
+    client: TestClient[Any, Any],
+) -> None:
+    with capture_logs() as logs:
+        document = await ask(client, "GET", "/broken")
+    assert document["status"] == 500
+    assert "hunter2" not in str(document)
+    assert [(entry["event"], entry["path"]) for entry in logs] == [("request failed", "/broken")]
+
+
+async def test_what_is_no_error_passes(client: TestClient[Any, Any]) -> None:
+    assert (await client.get("/found")).status == 200
+    assert (await client.get("/moved", allow_redirects=False)).status == 302

@@ -1,0 +1,222 @@
+"""The publisher against a real Kafka: acknowledged, or an error that says why not."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+from aiohttp.test_utils import unused_port
+from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from structlog.testing import capture_logs
+
+from miningmap.kafka.producer import (
+    ABANDON_S,
+    FLUSH_S,
+    MAX_RECORD_BYTES,
+    Publisher,
+    PublishError,
+    Record,
+    record_of,
+)
+from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS
+from miningmap.messages import Network, Report, decode
+from miningmap.settings import Kafka
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from tests.servers import KafkaServer
+
+DEADLINE_S = 30
+NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
+CLAIM: dict[str, Any] = {
+    "source": "toy",
+    "start": NOW - timedelta(minutes=1),
+    "end": NOW,
+    "hold_s": 300,
+    "hashrate": 1e18,
+    "fetched_at": NOW,
+    "simulated": True,
+}
+TOPICS = frozenset({REPORTS, DEAD_LETTERS})
+
+
+def record(value: bytes = b"value") -> Record:
+    return Record(REPORTS, b"key", value)
+
+
+@asynccontextmanager
+async def admin(kafka: KafkaServer) -> AsyncIterator[AIOKafkaAdminClient]:
+    client = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
+    await client.start()
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+async def received(kafka: KafkaServer, topic: str, until: bytes) -> list[Any]:
+    """The records of a topic up to the one with the value ``until``."""
+    consumer = AIOKafkaConsumer(
+        topic, bootstrap_servers=kafka.bootstrap_servers, auto_offset_reset="earliest"
+    )
+    await consumer.start()
+    found: list[Any] = []
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            while not found or found[-1].value != until:
+                found.append(await consumer.getone())
+    finally:
+        await consumer.stop()
+    return found
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while not condition():  # noqa: ASYNC110 - a log has no event to wait for
+            await asyncio.sleep(0.01)
+
+
+def publisher(kafka: KafkaServer, *topics: str, timeout_s: float = DEADLINE_S) -> Publisher:
+    settings = Kafka(bootstrap_servers=kafka.bootstrap_servers)
+    return Publisher(settings, frozenset(topics) or TOPICS, timeout_s=timeout_s)
+
+
+def test_a_report_goes_to_reports_under_its_pool() -> None:
+    message = Report(pool="ocean", places=(), **CLAIM)
+    made = record_of(message)
+    assert (made.topic, made.key, made.headers) == (REPORTS, b"ocean", ())
+    assert decode(made.value) == message
+
+
+def test_a_network_message_goes_to_network_under_bitcoin() -> None:
+    message = Network(**CLAIM)
+    made = record_of(message)
+    assert (made.topic, made.key, made.headers) == (NETWORK, b"bitcoin", ())
+    assert decode(made.value) == message
+
+
+async def test_publishing_without_a_broker_fails_in_time_and_says_why() -> None:
+    nobody = Kafka(bootstrap_servers=f"127.0.0.1:{unused_port()}")
+    with capture_logs() as logs:
+        async with Publisher(nobody, TOPICS, timeout_s=0.2) as unconnected:
+            for _ in range(2):
+                with pytest.raises(PublishError, match="Unable to bootstrap") as caught:
+                    await unconnected.publish([record()])
+                assert str(caught.value).startswith(
+                    f"Kafka at {nobody.bootstrap_servers} acknowledged nothing for 0.2 s: "
+                )
+                assert caught.value.again
+    assert [log["event"] for log in logs] == ["kafka lost"]
+
+
+async def test_what_is_published_is_in_the_topic_with_key_and_headers_in_order(
+    clean_kafka: KafkaServer,
+) -> None:
+    letters = [
+        Record(DEAD_LETTERS, b"ocean", b"first", (("reason", b"schema"), ("error", "…".encode()))),
+        Record(DEAD_LETTERS, None, b"second"),
+        Record(DEAD_LETTERS, b"ocean", b"", (("reason", b"undecodable"),)),
+        Record(DEAD_LETTERS, b"ocean", b"last"),
+    ]
+    with capture_logs() as logs:
+        async with publisher(clean_kafka) as connected:
+            await connected.connected()
+            await connected.publish(letters[:3])
+            await connected.publish([])
+            await connected.publish(letters[3:])
+    found = await received(clean_kafka, DEAD_LETTERS, b"last")
+    assert [(one.key, one.value, one.headers) for one in found] == [
+        (letter.key, letter.value, letter.headers) for letter in letters
+    ]
+    assert logs == []
+
+
+async def test_a_broker_that_cannot_be_idempotent_is_written_to_all_the_same(
+    clean_kafka: KafkaServer,
+) -> None:
+    settings = Kafka(bootstrap_servers=clean_kafka.bootstrap_servers, idempotent=False)
+    async with Publisher(settings, TOPICS) as connected:
+        await connected.publish([record(b"plain")])
+    assert len(await received(clean_kafka, REPORTS, b"plain")) == 1
+
+
+async def test_a_missing_topic_is_said_once_and_waited_for(clean_kafka: KafkaServer) -> None:
+    topic = f"late-{uuid4().hex}"
+    late = Record(topic, None, b"late")
+    why = f"no topic {topic}: run `miningmap topics`"
+    with capture_logs() as logs:
+        async with publisher(clean_kafka, topic, REPORTS) as waiting:
+            delivery = asyncio.create_task(waiting.deliver([late]))
+            await until(lambda: logs)
+            assert not delivery.done()
+            with pytest.raises(PublishError, match=why):
+                async with publisher(clean_kafka, topic, timeout_s=1) as impatient:
+                    await impatient.publish([late])
+            async with admin(clean_kafka) as client:
+                assert topic not in await client.list_topics()
+                await client.create_topics([NewTopic(topic, 1, 1)])
+            async with asyncio.timeout(DEADLINE_S):
+                await delivery
+    assert [log["event"] for log in logs] == ["kafka lost", "kafka lost", "kafka back"]
+    assert logs[0]["error"].endswith(why)
+    assert len(await received(clean_kafka, topic, b"late")) == 1
+
+
+async def test_a_record_too_large_is_refused_for_good_and_the_next_one_goes(
+    clean_kafka: KafkaServer,
+) -> None:
+    with capture_logs() as logs:
+        async with publisher(clean_kafka) as connected:
+            # What the broker refuses, and what does not even leave.
+            for size in (MAX_RECORD_BYTES - 10_000, MAX_RECORD_BYTES + 10_000):
+                with pytest.raises(PublishError, match="a record is too large") as caught:
+                    await connected.publish([record(b"x" * size)])
+                assert not caught.value.again
+                await connected.publish([record(b"%d" % size)])
+    found = await received(clean_kafka, REPORTS, b"%d" % (MAX_RECORD_BYTES + 10_000))
+    assert len(found) == 2
+    assert logs == []
+
+
+async def test_while_the_broker_is_away_publishing_fails_and_then_it_is_back_by_itself(
+    clean_kafka: KafkaServer,
+) -> None:
+    with capture_logs() as logs:
+        async with publisher(clean_kafka, timeout_s=1) as connected:
+            await connected.connected()
+            await connected.publish([record(b"before")])
+            await asyncio.to_thread(clean_kafka.stop, signal.SIGKILL)
+            with pytest.raises(PublishError, match="acknowledged nothing for 1 s") as caught:
+                await connected.publish([record(b"meanwhile")])
+            assert caught.value.again
+            # Whoever waits is served once it is back, without doing anything.
+            delivery = asyncio.create_task(connected.deliver([record(b"after")]))
+            await until(lambda: logs)
+            await asyncio.to_thread(clean_kafka.start)
+            async with asyncio.timeout(DEADLINE_S):
+                await delivery
+    assert [log["event"] for log in logs] == ["kafka lost", "kafka back"]
+    values = [one.value for one in await received(clean_kafka, REPORTS, b"after")]
+    assert values[0] == b"before"
+    assert set(values) <= {b"before", b"meanwhile", b"after"}
+
+
+async def test_it_ends_in_time_although_the_broker_is_away(clean_kafka: KafkaServer) -> None:
+    with capture_logs() as logs:
+        async with publisher(clean_kafka) as connected:
+            await connected.publish([record(b"before")])
+            await asyncio.to_thread(clean_kafka.stop, signal.SIGKILL)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.1):
+                    await connected.deliver([record(b"never")])
+            started = time.monotonic()
+        assert time.monotonic() - started < FLUSH_S + ABANDON_S + 1
+    assert "kafka: closed with records that were not acknowledged" in [log["event"] for log in logs]

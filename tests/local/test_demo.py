@@ -1,0 +1,191 @@
+"""``miningmap demo`` as a user has it: one process, one answer after the other, Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.request import urlopen
+
+import pytest
+
+from launch.local.embedded import LOOPBACK, EmbeddedBroker, EmbeddedError, EmbeddedRedis, free_port
+from launch.simulation import SOURCES
+from miningmap.settings import PREFIX
+from streams.method.windows import ROLLING
+from tests.conftest import missing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.integration
+
+READY_S: Final = 60
+POLLED_S: Final = 20
+END_S: Final = 10
+POLL_S: Final = 0.05
+
+
+@dataclass(frozen=True)
+class Demo:
+    """The running demo, in a folder of its own with a folder for temporary files in it."""
+
+    process: subprocess.Popen[bytes]
+    folder: Path
+    port: int
+    metrics_port: int
+
+    @property
+    def said(self) -> str:
+        return (self.folder / "stderr").read_text()
+
+    def text(self, path: str, port: int | None = None) -> str:
+        with urlopen(f"http://{LOOPBACK}:{port or self.port}{path}", timeout=10) as answer:
+            assert answer.status == 200
+            body: bytes = answer.read()
+            return body.decode()
+
+    def json(self, path: str) -> Any:
+        return json.loads(self.text(path))
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    _require_embedded()
+    folder = tmp_path_factory.mktemp("demo")
+    (folder / "cwd").mkdir()
+    (folder / "tmp").mkdir()
+    port, intake, collector, streams = (free_port() for _ in range(4))
+    env = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)} | {
+        "TMPDIR": str(folder / "tmp"),
+        "MININGMAP_INTAKE__PORT": str(intake),
+        "MININGMAP_COLLECTOR__METRICS_PORT": str(collector),
+        "MININGMAP_STREAMS__METRICS_PORT": str(streams),
+    }
+    with (folder / "stdout").open("wb") as stdout, (folder / "stderr").open("wb") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "launch", "demo", "--port", str(port)],
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            cwd=folder / "cwd",
+            env=env,
+        )
+    started = Demo(process, folder, port, collector)
+    try:
+        _until_ready(started)
+        yield started
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+        try:
+            process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _require_embedded() -> None:
+    try:
+        EmbeddedBroker()
+        with EmbeddedRedis():
+            pass
+    except EmbeddedError as error:
+        missing(str(error), os.environ.get("CI", ""))
+
+
+def _until_ready(demo: Demo) -> None:
+    deadline = time.monotonic() + READY_S
+    while "\nready after" not in demo.said:
+        assert demo.process.poll() is None, f"the demo ended: {demo.said}"
+        assert time.monotonic() < deadline, f"not ready after {READY_S} s: {demo.said}"
+        time.sleep(POLL_S)
+
+
+def test_it_says_where_it_is_and_that_it_is_simulated(demo: Demo) -> None:
+    address = re.escape(f"http://{LOOPBACK}:{demo.port}")
+    assert re.search(
+        rf"^ready after \d+ s: {address} \(simulated; Ctrl-C ends it\)$", demo.said, re.MULTILINE
+    )
+    assert demo.text("/readyz")
+    assert "<html" in demo.text("/")
+
+
+def test_now_there_are_at_least_five_countries(demo: Demo) -> None:
+    answer = demo.json("/api/v1/shares?window=now")
+    assert len(answer["shares"]) >= 5
+    assert answer["network"]["hashrate"] > 0
+
+
+@pytest.mark.parametrize("window", ROLLING)
+def test_every_window_answers_and_says_that_it_is_simulated(demo: Demo, window: str) -> None:
+    answer = demo.json(f"/api/v1/shares?window={window}")
+    assert answer["simulated"] is True
+    assert answer["coverage"] > 0
+    assert sum(row["share"] for row in answer["shares"]) == pytest.approx(1, abs=1e-9)
+
+
+@pytest.mark.parametrize("country", ["CN", "US"])
+def test_provinces_and_states_are_among_what_is_located(demo: Demo, country: str) -> None:
+    answer = demo.json(f"/api/v1/shares?window=24h&level=subdivision&country={country}")
+    assert answer["simulated"] is True
+    assert len(answer["shares"]) >= 3
+    assert {row["code"].partition("-")[0] for row in answer["shares"]} == {country}
+
+
+def test_every_pool_is_simulated_and_some_are_live(demo: Demo) -> None:
+    pools = demo.json("/api/v1/pools")["pools"]
+    assert {pool["simulated"] for pool in pools} == {True}
+    assert "live" in {pool["state"] for pool in pools}
+
+
+def test_its_sources_are_up(demo: Demo) -> None:
+    wanted = {path.partition("/")[2]: "1.0" for path in SOURCES}
+    sample = re.compile(r'^miningmap_pool_up\{.*\bsource="(\w+)".*\} (\S+)$', re.MULTILINE)
+    deadline = time.monotonic() + POLLED_S
+    while (up := dict(sample.findall(demo.text("/metrics", demo.metrics_port)))) != wanted:
+        assert time.monotonic() < deadline, up
+        time.sleep(POLL_S)
+
+
+def test_ctrl_c_ends_all_of_it_and_leaves_nothing(demo: Demo) -> None:
+    processes = _descendants(demo.process.pid)
+    assert len(processes) >= 6, "broker, Redis, pools, streams, endpoint, collector"
+    demo.process.send_signal(signal.SIGINT)
+    assert demo.process.wait(END_S) == 0
+    assert [pid for pid, born in processes.items() if _birth(pid) == born] == []
+    assert "Traceback" not in demo.said
+    assert (demo.folder / "stdout").read_text() == ""
+    assert list((demo.folder / "cwd").iterdir()) == []
+    # Faust makes a folder whether or not it has anything to put there.
+    assert {path.name for path in (demo.folder / "tmp").iterdir()} <= {"miningmap-faust"}
+
+
+def _descendants(pid: int) -> dict[int, str]:
+    """The processes below this one, and when each was born: a number can be given again."""
+    if not Path("/proc/self/stat").exists():
+        pytest.skip("only Linux tells in /proc who started whom")
+    parents = {int(path.name): _stat(int(path.name))[1] for path in Path("/proc").glob("[0-9]*")}
+    found = {pid}
+    while more := {child for child, parent in parents.items() if parent in map(str, found)} - found:
+        found |= more
+    return {child: _birth(child) for child in found - {pid}}
+
+
+def _birth(pid: int) -> str:
+    return _stat(pid)[19]
+
+
+def _stat(pid: int) -> list[str]:
+    """State, parent, ... of proc(5), from the third field on; empty ones for one that is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return [""] * 50

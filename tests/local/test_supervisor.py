@@ -1,0 +1,333 @@
+"""The supervisor, with real small processes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from launch.local.supervisor import Child, ChildError, Supervisor
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+DEADLINE_S = 10
+FOR_EVER = ["sleep", "600"]
+TELL_PID = "echo pid $$; exec sleep 600"
+STUBBORN = "trap '' TERM; echo up; while :; do sleep 0.05; done"
+
+
+async def until(condition: Callable[[], bool], what: str) -> None:
+    for _ in range(DEADLINE_S * 50):
+        if condition():
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"still not after {DEADLINE_S} s: {what}")
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+        status = Path(f"/proc/{pid}/status")
+        # An orphan that nobody has reaped yet is dead all the same.
+        return not (status.exists() and "State:\tZ" in status.read_text())
+    except ProcessLookupError:
+        return False
+
+
+def shell(script: str, name: str = "child", **env: str) -> Child:
+    return Child(name, ["sh", "-c", script], env)
+
+
+def said(path: Path) -> Callable[[], Awaitable[bool]]:
+    """Ready once the file has a whole line."""
+
+    async def ready() -> bool:
+        return exists()
+
+    def exists() -> bool:
+        return path.is_file() and path.read_text().endswith("\n")
+
+    return ready
+
+
+async def run(supervisor: Supervisor, *children: Child) -> None:
+    async with supervisor:
+        await supervisor.start(*children)
+        await supervisor.run_for(None)
+
+
+class Lines(list[str]):
+    """What children said, and a way to wait for it."""
+
+    async def has(self, line: str) -> None:
+        await until(lambda: line in self, f"{line!r} among {self}")
+
+    def pid(self, child: str) -> int:
+        return next(int(line.split()[-1]) for line in self if line.startswith(f"{child} | pid"))
+
+
+@pytest.fixture
+def lines() -> Lines:
+    return Lines()
+
+
+@pytest.fixture
+def supervisor(lines: Lines) -> Supervisor:
+    return Supervisor(say=lines.append, grace_s=2)
+
+
+async def test_every_line_is_passed_on_under_its_childs_name(
+    supervisor: Supervisor, lines: Lines
+) -> None:
+    async with supervisor:
+        await supervisor.start(
+            shell("echo out; echo err >&2; exec sleep 600", "a"),
+            shell('printf %s "$GREETING"; printf "\\r\\n"; exec sleep 600', "b", GREETING="hello"),
+        )
+        await lines.has("a | out")
+        await lines.has("a | err")
+        await lines.has("b | hello")
+
+
+async def test_output_without_line_ends_neither_blocks_the_child_nor_piles_up(
+    supervisor: Supervisor, lines: Lines
+) -> None:
+    async with supervisor:
+        await supervisor.start(shell("head -c 1000000 /dev/zero; echo; echo done; sleep 600"))
+        await lines.has("child | done")
+    assert sum(line.count("\0") for line in lines) == 1_000_000
+    assert max(map(len, lines)) < 200_000
+
+
+async def test_start_waits_until_all_are_ready(supervisor: Supervisor, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    script = "sleep 0.1; echo ready > {}; exec sleep 600"
+    async with supervisor:
+        await supervisor.start(
+            Child("first", ["sh", "-c", script.format(first)], ready=said(first)),
+            Child("second", ["sh", "-c", script.format(second)], ready=said(second)),
+        )
+        assert first.exists()
+        assert second.exists()
+
+
+async def test_a_child_that_never_gets_ready_is_an_error_that_shows_its_last_lines(
+    supervisor: Supervisor, lines: Lines
+) -> None:
+    async def never() -> bool:
+        return False
+
+    script = "echo pid $$; echo waiting for godot; exec sleep 600"
+    with pytest.raises(ChildError, match=r"godot was not ready after 0.5 s(.|\n)*for godot"):
+        async with supervisor:
+            await supervisor.start(Child("godot", ["sh", "-c", script], ready=never), within_s=0.5)
+    assert not alive(lines.pid("godot"))
+
+
+async def test_a_child_that_dies_at_start_is_an_error_at_once(supervisor: Supervisor) -> None:
+    async def never() -> bool:
+        return False
+
+    began = time.monotonic()
+    with pytest.raises(ChildError) as caught:
+        async with supervisor:
+            await supervisor.start(
+                Child("bad", ["sh", "-c", "echo no such setting >&2; exit 3"], ready=never)
+            )
+    assert time.monotonic() - began < 5
+    assert str(caught.value) == (
+        "bad ended unexpectedly (exit code 3); its last lines:\n  no such setting"
+    )
+
+
+async def test_the_last_lines_are_repeated_and_only_those(supervisor: Supervisor) -> None:
+    with pytest.raises(ChildError) as caught:
+        await run(supervisor, shell("seq 1 50000; exit 1"))
+    assert str(caught.value).splitlines()[1:] == [f"  {n}" for n in range(49_981, 50_001)]
+
+
+async def test_a_program_that_does_not_exist_is_an_error_that_names_it(
+    supervisor: Supervisor,
+) -> None:
+    with pytest.raises(ChildError, match=r"ghost (.|\n)*no-such-program"):
+        await run(supervisor, Child("ghost", ["no-such-program"]))
+
+
+async def test_when_one_dies_all_end(supervisor: Supervisor, lines: Lines) -> None:
+    async def body() -> None:
+        async with supervisor:
+            await supervisor.start(shell(TELL_PID, "first"), shell(TELL_PID, "second"))
+            await until(lambda: len(lines) == 2, "two pids")
+            os.kill(lines.pid("second"), signal.SIGKILL)
+            await supervisor.run_for(None)
+
+    with pytest.raises(ChildError, match=r"second ended unexpectedly \(killed by SIGKILL\)"):
+        await body()
+    assert not alive(lines.pid("first"))
+
+
+async def test_a_child_that_ends_by_itself_is_an_error_even_with_exit_code_0(
+    supervisor: Supervisor,
+) -> None:
+    with pytest.raises(ChildError, match=r"child ended unexpectedly \(exit code 0\)"):
+        await run(supervisor, shell("exit 0"))
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+async def test_signals_are_a_good_end(
+    supervisor: Supervisor, lines: Lines, sign: signal.Signals, request: pytest.FixtureRequest
+) -> None:
+    # These tests may run under nohup, which asks for SIGHUP to be no end.
+    request.addfinalizer(partial(signal.signal, sign, signal.signal(sign, signal.SIG_DFL)))
+    async with supervisor:
+        await supervisor.start(shell(TELL_PID))
+        await until(lambda: bool(lines), "the pid")
+        os.kill(os.getpid(), sign)
+        await supervisor.run_for(None)
+    assert not alive(lines.pid("child"))
+    task = asyncio.current_task()
+    assert task is not None
+    assert not task.cancelling()  # what comes after goes on as if nothing had been
+
+
+async def test_a_signal_while_starting_is_a_good_end_too(supervisor: Supervisor) -> None:
+    async def interrupted() -> bool:
+        os.kill(os.getpid(), signal.SIGINT)
+        return False
+
+    async with supervisor:
+        await supervisor.start(Child("child", FOR_EVER, ready=interrupted))
+        pytest.fail("the body goes on after the signal")
+
+
+async def test_a_second_signal_does_not_disturb_the_end(
+    supervisor: Supervisor, lines: Lines, tmp_path: Path
+) -> None:
+    ended = tmp_path / "ended"
+    on_term = f"kill -INT {os.getpid()}; echo 1 > {ended}; exit"
+    script = f"trap '{on_term}' TERM; echo up; sleep 600 & wait"
+    async with supervisor:
+        await supervisor.start(shell(script))
+        await lines.has("child | up")
+        os.kill(os.getpid(), signal.SIGINT)
+        await supervisor.run_for(None)
+    assert ended.exists()
+
+
+async def test_the_time_can_be_limited(supervisor: Supervisor) -> None:
+    async with supervisor:
+        await supervisor.start(Child("child", FOR_EVER))
+        await supervisor.run_for(0.01)
+
+
+async def test_children_end_in_reverse_order(supervisor: Supervisor, lines: Lines) -> None:
+    script = "trap 'sleep 0.1; echo ended; exit' TERM; echo up; while :; do sleep 0.02; done"
+    names = ["broker", "redis", "streams"]
+    async with supervisor:
+        for name in names:
+            await supervisor.start(shell(script, name))
+            await lines.has(f"{name} | up")
+    ends = [line for line in lines if line.endswith("ended")]
+    assert ends == [f"{name} | ended" for name in reversed(names)]
+
+
+async def test_who_ignores_sigterm_is_killed_within_the_grace_and_the_others_still_end_well(
+    lines: Lines,
+) -> None:
+    well = "trap 'echo ended; exit' TERM; echo up; while :; do sleep 0.02; done"
+    async with Supervisor(say=lines.append, grace_s=1) as supervisor:
+        await supervisor.start(shell(well, "first"), shell(STUBBORN, "second"))
+        await supervisor.start(shell(STUBBORN, "third"))
+        for name in ("first", "second", "third"):
+            await lines.has(f"{name} | up")
+        began = time.monotonic()
+    assert time.monotonic() - began < 3
+    assert "first | ended" in lines
+
+
+async def test_grandchildren_end_with_their_parent(supervisor: Supervisor, lines: Lines) -> None:
+    script = "sh -c \"trap '' TERM; echo pid \\$\\$; while :; do sleep 0.05; done\" & wait"
+    async with supervisor:
+        await supervisor.start(shell(script))
+        await until(lambda: bool(lines), "the grandchild's pid")
+        assert alive(lines.pid("child"))
+    await until(lambda: not alive(lines.pid("child")), "the grandchild has gone")
+
+
+async def test_a_dead_childs_orphans_end_too(supervisor: Supervisor, lines: Lines) -> None:
+    with pytest.raises(ChildError, match="exit code 1"):
+        await run(supervisor, shell("sleep 600 & echo pid $!; exit 1"))
+    await until(lambda: not alive(lines.pid("child")), "the orphan has gone")
+
+
+async def test_an_error_in_the_body_ends_the_children(supervisor: Supervisor, lines: Lines) -> None:
+    async def body() -> None:
+        async with supervisor:
+            await supervisor.start(shell(TELL_PID))
+            await until(lambda: bool(lines), "the pid")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await body()
+    assert not alive(lines.pid("child"))
+
+
+async def test_a_childs_death_explains_the_error_that_it_caused_in_the_body(
+    supervisor: Supervisor, lines: Lines
+) -> None:
+    # One that escaped into its own session holds the pipe, so that the death is noticed late.
+    escaped = "import os, time; os.setsid(); print('pid', os.getpid(), flush=True); time.sleep(600)"
+
+    async def body() -> None:
+        async with supervisor:
+            await supervisor.start(shell(f'echo $$; {sys.executable} -c "{escaped}" & wait'))
+            await until(lambda: len(lines) == 2, "both pids")
+            child = int(lines[0].split()[-1])
+            os.kill(child, signal.SIGTERM)
+            await until(lambda: not alive(child), "the child's death")
+            raise ConnectionError
+
+    with pytest.raises(ChildError, match=r"child ended unexpectedly \(killed by SIGTERM\)"):
+        await body()
+    os.kill(lines.pid("child"), signal.SIGKILL)
+
+
+async def test_being_cancelled_from_outside_is_no_good_end(
+    supervisor: Supervisor, lines: Lines
+) -> None:
+    task = asyncio.create_task(run(supervisor, shell(TELL_PID)))
+    await until(lambda: bool(lines), "the pid")
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not alive(lines.pid("child"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children of a parent's death")
+async def test_a_killed_supervisor_leaves_no_children() -> None:
+    script = (
+        "import asyncio\n"
+        "from launch.local.supervisor import Child, Supervisor\n"
+        "async def main():\n"
+        "    async with Supervisor() as supervisor:\n"
+        f"        await supervisor.start(Child('child', ['sh', '-c', {TELL_PID!r}]))\n"
+        "        await supervisor.run_for(None)\n"
+        "asyncio.run(main())\n"
+    )
+    with subprocess.Popen(  # noqa: ASYNC220 - its first line comes within a second
+        [sys.executable, "-c", script], stderr=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stderr is not None
+        pid = int(parent.stderr.readline().split()[-1])
+        assert alive(pid)
+        parent.kill()
+    await until(lambda: not alive(pid), "the child has gone")

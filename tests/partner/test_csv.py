@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from miningmap.cbeci.contribution import FIELDS, Row
+from miningmap.partner.csv import TableError, read_rows, read_table, write_rows
+
+HEADER = "period_start_date,period,country,province,average_hashrate,unit"
+
+
+def rows(*lines: str) -> tuple[list[dict[str, object]], list[int]]:
+    return read_rows(io.StringIO("\n".join([HEADER, *lines]), newline=""))
+
+
+def error(text: str) -> str:
+    with pytest.raises(TableError) as caught:
+        list(read_table(io.StringIO(text, newline=""), ["a", "b"]))
+    (said,) = caught.value.errors
+    return said
+
+
+def test_rows_are_as_json_would_have_them() -> None:
+    ((row,), lines) = rows("2026-11-01,daily,China,Sichuan,5230.7,ph/s")
+    assert row == {
+        "period_start_date": "2026-11-01",
+        "period": "daily",
+        "country": "China",
+        "province": "Sichuan",
+        "average_hashrate": 5230.7,
+        "unit": "ph/s",
+    }
+    assert lines == [2]
+
+
+def test_an_empty_province_is_the_whole_country() -> None:
+    (row,), _ = rows("2026-11-01,daily,China,,1,ph/s")
+    assert row["province"] is None
+
+
+@pytest.mark.parametrize("text", ["", "many", "1_000", "1,5", "0x10"])
+def test_what_is_no_number_stays_text_for_the_check_to_refuse(text: str) -> None:
+    (row,), _ = rows(f'2026-11-01,daily,China,,"{text}",ph/s')
+    assert row["average_hashrate"] == text
+
+
+def test_columns_may_come_in_any_order_and_others_beside_them() -> None:
+    text = "b, x ,a\n1,2,3\n"
+    (record,) = read_table(io.StringIO(text, newline=""), ["a", "b"])
+    assert (record.fields["a"], record.fields["b"]) == ("3", "1")
+
+
+def test_lines_are_those_of_the_file() -> None:
+    text = 'a,b\n1,2\n\n"over\ntwo",3\r\n4,5\n'
+    assert [(r.line, r.fields["b"]) for r in read_table(io.StringIO(text, newline=""), "ab")] == [
+        (2, "2"),
+        (4, "3"),
+        (6, "5"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "line 1: no column a, b; there is nothing"),
+        ("a;b\n1;2", "line 1: no column a, b; there is a;b"),
+        ("A,b\n", "line 1: no column a; there is A, b"),
+        ("a,b\n1,2\n1\n", "line 3: 1 fields, and the header has 2"),
+        ("a,b\n1,2,3\n", "line 2: 3 fields, and the header has 2"),
+        ('a,b\n1,"2\n', "line 2: no CSV: unexpected end of data"),
+    ],
+)
+def test_a_table_that_is_wrong_says_where(text: str, said: str) -> None:
+    assert error(text) == said
+
+
+def test_bytes_that_are_no_utf_8_are_named(tmp_path: object) -> None:
+    file = io.TextIOWrapper(io.BytesIO(b"a,b\n\xff,1\n"), encoding="utf-8", newline="")
+    with pytest.raises(TableError, match="not UTF-8"):
+        list(read_table(file, ["a", "b"]))
+    del tmp_path
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cc", "Cs", "Z"]), min_size=1, max_size=8)
+
+
+@given(
+    st.lists(
+        st.builds(
+            lambda country, province, hashrate: Row(
+                period_start_date="2026-11-01",
+                period="daily",
+                country=country,
+                province=province,
+                average_hashrate=hashrate,
+                unit="th/s",
+            ),
+            TEXT,
+            st.none() | TEXT,
+            st.floats(0, 1e12),
+        )
+    )
+)
+def test_what_is_written_is_read_again(written: list[Row]) -> None:
+    found, _ = read_rows(io.StringIO(write_rows(written), newline=""))
+    assert found == written
+    assert write_rows([]).strip().split(",") == list(FIELDS)

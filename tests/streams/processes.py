@@ -1,0 +1,97 @@
+"""The streams service, run for a test, and waiting for what it does."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Self
+
+from miningmap.kafka.lag import LagError, lag_of
+from miningmap.kafka.producer import Publisher, Record, record_of
+from miningmap.kafka.topics import NETWORK, REPORTS
+from streams.service import run
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+    from miningmap.messages import Message
+    from miningmap.settings import Settings
+
+DEADLINE_S = 60.0
+TOPICS = frozenset({REPORTS, NETWORK})
+
+
+@asynccontextmanager
+async def streams(settings: Settings) -> AsyncIterator[None]:
+    """The service in this process, until the end of the block."""
+    stop = asyncio.Event()
+    task = asyncio.create_task(run(settings, stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        await task
+
+
+class StreamsProcess:
+    """The service as a process of its own, which can be killed."""
+
+    def __init__(self, settings: Settings, **more: str) -> None:
+        kept = settings.retention
+        self._env = {
+            "MININGMAP_KAFKA__BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,
+            "MININGMAP_KAFKA__GROUP": settings.kafka.group,
+            "MININGMAP_KAFKA__SESSION_TIMEOUT_S": "6",
+            "MININGMAP_REDIS__URL": settings.redis.url.get_secret_value(),
+            "MININGMAP_RETENTION__MINUTES_H": str(kept.minutes_h),
+            "MININGMAP_RETENTION__HOURS_D": str(kept.hours_d),
+            "MININGMAP_STREAMS__METRICS_PORT": "0",
+            **more,
+        }
+        self.process: asyncio.subprocess.Process
+
+    async def __aenter__(self) -> Self:
+        self.process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "launch", "streams"), env={**os.environ, **self._env}
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self.process.returncode is None:
+            await self.end(signal.SIGKILL)
+
+    async def end(self, sign: signal.Signals) -> int:
+        """Send a signal and wait; the exit code."""
+        self.process.send_signal(sign)
+        async with asyncio.timeout(DEADLINE_S):
+            return await self.process.wait()
+
+
+async def publish(settings: Settings, messages: Sequence[Message], *raw: Record) -> None:
+    """Messages, and raw records, acknowledged by Kafka."""
+    async with Publisher(settings.kafka, TOPICS) as publisher:
+        await publisher.publish([*map(record_of, messages), *raw])
+
+
+async def processed(settings: Settings) -> None:
+    """Wait until the consumer group has committed all that there is."""
+    kafka = settings.kafka
+    async with lag_of(kafka.bootstrap_servers, kafka.group, sorted(TOPICS)) as ask:
+
+        async def nothing_left() -> bool:
+            try:
+                return all(progress.lag == 0 for progress in (await ask()).values())
+            except LagError:  # a broker that has just started has no coordinator of groups yet
+                return False
+
+        await until(nothing_left)
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Wait for a condition, up to the deadline."""
+    async with asyncio.timeout(DEADLINE_S):
+        while not await condition():  # noqa: ASYNC110 - another process makes it true
+            await asyncio.sleep(0.05)
