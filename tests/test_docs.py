@@ -49,6 +49,10 @@ SOMETHING: Final = f"{PREFIX}SECTION__NAME"
 FENCED: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE: Final = re.compile(r"`([^`]+)`")
 HEADING: Final = re.compile(r"^(#+) +(.+?) *$", re.MULTILINE)
+FILE_NAME: Final = re.compile(
+    r"(?<![\w./-])(?:miningmap|collector|streams|endpoint|launch|tests|benchmarks|tools|docs|deploy)"
+    r"/[\w./-]+\.(?:py|lua|md|js|json|jsonl|ya?ml|conf|sh|toml)\b"
+)
 LINK: Final = re.compile(r"\]\(([^)\s]+)\)|^\[[^\]]+\]: *(\S+)", re.MULTILINE)
 
 
@@ -179,6 +183,14 @@ def test_every_make_target_named_exists(document: Path) -> None:
         # What belongs to ARGS="..." is not a target.
         named = re.sub(r'\w+=("[^"]*"|\S*)', "", " ".join(words)).split()
         assert targets.issuperset(named), f"make {' '.join(words)}"
+
+
+@every_document
+def test_every_file_of_the_project_named_exists(document: Path) -> None:
+    named = {
+        word for code in INLINE.findall(document.read_text()) for word in FILE_NAME.findall(code)
+    }
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
 
 
 @every_document

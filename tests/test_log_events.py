@@ -62,7 +62,8 @@ def literal(node: ast.expr) -> str | None:
 def documented() -> dict[str, tuple[set[str], set[str]]]:
     """Levels and packages by event, as docs/operating.md lists them."""
     text = (ROOT / "docs" / "operating.md").read_text()
-    return {name: (listed(levels), listed(packages)) for name, levels, packages in ROW.findall(text)}
+    rows = ROW.findall(text)
+    return {name: (listed(levels), listed(packages)) for name, levels, packages in rows}
 
 
 def listed(cell: str) -> set[str]:
