@@ -337,8 +337,8 @@ async def test_of_two_sources_of_a_host_the_strictest_rate_counts(pools: Pools) 
 
     pools.handler = clock
     async with pools.fetcher() as fetcher:
-        fetcher.expect(pools.source("https://pool.example/own"))
-        fetcher.expect(replace(pools.source("https://pool.example/slow"), rate=Rate(1, 0.2)))
+        fetcher.register(pools.source("https://pool.example/own"))
+        fetcher.register(replace(pools.source("https://pool.example/slow"), rate=Rate(1, 0.2)))
         await fetcher.fetch(pools.source("https://pool.example/1", "https://pool.example/2"))
     assert at[1] - at[0] > 0.15
 
