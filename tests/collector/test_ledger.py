@@ -12,6 +12,7 @@ import pytest
 from aiohttp.test_utils import TestServer
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from collector.intake.app import intake_app
 from collector.intake.ledger import KEPT, Ledger
@@ -26,9 +27,10 @@ from miningmap.messages import Report
 from miningmap.redis_client import connect
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
     from redis.asyncio import Redis
+    from structlog.typing import EventDict
 
     from miningmap.messages import Message
     from tests.servers import RedisServer
@@ -39,6 +41,13 @@ MONTH = Period(datetime(2026, 10, 1, tzinfo=UTC), "monthly")
 ONE = Partner("partner-1", "foundryusa", 1)
 OTHER = Partner("partner-2", "foundryusa", 2)
 DEADLINE_S = 20
+
+
+@pytest.fixture(autouse=True)
+def logs() -> Iterator[list[EventDict]]:
+    """The log entries, captured because printing a traceback takes structlog a second."""
+    with capture_logs() as entries:
+        yield entries
 
 
 @pytest.fixture
@@ -281,13 +290,17 @@ async def test_figures_are_exact_and_expire(store: Redis) -> None:
 
 
 async def test_without_redis_nothing_is_published(
-    collector: Collector, kafka: Kafka, redis: RedisServer
+    collector: Collector, kafka: Kafka, redis: RedisServer, logs: list[EventDict]
 ) -> None:
     redis.stop()
     assert await collector.push(row("US", 5)) == 503
     assert kafka.reports == []
     redis.start()
     assert await collector.push(row("US", 5)) == 200
+    assert [(log["event"], log["log_level"]) for log in logs] == [
+        ("intake_failed", "error"),
+        ("intake_accepted", "info"),
+    ]
     assert kafka.shown() == {"US": 5e18}
 
 

@@ -119,7 +119,8 @@ async def test_messages_are_kept_while_the_broker_is_unavailable() -> None:
     assert kafka.hashrates == list(range(100))
 
 
-async def test_a_failed_delivery_is_retried() -> None:
+async def test_a_failed_delivery_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("collector.outbox.RETRY_S", 0)
     kafka = Deliveries(PublishError("broken"))
     outbox = Outbox(kafka.deliver)
     async with delivering(outbox):
