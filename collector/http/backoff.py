@@ -1,13 +1,13 @@
 """Back-off: when a host or a source that failed may be asked again. Pure.
 
-One policy serves both. A host may fail five times in a row, all of its sources together, before it
-has to rest (a circuit breaker); a source rests after its first failure. From then on each further
-failure doubles the wait, up to :data:`LONGEST_S`. When a wait is over, one attempt is the probe:
-its success ends the back-off, its failure starts the next wait.
+One policy serves both, with different thresholds: a host starts to wait after several failures in a
+row of all its sources together, which is a circuit breaker; a source waits after its first failure.
+From then on each further failure doubles the wait, up to :data:`LONGEST_S`. When a wait is over,
+the next attempt is the probe: its success ends the back-off, its failure starts the next wait.
 
 A *failure* is a :class:`TransientError` of an attempt. Well-formed client errors (404, 401) do not
-count: whoever sent them works. An attempt that was never sent, or that was cancelled, changes
-nothing.
+count, because a server that sends them works. An attempt that was cancelled, or that ended before
+its request was sent, changes nothing.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PROBE_S: Final = 5.0
 
 CIRCUIT_OPEN: Final[Reason] = "breaker"
 NOT_SENT: Final[frozenset[Reason]] = frozenset({CIRCUIT_OPEN, "address"})
-"""Reasons of errors that are raised before a request is sent: they tell nothing new."""
+"""Reasons of errors that are raised before a request is sent."""
 
 # Any first wait of a millisecond or more has reached LONGEST_S by then, and no float overflows.
 _MAX_DOUBLINGS: Final = 20
@@ -76,8 +76,8 @@ class Backoff:
     def retry_s(self, error: SourceError) -> float:
         """Return how long to wait after an attempt that raised ``error``, in seconds.
 
-        An error that somebody has to fix waits the longest. After an attempt that was not sent
-        because of the host's back-off, the host's wait counts, which the error carries.
+        After an error that somebody has to fix, that is the longest wait. After an attempt that
+        the host's back-off prevented, it is the host's wait, which the error carries.
         """
         if isinstance(error, TransientError):
             return max(self.wait_s(), error.retry_after_s or 0.0)
@@ -124,5 +124,5 @@ class Backoff:
             self._probing = False
 
     def _is_outdated(self, *, is_probe: bool) -> bool:
-        """Whether an attempt began before the back-off did, so that its end tells nothing new."""
+        """Whether an attempt began before the back-off did; its outcome is ignored."""
         return self.is_open and not is_probe
