@@ -90,39 +90,27 @@ class Backoff:
         try:
             yield
         except SourceError as error:
-            if error.reason in NOT_SENT:
-                self._abandon(is_probe=is_probe)
-            elif isinstance(error, TransientError):
-                self._fail(error.retry_after_s or 0.0, is_probe=is_probe)
-            else:
-                self._succeed(is_probe=is_probe)
+            if error.reason not in NOT_SENT:
+                self._record(error, is_probe=is_probe)
             raise
-        except BaseException:
-            self._abandon(is_probe=is_probe)
-            raise
-        self._succeed(is_probe=is_probe)
+        else:
+            self._record(None, is_probe=is_probe)
+        finally:
+            if is_probe:
+                self._probing = False
 
-    def _succeed(self, *, is_probe: bool) -> None:
-        if self._is_outdated(is_probe=is_probe):
-            return
-        self._failures = 0
-        self._next_at = None
-        self._probing = False
+    def _record(self, error: SourceError | None, *, is_probe: bool) -> None:
+        if self.is_open and not is_probe:
+            return  # the attempt began before the back-off did, so its outcome is outdated
+        if isinstance(error, TransientError):
+            self._fail(error.retry_after_s or 0.0)
+        else:
+            self._failures = 0
+            self._next_at = None
 
-    def _fail(self, retry_after_s: float, *, is_probe: bool) -> None:
-        if self._is_outdated(is_probe=is_probe):
-            return
+    def _fail(self, retry_after_s: float) -> None:
         self._failures += 1
-        self._probing = False
         if self._failures >= self._max_failures:
             doublings = min(self._failures - self._max_failures, _MAX_DOUBLINGS)
             wait_s = min(math.ldexp(self._first_s, doublings), self.longest_s)
             self._next_at = self._clock() + max(wait_s, retry_after_s)
-
-    def _abandon(self, *, is_probe: bool) -> None:
-        if is_probe:  # the next attempt is the probe instead
-            self._probing = False
-
-    def _is_outdated(self, *, is_probe: bool) -> bool:
-        """Whether an attempt began before the back-off did; its outcome is ignored."""
-        return self.is_open and not is_probe

@@ -140,7 +140,11 @@ class Fetcher:
             PermanentError: the source declares a URL without a host.
         """
         for request in source.requests:
-            self._host(request).limit(source.rate)
+            name = host_of(request.url)
+            if name in self._hosts:
+                self._hosts[name].limit(source.rate)
+            else:
+                self._hosts[name] = Host(name, source.rate, self._metrics, self._clock)
 
     async def fetch(self, source: Source) -> list[bytes]:
         """Send a source's requests one after the other and return their bodies in that order.
@@ -171,10 +175,7 @@ class Fetcher:
         return self._credentials.masked(source, text)
 
     def _host(self, request: Request) -> Host:
-        name = host_of(request.url)
-        if name not in self._hosts:
-            self._hosts[name] = Host(name, self._metrics, self._clock)
-        return self._hosts[name]
+        return self._hosts[host_of(request.url)]
 
     async def _fetch_body(self, source: Source, declared: Request) -> bytes:
         host = self._host(declared)

@@ -28,15 +28,16 @@ _log: Final = structlog.get_logger(__name__)
 class Host:
     """One host, identified by its name and, unless it is the default one, its port."""
 
-    def __init__(self, name: str, metrics: Metrics, clock: Callable[[], float]) -> None:
-        """Start with a closed circuit and without a rate limit."""
+    def __init__(self, name: str, rate: Rate, metrics: Metrics, clock: Callable[[], float]) -> None:
+        """Start with a closed circuit."""
         self.name = name
         self._backoff = Backoff(clock, first_s=FIRST_OPEN_S, max_failures=MAX_FAILURES)
         self._logged_open = False
         self._open_metric = metrics.host_open.labels(name)
         self._open_metric.set(0)
         self._interval_s = 0.0
-        self._limiter: AsyncLimiter | None = None
+        self._limiter: AsyncLimiter
+        self.limit(rate)
 
     def limit(self, rate: Rate) -> None:
         """Keep to this rate too. Requests are spread evenly instead of being sent in bursts."""
@@ -66,8 +67,7 @@ class Host:
             TransientError: the circuit is open, or was opened during the wait.
         """
         self.raise_if_open()
-        if self._limiter is not None:
-            await self._limiter.acquire()
+        await self._limiter.acquire()
         self.raise_if_open()
 
     @contextmanager

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 # between two polls.
 HELD_POLLS: Final = 2
 IMPLAUSIBLE: Final = "implausible"
-# Servers send times such as Go's zero time, in the year 1, for "not known".
-EARLIEST: Final = datetime(2009, 1, 1, tzinfo=UTC)
+# An unset time, such as Go's zero time in the year 1, is not a time of a figure, and the interval
+# before it cannot be represented.
+EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def _check_time(at: datetime | None) -> None:
     if at.tzinfo is None:
         raise PermanentError("a time without a zone", reason="shape")
     if at < EARLIEST:
-        raise PermanentError(f"a time before Bitcoin: {at.isoformat()}", reason="shape")
+        raise PermanentError(f"a time before 1970: {at.isoformat()}", reason="shape")
 
 
 def check_readings(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -140,6 +140,7 @@ def test_each_probe_that_fails_doubles_the_wait_up_to_a_cap(host: Backoff, clock
     for _ in range(2000):  # a float cannot be doubled so often
         waits.append(host.wait_s())
         clock.now += waits[-1]
+        assert host.wait_s() == 0
         attempt(host, failure())
     assert waits[:6] == [60, 120, 240, 480, LONGEST_S, LONGEST_S]
     assert waits[-1] == LONGEST_S
@@ -175,14 +176,16 @@ def test_attempts_from_before_the_backoff_are_outdated(
 ) -> None:
     earlier = [begin(host), begin(host), begin(host)]
     attempt(host, failure(), MAX_FAILURES)
+    probe: AbstractContextManager[None] = nullcontext()
     if probing:
         clock.now += FIRST_OPEN_S
-        begin(host)
-    wait_s = host.wait_s()
-    for before, error in zip(earlier, (failure(3000), CANCELLED, None), strict=True):
-        end(before, error)
-    assert host.is_open
-    assert host.wait_s() == wait_s
+        probe = host.attempt()
+    with probe:
+        wait_s = host.wait_s()
+        for before, error in zip(earlier, (failure(3000), CANCELLED, None), strict=True):
+            end(before, error)
+        assert host.is_open
+        assert host.wait_s() == wait_s
 
 
 # --- a source -------------------------------------------------------------------------------------

@@ -168,10 +168,10 @@ def test_an_adapter_that_raises_has_met_an_unknown_shape() -> None:
     assert caught.value.source == "ocean"
 
 
-# The second is Go's zero time, which servers send for "not known".
-@pytest.mark.parametrize("at", [datetime(2008, 12, 31, tzinfo=UTC), datetime(1, 1, 1, tzinfo=UTC)])
-def test_a_time_before_bitcoin_is_an_unknown_shape(at: datetime) -> None:
-    with pytest.raises(PermanentError, match="before Bitcoin"):
+# The second is Go's zero time, which servers send for an unset time.
+@pytest.mark.parametrize("at", [datetime(1969, 12, 31, tzinfo=UTC), datetime(1, 1, 1, tzinfo=UTC)])
+def test_a_time_before_1970_is_an_unknown_shape(at: datetime) -> None:
+    with pytest.raises(PermanentError, match="before 1970"):
         claim(Reading("ocean", 1.0, observed_at=at))
 
 
