@@ -1,1 +1,1 @@
-"""Polls pool APIs and receives partners' rows; publishes what they say to Kafka."""
+"""Poll pool APIs, receive partners' rows, and publish both to Kafka."""

@@ -1,4 +1,4 @@
-"""The collector's Prometheus metrics (docs/contract: base units, no labels without a bound)."""
+"""The collector's Prometheus metrics: base units, and labels from bounded sets only."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ if TYPE_CHECKING:
 
     from collector.outbox import Outgoing
 
-# From a cached answer next door to the time limit of a request (20 s).
+# From a response of a nearby cache to the time limit of a request, 20 s.
 _DURATIONS_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20)
 
 
 class Metrics:
-    """All metrics of one collector, in one registry; nothing is global."""
+    """All metrics of one collector, in a registry of its own."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        # The library's one switch for the process: a second series per counter helps nobody.
-        # (The library forgot its annotation.)
+        # Without this every counter has a second series, the time of its creation. The switch is
+        # for the whole process, and the library does not annotate it.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry
         self.pool_up = Gauge(
             "miningmap_pool_up",
-            "1 if the source gave a figure for the pool when last asked, else 0. The pool is "
-            "'bitcoin' for a network source, empty for a source of many that never answered.",
+            "1 if the last poll of the source gave an accepted hashrate for the pool, else 0. The "
+            "pool is 'bitcoin' for a network source, and empty for a source of many pools that has "
+            "not answered yet.",
             ["pool", "source"],
             registry=registry,
         )
@@ -42,44 +43,44 @@ class Metrics:
         )
         self.failures = Counter(
             "miningmap_source_request_failures_total",
-            "Requests, and answers, that gave no usable figure.",
+            "Polls and readings that gave no accepted hashrate, by reason.",
             ["source", "reason"],
             registry=registry,
         )
         self.host_open = Gauge(
             "miningmap_source_host_open",
-            "1 while a host of sources is left alone because it failed again and again, else 0.",
+            "1 while a host is not asked because it failed too often in a row, else 0.",
             ["host"],
             registry=registry,
         )
         self.duration = Histogram(
             "miningmap_source_request_duration_seconds",
-            "From sending a request to the last byte of its answer.",
+            "Time from sending a request to the last byte of the response.",
             ["source"],
             buckets=_DURATIONS_S,
             registry=registry,
         )
         self.reports = Counter(
             "miningmap_reports_total",
-            "Reports that the broker acknowledged.",
+            "Reports that Kafka acknowledged, by pool.",
             ["pool"],
             registry=registry,
         )
         self.dead_letters = Counter(
             "miningmap_dead_letters_total",
-            "Readings that may not be believed, by reason.",
+            "Rejected readings that Kafka acknowledged as dead letters, by reason.",
             ["reason"],
             registry=registry,
         )
         self.intake_requests = Counter(
             "miningmap_intake_requests_total",
-            "Requests with a partner's token, by the status of the answer.",
+            "Requests with a valid partner token, by status of the response.",
             ["partner", "status"],
             registry=registry,
         )
         self.intake_rows = Counter(
             "miningmap_intake_rows_total",
-            "Rows that partners sent, by what became of them.",
+            "Rows that partners sent, by result: accepted or rejected.",
             ["partner", "result"],
             registry=registry,
         )
@@ -89,7 +90,7 @@ class Metrics:
         build_info.labels(__version__).set(1)
 
     def count(self, acknowledged: Sequence[Outgoing]) -> None:
-        """Count the reports and dead letters among what the broker has acknowledged."""
+        """Count the reports and dead letters that Kafka has acknowledged."""
         for outgoing in acknowledged:
             if isinstance(outgoing, Report):
                 self.reports.labels(outgoing.pool).inc()

@@ -1,8 +1,8 @@
-"""Messages to Kafka, from those who have to know that they arrived and those who need not wait.
+"""Publishing to Kafka, for callers that wait for the acknowledgement and for those that do not.
 
-:meth:`Publisher.publish` is for a caller who answers somebody (the intake): it gives up after a
-while. :class:`Outbox` is for pollers: it keeps what they said while the broker is away, so that
-polling goes on.
+:meth:`Publisher.publish` is for the intake, whose client waits for a response: it gives up after a
+while. :class:`Outbox` is for pollers: it keeps their messages while the broker is unavailable, so
+that polling continues.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from miningmap.settings import Kafka
 
 Outgoing: TypeAlias = "Message | DeadLetter"
-"""What goes to Kafka: what a source said, or what may not be believed of it."""
+"""A message to publish, or a rejected reading in its place."""
 
-# Polls that wait for a broker that is away; the oldest go first.
+# Polls that are kept while the broker is unavailable; beyond it the oldest are dropped.
 CAPACITY: Final = 5_000
-# After a failure that another attempt can mend.
+# The pause before a failed delivery is retried.
 RETRY_S: Final = 0.5
 
 _log = structlog.get_logger(__name__)
@@ -46,12 +46,12 @@ class Publisher:
         acknowledged: Callable[[Sequence[Outgoing]], None],
         timeout_s: float = producer.TIMEOUT_S,
     ) -> None:
-        """Nothing is done before ``async with``, and that does not wait for the broker.
+        """Connect nothing yet; ``async with`` does, without waiting for the broker.
 
         Args:
             settings: how to reach the broker.
             acknowledged: called with what the broker has acknowledged.
-            timeout_s: after this :meth:`publish` gives up, in seconds.
+            timeout_s: how long :meth:`publish` waits for the broker, in seconds.
         """
         topics = frozenset({REPORTS, NETWORK, DEAD_LETTERS})
         self._kafka = producer.Publisher(settings, topics, timeout_s=timeout_s)
@@ -79,7 +79,7 @@ class Publisher:
         self._acknowledged(messages)
 
     async def deliver(self, messages: Sequence[Outgoing]) -> None:
-        """Like :meth:`publish`, but wait for as long as the broker is away.
+        """Like :meth:`publish`, but wait for as long as the broker is unavailable.
 
         Raises:
             PublishError: the connection failed for good; the next call gets a new one.
@@ -95,43 +95,49 @@ def _record(outgoing: Outgoing) -> Record:
 
 
 class Outbox:
-    """What pollers said, on its way to Kafka: kept while the broker is away."""
+    """A bounded queue of pollers' messages on their way to Kafka."""
 
     def __init__(
         self, deliver: Callable[[Sequence[Outgoing]], Awaitable[None]], capacity: int = CAPACITY
     ) -> None:
+        """Create an empty outbox.
+
+        Args:
+            deliver: returns when the broker has acknowledged the messages of one poll.
+            capacity: how many polls are kept.
+        """
         self._deliver = deliver
-        self._waiting: asyncio.Queue[Sequence[Outgoing]] = asyncio.Queue(capacity)
+        self._polls: asyncio.Queue[Sequence[Outgoing]] = asyncio.Queue(capacity)
         self._dropping = False
 
     def put(self, messages: Sequence[Outgoing]) -> None:
-        """Take messages to be delivered. Never waits; a full outbox drops its oldest."""
-        if self._waiting.full():
-            self._waiting.get_nowait()
-            self._waiting.task_done()
+        """Enqueue the messages of one poll without waiting; a full outbox drops its oldest poll."""
+        if self._polls.full():
+            self._polls.get_nowait()
+            self._polls.task_done()
             if not self._dropping:
                 self._dropping = True
-                _log.error("outbox full: dropping the oldest", polls=self._waiting.maxsize)
-        self._waiting.put_nowait(messages)
+                _log.error("outbox_full", capacity=self._polls.maxsize)
+        self._polls.put_nowait(messages)
 
     async def run(self) -> None:
-        """Deliver, one poll after the other, until cancelled."""
+        """Deliver one poll after the other until cancelled."""
         while True:
-            await self._deliver_in_the_end(await self._waiting.get())
+            await self._deliver_with_retries(await self._polls.get())
             self._dropping = False
-            self._waiting.task_done()
+            self._polls.task_done()
 
-    async def empty(self) -> None:
-        """Wait until all that was put is delivered."""
-        await self._waiting.join()
+    async def join(self) -> None:
+        """Wait until everything that was put is delivered or dropped."""
+        await self._polls.join()
 
-    async def _deliver_in_the_end(self, messages: Sequence[Outgoing]) -> None:
+    async def _deliver_with_retries(self, messages: Sequence[Outgoing]) -> None:
         while True:
             try:
                 await self._deliver(messages)
             except PublishError as error:
                 if not error.again:
-                    _log.exception("report dropped: Kafka will never take it")
+                    _log.exception("messages_dropped", messages=len(messages))
                     return
             else:
                 return

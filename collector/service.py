@@ -1,4 +1,4 @@
-"""The collector: pollers and the partners' intake, both into Kafka, and its own metrics."""
+"""The collector service: pollers and the partners' intake, which publish to Kafka, and metrics."""
 
 from __future__ import annotations
 
@@ -30,27 +30,28 @@ if TYPE_CHECKING:
 
     from miningmap.settings import Settings
 
-# At the end, for what was polled to be acknowledged.
+# How long a stopping collector waits for Kafka to acknowledge what was polled.
 DRAIN_S: Final = 2.0
 
 _log = structlog.get_logger(__name__)
 
 
 async def run(settings: Settings, stop: asyncio.Event) -> None:
-    """Collect until ``stop`` is set; then deliver what was said, and end within seconds.
+    """Collect until ``stop`` is set, then publish what was polled and return within seconds.
 
     Raises:
-        SettingsError: a setting is wrong, or an address is not free.
+        SettingsError: a setting is wrong, or an address is in use.
+        ExceptionGroup: the unexpected errors of all tasks that failed.
     """
     if settings.log.level != "debug":
-        # The publisher says once that Kafka is away; its client would say so ten times a second.
+        # The publisher logs once that Kafka is unavailable; aiokafka would ten times a second.
         logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     credentials = Credentials(settings.credentials)
     sources = choose(discover(), settings.collector, credentials)
     partners = _partners(settings.intake.partners_file)
     metrics = Metrics(CollectorRegistry())
     async with (
-        # The intake answers somebody: 503 at once beats a wait for a Redis that is away.
+        # A partner waits for a response: 503 at once is better than waiting for Redis to return.
         connect(settings.redis, patient=False) as redis,
         Publisher(settings.kafka, acknowledged=metrics.count) as publisher,
         Fetcher(settings.collector, metrics, credentials=credentials) as fetcher,
@@ -87,9 +88,9 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             )
             for source in sources
         ]
-        _log.info("collecting", sources=[source.path for source in sources])
+        _log.info("service_started", sources=[source.path for source in sources])
         await _collect(pollers, outbox, stop)
-    _log.info("collector stopped")
+    _log.info("service_stopped")
 
 
 def _partners(path: Path | None) -> PartnersFile | Partners:
@@ -102,16 +103,26 @@ def _partners(path: Path | None) -> PartnersFile | Partners:
 
 
 async def _collect(pollers: Sequence[Poller], outbox: Outbox, stop: asyncio.Event) -> None:
+    """Poll and deliver until ``stop`` is set; the outbox is drained after the last poll has ended.
+
+    Raises:
+        ExceptionGroup: the unexpected errors of all tasks that failed.
+    """
     async with asyncio.TaskGroup() as tasks:
-        sending = tasks.create_task(outbox.run())
-        spread_s = start_spread_s(len(pollers))
+        delivering = tasks.create_task(outbox.run())
+        await _poll(pollers, stop)
+        try:
+            async with asyncio.timeout(DRAIN_S):
+                await outbox.join()
+        except TimeoutError:
+            _log.warning("messages_not_acknowledged", seconds=DRAIN_S)
+        delivering.cancel()
+
+
+async def _poll(pollers: Sequence[Poller], stop: asyncio.Event) -> None:
+    spread_s = start_spread_s(len(pollers))
+    async with asyncio.TaskGroup() as tasks:
         polling = [tasks.create_task(poller.run(spread_s)) for poller in pollers]
         await stop.wait()
         for task in polling:
             task.cancel()
-        try:
-            async with asyncio.timeout(DRAIN_S):
-                await outbox.empty()
-        except TimeoutError:
-            _log.warning("stopping with reports that Kafka did not acknowledge")
-        sending.cancel()

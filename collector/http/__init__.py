@@ -1,1 +1,1 @@
-"""Send HTTP requests to other people's servers: limits, back-off and address checks."""
+"""Requests to other servers: rate limits, back-off, conditional requests, address checks."""

@@ -1,4 +1,4 @@
-"""Which addresses may be asked: HTTPS, and public ones only, whatever a name resolves to."""
+"""Address checks: requests go over HTTPS to public addresses only, whatever a name resolves to."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 
 class PublicResolver(AbstractResolver):
-    """Resolves names, but not to addresses inside: the connection goes to what was checked here."""
+    """A resolver that rejects private addresses.
+
+    The check is part of name resolution, so the connection goes to the very address that was
+    checked; a second look-up could return another one.
+    """
 
     def __init__(self, resolver: AbstractResolver) -> None:
         self._resolver = resolver
@@ -24,43 +28,43 @@ class PublicResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """The addresses of a host.
+        """Return the addresses of a host.
 
         Raises:
             PermanentError: one of them is not public.
         """
         found = await self._resolver.resolve(host, port, family)
         for address in found:
-            _refuse_private(address["host"])
+            _reject_private(address["host"])
         return found
 
     async def close(self) -> None:
-        """Close the resolver behind this one."""
+        """Close the wrapped resolver."""
         await self._resolver.close()
 
 
-def refuse_unsafe(url: URL) -> None:
-    """Refuse what never comes to the resolver: plain HTTP, and addresses in place of names.
+def reject_unsafe(url: URL) -> None:
+    """Reject what the resolver never sees: plain HTTP, and private addresses in place of names.
 
     Raises:
-        PermanentError: it is one of those.
+        PermanentError: the URL is one of those.
     """
     if url.scheme != "https":
         raise PermanentError("is not HTTPS", reason="address")
     host = url.host or ""
-    # What has no letter is no name: aiohttp takes "2130706433" for an address, and so does the
-    # system, which then connects to 127.0.0.1.
+    # A host without a letter is an address: aiohttp and the system take "2130706433" for one, and
+    # connect to 127.0.0.1.
     if ":" in host or not any(map(str.isalpha, host)):
-        _refuse_private(host)
+        _reject_private(host)
 
 
-def _refuse_private(address: str) -> None:
+def _reject_private(address: str) -> None:
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:
         raise PermanentError("is neither a name nor an address", reason="address") from None
     if isinstance(ip, ipaddress.IPv6Address):
-        # 6to4 and mapped addresses lead to the IPv4 address that they carry.
+        # Packets to 6to4 and IPv4-mapped addresses reach the IPv4 address that is embedded in them.
         ip = ip.ipv4_mapped or ip.sixtofour or ip
     if not ip.is_global or ip.is_multicast:
         raise PermanentError(

@@ -1,7 +1,7 @@
-"""Conditional requests: what a server need not send again, because it is remembered here.
+"""Conditional requests: a server need not send again what has not changed since the last poll.
 
-Only answers that came with a validator (RFC 9110: ``ETag``, ``Last-Modified``) are remembered, and
-of those no more than fit: what was not asked for longest goes first.
+Only responses with a validator (RFC 9110: ``ETag``, ``Last-Modified``) are cached, up to a total
+size; beyond it the least recently stored ones are evicted.
 """
 
 from __future__ import annotations
@@ -15,56 +15,59 @@ if TYPE_CHECKING:
     from collector.sources.base import Request
 
 MAX_BYTES: Final = 16 << 20
-"""Of all bodies together; one is 1 MiB at most."""
+"""The total size of all cached bodies; a single one is at most 1 MiB."""
 
 _CONDITIONS: Final = {"ETag": "If-None-Match", "Last-Modified": "If-Modified-Since"}
 
 _Key: TypeAlias = tuple[str, frozenset[tuple[str, str]]]
 
 
-class Answer(NamedTuple):
-    """A body, and the headers that ask whether it still is the answer; none if that cannot be."""
+class CachedResponse(NamedTuple):
+    """A response body, and the request headers that ask whether it is still current.
+
+    ``conditions`` is empty if the server cannot be asked that.
+    """
 
     body: bytes
     conditions: Mapping[str, str]
 
     @classmethod
-    def made_of(cls, body: bytes, headers: Mapping[str, str]) -> Self:
-        """The answer that came with these headers."""
+    def of(cls, body: bytes, headers: Mapping[str, str]) -> Self:
+        """Return the cached form of a response with these headers."""
         conditions = {
             condition: headers[validator]
             for validator, condition in _CONDITIONS.items()
-            # Others' bytes come back in a header of ours: nothing that could not be sent.
-            if (said := headers.get(validator, "")) and said.isascii() and said.isprintable()
+            # The server's bytes become a header of the next request, so they have to be sendable.
+            if (value := headers.get(validator, "")) and value.isascii() and value.isprintable()
         }
         return cls(body, conditions)
 
 
-class Answers:
-    """The last answer to each request, if it is one that a server can be asked about."""
+class ResponseCache:
+    """The last response to each request, if the server can be asked whether it is current."""
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self._max_bytes = max_bytes
         self._size = 0
-        self._answers: OrderedDict[_Key, Answer] = OrderedDict()
+        self._responses: OrderedDict[_Key, CachedResponse] = OrderedDict()
 
-    def of(self, request: Request) -> Answer | None:
-        """What is remembered of the last answer."""
-        return self._answers.get(_key(request))
+    def get(self, request: Request) -> CachedResponse | None:
+        """Return the cached response to a request."""
+        return self._responses.get(_key(request))
 
-    def keep(self, request: Request, answer: Answer) -> None:
-        """Remember an answer in place of the last one; the newest stay."""
+    def store(self, request: Request, response: CachedResponse) -> None:
+        """Cache a response in place of the last one, and evict the oldest ones if need be."""
         key = _key(request)
-        self._forget(key)
-        if answer.conditions:
-            self._answers[key] = answer
-            self._size += len(answer.body)
+        self._evict(key)
+        if response.conditions:
+            self._responses[key] = response
+            self._size += len(response.body)
         while self._size > self._max_bytes:
-            self._forget(next(iter(self._answers)))
+            self._evict(next(iter(self._responses)))
 
-    def _forget(self, key: _Key) -> None:
-        if forgotten := self._answers.pop(key, None):
-            self._size -= len(forgotten.body)
+    def _evict(self, key: _Key) -> None:
+        if evicted := self._responses.pop(key, None):
+            self._size -= len(evicted.body)
 
 
 def _key(request: Request) -> _Key:

@@ -1,8 +1,9 @@
-"""How other people's servers are asked: the one place for manners, limits and self-defence.
+"""Fetch what sources declare: the one place where requests to other servers are made.
 
 Only the hosts that a source declares are asked, over HTTPS, at public addresses, without following
-redirects; an answer is read up to a size and for a time. What goes wrong is one of the three errors
-of :mod:`collector.sources.base`. No error and no log line carries more of a URL than its host.
+redirects. Response bodies are limited in size and time. Whatever goes wrong is raised as one of the
+three errors of :mod:`collector.sources.base`. URLs may contain keys, so errors and log lines carry
+nothing of a URL but its host.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from typing import TYPE_CHECKING, Final, Self
 import aiohttp
 from yarl import URL
 
-from collector.http.address_guard import PublicResolver, refuse_unsafe
-from collector.http.conditional import Answer, Answers
+from collector.http.address_guard import PublicResolver, reject_unsafe
+from collector.http.backoff import CIRCUIT_OPEN
+from collector.http.conditional import CachedResponse, ResponseCache
 from collector.http.hosts import Host
 from collector.sources.base import (
     CredentialsError,
@@ -45,17 +47,20 @@ if TYPE_CHECKING:
     from miningmap.settings import Collector
 
 MAX_BYTES: Final = 1 << 20
-"""Of a body, decompressed."""
+"""The largest accepted body, decompressed."""
 
 TIMEOUT: Final = aiohttp.ClientTimeout(total=20, sock_connect=5, sock_read=10)
 MAX_RETRY_AFTER_S: Final = 86_400.0
 
 _CHUNK: Final = 1 << 16
-_BUSY: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.FORBIDDEN})
+_RATE_LIMITED: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.FORBIDDEN})
 
 
 class Fetcher:
-    """Asks sources; an async context manager. One for all sources, so that hosts are shared."""
+    """An HTTP client for all sources; an async context manager.
+
+    All sources share one, because rate limits and back-off are kept by host.
+    """
 
     def __init__(
         self,
@@ -67,22 +72,23 @@ class Fetcher:
         now: Callable[[], datetime] = utc_now,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Nothing is done before ``async with``.
+        """Open nothing yet; ``async with`` does.
 
         Args:
-            settings: where to, and who asks.
-            metrics: where requests and hosts are shown.
-            credentials: for those sources that need some.
+            settings: the upstream, the contact, and whether private addresses are allowed.
+            metrics: where requests and the state of hosts are recorded.
+            credentials: of the sources that need some.
             timeout: of one request.
-            now: the wall clock, for signatures and dates in headers.
-            clock: seconds that never go back, for how long a host is left alone.
+            now: the wall clock, for signatures and for dates in headers.
+            clock: seconds that never go back, for back-off.
 
         Raises:
-            SettingsError: ``upstream`` is no HTTP address.
+            SettingsError: ``upstream`` is not an HTTP address.
         """
         self._upstream = _upstream(settings.upstream)
-        # The upstream is the operator's own choice, wherever it is; nothing else is asked then.
-        self._anywhere = settings.allow_private or self._upstream is not None
+        # The upstream is the operator's own choice, so it may be anywhere; and no request goes to
+        # any other server then.
+        self._allow_private = settings.allow_private or self._upstream is not None
         self._user_agent = _user_agent(settings.contact)
         self._credentials = credentials
         self._metrics = metrics
@@ -90,22 +96,25 @@ class Fetcher:
         self._now = now
         self._clock = clock
         self._hosts: dict[str, Host] = {}
-        self._answers = Answers()
-        self._open = AsyncExitStack()
+        self._cache = ResponseCache()
+        self._resources: AsyncExitStack
         self._public: aiohttp.ClientSession
         self._unchecked: aiohttp.ClientSession
 
     async def __aenter__(self) -> Self:
-        resolver = aiohttp.DefaultResolver()
-        self._open.push_async_callback(resolver.close)
-        self._unchecked = await self._open.enter_async_context(self._session(resolver))
-        public = self._session(PublicResolver(resolver))
-        self._public = await self._open.enter_async_context(public)
+        async with AsyncExitStack() as resources:
+            resolver = aiohttp.DefaultResolver()
+            resources.push_async_callback(resolver.close)
+            self._unchecked = await resources.enter_async_context(self._session(resolver))
+            public = self._session(PublicResolver(resolver))
+            self._public = await resources.enter_async_context(public)
+            self._resources = resources.pop_all()
         return self
 
     def _session(self, resolver: AbstractResolver) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
-            # No limit: a source has one connection, and waits for none that hosts that hang hold.
+            # Without a limit: each source has one connection at most, and must not wait for a free
+            # one while hosts that do not answer hold them all.
             connector=aiohttp.TCPConnector(resolver=resolver, limit=0),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": self._user_agent, "Accept": "application/json, text/plain"},
@@ -120,78 +129,92 @@ class Fetcher:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._open.aclose()
+        await self._resources.aclose()
 
-    def expect(self, source: Source) -> None:
-        """Know a source before it is asked: what it declares of its hosts binds the others too.
+    def register(self, source: Source) -> None:
+        """Apply a source's rate limit to its hosts before the source is fetched.
+
+        Sources that share a host are then bound by the strictest rate from the first request on.
 
         Raises:
-            PermanentError: it asks at what is no address.
+            PermanentError: the source declares a URL without a host.
         """
         for request in source.requests:
-            self._host(request).limit(source.rate)
+            name = host_of(request.url)
+            if name in self._hosts:
+                self._hosts[name].limit(source.rate)
+            else:
+                self._hosts[name] = Host(name, source.rate, self._metrics, self._clock)
 
     async def fetch(self, source: Source) -> list[bytes]:
-        """The bodies of all that the source asks, one after the other, in that order.
+        """Send a source's requests one after the other and return their bodies in that order.
 
-        Nothing is asked while one of its hosts is left alone.
+        No request is sent while the circuit of one of the source's hosts is open.
 
         Raises:
             SourceError: one of the three kinds, with the source's slug.
         """
         bodies: list[bytes] = []
         try:
-            self.expect(source)
+            self.register(source)
             for request in source.requests:
-                self._host(request).refuse_if_open()
+                self._host(request).raise_if_open()
             for request in source.requests:
-                body = await self._get(source, request)
+                body = await self._fetch_body(source, request)
                 bodies.append(body)
         except SourceError as error:
             error.source = source.slug
-            if bodies and isinstance(error, TransientError) and error.reason == "breaker":
-                # What has been asked already is not asked again before its time.
+            if bodies and isinstance(error, TransientError) and error.reason == CIRCUIT_OPEN:
+                # The hosts that were asked already must not be asked before the next poll is due.
                 error.retry_after_s = max(source.poll_s, error.retry_after_s or 0.0)
             raise
         return bodies
 
     def masked(self, source: Source, text: str) -> str:
-        """The text without the source's credentials."""
+        """Return the text without the source's credentials."""
         return self._credentials.masked(source, text)
 
     def _host(self, request: Request) -> Host:
-        name = host_of(request.url)
-        if name not in self._hosts:
-            self._hosts[name] = Host(name, self._metrics, self._clock)
-        return self._hosts[name]
+        return self._hosts[host_of(request.url)]
 
-    async def _get(self, source: Source, declared: Request) -> bytes:
+    async def _fetch_body(self, source: Source, declared: Request) -> bytes:
         host = self._host(declared)
-        await host.turn()
+        await host.acquire()
         try:
-            return await self._get_now(source, declared, host)
+            # Authorised only now: a signature may hold the time at which the request is sent.
+            request = self._authorised(source, declared)
+            session = self._session_for(source, request, host)
+            return await self._fetch_cached(source, request, host, session)
         except SourceError as error:
             error.args = (f"{host.name}: {error}",)
             raise
 
-    async def _get_now(self, source: Source, declared: Request, host: Host) -> bytes:
-        request = self._authorised(source, declared)
-        anywhere = self._anywhere or source.own_server
+    def _session_for(self, source: Source, request: Request, host: Host) -> aiohttp.ClientSession:
+        """Return the session that may send the request.
+
+        Raises:
+            PermanentError: none may: the URL is unsafe, or its host is not the declared one.
+        """
         if not source.own_server and host_of(request.url) != host.name:
             raise PermanentError("asks another host than it declares", reason="address")
-        url = URL(request.url)
-        if not anywhere:
-            refuse_unsafe(url)
-        session = self._unchecked if anywhere else self._public
-        conditionally = source.authorise is None and request.method == "GET"
-        known = self._answers.of(request) if conditionally else None
-        with host.asked():
+        if self._allow_private or source.own_server:
+            return self._unchecked
+        reject_unsafe(URL(request.url))
+        return self._public
+
+    async def _fetch_cached(
+        self, source: Source, request: Request, host: Host, session: aiohttp.ClientSession
+    ) -> bytes:
+        """Send the request, conditionally where possible, and return the current body."""
+        is_cacheable = source.authorise is None and request.method == "GET"
+        cached = self._cache.get(request) if is_cacheable else None
+        with host.attempt():
             self._metrics.requests.labels(source.slug).inc()
             with self._metrics.duration.labels(source.slug).time():
-                answer = await self._send(session, request, url, known)
-        if conditionally:
-            self._answers.keep(request, answer)
-        return answer.body
+                response = await self._send(session, request, cached)
+        if is_cacheable:
+            self._cache.store(request, response)
+        return response.body
 
     def _authorised(self, source: Source, request: Request) -> Request:
         if source.authorise is None:
@@ -200,55 +223,54 @@ class Fetcher:
             return source.authorise(request, self._credentials.of(source), self._now())
         except SettingsError as error:
             raise CredentialsError(str(error), reason="unauthorized") from None
-        except Exception as error:  # noqa: BLE001 - and it is one of the three errors, whatever it is
-            # Its text could quote the secret that the adapter tripped over.
+        except Exception as error:  # noqa: BLE001 - an adapter may raise anything at a wrong key
+            # The error's own text could quote the key.
             text = f"the credentials cannot be used: {type(error).__name__}"
             raise CredentialsError(text, reason="unauthorized") from None
 
     async def _send(
-        self, session: aiohttp.ClientSession, request: Request, url: URL, known: Answer | None
-    ) -> Answer:
-        """The answer, or ``known`` if the server says that it still is the one.
+        self, session: aiohttp.ClientSession, request: Request, cached: CachedResponse | None
+    ) -> CachedResponse:
+        """Return the response, or ``cached`` if the server says that it is still current.
 
         Raises:
-            SourceError: of the kind that says what went wrong, in no words of aiohttp's: they
-                quote the URL, and there may be a key in it.
+            SourceError: of the kind that fits. Its text is never aiohttp's, which quotes the URL.
         """
         try:
-            return await self._ask(session, request, self._address(url), known)
+            return await self._receive(session, request, cached)
         except TimeoutError:
             raise TransientError("no answer in time", reason="timeout") from None
-        except ValueError as error:  # of aiohttp: a line feed in a header, say
+        except ValueError as error:  # aiohttp rejects the request, for a line feed in a header say
             text = f"the request cannot be sent: {type(error).__name__}"
             raise PermanentError(text, reason="client_error") from None
         except (aiohttp.ClientError, OSError) as error:
-            said = error.strerror if isinstance(error, OSError) else None
-            text = f"connection failed: {said or type(error).__name__}"
+            cause = error.strerror if isinstance(error, OSError) else None
+            text = f"connection failed: {cause or type(error).__name__}"
             raise TransientError(text, reason="connection") from None
 
-    async def _ask(
-        self, session: aiohttp.ClientSession, request: Request, url: URL, known: Answer | None
-    ) -> Answer:
-        conditions = known.conditions if known else {}
-        asked = session.request(
+    async def _receive(
+        self, session: aiohttp.ClientSession, request: Request, cached: CachedResponse | None
+    ) -> CachedResponse:
+        conditions = cached.conditions if cached else {}
+        sending = session.request(
             request.method,
-            url,
+            self._address(URL(request.url)),
             headers={**request.headers, **conditions},
             data=request.body,
             allow_redirects=False,
         )
-        async with asked as response:
-            if known and response.status == HTTPStatus.NOT_MODIFIED:
-                return known
+        async with sending as response:
+            if cached and response.status == HTTPStatus.NOT_MODIFIED:
+                return cached
             if response.status != HTTPStatus.OK:
                 retry_after = response.headers.get("Retry-After")
-                raise status_error(response.status, retry_after, self._now())
+                raise _status_error(response.status, retry_after, self._now())
             body = await _read(response)
         refuse_html(body)
-        return Answer.made_of(body, response.headers)
+        return CachedResponse.of(body, response.headers)
 
     def _address(self, url: URL) -> URL:
-        """Where the request goes: ``https://HOST/PATH`` as such, or as ``UPSTREAM/HOST/PATH``."""
+        """Return the URL to send to: ``url`` itself, or ``UPSTREAM/HOST/PATH`` in its place."""
         if self._upstream is None:
             return url
         return URL(f"{self._upstream}/{url.host}{url.raw_path_qs}", encoded=True)
@@ -263,19 +285,19 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     return bytes(body)
 
 
-def status_error(status: int, retry_after: str | None, now: datetime) -> SourceError:
-    """The error that an HTTP status other than 200 means.
+def _status_error(status: int, retry_after: str | None, now: datetime) -> SourceError:
+    """Return the error that an HTTP status other than 200 means.
 
     Args:
-        status: of the answer.
-        retry_after: the header, in either of its forms, if there was one.
-        now: what a date in it is compared with.
+        status: of the response.
+        retry_after: the header of this name, in either of its forms, if there was one.
+        now: the time that a date in the header is compared with.
     """
     text = f"HTTP {status}"
-    if status in _BUSY or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    if status in _RATE_LIMITED or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return TransientError(
             text,
-            reason="rate_limited" if status in _BUSY else "server_error",
+            reason="rate_limited" if status in _RATE_LIMITED else "server_error",
             retry_after_s=retry_after_s(retry_after, now),
         )
     if status == HTTPStatus.UNAUTHORIZED:
@@ -286,9 +308,9 @@ def status_error(status: int, retry_after: str | None, now: datetime) -> SourceE
 
 
 def retry_after_s(header: str | None, now: datetime) -> float | None:
-    """How long to wait, in seconds, by a ``Retry-After`` header; ``None`` if it does not say.
+    """Return the wait that a ``Retry-After`` header asks for, in seconds; ``None`` without one.
 
-    A day at most: a wrong header must not end a source for good.
+    At most a day, so that a wrong header cannot end a source for good.
     """
     if header is None:
         return None
@@ -298,7 +320,7 @@ def retry_after_s(header: str | None, now: datetime) -> float | None:
         at = parsedate_to_datetime(header)
     except (ValueError, OverflowError):
         return None
-    if at.tzinfo is None:  # "-0000": UTC from a server that does not know its zone
+    if at.tzinfo is None:  # "-0000": UTC from a server that does not know its zone (RFC 5322, 3.3)
         at = at.replace(tzinfo=UTC)
     return min(max(0.0, (at - now).total_seconds()), MAX_RETRY_AFTER_S)
 
@@ -308,7 +330,9 @@ def _upstream(setting: str | None) -> str | None:
         return None
     url = URL(setting)
     if url.scheme not in {"http", "https"} or not url.host:
-        raise SettingsError("MININGMAP_COLLECTOR__UPSTREAM: must be like http://127.0.0.1:9000")
+        raise SettingsError(
+            "MININGMAP_COLLECTOR__UPSTREAM: expected an HTTP address such as http://127.0.0.1:9000"
+        )
     return setting.rstrip("/")
 
 

@@ -1,4 +1,4 @@
-"""What all sources of a host share: how often it is asked, and whether it is left alone."""
+"""Hosts: the request rate and the back-off that all sources of one host share."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 import structlog
 from aiolimiter import AsyncLimiter
 
-from collector.http.circuit_breaker import Breaker
-from collector.sources.base import SourceError, TransientError
+from collector.http.backoff import CIRCUIT_OPEN, Backoff
+from collector.sources.base import TransientError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -17,88 +17,77 @@ if TYPE_CHECKING:
     from collector.metrics import Metrics
     from collector.sources.base import Rate
 
+MAX_FAILURES: Final = 5
+"""Failures in a row, of all sources of a host together, that open its circuit."""
+FIRST_OPEN_S: Final = 60.0
+"""How long a circuit is open the first time, in seconds; this doubles up to ``LONGEST_S``."""
+
 _log: Final = structlog.get_logger(__name__)
 
 
 class Host:
-    """One host, by name and, where it is an unusual one, port."""
+    """One host, identified by its name and, unless it is the default one, its port."""
 
-    def __init__(self, name: str, metrics: Metrics, clock: Callable[[], float]) -> None:
-        """Shown as not left alone."""
+    def __init__(self, name: str, rate: Rate, metrics: Metrics, clock: Callable[[], float]) -> None:
+        """Start with a closed circuit."""
         self.name = name
-        self._breaker = Breaker(clock)
-        self._told_open = False
-        self._shown = metrics.host_open.labels(name)
-        self._shown.set(0)
-        self._pause_s = 0.0
-        self._limiter: AsyncLimiter | None = None
+        self._backoff = Backoff(clock, first_s=FIRST_OPEN_S, max_failures=MAX_FAILURES)
+        self._logged_open = False
+        self._open_metric = metrics.host_open.labels(name)
+        self._open_metric.set(0)
+        self._interval_s = 0.0
+        self._limiter: AsyncLimiter
+        self.limit(rate)
 
     def limit(self, rate: Rate) -> None:
-        """Keep to this rate too. Requests are spread evenly: never all of them at once."""
-        pause_s = rate.seconds / rate.requests
-        if pause_s > self._pause_s:
-            self._pause_s = pause_s
-            self._limiter = AsyncLimiter(1, pause_s)
+        """Keep to this rate too. Requests are spread evenly instead of being sent in bursts."""
+        interval_s = rate.seconds / rate.requests
+        if interval_s > self._interval_s:
+            self._interval_s = interval_s
+            self._limiter = AsyncLimiter(1, interval_s)
 
-    def refuse_if_open(self) -> None:
-        """Raise if the host is left alone now.
+    def raise_if_open(self) -> None:
+        """Check that the circuit allows a request now.
 
         Raises:
-            TransientError: it is; with the time after which to come back.
+            TransientError: it is open; ``retry_after_s`` says for how much longer.
         """
-        if wait_s := self._breaker.wait_s():
+        if wait_s := self._backoff.wait_s():
             raise TransientError(
-                f"{self.name}: left alone after it failed often, for {wait_s:.0f} s more",
-                reason="breaker",
+                f"{self.name}: not asked because it failed too often; next attempt in "
+                f"{wait_s:.0f} s",
+                reason=CIRCUIT_OPEN,
                 retry_after_s=wait_s,
             )
 
-    async def turn(self) -> None:
-        """Return when the host may be asked.
+    async def acquire(self) -> None:
+        """Wait until the rate limit allows the next request.
 
         Raises:
-            TransientError: it is left alone, maybe only since this began to wait.
+            TransientError: the circuit is open, or was opened during the wait.
         """
-        self.refuse_if_open()
-        if self._limiter is not None:
-            await self._limiter.acquire()
-        self.refuse_if_open()
+        self.raise_if_open()
+        await self._limiter.acquire()
+        self.raise_if_open()
 
     @contextmanager
-    def asked(self) -> Iterator[None]:
-        """One request to the host: how it ends says how the host is.
-
-        Every transient error in here is a failure of the host. What it says in good order (a 404,
-        a key that it does not take) is none.
-        """
-        is_try = self._breaker.ask()
+    def attempt(self) -> Iterator[None]:
+        """Send one request in the block; how it ends opens or closes the circuit."""
         try:
-            yield
-        except TransientError as error:
-            self._breaker.unwell(error.retry_after_s, is_try=is_try)
-            raise
-        except SourceError as error:
-            if error.reason == "address":  # found when its name was resolved: nothing was sent
-                self._breaker.unknown(is_try=is_try)
-            else:
-                self._breaker.well(is_try=is_try)
-            raise
-        except BaseException:
-            self._breaker.unknown(is_try=is_try)
-            raise
-        else:
-            self._breaker.well(is_try=is_try)
+            with self._backoff.attempt():
+                yield
         finally:
-            self._tell()
+            self._report()
 
-    def _tell(self) -> None:
-        is_open = self._breaker.is_open
-        if is_open == self._told_open:
+    def _report(self) -> None:
+        """Show and log whether the circuit is open, if that has changed."""
+        is_open = self._backoff.is_open
+        if is_open == self._logged_open:
             return
-        self._told_open = is_open
-        self._shown.set(is_open)
+        self._logged_open = is_open
+        self._open_metric.set(is_open)
         if is_open:
-            wait_s = round(self._breaker.wait_s())
-            _log.warning("host fails: left alone", host=self.name, seconds=wait_s)
+            wait_s = round(self._backoff.wait_s())
+            _log.warning("host_circuit_open", host=self.name, seconds=wait_s)
         else:
-            _log.info("host back", host=self.name)
+            _log.info("host_circuit_closed", host=self.name)

@@ -1,11 +1,12 @@
-"""The partners' HTTP service: rows in CBECI's shape in, reports out to Kafka.
+"""The partners' HTTP service: takes rows in CBECI's format and publishes them as reports.
 
-A client that pushed to the Cambridge Bitcoin Mining Map works with a new base address and token.
-Kept better than there: an error is never a 200, all errors of all rows are told, and a row counts
-once per partner, period and place, however often it comes (:mod:`collector.intake.ledger`).
+A client of the Cambridge Bitcoin Mining Map's API works with a new base URL and token. Three things
+are better than there: an error is never a 200, all errors of all rows are reported, and a row
+counts once for its partner, period and place, however often it is sent
+(:mod:`collector.intake.ledger`).
 
-Errors of the pushed rows come as CBECI's ``{"error": ...}``, those of a wrong path or method as
-problem documents.
+Errors in what was sent have CBECI's form ``{"error": ...}``; a wrong path or method is a problem
+document (RFC 9457).
 """
 
 from __future__ import annotations
@@ -32,21 +33,21 @@ if TYPE_CHECKING:
     from collector.intake.partners import Partner
     from collector.intake.rate_limit import RateLimiter
     from collector.metrics import Metrics
-    from miningmap.cbeci.contribution_rows import Period, Said
+    from miningmap.cbeci.contribution_rows import Period
     from miningmap.messages import Message, Report
 
     Authenticate = Callable[[str], Partner | None]
     Publish = Callable[[Sequence[Message]], Awaitable[None]]
 
 RETRY_AFTER_S: Final = 30
-PATIENCE_S: Final = 25.0
-"""How long a request may wait for Redis and Kafka; less than clients wait for their answer."""
+TIMEOUT_S: Final = 25.0
+"""How long a request may wait for Redis and Kafka, in seconds; less than clients usually wait."""
 
 _log = structlog.get_logger(__name__)
 
 
-class _RefusedError(Exception):
-    """A body that cannot be read as rows."""
+class _BodyError(Exception):
+    """A request body that cannot be read as rows, and the status of the response."""
 
     def __init__(self, status: HTTPStatus, error: str) -> None:
         super().__init__(error)
@@ -63,100 +64,101 @@ def intake_app(
     simulated: bool,
     now: Callable[[], datetime] = utc_now,
 ) -> web.Application:
-    """The service, to be run on a port of its own.
+    """Return the service, which runs on a port of its own.
 
     Args:
-        authenticate: whose a token is.
-        publish: returns when Kafka has acknowledged the messages, raises when it has not.
-        ledger: what partners have said so far.
-        limiter: how often a token may be used.
-        metrics: where requests and rows are counted, by partner.
-        simulated: whether all reports are marked so.
-        now: the clock, UTC.
+        authenticate: returns the partner that a token belongs to.
+        publish: returns when Kafka has acknowledged the messages, and raises if it has not.
+        ledger: the rows that partners have sent so far.
+        limiter: limits how often a token may be used.
+        metrics: where requests and rows are counted by partner.
+        simulated: whether all reports are marked as simulated.
+        now: the wall clock, UTC.
     """
-    desk = _Desk(publish, ledger, now, simulated=simulated)
-    intake = _Intake(authenticate, limiter, desk, metrics, now)
+    publisher = ReportPublisher(publish, ledger, now, simulated=simulated)
+    handler = ContributionHandler(authenticate, limiter, publisher, metrics, now)
     app = web.Application(middlewares=[problem_middleware], client_max_size=MAX_BODY)
-    app.router.add_post(PATH, intake.contribute)
+    app.router.add_post(PATH, handler.contribute)
     return app
 
 
-class _Intake:
-    """From a request to an answer."""
+class ContributionHandler:
+    """Handles the requests that contribute rows."""
 
     def __init__(
         self,
         authenticate: Authenticate,
         limiter: RateLimiter,
-        desk: _Desk,
+        publisher: ReportPublisher,
         metrics: Metrics,
         now: Callable[[], datetime],
     ) -> None:
         self._authenticate = authenticate
         self._limiter = limiter
-        self._desk = desk
+        self._publisher = publisher
         self._metrics = metrics
         self._now = now
 
     async def contribute(self, request: web.Request) -> web.Response:
-        """Take rows: 200 when all of them are in Kafka, else none was used."""
+        """Respond with 200 when all rows are in Kafka; with an error if none was used."""
         partner = self._authenticate(_bearer_token(request))
-        if partner is None:  # before a byte of the body is read
+        if partner is None:  # a stranger's body is not read
             return _error(
                 HTTPStatus.UNAUTHORIZED, "Invalid bearer token", {"WWW-Authenticate": "Bearer"}
             )
-        answer = await self._answer(request, partner)
-        self._metrics.intake_requests.labels(partner.name, answer.status).inc()
-        return answer
+        response = await self._respond(request, partner)
+        self._metrics.intake_requests.labels(partner.name, response.status).inc()
+        return response
 
-    async def _answer(self, request: web.Request, partner: Partner) -> web.Response:
+    async def _respond(self, request: web.Request, partner: Partner) -> web.Response:
         if wait_s := self._limiter.wait_s(partner.token_id):
-            # Not logged: a client that does not stop would fill the log. The metric tells of it.
+            # Counted but not logged: a client that does not stop would fill the log.
             return _error(
                 HTTPStatus.TOO_MANY_REQUESTS,
-                # CBECI's words; here it is the token that counts.
+                # CBECI's text, which its clients know; the limit here is for each token.
                 "Too many requests from your IP, try again later",
                 {"Retry-After": str(wait_s)},
             )
         try:
             rows = _rows(await _body(request))
-        except _RefusedError as error:
-            _log.warning("intake refused", partner=partner.name, error=str(error))
+        except _BodyError as error:
+            _log.warning("intake_rejected", partner=partner.name, error=str(error))
             return _error(error.status, str(error))
-        answer = await self._take(partner, rows)
-        result = "accepted" if answer.status == HTTPStatus.OK else "rejected"
+        response = await self._publish(partner, rows)
+        result = "accepted" if response.status == HTTPStatus.OK else "rejected"
         self._metrics.intake_rows.labels(partner=partner.name, result=result).inc(len(rows))
-        return answer
+        return response
 
-    async def _take(self, partner: Partner, rows: Sequence[object]) -> web.Response:
+    async def _publish(self, partner: Partner, rows: Sequence[object]) -> web.Response:
         log = _log.bind(partner=partner.name, pool=partner.pool, rows=len(rows))
         try:
-            # In a thread: thousands of misspelt names take seconds, and pollers share this loop.
-            said = await asyncio.to_thread(read, rows, self._now())
+            # In a thread, because suggestions for thousands of misspelt names take seconds, and
+            # pollers share this event loop.
+            by_period = await asyncio.to_thread(read, rows, self._now())
         except InvalidRowsError as error:
-            log.warning("intake refused", error=str(error), errors=len(error.errors))
+            log.warning("intake_rejected", error=str(error), errors=len(error.errors))
             return _json(
                 HTTPStatus.UNPROCESSABLE_ENTITY, {"error": str(error), "errors": error.errors}
             )
         try:
-            if said:
-                async with asyncio.timeout(PATIENCE_S):
-                    await self._desk.submit(partner, said)
-        except Exception:  # whatever it was, the rows do not count, and the partner must know
-            log.exception("intake failed")
+            if by_period:
+                async with asyncio.timeout(TIMEOUT_S):
+                    await self._publisher.publish(partner, by_period)
+        except Exception:  # whatever it was, the partner has to send the rows again
+            log.exception("intake_failed")
             return _error(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 "the rows could not be stored; send all of them again later",
                 {"Retry-After": str(RETRY_AFTER_S)},
             )
-        log.info("intake accepted", reports=len(said))
-        # All rows are objects by now: read() refuses anything else.
+        log.info("intake_accepted", reports=len(by_period))
+        # read() has checked that every row is an object; the condition tells the type checker.
         echo = [row | {"api_token_id": partner.token_id} for row in rows if isinstance(row, dict)]
         return _json(HTTPStatus.OK, {"data": echo, "status": "success"})
 
 
-class _Desk:
-    """Where what a partner says is put to what it has said before, and both become reports."""
+class ReportPublisher:
+    """Merges a partner's new rows with those in the ledger, and publishes them as reports."""
 
     def __init__(
         self, publish: Publish, ledger: Ledger, now: Callable[[], datetime], *, simulated: bool
@@ -165,57 +167,64 @@ class _Desk:
         self._ledger = ledger
         self._simulated = simulated
         self._now = now
-        # In this process nobody begins a turn while another one's is under way: it would be lost.
-        self._free: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        # Concurrent requests of one pool would outdate each other's versions and start over again
+        # and again, so within this process they queue.
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def submit(self, partner: Partner, said: Mapping[Period, Said]) -> None:
-        """Return when the reports are in Kafka and what was said is in the ledger.
+    async def publish(self, partner: Partner, rows: Mapping[Period, dict[str, float]]) -> None:
+        """Return when the reports are in Kafka and the rows (H/s by place) are in the ledger.
 
-        In this order: what is in the ledger alone would be on no map. If it ends in between, the
-        reports hold rows that the ledger lacks; they are replaced by those of the partner's retry.
+        In this order, because rows that are only in the ledger would be missing on the map. If the
+        process ends in between, the reports hold rows that the ledger lacks until the partner, who
+        got no 200, sends them again.
 
         Raises:
-            PublishError: Kafka did not acknowledge.
-            redis.RedisError: Redis is away.
+            PublishError: Kafka did not acknowledge the reports.
+            redis.RedisError: Redis is unavailable.
         """
-        async with self._free[partner.pool]:
+        async with self._locks[partner.pool]:
             while True:
-                turn = await self._ledger.begin(partner.pool, self._now())
-                before = await self._ledger.read(partner, said)
+                version = await self._ledger.next_version(partner.pool, self._now())
+                before = await self._ledger.read(partner, rows)
                 await self._publish(
-                    await asyncio.to_thread(self._reports, partner.pool, before, said, turn)
+                    await asyncio.to_thread(self._reports, partner.pool, before, rows, version)
                 )
-                if await self._ledger.write(partner, said, turn):
+                if await self._ledger.write(partner, rows, version):
                     return
-                # Another collector has begun a turn meanwhile, without these rows.
+                # Another collector has taken a later version meanwhile, and read the ledger
+                # without these rows.
 
     def _reports(
-        self, pool: str, before: Mapping[Period, Said], said: Mapping[Period, Said], turn: datetime
+        self,
+        pool: str,
+        before: Mapping[Period, dict[str, float]],
+        rows: Mapping[Period, dict[str, float]],
+        version: datetime,
     ) -> list[Report]:
         return [
             report(
                 period,
-                merged(before[period], now),
+                merged(before[period], places),
                 pool,
-                fetched_at=turn,
+                fetched_at=version,
                 simulated=self._simulated,
             )
-            for period, now in said.items()
+            for period, places in rows.items()
         ]
 
 
 def _bearer_token(request: web.Request) -> str:
-    """The token of the ``Authorization`` header; empty, which is nobody's, if there is none."""
+    """Return the token of the ``Authorization`` header; without one, the empty string."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
 async def _body(request: web.Request) -> bytes:
     if request.content_type != "application/json":
-        raise _RefusedError(
+        raise _BodyError(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Content-Type should be application/json"
         )
-    too_large = _RefusedError(
+    too_large = _BodyError(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         f"the body is over {MAX_BODY} bytes; send the rows in several requests",
     )
@@ -225,22 +234,23 @@ async def _body(request: web.Request) -> bytes:
         return await request.read()
     except web.HTTPRequestEntityTooLarge:
         raise too_large from None
-    except (web.RequestPayloadError, OSError) as error:  # OSError: the client has left
-        raise _RefusedError(HTTPStatus.BAD_REQUEST, f"the body broke off: {error}") from None
+    except (web.RequestPayloadError, OSError) as error:  # OSError: the client has disconnected
+        text = f"the body could not be read to its end: {error}"
+        raise _BodyError(HTTPStatus.BAD_REQUEST, text) from None
 
 
 def _rows(body: bytes) -> list[object]:
     try:
         document = msgspec.json.decode(body)
-    except msgspec.ValidationError as error:  # JSON, but for a number that no computer holds
-        raise _RefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
+    except msgspec.ValidationError as error:  # JSON, but a number in it is out of range
+        raise _BodyError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _RefusedError(HTTPStatus.BAD_REQUEST, f"the body is not JSON: {error}") from None
+        raise _BodyError(HTTPStatus.BAD_REQUEST, f"the body is not JSON: {error}") from None
     if not isinstance(document, dict) or "data" not in document:
-        raise _RefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, "Missing key: data")
+        raise _BodyError(HTTPStatus.UNPROCESSABLE_ENTITY, "Missing key: data")
     rows = document["data"]
     if not isinstance(rows, list):
-        raise _RefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, "data should be a list of rows")
+        raise _BodyError(HTTPStatus.UNPROCESSABLE_ENTITY, "data should be a list of rows")
     return rows
 
 

@@ -1,18 +1,21 @@
-"""What each partner has said so far, by period: Redis, so that its rows add up to one report.
+"""The ledger: all rows that partners have sent, so that several requests add up to one report.
+
+It is in Redis:
 
 =======================================  =========================================================
-``mm:intake:{POOL}:turn``                when the last report of this pool was begun, RFC 3339
+``mm:intake:{POOL}:turn``                the version of the pool's latest report, a time (RFC 3339)
 ``mm:intake:{POOL}:PARTNER:NAME:START``  hash: place -> H/s; NAME and START are of the period
 =======================================  =========================================================
 
-All of them expire :data:`KEPT` after they were last written. The braces keep a pool's keys in one
-slot of a cluster.
+Every key expires :data:`KEPT` after it was last written. The braces keep a pool's keys in one slot
+of a Redis Cluster.
 
-Nobody holds a lock. A *turn* is a time later than those of all turns before it, whatever the clocks
-of several collectors say, and the ``fetched_at`` of the reports that are made in it. Whoever reads
-in a turn and finds, when it writes, that another one has begun has lost and begins anew. So what
-was written was read by every later turn, and the later report has all that the earlier one had
-(docs/adr/0007-ledger.md).
+Concurrent requests are ordered by optimistic locking. Each takes a *version*, a time later than all
+versions of its pool before it, whatever the clocks of several collectors say; it is also the
+``fetched_at`` of the reports that the request publishes. A request that finds, when it writes, that
+a later version was taken starts over, because the later one has read the ledger without its rows.
+So every version has read what was written before it, and the report with the later ``fetched_at``
+has all rows of the earlier one (docs/adr/0007-ledger.md).
 """
 
 from __future__ import annotations
@@ -31,12 +34,12 @@ if TYPE_CHECKING:
     from redis.asyncio.client import Pipeline
 
     from collector.intake.partners import Partner
-    from miningmap.cbeci.contribution_rows import Period, Said
+    from miningmap.cbeci.contribution_rows import Period
 
 KEPT: Final = timedelta(days=400)
-"""A year that may be corrected row by row, and a month to notice."""
+"""A year in which single rows can be corrected, and a month to notice that they have to be."""
 
-_TICK: Final = timedelta(microseconds=1)  # what a time in a message can tell apart
+_TICK: Final = timedelta(microseconds=1)  # the resolution of times in messages
 
 
 class Ledger:
@@ -45,42 +48,50 @@ class Ledger:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
-    async def begin(self, pool: str, now: datetime) -> datetime:
-        """A turn: ``now``, or later than that if it has to be to come after all others."""
-        key = _turn(pool)
+    async def next_version(self, pool: str, now: datetime) -> datetime:
+        """Take a version later than all before it: ``now``, or just after the latest one."""
+        key = _version_key(pool)
 
         async def take(pipe: Pipeline) -> datetime:
-            last = await _time(pipe, key)
-            turn = now if last is None else max(now, last + _TICK)
+            latest = await _get_time(pipe, key)
+            version = now if latest is None else max(now, latest + _TICK)
             pipe.multi()  # type: ignore[no-untyped-call]
-            pipe.set(key, rfc3339(turn), ex=KEPT)
-            return turn
+            pipe.set(key, rfc3339(version), ex=KEPT)
+            return version
 
-        turn: datetime = await self._redis.transaction(take, key, value_from_callable=True)
-        return turn
+        version: datetime = await self._redis.transaction(take, key, value_from_callable=True)
+        return version
 
-    async def read(self, partner: Partner, periods: Iterable[Period]) -> dict[Period, Said]:
-        """What a partner has said of these periods; empty of those that it has not."""
+    async def read(
+        self, partner: Partner, periods: Iterable[Period]
+    ) -> dict[Period, dict[str, float]]:
+        """Return a partner's rows of these periods as H/s by place; empty where there are none."""
         wanted = list(periods)
         async with self._redis.pipeline(transaction=False) as pipe:
             for period in wanted:
-                pipe.hgetall(_key(partner, period))
+                pipe.hgetall(_rows_key(partner, period))
             found = await pipe.execute()
         return {
-            period: {place.decode(): float(hashrate) for place, hashrate in said.items()}
-            for period, said in zip(wanted, found, strict=True)
+            period: {place.decode(): float(hashrate) for place, hashrate in rows.items()}
+            for period, rows in zip(wanted, found, strict=True)
         }
 
-    async def write(self, partner: Partner, said: Mapping[Period, Said], turn: datetime) -> bool:
-        """Add what a partner says now, all or nothing; not, and false, if the turn is over."""
-        key = _turn(partner.pool)
+    async def write(
+        self, partner: Partner, rows: Mapping[Period, dict[str, float]], version: datetime
+    ) -> bool:
+        """Add a partner's rows, all or none; return whether ``version`` still is the latest one.
+
+        If it is not, nothing is written.
+        """
+        key = _version_key(partner.pool)
         async with self._redis.pipeline(transaction=True) as pipe:
             await pipe.watch(key)
-            if await _time(pipe, key) != turn:
+            if await _get_time(pipe, key) != version:
                 return False
             pipe.multi()  # type: ignore[no-untyped-call]
-            for period, places in said.items():
-                name = _key(partner, period)
+            for period, places in rows.items():
+                name = _rows_key(partner, period)
+                # repr() keeps every bit of a float.
                 pipe.hset(name, mapping={place: repr(value) for place, value in places.items()})
                 pipe.expire(name, KEPT)
             try:
@@ -90,14 +101,14 @@ class Ledger:
         return True
 
 
-async def _time(pipe: Pipeline, key: str) -> datetime | None:
+async def _get_time(pipe: Pipeline, key: str) -> datetime | None:
     value = cast("bytes | None", await pipe.get(key))
     return None if value is None else parse_rfc3339(value.decode())
 
 
-def _turn(pool: str) -> str:
+def _version_key(pool: str) -> str:
     return f"mm:intake:{{{pool}}}:turn"
 
 
-def _key(partner: Partner, period: Period) -> str:
+def _rows_key(partner: Partner, period: Period) -> str:
     return f"mm:intake:{{{partner.pool}}}:{partner.name}:{period.name}:{period.start:%Y-%m-%d}"

@@ -1,11 +1,12 @@
-"""Who may push rows, and for which pool: a JSON file that holds hashes of tokens, never tokens.
+"""Partners and their tokens: a JSON file of who may push rows, and for which pool.
 
     [{"id": 482913, "partner": "partner-1", "pool": "foundryusa", "token_sha256": "<64 digits>"}]
 
-:mod:`collector.intake.tokens` writes it. ``partner`` is a pseudonym: the only name of a partner in
-logs and metrics. An entry without ``id`` has the number of its position in the list. A partner may
-have two entries, so that a new token works before the old one is revoked. A pool has one partner:
-rows of two partners would be one source (method.md 1) that contradicts itself.
+The file holds hashes of tokens, never tokens; :mod:`collector.intake.tokens` writes it. ``partner``
+is a pseudonym, the only name of a partner in logs and metrics. The id of an entry without ``id`` is
+its position in the list, counted from 1. A partner may have several entries, so that a new token
+works before the old one is revoked. A pool has one partner, because rows of two partners would be
+one source (method.md 1) that contradicts itself.
 """
 
 from __future__ import annotations
@@ -34,13 +35,13 @@ TokenId = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class PartnersError(Exception):
-    """The file cannot be read or is wrong; one line that names it and quotes no hash."""
+    """The file cannot be read or is invalid; the text is one line and quotes no hash."""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One entry of the file. Unknown fields are refused: one may be a token in clear."""
+    """One entry of the file. Unknown fields are errors: one could be a token in plain text."""
 
-    id: TokenId = 0  # none is given; read() gives it one
+    id: TokenId = 0  # 0: not given; read() replaces it by the position
     partner: Slug
     pool: Slug
     token_sha256: Sha256
@@ -48,11 +49,12 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 @dataclass(frozen=True)
 class Partner:
-    """Who sent a request: ``pool`` is the slug that its rows are about.
+    """A partner, as authenticated by one of its tokens.
 
     Attributes:
         name: the partner's pseudonym.
-        token_id: which of the partner's tokens it was; CBECI's ``api_token_id``.
+        pool: the slug of the pool that the partner's rows are about.
+        token_id: the id of the token; CBECI's ``api_token_id``.
     """
 
     name: str
@@ -61,18 +63,18 @@ class Partner:
 
 
 class Partners:
-    """Partners and their tokens, as they stand in a file at one moment."""
+    """The partners and tokens that a file holds at one moment."""
 
     def __init__(self, entries: Iterable[tuple[Partner, str]] = ()) -> None:
-        """Partners, each with the SHA-256 of its token in lower-case hexadecimal digits."""
+        """Hold partners, each with the SHA-256 of a token in lower-case hexadecimal digits."""
         self._entries = tuple(entries)
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """The partners of the file.
+        """Read the partners of a file.
 
         Raises:
-            PartnersError: it cannot be read or is wrong.
+            PartnersError: it cannot be read or is invalid.
         """
         return cls(
             (Partner(entry.partner, entry.pool, entry.id), entry.token_sha256)
@@ -80,7 +82,7 @@ class Partners:
         )
 
     def authenticate(self, token: str) -> Partner | None:
-        """Whose token this is. The time it takes tells nothing about any of them."""
+        """Return a token's partner, in a time that does not depend on the token."""
         digest = hash_of(token)
         found: Partner | None = None
         for partner, expected in self._entries:
@@ -90,24 +92,24 @@ class Partners:
 
 
 class PartnersFile:
-    """The partners of a file as it is now: a change needs no restart.
+    """The current partners of a file: a change of the file takes effect without a restart.
 
-    A file that became unreadable or wrong changes nothing and is logged once: a slip of its editor
-    locks nobody out.
+    If the file becomes unreadable or invalid, the last valid content stays in effect, so that a
+    mistake in it locks nobody out. That is logged once.
     """
 
     def __init__(self, path: Path) -> None:
         """Read the file.
 
         Raises:
-            PartnersError: it cannot be read or is wrong.
+            PartnersError: it cannot be read or is invalid.
         """
         self._path = path
         self._version = _version(path)
         self._partners = Partners.load(path)
 
     def authenticate(self, token: str) -> Partner | None:
-        """Whose token this is by now."""
+        """Return a token's partner by the current file."""
         self._refresh()
         return self._partners.authenticate(token)
 
@@ -119,16 +121,16 @@ class PartnersFile:
         try:
             self._partners = Partners.load(self._path)
         except PartnersError as error:
-            _log.error("partners file unusable, the last good one holds", error=str(error))
+            _log.error("partners_file_invalid", error=str(error))
         else:
-            _log.info("partners file read", file=str(self._path))
+            _log.info("partners_file_loaded", file=str(self._path))
 
 
 def read(path: Path) -> list[Entry]:
-    """The entries of the file, each with its id and its hash in lower case.
+    """Return the entries of a file, each with its id and with its hash in lower case.
 
     Raises:
-        PartnersError: it cannot be read or is wrong.
+        PartnersError: it cannot be read or is invalid.
     """
     try:
         entries = msgspec.json.decode(path.read_bytes(), type=list[Entry])
@@ -136,30 +138,30 @@ def read(path: Path) -> list[Entry]:
         raise PartnersError(f"cannot read {path}: {error.strerror}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise PartnersError(
-            f"{path}: {error}; each entry is partner and pool, both {SLUG}, token_sha256, 64 hex "
-            "digits, and id, a number from 1"
+            f"{path}: {error}; expected a list of entries with partner and pool (both {SLUG}), "
+            "token_sha256 (64 hex digits) and id (a number from 1)"
         ) from None
-    whole = [
+    complete = [
         msgspec.structs.replace(
             entry, id=entry.id or number, token_sha256=entry.token_sha256.lower()
         )
         for number, entry in enumerate(entries, start=1)
     ]
-    if fault := fault_of(whole):
-        raise PartnersError(f"{path}: {fault}")
-    return whole
+    if conflict := conflict_in(complete):
+        raise PartnersError(f"{path}: {conflict}")
+    return complete
 
 
 def hash_of(token: str) -> str:
-    """What the file holds in place of a token."""
+    """Return the SHA-256 that the file holds in place of a token."""
     return hashlib.sha256(token.encode(errors="surrogateescape")).hexdigest()
 
 
 _NO_TOKEN: Final = hash_of("")
 
 
-def fault_of(entries: Sequence[Entry]) -> str | None:
-    """What is wrong with entries that are right one by one."""
+def conflict_in(entries: Sequence[Entry]) -> str | None:
+    """Return what is wrong with entries that are valid one by one."""
     ids: set[int] = set()
     tokens: set[str] = set()
     pools: dict[str, str] = {}
@@ -181,9 +183,9 @@ def fault_of(entries: Sequence[Entry]) -> str | None:
 
 
 def _version(path: Path) -> tuple[int, int, int] | None:
-    """Another one whenever the file is; ``None`` while there is none."""
+    """Return what identifies the content of a file without reading it; ``None`` without a file."""
     try:
-        there = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return there.st_ino, there.st_mtime_ns, there.st_size
+    return status.st_ino, status.st_mtime_ns, status.st_size

@@ -1,4 +1,4 @@
-"""How often a token may be used: CBECI's limits, which are counts within fixed windows."""
+"""Rate limits for tokens. Like CBECI's, they are counts within fixed windows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Rate(NamedTuple):
-    """At most so many requests within so many seconds, counted from the first of them."""
+    """At most ``requests`` within ``seconds``, counted from the first request on."""
 
     requests: int
     seconds: int
@@ -22,29 +22,32 @@ class Rate(NamedTuple):
 @dataclass
 class _Window:
     ends: float = -math.inf
-    left: int = 0
+    remaining: int = 0
 
 
 class RateLimiter:
-    """Counts by whoever asks, in memory: a few numbers for each."""
+    """Counts requests by client, in memory: a few numbers for each."""
 
     def __init__(self, rates: Iterable[Rate], clock: Callable[[], float] = time.monotonic) -> None:
-        """Rates that hold all at once; without any all may pass."""
+        """Apply all of these rates at once; without any, nothing is limited."""
         self._rates = tuple(rates)
         self._clock = clock
         self._windows: defaultdict[Hashable, list[_Window]] = defaultdict(
             lambda: [_Window() for _ in self._rates]
         )
 
-    def wait_s(self, who: Hashable) -> int:
-        """Let a request pass and count it: 0. Or do not: the whole seconds until one may."""
+    def wait_s(self, client: Hashable) -> int:
+        """Count a request and return 0, or reject it and return how long to wait.
+
+        The wait is in whole seconds, rounded up.
+        """
         now = self._clock()
-        windows = self._windows[who]
+        windows = self._windows[client]
         for window, rate in zip(windows, self._rates, strict=True):
             if now >= window.ends:
-                window.ends, window.left = now + rate.seconds, rate.requests
-        if full := [window.ends - now for window in windows if not window.left]:
+                window.ends, window.remaining = now + rate.seconds, rate.requests
+        if full := [window.ends - now for window in windows if not window.remaining]:
             return math.ceil(max(full))
         for window in windows:
-            window.left -= 1
+            window.remaining -= 1
         return 0

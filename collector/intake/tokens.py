@@ -12,61 +12,61 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from collector.intake.partners import Entry, Partner, PartnersError, fault_of, hash_of, read
+from collector.intake.partners import Entry, Partner, PartnersError, conflict_in, hash_of, read
 from miningmap.messages import SLUG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-# Drawn, not counted on: the id of a revoked token does not come again for another one.
+# Drawn at random: counting would give the id of a revoked token to the next one.
 _IDS: Final = range(100_000, 1_000_000)
 
 
 def add(path: Path, name: str, pool: str) -> tuple[str, Partner]:
-    """A new token for a partner, new or known; returned once and kept nowhere.
+    """Add a token for a new or known partner and return it; only its hash is stored.
 
     Args:
-        path: the file; made if it is not there.
+        path: the file; created if it does not exist.
         name: the partner's pseudonym.
-        pool: the slug that its rows are about.
+        pool: the slug of the pool that its rows are about.
 
     Raises:
         PartnersError: the file cannot be read or written, or the new entry breaks its rules.
     """
     token = secrets.token_hex(32)
     with _changing(path) as entries:
-        taken = {entry.id for entry in entries}
-        token_id = secrets.choice([number for number in _IDS if number not in taken])
+        used = {entry.id for entry in entries}
+        token_id = secrets.choice([number for number in _IDS if number not in used])
         entry = _entry(token_id, name, pool, token)
-        if fault := fault_of([*entries, entry]):
-            raise PartnersError(fault.partition(": ")[2])
+        if conflict := conflict_in([*entries, entry]):
+            raise PartnersError(conflict.partition(": ")[2])
         entries.append(entry)
     return token, Partner(name, pool, token_id)
 
 
 def revoke(path: Path, name: str, token_id: int | None = None) -> list[Partner]:
-    """Take back all tokens of a partner, or one of them; those that were.
+    """Revoke all tokens of a partner, or one of them, and return their former owners.
 
     Raises:
-        PartnersError: the file cannot be read or written, or there is no such partner or token.
+        PartnersError: the file cannot be read or written, or has no such partner or token.
     """
     with _changing(path) as entries:
         own = [entry for entry in entries if entry.partner == name]
         if not own:
-            raise PartnersError(f"no partner {name}; there are {_known(entries)}")
-        gone = [entry for entry in own if token_id in {None, entry.id}]
-        if not gone:
+            raise PartnersError(f"unknown partner {name}; expected one of: {_known(entries)}")
+        revoked = [entry for entry in own if token_id in {None, entry.id}]
+        if not revoked:
             ids = ", ".join(str(entry.id) for entry in own)
-            raise PartnersError(f"{name} has no token {token_id}; it has {ids}")
-        entries[:] = [entry for entry in entries if entry not in gone]
-    return list(map(_partner, gone))
+            raise PartnersError(f"unknown token {token_id} of {name}; expected one of: {ids}")
+        entries[:] = [entry for entry in entries if entry not in revoked]
+    return list(map(_partner, revoked))
 
 
 def listed(path: Path) -> list[Partner]:
-    """Every token's owner, in the order of the file.
+    """Return the owner of every token, in the order of the file.
 
     Raises:
-        PartnersError: the file cannot be read or is wrong.
+        PartnersError: the file cannot be read or is invalid.
     """
     return list(map(_partner, read(path)))
 
@@ -76,7 +76,7 @@ def _entry(token_id: int, name: str, pool: str, token: str) -> Entry:
     try:
         return msgspec.convert(fields, Entry)
     except msgspec.ValidationError:
-        raise PartnersError(f"NAME and pool are slugs: {SLUG}") from None
+        raise PartnersError(f"NAME and pool must be slugs: {SLUG}") from None
 
 
 def _known(entries: Sequence[Entry]) -> str:
@@ -89,13 +89,13 @@ def _partner(entry: Entry) -> Partner:
 
 @contextmanager
 def _changing(path: Path) -> Iterator[list[Entry]]:
-    """The entries, written back with their ids at the end of a block that raises nothing.
+    """Yield the entries, and write them back, with their ids, unless the block raises.
 
     Raises:
-        PartnersError: the file cannot be read or written, or is wrong.
+        PartnersError: the file cannot be read or written, or is invalid.
     """
     try:
-        with _alone(path.parent):
+        with _locked(path.parent):
             entries = read(path) if path.exists() else []
             yield entries
             _replace(path, msgspec.json.format(msgspec.json.encode(entries), indent=2) + b"\n")
@@ -104,8 +104,11 @@ def _changing(path: Path) -> Iterator[list[Entry]]:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Until the end of the block nobody else changes a file of partners in this folder."""
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep other processes from changing a file of partners in this folder during the block.
+
+    The folder is locked, because the file itself is replaced.
+    """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -115,15 +118,15 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """The new content as a whole or not at all: for its owner alone, or for whom it was before."""
-    path = path.resolve()  # a link stays one
+    """Replace a file atomically. Mode and owner stay; only the owner can read a new file."""
+    path = path.resolve()  # so that a symbolic link is kept and its target replaced
     before = path.stat() if path.exists() else None
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
             if before is not None:
                 os.fchmod(descriptor, before.st_mode & 0o777)
-                with suppress(PermissionError):  # only root can give a file away
+                with suppress(PermissionError):  # only root may change the owner
                     os.fchown(descriptor, before.st_uid, before.st_gid)
             file.write(content)
             file.flush()

@@ -1,8 +1,9 @@
-"""Plausibility, the one place for it: which readings may be believed, after parsing.
+"""Plausibility: which parsed readings are accepted. The one place for these rules.
 
-A reading that may not be is a dead letter with its reason; it neither stops the others of its
-answer nor becomes a 0. A new level has to be confirmed before it counts: a unit that was mistaken
-and a feed that died look the same at first, and are mended, or told of, before the map moves.
+An implausible reading becomes a dead letter with its reason; it neither stops the other readings of
+its response nor counts as 0. A sudden change has to be confirmed by further polls before it is
+accepted: at first, a mistaken unit and a broken source look the same as a real change. They are
+corrected or noticed before the map shows them.
 """
 
 from __future__ import annotations
@@ -20,112 +21,123 @@ if TYPE_CHECKING:
     from collector.sources.base import NetworkReading, Source
 
 MAX_HASHRATE: Final = 1e23
-"""H/s, a hundred times the whole network of 2026: no figure, but a wrong unit."""
+"""H/s, a hundred times the whole network of 2026. More than this is a wrong unit."""
 MAX_OF_NETWORK: Final = 2.0
-"""More than so many times the network is no pool; estimates of the network are off by less."""
+"""The largest plausible ratio of a pool to the network; estimates of the network err by less."""
 JUMP: Final = 50.0
-"""By such a factor no pool changes between two polls."""
+"""The largest factor by which a pool's hashrate may change between two polls, unconfirmed."""
 CONFIRMATIONS: Final = 2
-"""So many more readings have to say the same before a jump is believed."""
+"""How many further polls have to agree with a jump before it is accepted."""
 MAX_AHEAD: Final = timedelta(minutes=2)
-"""Other people's clocks are off by so much without anything being wrong."""
+"""How far a source's clock may be ahead of this one."""
 NETWORK_KEPT: Final = timedelta(days=1)
-"""What a source said of the network is a measure for so long."""
+"""How long a source's figure for the network is compared with pools."""
 
 
-class _Doubt(NamedTuple):
-    """A level that was jumped to, and how many readings have confirmed it."""
+class _Jump(NamedTuple):
+    """An unconfirmed change of hashrate (H/s), and how many readings have confirmed it so far."""
 
     hashrate: float
-    confirmed: int
+    confirmations: int
 
 
 class _Network(NamedTuple):
+    """A source's last accepted figure for the network, in H/s, and when it was fetched."""
+
     hashrate: float
-    at: datetime
+    fetched_at: datetime
 
 
 _Key: TypeAlias = tuple[str, str]
-"""A source's path, and the pool."""
+"""A source's path and a pool's slug."""
 
 
 class Plausibility:
-    """What is known of all sources and pools so far: one for all, so that they can be compared.
+    """The last accepted figures of all sources and pools, which new readings are compared with.
 
-    It remembers one figure a source and pool, and nothing of it is needed after a restart: the
-    first reading is then the level that the next is compared with.
+    Sources share one, because pools are compared with the network. It holds one figure for each
+    source and pool in memory. After a restart the first reading is accepted as it is.
     """
 
     def __init__(self) -> None:
-        self._level: dict[_Key, float] = {}
-        self._doubts: dict[_Key, _Doubt] = {}
-        self._network: dict[str, _Network] = {}
+        self._accepted: dict[_Key, float] = {}
+        self._jumps: dict[_Key, _Jump] = {}
+        self._networks: dict[str, _Network] = {}
 
-    def fault(
+    def check(
         self, source: Source, reading: Reading | NetworkReading, fetched_at: datetime
     ) -> str | None:
-        """What is wrong with a reading; ``None`` makes it the level of its pool.
+        """Return why a reading is implausible, or ``None`` and remember it as accepted.
 
-        To be asked once for each reading, in the order in which they came.
+        Call this once for each reading, in the order in which they were fetched.
         """
-        fault = (
-            _unbelievable(reading, fetched_at)
-            or self._more_than_network(reading, fetched_at)
-            or self._jump((source.path, subject_of(reading)), reading.hashrate)
+        error = (
+            _invalid(reading, fetched_at)
+            or self._above_network(reading, fetched_at)
+            or self._unconfirmed_jump((source.path, subject_of(reading)), reading.hashrate)
         )
-        if fault is None and not isinstance(reading, Reading):
-            self._network[source.path] = _Network(reading.hashrate, fetched_at)
-        return fault
+        if error is None and not isinstance(reading, Reading):
+            self._networks[source.path] = _Network(reading.hashrate, fetched_at)
+        return error
 
-    def _more_than_network(
-        self, reading: Reading | NetworkReading, fetched_at: datetime
-    ) -> str | None:
-        """Compared with the largest that any source says, so that no single one shuts pools out."""
-        said = [n.hashrate for n in self._network.values() if fetched_at - n.at < NETWORK_KEPT]
-        if not isinstance(reading, Reading) or not said:
-            return None
-        if reading.hashrate <= MAX_OF_NETWORK * max(said):
-            return None
-        return f"{reading.hashrate:g} H/s is more than twice the network's {max(said):g} H/s"
+    def _above_network(self, reading: Reading | NetworkReading, fetched_at: datetime) -> str | None:
+        """Compare a pool with the largest figure for the network that any source gives.
 
-    def _jump(self, key: _Key, hashrate: float) -> str | None:
-        level = self._level.get(key)
-        if level is None or _is_near(hashrate, level):
-            self._doubts.pop(key, None)
-            self._level[key] = hashrate
+        With any other choice, a single source with a figure far too low would reject all pools.
+        """
+        recent = [
+            network.hashrate
+            for network in self._networks.values()
+            if fetched_at - network.fetched_at < NETWORK_KEPT
+        ]
+        if not isinstance(reading, Reading) or not recent:
             return None
-        before = self._doubts.get(key)
-        confirmed = before.confirmed + 1 if before and _is_near(hashrate, before.hashrate) else 0
-        if confirmed >= CONFIRMATIONS:
-            del self._doubts[key]
-            self._level[key] = hashrate
+        largest = max(recent)
+        if reading.hashrate <= MAX_OF_NETWORK * largest:
             return None
-        self._doubts[key] = _Doubt(hashrate, confirmed)
+        return f"{reading.hashrate:g} H/s is more than twice the network's {largest:g} H/s"
+
+    def _unconfirmed_jump(self, key: _Key, hashrate: float) -> str | None:
+        last = self._accepted.get(key)
+        if last is None or _is_near(hashrate, last):
+            self._jumps.pop(key, None)
+            self._accepted[key] = hashrate
+            return None
+        jump = self._jumps.get(key)
+        confirmations = jump.confirmations + 1 if jump and _is_near(hashrate, jump.hashrate) else 0
+        if confirmations >= CONFIRMATIONS:
+            del self._jumps[key]
+            self._accepted[key] = hashrate
+            return None
+        self._jumps[key] = _Jump(hashrate, confirmations)
         return (
-            f"{hashrate:g} H/s after {level:g} H/s is a jump by more than {JUMP:g} times, "
-            f"confirmed by {confirmed} of {CONFIRMATIONS} polls"
+            f"{hashrate:g} H/s after {last:g} H/s is a jump by more than {JUMP:g} times, "
+            f"confirmed by {confirmations} of {CONFIRMATIONS} polls"
         )
 
 
-def _unbelievable(reading: Reading | NetworkReading, fetched_at: datetime) -> str | None:
-    """What is wrong with a reading by itself."""
+def _invalid(reading: Reading | NetworkReading, fetched_at: datetime) -> str | None:
+    """Return what is wrong with a reading by itself."""
     if not math.isfinite(reading.hashrate):
-        return f"{reading.hashrate} is no hashrate"
+        return f"{reading.hashrate} is not a hashrate"
     if reading.hashrate < 0:
         return f"{reading.hashrate:g} H/s is negative"
     if reading.hashrate > MAX_HASHRATE:
-        return f"{reading.hashrate:g} H/s is more than any network has; is the unit another one?"
+        return (
+            f"{reading.hashrate:g} H/s is more than the whole network; has the source changed its "
+            "unit?"
+        )
     at = reading.observed_at
     if at is not None and at > fetched_at + MAX_AHEAD:
         return f"observed at {at.isoformat()}, which is in the future"
     if isinstance(reading, Reading):
         placed = sum(place.hashrate for place in reading.places)
-        if not placed <= reading.hashrate * (1 + SUM_TOLERANCE):  # NaN is not
+        if not placed <= reading.hashrate * (1 + SUM_TOLERANCE):  # negated so that NaN is rejected
             return f"places add up to {placed:g} H/s, more than the pool's {reading.hashrate:g} H/s"
     return None
 
 
 def _is_near(a: float, b: float) -> bool:
-    """Whether one is no jump from the other; 0 is near 0 only."""
+    """Whether a change from one to the other is not a jump; only 0 is near 0."""
     low, high = sorted((a, b))
     return high <= JUMP * low

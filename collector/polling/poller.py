@@ -1,20 +1,22 @@
-"""Polling: one task per source that asks, reads, and hands on what the source said.
+"""Polling: one task for each source, which fetches, reads, checks and hands on its figures.
 
-One request of a source is in flight at a time. A source that fails is asked less and less often,
-is told of once when lost and once when back, and says nothing meanwhile: absent, never 0.
+A source has at most one request in flight. A source that fails is retried more and more rarely; it
+is logged once when it is lost and once when it recovers. Meanwhile it publishes nothing: a figure
+that is unknown is absent, never 0.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
 import random
+import time
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from collector.polling.reports import IMPLAUSIBLE, Poll, read, sift
-from collector.sources.base import PoolSource, SourceError, TransientError
+from collector.http.backoff import Backoff
+from collector.polling.reports import IMPLAUSIBLE, Poll, check_readings, read
+from collector.sources.base import PoolSource, SourceError
 from miningmap.messages import NETWORK_KEY, key
 from miningmap.times import utc_now
 
@@ -26,54 +28,28 @@ if TYPE_CHECKING:
     from collector.metrics import Metrics
     from collector.outbox import Outgoing
     from collector.polling.plausibility import Plausibility
-    from collector.polling.reports import Sifted
+    from collector.polling.reports import CheckedReadings
     from collector.sources.base import Reason, Source
     from miningmap.kafka.dead_letters import DeadLetter
     from miningmap.settings import Collector
 
-# Longest pause between attempts at a source that fails, unless it is polled less often anyway.
-MAX_BACKOFF_S: Final = 900.0
-# Doubled so often, every interval is past the cap.
-MAX_DOUBLINGS: Final = 12
-# Sources that start together would else meet at every poll, and so would collectors. It only adds:
-# nobody is asked sooner than declared, or than Retry-After says.
+# Without jitter, sources that start together would meet at every poll, and so would collectors. It
+# only lengthens a pause: no source is polled sooner than it declares or than Retry-After says.
 JITTER: Final = 0.1
-# So many sources start in a second, and the few of a usual configuration within three.
+# Sources that start in one second; and the shortest time over which the starts are spread.
 STARTS_PER_S: Final = 100
 MIN_START_SPREAD_S: Final = 3.0
-
-BREAKER: Final[Reason] = "breaker"
 
 _log = structlog.get_logger(__name__)
 
 
-def backoff_s(poll_s: float, failures: int, error: SourceError) -> float:
-    """How long to wait after a failure, in seconds.
-
-    A source that was not asked, because its host is left alone, comes back when the host may be
-    asked again: that is the host's pause, and the source's own is not added to it.
-
-    Args:
-        poll_s: the source's interval.
-        failures: how many polls have failed in a row, at least 1.
-        error: the last of them. A transient one is soon over; the others need somebody to act.
-    """
-    longest = max(poll_s, MAX_BACKOFF_S)
-    if not isinstance(error, TransientError):
-        return longest
-    if error.reason == BREAKER and error.retry_after_s is not None:
-        return error.retry_after_s
-    wait_s = min(math.ldexp(poll_s, min(failures - 1, MAX_DOUBLINGS)), longest)
-    return max(wait_s, error.retry_after_s or 0.0)
-
-
 def start_spread_s(sources: int) -> float:
-    """Over how long the first polls of so many sources are spread, in seconds."""
+    """Return the time over which the first polls of this many sources are spread, in seconds."""
     return max(MIN_START_SPREAD_S, sources / STARTS_PER_S)
 
 
 class Poller:
-    """Asks one source for as long as it runs."""
+    """Polls one source."""
 
     def __init__(
         self,
@@ -85,110 +61,119 @@ class Poller:
         metrics: Metrics,
         settings: Collector,
         now: Callable[[], datetime] = utc_now,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Shows its pool as down until the source has answered; the fetcher knows it from now on.
+        """Register the source with the fetcher, and show its pool as down until the first response.
 
         Args:
-            source: which to poll.
-            fetcher: how to ask it.
-            put: takes its messages, and the readings that may not be believed.
-            plausibility: what may be; one for all sources.
-            metrics: where its state is shown.
-            settings: the interval, if not the source's own; whether all is simulated.
+            source: the source to poll.
+            fetcher: sends the source's requests; all pollers share one.
+            put: takes the source's messages, and its rejected readings as dead letters.
+            plausibility: checks readings; all pollers share one.
+            metrics: where the source's state is shown.
+            settings: the interval that replaces the source's own, and whether it is simulated.
             now: the wall clock.
+            clock: seconds that never go back, for intervals and back-off.
         """
         self._source = source
         self._fetcher = fetcher
         self._put = put
         self._plausibility = plausibility
         self._metrics = metrics
-        self._poll_s = settings.poll_s or source.poll_s
+        self._interval_s = settings.poll_s or source.poll_s
         self._simulated = settings.simulated
         self._now = now
+        self._clock = clock
+        self._backoff = Backoff(clock, first_s=self._interval_s)
+        self._lost_at: float | None = None  # by the clock; None while the source gives figures
+        self._up: dict[str, bool] = {}  # by pool, as shown in the metrics
         self._log = _log.bind(source=source.path)
-        self._failures = 0
-        self._lost = False
-        self._up: dict[str, bool] = {}
         self._show({_declared_pool(source) or "": False})
-        fetcher.expect(source)
+        fetcher.register(source)
 
     async def run(self, spread_s: float = MIN_START_SPREAD_S) -> None:
         """Poll until cancelled, for the first time within ``spread_s`` or the interval."""
-        # Neither of these random numbers has to be hard to guess.
-        await asyncio.sleep(random.uniform(0, min(spread_s, self._poll_s)))  # noqa: S311
+        # The pauses need not be hard to predict, so S311 does not apply.
+        await asyncio.sleep(random.uniform(0, min(spread_s, self._interval_s)))  # noqa: S311
         while True:
             pause_s = await self.poll()
             await asyncio.sleep(pause_s * random.uniform(1, 1 + JITTER))  # noqa: S311
 
     async def poll(self) -> float:
-        """Ask once. What goes wrong is logged and counted, never raised.
+        """Poll once, and return how long to wait before the next poll, in seconds.
 
-        Returns:
-            How long to wait before the next time, in seconds.
+        Errors of the source are logged and counted, not raised.
         """
-        started = asyncio.get_running_loop().time()
+        started = self._clock()
         try:
-            sifted = await self._ask()
+            checked = await self._fetch()
         except SourceError as error:
-            self._metrics.failures.labels(self._source.slug, error.reason).inc()
-            self._show(dict.fromkeys(self._up, False))
-            self._say_lost(error.reason, self._fetcher.masked(self._source, str(error)))
-            return backoff_s(self._poll_s, self._failures, error)
-        self._settle(sifted)
-        return max(0.0, self._poll_s - (asyncio.get_running_loop().time() - started))
+            self._record_error(error)
+            return self._backoff.retry_s(error)
+        self._record(checked)
+        return max(0.0, self._interval_s - (self._clock() - started))
 
-    async def _ask(self) -> Sifted:
-        bodies = await self._fetcher.fetch(self._source)
-        fetched_at = self._now()
-        readings = read(self._source, bodies, fetched_at)
-        poll = Poll(self._source, fetched_at, self._poll_s, self._simulated)
-        sifted = sift(poll, readings, self._plausibility)
+    async def _fetch(self) -> CheckedReadings:
+        with self._backoff.attempt():
+            bodies = await self._fetcher.fetch(self._source)
+            fetched_at = self._now()
+            readings = read(self._source, bodies, fetched_at)
+        poll = Poll(self._source, fetched_at, self._interval_s, self._simulated)
+        checked = check_readings(poll, readings, self._plausibility)
         if readings:
-            self._put([*sifted.messages, *sifted.refused])
-        return sifted
+            self._put([*checked.messages, *checked.rejected])
+        return checked
 
-    def _settle(self, sifted: Sifted) -> None:
-        """Show and tell what an answer means: an answer without a figure is a loss too."""
-        for letter in sifted.refused:
+    def _record_error(self, error: SourceError) -> None:
+        self._metrics.failures.labels(self._source.slug, error.reason).inc()
+        self._show(dict.fromkeys(self._up, False))
+        self._record_loss(error.reason, self._fetcher.masked(self._source, str(error)))
+
+    def _record(self, checked: CheckedReadings) -> None:
+        """Show and log the readings of one poll; without an accepted one the source is lost."""
+        for letter in checked.rejected:
             self._metrics.failures.labels(self._source.slug, IMPLAUSIBLE).inc()
-            self._log.warning("reading refused", pool=_key(letter), error=letter.error)
-        if not sifted.messages and sifted.refused:
-            self._show({_key(letter): False for letter in sifted.refused})
-            self._say_lost(IMPLAUSIBLE, sifted.refused[0].error)
-            return
-        if not sifted.messages:
+            self._log.warning("reading_rejected", pool=_pool(letter), error=letter.error)
+        accepted = {key(message).decode(): True for message in checked.messages}
+        rejected = {_pool(letter): False for letter in checked.rejected}
+        if accepted:
+            # A pool that a source of many pools no longer lists is not shown as down: it may have
+            # stopped mining.
+            self._show(rejected | accepted)
+            self._record_recovery()
+        elif rejected:
+            self._show(rejected)
+            self._record_loss(IMPLAUSIBLE, checked.rejected[0].error)
+        else:
             self._metrics.failures.labels(self._source.slug, "unknown_value").inc()
             self._show(dict.fromkeys(self._up, False))
-            self._say_lost("unknown_value", "answered, but knows no figure")
-            return
-        if self._lost:
-            self._log.info("source back", failures=self._failures)
-        self._lost = False
-        self._failures = 0
-        # A pool that a source of many no longer lists is no pool that it lost.
-        refused = {_key(letter): False for letter in sifted.refused}
-        self._show(refused | {key(message).decode(): True for message in sifted.messages})
+            self._record_loss("unknown_value", "the response has no figure")
 
-    def _say_lost(self, reason: Reason, error: str) -> None:
-        if reason != BREAKER:
-            self._failures += 1
-        tell = self._log.debug if self._lost else self._log.warning
-        tell("source lost", reason=reason, error=error)
-        self._lost = True
+    def _record_loss(self, reason: Reason, error: str) -> None:
+        if self._lost_at is None:
+            self._lost_at = self._clock()
+            self._log.warning("source_lost", reason=reason, error=error)
+        else:
+            self._log.debug("source_still_lost", reason=reason, error=error)
+
+    def _record_recovery(self) -> None:
+        if self._lost_at is not None:
+            self._log.info("source_recovered", seconds=round(self._clock() - self._lost_at))
+            self._lost_at = None
 
     def _show(self, up: dict[str, bool]) -> None:
         slug = self._source.slug
-        for gone in self._up.keys() - up.keys():
-            self._metrics.pool_up.remove(gone, slug)
+        for removed in self._up.keys() - up.keys():
+            self._metrics.pool_up.remove(removed, slug)
         for pool, is_up in up.items():
             self._metrics.pool_up.labels(pool, slug).set(is_up)
         self._up = up
 
 
-def _key(letter: DeadLetter) -> str:
+def _pool(letter: DeadLetter) -> str:
     return (letter.key or b"").decode()
 
 
 def _declared_pool(source: Source) -> str | None:
-    """The one pool that a source speaks of, if it is one; the whole network counts as one."""
+    """Return the one pool that a source gives, if it is one; the whole network counts as one."""
     return source.pool if isinstance(source, PoolSource) else NETWORK_KEY

@@ -1,123 +1,125 @@
-"""Bodies to readings to messages, all pure: what no adapter may get wrong, in one place."""
+"""From response bodies to readings to messages: pure, and the same for every source."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from collector.sources.base import PermanentError, Reading, SourceError, subject_of
-from miningmap import messages as wire
 from miningmap.kafka.dead_letters import DeadLetter
 from miningmap.kafka.topics import NETWORK, REPORTS
+from miningmap.messages import Network, Report
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
     from collector.polling.plausibility import Plausibility
     from collector.sources.base import NetworkReading, Source
     from miningmap.messages import Message
 
-# Who polls less often than a source declares must not see its pools flicker between two polls.
+# An operator may poll a source more rarely than it declares; without this its pools would drop out
+# between two polls.
 HELD_POLLS: Final = 2
 IMPLAUSIBLE: Final = "implausible"
+# An unset time, such as Go's zero time in the year 1, is not a time of a figure, and the interval
+# before it cannot be represented.
+EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
 class Poll:
-    """One poll of a source, as far as its messages tell of it.
+    """What the messages of one poll have in common.
 
     Attributes:
-        source: who was asked.
-        fetched_at: when the answer was here; the time of a figure that has none of its own.
-        every_s: the interval at which the source is polled, in seconds, less than an hour.
-        simulated: whether all this is made up.
+        source: the source that was polled.
+        fetched_at: when its response arrived; the time of a figure that has none of its own.
+        interval_s: the interval at which the source is polled, in seconds, less than an hour.
+        simulated: whether the source is simulated.
     """
 
     source: Source
     fetched_at: datetime
-    every_s: float
+    interval_s: float
     simulated: bool
 
 
 @dataclass(frozen=True)
-class Sifted:
-    """Readings told apart: the messages that they make, and what may not be believed."""
+class CheckedReadings:
+    """The readings of one poll: the accepted ones as messages, the rejected ones as dead letters.
+
+    Both are in the order of the readings.
+    """
 
     messages: list[Message] = field(default_factory=list)
-    refused: list[DeadLetter] = field(default_factory=list)
+    rejected: list[DeadLetter] = field(default_factory=list)
 
 
 def read(
     source: Source, bodies: Sequence[bytes], fetched_at: datetime
 ) -> Sequence[Reading | NetworkReading]:
-    """What the source says; empty where it says that it does not know.
+    """Return the readings in a source's response bodies; none if the source knows no figure.
 
     Raises:
         SourceError: one of the three kinds, with the source's slug.
     """
     try:
         readings = source.parse(bodies, fetched_at)
-        if any(r.observed_at and r.observed_at.tzinfo is None for r in readings):
-            raise PermanentError("a time without a zone", reason="shape")
+        for reading in readings:
+            _check_time(reading.observed_at)
     except SourceError as error:
         error.source = source.slug
         raise
     except Exception as error:
-        # An adapter that trips over a body has met a shape that it does not know; that is no
-        # reason to stop polling the others.
+        # An adapter that fails at a body has met a shape that it does not know. That is an error
+        # of this source, and must not end the polling of the others.
         text = f"the adapter failed: {error!r}"
         raise PermanentError(text, reason="shape", source=source.slug) from error
     return readings
 
 
-def sift(
-    poll: Poll, readings: Sequence[Reading | NetworkReading], plausibility: Plausibility
-) -> Sifted:
-    """The messages that claim ``[observed - poll interval, observed)`` for each good reading.
+def _check_time(at: datetime | None) -> None:
+    if at is None:
+        return
+    if at.tzinfo is None:
+        raise PermanentError("a time without a zone", reason="shape")
+    if at < EARLIEST:
+        raise PermanentError(f"a time before 1970: {at.isoformat()}", reason="shape")
 
-    One that is implausible, or that breaks a rule of method.md 2, is a dead letter: the message
-    that it would have been. It does not stop the others.
+
+def check_readings(
+    poll: Poll, readings: Sequence[Reading | NetworkReading], plausibility: Plausibility
+) -> CheckedReadings:
+    """Turn readings into messages that claim ``[observed - poll interval, observed)``.
+
+    A reading that is implausible, or whose message breaks a rule of method.md 2, is rejected by
+    itself: its dead letter holds the message that it would have been.
     """
-    sifted = Sifted()
+    checked = CheckedReadings()
     for reading in readings:
-        said = msgspec.json.encode(_said(poll, reading))
-        error = plausibility.fault(poll.source, reading, poll.fetched_at)
+        fields = _fields(poll, reading)
+        error = plausibility.check(poll.source, reading, poll.fetched_at)
         if error is None:
             try:
-                # Only decoding checks all rules: so that nothing made here is a dead letter later.
-                sifted.messages.append(wire.decode(said))
-            except ValueError as broken:
-                error = str(broken)
+                checked.messages.append(_message(reading, fields))
+            except msgspec.ValidationError as invalid:
+                error = str(invalid)
         if error is not None:
-            sifted.refused.append(_refused(poll, reading, said, error))
-    return sifted
+            checked.rejected.append(_dead_letter(poll, reading, fields, error))
+    return checked
 
 
-def _refused(poll: Poll, reading: Reading | NetworkReading, said: bytes, error: str) -> DeadLetter:
-    return DeadLetter(
-        key=subject_of(reading).encode(),
-        value=said,
-        reason=IMPLAUSIBLE,
-        error=error,
-        at=poll.fetched_at,
-        topic=REPORTS if isinstance(reading, Reading) else NETWORK,
-        source=poll.source.slug,
-    )
-
-
-def _said(poll: Poll, reading: Reading | NetworkReading) -> dict[str, object]:
-    """The message, not checked yet."""
+def _fields(poll: Poll, reading: Reading | NetworkReading) -> dict[str, object]:
+    """Return the fields of a reading's message in their order, not validated."""
     observed = min(reading.observed_at or poll.fetched_at, poll.fetched_at)
     common = {
         "source": poll.source.slug,
-        "start": observed - timedelta(seconds=poll.every_s),
+        "start": observed - timedelta(seconds=poll.interval_s),
         "end": observed,
-        "hold_s": max(poll.source.hold_s, math.ceil(HELD_POLLS * poll.every_s)),
+        "hold_s": max(poll.source.hold_s, math.ceil(HELD_POLLS * poll.interval_s)),
         "hashrate": reading.hashrate,
         "fetched_at": poll.fetched_at,
         "simulated": poll.simulated,
@@ -125,5 +127,32 @@ def _said(poll: Poll, reading: Reading | NetworkReading) -> dict[str, object]:
     if not isinstance(reading, Reading):
         return {"schema": "network/1", **common}
     blocks = {} if reading.blocks is None else {"blocks": reading.blocks}
-    about = {"pool": reading.pool, "places": reading.places, **blocks}
-    return {"schema": "report/1", **about, **common}
+    # As dictionaries, because convert() takes a struct as it is, without validating its fields.
+    places = [msgspec.structs.asdict(place) for place in reading.places]
+    return {"schema": "report/1", "pool": reading.pool, "places": places, **blocks, **common}
+
+
+def _message(reading: Reading | NetworkReading, fields: dict[str, object]) -> Message:
+    """Return the message with these fields.
+
+    Raises:
+        msgspec.ValidationError: a rule of method.md 2 is broken, by which the readers of Kafka
+            would reject the message.
+    """
+    if isinstance(reading, Reading):
+        return msgspec.convert(fields, Report)
+    return msgspec.convert(fields, Network)
+
+
+def _dead_letter(
+    poll: Poll, reading: Reading | NetworkReading, fields: dict[str, object], error: str
+) -> DeadLetter:
+    return DeadLetter(
+        key=subject_of(reading).encode(),
+        value=msgspec.json.encode(fields),
+        reason=IMPLAUSIBLE,
+        error=error,
+        at=poll.fetched_at,
+        topic=REPORTS if isinstance(reading, Reading) else NETWORK,
+        source=poll.source.slug,
+    )

@@ -110,11 +110,11 @@ def test_an_empty_list_says_how_to_fill_it(run: Run, partners: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["add", "Foundry Inc.", "--pool", "ocean"], "NAME and pool are slugs: "),
+        (["add", "Foundry Inc.", "--pool", "ocean"], "NAME and pool must be slugs: "),
         (["add", "two", "--pool", "foundryusa"], "foundryusa is already served by one"),
         (["add", "one"], "Missing option '--pool'"),
-        (["revoke", "two"], "no partner two; there are one"),
-        (["revoke", "one", "--token-id", "1"], "one has no token 1; it has "),
+        (["revoke", "two"], "unknown partner two; expected one of: one"),
+        (["revoke", "one", "--token-id", "1"], "unknown token 1 of one; expected one of: "),
         (["list", "--file", "none.json"], "cannot read none.json: No such file or directory"),
     ],
 )

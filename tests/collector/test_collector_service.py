@@ -6,7 +6,7 @@ import asyncio
 import json
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import aiohttp
 import pytest
@@ -14,13 +14,15 @@ from aiohttp import web
 from aiohttp.test_utils import unused_port
 from aiokafka import AIOKafkaConsumer
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 from yarl import URL
 
 from collector.catalogue import TrialError, describe, try_source
 from collector.intake.partners import SETTING
 from collector.intake.tokens import add, revoke
+from collector.outbox import Outbox
 from collector.registry import discover
-from collector.service import run
+from collector.service import _collect, run
 from collector.sources.base import TransientError
 from miningmap import __version__
 from miningmap import messages as wire
@@ -31,8 +33,10 @@ from miningmap.messages import Report
 from miningmap.settings import SettingsError, load
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
+    from collector.outbox import Outgoing
+    from collector.polling.poller import Poller
     from miningmap.settings import Settings
     from tests.collector.conftest import Pools
     from tests.servers import KafkaServer
@@ -49,7 +53,7 @@ def recorded(path: str) -> list[bytes]:
 
 @pytest.fixture
 def recordings(pools: Pools) -> None:
-    """All sources answer as they did when they were recorded."""
+    """Respond to all sources with what was recorded."""
     bodies = {}
     for source in discover():
         for request, body in zip(source.requests, recorded(source.path), strict=True):
@@ -88,39 +92,91 @@ async def get(url: str) -> str:
     async with aiohttp.ClientSession() as session:
         while True:
             try:
-                async with session.get(url) as answer:
-                    assert answer.status == 200
-                    return await answer.text()
-            except aiohttp.ClientConnectorError:  # it has only just been started
+                async with session.get(url) as response:
+                    assert response.status == 200
+                    return await response.text()
+            except aiohttp.ClientConnectorError:  # it does not listen yet
                 await asyncio.sleep(0.01)
 
 
 @pytest.mark.usefixtures("recordings")
-async def test_it_polls_and_tells_without_kafka(pools: Pools) -> None:
+async def test_it_polls_without_kafka_and_stops_within_seconds(pools: Pools) -> None:
     collecting = configured(pools)
     base = f"http://127.0.0.1:{collecting.collector.metrics_port}"
-    async with running(collecting):
-        assert json.loads(await get(f"{base}/healthz")) == {"status": "ok"}
-        wanted = {
-            'miningmap_pool_up{pool="foundryusa",source="foundry"} 1.0',
-            'miningmap_pool_up{pool="foundryusa",source="mempool"} 1.0',
-            'miningmap_pool_up{pool="antpool",source="antpool"} 1.0',
-            'miningmap_pool_up{pool="ocean",source="ocean"} 1.0',
-            'miningmap_pool_up{pool="solock",source="ckpool"} 1.0',
-            'miningmap_pool_up{pool="bitcoin",source="mempool"} 1.0',
-            f'miningmap_build_info{{version="{__version__}"}} 1.0',
-        }
-        while wanted - set((await get(f"{base}/metrics")).splitlines()):
-            pass
+    with capture_logs() as logs:
+        async with running(collecting):
+            assert json.loads(await get(f"{base}/healthz")) == {"status": "ok"}
+            wanted = {
+                'miningmap_pool_up{pool="foundryusa",source="foundry"} 1.0',
+                'miningmap_pool_up{pool="foundryusa",source="mempool"} 1.0',
+                'miningmap_pool_up{pool="antpool",source="antpool"} 1.0',
+                'miningmap_pool_up{pool="ocean",source="ocean"} 1.0',
+                'miningmap_pool_up{pool="solock",source="ckpool"} 1.0',
+                'miningmap_pool_up{pool="bitcoin",source="mempool"} 1.0',
+                f'miningmap_build_info{{version="{__version__}"}} 1.0',
+            }
+            while wanted - set((await get(f"{base}/metrics")).splitlines()):
+                pass
+            stopping = asyncio.get_running_loop().time()
+        assert asyncio.get_running_loop().time() - stopping < 5
+    events = [log["event"] for log in logs]
+    assert [event for event in events if event.startswith(("service_", "messages_"))] == [
+        "service_started",
+        "messages_not_acknowledged",
+        "service_stopped",
+    ]
 
 
-async def test_it_stops_within_seconds_while_kafka_is_away(pools: Pools) -> None:
-    pools.answer(b'{"result": {"pool_300s": "1"}}')
-    async with running(configured(pools, sources=["ocean"])):
-        while not pools.requests:  # noqa: ASYNC110 - the server is no place for events
-            await asyncio.sleep(0.01)
-        stopping = asyncio.get_running_loop().time()
-    assert asyncio.get_running_loop().time() - stopping < 5
+class FailingPoller:
+    """A poller with a bug, which fails at once or only when it is cancelled."""
+
+    def __init__(self, error: str, *, when_cancelled: bool = False) -> None:
+        self._error = RuntimeError(error)
+        self._when_cancelled = when_cancelled
+
+    async def run(self, _spread_s: float) -> None:
+        try:
+            if self._when_cancelled:
+                await asyncio.Event().wait()
+        finally:
+            raise self._error
+
+
+def errors_in(group: BaseExceptionGroup[BaseException]) -> list[str]:
+    return [
+        text
+        for error in group.exceptions
+        for text in (errors_in(error) if isinstance(error, ExceptionGroup) else [str(error)])
+    ]
+
+
+async def fail(_messages: Sequence[Outgoing]) -> None:
+    raise RuntimeError("outbox")
+
+
+async def errors_of_collecting(
+    *pollers: FailingPoller, outbox: Outbox, stop: asyncio.Event
+) -> list[str]:
+    with pytest.raises(ExceptionGroup) as caught:
+        async with asyncio.timeout(DEADLINE_S):
+            await _collect(cast("list[Poller]", pollers), outbox, stop)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    return sorted(errors_in(caught.value))
+
+
+async def test_no_bug_of_a_task_hides_that_of_another() -> None:
+    outbox = Outbox(fail)
+    outbox.put([])
+    pollers = FailingPoller("one"), FailingPoller("two"), FailingPoller("3", when_cancelled=True)
+    errors = await errors_of_collecting(*pollers, outbox=outbox, stop=asyncio.Event())
+    assert errors == ["3", "one", "outbox", "two"]
+
+
+async def test_bugs_that_show_while_it_stops_are_not_lost() -> None:
+    stop = asyncio.Event()
+    asyncio.get_running_loop().call_soon(stop.set)  # once the pollers run
+    pollers = [FailingPoller(name, when_cancelled=True) for name in ("one", "two")]
+    assert await errors_of_collecting(*pollers, outbox=Outbox(fail), stop=stop) == ["one", "two"]
 
 
 async def test_the_intake_is_served(pools: Pools) -> None:
@@ -131,14 +187,14 @@ async def test_the_intake_is_served(pools: Pools) -> None:
         async with aiohttp.ClientSession() as session:
             while True:
                 try:
-                    async with session.post(url, json={}) as answer:
-                        assert answer.status == 401
+                    async with session.post(url, json={}) as response:
+                        assert response.status == 401
                         break
                 except aiohttp.ClientConnectorError:
                     await asyncio.sleep(0.01)
 
 
-async def test_a_wrong_file_of_partners_is_named(pools: Pools, tmp_path: Path) -> None:
+async def test_an_invalid_file_of_partners_is_named(pools: Pools, tmp_path: Path) -> None:
     collecting = configured(pools, sources=[])
     collecting.intake.partners_file = tmp_path / "none.json"
     with pytest.raises(SettingsError, match=f"^{SETTING}: cannot read .*none.json: No such file"):
@@ -146,15 +202,15 @@ async def test_a_wrong_file_of_partners_is_named(pools: Pools, tmp_path: Path) -
 
 
 async def pushed(collecting: Settings, token: str, *rows: object) -> int:
-    """The status that the intake answers with, once it listens."""
+    """The status of the intake's response, once it listens."""
     url = URL.build(scheme="http", host="127.0.0.1", port=collecting.intake.port, path=PATH)
     headers = {"Authorization": f"Bearer {token}"}
     async with aiohttp.ClientSession() as session:
         while True:
             try:
-                async with session.post(url, json={"data": rows}, headers=headers) as answer:
-                    return answer.status
-            except aiohttp.ClientConnectorError:  # it has only just been started
+                async with session.post(url, json={"data": rows}, headers=headers) as response:
+                    return response.status
+            except aiohttp.ClientConnectorError:  # it does not listen yet
                 await asyncio.sleep(0.01)
 
 
@@ -180,7 +236,7 @@ async def test_rows_of_several_requests_are_one_report_in_kafka_before_the_answe
     async with running(collecting):
         assert await pushed(collecting, token, texas(1), texas(2, "Ohio")) == 200
         first = await reports_in(clean_kafka)
-    # Another process goes on where this one stopped.
+    # The next process continues with the ledger of this one.
     async with running(collecting):
         assert await pushed(collecting, token, texas(3)) == 200
         second = await reports_in(clean_kafka)
@@ -191,7 +247,7 @@ async def test_rows_of_several_requests_are_one_report_in_kafka_before_the_answe
     assert first[0].fetched_at < second[1].fetched_at
 
 
-async def test_who_may_push_is_taken_up_while_it_runs(
+async def test_tokens_can_be_added_and_revoked_while_it_runs(
     pools: Pools, clean_kafka: KafkaServer, redis_url: str, tmp_path: Path
 ) -> None:
     collecting = configured(pools, clean_kafka.bootstrap_servers, sources=[])
@@ -206,7 +262,7 @@ async def test_who_may_push_is_taken_up_while_it_runs(
         assert await pushed(collecting, token) == 401
 
 
-async def test_a_tokens_rates_are_the_settings(
+async def test_the_rates_of_a_token_come_from_the_settings(
     pools: Pools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MININGMAP_INTAKE__RATES", "[[2, 3600]]")
@@ -218,7 +274,7 @@ async def test_a_tokens_rates_are_the_settings(
 
 
 async def reports_in(kafka: KafkaServer) -> list[Report]:
-    """All that stand in Kafka right now."""
+    """All reports that are in Kafka now."""
     async with drain(kafka.bootstrap_servers, [REPORTS]) as held:
         messages = [wire.decode(value) async for values in held.batches() for value in values]
     return [message for message in messages if isinstance(message, Report)]
@@ -242,7 +298,7 @@ async def test_a_port_that_is_taken_is_named(pools: Pools, setting: str) -> None
 
 @pytest.mark.integration
 @pytest.mark.usefixtures("recordings")
-async def test_what_pools_say_is_in_kafka(pools: Pools, clean_kafka: KafkaServer) -> None:
+async def test_what_pools_report_is_in_kafka(pools: Pools, clean_kafka: KafkaServer) -> None:
     collecting = configured(pools, clean_kafka.bootstrap_servers, simulated=True)
     wanted = {"foundry", "antpool", "ocean", "ckpool", "mempool"}
     found: dict[str, Any] = {}

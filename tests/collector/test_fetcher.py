@@ -50,17 +50,17 @@ async def fetch(pools: Pools, *urls: str, total_s: float = 10) -> list[bytes]:
         return await fetcher.fetch(pools.source(*urls))
 
 
-async def test_the_upstream_is_asked_by_host_and_path(pools: Pools) -> None:
+async def test_requests_to_the_upstream_have_host_and_path(pools: Pools) -> None:
     assert await fetch(pools) == [b"/pool.example/stats?key=SECRET"]
 
 
-async def test_bodies_come_in_the_order_of_the_requests(pools: Pools) -> None:
+async def test_bodies_are_in_the_order_of_the_requests(pools: Pools) -> None:
     three = ["https://b.example/1", "https://a.example/2", "https://c.example/3"]
     assert await fetch(pools, *three) == [b"/b.example/1", b"/a.example/2", b"/c.example/3"]
 
 
 @pytest.mark.parametrize("contact", ["", "mailto:ops@map.example"])
-async def test_requests_say_who_asks_and_how_to_reach_them(pools: Pools, contact: str) -> None:
+async def test_requests_name_the_project_and_the_contact(pools: Pools, contact: str) -> None:
     async with Fetcher(pools.settings(contact=contact), pools.metrics) as fetcher:
         await fetcher.fetch(pools.source())
     agent = pools.requests[0].headers["User-Agent"]
@@ -111,7 +111,9 @@ async def test_redirects_are_not_followed(pools: Pools, status: int) -> None:
 @pytest.mark.parametrize(
     ("header", "seconds"), [("120", 120.0), ("Sun, 22 Nov 2026 15:05:00 GMT", 300.0)]
 )
-async def test_retry_after_comes_with_the_error(pools: Pools, header: str, seconds: float) -> None:
+async def test_the_error_has_the_servers_retry_after(
+    pools: Pools, header: str, seconds: float
+) -> None:
     pools.answer(status=429, headers={"Retry-After": header})
     with pytest.raises(TransientError) as caught:
         await fetch(pools)
@@ -141,17 +143,17 @@ def test_retry_after_is_seconds_or_a_date(header: str | None, seconds: float | N
 
 @example("0 NOV 0 0:3000000000 GMT")
 @given(st.text() | st.from_regex(r"\A[0-9]{1,3} Nov [0-9]{1,6} [0-9:]{1,20} ([+-][0-9]+|GMT)\Z"))
-def test_any_retry_after_is_a_time_to_wait_or_nothing(header: str) -> None:
+def test_any_retry_after_is_a_wait_or_ignored(header: str) -> None:
     seconds = retry_after_s(header, NOW)
     assert seconds is None or 0 <= seconds <= MAX_RETRY_AFTER_S
 
 
-async def test_a_body_of_just_the_limit_is_read(pools: Pools) -> None:
+async def test_a_body_of_exactly_the_limit_is_read(pools: Pools) -> None:
     pools.answer(b"x" * MAX_BYTES)
     assert await fetch(pools) == [b"x" * MAX_BYTES]
 
 
-async def test_a_body_without_end_is_given_up_while_it_streams(pools: Pools) -> None:
+async def test_an_endless_body_is_aborted_while_it_streams(pools: Pools) -> None:
     sent = 0
 
     async def stream(request: web.Request) -> web.StreamResponse:
@@ -170,7 +172,7 @@ async def test_a_body_without_end_is_given_up_while_it_streams(pools: Pools) -> 
     assert sent < 64 * MIB
 
 
-async def test_a_gzip_bomb_is_given_up_before_it_fills_the_memory(pools: Pools) -> None:
+async def test_a_gzip_bomb_is_aborted_before_it_fills_the_memory(pools: Pools) -> None:
     pools.answer(gzip.compress(bytes(100 * MIB), 1), headers={"Content-Encoding": "gzip"})
     tracemalloc.start()
     try:
@@ -188,7 +190,7 @@ async def test_compressed_bodies_are_read(pools: Pools) -> None:
     assert await fetch(pools) == [b"{}"]
 
 
-async def test_a_server_that_does_not_answer_is_given_up(pools: Pools) -> None:
+async def test_a_server_that_does_not_respond_times_out(pools: Pools) -> None:
     never = asyncio.Event()
 
     async def silent(_request: web.Request) -> web.StreamResponse:
@@ -202,7 +204,7 @@ async def test_a_server_that_does_not_answer_is_given_up(pools: Pools) -> None:
     never.set()
 
 
-async def test_an_answer_cut_short_is_a_broken_connection(pools: Pools) -> None:
+async def test_a_truncated_response_is_a_connection_error(pools: Pools) -> None:
     async def cut(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Length": "100"})
         await response.prepare(request)
@@ -217,7 +219,7 @@ async def test_an_answer_cut_short_is_a_broken_connection(pools: Pools) -> None:
     assert caught.value.reason == "connection"
 
 
-async def test_a_server_that_is_not_there_is_a_broken_connection(pools: Pools) -> None:
+async def test_an_unreachable_server_is_a_connection_error(pools: Pools) -> None:
     settings = Collector(upstream=f"http://127.0.0.1:{unused_port()}")
     async with Fetcher(settings, pools.metrics) as fetcher:
         with pytest.raises(TransientError) as caught:
@@ -226,7 +228,7 @@ async def test_a_server_that_is_not_there_is_a_broken_connection(pools: Pools) -
 
 
 async def garbage(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """What is no HTTP: aiohttp's error for it quotes the URL."""
+    """Respond with something that is not HTTP; aiohttp's error for it quotes the URL."""
     await reader.readuntil(b"\r\n\r\n")
     writer.write(b"SSH-2.0-OpenSSH_9.2\r\n\r\n")
     await writer.drain()
@@ -238,23 +240,23 @@ async def hang_up(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"), [(garbage, "ClientResponseError"), (hang_up, "connection failed")]
+    ("serve", "text"), [(garbage, "ClientResponseError"), (hang_up, "connection failed")]
 )
-async def test_broken_connections_say_nothing_of_the_url(
+async def test_connection_errors_do_not_quote_the_url(
     pools: Pools,
-    answer: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
-    said: str,
+    serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+    text: str,
 ) -> None:
-    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         async with Fetcher(Collector(allow_private=True), pools.metrics) as fetcher:
-            with pytest.raises(TransientError, match=said) as caught:
+            with pytest.raises(TransientError, match=text) as caught:
                 await fetcher.fetch(pools.source(f"http://127.0.0.1:{port}/SECRET?key=SECRET"))
     assert caught.value.reason == "connection"
     assert_keeps_secrets(caught.value)
 
 
-async def test_timeouts_and_refused_connections_say_nothing_of_the_url(pools: Pools) -> None:
+async def test_timeouts_and_refused_connections_do_not_quote_the_url(pools: Pools) -> None:
     never = asyncio.Event()
 
     async def silent(_request: web.Request) -> web.StreamResponse:
@@ -273,7 +275,7 @@ async def test_timeouts_and_refused_connections_say_nothing_of_the_url(pools: Po
 
 
 @pytest.mark.parametrize(
-    ("request_", "error", "said"),
+    ("request_", "error", "text"),
     [
         (Request("https://[SECRET/"), PermanentError, "no address like"),
         (Request("http://user:SEC/RET@pool.example/"), PermanentError, "no address like"),
@@ -282,25 +284,25 @@ async def test_timeouts_and_refused_connections_say_nothing_of_the_url(pools: Po
         (Request("https://pool.example/", headers={"Key": "SECRET\n"}), PermanentError, "be sent"),
     ],
 )
-async def test_what_cannot_be_sent_is_one_of_the_errors_without_the_key(
-    pools: Pools, request_: Request, error: type[SourceError], said: str
+async def test_a_request_that_cannot_be_sent_is_an_error_without_the_key(
+    pools: Pools, request_: Request, error: type[SourceError], text: str
 ) -> None:
     source = replace(pools.source(), requests=(request_,))
     async with pools.fetcher() as fetcher:
-        with pytest.raises(error, match=said) as caught:
+        with pytest.raises(error, match=text) as caught:
             await fetcher.fetch(source)
     assert caught.value.source == "toy"
     assert_keeps_secrets(caught.value)
 
 
 def assert_keeps_secrets(error: SourceError) -> None:
-    told = "".join(traceback.format_exception(error))
-    lines = [line for line in told.splitlines() if not line.startswith("    ")]  # code is no news
+    text = "".join(traceback.format_exception(error))
+    lines = [line for line in text.splitlines() if not line.startswith("    ")]  # without code
     assert "SEC" not in "\n".join(lines)
 
 
 @pytest.mark.parametrize("status", [401, 404, 503])
-async def test_errors_say_the_host_and_nothing_else_of_the_url(pools: Pools, status: int) -> None:
+async def test_errors_name_the_host_and_nothing_else_of_the_url(pools: Pools, status: int) -> None:
     pools.answer(status=status)
     with pytest.raises(SourceError, match=r"^pool\.example: HTTP") as caught:
         await fetch(pools)
@@ -308,7 +310,7 @@ async def test_errors_say_the_host_and_nothing_else_of_the_url(pools: Pools, sta
     assert "stats" not in str(caught.value)
 
 
-async def test_one_host_is_asked_at_a_rate_and_others_meanwhile(pools: Pools) -> None:
+async def test_a_rate_limits_its_own_host_only(pools: Pools) -> None:
     at: list[tuple[str, float]] = []
 
     async def clock(request: web.Request) -> web.StreamResponse:
@@ -328,7 +330,7 @@ async def test_one_host_is_asked_at_a_rate_and_others_meanwhile(pools: Pools) ->
     assert times["/b.example/1"] < times["/a.example/2"]
 
 
-async def test_of_two_sources_of_a_host_the_strictest_rate_counts(pools: Pools) -> None:
+async def test_the_strictest_rate_of_a_hosts_sources_applies(pools: Pools) -> None:
     at: list[float] = []
 
     async def clock(_request: web.Request) -> web.StreamResponse:
@@ -337,13 +339,13 @@ async def test_of_two_sources_of_a_host_the_strictest_rate_counts(pools: Pools) 
 
     pools.handler = clock
     async with pools.fetcher() as fetcher:
-        fetcher.expect(pools.source("https://pool.example/own"))
-        fetcher.expect(replace(pools.source("https://pool.example/slow"), rate=Rate(1, 0.2)))
+        fetcher.register(pools.source("https://pool.example/own"))
+        fetcher.register(replace(pools.source("https://pool.example/slow"), rate=Rate(1, 0.2)))
         await fetcher.fetch(pools.source("https://pool.example/1", "https://pool.example/2"))
     assert at[1] - at[0] > 0.15
 
 
-async def test_a_burst_that_a_rate_allows_is_spread(pools: Pools) -> None:
+async def test_requests_are_spread_evenly(pools: Pools) -> None:
     at: list[float] = []
 
     async def clock(_request: web.Request) -> web.StreamResponse:
@@ -360,7 +362,7 @@ async def test_a_burst_that_a_rate_allows_is_spread(pools: Pools) -> None:
 @pytest.mark.parametrize(
     "host",
     [
-        "localhost",  # a name, refused when it is resolved
+        "localhost",  # a name, which is rejected when it is resolved
         "127.0.0.1",
         "10.0.0.1",
         "192.168.1.1",
@@ -378,7 +380,7 @@ async def test_a_burst_that_a_rate_allows_is_spread(pools: Pools) -> None:
         "[2002:7f00:1::]",
     ],
 )
-async def test_addresses_inside_are_refused(pools: Pools, host: str) -> None:
+async def test_private_addresses_are_rejected(pools: Pools, host: str) -> None:
     async with Fetcher(Collector(), pools.metrics) as fetcher:
         with pytest.raises(PermanentError, match=r"ALLOW_PRIVATE|neither a name nor") as caught:
             await fetcher.fetch(pools.source(f"https://{host}/"))
@@ -386,7 +388,7 @@ async def test_addresses_inside_are_refused(pools: Pools, host: str) -> None:
 
 
 class Names(AbstractResolver):
-    """One name, at these addresses."""
+    """A resolver that returns these addresses for any name."""
 
     def __init__(self, *addresses: str) -> None:
         self._addresses = addresses
@@ -400,33 +402,35 @@ class Names(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Nothing to close."""
+        """Do nothing: there is nothing to close."""
 
 
-async def test_a_name_at_public_addresses_is_resolved() -> None:
+async def test_a_name_with_public_addresses_is_resolved() -> None:
     found = await PublicResolver(Names("8.8.8.8", "2001:4860:4860::8888")).resolve("pool.example")
     assert [address["host"] for address in found] == ["8.8.8.8", "2001:4860:4860::8888"]
 
 
-async def test_a_name_with_one_address_inside_is_refused() -> None:
+async def test_a_name_with_a_private_address_is_rejected() -> None:
     with pytest.raises(PermanentError, match=r"is at 10\.0\.0\.1"):
         await PublicResolver(Names("8.8.8.8", "10.0.0.1")).resolve("pool.example")
 
 
-async def test_plain_http_is_refused(pools: Pools) -> None:
+async def test_plain_http_is_rejected(pools: Pools) -> None:
     async with Fetcher(Collector(), pools.metrics) as fetcher:
         with pytest.raises(PermanentError, match="is not HTTPS"):
             await fetcher.fetch(pools.source("http://pool.example/"))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-async def test_addresses_inside_are_asked_if_the_settings_allow_it(pools: Pools, host: str) -> None:
+async def test_private_addresses_are_requested_if_the_settings_allow_it(
+    pools: Pools, host: str
+) -> None:
     async with Fetcher(Collector(allow_private=True), pools.metrics) as fetcher:
         own = pools.source(f"http://{host}:{pools.server.port}/own/node")
         assert await fetcher.fetch(own) == [b"/own/node"]
 
 
-async def test_an_own_server_may_be_anywhere_and_others_still_may_not(pools: Pools) -> None:
+async def test_only_an_own_server_may_have_a_private_address(pools: Pools) -> None:
     node = pools.source(f"http://localhost:{pools.server.port}/own/node")
     async with Fetcher(Collector(), pools.metrics) as fetcher:
         assert await fetcher.fetch(replace(node, own_server=True)) == [b"/own/node"]
@@ -438,7 +442,7 @@ async def test_an_own_server_may_be_anywhere_and_others_still_may_not(pools: Poo
 async def test_proxies_of_the_environment_are_not_used(
     pools: Pools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They would resolve names where nothing looks at the addresses."""
+    """A proxy would resolve names itself, without the check of addresses."""
     for name in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.setenv(name, f"http://127.0.0.1:{pools.server.port}")
         monkeypatch.setenv(name.upper(), f"http://127.0.0.1:{pools.server.port}")
@@ -458,7 +462,7 @@ def signed(source: PoolSource, sign: Callable[[Request, Secrets, datetime], Requ
 KEYS = Credentials({"toy": {"key": SecretStr("SECRET")}})
 
 
-async def test_a_request_is_signed_when_its_turn_has_come(pools: Pools) -> None:
+async def test_a_request_is_signed_when_it_is_sent(pools: Pools) -> None:
     def sign(request: Request, secrets: Secrets, now: datetime) -> Request:
         headers = {"Key": secrets["key"], "At": now.isoformat()}
         return replace(request, method="POST", headers=headers, body=b"{}")
@@ -478,7 +482,18 @@ async def test_a_request_is_signed_when_its_turn_has_come(pools: Pools) -> None:
     assert request.headers["At"] == "2026-11-22T15:00:00+00:00"
 
 
-async def test_only_a_declared_host_gets_to_see_a_key(pools: Pools) -> None:
+async def test_an_invalid_url_of_an_own_server_is_an_error(pools: Pools) -> None:
+    def sign(request: Request, _secrets: Secrets, _now: datetime) -> Request:
+        return replace(request, url="https://[SECRET/")
+
+    source = replace(signed(pools.source(), sign), own_server=True)
+    async with pools.fetcher(credentials=KEYS) as fetcher:
+        with pytest.raises(PermanentError, match="cannot be sent") as caught:
+            await fetcher.fetch(source)
+    assert_keeps_secrets(caught.value)
+
+
+async def test_only_a_declared_host_receives_a_key(pools: Pools) -> None:
     def astray(request: Request, secrets: Secrets, _now: datetime) -> Request:
         return replace(request, url=f"https://elsewhere.example/{secrets['key']}")
 
@@ -493,21 +508,21 @@ async def test_only_a_declared_host_gets_to_see_a_key(pools: Pools) -> None:
 
 
 async def test_credentials_that_cannot_be_used_are_not_quoted(pools: Pools) -> None:
-    def trip(request: Request, secrets: Secrets, _now: datetime) -> Request:
+    def fail(request: Request, secrets: Secrets, _now: datetime) -> Request:
         return replace(request, body=bytes.fromhex(f"no hex: {secrets['key']}"))
 
-    def miss(_request: Request, secrets: Secrets, _now: datetime) -> Request:
+    def lack(_request: Request, secrets: Secrets, _now: datetime) -> Request:
         raise KeyError(secrets["key"])
 
-    for sign, said in ((trip, "ValueError"), (miss, "KeyError")):
+    for sign, name in ((fail, "ValueError"), (lack, "KeyError")):
         async with pools.fetcher(credentials=KEYS) as fetcher:
-            with pytest.raises(CredentialsError, match=f"cannot be used: {said}") as caught:
+            with pytest.raises(CredentialsError, match=f"cannot be used: {name}") as caught:
                 await fetcher.fetch(signed(pools.source(), sign))
         assert caught.value.reason == "unauthorized"
         assert_keeps_secrets(caught.value)
 
 
-async def test_a_file_of_a_key_that_cannot_be_read_is_named(pools: Pools, tmp_path: Path) -> None:
+async def test_an_unreadable_file_of_a_key_is_named(pools: Pools, tmp_path: Path) -> None:
     gone = Credentials({"toy": {"key_file": SecretStr(str(tmp_path / "key"))}})
     async with pools.fetcher(credentials=gone) as fetcher:
         with pytest.raises(CredentialsError, match="MININGMAP_CREDENTIALS__TOY__KEY_FILE: cannot"):
@@ -516,7 +531,7 @@ async def test_a_file_of_a_key_that_cannot_be_read_is_named(pools: Pools, tmp_pa
 
 
 class Document:
-    """A server's document with an ETag, sent only to who does not have it."""
+    """A server's document with an ETag; 304 for a client that has it."""
 
     def __init__(self, pools: Pools) -> None:
         self.body, self.tag = b"one", '"1"'
@@ -530,7 +545,7 @@ class Document:
         return web.Response(body=self.body, headers={"ETag": self.tag})
 
 
-async def test_what_has_not_changed_is_not_sent_again(pools: Pools) -> None:
+async def test_an_unchanged_document_is_not_sent_again(pools: Pools) -> None:
     document = Document(pools)
     async with pools.fetcher() as fetcher:
         assert [await fetcher.fetch(pools.source()) for _ in range(3)] == [[b"one"]] * 3
@@ -540,7 +555,7 @@ async def test_what_has_not_changed_is_not_sent_again(pools: Pools) -> None:
     assert document.sent == 2
 
 
-async def test_without_a_validator_nothing_is_asked_conditionally(pools: Pools) -> None:
+async def test_without_a_validator_requests_are_not_conditional(pools: Pools) -> None:
     pools.answer(b"one")
     async with pools.fetcher() as fetcher:
         for _ in range(2):
@@ -548,7 +563,7 @@ async def test_without_a_validator_nothing_is_asked_conditionally(pools: Pools) 
     assert not {"If-None-Match", "If-Modified-Since"} & set(pools.requests[1].headers)
 
 
-async def test_signed_requests_and_posts_are_not_asked_conditionally(pools: Pools) -> None:
+async def test_signed_requests_and_posts_are_not_conditional(pools: Pools) -> None:
     document = Document(pools)
     own = signed(pools.source(), lambda request, _secrets, _now: request)
     post = replace(pools.source(), requests=(Request("https://pool.example/", "POST"),))
@@ -558,7 +573,7 @@ async def test_signed_requests_and_posts_are_not_asked_conditionally(pools: Pool
     assert document.sent == 4
 
 
-async def test_a_page_for_people_is_not_remembered(pools: Pools) -> None:
+async def test_an_html_page_is_not_cached(pools: Pools) -> None:
     pools.answer(b"<html>", headers={"ETag": '"1"'})
     async with pools.fetcher() as fetcher:
         for _ in range(2):
@@ -568,6 +583,6 @@ async def test_a_page_for_people_is_not_remembered(pools: Pools) -> None:
 
 
 @pytest.mark.parametrize("upstream", ["", "127.0.0.1:9000", "ftp://pools", "http://"])
-def test_an_upstream_that_is_no_address_is_named(upstream: str) -> None:
+def test_an_invalid_upstream_is_named(upstream: str) -> None:
     with pytest.raises(SettingsError, match="MININGMAP_COLLECTOR__UPSTREAM"):
         Fetcher(Collector(upstream=upstream), Metrics(CollectorRegistry()))

@@ -58,7 +58,7 @@ STATES = {
 
 
 class Kafka:
-    """What the intake published; fails as often as it is told to."""
+    """Holds what the intake published; the next ``failures`` attempts fail."""
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
@@ -136,13 +136,13 @@ async def push_bytes(client: TestClient[Any, Any], body: bytes, **headers: str) 
 
 
 def head(*headers: str) -> bytes:
-    """The beginning of a request, for those that are not sent to their end."""
+    """The head of a request whose body is not sent in full."""
     first = (f"POST {PATH} HTTP/1.1", "Host: intake", "Content-Type: application/json")
     return "\r\n".join([*first, *headers, "", ""]).encode()
 
 
 async def status_of(client: TestClient[Any, Any], beginning: bytes) -> int:
-    """The status that comes when no more than the beginning of a request was sent."""
+    """The status of the response to a request of which only the beginning was sent."""
     reader, writer = await asyncio.open_connection(client.host, client.port)
     writer.write(beginning)
     line = await asyncio.wait_for(reader.readline(), timeout=5)
@@ -151,14 +151,14 @@ async def status_of(client: TestClient[Any, Any], beginning: bytes) -> int:
     return int(line.split()[1])
 
 
-async def test_rows_are_in_kafka_and_echoed_with_the_tokens_number(
+async def test_rows_are_published_and_echoed_with_the_tokens_id(
     client: TestClient[Any, Any], kafka: Kafka, counted: Any
 ) -> None:
-    answer = await push(client, {"data": [SICHUAN, STATES]})
+    response = await push(client, {"data": [SICHUAN, STATES]})
 
-    assert answer.status == 200
-    assert answer.content_type == "application/json"
-    assert await answer.json() == {
+    assert response.status == 200
+    assert response.content_type == "application/json"
+    assert await response.json() == {
         "data": [SICHUAN | {"api_token_id": 7}, STATES | {"api_token_id": 7}],
         "status": "success",
     }
@@ -189,7 +189,7 @@ async def test_what_is_published_decodes_as_a_valid_report(
     assert [wire.decode(wire.encode(message)) for message in kafka.messages] == kafka.messages
 
 
-async def test_the_answer_waits_for_kafka(client: TestClient[Any, Any], kafka: Kafka) -> None:
+async def test_the_response_waits_for_kafka(client: TestClient[Any, Any], kafka: Kafka) -> None:
     kafka.acknowledge.clear()
     request = asyncio.create_task(push(client, {"data": [SICHUAN]}))
     done, _ = await asyncio.wait({request}, timeout=0.1)
@@ -213,9 +213,9 @@ async def test_no_rows_are_a_success_that_publishes_nothing(
     client: TestClient[Any, Any], kafka: Kafka
 ) -> None:
     kafka.failures = 1
-    answer = await push(client, {"data": []})
-    assert answer.status == 200
-    assert await answer.json() == {"data": [], "status": "success"}
+    response = await push(client, {"data": []})
+    assert response.status == 200
+    assert await response.json() == {"data": [], "status": "success"}
     assert kafka.messages == []
 
 
@@ -223,9 +223,9 @@ async def test_keys_that_cbeci_does_not_know_are_echoed_and_ignored(
     client: TestClient[Any, Any], kafka: Kafka
 ) -> None:
     row = SICHUAN | {"comment": "estimated", "api_token_id": 1}
-    answer = await push(client, {"data": [row], "version": 2})
-    assert answer.status == 200
-    assert (await answer.json())["data"] == [row | {"api_token_id": 7}]
+    response = await push(client, {"data": [row], "version": 2})
+    assert response.status == 200
+    assert (await response.json())["data"] == [row | {"api_token_id": 7}]
     assert len(kafka.messages) == 1
 
 
@@ -244,50 +244,50 @@ async def test_keys_that_cbeci_does_not_know_are_echoed_and_ignored(
 async def test_without_a_known_token_it_is_401(
     client: TestClient[Any, Any], kafka: Kafka, headers: dict[str, str]
 ) -> None:
-    answer = await push(client, {"data": [SICHUAN]}, headers)
-    assert answer.status == 401
-    assert await answer.json() == {"error": "Invalid bearer token"}
-    assert answer.headers["WWW-Authenticate"] == "Bearer"
+    response = await push(client, {"data": [SICHUAN]}, headers)
+    assert response.status == 401
+    assert await response.json() == {"error": "Invalid bearer token"}
+    assert response.headers["WWW-Authenticate"] == "Bearer"
     assert kafka.messages == []
 
 
-async def test_a_wrong_token_is_refused_before_the_body_comes(
+async def test_a_wrong_token_is_rejected_before_the_body_arrives(
     client: TestClient[Any, Any],
 ) -> None:
     assert await status_of(client, head("Content-Length: 100")) == 401
 
 
 async def test_the_scheme_is_bearer_in_any_case(client: TestClient[Any, Any]) -> None:
-    answer = await push(client, {"data": [SICHUAN]}, {"Authorization": f"bearer {TOKEN}"})
-    assert answer.status == 200
+    response = await push(client, {"data": [SICHUAN]}, {"Authorization": f"bearer {TOKEN}"})
+    assert response.status == 200
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
 async def test_other_methods_are_405_as_a_problem_document(
     client: TestClient[Any, Any], method: str
 ) -> None:
-    answer = await client.request(method, PATH)
-    assert (answer.status, answer.content_type) == (405, PROBLEM)
-    assert answer.headers["Allow"] == "POST"
-    document = await answer.json(content_type=PROBLEM)
+    response = await client.request(method, PATH)
+    assert (response.status, response.content_type) == (405, PROBLEM)
+    assert response.headers["Allow"] == "POST"
+    document = await response.json(content_type=PROBLEM)
     assert document["status"] == 405
     assert "allowed: POST" in document["detail"]
 
 
 async def test_other_paths_are_404_as_a_problem_document(client: TestClient[Any, Any]) -> None:
-    answer = await client.get("/api/contribute/miners_geo_distribution")
-    assert (answer.status, answer.content_type) == (404, PROBLEM)
-    assert (await answer.json(content_type=PROBLEM))["status"] == 404
+    response = await client.get("/api/contribute/miners_geo_distribution")
+    assert (response.status, response.content_type) == (404, PROBLEM)
+    assert (await response.json(content_type=PROBLEM))["status"] == 404
 
 
-async def test_one_bad_row_refuses_all_and_every_fault_is_listed(
+async def test_one_bad_row_rejects_all_and_every_error_is_listed(
     client: TestClient[Any, Any], kafka: Kafka, counted: Any
 ) -> None:
     bad = SICHUAN | {"period_start_date": "01.01.2020", "unit": "PH/s"}
-    answer = await push(client, {"data": [STATES, bad, SICHUAN | {"country": "Chnia"}]})
+    response = await push(client, {"data": [STATES, bad, SICHUAN | {"country": "Chnia"}]})
 
-    assert answer.status == 422
-    document = await answer.json()
+    assert response.status == 422
+    document = await response.json()
     assert document["error"] == 'date should be in "YYYY-MM-DD" format'
     assert [(error["index"], error["field"]) for error in document["errors"]] == [
         (1, "period_start_date"),
@@ -302,9 +302,9 @@ async def test_one_bad_row_refuses_all_and_every_fault_is_listed(
 
 async def test_a_missing_key_is_422_not_200(client: TestClient[Any, Any]) -> None:
     row = {key: value for key, value in SICHUAN.items() if key != "province"}
-    answer = await push(client, {"data": [row]})
-    assert answer.status == 422
-    assert (await answer.json())["error"] == "Missing key: province"
+    response = await push(client, {"data": [row]})
+    assert response.status == 422
+    assert (await response.json())["error"] == "Missing key: province"
 
 
 @pytest.mark.parametrize(
@@ -320,9 +320,9 @@ async def test_a_missing_key_is_422_not_200(client: TestClient[Any, Any]) -> Non
 async def test_json_of_another_shape_is_422(
     client: TestClient[Any, Any], document: object, error: str
 ) -> None:
-    answer = await push_bytes(client, json.dumps(document).encode())
-    assert answer.status == 422
-    assert await answer.json() == {"error": error}
+    response = await push_bytes(client, json.dumps(document).encode())
+    assert response.status == 422
+    assert await response.json() == {"error": error}
 
 
 @pytest.mark.parametrize(
@@ -338,22 +338,22 @@ async def test_json_of_another_shape_is_422(
     ],
 )
 async def test_what_is_not_json_is_400(client: TestClient[Any, Any], body: bytes) -> None:
-    answer = await push_bytes(client, body)
-    assert answer.status == 400
-    assert (await answer.json())["error"].startswith("the body is not JSON")
+    response = await push_bytes(client, body)
+    assert response.status == 400
+    assert (await response.json())["error"].startswith("the body is not JSON")
 
 
 async def test_a_number_that_no_float_holds_is_422(client: TestClient[Any, Any]) -> None:
     body = json.dumps({"data": [SICHUAN]}).replace("5230.7", "1e400").encode()
-    answer = await push_bytes(client, body)
-    assert answer.status == 422
-    assert "out of range" in (await answer.json())["error"]
+    response = await push_bytes(client, body)
+    assert response.status == 422
+    assert "out of range" in (await response.json())["error"]
 
 
 async def test_another_content_type_is_415(client: TestClient[Any, Any]) -> None:
-    answer = await client.post(PATH, data={"data": "[]"}, headers=AUTHORIZATION)
-    assert answer.status == 415
-    assert "application/json" in (await answer.json())["error"]
+    response = await client.post(PATH, data={"data": "[]"}, headers=AUTHORIZATION)
+    assert response.status == 415
+    assert "application/json" in (await response.json())["error"]
 
 
 @pytest.mark.parametrize("announced", [True, False])
@@ -368,48 +368,50 @@ async def test_a_body_over_the_limit_is_413(
             yield body[start : start + 65_536]
 
     headers = {"Content-Type": "application/json", **AUTHORIZATION}
-    answer = await client.post(PATH, data=BytesIO(body) if announced else chunks(), headers=headers)
-    assert answer.status == 413
-    assert str(MAX_BODY) in (await answer.json())["error"]
+    response = await client.post(
+        PATH, data=BytesIO(body) if announced else chunks(), headers=headers
+    )
+    assert response.status == 413
+    assert str(MAX_BODY) in (await response.json())["error"]
     assert kafka.messages == []
 
 
-async def test_a_body_announced_as_too_large_is_not_waited_for(
+async def test_a_body_declared_too_large_is_rejected_before_it_arrives(
     client: TestClient[Any, Any],
 ) -> None:
     announced = head(f"Authorization: Bearer {TOKEN}", f"Content-Length: {MAX_BODY + 1}")
     assert await status_of(client, announced) == 413
 
 
-async def test_a_body_of_just_the_limit_is_taken(client: TestClient[Any, Any]) -> None:
+async def test_a_body_of_exactly_the_limit_is_accepted(client: TestClient[Any, Any]) -> None:
     body = json.dumps({"data": [SICHUAN]}).encode()
-    answer = await push_bytes(client, body + b" " * (MAX_BODY - len(body)))
-    assert answer.status == 200
+    response = await push_bytes(client, body + b" " * (MAX_BODY - len(body)))
+    assert response.status == 200
 
 
-async def test_the_limit_holds_for_what_a_packed_body_becomes(
+async def test_the_limit_applies_to_the_decompressed_body(
     client: TestClient[Any, Any],
 ) -> None:
     headers = {"Content-Type": "application/json", "Content-Encoding": "deflate", **AUTHORIZATION}
-    answer = await client.post(PATH, data=zlib.compress(b" " * (4 * MAX_BODY)), headers=headers)
-    assert answer.status == 413
+    response = await client.post(PATH, data=zlib.compress(b" " * (4 * MAX_BODY)), headers=headers)
+    assert response.status == 413
 
 
-async def test_a_body_that_does_not_unpack_is_400(client: TestClient[Any, Any]) -> None:
+async def test_a_body_that_cannot_be_decompressed_is_400(client: TestClient[Any, Any]) -> None:
     reader, writer = await asyncio.open_connection(client.host, client.port)
     packed = head(f"Authorization: Bearer {TOKEN}", "Content-Encoding: gzip", "Content-Length: 8")
     writer.write(packed + b"no gzip!")
-    answer = await asyncio.wait_for(reader.readuntil(b"}"), timeout=5)
+    response = await asyncio.wait_for(reader.readuntil(b"}"), timeout=5)
     writer.close()
     await writer.wait_closed()
-    assert answer.split()[1] == b"400"
-    assert b'{"error":"the body broke off' in answer
+    assert response.split()[1] == b"400"
+    assert b'{"error":"the body could not be read' in response
 
 
-async def test_a_client_that_leaves_in_the_middle_is_one_line_in_the_log(
+async def test_a_client_that_disconnects_early_is_one_line_in_the_log(
     app: web.Application, kafka: Kafka, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # As in production: unlike it, aiohttp's TestServer cancels the handler when the client leaves.
+    # A runner as in production. TestServer would cancel the handler when the client disconnects.
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -420,14 +422,14 @@ async def test_a_client_that_leaves_in_the_middle_is_one_line_in_the_log(
         await writer.drain()
         writer.close()
         async with asyncio.timeout(5):
-            while not logs:  # noqa: ASYNC110 - a list of logs has no event to wait for
+            while not logs:  # noqa: ASYNC110 - a list has no event to wait for
                 await asyncio.sleep(0.001)
     await runner.cleanup()
 
     assert [(entry["event"], entry["log_level"]) for entry in logs] == [
-        ("intake refused", "warning")
+        ("intake_rejected", "warning")
     ]
-    assert "broke off" in logs[0]["error"]
+    assert "could not be read" in logs[0]["error"]
     assert kafka.messages == []
     assert caplog.records == []
 
@@ -437,20 +439,20 @@ async def test_logs_name_the_partner_and_never_the_token(client: TestClient[Any,
         await push(client, {"data": [SICHUAN]})
         await push(client, {"data": [SICHUAN | {"unit": "h/s"}]})
     assert [(entry["event"], entry["partner"], entry["rows"]) for entry in logs] == [
-        ("intake accepted", "partner-1", 1),
-        ("intake refused", "partner-1", 1),
+        ("intake_accepted", "partner-1", 1),
+        ("intake_rejected", "partner-1", 1),
     ]
     assert TOKEN not in str(logs)
 
 
-async def test_rows_that_kafka_does_not_take_are_503_and_can_be_sent_again(
+async def test_rows_that_kafka_does_not_acknowledge_are_503_and_can_be_sent_again(
     client: TestClient[Any, Any], kafka: Kafka, counted: Any
 ) -> None:
     kafka.failures = 1
-    answer = await push(client, {"data": [SICHUAN]})
-    assert answer.status == 503
-    assert int(answer.headers["Retry-After"]) > 0
-    assert "again" in (await answer.json())["error"]
+    response = await push(client, {"data": [SICHUAN]})
+    assert response.status == 503
+    assert int(response.headers["Retry-After"]) > 0
+    assert "again" in (await response.json())["error"]
     assert counted("accepted") is None
 
     assert (await push(client, {"data": [SICHUAN]})).status == 200
@@ -458,15 +460,15 @@ async def test_rows_that_kafka_does_not_take_are_503_and_can_be_sent_again(
     assert counted("accepted") == 1
 
 
-async def test_a_token_used_too_often_is_429_in_cbecis_words_before_the_body_comes(
+async def test_a_token_used_too_often_is_429_in_cbecis_words_before_the_body_arrives(
     client: TestClient[Any, Any], kafka: Kafka, registry: CollectorRegistry
 ) -> None:
     for _ in range(20):
         assert (await push(client, {"data": []})).status == 200
-    answer = await push(client, {"data": [SICHUAN]})
-    assert answer.status == 429
-    assert await answer.json() == {"error": "Too many requests from your IP, try again later"}
-    assert 0 < int(answer.headers["Retry-After"]) <= 3600
+    response = await push(client, {"data": [SICHUAN]})
+    assert response.status == 429
+    assert await response.json() == {"error": "Too many requests from your IP, try again later"}
+    assert 0 < int(response.headers["Retry-After"]) <= 3600
     assert kafka.messages == []
     assert await status_of(client, head(f"Authorization: Bearer {TOKEN}")) == 429
 
@@ -477,7 +479,7 @@ async def test_a_token_used_too_often_is_429_in_cbecis_words_before_the_body_com
     assert (counted("200"), counted("429"), counted("401")) == (20, 2, None)
 
 
-async def test_wrong_tokens_use_up_nothing(client: TestClient[Any, Any]) -> None:
+async def test_wrong_tokens_do_not_count_towards_the_limit(client: TestClient[Any, Any]) -> None:
     for _ in range(30):
         assert (await push(client, {"data": []}, {"Authorization": "Bearer no"})).status == 401
     assert (await push(client, {"data": []})).status == 200

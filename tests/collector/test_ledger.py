@@ -1,4 +1,4 @@
-"""Rows of several requests are one report: on a real Redis, with two collectors and failures."""
+"""Rows of several requests become one report: on a real Redis, with two collectors and failures."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from aiohttp.test_utils import TestServer
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from collector.intake.app import intake_app
 from collector.intake.ledger import KEPT, Ledger
@@ -26,9 +27,10 @@ from miningmap.messages import Report
 from miningmap.redis_client import connect
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
     from redis.asyncio import Redis
+    from structlog.typing import EventDict
 
     from miningmap.messages import Message
     from tests.servers import RedisServer
@@ -39,6 +41,13 @@ MONTH = Period(datetime(2026, 10, 1, tzinfo=UTC), "monthly")
 ONE = Partner("partner-1", "foundryusa", 1)
 OTHER = Partner("partner-2", "foundryusa", 2)
 DEADLINE_S = 20
+
+
+@pytest.fixture(autouse=True)
+def logs() -> Iterator[list[EventDict]]:
+    """The log entries, captured because printing a traceback takes structlog a second."""
+    with capture_logs() as entries:
+        yield entries
 
 
 @pytest.fixture
@@ -60,7 +69,7 @@ def row(country: str, hashrate: float = 1, **changes: object) -> dict[str, objec
 
 
 class Kafka:
-    """What was published; ``first`` is awaited before, ``then`` after it is."""
+    """Holds what was published; ``first`` is awaited before that, ``then`` after it."""
 
     def __init__(self) -> None:
         self.reports: list[Report] = []
@@ -77,7 +86,7 @@ class Kafka:
             await then()
 
     def shown(self) -> dict[str, float]:
-        """What is on the map: of the reports of the day, the one with the latest fetched_at."""
+        """The day's report that the map shows: the one with the latest ``fetched_at``."""
         of_the_day = [report for report in self.reports if report.start == DAY.start]
         times = [report.fetched_at for report in of_the_day]
         assert len(set(times)) == len(times)
@@ -89,9 +98,11 @@ class Collector:
     """An intake over real HTTP."""
 
     def __init__(
-        self, store: Redis, kafka: Kafka, who: Sequence[Partner] = (ONE,), now: datetime = NOW
+        self, store: Redis, kafka: Kafka, partners: Sequence[Partner] = (ONE,), now: datetime = NOW
     ) -> None:
-        tokens = [(partner, hashlib.sha256(partner.name.encode()).hexdigest()) for partner in who]
+        tokens = [
+            (partner, hashlib.sha256(partner.name.encode()).hexdigest()) for partner in partners
+        ]
         app = intake_app(
             Partners(tokens).authenticate,
             kafka.publish,
@@ -103,17 +114,17 @@ class Collector:
         )
         self.server = TestServer(app)
 
-    async def push(self, *rows: object, who: Partner = ONE) -> int:
-        headers = {"Authorization": f"Bearer {who.name}"}
+    async def push(self, *rows: object, partner: Partner = ONE) -> int:
+        headers = {"Authorization": f"Bearer {partner.name}"}
         async with (
             aiohttp.ClientSession() as session,
             session.post(
                 self.server.make_url(PATH), json={"data": rows}, headers=headers
-            ) as answer,
+            ) as response,
         ):
-            if answer.status == 503:
-                assert int(answer.headers["Retry-After"]) > 0
-            return answer.status
+            if response.status == 503:
+                assert int(response.headers["Retry-After"]) > 0
+            return response.status
 
 
 @pytest.fixture
@@ -130,7 +141,7 @@ async def collector(store: Redis, kafka: Kafka) -> AsyncIterator[Collector]:
 
 @pytest.fixture
 async def second(redis_url: str, kafka: Kafka) -> AsyncIterator[Collector]:
-    """Another collector before the same Kafka and Redis; its clock is an hour behind."""
+    """Another collector with the same Kafka and Redis, whose clock is an hour behind."""
     client = connect(config.Redis(url=SecretStr(redis_url)), patient=False)
     collector = Collector(client, kafka, now=NOW - timedelta(hours=1))
     async with collector.server:
@@ -141,7 +152,7 @@ async def second(redis_url: str, kafka: Kafka) -> AsyncIterator[Collector]:
 # --- rows of several requests ---------------------------------------------------------------------
 
 
-async def test_rows_that_came_earlier_stay_and_one_that_comes_again_is_replaced(
+async def test_earlier_rows_are_kept_and_a_row_sent_again_is_replaced(
     collector: Collector, kafka: Kafka
 ) -> None:
     assert await collector.push(row("US", 5), row("CA", 1)) == 200
@@ -158,9 +169,7 @@ async def test_a_retry_adds_nothing(collector: Collector, kafka: Kafka) -> None:
     assert kafka.shown() == {"US": 5e18, "CA": 1e18}
 
 
-async def test_periods_are_kept_apart_also_when_they_overlap(
-    collector: Collector, kafka: Kafka
-) -> None:
+async def test_overlapping_periods_are_separate_reports(collector: Collector, kafka: Kafka) -> None:
     for day in ("2026-10-01", "2026-10-02"):
         assert await collector.push(row("US", period_start_date=day)) == 200
     assert await collector.push(
@@ -179,7 +188,7 @@ async def test_periods_are_kept_apart_also_when_they_overlap(
     ]
 
 
-async def test_a_bad_row_leaves_what_was_said_as_it_was(
+async def test_a_bad_row_leaves_the_ledger_unchanged(
     collector: Collector, kafka: Kafka, store: Redis
 ) -> None:
     assert await collector.push(row("US", 5)) == 200
@@ -188,15 +197,15 @@ async def test_a_bad_row_leaves_what_was_said_as_it_was(
     assert len(kafka.reports) == 1
 
 
-async def test_a_pools_next_partner_begins_anew(store: Redis, kafka: Kafka) -> None:
+async def test_partners_of_one_pool_have_separate_rows(store: Redis, kafka: Kafka) -> None:
     collector = Collector(store, kafka, [ONE, OTHER])
     async with collector.server:
         assert await collector.push(row("US", 5)) == 200
-        assert await collector.push(row("CA", 1), who=OTHER) == 200
+        assert await collector.push(row("CA", 1), partner=OTHER) == 200
     assert kafka.shown() == {"CA": 1e18}
 
 
-async def test_places_without_a_code_of_their_own_are_kept_apart(
+async def test_places_that_share_a_code_are_separate_rows(
     collector: Collector, kafka: Kafka
 ) -> None:
     assert await collector.push(row("Channel Islands", 5), row("Other", 1)) == 200
@@ -204,10 +213,10 @@ async def test_places_without_a_code_of_their_own_are_kept_apart(
     assert kafka.shown() == {"OTHER": 7e18}
 
 
-# --- two at a time --------------------------------------------------------------------------------
+# --- concurrent requests --------------------------------------------------------------------------
 
 
-async def test_many_requests_at_once_lose_no_row(
+async def test_concurrent_requests_lose_no_row(
     collector: Collector, second: Collector, kafka: Kafka
 ) -> None:
     codes = ["US", "CA", "KZ", "RU", "CN", "IR", "MY", "NO", "SE", "PY"]
@@ -219,7 +228,7 @@ async def test_many_requests_at_once_lose_no_row(
     assert set(kafka.shown()) == set(codes)
 
 
-async def test_another_collector_that_comes_in_between_costs_a_turn_and_no_row(
+async def test_a_concurrent_collector_costs_another_attempt_and_no_row(
     collector: Collector, second: Collector, kafka: Kafka
 ) -> None:
     kafka.first = lambda: second.push(row("CA", 1))
@@ -228,7 +237,7 @@ async def test_another_collector_that_comes_in_between_costs_a_turn_and_no_row(
     assert len(kafka.reports) == 3
 
 
-async def test_of_two_that_say_the_same_place_one_wins_in_kafka_and_ledger_alike(
+async def test_of_two_rows_of_one_place_the_same_one_wins_in_kafka_and_ledger(
     collector: Collector, second: Collector, kafka: Kafka, store: Redis
 ) -> None:
     kafka.then = lambda: second.push(row("US", 1))
@@ -236,21 +245,21 @@ async def test_of_two_that_say_the_same_place_one_wins_in_kafka_and_ledger_alike
     assert kafka.shown() == (await Ledger(store).read(ONE, [DAY]))[DAY] == {"US": 5e18}
 
 
-async def test_the_later_report_is_the_later_one_whatever_the_clocks_say(
+async def test_later_reports_have_a_later_time_whatever_the_clocks_say(
     collector: Collector, second: Collector, kafka: Kafka
 ) -> None:
     assert await collector.push(row("US", 5)) == 200
-    assert await second.push(row("CA", 1)) == 200  # an hour before, by its clock
+    assert await second.push(row("CA", 1)) == 200  # an hour earlier by its clock
     assert await collector.push(row("KZ", 1)) == 200
     assert kafka.shown() == {"US": 5e18, "CA": 1e18, "KZ": 1e18}
     times = [report.fetched_at for report in kafka.reports]
     assert times == sorted(times)
 
 
-async def test_a_turn_that_is_over_writes_nothing(store: Redis) -> None:
+async def test_an_outdated_version_writes_nothing(store: Redis) -> None:
     ledger = Ledger(store)
-    early = await ledger.begin("foundryusa", NOW)
-    late = await ledger.begin("foundryusa", NOW)
+    early = await ledger.next_version("foundryusa", NOW)
+    late = await ledger.next_version("foundryusa", NOW)
     assert early < late
     assert not await ledger.write(ONE, {DAY: {"US": 1.0}}, early)
     assert await ledger.read(ONE, [DAY]) == {DAY: {}}
@@ -258,18 +267,18 @@ async def test_a_turn_that_is_over_writes_nothing(store: Redis) -> None:
     assert await ledger.read(ONE, [DAY, MONTH]) == {DAY: {"US": 1.0}, MONTH: {"CA": 0.1}}
 
 
-async def test_turns_of_other_pools_are_none_of_its_business(store: Redis) -> None:
+async def test_pools_have_separate_versions(store: Redis) -> None:
     ledger = Ledger(store)
-    turn = await ledger.begin("foundryusa", NOW)
-    assert await ledger.begin("viabtc", NOW) == NOW
-    assert await ledger.write(ONE, {DAY: {"US": 1.0}}, turn)
+    version = await ledger.next_version("foundryusa", NOW)
+    assert await ledger.next_version("viabtc", NOW) == NOW
+    assert await ledger.write(ONE, {DAY: {"US": 1.0}}, version)
 
 
-async def test_figures_come_back_to_the_last_bit_and_are_not_kept_for_ever(store: Redis) -> None:
+async def test_figures_are_exact_and_expire(store: Redis) -> None:
     ledger = Ledger(store)
-    said = {DAY: {"US": 0.1 + 0.2, "CA": 1e18 / 3, "OTHER/channel islands": 5e-324}}
-    assert await ledger.write(ONE, said, await ledger.begin("foundryusa", NOW))
-    assert await ledger.read(ONE, [DAY]) == said
+    rows = {DAY: {"US": 0.1 + 0.2, "CA": 1e18 / 3, "OTHER/channel islands": 5e-324}}
+    assert await ledger.write(ONE, rows, await ledger.next_version("foundryusa", NOW))
+    assert await ledger.read(ONE, [DAY]) == rows
     keys = [key async for key in store.scan_iter("*")]
     assert len(keys) == 2
     for key in keys:
@@ -277,21 +286,25 @@ async def test_figures_come_back_to_the_last_bit_and_are_not_kept_for_ever(store
         assert 0 <= KEPT.total_seconds() - await store.ttl(key) < DEADLINE_S
 
 
-# --- when something fails -------------------------------------------------------------------------
+# --- failures -------------------------------------------------------------------------------------
 
 
 async def test_without_redis_nothing_is_published(
-    collector: Collector, kafka: Kafka, redis: RedisServer
+    collector: Collector, kafka: Kafka, redis: RedisServer, logs: list[EventDict]
 ) -> None:
     redis.stop()
     assert await collector.push(row("US", 5)) == 503
     assert kafka.reports == []
     redis.start()
     assert await collector.push(row("US", 5)) == 200
+    assert [(log["event"], log["log_level"]) for log in logs] == [
+        ("intake_failed", "error"),
+        ("intake_accepted", "info"),
+    ]
     assert kafka.shown() == {"US": 5e18}
 
 
-async def test_what_kafka_did_not_take_is_not_in_the_ledger(
+async def test_rows_that_kafka_did_not_acknowledge_are_not_in_the_ledger(
     collector: Collector, kafka: Kafka, store: Redis
 ) -> None:
     async def fail() -> None:
@@ -304,10 +317,10 @@ async def test_what_kafka_did_not_take_is_not_in_the_ledger(
     assert kafka.shown() == {"US": 5e18}
 
 
-async def test_an_end_between_kafka_and_ledger_is_mended_by_the_retry(
+async def test_a_retry_repairs_a_failure_between_kafka_and_ledger(
     collector: Collector, second: Collector, kafka: Kafka, store: Redis
 ) -> None:
-    """As when the process is killed: the report has arrived, and nobody knows."""
+    """Like a killed process: the report is in Kafka, and the partner got no response."""
 
     async def die() -> None:
         raise ConnectionResetError
@@ -317,12 +330,12 @@ async def test_an_end_between_kafka_and_ledger_is_mended_by_the_retry(
     assert await collector.push(row("CA", 1)) == 503
     assert kafka.shown() == {"US": 5e18, "CA": 1e18}
     assert await Ledger(store).read(ONE, [DAY]) == {DAY: {"US": 5e18}}
-    # The retry comes to a collector whose clock is behind the dead one's.
+    # The retry reaches a collector whose clock is behind the first one's.
     assert await second.push(row("CA", 1)) == 200
     assert kafka.shown() == (await Ledger(store).read(ONE, [DAY]))[DAY] == {"US": 5e18, "CA": 1e18}
 
 
-async def test_what_nobody_was_told_to_be_taken_goes_with_the_next_rows(
+async def test_rows_that_were_never_acknowledged_are_replaced_by_the_next_rows(
     collector: Collector, second: Collector, kafka: Kafka
 ) -> None:
     async def die() -> None:
@@ -334,7 +347,7 @@ async def test_what_nobody_was_told_to_be_taken_goes_with_the_next_rows(
     assert kafka.shown() == {"US": 5e18}
 
 
-async def test_a_redis_that_fails_between_kafka_and_ledger_is_mended_by_the_retry(
+async def test_a_retry_repairs_a_redis_failure_between_kafka_and_ledger(
     collector: Collector, kafka: Kafka, store: Redis
 ) -> None:
     assert await collector.push(row("US", 5)) == 200
@@ -348,7 +361,7 @@ async def test_a_redis_that_fails_between_kafka_and_ledger_is_mended_by_the_retr
     assert kafka.shown() == (await Ledger(store).read(ONE, [DAY]))[DAY] == {"US": 6e18, "CA": 1e18}
 
 
-async def test_a_redis_that_was_lost_begins_anew_with_what_is_sent(
+async def test_without_its_data_the_ledger_starts_with_the_next_rows(
     collector: Collector, kafka: Kafka, store: Redis
 ) -> None:
     assert await collector.push(row("US", 5), row("CA", 1)) == 200

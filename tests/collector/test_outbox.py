@@ -65,20 +65,20 @@ def hashrates(delivered: Sequence[Outgoing]) -> list[float]:
 
 
 def ignore(_messages: Sequence[Outgoing]) -> None:
-    """Nobody wants to know."""
+    """A callback for tests that do not look at what was acknowledged."""
 
 
 class Deliveries:
-    """A broker that fails as often as it is told to, and takes as long as it is told to."""
+    """A broker that raises each failure once, and blocks while ``available`` is not set."""
 
     def __init__(self, *failures: PublishError) -> None:
         self.failures = list(failures)
-        self.away = asyncio.Event()
-        self.away.set()
+        self.available = asyncio.Event()
+        self.available.set()
         self.messages: list[Outgoing] = []
 
     async def deliver(self, messages: Sequence[Outgoing]) -> None:
-        await self.away.wait()
+        await self.available.wait()
         if self.failures:
             raise self.failures.pop(0)
         self.messages += messages
@@ -89,73 +89,81 @@ class Deliveries:
 
 
 @asynccontextmanager
-async def sending(outbox: Outbox) -> AsyncIterator[None]:
-    task = asyncio.create_task(outbox.run())
-    try:
-        async with asyncio.timeout(DEADLINE_S):
-            yield
-    finally:
-        task.cancel()
-        await asyncio.wait({task})
+async def delivering(outbox: Outbox) -> AsyncIterator[None]:
+    async with asyncio.timeout(DEADLINE_S), asyncio.TaskGroup() as tasks:
+        delivering = tasks.create_task(outbox.run())
+        yield
+        delivering.cancel()
 
 
-async def test_what_is_put_is_delivered_in_order() -> None:
+async def test_messages_are_delivered_in_order() -> None:
     kafka = Deliveries()
     outbox = Outbox(kafka.deliver)
-    async with sending(outbox):
+    async with delivering(outbox):
         outbox.put([report("a"), report("b")])
         outbox.put([report("c")])
-        await outbox.empty()
+        await outbox.join()
     assert kafka.messages == [report("a"), report("b"), report("c")]
 
 
-async def test_what_is_put_while_the_broker_is_away_is_kept() -> None:
+async def test_messages_are_kept_while_the_broker_is_unavailable() -> None:
     kafka = Deliveries()
-    kafka.away.clear()
+    kafka.available.clear()
     outbox = Outbox(kafka.deliver)
-    async with sending(outbox):
+    async with delivering(outbox):
         for number in range(100):
             outbox.put([report("toy", number)])
         assert not kafka.messages
-        kafka.away.set()
-        await outbox.empty()
+        kafka.available.set()
+        await outbox.join()
     assert kafka.hashrates == list(range(100))
 
 
-async def test_a_failed_delivery_is_tried_again() -> None:
+async def test_a_failed_delivery_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("collector.outbox.RETRY_S", 0)
     kafka = Deliveries(PublishError("broken"))
     outbox = Outbox(kafka.deliver)
-    async with sending(outbox):
+    async with delivering(outbox):
         outbox.put([report("a")])
-        await outbox.empty()
+        await outbox.join()
     assert kafka.messages == [report("a")]
 
 
-async def test_what_kafka_will_never_take_does_not_stand_in_the_way() -> None:
+async def test_messages_that_kafka_never_accepts_are_dropped() -> None:
     kafka = Deliveries(PublishError("too large", again=False))
     outbox = Outbox(kafka.deliver)
     with capture_logs() as logs:
-        async with sending(outbox):
+        async with delivering(outbox):
             outbox.put([report("large")])
             outbox.put([report("small")])
-            await outbox.empty()
+            await outbox.join()
     assert kafka.messages == [report("small")]
-    assert [log["log_level"] for log in logs] == ["error"]
+    assert [(log["event"], log["log_level"]) for log in logs] == [("messages_dropped", "error")]
 
 
-async def test_a_full_outbox_drops_the_oldest_and_says_so_once() -> None:
+async def test_a_full_outbox_drops_the_oldest_and_logs_that_once() -> None:
     kafka = Deliveries()
     outbox = Outbox(kafka.deliver, capacity=2)
     with capture_logs() as logs:
         for number in range(5):
             outbox.put([report("toy", number)])
-    async with sending(outbox):
-        await outbox.empty()
+    async with delivering(outbox):
+        await outbox.join()
     assert kafka.hashrates == [3, 4]
-    assert [log["log_level"] for log in logs] == ["error"]
+    assert [(log["event"], log["capacity"]) for log in logs] == [("outbox_full", 2)]
 
 
-async def test_it_starts_without_a_broker_and_publishing_fails_in_time() -> None:
+async def test_an_unexpected_error_of_a_delivery_ends_the_outbox() -> None:
+    async def fail(_messages: Sequence[Outgoing]) -> None:
+        raise RuntimeError("a bug")
+
+    outbox = Outbox(fail)
+    outbox.put([report("a")])
+    with pytest.raises(RuntimeError, match="a bug"):
+        await outbox.run()
+
+
+async def test_it_starts_without_a_broker_and_publishing_times_out() -> None:
     nobody = Kafka(bootstrap_servers=f"127.0.0.1:{unused_port()}")
     acknowledged: list[Outgoing] = []
     with capture_logs() as logs:
@@ -169,7 +177,7 @@ async def test_it_starts_without_a_broker_and_publishing_fails_in_time() -> None
 
 
 async def records(kafka: KafkaServer, topic: str, wanted: int, source_or_pool: str) -> list[Any]:
-    """The first so many records of a topic that speak of one pool or source, repetitions aside."""
+    """The first ``wanted`` different records of a topic that name a pool or source."""
     consumer = AIOKafkaConsumer(
         topic, bootstrap_servers=kafka.bootstrap_servers, auto_offset_reset="earliest"
     )
@@ -200,24 +208,24 @@ async def test_a_published_message_is_in_its_topic_under_its_key(clean_kafka: Ka
         reports = await records(clean_kafka, REPORTS, 2, pool)
         assert [record.key for record in reports] == [pool.encode()] * 2
         assert [wire.decode(record.value) for record in reports] == [messages[0], messages[2]]
-        (said,) = await records(clean_kafka, NETWORK, 1, source)
-        assert said.key == b"bitcoin"
-        assert wire.decode(said.value) == messages[1]
+        (record,) = await records(clean_kafka, NETWORK, 1, source)
+        assert record.key == b"bitcoin"
+        assert wire.decode(record.value) == messages[1]
 
 
 @pytest.mark.integration
-async def test_what_was_refused_is_among_the_dead_letters_and_counted(
+async def test_rejected_readings_are_dead_letters_and_counted(
     clean_kafka: KafkaServer,
 ) -> None:
     pool = f"toy-{uuid4().hex}"
-    said = f'{{"pool":"{pool}"}}'.encode()
-    letter = DeadLetter(pool.encode(), said, "implausible", "too much", NOW, REPORTS, source="toy")
+    value = f'{{"pool":"{pool}"}}'.encode()
+    letter = DeadLetter(pool.encode(), value, "implausible", "too much", NOW, REPORTS, source="toy")
     metrics = Metrics(CollectorRegistry())
     settings = Kafka(bootstrap_servers=clean_kafka.bootstrap_servers)
     async with Publisher(settings, acknowledged=metrics.count) as publisher:
         await publisher.publish([report(pool), letter])
         (record,) = await records(clean_kafka, DEAD_LETTERS, 1, pool)
-    assert (record.key, record.value) == (pool.encode(), said)
+    assert (record.key, record.value) == (pool.encode(), value)
     assert dict(record.headers) == {
         "reason": b"implausible",
         "error": b"too much",
@@ -231,7 +239,7 @@ async def test_what_was_refused_is_among_the_dead_letters_and_counted(
 
 
 @pytest.mark.integration
-async def test_many_publish_at_once_and_nothing_is_lost(clean_kafka: KafkaServer) -> None:
+async def test_concurrent_publishing_loses_nothing(clean_kafka: KafkaServer) -> None:
     pool = f"toy-{uuid4().hex}"
     settings = Kafka(bootstrap_servers=clean_kafka.bootstrap_servers)
     async with Publisher(settings, acknowledged=ignore) as publisher:
@@ -241,7 +249,9 @@ async def test_many_publish_at_once_and_nothing_is_lost(clean_kafka: KafkaServer
 
 
 @pytest.mark.integration
-async def test_a_message_too_large_is_refused_and_others_are_not(clean_kafka: KafkaServer) -> None:
+async def test_a_message_that_is_too_large_is_rejected_and_others_are_not(
+    clean_kafka: KafkaServer,
+) -> None:
     pool = f"toy-{uuid4().hex}"
     settings = Kafka(bootstrap_servers=clean_kafka.bootstrap_servers)
     huge = msgspec.structs.replace(report(pool), source="x" * 3_000_000)
@@ -255,7 +265,7 @@ async def test_a_message_too_large_is_refused_and_others_are_not(clean_kafka: Ka
 
 @asynccontextmanager
 async def forwarding(port: int, servers: str) -> AsyncIterator[None]:
-    """A port at which the broker can be reached from now on."""
+    """Forward a port to the broker inside the block."""
     host, _, target = servers.partition(":")
 
     async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
@@ -272,43 +282,43 @@ async def forwarding(port: int, servers: str) -> AsyncIterator[None]:
 
 
 @pytest.mark.integration
-async def test_what_was_said_before_the_broker_came_arrives(clean_kafka: KafkaServer) -> None:
+async def test_messages_from_before_the_broker_started_arrive(clean_kafka: KafkaServer) -> None:
     pool, port = f"toy-{uuid4().hex}", unused_port()
     settings = Kafka(bootstrap_servers=f"127.0.0.1:{port}")
     with capture_logs() as logs:
         async with Publisher(settings, acknowledged=ignore) as publisher:
             outbox = Outbox(publisher.deliver)
-            async with sending(outbox):
+            async with delivering(outbox):
                 outbox.put([report(pool)])
-                while not logs:  # noqa: ASYNC110 - a log has no event to wait for
+                while not logs:  # noqa: ASYNC110 - a list has no event to wait for
                     await asyncio.sleep(0.01)
                 async with forwarding(port, clean_kafka.bootstrap_servers):
-                    await outbox.empty()
+                    await outbox.join()
     assert [log["event"] for log in logs] == ["kafka lost", "kafka back"]
     await records(clean_kafka, REPORTS, 1, pool)
 
 
 @pytest.mark.integration
-async def test_what_is_said_while_the_broker_is_dead_arrives(clean_kafka: KafkaServer) -> None:
+async def test_messages_from_while_the_broker_was_killed_arrive(clean_kafka: KafkaServer) -> None:
     settings = Kafka(bootstrap_servers=clean_kafka.bootstrap_servers)
     acknowledged: list[Outgoing] = []
     async with Publisher(settings, acknowledged=acknowledged.extend) as publisher:
         outbox = Outbox(publisher.deliver)
-        async with sending(outbox):
+        async with delivering(outbox):
             outbox.put([report("toy", 1)])
-            await outbox.empty()
+            await outbox.join()
             await asyncio.to_thread(clean_kafka.stop, signal.SIGKILL)
             outbox.put([report("toy", 2)])
             outbox.put([report("toy", 3)])
             await asyncio.to_thread(clean_kafka.start)
-            await outbox.empty()
+            await outbox.join()
     found = await records(clean_kafka, REPORTS, 3, "toy")
     assert [wire.decode(record.value) for record in found] == acknowledged
     assert hashrates(acknowledged) == [1, 2, 3]
 
 
 @pytest.mark.integration
-async def test_a_missing_topic_is_named_and_not_made(clean_kafka: KafkaServer) -> None:
+async def test_a_missing_topic_is_named_and_not_created(clean_kafka: KafkaServer) -> None:
     topic = f"miningmap.{uuid4().hex}"
     settings = Kafka(bootstrap_servers=clean_kafka.bootstrap_servers)
     with capture_logs() as logs:

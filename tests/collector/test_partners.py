@@ -45,7 +45,7 @@ def test_a_token_belongs_to_its_partner(file: Path) -> None:
 @pytest.mark.parametrize(
     "token", ["", "token-3", "token-1 ", "TOKEN-1", sha256("token-1"), "\udcff"]
 )
-def test_any_other_token_is_nobodys(file: Path, token: str) -> None:
+def test_any_other_token_belongs_to_nobody(file: Path, token: str) -> None:
     partners = Partners.load(write(file, [entry("one", "foundryusa", "token-1")]))
     assert partners.authenticate(token) is None
 
@@ -54,7 +54,7 @@ def test_without_a_file_there_are_no_partners() -> None:
     assert Partners().authenticate("token-1") is None
 
 
-def test_an_empty_file_of_partners_is_no_mistake(file: Path) -> None:
+def test_an_empty_list_of_partners_is_valid(file: Path) -> None:
     assert Partners.load(write(file, [])).authenticate("token-1") is None
 
 
@@ -72,7 +72,7 @@ def test_a_partner_may_have_an_old_and_a_new_token(file: Path) -> None:
     assert partners.authenticate("new") == Partner("one", "foundryusa", 2)
 
 
-def test_an_entry_may_say_its_tokens_id_and_else_has_that_of_its_place(file: Path) -> None:
+def test_an_entry_without_an_id_has_its_position(file: Path) -> None:
     entries = [entry("one", "foundryusa", "a", id=482913), entry("two", "viabtc", "b")]
     partners = Partners.load(write(file, entries))
     assert partners.authenticate("a") == Partner("one", "foundryusa", 482913)
@@ -80,7 +80,7 @@ def test_an_entry_may_say_its_tokens_id_and_else_has_that_of_its_place(file: Pat
 
 
 @given(st.text())
-def test_no_text_makes_authentication_fail_with_an_error(token: str) -> None:
+def test_any_text_can_be_authenticated(token: str) -> None:
     partners = Partners([(Partner("one", "foundryusa", 1), sha256("token-1"))])
     assert (partners.authenticate(token) is not None) == (token == "token-1")
 
@@ -99,7 +99,7 @@ def test_no_text_makes_authentication_fail_with_an_error(token: str) -> None:
             [entry("one", "foundryusa", "same"), entry("two", "viabtc", "same")],
             "entry 2: an earlier entry has the same token",
         ),
-        ([entry("one", "foundryusa", "token-1", id=0)], "id, a number from 1"),
+        ([entry("one", "foundryusa", "token-1", id=0)], "id (a number from 1)"),
         (
             [entry("one", "foundryusa", "token-1", id=2), entry("one", "foundryusa", "token-2")],
             "entry 2: an earlier entry has the id 2; give this one another",
@@ -114,24 +114,26 @@ def test_no_text_makes_authentication_fail_with_an_error(token: str) -> None:
         ),
     ],
 )
-def test_a_wrong_file_is_refused_and_says_why(file: Path, entries: object, reason: str) -> None:
+def test_an_invalid_file_is_rejected_with_the_reason(
+    file: Path, entries: object, reason: str
+) -> None:
     with pytest.raises(PartnersError) as caught:
         Partners.load(write(file, entries))
-    said = str(caught.value)
-    assert said.startswith(f"{file}: ")
-    assert reason in said
-    assert "\n" not in said
-    assert "token-1" not in said
+    text = str(caught.value)
+    assert text.startswith(f"{file}: ")
+    assert reason in text
+    assert "\n" not in text
+    assert "token-1" not in text
 
 
 @pytest.mark.parametrize("content", [b"", b"not JSON", b"\xff\xfe", b'[{"partner": "\xff"}]'])
-def test_a_file_that_is_not_json_is_refused(file: Path, content: bytes) -> None:
+def test_a_file_that_is_not_json_is_rejected(file: Path, content: bytes) -> None:
     file.write_bytes(content)
     with pytest.raises(PartnersError, match=str(file)):
         Partners.load(file)
 
 
-def test_a_file_that_is_not_there_is_named(file: Path) -> None:
+def test_a_missing_file_is_named(file: Path) -> None:
     with pytest.raises(PartnersError, match=r"cannot read .*partners.json: No such file"):
         Partners.load(file)
 
@@ -143,7 +145,7 @@ def test_the_setting_that_errors_name_exists() -> None:
 # --- a file that changes --------------------------------------------------------------------------
 
 
-def test_a_change_of_the_file_holds_from_the_next_request_on(file: Path) -> None:
+def test_a_change_of_the_file_takes_effect_at_the_next_request(file: Path) -> None:
     partners = PartnersFile(write(file, [entry("one", "foundryusa", "token-1")]))
     assert partners.authenticate("token-1") == Partner("one", "foundryusa", 1)
     assert partners.authenticate("token-2") is None
@@ -152,7 +154,7 @@ def test_a_change_of_the_file_holds_from_the_next_request_on(file: Path) -> None
     assert partners.authenticate("token-2") == Partner("two", "viabtc", 5)
 
 
-def test_a_file_put_in_the_place_of_another_of_the_same_size_is_noticed(file: Path) -> None:
+def test_a_replaced_file_of_the_same_size_and_time_is_noticed(file: Path) -> None:
     partners = PartnersFile(write(file, [entry("one", "foundryusa", "token-1")]))
     was = file.stat()
     other = write(file.with_name("new"), [entry("two", "foundryusa", "token-2")])
@@ -163,7 +165,7 @@ def test_a_file_put_in_the_place_of_another_of_the_same_size_is_noticed(file: Pa
 
 
 @pytest.mark.parametrize("content", [b"", b"[", b'[{"partner": "one"}]', None])
-def test_a_broken_file_keeps_the_last_good_one_and_is_logged_once(
+def test_an_invalid_change_keeps_the_last_valid_content_and_is_logged_once(
     file: Path, content: bytes | None
 ) -> None:
     partners = PartnersFile(write(file, [entry("one", "foundryusa", "token-1")]))
@@ -178,14 +180,14 @@ def test_a_broken_file_keeps_the_last_good_one_and_is_logged_once(
         for _ in range(3):
             assert partners.authenticate("token-1") is None
     assert [(log["log_level"], log["event"]) for log in logs] == [
-        ("error", "partners file unusable, the last good one holds"),
-        ("info", "partners file read"),
+        ("error", "partners_file_invalid"),
+        ("info", "partners_file_loaded"),
     ]
     assert str(file) in logs[0]["error"]
     assert sha256("token-1") not in str(logs)
 
 
-def test_a_file_that_is_wrong_from_the_start_is_an_error(file: Path) -> None:
+def test_a_file_that_is_invalid_at_the_start_is_an_error(file: Path) -> None:
     file.write_bytes(b"[")
     with pytest.raises(PartnersError):
         PartnersFile(file)

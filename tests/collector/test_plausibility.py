@@ -1,4 +1,4 @@
-"""What is believed of readings: by themselves, beside the network, and after what came before."""
+"""Which readings are accepted: by themselves, beside the network, and after earlier ones."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ EH = 1e18
 
 
 class Polls:
-    """One source asked again and again."""
+    """Readings of one poll after the other."""
 
     def __init__(self) -> None:
         self.plausibility = Plausibility()
 
     def pool(self, hashrate: float, pool: str = "ocean") -> str | None:
-        return self.plausibility.fault(OCEAN, Reading(pool, hashrate), NOW)
+        return self.plausibility.check(OCEAN, Reading(pool, hashrate), NOW)
 
     def network(self, hashrate: float, source: str = "mempool", at: datetime = NOW) -> str | None:
-        said = replace(NETWORK, slug=source)
-        return self.plausibility.fault(said, NetworkReading(hashrate), at)
+        network = replace(NETWORK, slug=source)
+        return self.plausibility.check(network, NetworkReading(hashrate), at)
 
 
 @pytest.fixture
@@ -38,24 +38,24 @@ def polls() -> Polls:
 
 
 @pytest.mark.parametrize(
-    ("reading", "said"),
+    ("reading", "text"),
     [
-        (Reading("a", math.nan), "no hashrate"),
-        (Reading("a", math.inf), "no hashrate"),
+        (Reading("a", math.nan), "not a hashrate"),
+        (Reading("a", math.inf), "not a hashrate"),
         (Reading("a", -1.0), "negative"),
-        (Reading("a", 1.1e23), "is the unit another one"),
-        (NetworkReading(1.1e23), "is the unit another one"),
+        (Reading("a", 1.1e23), "changed its unit"),
+        (NetworkReading(1.1e23), "changed its unit"),
         (Reading("a", 1.0, observed_at=NOW + MAX_AHEAD + timedelta(seconds=1)), "in the future"),
         (Reading("a", 1.0, (Located("US", 0.6, "measured"),) * 2), "places add up to 1.2"),
         (Reading("a", 1.0, (Located("US", math.nan, "measured"),)), "places add up to nan"),
     ],
 )
-def test_what_cannot_be_is_told_with_the_figure(
-    reading: Reading | NetworkReading, said: str
+def test_an_invalid_reading_is_rejected_with_its_figure(
+    reading: Reading | NetworkReading, text: str
 ) -> None:
-    fault = Plausibility().fault(OCEAN, reading, NOW)
-    assert fault is not None
-    assert said in fault
+    error = Plausibility().check(OCEAN, reading, NOW)
+    assert error is not None
+    assert text in error
 
 
 @pytest.mark.parametrize(
@@ -67,11 +67,11 @@ def test_what_cannot_be_is_told_with_the_figure(
         Reading("a", 1.0, (Located("US", 1.0 + 1e-12, "measured"),)),
     ],
 )
-def test_what_can_be_is_believed(reading: Reading) -> None:
-    assert Plausibility().fault(OCEAN, reading, NOW) is None
+def test_a_valid_reading_is_accepted(reading: Reading) -> None:
+    assert Plausibility().check(OCEAN, reading, NOW) is None
 
 
-def test_a_pool_has_not_more_than_twice_the_network(polls: Polls) -> None:
+def test_a_pool_with_more_than_twice_the_network_is_rejected(polls: Polls) -> None:
     assert polls.pool(5000 * EH, "before") is None
     assert polls.network(900 * EH) is None
     assert polls.pool(1800 * EH, "twice") is None
@@ -80,25 +80,25 @@ def test_a_pool_has_not_more_than_twice_the_network(polls: Polls) -> None:
     )
 
 
-def test_the_largest_network_that_any_source_says_counts(polls: Polls) -> None:
-    polls.network(9e11)  # in GH/s by mistake: it must not shut all pools out
+def test_pools_are_compared_with_the_largest_figure_for_the_network(polls: Polls) -> None:
+    polls.network(9e11)  # in GH/s by mistake: it must not reject all pools
     polls.network(900 * EH, source="other")
     assert polls.pool(200 * EH) is None
 
 
-def test_a_network_that_was_refused_is_no_measure(polls: Polls) -> None:
+def test_pools_are_not_compared_with_a_rejected_figure_for_the_network(polls: Polls) -> None:
     polls.network(900 * EH)
     assert polls.network(9e22) is not None
     assert polls.pool(2000 * EH) is not None
 
 
-def test_what_was_said_of_the_network_is_a_measure_for_a_day(polls: Polls) -> None:
+def test_pools_are_compared_with_figures_for_the_network_of_the_last_day(polls: Polls) -> None:
     polls.network(1 * EH, at=NOW - NETWORK_KEPT)
     assert polls.pool(200 * EH) is None
 
 
 @pytest.mark.parametrize(("before", "after"), [(1.0, 51.0), (51.0, 1.0), (1.0, 0.0), (0.0, 1.0)])
-def test_a_jump_counts_when_two_more_polls_have_confirmed_it(
+def test_a_jump_is_accepted_when_two_more_polls_have_confirmed_it(
     polls: Polls, before: float, after: float
 ) -> None:
     assert polls.pool(before) is None
@@ -112,29 +112,29 @@ def test_a_jump_counts_when_two_more_polls_have_confirmed_it(
     assert polls.pool(before) is not None
 
 
-def test_fifty_times_is_no_jump_yet(polls: Polls) -> None:
+def test_a_factor_of_fifty_is_not_a_jump(polls: Polls) -> None:
     assert [polls.pool(figure) for figure in (1.0, JUMP, 1.0)] == [None] * 3
 
 
-def test_a_jump_that_was_none_is_forgotten(polls: Polls) -> None:
-    """A single wrong reading, again and again, never becomes the level."""
-    said = [polls.pool(figure) for figure in (1.0, 99.0, 1.0, 99.0, 1.0, 99.0, 1.0)]
-    assert [fault is None for fault in said] == [True, False] * 3 + [True]
+def test_a_jump_that_is_not_confirmed_is_forgotten(polls: Polls) -> None:
+    """A wrong reading that alternates with right ones is never accepted."""
+    errors = [polls.pool(figure) for figure in (1.0, 99.0, 1.0, 99.0, 1.0, 99.0, 1.0)]
+    assert [error is None for error in errors] == [True, False] * 3 + [True]
 
 
 def test_each_reading_has_to_confirm_the_one_before(polls: Polls) -> None:
-    """Figures all over the place confirm nothing."""
-    said = [polls.pool(figure) for figure in (1.0, 1e3, 1e6, 1e9, 1e9, 1e9)]
-    assert [fault is None for fault in said] == [True, False, False, False, False, True]
+    """Erratic figures confirm nothing."""
+    errors = [polls.pool(figure) for figure in (1.0, 1e3, 1e6, 1e9, 1e9, 1e9)]
+    assert [error is None for error in errors] == [True, False, False, False, False, True]
 
 
-def test_pools_and_sources_have_levels_of_their_own(polls: Polls) -> None:
+def test_pools_and_sources_are_compared_with_their_own_figures(polls: Polls) -> None:
     polls.pool(1.0)
     assert polls.pool(100.0, "other") is None
     other = replace(OCEAN, slug="another")
-    assert polls.plausibility.fault(other, Reading("ocean", 100.0), NOW) is None
+    assert polls.plausibility.check(other, Reading("ocean", 100.0), NOW) is None
 
 
-def test_the_networks_hashrate_may_not_jump_either(polls: Polls) -> None:
+def test_a_jump_of_the_network_has_to_be_confirmed_too(polls: Polls) -> None:
     assert polls.network(9e20) is None
     assert [polls.network(9e11) is None for _ in range(3)] == [False, False, True]

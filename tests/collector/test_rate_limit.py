@@ -13,21 +13,21 @@ class Clock:
         return self.now
 
 
-def passed(limiter: RateLimiter, times: int) -> int:
+def allowed(limiter: RateLimiter, times: int) -> int:
     return sum(limiter.wait_s("a") == 0 for _ in range(times))
 
 
-def test_so_many_pass_within_the_time_and_as_many_after_it() -> None:
+def test_a_rate_allows_as_many_requests_in_each_window() -> None:
     clock = Clock()
     limiter = RateLimiter([Rate(15, 10)], clock)
-    assert passed(limiter, 20) == 15
+    assert allowed(limiter, 20) == 15
     clock.now += 9.99
-    assert passed(limiter, 20) == 0
+    assert allowed(limiter, 20) == 0
     clock.now += 0.01
-    assert passed(limiter, 20) == 15
+    assert allowed(limiter, 20) == 15
 
 
-def test_the_wait_is_told_in_whole_seconds_and_is_enough() -> None:
+def test_the_wait_is_in_whole_seconds_rounded_up() -> None:
     clock = Clock()
     limiter = RateLimiter([Rate(1, 10)], clock)
     assert limiter.wait_s("a") == 0
@@ -37,18 +37,18 @@ def test_the_wait_is_told_in_whole_seconds_and_is_enough() -> None:
     assert limiter.wait_s("a") == 0
 
 
-def test_all_rates_hold_at_once_and_the_longest_wait_counts() -> None:
+def test_all_rates_apply_at_once_and_the_longest_wait_counts() -> None:
     clock = Clock()
     limiter = RateLimiter(CBECI, clock)
     for _ in range(20):
-        assert passed(limiter, 16) == 15
+        assert allowed(limiter, 16) == 15
         clock.now += 10
     assert limiter.wait_s("a") == 400
     clock.now += 400
     assert limiter.wait_s("a") == 0
 
 
-def test_a_day_of_haste_lets_no_more_than_a_days_requests_pass() -> None:
+def test_the_rate_of_a_day_limits_a_day_of_constant_requests() -> None:
     clock = Clock()
     limiter = RateLimiter(CBECI, clock)
     total = 0
@@ -59,18 +59,18 @@ def test_a_day_of_haste_lets_no_more_than_a_days_requests_pass() -> None:
     assert total == 12_000
 
 
-def test_what_is_refused_uses_nothing_up() -> None:
+def test_a_rejected_request_does_not_count() -> None:
     clock = Clock()
     limiter = RateLimiter([Rate(1, 10), Rate(2, 100)], clock)
-    assert passed(limiter, 50) == 1
+    assert allowed(limiter, 50) == 1
     clock.now += 10
     assert limiter.wait_s("a") == 0
 
 
-def test_everybody_has_a_count_of_their_own() -> None:
+def test_clients_are_counted_separately() -> None:
     limiter = RateLimiter([Rate(1, 10)], Clock())
-    assert [limiter.wait_s(who) for who in "abab"] == [0, 0, 10, 10]
+    assert [limiter.wait_s(client) for client in "abab"] == [0, 0, 10, 10]
 
 
-def test_without_rates_all_may_pass() -> None:
-    assert passed(RateLimiter([], Clock()), 1000) == 1000
+def test_without_rates_nothing_is_limited() -> None:
+    assert allowed(RateLimiter([], Clock()), 1000) == 1000

@@ -1,4 +1,4 @@
-"""From readings to messages: what a polled source claims, and what becomes of what it may not."""
+"""From readings to messages: what a source claims, and which readings are rejected."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from collector.network.mempool import SOURCE as NETWORK
+from collector.polling import reports
 from collector.polling.plausibility import MAX_AHEAD, MAX_HASHRATE, Plausibility
-from collector.polling.reports import Poll, Sifted, read, sift
+from collector.polling.reports import CheckedReadings, Poll, check_readings, read
 from collector.pools.ocean import SOURCE as OCEAN
 from collector.sources.base import NetworkReading, PermanentError, Reading
 from miningmap import messages as wire
@@ -28,26 +30,27 @@ if TYPE_CHECKING:
     from miningmap.messages import Message
 
 NOW = datetime(2026, 11, 22, 15, 0, 30, tzinfo=UTC)
+HOUR = datetime(2026, 11, 22, 15, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 
 
-def says(*readings: Reading) -> PoolSource:
+def source_of(*readings: Reading) -> PoolSource:
     return replace(OCEAN, parse=lambda _bodies, _fetched_at: readings)
 
 
-def sifted(*readings: Reading, poll_s: float = 60, simulated: bool = False) -> Sifted:
-    source = says(*readings)
+def checked(*readings: Reading, poll_s: float = 60, simulated: bool = False) -> CheckedReadings:
+    source = source_of(*readings)
     poll = Poll(source, NOW, poll_s, simulated)
-    return sift(poll, read(source, [], NOW), Plausibility())
+    return check_readings(poll, read(source, [], NOW), Plausibility())
 
 
 def claim(*readings: Reading, poll_s: float = 60, simulated: bool = False) -> list[Message]:
-    made = sifted(*readings, poll_s=poll_s, simulated=simulated)
-    assert made.refused == []
-    return made.messages
+    outcome = checked(*readings, poll_s=poll_s, simulated=simulated)
+    assert outcome.rejected == []
+    return outcome.messages
 
 
-def test_a_figure_without_a_time_is_of_the_interval_before_it_was_fetched() -> None:
+def test_a_figure_without_a_time_claims_the_interval_before_it_was_fetched() -> None:
     place = Located("US", 1e18, "estimated")
     assert claim(Reading("ocean", 2e18, (place,)), simulated=True) == [
         Report(
@@ -64,7 +67,7 @@ def test_a_figure_without_a_time_is_of_the_interval_before_it_was_fetched() -> N
     ]
 
 
-def test_a_figure_with_a_time_is_of_the_interval_before_it() -> None:
+def test_a_figure_with_a_time_claims_the_interval_before_that_time() -> None:
     (report,) = claim(Reading("ocean", 1.0, observed_at=NOW - 5 * MINUTE))
     assert (report.start, report.end) == (NOW - 6 * MINUTE, NOW - 5 * MINUTE)
     assert report.fetched_at == NOW
@@ -76,14 +79,14 @@ def test_times_are_written_in_utc_whatever_zone_they_came_in() -> None:
     assert b'"end":"2026-11-22T15:00:00Z"' in wire.encode(report)
 
 
-def test_a_clock_that_is_a_little_ahead_counts_as_now() -> None:
+def test_a_time_that_is_slightly_ahead_counts_as_now() -> None:
     (report,) = claim(Reading("ocean", 1.0, observed_at=NOW + MAX_AHEAD))
     assert report.end == NOW
 
 
-def test_the_network_is_claimed_in_the_same_way() -> None:
+def test_a_network_reading_claims_its_interval_in_the_same_way() -> None:
     poll = Poll(NETWORK, NOW, 300, simulated=False)
-    (message,) = sift(poll, [NetworkReading(9e20)], Plausibility()).messages
+    (message,) = check_readings(poll, [NetworkReading(9e20)], Plausibility()).messages
     assert message == Network(
         source="mempool",
         start=NOW - 5 * MINUTE,
@@ -96,9 +99,7 @@ def test_the_network_is_claimed_in_the_same_way() -> None:
 
 
 @pytest.mark.parametrize(("poll_s", "hold_s"), [(60, 300), (150, 300), (600, 1200), (600.2, 1201)])
-def test_figures_hold_over_a_missed_poll_however_seldom_polls_are(
-    poll_s: float, hold_s: int
-) -> None:
+def test_figures_hold_over_a_missed_poll_at_any_interval(poll_s: float, hold_s: int) -> None:
     assert [m.hold_s for m in claim(Reading("ocean", 1.0), poll_s=poll_s)] == [hold_s]
 
 
@@ -107,7 +108,7 @@ def test_figures_hold_over_a_missed_poll_however_seldom_polls_are(
     st.none() | st.datetimes(datetime(2020, 1, 1), NOW.replace(tzinfo=None)),  # noqa: DTZ001
     st.floats(0, MAX_HASHRATE),
 )
-def test_every_claim_is_a_poll_long_and_ends_when_fetched_at_the_latest(
+def test_every_claim_is_one_interval_long_and_never_ends_after_the_fetch(
     poll_s: float, naive: datetime | None, hashrate: float
 ) -> None:
     at = naive and naive.replace(tzinfo=UTC)
@@ -133,40 +134,153 @@ def test_every_claim_is_a_poll_long_and_ends_when_fetched_at_the_latest(
         Reading("not a slug", 1.0),
     ],
 )
-def test_a_reading_that_may_not_be_is_a_dead_letter_and_stops_no_other(reading: Reading) -> None:
-    made = sifted(Reading("good", 1.0), reading)
-    assert [message.hashrate for message in made.messages] == [1.0]
-    (letter,) = made.refused
+def test_a_rejected_reading_is_a_dead_letter_beside_the_accepted_ones(reading: Reading) -> None:
+    outcome = checked(Reading("good", 1.0), reading)
+    assert [message.hashrate for message in outcome.messages] == [1.0]
+    (letter,) = outcome.rejected
     assert letter.reason == "implausible"
     assert letter.error
     assert (letter.topic, letter.source, letter.at) == (REPORTS, "ocean", NOW)
     assert letter.key == reading.pool.encode()
-    said = json.loads(letter.value)
-    assert (said["schema"], said["pool"]) == ("report/1", reading.pool)
-    assert said["hashrate"] == (reading.hashrate if math.isfinite(reading.hashrate) else None)
+    message = json.loads(letter.value)
+    assert (message["schema"], message["pool"]) == ("report/1", reading.pool)
+    assert message["hashrate"] == (reading.hashrate if math.isfinite(reading.hashrate) else None)
 
 
-def test_blocks_go_along_where_a_figure_follows_from_them() -> None:
+def test_blocks_are_published_where_a_figure_follows_from_them() -> None:
     reported, mined = claim(Reading("ocean", 1.0), Reading("ocean", 1.0, blocks=3))
     assert b"blocks" not in wire.encode(reported)
     assert b'"blocks":3' in wire.encode(mined)
 
 
-def test_an_interval_of_an_hour_is_refused() -> None:
-    (letter,) = sifted(Reading("ocean", 1.0), poll_s=3600).refused
+def test_an_interval_of_an_hour_is_rejected() -> None:
+    (letter,) = checked(Reading("ocean", 1.0), poll_s=3600).rejected
     assert "an hour or longer" in letter.error
 
 
-def test_an_adapter_that_trips_is_a_changed_shape() -> None:
-    def trip(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
+def test_an_adapter_that_raises_has_met_an_unknown_shape() -> None:
+    def fail(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
         return [Reading("ocean", float(bodies[7]))]
 
     with pytest.raises(PermanentError, match="the adapter failed: IndexError") as caught:
-        read(replace(OCEAN, parse=trip), [], NOW)
+        read(replace(OCEAN, parse=fail), [], NOW)
     assert caught.value.reason == "shape"
     assert caught.value.source == "ocean"
 
 
-def test_a_time_without_a_zone_is_a_changed_shape() -> None:
+# The second is Go's zero time, which servers send for an unset time.
+@pytest.mark.parametrize("at", [datetime(1969, 12, 31, tzinfo=UTC), datetime(1, 1, 1, tzinfo=UTC)])
+def test_a_time_before_1970_is_an_unknown_shape(at: datetime) -> None:
+    with pytest.raises(PermanentError, match="before 1970"):
+        claim(Reading("ocean", 1.0, observed_at=at))
+
+
+def test_a_time_without_a_zone_is_an_unknown_shape() -> None:
     with pytest.raises(PermanentError, match="without a zone"):
         claim(Reading("ocean", 1.0, observed_at=datetime(2026, 11, 22)))  # noqa: DTZ001
+
+
+# --- the rules of messages ------------------------------------------------------------------------
+# A message is validated without encoding it. Whatever its readers in Kafka would reject is rejected
+# here too, and whatever is accepted has the bytes that decoding would give back.
+
+SPOT = Located("US", 0.5, "measured")
+VIOLATIONS: dict[str, Reading] = {
+    "pool is not a slug": Reading("Not a slug", 1.0),
+    "pool ends in a line feed": Reading("ocean\n", 1.0),
+    "hashrate is negative": Reading("ocean", -1.0),
+    "hashrate is too large": Reading("ocean", 1e31),
+    "hashrate is infinite": Reading("ocean", math.inf),
+    "hashrate is not a number": Reading("ocean", math.nan),
+    "hashrate is a Boolean": Reading("ocean", hashrate=True),
+    "hashrate is a text": Reading("ocean", "1"),  # type: ignore[arg-type]
+    "code is unknown": Reading("ocean", 1.0, (Located("Atlantis", 0.5, "measured"),)),
+    "code means unlocated": Reading("ocean", 1.0, (Located("UNKNOWN", 0.5, "measured"),)),
+    "code is missing": Reading("ocean", 1.0, (Located(None, 0.5, "measured"),)),  # type: ignore[arg-type]
+    "kind is unknown": Reading("ocean", 1.0, (Located("US", 0.5, "guessed"),)),  # type: ignore[arg-type]
+    "place is negative": Reading("ocean", 1.0, (Located("US", -0.5, "measured"),)),
+    "place is too large": Reading("ocean", 1.0, (Located("US", 1e31, "measured"),)),
+    "place is infinite": Reading("ocean", 1.0, (Located("US", math.inf, "measured"),)),
+    "place is not a number": Reading("ocean", 1.0, (Located("US", math.nan, "measured"),)),
+    "place is listed twice": Reading("ocean", 1.0, (SPOT, SPOT)),
+    "places exceed the total": Reading("ocean", 0.1, (SPOT,)),
+    "blocks are negative": Reading("ocean", 1.0, blocks=-1),
+    "blocks are too many": Reading("ocean", 1.0, blocks=100_001),
+    "blocks are a fraction": Reading("ocean", 1.0, blocks=1.5),  # type: ignore[arg-type]
+    "blocks are a Boolean": Reading("ocean", 1.0, blocks=True),
+}
+POLL = Poll(OCEAN, NOW, 60, simulated=False)
+POLLS: dict[str, Poll] = {
+    "source is not a slug": replace(POLL, source=replace(OCEAN, slug="Not a slug")),
+    "hold is negative": replace(POLL, source=replace(OCEAN, hold_s=-1), interval_s=-60),
+    "hold is too long": replace(POLL, source=replace(OCEAN, hold_s=86_401)),
+    "interval is empty": replace(POLL, interval_s=0),
+    "interval is an hour, which has no hold": replace(POLL, fetched_at=HOUR, interval_s=3600),
+    "interval is an hour and not whole": replace(POLL, interval_s=3600),
+    "interval is over a year": replace(POLL, fetched_at=HOUR, interval_s=367 * 86_400),
+    "time has no zone": replace(POLL, fetched_at=datetime(2026, 11, 22)),  # noqa: DTZ001
+    "simulated is not a Boolean": replace(POLL, simulated="yes"),  # type: ignore[arg-type]
+}
+
+
+def decoded(poll: Poll, reading: Reading | NetworkReading) -> Message | str:
+    """The message as the readers of Kafka get it, or why they reject it."""
+    try:
+        return wire.decode(msgspec.json.encode(reports._fields(poll, reading)))
+    except wire.InvalidMessageError as error:
+        return str(error)
+
+
+def converted(poll: Poll, reading: Reading | NetworkReading) -> Message | str:
+    """The message as it is made here, or why it is rejected."""
+    try:
+        return reports._message(reading, reports._fields(poll, reading))
+    except msgspec.ValidationError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("name", VIOLATIONS)
+def test_a_reading_that_decoding_rejects_is_rejected(name: str) -> None:
+    assert isinstance(decoded(POLL, VIOLATIONS[name]), str)
+    assert isinstance(converted(POLL, VIOLATIONS[name]), str)
+
+
+@pytest.mark.parametrize("reading", [Reading("ocean", 1.0), NetworkReading(1.0)])
+@pytest.mark.parametrize("name", POLLS)
+def test_a_poll_whose_messages_decoding_rejects_is_rejected(
+    name: str, reading: Reading | NetworkReading
+) -> None:
+    assert decoded(POLLS[name], reading) == converted(POLLS[name], reading)
+    assert isinstance(converted(POLLS[name], reading), str)
+
+
+AMOUNTS = st.floats(0, 10) | st.integers(0, 10)
+PLACES = st.builds(
+    Located,
+    st.sampled_from(["US", "US-TX", "CN", "CN-OTHER", "OTHER"]),
+    AMOUNTS,
+    st.sampled_from(wire.KINDS),
+)
+ZONES = st.sampled_from([UTC, timezone(timedelta(hours=8)), timezone(-timedelta(minutes=210))])
+READINGS = st.builds(
+    Reading,
+    st.sampled_from(["ocean", "f2pool"]),
+    st.floats(30, MAX_HASHRATE) | st.integers(20, 10**22),  # some totals are less than the places
+    st.lists(PLACES, max_size=3).map(tuple),
+    st.none() | st.datetimes(datetime(2020, 1, 1), timezones=ZONES),  # noqa: DTZ001
+    st.none() | st.integers(0, 100_000),
+) | st.builds(NetworkReading, AMOUNTS)
+
+
+@given(READINGS, st.floats(0.001, 3599) | st.integers(1, 3600), st.integers(0, 86_400))
+def test_messages_are_those_that_decoding_gives_to_the_byte(
+    reading: Reading | NetworkReading, interval_s: float, hold_s: int
+) -> None:
+    poll = Poll(replace(OCEAN, hold_s=hold_s), NOW, interval_s, simulated=True)
+    expected, message = decoded(poll, reading), converted(poll, reading)
+    if isinstance(expected, str) or isinstance(message, str):
+        assert isinstance(expected, str)
+        assert isinstance(message, str)
+    else:
+        assert wire.encode(message) == wire.encode(expected)
+        assert message == expected

@@ -15,7 +15,7 @@ import pytest
 from collector import pools
 from collector.catalogue import describe, try_source
 from collector.polling.plausibility import Plausibility
-from collector.polling.reports import Poll, read, sift
+from collector.polling.reports import Poll, check_readings, read
 from collector.registry import choose, discover
 from collector.sources.base import CredentialsError, Reading, SourceError, TransientError
 from miningmap import messages as wire
@@ -173,10 +173,12 @@ def test_a_body_cut_anywhere_gives_an_error_or_the_same_figures(source: Source) 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.path)
 def test_a_recorded_answer_becomes_messages_that_the_streams_can_read(source: Source) -> None:
     readings = read(source, recorded(source, "ok"), NOW)
-    sifted = sift(Poll(source, NOW, source.poll_s, simulated=False), readings, Plausibility())
-    assert sifted.refused == []
-    assert len(sifted.messages) == len(readings) > 0
-    for message in sifted.messages:
+    checked = check_readings(
+        Poll(source, NOW, source.poll_s, simulated=False), readings, Plausibility()
+    )
+    assert checked.rejected == []
+    assert len(checked.messages) == len(readings) > 0
+    for message in checked.messages:
         assert message.source == source.slug
         assert wire.decode(wire.encode(message)) == message
 

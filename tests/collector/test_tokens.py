@@ -21,7 +21,7 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "partners.json"
 
 
-def test_a_token_that_is_given_works_and_is_kept_as_its_hash_alone(file: Path) -> None:
+def test_an_added_token_works_and_only_its_hash_is_stored(file: Path) -> None:
     token, partner = add(file, "one", "foundryusa")
     assert re.fullmatch(r"[0-9a-f]{64}", token)
     assert Partners.load(file).authenticate(token) == partner
@@ -36,7 +36,7 @@ def test_a_token_that_is_given_works_and_is_kept_as_its_hash_alone(file: Path) -
     }
 
 
-def test_no_two_tokens_or_ids_are_the_same(file: Path) -> None:
+def test_tokens_and_ids_are_unique(file: Path) -> None:
     given = [add(file, "one", "foundryusa") for _ in range(5)]
     assert len({token for token, _ in given}) == 5
     assert len({partner.token_id for _, partner in given}) == 5
@@ -53,7 +53,7 @@ def test_tokens_keep_their_ids_when_others_are_revoked(file: Path) -> None:
     assert partners.authenticate(last) == owner
 
 
-def test_entries_without_ids_keep_the_ones_that_they_had(file: Path) -> None:
+def test_entries_without_an_id_keep_their_former_position_as_id(file: Path) -> None:
     entries = [
         {"partner": name, "pool": name, "token_sha256": hash_of(name)} for name in ("a", "b", "c")
     ]
@@ -72,7 +72,7 @@ def test_one_of_several_tokens_can_be_revoked(file: Path) -> None:
     assert partners.authenticate(new) == after
 
 
-def test_without_a_number_all_tokens_of_a_partner_go(file: Path) -> None:
+def test_without_an_id_all_tokens_of_a_partner_are_revoked(file: Path) -> None:
     given = [add(file, "one", "foundryusa")[1] for _ in range(2)]
     assert revoke(file, "one") == given
     assert listed(file) == []
@@ -81,14 +81,14 @@ def test_without_a_number_all_tokens_of_a_partner_go(file: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "pool", "reason"),
     [
-        ("One", "viabtc", "NAME and pool are slugs"),
-        ("", "viabtc", "NAME and pool are slugs"),
-        ("two", "Via BTC", "NAME and pool are slugs"),
+        ("One", "viabtc", "NAME and pool must be slugs"),
+        ("", "viabtc", "NAME and pool must be slugs"),
+        ("two", "Via BTC", "NAME and pool must be slugs"),
         ("two", "foundryusa", "foundryusa is already served by one"),
         ("one", "viabtc", "one already serves foundryusa"),
     ],
 )
-def test_what_cannot_be_added_says_why_and_changes_nothing(
+def test_an_invalid_addition_says_why_and_changes_nothing(
     file: Path, name: str, pool: str, reason: str
 ) -> None:
     add(file, "one", "foundryusa")
@@ -99,22 +99,24 @@ def test_what_cannot_be_added_says_why_and_changes_nothing(
     assert [path.name for path in file.parent.iterdir()] == [file.name]
 
 
-def test_who_cannot_be_revoked_is_named_with_those_who_can(file: Path) -> None:
+def test_an_unknown_token_is_named_with_the_known_ones(file: Path) -> None:
     _, one = add(file, "one", "foundryusa")
     before = file.read_bytes()
-    with pytest.raises(PartnersError, match="no partner two; there are one"):
+    with pytest.raises(PartnersError, match="unknown partner two; expected one of: one"):
         revoke(file, "two")
-    with pytest.raises(PartnersError, match=f"one has no token 1; it has {one.token_id}"):
+    with pytest.raises(
+        PartnersError, match=f"unknown token 1 of one; expected one of: {one.token_id}"
+    ):
         revoke(file, "one", 1)
     assert file.read_bytes() == before
 
 
-def test_a_new_file_is_for_its_owner_alone(file: Path) -> None:
+def test_only_the_owner_can_read_a_new_file(file: Path) -> None:
     add(file, "one", "foundryusa")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
-def test_a_file_stays_readable_for_whom_it_was(file: Path) -> None:
+def test_mode_and_owner_of_a_file_are_kept(file: Path) -> None:
     file.write_text("[]")
     file.chmod(0o440)
     if os.getuid() == 0:
@@ -129,7 +131,7 @@ def test_a_file_stays_readable_for_whom_it_was(file: Path) -> None:
     )
 
 
-def test_a_link_stays_one(file: Path, tmp_path: Path) -> None:
+def test_a_symbolic_link_is_kept(file: Path, tmp_path: Path) -> None:
     link = tmp_path / "link.json"
     file.write_text("[]")
     link.symlink_to(file)
@@ -138,19 +140,19 @@ def test_a_link_stays_one(file: Path, tmp_path: Path) -> None:
     assert len(listed(file)) == 1
 
 
-def test_a_broken_file_is_left_as_it_is(file: Path) -> None:
+def test_an_invalid_file_is_left_unchanged(file: Path) -> None:
     file.write_text("[")
     with pytest.raises(PartnersError, match=r"partners\.json: "):
         add(file, "one", "foundryusa")
     assert file.read_text() == "["
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(PartnersError, match=r"cannot write .*none/partners.json: No such file"):
         add(tmp_path / "none" / "partners.json", "one", "foundryusa")
 
 
-def test_a_write_that_fails_leaves_the_file_as_it_was_and_nothing_beside_it(
+def test_a_failed_write_leaves_the_file_unchanged_and_no_temporary_file(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add(file, "one", "foundryusa")
@@ -166,8 +168,8 @@ def test_a_write_that_fails_leaves_the_file_as_it_was_and_nothing_beside_it(
     assert [path.name for path in file.parent.iterdir()] == [file.name]
 
 
-def test_of_many_who_add_at_once_none_is_lost(file: Path) -> None:
-    names = [f"partner-{number}" for number in range(20)]
-    with ThreadPoolExecutor(8) as threads:
+def test_concurrent_additions_are_not_lost(file: Path) -> None:
+    names = [f"partner-{number}" for number in range(8)]
+    with ThreadPoolExecutor(4) as threads:
         list(threads.map(lambda name: add(file, name, name), names))
     assert sorted(partner.name for partner in listed(file)) == sorted(names)
