@@ -27,7 +27,7 @@ from benchmarks.fixtures import (
 from miningmap.settings import Retention, Streams
 from streams.beliefs import read_default_prior
 from streams.method.observations import spans_of
-from streams.method.shares import Beliefs, Rule
+from streams.method.placing import Beliefs, Rule
 from streams.method.windows import ROLLING, parse_window
 from streams.queries.snapshot import Snapshots, take_snapshot
 from streams.redis.store import Store

@@ -24,7 +24,7 @@ from miningmap.kafka.topics import REPORTS
 from miningmap.messages import encode
 from miningmap.settings import Retention
 from streams.redis.store import Store, horizon
-from streams.worker.processor import RawMessage, sort
+from streams.worker.processor import RawMessage, decode_batch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,9 +66,9 @@ async def _measured(store: Store, messages: Sequence[Message]) -> list[str]:
     changed, sorting, writing = 0, 0.0, 0.0
     for batch in batches(raw):
         started = perf_counter()
-        told = sort(batch, horizon(KEPT, NOW), NOW)
+        decoded = decode_batch(batch, horizon(KEPT, NOW), NOW)
         was_sorted = perf_counter()
-        changed += await store.write(told.good)
+        changed += await store.write(decoded.claimed)
         sorting += was_sorted - started
         writing += perf_counter() - was_sorted
     rates = (len(raw) / (sorting + writing), len(raw) / writing)

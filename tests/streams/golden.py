@@ -15,7 +15,7 @@ import pytest
 
 from miningmap.messages import Message, decode
 from miningmap.times import parse_rfc3339
-from streams.method.shares import Beliefs, Rule
+from streams.method.placing import Beliefs, Rule
 from streams.queries.parameters import Question, parse_question
 
 Json = dict[str, Any]

@@ -8,7 +8,7 @@ import pytest
 from miningmap.settings import Method
 from streams import beliefs
 from streams.beliefs import BeliefsError
-from streams.method.shares import Rule
+from streams.method.placing import Rule
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,10 +65,10 @@ def test_a_rule_applies_to_all_pools_or_to_some(tmp_path: Path) -> None:
     [
         ("{", "file.json"),
         ([], "Expected `object`"),
-        ({"a": {"XX": 1}}, "a: 'XX' is no place"),
+        ({"a": {"XX": 1}}, "a: 'XX' is not a place"),
         ({"a": {"US": -1}}, "Expected `float` >= 0"),
-        ({"a": {"US": 0}}, "a: the weights add up to nothing"),
-        ({"a": {}}, "a: the weights add up to nothing"),
+        ({"a": {"US": 0}}, "a: the weights must add up to more than 0"),
+        ({"a": {}}, "a: the weights must add up to more than 0"),
         ({"a": {"weights": {"US": 1}}}, "source"),
         ({"A B": {"US": 1}}, "file.json"),
     ],

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from miningmap.messages import Published
 from miningmap.times import DAY_H, bucket
-from streams.method.cells import Cells, Horizon, Series, TooLateError, claims_of, parts_of
+from streams.method.cells import Horizon, MemoryCells, Series, TooLateError, cell_keys, claims_of
 from streams.method.windows import Span
 from tests.streams.fixtures import NOON, network, report
 
@@ -24,19 +24,19 @@ MIDNIGHT = NOON.replace(hour=0)
 OWN = Series("a", "own")
 
 
-def cells_of(*messages: Message) -> Cells:
-    cells = Cells()
+def cells_of(*messages: Message) -> MemoryCells:
+    cells = MemoryCells()
     for message in messages:
-        cells.take(message)
+        cells.add(message)
     return cells
 
 
-def minute(cells: Cells, number: int) -> float | None:
+def minute(cells: MemoryCells, number: int) -> float | None:
     cell = cells.sum(OWN, Span("minute", range(number, number + 1)))
     return cell.total if cell.minutes else None
 
 
-def hour(cells: Cells, number: int) -> tuple[float, int]:
+def hour(cells: MemoryCells, number: int) -> tuple[float, int]:
     cell = cells.sum(OWN, Span("hour", range(number, number + 1)))
     return cell.total, cell.minutes
 
@@ -118,7 +118,7 @@ def test_an_hour_is_the_sum_of_its_minutes_until_it_is_claimed_directly() -> Non
         report(hashrate=3, hold_s=60), report(hashrate=5, start=NOON.replace(minute=30))
     )
     assert hour(cells, HOUR) == (3 + 3 + 5, 3)
-    cells.take(report(hashrate=1, end=NOON + timedelta(hours=1)))
+    cells.add(report(hashrate=1, end=NOON + timedelta(hours=1)))
     assert hour(cells, HOUR) == (60, 60)
 
 
@@ -171,8 +171,8 @@ def test_a_sum_is_simulated_if_any_of_its_minutes_is(simulated: tuple[bool, bool
 
 
 def test_the_networks_hashrate_has_cells_of_its_own() -> None:
-    cells = Cells()
-    cells.take(network(7))
+    cells = MemoryCells()
+    cells.add(network(7))
     assert list(cells.series()) == [Series(None, "mempool")]
 
 
@@ -189,7 +189,7 @@ class TestTooLate:
         assert held.buckets == range(MINUTE + 1, MINUTE + 2)
 
     def test_a_report_older_than_minutes_are_kept_is_refused(self) -> None:
-        with pytest.raises(TooLateError, match="older than minutes"):
+        with pytest.raises(TooLateError, match="minutes that old are not kept"):
             claims_of(report(hashrate=1, start=NOON - timedelta(minutes=9)), self.horizon)
 
     def test_whole_days_past_the_hours_are_claimed_as_days(self) -> None:
@@ -203,7 +203,7 @@ class TestTooLate:
 
     def test_a_part_of_a_day_past_the_hours_is_refused(self) -> None:
         start = MIDNIGHT - timedelta(days=1)
-        with pytest.raises(TooLateError, match="older than hours"):
+        with pytest.raises(TooLateError, match="hours that old are not kept"):
             claims_of(report(hashrate=1, start=start, end=start.replace(hour=5)), self.horizon)
 
 
@@ -257,6 +257,6 @@ def test_of_hours_whole_days_are_taken_as_days() -> None:
     head, tail = range(5, DAY_H), range(3 * DAY_H, 3 * DAY_H + 2)
     hours = Span("hour", range(head.start, tail.stop))
     days = [("day", 1), ("day", 2)]
-    assert parts_of(hours) == [*(("hour", n) for n in head), *days, *(("hour", n) for n in tail)]
-    assert parts_of(Span("hour", head)) == [("hour", n) for n in head]
-    assert parts_of(Span("minute", range(DAY_H * 3))) == [("minute", n) for n in range(DAY_H * 3)]
+    assert cell_keys(hours) == [*(("hour", n) for n in head), *days, *(("hour", n) for n in tail)]
+    assert cell_keys(Span("hour", head)) == [("hour", n) for n in head]
+    assert cell_keys(Span("minute", range(DAY_H * 3))) == [("minute", n) for n in range(DAY_H * 3)]

@@ -14,16 +14,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from miningmap.messages import Network, Report
-from streams.method import shares
+from streams.method import placing, shares
 from streams.method.cells import Cell, claims_of
-from streams.method.shares import (
-    Beliefs,
-    Cohort,
-    Member,
-    Observed,
-    country_shares,
-    subdivision_shares,
-)
+from streams.method.observations import Observation
+from streams.method.placing import Beliefs, Cohort, Member
+from streams.method.shares import country_shares, subdivision_shares
 from streams.queries.shares import cohort_for
 from tests.streams import worlds
 from tests.streams.worlds import MIDNIGHT, Asked, beliefs_of, question_of
@@ -41,14 +36,16 @@ some = worlds.examples("EXAMPLES", 60)
 
 def cohort(world: World, adjust: str = "published", beliefs: Beliefs | None = None) -> Cohort:
     """Who counts in the minute from midnight on; what was said of the day before is profile."""
-    pools: dict[str, dict[str, Observed]] = {}
+    pools: dict[str, dict[str, Observation]] = {}
     network: dict[str, Cell] = {}
     for message in world.messages:
         (claim,) = claims_of(message)
         if isinstance(message, Network):
             network[message.source] = claim.cell
         elif claim.tier == "minute":
-            pools[message.pool] = {message.source: Observed(claim.cell, Cell(), seen_before=False)}
+            pools[message.pool] = {
+                message.source: Observation(claim.cell, Cell(), seen_before=False)
+            }
         else:
             seen = pools[message.pool][message.source]
             pools[message.pool][message.source] = replace(seen, profile=claim.cell)
@@ -201,7 +198,7 @@ class TestBounds:
         """The rule's one factor makes measured hashrate of what was only believed."""
         said: Places = {("CN-SC", "measured"): 1, ("CN-ZJ", "prior"): 1}
         plain = of(Member("a", "own", 2, said), network=4)
-        moved = of(Member("a", "own", 2, shares.relabel(said, "CN-ZJ")), network=4)
+        moved = of(Member("a", "own", 2, placing.relabel(said, "CN-ZJ")), network=4)
         assert country_shares(plain)[0].low == 0.25
         assert country_shares(moved)[0].low == 0.5
 
@@ -242,7 +239,7 @@ class TestRelabelling:
         """Zhejiang's kinds go with it: what was measured becomes estimated, or the reverse."""
         said: Places = {("CN-ZJ", "measured"): 1, ("CN-SC", "estimated"): 1}
         plain = of(Member("a", "own", 2, said), network=4)
-        moved = of(Member("a", "own", 2, shares.relabel(said, "CN-ZJ")), network=4)
+        moved = of(Member("a", "own", 2, placing.relabel(said, "CN-ZJ")), network=4)
         assert (shares.measured_coverage(plain), shares.measured_coverage(moved)) == (0.25, 0)
         (before,), (after,) = country_shares(plain), country_shares(moved)
         assert (before.low, before.high, after.low, after.high) == (0.25, 1, 0, 1)
@@ -251,8 +248,8 @@ class TestRelabelling:
     @given(worlds.crowded_minutes())
     def test_twice_is_once(self, world: World) -> None:
         for member in cohort(world, "none").members:
-            once = shares.relabel(member.places, "CN-ZJ")
-            assert shares.relabel(once, "CN-ZJ") == once
+            once = placing.relabel(member.places, "CN-ZJ")
+            assert placing.relabel(once, "CN-ZJ") == once
 
 
 class TestSensitivity:

@@ -20,9 +20,10 @@ from miningmap.kafka.producer import Record
 from miningmap.kafka.topics import DEAD_LETTERS, REPORTS, SHARES
 from miningmap.redis_client import connect
 from miningmap.times import parse_rfc3339, utc_now
-from streams.method.cells import Cells, Series
-from streams.method.shares import Beliefs
+from streams.method.cells import MemoryCells, Series
+from streams.method.placing import Beliefs
 from streams.method.windows import parse_window
+from streams.redis import keys
 from streams.redis.store import Store
 from tests.streams import golden
 from tests.streams.fixtures import NOON, network, report
@@ -76,14 +77,14 @@ def world() -> list[Message]:
     return made
 
 
-def memory(messages: list[Message]) -> Cells:
-    cells = Cells()
+def memory(messages: list[Message]) -> MemoryCells:
+    cells = MemoryCells()
     for message in messages:
-        cells.take(message)
+        cells.add(message)
     return cells
 
 
-async def assert_cells(redis: Redis, want: Cells) -> None:
+async def assert_cells(redis: Redis, want: MemoryCells) -> None:
     sheet = await Store(redis, FOR_EVER).read(SPANS)
     assert set(sheet.series()) == set(want.series())
     for series in want.series():
@@ -135,7 +136,7 @@ async def test_killed_stopped_repeated_and_late_the_cells_are_the_same(
 
 
 async def _has_cells(redis: Redis) -> bool:
-    return bool(await redis.exists("mm:series"))
+    return bool(await redis.exists(keys.SERIES))
 
 
 async def test_redis_and_kafka_may_go_away_and_nothing_is_lost(

@@ -10,15 +10,15 @@ import msgspec
 import pytest
 
 from miningmap.api.models import PoolState, Refusal
-from streams.method.cells import Cells, series_of
+from streams.method.cells import MemoryCells, series_of
 from streams.method.observations import observe
-from streams.method.shares import Beliefs
+from streams.method.placing import Beliefs
 from streams.method.windows import parse_window
 from streams.queries.parameters import Question
 from streams.queries.pools import PoolFacts, pool_list
 from streams.queries.shares import cohort_for
-from streams.redis.store import LastReport
-from streams.worker.rejections import note
+from streams.redis.loaded_cells import LastReport
+from streams.worker.rejections import add_rejection
 from tests.streams.fixtures import NOON, report
 
 if TYPE_CHECKING:
@@ -44,9 +44,9 @@ def mined(hashrate: float, blocks: int, *, source: str = "chain", pool: str = "a
 
 
 def listed(*reports: Report, refused: Mapping[str, Refusal] | None = None) -> dict[str, PoolState]:
-    cells = Cells()
+    cells = MemoryCells()
     for said in reports:
-        cells.take(said)
+        cells.add(said)
     known = {name: observe(cells, parse_window(name, NOW)) for name in ("now", "24h", "30d")}
 
     def cohort(name: str):  # type: ignore[no-untyped-def] # noqa: ANN202 - one of streams.method.shares
@@ -63,7 +63,7 @@ def listed(*reports: Report, refused: Mapping[str, Refusal] | None = None) -> di
         month=cohort("30d"),
         seen_now=known["now"][0],
         seen_day=known["24h"][0],
-        refused=refused or {},
+        rejected=refused or {},
     )
     return {state.pool: state for state in pool_list(facts).pools}
 
@@ -143,14 +143,14 @@ HEADERS = {
 
 def test_a_dead_letter_tells_what_was_refused_of_its_pool() -> None:
     newest: dict[str, Refusal] = {}
-    note(b"a", HEADERS.items(), newest)
+    add_rejection(b"a", HEADERS.items(), newest)
     assert newest == {"a": REFUSED}
 
 
 def test_of_several_the_newest_counts() -> None:
     newest: dict[str, Refusal] = {}
     for at, error in ((b"2026-11-22T12:00:00Z", b"new"), (b"2026-11-22T11:59:59Z", b"old")):
-        note(b"a", (HEADERS | {"at": at, "error": error}).items(), newest)
+        add_rejection(b"a", (HEADERS | {"at": at, "error": error}).items(), newest)
     assert newest["a"].error == "new"
 
 
@@ -168,5 +168,5 @@ def test_what_is_about_no_pool_or_says_no_reason_is_passed_over(
     key: bytes | None, headers: dict[str, bytes]
 ) -> None:
     newest: dict[str, Refusal] = {}
-    note(key, headers.items(), newest)
+    add_rejection(key, headers.items(), newest)
     assert newest == {}

@@ -15,7 +15,7 @@ from miningmap.kafka.topics import DEAD_LETTERS, REPORTS
 from miningmap.messages import encode
 from streams.metrics import Metrics
 from streams.redis.store import Store, horizon
-from streams.worker.processor import Processor, RawMessage, sort
+from streams.worker.processor import Processor, RawMessage, decode_batch
 from tests.streams.fixtures import NOON, report
 
 if TYPE_CHECKING:
@@ -52,10 +52,10 @@ OLD = raw(encode(report(hashrate=1, start=NOON - timedelta(days=9))))
 def test_what_cannot_be_used_is_told_apart_with_its_reason(
     value: bytes | None, reason: str
 ) -> None:
-    result = sort([raw(value), GOOD], horizon(KEPT, NOW), NOW)
-    assert [letter.reason for letter in result.dead] == [reason]
-    assert result.dead[0].error
-    assert len(result.good) == 1
+    result = decode_batch([raw(value), GOOD], horizon(KEPT, NOW), NOW)
+    assert [letter.reason for letter in result.dead_letters] == [reason]
+    assert result.dead_letters[0].error
+    assert len(result.claimed) == 1
 
 
 class FlakyStore(Store):
@@ -73,7 +73,7 @@ class FlakyStore(Store):
         self.written.append(len(claimed))
         return 0
 
-    async def note_refused(self, newest: Mapping[str, Refusal]) -> None:
+    async def write_rejections(self, newest: Mapping[str, Refusal]) -> None:
         self.noted.update(newest)
 
 

@@ -16,7 +16,8 @@ from miningmap.api.models import (
     SubdivisionRow,
 )
 from streams.method.cells import Cell
-from streams.method.shares import Beliefs, Cohort, Member, Observed, Rule
+from streams.method.observations import Observation
+from streams.method.placing import Beliefs, Cohort, Member, Rule
 from streams.queries.parameters import parse_question
 from streams.queries.shares import answer, cohort_for
 from tests.streams.fixtures import NOON
@@ -117,7 +118,7 @@ def test_rules_apply_and_are_named_unless_no_adjustment_is_asked_for(
     adjust: str, rules: tuple[str, ...], places: Places
 ) -> None:
     window = Cell(30, 240, {("CN-ZJ", "measured"): 60, ("CN-SC", "measured"): 180})
-    pools = {"a": {"own": Observed(window, Cell(), seen_before=False)}}
+    pools = {"a": {"own": Observation(window, Cell(), seen_before=False)}}
     beliefs = Beliefs(rules=[Rule("zj", "CN-ZJ", None)])
     question = parse_question({"adjust": adjust}, NOON)
     cohort = cohort_for(question, pools, {"mempool": Cell(60, 960)}, beliefs)
@@ -128,7 +129,7 @@ def test_rules_apply_and_are_named_unless_no_adjustment_is_asked_for(
 
 
 def test_a_source_counts_by_the_minutes_of_the_window_that_is_asked_for() -> None:
-    pools = {"a": {"own": Observed(Cell(30, 30), Cell(), seen_before=False)}}
+    pools = {"a": {"own": Observation(Cell(30, 30), Cell(), seen_before=False)}}
     for window, excluded in (("1h", {}), ("24h", {"a": "thin"})):
         question = parse_question({"window": window}, NOON)
         assert cohort_for(question, pools, {}, Beliefs()).excluded == excluded

@@ -13,12 +13,13 @@ from pydantic import SecretStr
 
 from miningmap import settings as config
 from miningmap.redis_client import connect
-from streams.method.cells import Cells, claims_of
-from streams.method.shares import Beliefs, Rule
+from streams.method.cells import MemoryCells, claims_of
+from streams.method.placing import Beliefs, Rule
 from streams.method.windows import ROLLING, parse_window
 from streams.queries.parameters import Question
 from streams.queries.recompute import recompute
 from streams.queries.snapshot import Snapshots, ask, take_snapshot
+from streams.redis import keys
 from streams.redis.store import Store
 from tests.streams.fixtures import NOON, network, report
 
@@ -161,9 +162,9 @@ async def test_the_answer_is_the_recomputed_one_to_the_last_digit(
 ) -> None:
     await redis.flushdb()
     await write(store, sent)
-    cells = Cells()
+    cells = MemoryCells()
     for message in reversed(sent):
-        cells.take(message)
+        cells.add(message)
     for name in ROLLING:
         for country in (None, "US", "CN"):
             question = _question(name, NOON, country)
@@ -238,5 +239,5 @@ async def test_what_arrived_during_a_snapshot_and_was_lost_again_is_forgotten(re
 
 
 async def test_a_series_without_a_cell_yet_is_left_out(redis: Redis, store: Store) -> None:
-    await redis.sadd("mm:series", "a/own")
+    await redis.sadd(keys.SERIES, "a/own")
     assert not [*(await store.read([])).series()]

@@ -16,8 +16,9 @@ from miningmap.api.models import Refusal
 from miningmap.messages import Published, Report
 from miningmap.redis_client import connect
 from miningmap.times import DAY_H, DAY_S, HOUR_S, MINUTE_S, add_months, bucket, utc_now
-from streams.method.cells import Cells, Horizon, Series, TooLateError, claims_of
+from streams.method.cells import Horizon, MemoryCells, Series, TooLateError, claims_of
 from streams.method.windows import Span
+from streams.redis import keys
 from streams.redis.event_log import EventId
 from streams.redis.store import Store, horizon
 from tests.streams.fixtures import NOON, network, report
@@ -93,9 +94,9 @@ async def test_redis_has_the_cells_that_memory_has_whatever_the_order(
 ) -> None:
     sent, again = both
     await redis.flushdb()
-    store, memory = Store(redis, FOR_EVER), Cells()
+    store, memory = Store(redis, FOR_EVER), MemoryCells()
     for message in sent:
-        memory.take(message)
+        memory.add(message)
     half = len(again) // 2
     await write(store, again[:half])
     await write(store, again[half:])
@@ -142,10 +143,9 @@ async def test_minutes_and_hours_expire_and_days_stay(redis: Redis) -> None:
     sent = report(hashrate=1, start=now - timedelta(minutes=5))
     await store.write([(sent, claims_of(sent, horizon(kept, now)))])
     hour, day = bucket(sent.start, HOUR_S), bucket(sent.start, DAY_S)
-    key = "mm:{p:a}:own"
-    assert await redis.expiretime(f"{key}:m:{hour}") == (hour + kept.minutes_h + 2) * HOUR_S
-    assert await redis.expiretime(f"{key}:h:{day}") == (day + kept.hours_d + 2) * DAY_S
-    assert await redis.ttl(f"{key}:d") == -1
+    assert await redis.expiretime(keys.minutes(OWN, hour)) == (hour + kept.minutes_h + 2) * HOUR_S
+    assert await redis.expiretime(keys.hours(OWN, day)) == (day + kept.hours_d + 2) * DAY_S
+    assert await redis.ttl(keys.days(OWN)) == -1
 
 
 async def test_what_no_span_needs_any_more_is_let_go(redis: Redis) -> None:
@@ -155,7 +155,7 @@ async def test_what_no_span_needs_any_more_is_let_go(redis: Redis) -> None:
     sheet = await store.read([first, second])
     assert sheet.sum(OWN, first) == sheet.sum(OWN, second)
     later = await store.read([second, third], sheet)
-    line = later.lines[OWN]
+    line = later.by_series[OWN]
     assert [*line.sums] == [second]
     assert {number for _, number in line.cells} == {MINUTE + 1, MINUTE + 2, MINUTE + 3}
 
@@ -255,7 +255,7 @@ async def test_the_table_that_was_fetched_last_is_kept_and_for_ever(
     assert await store.published() == {
         OWN: {first_day(6): new.published, first_day(7): july.published}
     }
-    assert await redis.ttl("mm:{p:a}:own:published") == -1
+    assert await redis.ttl(keys.published(OWN)) == -1
 
 
 async def test_a_table_is_no_cell(redis: Redis) -> None:
@@ -281,11 +281,11 @@ async def test_most_have_published_nothing(redis: Redis) -> None:
 async def test_of_what_was_refused_the_newest_is_kept(redis: Redis) -> None:
     store = Store(redis, FOR_EVER)
     old, new = (Refusal(NOON + n * timedelta(seconds=1), None, "r", str(n)) for n in (0, 1))
-    await store.note_refused({})
-    assert await store.refused() == {}
-    await store.note_refused({"a": new, "b": old})
-    await store.note_refused({"a": old, "b": new, "c": old})
-    assert await store.refused() == {"a": new, "b": new, "c": old}
+    await store.write_rejections({})
+    assert await store.rejections() == {}
+    await store.write_rejections({"a": new, "b": old})
+    await store.write_rejections({"a": old, "b": new, "c": old})
+    assert await store.rejections() == {"a": new, "b": new, "c": old}
 
 
 async def test_one_process_at_a_time_makes_the_snapshots(redis: Redis) -> None:
@@ -293,7 +293,7 @@ async def test_one_process_at_a_time_makes_the_snapshots(redis: Redis) -> None:
     assert await store.lead("one", for_s=60)
     assert not await store.lead("two", for_s=60)
     assert await store.lead("one", for_s=60)
-    await redis.delete("mm:snapshots:leader")  # as when its time is over
+    await redis.delete(keys.LEADER)  # as when its time is over
     assert await store.lead("two", for_s=60)
 
 
@@ -330,7 +330,7 @@ async def test_the_log_of_events_keeps_an_hour(redis: Redis) -> None:
     store = Store(redis, FOR_EVER)
     now_ms = int(utc_now().timestamp() * 1000)
     for age_s in (7200, 3660, 3540, 60):
-        await redis.xadd("mm:events", {"event": "shares"}, id=f"{now_ms - 1000 * age_s}-0")
+        await redis.xadd(keys.EVENTS, {"event": "shares"}, id=f"{now_ms - 1000 * age_s}-0")
     await store.write_snapshots({"1h/country": b"1"})
     kept = await store.events(EventId(0, 0), most=10, wait_s=0.01)
     assert [round((now_ms - event.id.at_ms) / 1000, -1) for event in kept] == [3540, 60, 0]
@@ -338,7 +338,7 @@ async def test_the_log_of_events_keeps_an_hour(redis: Redis) -> None:
 
 @pytest.mark.parametrize("text", ["", "1", "1-", "-1-2", "1-2-3", "1-x", f"{10**21}-0", "1-2\n"])
 def test_what_is_no_event_id_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="no event id"):
+    with pytest.raises(ValueError, match="invalid event id"):
         EventId.parse(text)
 
 

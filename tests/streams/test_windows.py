@@ -74,7 +74,7 @@ def test_another_window_is_refused_with_what_there_is(name: str) -> None:
 
 
 def test_of_a_name_that_is_too_long_only_the_beginning_is_quoted() -> None:
-    with pytest.raises(WindowError, match=r"no window 'x{32}';"):
+    with pytest.raises(WindowError, match=r"unknown window 'x{32}';"):
         parse_window("x" * 500, AS_OF)
 
 

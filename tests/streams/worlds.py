@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from miningmap.messages import KINDS, Located, Message, Network, Report
-from streams.method.cells import Cells
-from streams.method.shares import Beliefs, Rule
+from streams.method.cells import MemoryCells
+from streams.method.placing import Beliefs, Rule
 from streams.queries.parameters import Question, parse_question
 from streams.queries.recompute import recompute
 from tests.streams import model
@@ -278,11 +278,11 @@ def question_of(asked: Asked) -> Question:
     return parse_question(parameters, asked.as_of)
 
 
-def cells_of(said: Iterable[Message]) -> Cells:
+def cells_of(said: Iterable[Message]) -> MemoryCells:
     """The cells that messages leave which come as ``said``."""
-    cells = Cells()
+    cells = MemoryCells()
     for message in said:
-        cells.take(message)
+        cells.add(message)
     return cells
 
 
