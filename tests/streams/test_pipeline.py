@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaConsumer
 from endpoint.service import application
 from miningmap import settings as config
 from miningmap.api.models import Answer, PoolList
-from miningmap.kafka.producer import Record
+from miningmap.kafka.producer import PublishError, Record
 from miningmap.kafka.topics import DEAD_LETTERS, REPORTS, SHARES
 from miningmap.redis_client import connect
 from miningmap.times import parse_rfc3339, utc_now
@@ -25,9 +25,11 @@ from streams.method.placing import Beliefs
 from streams.method.windows import parse_window
 from streams.redis import keys
 from streams.redis.store import Store
+from streams.service import run
+from streams.worker.processor import Processor
 from tests.streams import golden
 from tests.streams.fixtures import NOON, network, report
-from tests.streams.processes import StreamsProcess, processed, publish, streams, until
+from tests.streams.processes import DEADLINE_S, StreamsProcess, processed, publish, streams, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.usefixtures("clean_kafka")
 
+# docker-compose.yml's stop_grace_period of this service, in seconds.
+GRACE_S = 30.0
 # The cases are of days long gone or to come; nothing of them is too late, nor expires.
 FOR_EVER = config.Retention(minutes_h=10_000_000, hours_d=400_000)
 SPANS = [
@@ -158,6 +162,17 @@ async def test_redis_and_kafka_may_go_away_and_nothing_is_lost(
     await assert_cells(client, memory(sent))
 
 
+async def test_the_service_stops_in_time_while_kafka_is_away(
+    settings: Settings, clean_kafka: KafkaServer
+) -> None:
+    async with StreamsProcess(settings) as process:
+        await publish(settings, [report(hashrate=1)])
+        await processed(settings)
+        clean_kafka.stop(signal.SIGKILL)
+        async with asyncio.timeout(GRACE_S):
+            assert await process.end(signal.SIGTERM) == 0
+
+
 async def test_what_cannot_be_used_is_a_dead_letter_and_the_next_message_counts(
     settings: Settings, client: Redis
 ) -> None:
@@ -188,6 +203,19 @@ async def test_what_was_refused_of_a_pool_is_told_beside_it(
     async with streams(settings):
         await publish(settings, [], Record(REPORTS, b"a", b"poison"))
         await until(told)
+
+
+async def test_a_batch_that_fails_for_good_ends_the_service_with_its_error(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise PublishError("never", again=False)
+
+    monkeypatch.setattr(Processor, "process", fail)
+    await publish(settings, [report(hashrate=1)])
+    async with asyncio.timeout(DEADLINE_S):
+        with pytest.raises(PublishError, match="never"):
+            await run(settings, asyncio.Event())
 
 
 async def test_snapshots_of_all_windows_are_in_redis_and_kafka(
