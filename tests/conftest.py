@@ -26,7 +26,11 @@ if TYPE_CHECKING:
 
 # How long one example takes says something of the machine, not of the code.
 hypothesis.settings.register_profile("project", deadline=None, print_blob=True)
-hypothesis.settings.load_profile("project")
+hypothesis.settings.register_profile("ci", deadline=None, print_blob=True, max_examples=25)
+hypothesis.settings.register_profile("nightly", deadline=None, print_blob=True, max_examples=1000)
+hypothesis.settings.load_profile(
+    os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "project")
+)
 
 AnyServer = TypeVar("AnyServer", bound=Server)
 

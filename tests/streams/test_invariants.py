@@ -21,6 +21,7 @@ from streams.method.placing import Beliefs, Cohort, Member
 from streams.method.shares import country_shares, subdivision_shares
 from streams.queries.shares import cohort_for
 from tests.streams import worlds
+from tests.streams.examples import examples
 from tests.streams.worlds import MIDNIGHT, Asked, beliefs_of, question_of
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from tests.streams.model import World
 
 NEAR = 1e-9
-some = worlds.examples("EXAMPLES", 60)
+some = examples(60, "EXAMPLES")
 
 
 def cohort(world: World, adjust: str = "published", beliefs: Beliefs | None = None) -> Cohort:

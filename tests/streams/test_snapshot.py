@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
@@ -21,6 +21,7 @@ from streams.queries.recompute import recompute
 from streams.queries.snapshot import Snapshots, ask, take_snapshot
 from streams.redis import keys
 from streams.redis.store import Store
+from tests.streams.examples import examples
 from tests.streams.fixtures import NOON, network, report
 
 if TYPE_CHECKING:
@@ -118,11 +119,7 @@ class Racing(Store):
         return found
 
 
-@settings(
-    max_examples=60,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@examples(60)
 @given(st.lists(steps, min_size=2, max_size=6))
 async def test_what_is_remembered_changes_no_answer_whatever_comes_late_or_is_lost(
     redis: Redis, arriving: list[tuple[list[Message] | None, Message | None, timedelta]]
@@ -151,11 +148,7 @@ async def test_what_is_remembered_changes_no_answer_whatever_comes_late_or_is_lo
     assert await snapshots.take(now) == await take_snapshot(store, BELIEFS, now)
 
 
-@settings(
-    max_examples=40,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@examples(40)
 @given(st.lists(a_minute | some_hours | networks, max_size=15))
 async def test_the_answer_is_the_recomputed_one_to_the_last_digit(
     redis: Redis, store: Store, sent: list[Message]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
@@ -21,6 +21,7 @@ from streams.method.windows import Span
 from streams.redis import keys
 from streams.redis.event_log import EventId
 from streams.redis.store import Store, horizon
+from tests.streams.examples import examples
 from tests.streams.fixtures import NOON, network, report
 
 if TYPE_CHECKING:
@@ -83,11 +84,7 @@ networks = st.builds(lambda hashrate: network(float(hashrate)), st.integers(1, 9
 many: st.SearchStrategy[list[Message]] = st.lists(a_minute | hours | networks, max_size=15)
 
 
-@settings(
-    max_examples=40,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@examples(40)
 @given(many.flatmap(lambda sent: st.tuples(st.just(sent), st.permutations(sent + sent[:4]))))
 async def test_redis_has_the_cells_that_memory_has_whatever_the_order(
     redis: Redis, both: tuple[list[Message], list[Message]]
@@ -211,11 +208,7 @@ def first_day(month: int) -> int:
     return bucket(JUNE.replace(month=month), DAY_S)
 
 
-@settings(
-    max_examples=20,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@examples(20)
 @given(
     st.lists(
         st.builds(

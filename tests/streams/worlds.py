@@ -7,12 +7,10 @@ empty minutes, zeros, a microsecond beside a whole hour.
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import msgspec
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from miningmap.messages import KINDS, Located, Message, Network, Report
@@ -59,17 +57,6 @@ class Scene(NamedTuple):
 
     world: World
     asked: Asked
-
-
-def examples(variable: str, few: int) -> settings:
-    """So few examples, always the same; or as many others as that environment variable asks for."""
-    asked = os.environ.get(variable)
-    return settings(
-        max_examples=int(asked or few),
-        derandomize=not asked,
-        deadline=None,
-        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-    )
 
 
 # --- times ----------------------------------------------------------------------------------------
