@@ -77,10 +77,10 @@ def test_the_model_gives_the_golden_answers(path: Path) -> None:
 @examples(250, "EXAMPLES")
 @given(worlds.scenes(), st.data())
 def test_recomputed_in_any_order_any_number_of_times(scene: Scene, data: st.DataObject) -> None:
-    order = data.draw(worlds.retold(scene.world.messages))
+    order = data.draw(worlds.repeated(scene.world.messages))
     got = worlds.recomputed(order, scene)
     golden.assert_same(got, modelled(scene))
-    # Not only to 1e-9: whoever recomputes gets the same digits.
+    # Not only to 1e-9: everyone who recomputes gets the same digits.
     assert got == worlds.recomputed(scene.world.messages, scene)
 
 
@@ -102,7 +102,7 @@ async def write(
     """Messages, once or more each, split over workers that write at the same time, in batches."""
     await clients[0].flushdb()
     batches: list[list[list[Message]]] = [[] for _ in clients]
-    for message in data.draw(worlds.retold(messages)):
+    for message in data.draw(worlds.repeated(messages)):
         mine = batches[data.draw(st.integers(0, len(clients) - 1))]
         if not mine or data.draw(st.booleans()):
             mine.append([])
@@ -138,7 +138,7 @@ async def test_through_redis_by_any_number_of_workers(
 async def test_days_outlive_what_they_were_made_of(
     clients: list[Redis], scene: Scene, data: st.DataObject
 ) -> None:
-    """Late rows claim the days whose hours are gone; what is too late for all is told apart."""
+    """Late reports claim days whose hours are gone; what is too late for that is rejected."""
     retention = model.Retention(SHORTEST.minutes_h, SHORTEST.hours_d)
     scene = scene._replace(world=replace(scene.world, retention=retention))
     in_time = []

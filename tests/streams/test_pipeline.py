@@ -44,7 +44,7 @@ pytestmark = pytest.mark.usefixtures("clean_kafka")
 
 # docker-compose.yml's stop_grace_period of this service, in seconds.
 GRACE_S = 30.0
-# The cases are of days long gone or to come; nothing of them is too late, nor expires.
+# The cases are of the past and of the future; nothing of them is too late or expires.
 FOR_EVER = config.Retention(minutes_h=10_000_000, hours_d=400_000)
 SPANS = [
     parse_window("1h", NOON).span,
@@ -119,7 +119,7 @@ async def test_every_golden_case_is_answered_over_http(settings: Settings, clien
                         raise
 
 
-async def test_killed_stopped_repeated_and_late_the_cells_are_the_same(
+async def test_the_cells_do_not_depend_on_kills_stops_repeats_and_late_messages(
     settings: Settings, client: Redis
 ) -> None:
     sent = world()
@@ -128,13 +128,13 @@ async def test_killed_stopped_repeated_and_late_the_cells_are_the_same(
     async with StreamsProcess(settings) as first:
         await publish(settings, rest[:third])
         await until(lambda: _has_cells(client))
-        await first.end(signal.SIGKILL)  # in the midst of it, as it happens
+        await first.end(signal.SIGKILL)  # somewhere in the middle of the messages
     await publish(settings, rest[third:])
     async with StreamsProcess(settings) as second:
         await processed(settings)
         assert await second.end(signal.SIGTERM) == 0
     async with StreamsProcess(settings):
-        await publish(settings, [*reversed(late), *rest[: third * 2]])  # late ones, and doubles
+        await publish(settings, [*reversed(late), *rest[: third * 2]])  # late ones, and duplicates
         await processed(settings)
         await assert_cells(client, memory(sent))
 
@@ -143,7 +143,7 @@ async def _has_cells(redis: Redis) -> bool:
     return bool(await redis.exists(keys.SERIES))
 
 
-async def test_redis_and_kafka_may_go_away_and_nothing_is_lost(
+async def test_nothing_is_lost_while_redis_or_kafka_is_away(
     settings: Settings, client: Redis, clean_kafka: KafkaServer, redis: RedisServer
 ) -> None:
     sent = world()
@@ -173,7 +173,7 @@ async def test_the_service_stops_in_time_while_kafka_is_away(
             assert await process.end(signal.SIGTERM) == 0
 
 
-async def test_what_cannot_be_used_is_a_dead_letter_and_the_next_message_counts(
+async def test_an_invalid_message_becomes_a_dead_letter_and_the_next_one_counts(
     settings: Settings, client: Redis
 ) -> None:
     poison = Record(REPORTS, b"a", b"poison")
@@ -189,20 +189,18 @@ async def test_what_cannot_be_used_is_a_dead_letter_and_the_next_message_counts(
     assert (headers["reason"], headers["topic"]) == ("undecodable", REPORTS)
 
 
-async def test_what_was_refused_of_a_pool_is_told_beside_it(
-    settings: Settings, client: Redis
-) -> None:
+async def test_a_rejected_reading_is_shown_with_its_pool(settings: Settings, client: Redis) -> None:
     settings.streams.snapshot_s = 0.2
     store = Store(client, FOR_EVER)
 
-    async def told() -> bool:
+    async def is_shown() -> bool:
         raw = await store.snapshot("pools")
         pools = msgspec.json.decode(raw, type=PoolList).pools if raw else ()
         return any(pool.pool == "a" and pool.refused is not None for pool in pools)
 
     async with streams(settings):
         await publish(settings, [], Record(REPORTS, b"a", b"poison"))
-        await until(told)
+        await until(is_shown)
 
 
 async def test_a_batch_that_fails_for_good_ends_the_service_with_its_error(

@@ -8,7 +8,7 @@ from streams.worker.stall_watchdog import StallDetector, StalledError
 WHERE = ("miningmap.reports", 0)
 
 
-def test_messages_that_wait_and_are_not_committed_are_a_stall() -> None:
+def test_waiting_messages_without_a_commit_are_a_stall() -> None:
     detector = StallDetector(limit_s=60)
     for at in (0, 30, 60):
         detector.check({WHERE: Progress(committed=5, lag=2)}, at)
@@ -16,13 +16,13 @@ def test_messages_that_wait_and_are_not_committed_are_a_stall() -> None:
         detector.check({WHERE: Progress(committed=5, lag=2)}, 61)
 
 
-def test_slow_is_not_stalled() -> None:
+def test_slow_progress_is_no_stall() -> None:
     detector = StallDetector(limit_s=60)
     for at in range(0, 600, 50):
         detector.check({WHERE: Progress(committed=at, lag=1000)}, at)
 
 
-def test_nothing_to_do_is_not_stalled() -> None:
+def test_an_idle_consumer_is_not_stalled() -> None:
     detector = StallDetector(limit_s=60)
     for at in (0, 100, 200):
         detector.check({WHERE: Progress(committed=5, lag=0)}, at)
