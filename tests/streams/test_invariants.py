@@ -237,7 +237,7 @@ class TestRelabelling:
         assert shares.located(plain) == pytest.approx(shares.located(moved))
 
     def test_does_not_keep_a_countrys_kinds_and_bounds(self) -> None:
-        """Moved hashrate takes the kinds of its new place: measured becomes estimated, or reverse."""
+        """Moved hashrate takes the kinds of its new place: measured may become estimated."""
         located: Places = {("CN-ZJ", "measured"): 1, ("CN-SC", "estimated"): 1}
         plain = of(Member("a", "own", 2, located), network=4)
         moved = of(Member("a", "own", 2, placing.relabel(located, "CN-ZJ")), network=4)
