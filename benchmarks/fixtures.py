@@ -1,4 +1,4 @@
-"""What the benchmarks share: a Redis on one core, pools with places, and tables to print."""
+"""Shared by the benchmarks: a Redis on one core, pools with places, and tables to print."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ if TYPE_CHECKING:
 
 BATCH: Final = config.Streams().batch
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
-NOW: Final = utc_now()  # Redis expires by its own clock
+NOW: Final = utc_now()  # Redis expires keys by its own clock
 
 T = TypeVar("T")
 
 _HOLD_S: Final = 300
 _NETWORK_HOLD_S: Final = 1800
 _NETWORK: Final = 1e21
-_random: Final = random.Random(3)  # noqa: S311 - no secrets, but figures that are the same each time
+_random: Final = random.Random(3)  # noqa: S311 - not a secret: the same figures in every run
 
 
 class Pool(NamedTuple):
-    """A pool, and where it says that its miners are."""
+    """A pool, and the places where it has miners."""
 
     slug: str
     codes: tuple[str, ...]
 
 
 def pools(number: int, places: int) -> list[Pool]:
-    """A third of each pool's places are countries, the rest Chinese provinces and US states."""
+    """Make pools. A third of their places are countries, the others Chinese and US subdivisions."""
     countries = [p.code for p in all_places() if p.parent is None and p.code != OTHER]
     provinces = [p.code for p in all_places() if p.parent == "CN"]
     states = [p.code for p in all_places() if p.parent == "US"]
@@ -63,7 +63,7 @@ def pools(number: int, places: int) -> list[Pool]:
 
 
 def report(pool: Pool, start: datetime, length: timedelta) -> Report:
-    """All places measured, but for a rest of a tenth."""
+    """Make a report; a tenth of the hashrate has no place, all other places are measured."""
     places = tuple(Located(code, _random.random() * 1e18, "measured") for code in pool.codes)
     return Report(
         pool=pool.slug,
@@ -73,7 +73,7 @@ def report(pool: Pool, start: datetime, length: timedelta) -> Report:
         hold_s=_HOLD_S if length < HOUR else 0,
         hashrate=sum(place.hashrate for place in places) / 0.9 + 1.0,
         places=places,
-        fetched_at=utc_now(),  # so that it wins over what was said of that time before
+        fetched_at=utc_now(),  # so that it wins over earlier reports of that time
         simulated=True,
     )
 
@@ -91,17 +91,17 @@ def network(start: datetime, length: timedelta) -> Network:
 
 
 def begins(first: datetime, end: datetime, step: timedelta) -> list[datetime]:
-    """``first``, and then every ``step``, before ``end``."""
+    """Return ``first`` and every ``step`` after it, before ``end``."""
     return [first + n * step for n in range(-((first - end) // step))]
 
 
 def whole(at: datetime, step: timedelta) -> datetime:
-    """The beginning of the minute, hour or day that contains ``at``."""
+    """Return the beginning of the minute, hour or day that contains ``at``."""
     return at - (at - datetime.fromtimestamp(0, UTC)) % step
 
 
 async def write(store: Store, messages: Iterable[Message], kept: config.Retention) -> None:
-    """In batches, as the service does."""
+    """Write messages in batches, as the service does."""
     until = horizon(kept, NOW)
     for batch in batches(list(messages)):
         await store.write([(message, claims_of(message, until)) for message in batch])
@@ -113,7 +113,7 @@ def batches(messages: Sequence[T]) -> Iterator[Sequence[T]]:
 
 @asynccontextmanager
 async def redis_on_one_core() -> AsyncIterator[Redis]:
-    """A new Redis; it and this process share one core, where the system can do that."""
+    """Start a Redis that shares one core with this process, where the system allows that."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     server = RedisServer.launch()
@@ -126,7 +126,7 @@ async def redis_on_one_core() -> AsyncIterator[Redis]:
 
 
 def print_table(title: str, head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A table in Markdown, as it stands in docs/performance.md."""
+    """Print a table in Markdown, for docs/performance.md."""
     print(f"\n**{title}**\n")
     print(f"| {' | '.join(head)} |")
     print("|" + "---:|" * len(head))

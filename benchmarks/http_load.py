@@ -29,6 +29,7 @@ from miningmap.redis_client import connect
 from miningmap.times import rfc3339, utc_now
 from streams.method.windows import ROLLING
 from streams.queries.snapshot import AT, take_snapshot
+from streams.redis import keys
 from streams.redis.store import Store
 from tests.servers import RedisServer
 
@@ -75,7 +76,7 @@ class World:
 
     async def log_mib(self) -> float:
         """What the log of events takes in Redis."""
-        return (await self._redis.memory_usage("mm:events", samples=0) or 0) / 2**20
+        return (await self._redis.memory_usage(keys.EVENTS, samples=0) or 0) / 2**20
 
 
 @asynccontextmanager

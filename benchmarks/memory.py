@@ -1,4 +1,4 @@
-"""What cells take in Redis: by tier, and by how many places a pool names."""
+"""The memory that cells need in Redis: by tier, and by how many places a pool lists."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ PLACES: Final = (0, 10, 40)
 POOLS: Final = 100
 KEPT: Final = Retention()
 YEAR: Final = 365 * DAY
-SAMPLE: Final = 2  # pools that are written and weighed
-ALL_FIELDS: Final = 0  # MEMORY USAGE would else estimate
+SAMPLE: Final = 2  # pools that are written and measured
+ALL_FIELDS: Final = 0  # otherwise MEMORY USAGE estimates
 
 HEAD: Final = (
     "tier, as long as it is kept",
@@ -43,7 +43,7 @@ HEAD: Final = (
 
 
 class Tier(NamedTuple):
-    """One tier: how its keys go on behind the series, a cell's length, and how long it is kept."""
+    """One tier: a pattern for its keys, a cell's length, and how long cells are kept."""
 
     name: str
     keys: str
@@ -65,14 +65,14 @@ async def main() -> None:
 
 
 async def _cell(redis: Redis, tier: Tier, places: int) -> float:
-    """Bytes that one cell takes, with its part of all that is around it."""
+    """Return the bytes that one cell needs, with its part of the hash and key around it."""
     await redis.flushall()
     end = whole(NOW, tier.step)
     some = pools(SAMPLE, places)
-    said = (
+    reports = (
         report(p, at, tier.step) for p in some for at in begins(end - tier.kept, end, tier.step)
     )
-    await write(Store(redis, KEPT), said, KEPT)
+    await write(Store(redis, KEPT), reports, KEPT)
     size = cells = 0
     async for key in redis.scan_iter(f"mm:*{tier.keys}"):
         size += await redis.memory_usage(key, samples=ALL_FIELDS) or 0

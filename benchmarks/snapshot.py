@@ -1,4 +1,4 @@
-"""What a snapshot costs: by pools, by history, and by what changed since the last one."""
+"""The cost of a snapshot: by pools, by history, and by what changed since the last one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from benchmarks.fixtures import (
 from miningmap.settings import Retention, Streams
 from streams.beliefs import read_default_prior
 from streams.method.observations import spans_of
-from streams.method.shares import Beliefs, Rule
+from streams.method.placing import Beliefs, Rule
 from streams.method.windows import ROLLING, parse_window
 from streams.queries.snapshot import Snapshots, take_snapshot
 from streams.redis.store import Store
@@ -67,7 +67,7 @@ async def main() -> None:
 
 
 def _histories(some: Sequence[Pool]) -> Iterator[tuple[int, Iterator[Message]]]:
-    """Longer and longer ones: how many days, and what each has more than the one before."""
+    """Yield longer and longer histories: their days, and the messages to add to the one before."""
     hour, day = whole(NOW, HOUR), whole(NOW, DAY)
     minutes = begins(whole(NOW, MINUTE) - MINUTES, NOW, MINUTE)
     end = hour
@@ -76,7 +76,7 @@ def _histories(some: Sequence[Pool]) -> Iterator[tuple[int, Iterator[Message]]]:
         hours = begins(first, end, HOUR)
         yield days, chain(_messages(some, minutes, MINUTE), _messages(some, hours, HOUR))
         minutes, end = [], first
-    # What is older than hours are kept lies in days.
+    # Whatever is older than the kept hours is in days.
     older = begins(day - DAYS_ONLY_D * DAY, day - KEPT.hours_d * DAY, DAY)
     yield DAYS_ONLY_D, _messages(some, older, DAY)
 
@@ -84,7 +84,7 @@ def _histories(some: Sequence[Pool]) -> Iterator[tuple[int, Iterator[Message]]]:
 def _messages(
     some: Sequence[Pool], starts: Sequence[datetime], length: timedelta
 ) -> Iterator[Message]:
-    """Pool by pool, which is written sooner; the cells are the same in any order."""
+    """Yield messages pool by pool, which is the fastest to write; the order changes no cell."""
     for start in starts:
         yield network(start, length)
     for pool in some:
@@ -93,7 +93,7 @@ def _messages(
 
 
 async def _times(store: Store, some: Sequence[Pool], now: datetime) -> list[str]:
-    """Milliseconds, each a median: see HEAD."""
+    """Return the medians of HEAD, in milliseconds."""
     reads, firsts = await _first(store, now)
     within, at_minute = await _next(store, some, now)
     each = (reads, firsts, within, at_minute)
@@ -101,7 +101,7 @@ async def _times(store: Store, some: Sequence[Pool], now: datetime) -> list[str]
 
 
 async def _first(store: Store, now: datetime) -> tuple[list[float], list[float]]:
-    """Seconds of snapshots that remember nothing: of their reading, and in all."""
+    """Return the seconds of snapshots without a cache: for their reading, and in all."""
     spans = spans_of(parse_window(name, now) for name in ROLLING)
     reads = [await _seconds(store.read(spans)) for _ in range(RUNS)]
     return reads, [await _seconds(take_snapshot(store, BELIEFS, now)) for _ in range(RUNS)]
@@ -110,7 +110,7 @@ async def _first(store: Store, now: datetime) -> tuple[list[float], list[float]]
 async def _next(
     store: Store, some: Sequence[Pool], now: datetime
 ) -> tuple[list[float], list[float]]:
-    """Seconds of snapshots one after the other: within a minute, and at a minute's beginning.
+    """Return the seconds of consecutive snapshots: within a minute, and when one begins.
 
     Each pool reports once a minute, so a few of them between any two snapshots.
     """
@@ -120,8 +120,8 @@ async def _next(
     at_minute: list[float] = []
     for turn in range(FOLLOWED // EVERY):
         now += EVERY
-        said = [report(pool, now - MINUTE, MINUTE) for pool in some[turn % turns :: turns]]
-        await write(store, said, KEPT)
+        reports = [report(pool, now - MINUTE, MINUTE) for pool in some[turn % turns :: turns]]
+        await write(store, reports, KEPT)
         took = await _seconds(snapshots.take(now))
         (within if whole(now, MINUTE) == whole(now - EVERY, MINUTE) else at_minute).append(took)
     return within, at_minute

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from miningmap.settings import Endpoint as EndpointSettings
     from miningmap.settings import Settings
-    from streams.method.shares import Beliefs
+    from streams.method.placing import Beliefs
     from streams.redis.store import Store
 
 SNAPSHOT_S: Final = 5.0

@@ -1,4 +1,4 @@
-"""Priors and rules as files, with source and date: what is shipped, and the operator's own."""
+"""Beliefs from files: the priors and rules that are shipped, and those of the operator."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 
 from miningmap import places
 from miningmap.messages import Slug
-from streams.method.shares import Beliefs, Rule
+from streams.method.placing import Beliefs, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +25,7 @@ SHIPPED: Final = files(__package__) / "data"
 
 
 class DeclaredPrior(msgspec.Struct, forbid_unknown_fields=True):
-    """A distribution over places, who published it and when."""
+    """A distribution over places, with its source and date."""
 
     weights: Weights
     source: str
@@ -33,7 +33,7 @@ class DeclaredPrior(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class DeclaredRule(msgspec.Struct):
-    """A relabelling as an operator writes it."""
+    """A relabelling in an operator's file."""
 
     id: str
     place: str
@@ -41,7 +41,7 @@ class DeclaredRule(msgspec.Struct):
 
 
 class PublishedRule(msgspec.Struct, forbid_unknown_fields=True):
-    """A relabelling as it is shipped; to which pools it applies is for the operator to say."""
+    """A relabelling that is shipped; the settings say which pools it applies to."""
 
     id: str
     place: str
@@ -50,14 +50,14 @@ class PublishedRule(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class BeliefsError(ValueError):
-    """A file of priors or rules is unusable; the text names it and says why."""
+    """A file of priors or rules is unusable; the text has the file and the reason."""
 
 
 def load(method: Method) -> Beliefs:
-    """The beliefs that the settings ask for.
+    """Return the beliefs that the settings ask for.
 
     Raises:
-        BeliefsError: a file cannot be read, or is not what it should be.
+        BeliefsError: a file cannot be read, or its content is invalid.
     """
     priors = read_priors(method.priors_file) if method.priors_file else {}
     rules = read_rules(method.rules_file) if method.rules_file else []
@@ -68,19 +68,22 @@ def load(method: Method) -> Beliefs:
 
 
 def read_default_prior() -> dict[str, float]:
-    """The published estimate that is shipped, for pools that declare no prior of their own."""
+    """Return the shipped estimate, for pools without a prior of their own."""
     path = SHIPPED / "default-prior.json"
     return _checked(path, "weights", _read(path, DeclaredPrior).weights)
 
 
 def read_published_rule(pools: Sequence[str]) -> Rule:
-    """The published relabelling, ``cn-zhejiang``, for the pools that the operator names."""
+    """Return the shipped relabelling ``cn-zhejiang``, applied to these pools."""
     declared = _read(SHIPPED / "cn-zhejiang.json", PublishedRule)
     return Rule(declared.id, declared.place, frozenset(pools))
 
 
 def read_priors(path: Path) -> dict[str, dict[str, float]]:
-    """Weights by pool. ``{"SLUG": {"weights": {…}, "source": …, "date": …}}``, or bare weights."""
+    """Return the weights by pool of a file of priors.
+
+    Its content is ``{"SLUG": {"weights": {…}, "source": …, "date": …}}``, or bare weights by pool.
+    """
     return {
         pool: _checked(path, pool, _weights(path, pool, raw))
         for pool, raw in _read(path, dict[Slug, msgspec.Raw]).items()
@@ -88,11 +91,14 @@ def read_priors(path: Path) -> dict[str, dict[str, float]]:
 
 
 def read_rules(path: Path) -> list[Rule]:
-    """Relabellings: ``[{"id": …, "place": "CN-ZJ", "applies_to": "*" or [SLUG, …]}]``."""
+    """Return the relabellings of a file of rules.
+
+    Its content is ``[{"id": …, "place": "CN-ZJ", "applies_to": "*" or [SLUG, …]}]``.
+    """
     rules = []
     for rule in _read(path, list[DeclaredRule]):
         if not places.is_subdivision(rule.place):
-            raise BeliefsError(f"{path}: rule {rule.id}: {rule.place!r} is no subdivision")
+            raise BeliefsError(f"{path}: rule {rule.id}: {rule.place!r} is not a subdivision")
         pools = None if isinstance(rule.applies_to, str) else frozenset(rule.applies_to)
         rules.append(Rule(rule.id, rule.place, pools))
     return rules
@@ -108,9 +114,9 @@ def _weights(path: Path, pool: str, raw: msgspec.Raw) -> Weights:
 def _checked(path: Path | Traversable, pool: str, weights: Weights) -> Weights:
     for code in weights:
         if not places.is_locatable(code):
-            raise BeliefsError(f"{path}: {pool}: {code!r} is no place: {places.hint(code)}")
+            raise BeliefsError(f"{path}: {pool}: {code!r} is not a place: {places.hint(code)}")
     if sum(weights.values()) <= 0:
-        raise BeliefsError(f"{path}: {pool}: the weights add up to nothing")
+        raise BeliefsError(f"{path}: {pool}: the weights must add up to more than 0")
     return weights
 
 

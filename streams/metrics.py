@@ -1,4 +1,4 @@
-"""The streams' Prometheus metrics."""
+"""The Prometheus metrics of the streams service."""
 
 from __future__ import annotations
 
@@ -6,43 +6,46 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 
 from miningmap import __version__
 
-# From a poll that is written at once to a partner's month.
+# From a poll that is written immediately to a partner's report of a month.
 _AGES_S = (1, 2, 5, 10, 30, 60, 120, 300, 900, 3600, 86_400, 31 * 86_400)
 _SNAPSHOT_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
 class Metrics:
-    """All metrics of one streams process, in one registry; nothing is global."""
+    """All metrics of one process, in a registry of its own."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        # The library's one switch for the process; it forgot its annotation.
+        # A global switch of the library, published without a type annotation.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry
         self.dead_letters = Counter(
             "miningmap_dead_letters_total",
-            "Messages that could not be used, by reason.",
+            "Messages that were published as dead letters, by reason.",
             ["reason"],
             registry=registry,
         )
         self.report_age = Histogram(
             "miningmap_report_age_seconds",
-            "From the end of a report to its cells being written.",
+            "Time from the end of a report until its cells are in Redis, in seconds.",
             buckets=_AGES_S,
             registry=registry,
         )
         self.lag = Gauge(
             "miningmap_consumer_lag",
-            "Messages in Kafka that are not processed yet, by Kafka's own count.",
+            "Messages in Kafka that the consumer group has not committed yet.",
             ["topic", "partition"],
             registry=registry,
         )
         self.snapshot_duration = Histogram(
             "miningmap_snapshot_duration_seconds",
-            "How long a snapshot of all windows took.",
+            "Time that a snapshot of all windows takes, in seconds.",
             buckets=_SNAPSHOT_S,
             registry=registry,
         )
         build_info = Gauge(
-            "miningmap_build_info", "The running version; always 1.", ["version"], registry=registry
+            "miningmap_build_info",
+            "The running version, as a label; the value is always 1.",
+            ["version"],
+            registry=registry,
         )
         build_info.labels(__version__).set(1)

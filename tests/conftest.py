@@ -28,10 +28,11 @@ CI = os.environ.get("CI", "").lower() not in {"", "0", "false"}
 
 # No deadline: how long one example takes depends on the machine, not on the code.
 hypothesis.settings.register_profile("project", deadline=None, print_blob=True)
-PROJECT = hypothesis.settings.get_profile("project")
-hypothesis.settings.register_profile("ci", PROJECT, max_examples=25)
-hypothesis.settings.register_profile("nightly", PROJECT, max_examples=1000)
-hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if CI else "project"))
+hypothesis.settings.register_profile("ci", deadline=None, print_blob=True, max_examples=25)
+hypothesis.settings.register_profile("nightly", deadline=None, print_blob=True, max_examples=1000)
+hypothesis.settings.load_profile(
+    os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if CI else "project")
+)
 
 AnyServer = TypeVar("AnyServer", bound=Server)
 

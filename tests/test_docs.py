@@ -27,9 +27,10 @@ from miningmap.partner.aggregate import aggregate
 from miningmap.partner.push import Table
 from miningmap.settings import PARTNER_TOKEN, PREFIX, SECRETS_DIR, Intake, Settings, load
 from streams.beliefs import read_default_prior, read_priors, read_rules
-from streams.method import shares
+from streams.method import placing, shares
 from streams.method.cells import Cell
-from streams.method.shares import Beliefs, Cohort, Member, Observed
+from streams.method.observations import Observation
+from streams.method.placing import Beliefs, Cohort, Member
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -382,12 +383,12 @@ def four_pools(without: str | None = None) -> Cohort:
             continue
         window = sums(60, float(row["total"]), weights(row["measured"]))
         profile = weights(row["profile"])
-        seen = Observed(window, sums(9, sum(profile.values()), profile), seen_before=True)
+        seen = Observation(window, sums(9, sum(profile.values()), profile), seen_before=True)
         pools[row["pool"]] = {"own": seen}
         if prior := weights(row["prior"]):
             priors[row["pool"]] = prior
     (network,) = re.findall(r"The network has (\d+) EH/s", METHOD.read_text())
-    return shares.cohort_of(pools, {"any": sums(60, float(network), {})}, 60, Beliefs(priors))
+    return placing.cohort_of(pools, {"any": sums(60, float(network), {})}, 60, Beliefs(priors))
 
 
 def test_the_relabelling_is_the_codes() -> None:
@@ -397,7 +398,7 @@ def test_the_relabelling_is_the_codes() -> None:
         {(row["place"], measured): float(row[when]) for row in rows if row[when] != NOTHING}
         for when in ("before", "after")
     )
-    assert shares.relabel(before, "CN-ZJ") == pytest.approx(after)
+    assert placing.relabel(before, "CN-ZJ") == pytest.approx(after)
     assert before != after
 
 

@@ -1,8 +1,8 @@
-"""Cells: what one source gives for one pool in one minute, hour or day (method.md 3). Pure.
+"""Cells: what one source reports of one pool in one minute, hour or day (method.md 3). Pure.
 
-A message makes claims on buckets. Of all claims on one bucket the one of the highest rank is the
-cell, so any order of messages, any number of times, gives the same cells. Values are kept as sums
-of H/s over minutes; a mean is a sum divided by its minutes.
+Each message makes claims on buckets, and the claim of the highest rank becomes the bucket's cell.
+That is a maximum, so the cells depend neither on the order of the messages nor on how often each of
+them arrives. Values are sums of H/s over minutes; a mean is a sum divided by its minutes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import zlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
@@ -19,14 +19,18 @@ from miningmap.times import DAY_H, DAY_S, HOUR_MIN, HOUR_S, MINUTE_S, bucket_ran
 from streams.method.windows import TIER_MINUTES, Span, Tier
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
-Places: TypeAlias = dict[tuple[str, Kind], float]
+PlaceKind: TypeAlias = tuple[str, Kind]
+"""A place's code, and how the hashrate there is known."""
+
+Places: TypeAlias = dict[PlaceKind, float]
 """Hashrate by place and kind; H/s, or H/s x minutes in a cell."""
 
+CellKey: TypeAlias = tuple[Tier, int]
+"""Which cell of a series: its tier and the number of its bucket."""
 
-Part: TypeAlias = tuple[Tier, int]
-"""One bucket of a tier."""
+K = TypeVar("K")
 
 
 class Series(NamedTuple):
@@ -39,8 +43,8 @@ class Series(NamedTuple):
 class Rank(NamedTuple):
     """What decides between two claims on one bucket; the larger one wins.
 
-    ``first`` is 1 for a covered minute and 0 for a held one; for hours and days it is minus the
-    report's length in seconds, so that a daily row beats a monthly one.
+    ``first`` is 1 for a covered minute and 0 for a held one. For hours and days it is minus the
+    report's length in seconds, so that a daily row wins over a monthly one.
     """
 
     first: float
@@ -48,7 +52,8 @@ class Rank(NamedTuple):
     fetched_at: float
     hashrate: float
     content: float
-    """Decides between messages that differ in nothing else; only a faulty source sends such."""
+    """A checksum. It decides between messages that differ in nothing else, which only a faulty
+    source sends."""
 
 
 @dataclass(frozen=True)
@@ -61,23 +66,52 @@ class Cell:
     simulated: bool = False
 
 
-def add_up(cells: Iterable[Cell]) -> Cell:
-    """All their minutes, in the order given; 0 minutes of none. Places come in order."""
+class CellValues(Protocol[K]):
+    """What is added up of a cell, in whatever form it names its places."""
+
+    @property
+    def minutes(self) -> int:
+        """How many minutes have a value."""
+
+    @property
+    def total(self) -> float:
+        """H/s x minutes."""
+
+    @property
+    def places(self) -> dict[K, float]:
+        """H/s x minutes by place."""
+
+    @property
+    def simulated(self) -> bool:
+        """Whether any of it is simulated."""
+
+
+def add_up(cells: Iterable[CellValues[K]], place_of: Callable[[K], PlaceKind]) -> Cell:
+    """Return the sum of cells: 0 minutes if there are none.
+
+    Args:
+        cells: in the order of time. Floating-point sums depend on the order, and every path to an
+            answer has to give the same digits.
+        place_of: the place that a cell's name for it stands for. Called once for each name, on the
+            sum, because a span has many cells with the same places.
+    """
     minutes, total, simulated = 0, 0.0, False
-    places: Places = {}
+    sums: dict[K, float] = {}
     for cell in cells:
         minutes += cell.minutes
         total += cell.total
         simulated |= cell.simulated
-        for key, value in cell.places.items():
-            places[key] = places.get(key, 0.0) + value
-    return Cell(minutes, total, dict(sorted(places.items())), simulated)
+        for name, value in cell.places.items():
+            sums[name] = sums.get(name, 0.0) + value
+    places = sorted((place_of(name), value) for name, value in sums.items())
+    return Cell(minutes, total, dict(places), simulated)
 
 
-def parts_of(span: Span) -> list[Part]:
-    """The cells that add up to a span; of hours, whole days are taken from the days' roll-ups.
+def cell_keys(span: Span) -> list[CellKey]:
+    """Return the cells that add up to a span; whole days of hours come from the days' roll-ups.
 
-    In Redis as in memory, so that both add the same numbers in the same order.
+    Answers from memory and from Redis use the same list, so both add the same numbers in the same
+    order.
     """
     numbers = span.buckets
     days = range(-(-numbers.start // DAY_H), numbers.stop // DAY_H)
@@ -94,7 +128,7 @@ def parts_of(span: Span) -> list[Part]:
 
 @dataclass(frozen=True)
 class Claim:
-    """One value claimed for each of ``buckets``."""
+    """One value that is claimed for each of ``buckets``."""
 
     tier: Tier
     buckets: range
@@ -106,7 +140,7 @@ class Claim:
 class Horizon:
     """The oldest hour whose minutes are kept, and the oldest day whose hours are.
 
-    Whole hours and whole days, so that what is rolled up is always rolled up from all there is.
+    Only whole hours and whole days, so that a roll-up is always made from all of its parts.
     """
 
     minutes_from_hour: int
@@ -114,25 +148,25 @@ class Horizon:
 
 
 class TooLateError(ValueError):
-    """A message is older than all that it would touch is kept for."""
+    """Nothing that a message could claim is kept any more."""
 
 
 def series_of(message: Message) -> Series:
-    """Whose cells a message claims."""
+    """Return the series whose cells a message claims."""
     return Series(message.pool if isinstance(message, Report) else None, message.source)
 
 
 def claims_of(message: Message, horizon: Horizon | None = None) -> list[Claim]:
-    """What a message claims, of what is still kept (of everything without a ``horizon``).
+    """Return the claims of a message on what is still kept; without a ``horizon`` all is.
 
     Raises:
-        TooLateError: nothing that it would touch is kept any more.
+        TooLateError: nothing that the message could claim is kept any more.
     """
     short = message.length_s < HOUR_S
     claims = _minute_claims(message, horizon) if short else _long_claims(message, horizon)
     if not claims:
-        kept = "minutes" if short else "hours"
-        raise TooLateError(f"ends {message.end.isoformat()}, older than {kept} are kept")
+        tier = "minutes" if short else "hours"
+        raise TooLateError(f"ended at {message.end.isoformat()}; {tier} that old are not kept")
     return claims
 
 
@@ -154,7 +188,7 @@ def _long_claims(message: Message, horizon: Horizon | None) -> list[Claim]:
     hours = bucket_range(message.start, message.end, HOUR_S)
     oldest = horizon.hours_from_day if horizon else hours.start // DAY_H
     kept = range(max(hours.start, oldest * DAY_H), hours.stop)
-    # Where hours are no longer kept, whole days are claimed as days.
+    # Days whose hours are no longer kept are claimed directly, if the message covers them whole.
     first_day = math.ceil(message.start.timestamp() / DAY_S)
     days = range(first_day, min(int(message.end.timestamp()) // DAY_S, oldest))
     rank = _rank(message, -message.length_s)
@@ -167,14 +201,14 @@ def _long_claims(message: Message, horizon: Horizon | None) -> list[Claim]:
 
 
 def _rank(message: Message, first: float) -> Rank:
-    said: tuple[object, ...] = ([], message.simulated)
+    content: tuple[object, ...] = ([], message.simulated)
     if isinstance(message, Report):
-        said = (sorted(message.places), message.simulated)
+        content = (sorted(message.places), message.simulated)
         if message.published:
-            said = (*said, message.published)
-    content = zlib.crc32(msgspec.json.encode(said))
+            content = (*content, message.published)
+    checksum = zlib.crc32(msgspec.json.encode(content))
     end, fetched_at = message.end.timestamp(), message.fetched_at.timestamp()
-    return Rank(first, end, fetched_at, message.hashrate, content)
+    return Rank(first, end, fetched_at, message.hashrate, checksum)
 
 
 def _cell(message: Message, tier: Tier) -> Cell:
@@ -188,41 +222,44 @@ def _cell(message: Message, tier: Tier) -> Cell:
     )
 
 
-class Cells:
+class MemoryCells:
     """All cells of a set of messages, in memory and without retention: for offline answers."""
 
     def __init__(self) -> None:
         self._claims: dict[Series, dict[Tier, dict[int, tuple[Rank, Cell]]]] = {}
         self._rolled: dict[tuple[Series, Tier, int], Cell] = {}
 
-    def take(self, message: Message) -> None:
+    def add(self, message: Message) -> None:
         """Let one message claim its buckets."""
         self._rolled.clear()
         tiers = self._claims.setdefault(series_of(message), {"minute": {}, "hour": {}, "day": {}})
         for claim in claims_of(message):
             buckets = tiers[claim.tier]
             for number in claim.buckets:
-                held = buckets.get(number)
-                if held is None or claim.rank > held[0]:
+                known = buckets.get(number)
+                if known is None or claim.rank > known[0]:
                     buckets[number] = (claim.rank, claim.cell)
 
     def series(self) -> Iterable[Series]:
-        """Every (pool, source) that was ever heard of."""
+        """Return every series that has a cell."""
         return self._claims.keys()
 
     def sum(self, series: Series, span: Span) -> Cell:
-        """The sum of a series' cells over a span; 0 minutes where there is none."""
-        parts = parts_of(span)
-        return add_up(cell for tier, n in parts if (cell := self._cell(series, tier, n)))
+        """Return the sum of a series' cells over a span; 0 minutes where it has none."""
+        return self._sum(series, cell_keys(span))
 
     def first(self, series: Series, tier: Tier) -> int | None:
-        """The first bucket of a tier in which the series has a value."""
+        """Return the first bucket of a tier in which the series has a value."""
         tiers = self._claims[series]
         minute = min(tiers["minute"], default=None)
         if tier == "minute":
             return minute
         hour = min([*tiers["hour"]] + ([minute // HOUR_MIN] if minute is not None else []))
         return hour if tier == "hour" else hour // DAY_H
+
+    def _sum(self, series: Series, keys: Iterable[CellKey]) -> Cell:
+        cells = (cell for tier, n in keys if (cell := self._cell(series, tier, n)))
+        return add_up(cells, place_of=_same)
 
     def _cell(self, series: Series, tier: Tier, number: int) -> Cell | None:
         claim = self._claims[series][tier].get(number)
@@ -238,5 +275,8 @@ class Cells:
     def _roll_up(self, series: Series, tier: Tier, number: int) -> Cell:
         below: Tier = "minute" if tier == "hour" else "hour"
         each = TIER_MINUTES[tier] // TIER_MINUTES[below]
-        parts = range(number * each, (number + 1) * each)
-        return add_up(cell for n in parts if (cell := self._cell(series, below, n)))
+        return self._sum(series, [(below, number * each + n) for n in range(each)])
+
+
+def _same(place: PlaceKind) -> PlaceKind:
+    return place

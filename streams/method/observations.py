@@ -1,10 +1,9 @@
-"""From cells to what a question needs of them. Pure: the cells are in memory, or were read."""
+"""Observations: what the cells say of each source in one window. Pure: the cells are in memory."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, TypeAlias
-
-from streams.method.shares import Observed
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -13,39 +12,56 @@ if TYPE_CHECKING:
     from streams.method.windows import Span, Tier, Window
 
 
-Known: TypeAlias = "tuple[dict[str, dict[str, Observed]], dict[str, Cell]]"
-"""What is known in a window: by pool, by source; and by source of the network's hashrate."""
+@dataclass(frozen=True)
+class Observation:
+    """What is known of one source of a pool: sums over the window and over its profile days."""
+
+    window: Cell
+    profile: Cell
+    seen_before: bool
+    """Whether the source has a value before the window, in the window's tier."""
 
 
-class Reader(Protocol):
-    """The cells of every series: in memory (offline), or read from Redis."""
+class Observations(NamedTuple):
+    """What is known of every source in one window.
+
+    ``pools`` has the sources by pool and name; ``network`` has the sums over the window of the
+    network's hashrate, by source.
+    """
+
+    pools: dict[str, dict[str, Observation]]
+    network: dict[str, Cell]
+
+
+class CellReader(Protocol):
+    """Gives the cells of every series, from memory (offline) or as they were read from Redis."""
 
     def series(self) -> Iterable[Series]:
-        """Every (pool, source) that was ever heard of."""
+        """Return every series that has a cell."""
 
     def sum(self, series: Series, span: Span) -> Cell:
-        """The sum of a series' cells over a span."""
+        """Return the sum of a series' cells over a span."""
 
     def first(self, series: Series, tier: Tier) -> int | None:
-        """The first bucket of a tier in which the series ever had a value."""
+        """Return the first bucket of a tier in which the series ever had a value."""
 
 
 def spans_of(windows: Iterable[Window]) -> set[Span]:
-    """The spans whose cells answer all of these windows."""
+    """Return the spans whose cells are needed to answer all of these windows."""
     return {span for window in windows for span in (window.span, window.profile)}
 
 
-def observe(reader: Reader, window: Window) -> Known:
-    """What is known of each source of each pool, and of each source of the network's hashrate."""
-    pools: dict[str, dict[str, Observed]] = {}
+def observe(cells: CellReader, window: Window) -> Observations:
+    """Return what the cells say of each source in a window."""
+    pools: dict[str, dict[str, Observation]] = {}
     network: dict[str, Cell] = {}
-    for series in reader.series():
-        cell = reader.sum(series, window.span)
+    for series in cells.series():
+        cell = cells.sum(series, window.span)
         if series.pool is None:
             network[series.source] = cell
             continue
-        first = reader.first(series, window.span.tier)
+        first = cells.first(series, window.span.tier)
         before = first is not None and first < window.span.buckets.start
-        profile = reader.sum(series, window.profile)
-        pools.setdefault(series.pool, {})[series.source] = Observed(cell, profile, before)
-    return pools, network
+        profile = cells.sum(series, window.profile)
+        pools.setdefault(series.pool, {})[series.source] = Observation(cell, profile, before)
+    return Observations(pools, network)

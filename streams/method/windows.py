@@ -23,7 +23,7 @@ ALLOWED: Final = f"{', '.join(ROLLING)}, YYYY-MM, YYYY-MM-DD or YYYY-MM-DDTHH"
 
 
 class WindowError(ValueError):
-    """No such window; the text lists what there is."""
+    """The name of a window is unknown; the text lists the known ones."""
 
 
 @dataclass(frozen=True)
@@ -35,35 +35,35 @@ class Span:
 
     @property
     def minutes(self) -> int:
-        """N of method.md 4: how many minutes the span covers."""
+        """How many minutes the span covers: N of method.md 4."""
         return len(self.buckets) * TIER_MINUTES[self.tier]
 
 
 @dataclass(frozen=True)
 class Window:
-    """What one window covers at one ``as_of``."""
+    """The buckets that a window covers at one ``as_of``."""
 
     name: str
     span: Span
     profile: Span
-    """The days whose measured places locate what is not located in the window."""
+    """The days whose measured places locate what has no place in the window."""
 
 
 def parse_window(name: str, as_of: datetime) -> Window:
-    """The window ``name`` as it stands at ``as_of``.
+    """Return the window ``name`` as seen at ``as_of``.
 
     Raises:
-        WindowError: there is no such window.
+        WindowError: no window has that name.
     """
     if name in ROLLING:
         return _rolling(name, as_of)
-    for shape, make in _CALENDAR:
-        if match := shape.fullmatch(name):
+    for pattern, window_of in _CALENDAR:
+        if match := pattern.fullmatch(name):
             try:
-                return make(name, as_of, *map(int, match.groups()))
+                return window_of(name, as_of, *map(int, match.groups()))
             except (ValueError, OverflowError):
                 break
-    raise WindowError(f"no window {name[:32]!r}; there are {ALLOWED}")
+    raise WindowError(f"unknown window {name[:32]!r}; expected one of: {ALLOWED}")
 
 
 def _rolling(name: str, as_of: datetime) -> Window:
@@ -85,9 +85,9 @@ def _month(name: str, as_of: datetime, year: int, month: int) -> Window:
 
 
 def _day(name: str, as_of: datetime, year: int, month: int, day: int) -> Window:
-    """A day that is not over covers its whole hours so far, as a month covers its whole days.
+    """Return a day's window; a day that is not over covers its whole hours so far.
 
-    One that is over has a cell of its own, which stays when its hours are no longer kept.
+    A day that is over is read from its own cell, which is kept longer than those of its hours.
     """
     number = bucket(datetime(year, month, day, tzinfo=UTC), DAY_S)
     if number < bucket(as_of, DAY_S):

@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING, Final, NamedTuple, cast
 from miningmap import places
 from miningmap.api.models import Adjust, History, Point, Step
 from miningmap.times import add_months, parse_rfc3339, rfc3339
-from streams.method import shares
+from streams.method import placing, shares
 from streams.method.observations import observe
 from streams.method.windows import Window, parse_window
 from streams.queries.parameters import QuestionError, check_known, one_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-    from streams.method.cells import Cell, Series
-    from streams.method.observations import Reader
-    from streams.method.shares import Beliefs, Cohort, Share
-    from streams.method.windows import Span, Tier
+    from streams.method.observations import CellReader
+    from streams.method.placing import Beliefs, Cohort
+    from streams.method.shares import Share
 
 PARAMETERS: Final = ("code", "step", "from", "to", "adjust")
 MAX_POINTS: Final = 1000
@@ -107,15 +106,14 @@ def parse_history(asked: Mapping[str, str], now: datetime) -> HistoryQuestion:
     )
 
 
-def history(reader: Reader, question: HistoryQuestion, beliefs: Beliefs) -> History:
-    """A place's share in every bucket, from cells that were read."""
-    held = beliefs if question.adjust == "published" else beliefs.without_rules()
-    remembered = _Remembering(reader)
+def history(cells: CellReader, question: HistoryQuestion, beliefs: Beliefs) -> History:
+    """Return a place's share in every bucket, from cells that were read."""
+    applied = beliefs if question.adjust == "published" else beliefs.without_rules()
     simulated = False
     points = []
     for bucket in question.buckets:
-        pools, network = observe(remembered, bucket.window)
-        cohort = shares.cohort_of(pools, network, bucket.window.span.minutes, held)
+        observed = observe(cells, bucket.window)
+        cohort = placing.cohort_of(*observed, bucket.window.span.minutes, applied)
         simulated |= cohort.simulated
         points.append(_point(bucket.at, question.code, cohort))
     name = places.name_of(question.code)
@@ -123,39 +121,19 @@ def history(reader: Reader, question: HistoryQuestion, beliefs: Beliefs) -> Hist
 
 
 def _point(at: datetime, code: str, cohort: Cohort) -> Point:
-    line = _line(code, cohort)
+    share = _share(code, cohort)
     coverage = shares.coverage(cohort) if cohort.members else None
-    if line is None:
+    if share is None:
         return Point(at, None, None, None, None, None, coverage)
-    network = None if cohort.network is None else line.share * cohort.network
-    return Point(at, line.share, line.low, line.high, sum(line.kinds), network, coverage)
+    network = None if cohort.network is None else share.share * cohort.network
+    return Point(at, share.share, share.low, share.high, sum(share.kinds), network, coverage)
 
 
-def _line(code: str, cohort: Cohort) -> Share | None:
+def _share(code: str, cohort: Cohort) -> Share | None:
     country = places.country_of(code)
     inside = country != code
-    lines = shares.subdivision_shares(cohort, country) if inside else shares.country_shares(cohort)
-    return next((line for line in lines if line.code == code), None)
-
-
-class _Remembering:
-    """A reader that adds a span up once: the hours of a day share their 30 profile days."""
-
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
-        self._sums: dict[tuple[Series, Span], Cell] = {}
-
-    def series(self) -> Iterable[Series]:
-        return self._reader.series()
-
-    def sum(self, series: Series, span: Span) -> Cell:
-        key = (series, span)
-        if key not in self._sums:
-            self._sums[key] = self._reader.sum(series, span)
-        return self._sums[key]
-
-    def first(self, series: Series, tier: Tier) -> int | None:
-        return self._reader.first(series, tier)
+    every = shares.subdivision_shares(cohort, country) if inside else shares.country_shares(cohort)
+    return next((share for share in every if share.code == code), None)
 
 
 def _code(code: str) -> str:

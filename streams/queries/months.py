@@ -1,4 +1,4 @@
-"""Calendar months that are over: their shares, and the tables that they were published as."""
+"""Months: the shares of every calendar month that is over, and the tables published for them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from miningmap.cbeci.monthly_tables import FIRST_MONTH, located
 from miningmap.times import DAY_S, add_months, bucket, bucket_start
-from streams.method import shares
+from streams.method import placing, shares
 from streams.method.cells import Series
 from streams.method.observations import observe, spans_of
 from streams.method.windows import parse_window
@@ -19,21 +19,23 @@ if TYPE_CHECKING:
 
     from miningmap.messages import Published
     from streams.method.cells import Places
-    from streams.method.shares import Beliefs, Cohort, Member, Share
+    from streams.method.placing import Beliefs, Cohort, Member
+    from streams.method.shares import Share
     from streams.method.windows import Window
-    from streams.redis.store import Sheet, Store, Tables
+    from streams.redis.loaded_cells import LoadedCells
+    from streams.redis.store import Store, Tables
 
 AT_ONCE: Final = 12
-"""Months that are read, and computed, in one go: their cells are in memory together."""
+"""How many months are read and computed together, which bounds the cells in memory."""
 SAME: Final = 1e-9
-"""Hashrates that differ by a smaller part of themselves differ by the rounding of sums."""
+"""Hashrates that differ by a smaller part of themselves differ by floating-point error only."""
 
 
 class Month(NamedTuple):
     """One month: when it began, its shares, the network's hashrate (H/s), and a table.
 
     ``inside`` has the shares of subdivisions, by country. ``published`` is the table as it was
-    printed, where the cohort is nothing but that; else empty.
+    printed, if the cohort consists of nothing else; otherwise it is empty.
     """
 
     start: datetime
@@ -47,28 +49,28 @@ class Month(NamedTuple):
 async def ask_months(
     store: Store, now: datetime, beliefs: Beliefs, inside: Sequence[str]
 ) -> list[Month]:
-    """Every month that is over at ``now`` and in which somebody counts, in the order of time.
+    """Return every month that is over at ``now`` and has a cohort, in the order of time.
 
     Args:
         store: the cells and tables.
         now: UTC.
         beliefs: priors and rules.
-        inside: the countries of whose subdivisions the shares are wanted.
+        inside: the countries whose subdivisions get shares too.
     """
     tables = await store.published()
     starts = list(_starts(await store.read([]), now))
     found: list[Month] = []
     for n in range(0, len(starts), AT_ONCE):
         windows = {at: parse_window(f"{at:%Y-%m}", now) for at in starts[n : n + AT_ONCE]}
-        sheet = await store.read(spans_of(windows.values()))
-        # Not on the event loop: it is arithmetic over a year of days.
-        found += await asyncio.to_thread(_months, sheet, tables, windows, beliefs, inside)
+        cells = await store.read(spans_of(windows.values()))
+        # Arithmetic over a year of days would block the event loop.
+        found += await asyncio.to_thread(_months, cells, tables, windows, beliefs, inside)
     return found
 
 
-def _starts(known: Sheet, now: datetime) -> Iterator[datetime]:
-    """The months from the first day of which anything is known; none before Bitcoin."""
-    days = [day for series in known.series() if (day := known.first(series, "day")) is not None]
+def _starts(cells: LoadedCells, now: datetime) -> Iterator[datetime]:
+    """Yield the starts of the months from the first known day on, none before Bitcoin."""
+    days = [day for series in cells.series() if (day := cells.first(series, "day")) is not None]
     if not days:
         return
     first = max(min(days), bucket(FIRST_MONTH, DAY_S))
@@ -79,7 +81,7 @@ def _starts(known: Sheet, now: datetime) -> Iterator[datetime]:
 
 
 def _months(
-    sheet: Sheet,
+    cells: LoadedCells,
     tables: Mapping[Series, Tables],
     windows: Mapping[datetime, Window],
     beliefs: Beliefs,
@@ -87,7 +89,7 @@ def _months(
 ) -> list[Month]:
     months = []
     for start, window in windows.items():
-        cohort = shares.cohort_of(*observe(sheet, window), window.span.minutes, beliefs)
+        cohort = placing.cohort_of(*observe(cells, window), window.span.minutes, beliefs)
         if cohort.members:
             split = {country: shares.subdivision_shares(cohort, country) for country in inside}
             table = _published(start, cohort, tables)
@@ -99,20 +101,20 @@ def _months(
 def _published(
     start: datetime, cohort: Cohort, tables: Mapping[Series, Tables]
 ) -> tuple[Published, ...]:
-    """The table that the cohort is.
+    """Return the table that the cohort consists of, empty if it does not consist of one.
 
-    With another pool in it, a rule applied to it, or some of its days replaced, the cohort says
-    something else than the table does.
+    With another pool in the cohort, a rule applied to it, or some of its days replaced, its figures
+    are no longer those of the table.
     """
     if len(cohort.members) != 1:
         return ()
     (member,) = cohort.members
     own = tables.get(Series(member.pool, member.source), {})
     table = own.get(bucket(start, DAY_S), ())
-    return table if table and _says(member, located(table)) else ()
+    return table if table and _has_figures(member, located(table)) else ()
 
 
-def _says(member: Member, hashrates: Mapping[str, float]) -> bool:
+def _has_figures(member: Member, hashrates: Mapping[str, float]) -> bool:
     wanted: Places = {(code, "measured"): hashrate for code, hashrate in hashrates.items()}
     return member.places.keys() == wanted.keys() and all(
         math.isclose(hashrate, wanted[place], rel_tol=SAME)

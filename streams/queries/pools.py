@@ -1,4 +1,4 @@
-"""Pools: how each one is doing, as ``/api/v1/pools`` says it. Pure."""
+"""Pools: the state of each one, for ``/api/v1/pools``. Pure."""
 
 from __future__ import annotations
 
@@ -10,30 +10,31 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from miningmap.api.models import Gap, KindSplit, PoolList, PoolState, SourceState, State
 from miningmap.pool_names import pool_name
 from miningmap.times import DAY_MIN
-from streams.method.shares import Kinds, representing
+from streams.method.placing import Kinds, representative
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from miningmap.api.models import Refusal
     from streams.method.cells import Series
-    from streams.method.shares import Cohort, Member, Observed
-    from streams.redis.store import LastReport
+    from streams.method.observations import Observation
+    from streams.method.placing import Cohort, Member
+    from streams.redis.loaded_cells import LastReport
 
-    Pools: TypeAlias = Mapping[str, Mapping[str, Observed]]
+    Pools: TypeAlias = Mapping[str, Mapping[str, Observation]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class PoolFacts:
-    """What pools are judged by.
+    """The facts that the states of the pools follow from.
 
     Attributes:
-        last: by series, what was heard last.
+        last: by series, its last report.
         now: the cohort of ``now``.
         month: the cohort of ``30d``.
-        seen_now: what each source of each pool says in the window ``now``.
-        seen_day: the same for ``24h``.
-        refused: by pool, the newest reading that could not be used.
+        seen_now: what is known of each source of each pool in the window ``now``.
+        seen_day: the same in the window ``24h``.
+        rejected: by pool, its newest rejected reading.
     """
 
     last: Mapping[Series, LastReport]
@@ -41,7 +42,7 @@ class PoolFacts:
     month: Cohort
     seen_now: Pools
     seen_day: Pools
-    refused: Mapping[str, Refusal]
+    rejected: Mapping[str, Refusal]
 
 
 _REASONS: Final[dict[State, str]] = {
@@ -52,12 +53,12 @@ _REASONS: Final[dict[State, str]] = {
 
 
 def pool_list(facts: PoolFacts) -> PoolList:
-    """How each pool is doing.
+    """Return the state of each pool.
 
-    A pool that reports by the minute is judged by the window ``now``; one that only sends whole
+    A pool that reports by the minute is judged by the window ``now``, and one that only sends whole
     days by ``30d``.
     """
-    by_pool: dict[str, list[SourceState]] = {pool: [] for pool in facts.refused}
+    by_pool: dict[str, list[SourceState]] = {pool: [] for pool in facts.rejected}
     for series, report in facts.last.items():
         if series.pool is not None:
             source = SourceState(
@@ -95,21 +96,25 @@ def _pool(pool: str, sources: list[SourceState], facts: PoolFacts) -> PoolState:
         located=member.located if member else None,
         kinds=kinds,
         gap=_gap(pool, sources, facts.seen_day),
-        refused=facts.refused.get(pool),
+        refused=facts.rejected.get(pool),
         simulated=any(source.simulated for source in sources),
         sources=tuple(sorted(sources, key=lambda source: source.source)),
     )
 
 
 def _gap(pool: str, sources: Sequence[SourceState], seen_day: Pools) -> Gap | None:
-    """The most blocks against the most minutes, so the surest figure of either kind."""
+    """Return the gap between what a pool reports and what its blocks say, if both are known.
+
+    Compared are the most certain figures: of the sources by blocks the one with the most blocks, of
+    the others the representative one.
+    """
     counted = [source for source in sources if source.blocks and source.hashrate]
     mined = min(counted, key=lambda s: (-(s.blocks or 0), s.source), default=None)
-    said = {s.source: seen_day[pool][s.source] for s in sources if s.blocks is None}
-    by = representing(said, DAY_MIN)
+    reporting = {s.source: seen_day[pool][s.source] for s in sources if s.blocks is None}
+    by = representative(reporting, DAY_MIN)
     if by is None or mined is None or not mined.blocks or not mined.hashrate:
         return None
-    reported = said[by].window.total / said[by].window.minutes
+    reported = reporting[by].window.total / reporting[by].window.minutes
     return Gap(
         reported=reported,
         reported_by=by,

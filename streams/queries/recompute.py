@@ -1,11 +1,11 @@
-"""Answers from messages alone, without broker or Redis: how anyone checks a published number."""
+"""Recompute answers from messages alone, without Kafka or Redis, to check a published figure."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from miningmap.messages import InvalidMessageError, decode
-from streams.method.cells import Cells
+from streams.method.cells import MemoryCells
 from streams.method.observations import observe
 from streams.queries.shares import answer, cohort_for
 
@@ -13,32 +13,32 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from miningmap.api.models import Answer
-    from streams.method.shares import Beliefs
+    from streams.method.placing import Beliefs
     from streams.queries.parameters import Question
 
 
 class LineError(ValueError):
-    """A line is no message; the text names it and says why."""
+    """A line is not a valid message; the text has its number and the reason."""
 
 
-def read_cells(lines: Iterable[bytes]) -> Cells:
-    """The cells of messages, one a line; empty lines are passed over.
+def read_cells(lines: Iterable[bytes]) -> MemoryCells:
+    """Return the cells of messages, one message a line; empty lines are skipped.
 
     Raises:
-        LineError: a line is not a message that keeps the rules.
+        LineError: a line is not a valid message.
     """
-    cells = Cells()
+    cells = MemoryCells()
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
-            cells.take(decode(line))
+            cells.add(decode(line))
         except InvalidMessageError as error:
             raise LineError(f"line {number}: {error.reason}: {error}") from None
     return cells
 
 
-def recompute(cells: Cells, question: Question, beliefs: Beliefs) -> Answer:
-    """The answer to a question from all cells there are."""
+def recompute(cells: MemoryCells, question: Question, beliefs: Beliefs) -> Answer:
+    """Return the answer to a question from cells in memory."""
     cohort = cohort_for(question, *observe(cells, question.window), beliefs)
     return answer(question, cohort, (rule.id for rule in beliefs.rules))

@@ -1,4 +1,4 @@
-"""Answers: how one of ``/api/v1/shares`` is made. Pure."""
+"""Answers of ``/api/v1/shares``, from the observations of a window. Pure."""
 
 from __future__ import annotations
 
@@ -16,30 +16,32 @@ from miningmap.api.models import (
     SubdivisionRow,
 )
 from miningmap.places import flags_of, name_of
-from streams.method import shares
+from streams.method import placing, shares
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from streams.method.cells import Cell
-    from streams.method.shares import Beliefs, Cohort, Observed, Share
+    from streams.method.observations import Observation
+    from streams.method.placing import Beliefs, Cohort
+    from streams.method.shares import Share
     from streams.queries.parameters import Question
 
 
 def cohort_for(
     question: Question,
-    pools: Mapping[str, Mapping[str, Observed]],
+    pools: Mapping[str, Mapping[str, Observation]],
     network: Mapping[str, Cell],
     beliefs: Beliefs,
 ) -> Cohort:
-    """Who counts for a question, located under its ``adjust``."""
-    held = beliefs if question.adjust == "published" else beliefs.without_rules()
-    return shares.cohort_of(pools, network, question.window.span.minutes, held)
+    """Return the cohort of a question's window; ``adjust=none`` applies no rules."""
+    applied = beliefs if question.adjust == "published" else beliefs.without_rules()
+    return placing.cohort_of(pools, network, question.window.span.minutes, applied)
 
 
 def answer(question: Question, cohort: Cohort, rules: Iterable[str]) -> Answer:
-    """The answer to a question from its cohort; ``rules`` are the ids of those applied."""
-    lines = (
+    """Return the answer to a question from its cohort; ``rules`` are the ids of those applied."""
+    every = (
         shares.subdivision_shares(cohort, question.country)
         if question.country is not None
         else shares.country_shares(cohort)
@@ -61,24 +63,24 @@ def answer(question: Question, cohort: Cohort, rules: Iterable[str]) -> Answer:
         measured_coverage=shares.measured_coverage(cohort),
         cohort=tuple(CohortPool(m.pool, m.source) for m in cohort.members),
         excluded=tuple(ExcludedPool(*item) for item in cohort.excluded.items()),
-        shares=tuple(_row(line, cohort.network) for line in lines),
+        shares=tuple(_row(share, cohort.network) for share in every),
     )
 
 
-def _row(line: Share, network: float | None) -> ShareRow:
+def _row(share: Share, network: float | None) -> ShareRow:
     common = {
-        "code": line.code,
-        "name": name_of(line.code),
-        "share": line.share,
-        "low": line.low,
-        "high": line.high,
-        "sensitivity": line.sensitivity,
-        "hashrate": sum(line.kinds),
-        "network_hashrate": None if network is None else line.share * network,
-        "kinds": KindSplit(*line.kinds),
-        "flags": flags_of(line.code),
+        "code": share.code,
+        "name": name_of(share.code),
+        "share": share.share,
+        "low": share.low,
+        "high": share.high,
+        "sensitivity": share.sensitivity,
+        "hashrate": sum(share.kinds),
+        "network_hashrate": None if network is None else share.share * network,
+        "kinds": KindSplit(*share.kinds),
+        "flags": flags_of(share.code),
     }
-    if line.share_of_country is None:
+    if share.share_of_country is None:
         return msgspec.convert(common, ShareRow)
-    common["share_of_country"] = line.share_of_country
+    common["share_of_country"] = share.share_of_country
     return msgspec.convert(common, SubdivisionRow)

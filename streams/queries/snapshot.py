@@ -1,4 +1,4 @@
-"""The snapshot: every rolling window's answers, made in one go from one reading of the cells."""
+"""The snapshot: the answers of every rolling window, computed from one reading of the cells."""
 
 from __future__ import annotations
 
@@ -22,68 +22,70 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from miningmap.api.models import Answer, History, Refusal
-    from streams.method.observations import Known
-    from streams.method.shares import Beliefs, Cohort
+    from streams.method.observations import Observations
+    from streams.method.placing import Beliefs, Cohort
     from streams.queries.history import HistoryQuestion
-    from streams.redis.store import Sheet, Store
+    from streams.redis.loaded_cells import LoadedCells
+    from streams.redis.store import Store
 
 POOLS = "pools"
 AT = "at"
-REFUSED_SHOWN: Final = timedelta(days=1)
-"""A reading that was refused is shown beside its pool for so long."""
+REJECTED_SHOWN: Final = timedelta(days=1)
+"""How long a rejected reading is shown with its pool."""
 
 
 def snapshot_key(question: Question) -> str:
-    """``1h/country``, ``1h/subdivision/CN``: the snapshot's name in Redis, its key in Kafka."""
+    """Return the name of an answer in Redis and its key in Kafka, such as ``1h/subdivision/CN``."""
     parts = (question.window.name, question.level, question.country)
     return "/".join(part for part in parts if part is not None)
 
 
 async def ask(store: Store, question: Question, beliefs: Beliefs) -> Answer:
-    """Answer one question from the cells that are kept."""
-    sheet = await store.read(spans_of([question.window]))
-    cohort = cohort_for(question, *observe(sheet, question.window), beliefs)
+    """Answer one question from the cells in Redis."""
+    cells = await store.read(spans_of([question.window]))
+    cohort = cohort_for(question, *observe(cells, question.window), beliefs)
     return answer(question, cohort, (rule.id for rule in beliefs.rules))
 
 
 async def ask_history(store: Store, question: HistoryQuestion, beliefs: Beliefs) -> History:
-    """Answer one question about a history from the cells that are kept."""
-    sheet = await store.read(spans_of(bucket.window for bucket in question.buckets))
-    # Seconds of arithmetic for a long one, so not on the event loop.
-    return await asyncio.to_thread(history, sheet, question, beliefs)
+    """Answer one question about a history from the cells in Redis."""
+    cells = await store.read(spans_of(bucket.window for bucket in question.buckets))
+    # A long history takes seconds of arithmetic, which would block the event loop.
+    return await asyncio.to_thread(history, cells, question, beliefs)
 
 
 class Snapshots:
-    """Snapshots one after the other: each reads, and computes, what changed since the last.
+    """Takes one snapshot after another; each reads and computes only what changed since the last.
 
-    What is remembered can be lost at any time: the next snapshot then begins from nothing.
+    What is kept from one to the next is a cache: without it the next snapshot reads everything.
     """
 
     def __init__(self, store: Store, beliefs: Beliefs) -> None:
         self._store = store
         self._beliefs = beliefs
-        self._sheet: Sheet | None = None
+        self._cells: LoadedCells | None = None
         self._answered: dict[str, _Answered] = {}
 
     async def take(self, now: datetime) -> dict[str, bytes]:
-        """The snapshot as it is stored, JSON by name.
+        """Return the snapshot as it is stored, JSON by name.
 
-        All rolling windows by country and by the subdivisions that are listed, and the pools.
+        It has all rolling windows, by country and by the subdivisions that are listed, and the
+        pools.
         """
         windows = [parse_window(name, now) for name in ROLLING]
-        self._sheet = await self._store.read(spans_of(windows), self._sheet)
+        self._cells = await self._store.read(spans_of(windows), self._cells)
         for window in windows:
-            known = observe(self._sheet, window)
+            observed = observe(self._cells, window)
             answered = self._answered.get(window.name)
-            if answered is None or answered.known != known:
+            if answered is None or answered.observed != observed:
                 question = Question(window=window, as_of=now)
-                self._answered[window.name] = _answer(question, known, self._beliefs)
-        refused = await self._store.refused()
-        return _encode(self._sheet, self._answered, refused, now)
+                self._answered[window.name] = _answer(question, observed, self._beliefs)
+        rejections = await self._store.rejections()
+        return _encode(self._cells, self._answered, rejections, now)
 
 
 async def take_snapshot(store: Store, beliefs: Beliefs, now: datetime) -> dict[str, bytes]:
-    """One snapshot by itself."""
+    """Take one snapshot by itself."""
     return await Snapshots(store, beliefs).take(now)
 
 
@@ -91,43 +93,44 @@ async def take_snapshot(store: Store, beliefs: Beliefs, now: datetime) -> dict[s
 class _Answered:
     """One window's answers by their names, and what they follow from."""
 
-    known: Known
+    observed: Observations
     cohort: Cohort
     answers: dict[str, Answer]
 
 
-def _answer(question: Question, known: Known, beliefs: Beliefs) -> _Answered:
-    cohort = cohort_for(question, *known, beliefs)
+def _answer(question: Question, observed: Observations, beliefs: Beliefs) -> _Answered:
+    cohort = cohort_for(question, *observed, beliefs)
     rules = [rule.id for rule in beliefs.rules]
-    asked = (question, *_inside(question, cohort))
-    return _Answered(known, cohort, {snapshot_key(q): answer(q, cohort, rules) for q in asked})
+    questions = (question, *_inside(question, cohort))
+    answers = {snapshot_key(q): answer(q, cohort, rules) for q in questions}
+    return _Answered(observed, cohort, answers)
 
 
 def _encode(
-    sheet: Sheet,
+    cells: LoadedCells,
     answered: Mapping[str, _Answered],
-    refused: Mapping[str, Refusal],
+    rejections: Mapping[str, Refusal],
     now: datetime,
 ) -> dict[str, bytes]:
-    made = {
-        name: msgspec.json.encode(msgspec.structs.replace(said, as_of=now))
+    answers = {
+        name: msgspec.json.encode(msgspec.structs.replace(answer, as_of=now))
         for window in answered.values()
-        for name, said in window.answers.items()
+        for name, answer in window.answers.items()
     }
     facts = PoolFacts(
-        last={series: sheet.last_report(series) for series in sheet.series()},
+        last={series: cells.last_report(series) for series in cells.series()},
         now=answered["now"].cohort,
         month=answered["30d"].cohort,
-        seen_now=answered["now"].known[0],
-        seen_day=answered["24h"].known[0],
-        refused={pool: r for pool, r in refused.items() if now - r.at < REFUSED_SHOWN},
+        seen_now=answered["now"].observed.pools,
+        seen_day=answered["24h"].observed.pools,
+        rejected={pool: r for pool, r in rejections.items() if now - r.at < REJECTED_SHOWN},
     )
     pools = pool_list(facts)
-    return {**made, POOLS: msgspec.json.encode(pools), AT: rfc3339(now).encode()}
+    return {**answers, POOLS: msgspec.json.encode(pools), AT: rfc3339(now).encode()}
 
 
 def _inside(question: Question, cohort: Cohort) -> list[Question]:
-    """The questions about every country of which the cohort lists a subdivision."""
+    """Return the questions about every country with a subdivision that the cohort lists."""
     codes = {code for member in cohort.members for code, _ in member.places}
     countries = sorted({code.partition("-")[0] for code in codes if "-" in code})
     return [

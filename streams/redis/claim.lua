@@ -1,21 +1,31 @@
--- Let claims of one series on its buckets, keep the highest, and roll up what changed: minutes into
--- hours, hours into days. Atomic, and a maximum: any order, any number of times, the same cells.
+-- Write the claims of one series and keep the highest on each bucket; then roll up what changed:
+-- minutes into hours, hours into days. The script is atomic and computes a maximum, so the cells do
+-- not depend on the order of the claims or on how often each one is written.
 --
--- KEYS[1]  the series' key; all keys made from it share its hash tag, so they are in one slot
--- ARGV     minutes kept (hours), hours kept (days); of the last report its end, fetched_at, simulated
---          (0/1), blocks (or ""); then for each claim: tier ("m", "h" or "d"), first bucket, last
---          bucket, value; or "p", the first day of a month twice, and the table published of it
--- value    rank (five big-endian doubles), then msgpack {n=minutes, t=total, s=simulated, p=places},
+-- KEYS     every key that is touched, all in one slot: the meta data, the days and the published
+--          tables of the series; then, in any number, its hashes of minutes (...:m:HOUR) and of
+--          hours (...:h:DAY). HOUR and DAY are read from the name.
+-- ARGV     for how many hours minutes are kept, for how many days hours are; of the last report
+--          its end, fetched_at, simulated (0 or 1) and blocks (or ""); then for each claim: tier
+--          ("m", "h" or "d"), first bucket, last bucket, value; or, for a published table: "p", the
+--          first day of its month twice, value
+-- value    rank (five big-endian doubles), then msgpack {n=minutes, t=total, s=simulated, p=places}
 --          or the table
 -- returns  how many cells changed
-local base = KEYS[1]
-local minutes_kept, hours_kept = tonumber(ARGV[1]), tonumber(ARGV[2])
-local RANK = 40
-local floor = math.floor
+local meta_key, days_key, published_key = KEYS[1], KEYS[2], KEYS[3]
+local minutes_keys, hours_keys = {}, {}
+for i = 4, #KEYS do
+  local tier, number = string.match(KEYS[i], ':([mh]):(%-?%d+)$')
+  if tier == 'm' then
+    minutes_keys[tonumber(number)] = KEYS[i]
+  else
+    hours_keys[tonumber(number)] = KEYS[i]
+  end
+end
 
-local function minutes_key(hour) return base .. ':m:' .. hour end
-local function hours_key(day) return base .. ':h:' .. day end
-local days_key, published_key, meta_key = base .. ':d', base .. ':published', base .. ':meta'
+local minutes_kept, hours_kept = tonumber(ARGV[1]), tonumber(ARGV[2])
+local RANK = 40 -- bytes
+local floor = math.floor
 
 local function beats(new, old)
   local a = {struct.unpack('>ddddd', new)}
@@ -26,7 +36,7 @@ local function beats(new, old)
   return false
 end
 
--- Keep the value if it is the highest claimed; whether it is new.
+-- Keep the value if its rank is the highest so far; return whether it was kept.
 local function claim(key, field, value)
   local old = redis.call('HGET', key, field)
   if old and not beats(value, old) then return false end
@@ -41,11 +51,11 @@ local function add(sum, packed)
 end
 
 local function store(key, field, sum)
-  if next(sum.p) == nil then sum.p = nil end -- an empty table would be packed as a list
+  if next(sum.p) == nil then sum.p = nil end -- cmsgpack would encode an empty table as a list
   redis.call('HSET', key, field, cmsgpack.pack(sum))
 end
 
--- In the order of time, not of arrival: floats added in one order are always the same sum.
+-- Cells are added in the order of time, because floating-point sums depend on the order.
 local MINUTE_FIELDS, HOUR_FIELDS = {}, {}
 for i = 0, 59 do MINUTE_FIELDS[i + 1] = i end
 for i = 0, 23 do
@@ -55,15 +65,15 @@ end
 
 local function roll_up_hour(hour)
   local sum = {n = 0, t = 0, s = false, p = {}}
-  for _, value in ipairs(redis.call('HMGET', minutes_key(hour), unpack(MINUTE_FIELDS))) do
+  for _, value in ipairs(redis.call('HMGET', minutes_keys[hour], unpack(MINUTE_FIELDS))) do
     if value then add(sum, string.sub(value, RANK + 1)) end
   end
-  store(hours_key(floor(hour / 24)), 'r' .. hour % 24, sum)
+  store(hours_keys[floor(hour / 24)], 'r' .. hour % 24, sum)
 end
 
 local function roll_up_day(day)
   local sum = {n = 0, t = 0, s = false, p = {}}
-  local values = redis.call('HMGET', hours_key(day), unpack(HOUR_FIELDS))
+  local values = redis.call('HMGET', hours_keys[day], unpack(HOUR_FIELDS))
   for i = 1, 48, 2 do
     if values[i] then
       add(sum, string.sub(values[i], RANK + 1)) -- a direct claim wins over the roll-up
@@ -74,6 +84,7 @@ local function roll_up_day(day)
   store(days_key, 'r' .. day, sum)
 end
 
+-- Set a field of the meta data if the value is lower than the one that is there.
 local function lower(field, value)
   local old = tonumber(redis.call('HGET', meta_key, field))
   if not old or value < old then redis.call('HSET', meta_key, field, string.format('%d', value)) end
@@ -86,16 +97,16 @@ for i = 7, #ARGV, 4 do
     local new
     if tier == 'm' then
       local hour = floor(bucket / 60)
-      new = claim(minutes_key(hour), bucket % 60, value)
+      new = claim(minutes_keys[hour], bucket % 60, value)
       if new then hours[hour], days[floor(hour / 24)] = true, true end
     elseif tier == 'h' then
       local day = floor(bucket / 24)
-      new = claim(hours_key(day), 'c' .. bucket % 24, value)
+      new = claim(hours_keys[day], 'c' .. bucket % 24, value)
       if new then days[day] = true end
     elseif tier == 'd' then
       new = claim(days_key, 'c' .. bucket, value)
     else
-      claim(published_key, bucket, value) -- no cell: nothing is added up of it
+      claim(published_key, bucket, value) -- a table is no cell, so nothing is rolled up from it
     end
     if new then changed = changed + 1 end
   end
@@ -113,11 +124,11 @@ end
 
 for hour in pairs(hours) do
   roll_up_hour(hour)
-  redis.call('EXPIREAT', minutes_key(hour), (hour + minutes_kept + 2) * 3600)
+  redis.call('EXPIREAT', minutes_keys[hour], (hour + minutes_kept + 2) * 3600)
 end
 for day in pairs(days) do
   roll_up_day(day)
-  redis.call('EXPIREAT', hours_key(day), (day + hours_kept + 2) * 86400)
+  redis.call('EXPIREAT', hours_keys[day], (day + hours_kept + 2) * 86400)
 end
 
 local last_end, fetched_at = tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -128,8 +139,8 @@ if not known or last_end > known then
 end
 
 if changed > 0 then
-  -- A digest of all that ever changed the cells, so two of one stamp are the same, even after a
-  -- restart, a failover or a flush: readers keep what they have read for as long as it stands.
+  -- A digest of everything that ever changed the cells: the same stamp means the same cells, even
+  -- after a restart, a failover or a flush. Readers keep their cells while the stamp stays the same.
   local stamp = redis.call('HGET', meta_key, 'stamp') or ''
   redis.call('HSET', meta_key, 'stamp', redis.sha1hex(stamp .. table.concat(ARGV)))
 end

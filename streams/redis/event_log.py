@@ -1,8 +1,8 @@
-"""Events: what ``/api/v1/stream`` tells, as entries of one log in Redis. Pure.
+"""The log of events that ``/api/v1/stream`` sends, as entries of a stream in Redis. Pure.
 
-The log gives every event its place and its id, so all that read it tell the same in the same order.
-An entry has a field ``event`` with the event's name, and one field for each body, compressed: by
-window where those who listen choose one, else the one field ``all``.
+The log gives every event its id and its place, so all endpoints send the same events in the same
+order. An entry has a field ``event`` with the event's name, and compressed bodies: one for each
+window where clients choose a window, otherwise a single one in the field ``all``.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ if TYPE_CHECKING:
 
 SHARES: Final = "shares"
 KEPT_S: Final = 3600
-"""How long an event is kept, to be told again to those who were cut off."""
+"""How many seconds an event is kept, for clients that reconnect and resume."""
 
 _NAME: Final = b"event"
 _ALL: Final = b"all"
-_LEVEL: Final = 1  # a tenth larger than the default level makes it, in a third of the time
+_LEVEL: Final = 1  # a tenth larger than with the default level, in a third of the time
 _ID: Final = re.compile(r"(\d{1,20})-(\d{1,20})")
 
 
 class EventId(NamedTuple):
-    """An event's place in the log: milliseconds of Redis' clock, and a number among those."""
+    """An event's place in the log: milliseconds of Redis' clock, and a sequence number."""
 
     at_ms: int
     number: int
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The id that a text is.
+        """Return the id that a text stands for.
 
         Raises:
-            ValueError: it is none.
+            ValueError: the text is not of the form ``MILLISECONDS-NUMBER``.
         """
         match = _ID.fullmatch(text)
         if match is None:
-            raise ValueError(f"no event id {text[:48]!r}")
+            raise ValueError(f"invalid event id {text[:48]!r}; expected MILLISECONDS-NUMBER")
         return cls(*map(int, match.groups()))
 
     def __str__(self) -> str:
@@ -51,20 +51,20 @@ class EventId(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Event:
-    """One event; its bodies stay compressed until somebody wants one."""
+    """One event. Its bodies stay compressed until one of them is needed."""
 
     id: EventId
     name: str
-    packed: Mapping[bytes, bytes]
+    compressed: Mapping[bytes, bytes]
 
     def body(self, window: str) -> bytes | None:
-        """The JSON for those who chose a window; ``None`` if there is nothing for them."""
-        packed = self.packed.get(window.encode(), self.packed.get(_ALL))
-        return None if packed is None else zlib.decompress(packed)
+        """Return the JSON for clients of a window; ``None`` if the event has none for them."""
+        compressed = self.compressed.get(window.encode(), self.compressed.get(_ALL))
+        return None if compressed is None else zlib.decompress(compressed)
 
 
 def shares_fields(snapshots: Mapping[str, bytes]) -> dict[bytes, bytes]:
-    """The entry that tells of a snapshot: each rolling window's answer by country."""
+    """Return the log's entry for a snapshot: each rolling window's answer by country."""
     answers = {window: snapshots.get(f"{window}/country") for window in ROLLING}
     bodies = {
         window.encode(): zlib.compress(answer, _LEVEL)
@@ -75,6 +75,6 @@ def shares_fields(snapshots: Mapping[str, bytes]) -> dict[bytes, bytes]:
 
 
 def event_of(entry: bytes, fields: Mapping[bytes, bytes]) -> Event:
-    """An entry of the log, read."""
-    bodies = {name: packed for name, packed in fields.items() if name != _NAME}
+    """Return the event of an entry of the log."""
+    bodies = {name: compressed for name, compressed in fields.items() if name != _NAME}
     return Event(EventId.parse(entry.decode()), fields[_NAME].decode(), bodies)

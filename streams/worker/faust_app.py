@@ -1,8 +1,8 @@
 """The Faust app: one agent that hands batches of raw messages to a processor.
 
-What Faust is trusted with is the consumer group and the batches, no more: bytes are decoded in the
-agent, nothing is kept in tables, and a message is acknowledged only after its batch is done.
-``take`` would acknowledge a batch also when it was cancelled half-way, so ``noack_take`` it is.
+Faust only manages the consumer group and the batches: the processor decodes the bytes, no state is
+kept in tables, and messages are acknowledged after their batch is done. ``take`` would acknowledge
+a batch even when it is cancelled half-way, so ``noack_take`` is used.
 """
 
 from __future__ import annotations
@@ -27,35 +27,35 @@ if TYPE_CHECKING:
 def build_app(
     settings: Settings, process: Callable[[Sequence[RawMessage]], Awaitable[None]]
 ) -> faust.App:
-    """An app that calls ``process`` with each batch, and commits after it has returned."""
+    """Return an app that calls ``process`` with each batch and commits after it has returned."""
     servers = settings.kafka.bootstrap_servers.replace(",", ";")
     app = faust.App(
         settings.kafka.group,
         broker=f"aiokafka://{servers}",
         store="memory://",
-        # Nothing is kept there, but Faust makes the folder; better not where it was started from.
+        # Nothing is stored there, but Faust creates the folder, by default in the current one.
         datadir=str(Path(tempfile.gettempdir()) / "miningmap-faust"),
         value_serializer="raw",
         key_serializer="raw",
-        # Topics are made by `miningmap topics`, never by a service on the side.
+        # Topics are created by `miningmap topics`, never by a service.
         topic_allow_declare=False,
         topic_disable_leader=True,
         table_standby_replicas=0,
         web_enabled=False,
         broker_commit_interval=1.0,
         broker_session_timeout=settings.kafka.session_timeout_s,
-        # Three chances to be heard within the session.
+        # Two heartbeats may be lost before the session expires.
         broker_heartbeat_interval=settings.kafka.session_timeout_s / 3,
-        # From the beginning of what Kafka has: cells are rebuilt from it.
+        # A new group reads all of Kafka, so that an empty Redis is filled again.
         consumer_auto_offset_reset="earliest",
-        # An interrupted batch is not acknowledged and comes again: nothing to wait for at the end.
+        # An interrupted batch is not acknowledged and comes again, so stopping need not wait.
         stream_wait_empty=False,
     )
-    # Dead letters too: what was refused of a pool is told beside it.
+    # Dead letters are consumed because /api/v1/pools shows the newest rejected reading of a pool.
     topic = app.topic(REPORTS, NETWORK, DEAD_LETTERS, key_type=bytes, value_type=bytes)
 
     async def cells(stream: StreamT[Any]) -> None:
-        # A Faust Stream, which has more than its abstract type tells.
+        # The abstract type lacks this method of Faust's streams.
         batches = stream.noack_take(  # type: ignore[attr-defined]
             settings.streams.batch, within=settings.streams.batch_within_s
         )

@@ -1,7 +1,7 @@
-"""A batch of raw messages to cells and dead letters. Free of Faust: any loop can call it.
+"""The processor: turns a batch of raw messages into cells and dead letters, without Faust.
 
-The order is: cells acknowledged by Redis, dead letters acknowledged by Kafka, then the caller
-commits. So whatever is interrupted is done again, which changes nothing.
+Redis acknowledges the cells, then Kafka acknowledges the dead letters, then the caller commits. So
+an interrupted batch is processed again, which changes nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from miningmap.kafka.topics import DEAD_LETTERS
 from miningmap.messages import InvalidMessageError, Message, decode
 from streams.method.cells import TooLateError, claims_of
 from streams.redis.store import horizon
-from streams.worker.rejections import note
+from streams.worker.rejections import add_rejection
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -48,36 +48,47 @@ class RawMessage:
 
 
 @dataclass
-class Sorted:
-    """A batch, told apart."""
+class DecodedBatch:
+    """A batch, split into what becomes cells, what becomes dead letters, and what was one already.
 
-    good: list[tuple[Message, Sequence[Claim]]] = field(default_factory=list)
-    dead: list[DeadLetter] = field(default_factory=list)
-    refused: dict[str, Refusal] = field(default_factory=dict)
-    """The newest dead letter of each pool, of those that came as such."""
+    Attributes:
+        claimed: messages with their claims.
+        dead_letters: what cannot be used, with the reason.
+        rejected: by pool, the newest of the dead letters that were consumed.
+    """
+
+    claimed: list[tuple[Message, Sequence[Claim]]] = field(default_factory=list)
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+    rejected: dict[str, Refusal] = field(default_factory=dict)
 
 
-def sort(batch: Sequence[RawMessage], kept: Horizon, at: datetime) -> Sorted:
-    """Tell what can be used from what cannot. Pure; no message stops another."""
-    result = Sorted()
+def decode_batch(batch: Sequence[RawMessage], kept: Horizon, at: datetime) -> DecodedBatch:
+    """Decode and validate a batch; a bad message never affects another one.
+
+    Args:
+        batch: in the order of Kafka.
+        kept: the oldest cells that are kept.
+        at: the time of the dead letters.
+    """
+    result = DecodedBatch()
     for raw in batch:
         if raw.topic == DEAD_LETTERS:
-            note(raw.key, raw.headers, result.refused)
+            add_rejection(raw.key, raw.headers, result.rejected)
             continue
         try:
             message = decode(raw.value or b"")
-            result.good.append((message, claims_of(message, kept)))
+            result.claimed.append((message, claims_of(message, kept)))
         except InvalidMessageError as error:
-            result.dead.append(_dead(raw, error.reason, str(error), at))
+            result.dead_letters.append(_dead_letter(raw, error.reason, str(error), at))
         except TooLateError as error:
-            result.dead.append(_dead(raw, "too_late", str(error), at))
-        except Exception as error:  # noqa: BLE001 - our own fault must not stop the stream either
-            _log.exception("message failed", topic=raw.topic, offset=raw.offset)
-            result.dead.append(_dead(raw, "failed", repr(error), at))
+            result.dead_letters.append(_dead_letter(raw, "too_late", str(error), at))
+        except Exception as error:  # noqa: BLE001 - a bug must not stop the stream either
+            _log.exception("message_failed", topic=raw.topic, offset=raw.offset)
+            result.dead_letters.append(_dead_letter(raw, "failed", repr(error), at))
     return result
 
 
-def _dead(raw: RawMessage, reason: str, error: str, at: datetime) -> DeadLetter:
+def _dead_letter(raw: RawMessage, reason: str, error: str, at: datetime) -> DeadLetter:
     return DeadLetter(
         key=raw.key,
         value=raw.value or b"",
@@ -90,12 +101,12 @@ def _dead(raw: RawMessage, reason: str, error: str, at: datetime) -> DeadLetter:
     )
 
 
-def _passing(error: Exception) -> bool:
+def _is_temporary(error: Exception) -> bool:
     return isinstance(error, PublishError) and error.again
 
 
 class Processor:
-    """Writes batches, and waits for Redis and Kafka for as long as they are away."""
+    """Writes batches, and waits for Redis and Kafka for as long as they are unavailable."""
 
     def __init__(
         self,
@@ -110,47 +121,56 @@ class Processor:
         self._retention = retention
         self._metrics = metrics
         self._now = now
-        self._lost = False
+        self._redis_unavailable = False
 
     async def process(self, batch: Sequence[RawMessage]) -> None:
-        """Return when everything in the batch is a cell or a dead letter, for good."""
-        now = self._now()
-        result = sort(batch, horizon(self._retention, now), now)
-        await self._write(result)
-        await self._bury(result.dead)
+        """Return when every message of the batch is durably a cell or a dead letter.
 
-    async def _write(self, result: Sorted) -> None:
+        Raises:
+            PublishError: Kafka will never accept a dead letter.
+        """
+        now = self._now()
+        decoded = decode_batch(batch, horizon(self._retention, now), now)
+        await self._write(decoded)
+        await self._publish(decoded.dead_letters)
+
+    async def _write(self, decoded: DecodedBatch) -> None:
         async for attempt in stamina.retry_context(on=RedisError, attempts=None, timeout=None):
             with attempt:
                 try:
-                    await self._store.write(result.good)
-                    await self._store.note_refused(result.refused)
+                    await self._store.write(decoded.claimed)
+                    await self._store.write_rejections(decoded.rejected)
                 except RedisError as error:
-                    self._say_lost(error)
+                    self._log_unavailable(error)
                     raise
-        self._say_back()
+        self._log_available()
         now = self._now()
-        for message, _ in result.good:
+        for message, _ in decoded.claimed:
             self._metrics.report_age.observe(max(0.0, (now - message.end).total_seconds()))
 
-    async def _bury(self, dead: Sequence[DeadLetter]) -> None:
-        if not dead:
+    async def _publish(self, dead_letters: Sequence[DeadLetter]) -> None:
+        if not dead_letters:
             return
-        records = list(map(record_of, dead))
-        async for attempt in stamina.retry_context(on=_passing, attempts=None, timeout=None):
+        records = list(map(record_of, dead_letters))
+        async for attempt in stamina.retry_context(on=_is_temporary, attempts=None, timeout=None):
             with attempt:
                 await self._deliver(records)
-        for letter in dead:
+        for letter in dead_letters:
             self._metrics.dead_letters.labels(letter.reason).inc()
-        last = dead[-1]
-        _log.warning("dead letters", count=len(dead), reason=last.reason, error=last.error)
+        last = dead_letters[-1]
+        _log.warning(
+            "dead_letters_published",
+            count=len(dead_letters),
+            reason=last.reason,
+            error=last.error,
+        )
 
-    def _say_lost(self, error: RedisError) -> None:
-        if not self._lost:
-            self._lost = True
-            _log.warning("redis lost", error=str(error))
+    def _log_unavailable(self, error: RedisError) -> None:
+        if not self._redis_unavailable:
+            self._redis_unavailable = True
+            _log.warning("redis_unavailable", error=str(error))
 
-    def _say_back(self) -> None:
-        if self._lost:
-            self._lost = False
-            _log.info("redis back")
+    def _log_available(self) -> None:
+        if self._redis_unavailable:
+            self._redis_unavailable = False
+            _log.info("redis_available")

@@ -1,4 +1,4 @@
-"""What was said of a pool and could not be used, as its dead letter tells. Pure."""
+"""Rejected readings: what a dead letter says of the pool that it is about. Pure."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-def note(
+def add_rejection(
     key: bytes | None, headers: Iterable[tuple[str, bytes]], newest: dict[str, Refusal]
 ) -> None:
-    """Take a dead letter into the newest refusal of each pool.
+    """Add the rejection that a dead letter reports to the newest one of each pool.
 
-    One that is about no pool, or does not say whence and why, is none of ours.
+    Dead letters without a pool, a time or a reason are skipped.
     """
     pool = (key or b"").decode(errors="replace")
-    said = {name: value.decode(errors="replace") for name, value in headers}
+    values = {name: value.decode(errors="replace") for name, value in headers}
     try:
-        refusal = Refusal(
-            parse_rfc3339(said["at"]), said.get("source"), said["reason"], said["error"]
+        rejection = Refusal(
+            parse_rfc3339(values["at"]), values.get("source"), values["reason"], values["error"]
         )
     except (KeyError, ValueError):
         return
-    if re.match(SLUG, pool) and (pool not in newest or newest[pool].at <= refusal.at):
-        newest[pool] = refusal
+    if re.match(SLUG, pool) and (pool not in newest or newest[pool].at <= rejection.at):
+        newest[pool] = rejection

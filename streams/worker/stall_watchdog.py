@@ -1,4 +1,4 @@
-"""Is the consumer alive? A worker whose agent died stays up, so Kafka's own count is asked."""
+"""The stall watchdog: a worker whose agent died stays up, so it asks Kafka whether work is done."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ if TYPE_CHECKING:
     from streams.metrics import Metrics
 
 PERIOD_S: Final = 5.0
-READ: Final = (REPORTS, NETWORK, DEAD_LETTERS)
+TOPICS: Final = (REPORTS, NETWORK, DEAD_LETTERS)
 """What the consumer reads."""
 
 _log = structlog.get_logger(__name__)
 
 
 class StalledError(Exception):
-    """Messages wait, and none was committed for too long."""
+    """Messages are waiting, and none was committed for too long."""
 
 
-class Stall:
-    """Notices partitions in which messages wait and nothing is committed."""
+class StallDetector:
+    """Detects partitions in which messages are waiting and nothing is committed."""
 
     def __init__(self, limit_s: float) -> None:
         self._limit_s = limit_s
         self._since: dict[tuple[str, int], tuple[int, float]] = {}
 
-    def see(self, lag: Lag, at: float) -> None:
-        """Take a look at ``at`` (seconds of any steady clock).
+    def check(self, lag: Lag, at: float) -> None:
+        """Compare the lag with the earlier ones; ``at`` is in seconds of any steady clock.
 
         Raises:
-            StalledError: a partition has not moved for the limit although messages wait.
+            StalledError: a partition has not moved for the limit although messages are waiting.
         """
         for where, progress in lag.items():
             committed, since = self._since.get(where, (-1, at))
@@ -46,33 +46,43 @@ class Stall:
             elif at - since > self._limit_s:
                 topic, partition = where
                 raise StalledError(
-                    f"{progress.lag} messages wait in {topic}/{partition} and none was committed "
-                    f"for {at - since:.0f} s"
+                    f"{progress.lag} messages are waiting in {topic}/{partition} and none was "
+                    f"committed for {at - since:.0f} s"
                 )
 
 
 async def watch(settings: Settings, metrics: Metrics) -> None:
-    """Keep the lag metric, until the consumer stalls.
+    """Update the lag metric until the consumer stalls.
 
     Raises:
-        StalledError: it has; the process should end and be started anew.
+        StalledError: the consumer has stalled; the process should end and be started again.
     """
-    stall = Stall(settings.streams.stalled_s)
-    clock = asyncio.get_running_loop().time
-    lost = False
+    detector = StallDetector(settings.streams.stalled_s)
+    unavailable = False
     while True:
         try:
-            kafka = settings.kafka
-            async with lag_of(kafka.bootstrap_servers, kafka.group, READ) as ask:
+            async with lag_of(
+                settings.kafka.bootstrap_servers, settings.kafka.group, TOPICS
+            ) as ask:
                 while True:
                     lag = await ask()
-                    lost = False
-                    for (topic, partition), progress in lag.items():
-                        metrics.lag.labels(topic, str(partition)).set(progress.lag)
-                    stall.see(lag, clock())
+                    if unavailable:
+                        unavailable = False
+                        _log.info("consumer_lag_available")
+                    _check(lag, detector, metrics)
                     await asyncio.sleep(PERIOD_S)
         except LagError as error:
-            if not lost:
-                lost = True
-                _log.warning("lag unknown", error=str(error))
+            if not unavailable:
+                unavailable = True
+                _log.warning("consumer_lag_unavailable", error=str(error))
             await asyncio.sleep(PERIOD_S)
+
+
+def _check(lag: Lag, detector: StallDetector, metrics: Metrics) -> None:
+    for (topic, partition), progress in lag.items():
+        metrics.lag.labels(topic, str(partition)).set(progress.lag)
+    try:
+        detector.check(lag, asyncio.get_running_loop().time())
+    except StalledError as error:
+        _log.error("stall_detected", error=str(error))
+        raise

@@ -26,8 +26,8 @@ from miningmap.cbeci.monthly_tables import (
     reports,
 )
 from miningmap.messages import Published, decode, encode
-from streams.method.cells import Cells, Series
-from streams.method.shares import Beliefs
+from streams.method.cells import MemoryCells, Series
+from streams.method.placing import Beliefs
 from streams.method.windows import parse_window
 from streams.queries.parameters import parse_question
 from streams.queries.recompute import recompute
@@ -79,9 +79,9 @@ def places(report: Report) -> dict[str, float]:
 
 
 def answered(messages: Iterable[Report], window: str, **asked: str) -> Answer:
-    cells = Cells()
+    cells = MemoryCells()
     for message in messages:
-        cells.take(message)
+        cells.add(message)
     return recompute(cells, parse_question({"window": window, **asked}, NOW), Beliefs())
 
 
@@ -271,9 +271,9 @@ def test_imported_again_the_cells_are_the_same_and_a_revision_replaces() -> None
     series = Series(POOL, "cbeci")
 
     def cell(*messages: Report) -> object:
-        cells = Cells()
+        cells = MemoryCells()
         for message in messages:
-            cells.take(message)
+            cells.add(message)
         return cells.sum(series, span)
 
     assert cell(*first) == cell(*first, *again) == cell(*again, *first)

@@ -107,7 +107,7 @@ def test_the_configured_files_are_used(
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        (["--window", "2h"], "--window: no window '2h'; there are now, 1h, 24h, 7d, 30d, YYYY-MM"),
+        (["--window", "2h"], "--window: unknown window '2h'; expected one of: now, 1h, 24h, 7d"),
         (["--level", "city"], "--level: no level 'city'; there are country and subdivision"),
         (["--level", "subdivision"], "--country: level=subdivision needs a country"),
         (["--country", "CN"], "--country: country goes with level=subdivision only"),
@@ -141,11 +141,11 @@ def test_a_bad_line_is_named(run: Run, messages: Path) -> None:
     [
         ("--priors", "[]", "Expected `object`, got `array`"),
         ("--priors", "{", "truncated"),
-        ("--priors", '{"ocean": {"ZZ": 1}}', "ocean: 'ZZ' is no place"),
-        ("--priors", '{"ocean": {"US": 0}}', "ocean: the weights add up to nothing"),
+        ("--priors", '{"ocean": {"ZZ": 1}}', "ocean: 'ZZ' is not a place"),
+        ("--priors", '{"ocean": {"US": 0}}', "ocean: the weights must add up to more than 0"),
         ("--priors", '{"ocean": {"weights": {"US": 1}}}', "ocean: Object missing required field"),
         ("--rules", "{}", "Expected `array`, got `object`"),
-        ("--rules", '[{"id": "x", "place": "CN", "applies_to": "*"}]', "'CN' is no subdivision"),
+        ("--rules", '[{"id": "x", "place": "CN", "applies_to": "*"}]', "'CN' is not a subdivision"),
         ("--rules", '[{"id": "x", "place": "CN-ZJ", "applies_to": "all"}]', "applies_to"),
     ],
 )

@@ -23,7 +23,7 @@ from miningmap.redis_client import connect
 from miningmap.settings import Endpoint, Retention
 from miningmap.times import rfc3339
 from streams import beliefs
-from streams.method.shares import Beliefs
+from streams.method.placing import Beliefs
 from streams.redis.store import Store
 from tests.streams import golden
 from tests.streams.fixtures import NOON, network, report

@@ -20,7 +20,7 @@ from miningmap.messages import Located, Network, Report, encode, key
 from miningmap.settings import Endpoint
 from miningmap.times import add_months
 from streams.redis.store import horizon
-from streams.worker.processor import RawMessage, sort
+from streams.worker.processor import RawMessage, decode_batch
 from tests.endpoint.conftest import BELIEFS, EH, FOR_EVER, NOW
 from tests.streams import golden
 
@@ -133,9 +133,9 @@ async def arrive(store: Store, messages: Sequence[Message], kept: Any = FOR_EVER
         RawMessage(REPORTS, 0, offset, key(message), encode(message))
         for offset, message in enumerate(messages)
     ]
-    result = sort(batch, horizon(kept, NOW), NOW)
-    assert result.dead == []
-    await store.write(result.good)
+    result = decode_batch(batch, horizon(kept, NOW), NOW)
+    assert result.dead_letters == []
+    await store.write(result.claimed)
 
 
 def imported(*tables: str, fetched_at: datetime = NOW) -> list[Report]:

@@ -104,7 +104,7 @@ async def test_the_waiting_client_has_the_same_answers(
 
 
 async def test_a_refusal_carries_the_problem_document(mining: AsyncClient, waiting: Client) -> None:
-    with pytest.raises(ApiError, match="400 Bad Request: window: no window '2h'") as refused:
+    with pytest.raises(ApiError, match="400 Bad Request: window: unknown window '2h'") as refused:
         await mining.shares("2h")
     assert refused.value.problem.parameter == "window"
     assert refused.value.problem.status == 400

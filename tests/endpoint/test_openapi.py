@@ -20,7 +20,7 @@ from miningmap import settings as config
 from miningmap.messages import Located
 from miningmap.redis_client import connect
 from streams.method.cells import claims_of
-from streams.method.shares import Beliefs
+from streams.method.placing import Beliefs
 from streams.redis.store import Store
 from tests.endpoint import schemathesis_hooks
 from tests.endpoint.conftest import EH, report

@@ -11,6 +11,7 @@ import pytest
 from endpoint.data.snapshot_cache import EventLog
 from miningmap.times import rfc3339
 from streams.queries.snapshot import AT
+from streams.redis import keys
 from streams.redis.event_log import Event, EventId
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ async def test_a_snapshot_that_nobody_told_of_is_found(
 ) -> None:
     await until_served(client, snapshots["1h/country"])
     quietly = {"1h/country": b'{"n":1}', AT: rfc3339(now + timedelta(seconds=5)).encode()}
-    await store._redis.hset("mm:snapshots", mapping=quietly)  # type: ignore[arg-type]  # as it is
+    await store._redis.hset(keys.SNAPSHOTS, mapping=quietly)  # type: ignore[arg-type]  # as it is
     await until_served(client, quietly["1h/country"])
 
 

@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from endpoint.routes.stream import Stream
 from streams.method.windows import ROLLING
+from streams.redis import keys
 from streams.redis.event_log import EventId
 from tests.endpoint.sse_client import DEADLINE_S, STREAM, Told, listening, place
 
@@ -58,7 +59,7 @@ async def figure(client: Client, name: str, **labels: str) -> float:
 
 async def log(store: Store, entry: str = "*", **fields: bytes) -> None:
     """Another event, as whoever detects swings will log one."""
-    await store._redis.xadd("mm:events", cast("Any", fields), id=entry)
+    await store._redis.xadd(keys.EVENTS, cast("Any", fields), id=entry)
 
 
 async def until_known(client: Client, number: int) -> str:
@@ -256,7 +257,7 @@ async def test_what_the_log_has_lost_is_told_of(serve: Serve, store: Store) -> N
     last = await until_known(client, 0)
     for number in range(1, 4):
         await store.write_snapshots(answers(number))
-    await store._redis.xtrim("mm:events", maxlen=2, approximate=False)
+    await store._redis.xtrim(keys.EVENTS, maxlen=2, approximate=False)
     async with listening(await serve(store), last=last) as listener:
         told = await listener.take(2)
     assert [event.event for event in told] == ["gap", "shares"]

@@ -1,4 +1,4 @@
-"""Messages for tests, written short."""
+"""Short ways to write messages in tests."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ def report(
     fetched_at: datetime | None = None,
     kind: Kind = "measured",
 ) -> Report:
-    """A report of a minute from noon on, unless said otherwise."""
+    """A report of the minute from noon on, by default."""
     end = end or start + timedelta(minutes=1)
-    said = places or {}
+    located = places or {}
     return Report(
         pool=pool,
         source=source,
         start=start,
         end=end,
         hold_s=hold_s,
-        hashrate=sum(said.values()) if hashrate is None else hashrate,
-        places=tuple(Located(code, value, kind) for code, value in said.items()),
+        hashrate=sum(located.values()) if hashrate is None else hashrate,
+        places=tuple(Located(code, value, kind) for code, value in located.items()),
         fetched_at=fetched_at or end,
         simulated=False,
     )
@@ -49,7 +49,7 @@ def network(
     end: datetime | None = None,
     hold_s: int = 0,
 ) -> Network:
-    """The network's hashrate in the minute from noon on, unless said otherwise."""
+    """The network's hashrate in the minute from noon on, by default."""
     end = end or start + timedelta(minutes=1)
     return Network(
         source=source,

@@ -1,6 +1,7 @@
-"""The golden cases of method.md, read from where they lie beside the project, if they do.
+"""The golden cases of method.md, read from a folder beside the project if there is one.
 
-They are not copied into the project; the project's own worked cases are in ``test_shares.py``.
+They are not part of the project; its own worked cases are in ``test_placing.py`` and
+``test_shares.py``.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import pytest
 
 from miningmap.messages import Message, decode
 from miningmap.times import parse_rfc3339
-from streams.method.shares import Beliefs, Rule
+from streams.method.placing import Beliefs, Rule
 from streams.queries.parameters import Question, parse_question
 
 Json = dict[str, Any]
@@ -26,9 +27,9 @@ FOLDER = Path(
 # Cases of method version 2 carry `beliefs` where those of version 1 carried `priors` and `rules`.
 FILES = [f for f in sorted(FOLDER.glob("*.json")) if "priors" in json.loads(f.read_bytes())]
 
-# A fully located pool has nothing left to spread, but for what adding floats up leaves. The cases'
-# expectations contain such leavings in places (1e5 H/s of 1e19, other ones for another order of the
-# same messages): a part of the whole that is smaller than this is nothing.
+# A fully located pool has no remainder but floating-point error. Some expectations contain such
+# errors (1e5 H/s of 1e19, others for another order of the same messages), so parts of the whole
+# that are smaller than this count as 0.
 NOTHING = 1e-12
 
 
@@ -62,12 +63,12 @@ class Case:
         self.expected: list[Json] = content["expect"]
 
     def questions(self) -> list[Question]:
-        """What is asked, as the pure functions take it."""
+        """The questions, as the pure functions take them."""
         return [parse_question(asked, parse_rfc3339(asked["as_of"])) for asked in self.asked]
 
 
 def assert_same(got: Json, want: Json) -> None:
-    """Hold an answer against the expected one: every figure to 1e-9."""
+    """Compare an answer with the expected one: every figure to 1e-9."""
     for name, value in want.items():
         if name == "shares":
             _same_rows(got[name], [row for row in value if not 0 < row["share"] < NOTHING])

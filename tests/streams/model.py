@@ -1,9 +1,9 @@
-"""The method a second time, by brute force, to hold ``streams`` against.
+"""A second implementation of the method by brute force, to compare ``streams`` with.
 
 Written from method.md alone: minute by minute, without tiers, roll-ups or stored sums, in exact
-fractions. It is slow and meant to be obviously right, and shares no code with ``streams``: only the
-messages. Numbers in brackets are the sections of method.md; where it leaves room, the reading
-that is followed is named.
+fractions. It is slow, meant to be obviously right, and shares no code with ``streams`` but the
+messages. Numbers in brackets are the sections of method.md; where the text leaves room, a comment
+names the reading that is followed.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ class Retention(NamedTuple):
 
 @dataclass(frozen=True)
 class World:
-    """All that was ever said, and what is believed."""
+    """All messages that were ever sent, and the beliefs."""
 
     messages: Sequence[Message]
     priors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     default_prior: Mapping[str, float] | None = None  # adr/0005: for pools without their own
     rules: Sequence[Rule] = ()
     retention: Retention | None = None
-    """Of a clock that shows what a message's ``fetched_at`` says; ``None`` keeps all for ever."""
+    """By the clock of each message's ``fetched_at``; ``None`` keeps everything for ever."""
 
 
 class Window(NamedTuple):
@@ -77,7 +77,7 @@ class Mean(NamedTuple):
 
 
 def window_of(name: str, as_of: datetime) -> Window:
-    """The window ``name`` as it stands at ``as_of``."""
+    """The window ``name`` as seen at ``as_of``."""
     minute = (as_of - EPOCH) // MINUTE
     hour, today = minute - minute % HOUR_MIN, minute - minute % DAY_MIN
     hours = {"24h": 24, "7d": 168, "30d": 720}
@@ -112,11 +112,11 @@ def _days_before(day: int) -> range:
     return range(day - 30 * DAY_MIN, day)
 
 
-# --- who says what of a minute (2 and 3) ----------------------------------------------------------
+# --- claims on a minute (2 and 3) -----------------------------------------------------------------
 
 
 class Claim(NamedTuple):
-    """What a message claims: of two claims of a tier on one minute, the larger rank wins."""
+    """A message's claim: of two claims of a tier on one minute, the larger rank wins."""
 
     tier: str
     minutes: Sequence[int]
@@ -124,12 +124,12 @@ class Claim(NamedTuple):
 
 
 class Source:
-    """One source of one pool, or of the network: whose word counts in which minute."""
+    """One source of one pool, or of the network, and which message counts in which minute."""
 
     def __init__(self) -> None:
         self._claims: list[tuple[Claim, Message]] = []
 
-    def hear(self, message: Message, retention: Retention | None) -> None:
+    def add(self, message: Message, retention: Retention | None) -> None:
         """Let a message claim its minutes."""
         self._claims += [(claim, message) for claim in claims(message, retention)]
 
@@ -161,7 +161,7 @@ class Source:
         count = won.total()
         return Mean(count, total / (count or 1), {k: h / count for k, h in places.items()})
 
-    def heard_before(self, tier: str, minute: int) -> bool:
+    def seen_before(self, tier: str, minute: int) -> bool:
         """Whether it has a value before that minute, in that tier."""
         return min(self.values(tier), default=minute) < minute
 
@@ -169,23 +169,23 @@ class Source:
 def claims(message: Message, retention: Retention | None) -> list[Claim]:
     """All that a message claims, of what is kept; without a ``retention`` all is."""
     length = message.end - message.start
-    said = (message.end, message.fetched_at, message.hashrate)
+    decisive = (message.end, message.fetched_at, message.hashrate)
     covered = touched(message.start, message.end)
     minutes_from, hours_from = _kept_from(message.fetched_at, retention)
     if length < HOUR:
         after = touched(message.end, message.end + timedelta(seconds=message.hold_s))
         held = [m for m in after if m > covered[-1]]
         made = [
-            Claim("minute", [m for m in covered if m >= minutes_from], (1, *said)),
-            Claim("minute", [m for m in held if m >= minutes_from], (0, *said)),
+            Claim("minute", [m for m in covered if m >= minutes_from], (1, *decisive)),
+            Claim("minute", [m for m in held if m >= minutes_from], (0, *decisive)),
         ]
     else:
         # The shorter report wins. Only past the hours' retention are days claimed directly, and
         # only those that are covered whole.
         old = [m for m in covered if m < hours_from and _covers_day_of(message, m)]
         made = [
-            Claim("hour", [m for m in covered if m >= hours_from], (-length, *said)),
-            Claim("day", old, (-length, *said)),
+            Claim("hour", [m for m in covered if m >= hours_from], (-length, *decisive)),
+            Claim("day", old, (-length, *decisive)),
         ]
     return [claim for claim in made if claim.minutes]
 
@@ -217,13 +217,13 @@ def _covers_day_of(message: Message, minute: int) -> bool:
 # --- who counts (4) -------------------------------------------------------------------------------
 
 
-def listen(world: World) -> tuple[dict[str, dict[str, Source]], dict[str, Source]]:
+def sources_of(world: World) -> tuple[dict[str, dict[str, Source]], dict[str, Source]]:
     """Every source of every pool, and every source of the network's hashrate, by name."""
     pools: dict[str, dict[str, Source]] = {}
     network: dict[str, Source] = {}
     for message in world.messages:
         sources = network if isinstance(message, Network) else pools.setdefault(message.pool, {})
-        sources.setdefault(message.source, Source()).hear(message, world.retention)
+        sources.setdefault(message.source, Source()).add(message, world.retention)
     return pools, network
 
 
@@ -249,15 +249,15 @@ def network_of(network: Mapping[str, Source], window: Window) -> tuple[str, Frac
     return name, means[name].total
 
 
-# --- where it is (5 and 6) ------------------------------------------------------------------------
+# --- where its hashrate is (5 and 6) --------------------------------------------------------------
 
 
 def profile_of(sources: Mapping[str, Source], window: Window) -> dict[str, Fraction]:
     """The pool's measured places over the profile days.
 
     "Covered" minutes and time are those with a value, held ones included: a day cell is the roll-up
-    of its minute cells, "covered or held" (3). A source whose measured places are all 0 says
-    nothing of proportions, and is passed over.
+    of its minute cells, "covered or held" (3). A source whose measured places are all 0 has
+    no proportions, and is skipped.
     """
     found = []
     for name, source in sources.items():
@@ -269,16 +269,16 @@ def profile_of(sources: Mapping[str, Source], window: Window) -> dict[str, Fract
 
 
 def locate(mean: Mean, profile: Mapping[str, Fraction], prior: Mapping[str, float]) -> Hashrates:
-    """The places that are named, and the rest by profile, else by prior, else nowhere."""
-    rest = mean.total - sum(mean.places.values())
+    """The places that are named, and the remainder by profile, else by prior, else nowhere."""
+    remainder = mean.total - sum(mean.places.values())
     kind = "estimated" if profile else "prior"
     weights = profile or {code: Fraction(w) for code, w in prior.items()}
     places = dict(mean.places)
-    if rest >= ROUNDING * mean.total and rest > 0:
+    if remainder >= ROUNDING * mean.total and remainder > 0:
         for code, weight in weights.items():
-            # A place of which nothing is believed gets nothing, and is not listed for it (7).
+            # A place of weight 0 gets nothing, and is not listed because of it (7).
             if weight > 0:
-                more = rest * weight / sum(weights.values())
+                more = remainder * weight / sum(weights.values())
                 places[code, kind] = places.get((code, kind), Fraction(0)) + more
     return places
 
@@ -298,7 +298,7 @@ def relabel(places: Hashrates, emptied: str) -> Hashrates:
 
 
 class Pool(NamedTuple):
-    """A pool of the cohort: who speaks for it, its total and its located means."""
+    """A pool of the cohort: its representative source, its total and its located means."""
 
     source: str
     total: Fraction
@@ -306,12 +306,12 @@ class Pool(NamedTuple):
 
 
 def pool_of(name: str, sources: Mapping[str, Source], window: Window, world: World) -> Pool | str:
-    """The pool as it counts, or why it does not: ``thin``, ``stale``, or ``""`` if unheard of."""
+    """The pool as it counts, or why it does not: ``thin``, ``stale``, or ``""`` if unknown."""
     means = {s: source.mean(window.tier, window.minutes) for s, source in sources.items()}
     fit = [s for s, mean in means.items() if eligible(mean, window)]
     if not fit:
         start = window.minutes.start
-        before = any(source.heard_before(window.tier, start) for source in sources.values())
+        before = any(source.seen_before(window.tier, start) for source in sources.values())
         thin = any(mean.minutes for mean in means.values())
         return "thin" if thin else "stale" if before else ""
     chosen = min(fit, key=lambda s: (best_kind(means[s]), -means[s].minutes, s))
@@ -330,7 +330,7 @@ def pool_of(name: str, sources: Mapping[str, Source], window: Window, world: Wor
 def hashrate_at(pools: Iterable[Pool], country: str | None) -> dict[str, dict[str, Fraction]]:
     """``h`` by place and kind: countries, or the subdivisions of one; each place that is named.
 
-    Who names a subdivision with 0 names its country with it.
+    A subdivision that is named with 0 names its country too.
     """
     result: dict[str, dict[str, Fraction]] = {}
     for pool in pools:
@@ -376,10 +376,10 @@ def answer(
     country: str | None = None,
     adjust: str = "published",
 ) -> dict[str, Any]:
-    """The answer in the shape of ``/api/v1/shares``, without what is no arithmetic.
+    """The computed fields of an answer, in the shape of ``/api/v1/shares``.
 
     Args:
-        world: what was said, and what is believed.
+        world: messages and beliefs.
         window_name: ``now``, ``1h``, ``24h``, ``7d``, ``30d``, a month, a day or an hour.
         as_of: when it is asked.
         country: whose subdivisions are asked for; countries where it is ``None``.
@@ -388,7 +388,7 @@ def answer(
     if adjust == "none":
         world = replace(world, rules=())
     window = window_of(window_name, as_of)
-    sources, network_sources = listen(world)
+    sources, network_sources = sources_of(world)
     judged = {name: pool_of(name, sources[name], window, world) for name in sorted(sources)}
     cohort = {name: pool for name, pool in judged.items() if isinstance(pool, Pool)}
     pools = list(cohort.values())

@@ -8,7 +8,7 @@ import pytest
 from miningmap.settings import Method
 from streams import beliefs
 from streams.beliefs import BeliefsError
-from streams.method.shares import Rule
+from streams.method.placing import Rule
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,12 +21,12 @@ def write(folder: Path, content: object) -> Path:
 
 
 def test_pools_without_a_prior_of_their_own_have_the_shipped_one() -> None:
-    held = beliefs.load(Method())
-    prior = held.prior_of("anybody")
+    loaded = beliefs.load(Method())
+    prior = loaded.prior_of("anybody")
     assert prior is not None
     assert prior["US"] == 36.7
     assert sum(prior.values()) == pytest.approx(100)
-    assert held.rules == []
+    assert loaded.rules == []
 
 
 def test_the_shipped_prior_can_be_turned_off() -> None:
@@ -34,16 +34,16 @@ def test_the_shipped_prior_can_be_turned_off() -> None:
 
 
 def test_the_published_rule_applies_to_the_pools_that_the_operator_names() -> None:
-    held = beliefs.load(Method(zhejiang_pools=["viabtc"]))
-    assert held.rules == [Rule("cn-zhejiang", "CN-ZJ", frozenset({"viabtc"}))]
+    loaded = beliefs.load(Method(zhejiang_pools=["viabtc"]))
+    assert loaded.rules == [Rule("cn-zhejiang", "CN-ZJ", frozenset({"viabtc"}))]
 
 
-def test_a_prior_is_weights_with_their_source_or_bare(tmp_path: Path) -> None:
+def test_a_prior_is_weights_with_or_without_their_source(tmp_path: Path) -> None:
     declared = {"a": {"weights": {"US": 1}, "source": "its site", "date": "2026-01-01"}}
     path = write(tmp_path, declared | {"b": {"CA": 0.5, "OTHER": 0.5}})
-    held = beliefs.load(Method(priors_file=path))
-    assert held.prior_of("a") == {"US": 1}
-    assert held.prior_of("b") == {"CA": 0.5, "OTHER": 0.5}
+    loaded = beliefs.load(Method(priors_file=path))
+    assert loaded.prior_of("a") == {"US": 1}
+    assert loaded.prior_of("b") == {"CA": 0.5, "OTHER": 0.5}
 
 
 def test_a_rule_applies_to_all_pools_or_to_some(tmp_path: Path) -> None:
@@ -65,10 +65,10 @@ def test_a_rule_applies_to_all_pools_or_to_some(tmp_path: Path) -> None:
     [
         ("{", "file.json"),
         ([], "Expected `object`"),
-        ({"a": {"XX": 1}}, "a: 'XX' is no place"),
+        ({"a": {"XX": 1}}, "a: 'XX' is not a place"),
         ({"a": {"US": -1}}, "Expected `float` >= 0"),
-        ({"a": {"US": 0}}, "a: the weights add up to nothing"),
-        ({"a": {}}, "a: the weights add up to nothing"),
+        ({"a": {"US": 0}}, "a: the weights must add up to more than 0"),
+        ({"a": {}}, "a: the weights must add up to more than 0"),
         ({"a": {"weights": {"US": 1}}}, "source"),
         ({"A B": {"US": 1}}, "file.json"),
     ],

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from miningmap.messages import Published
 from miningmap.times import DAY_H, bucket
-from streams.method.cells import Cells, Horizon, Series, TooLateError, claims_of, parts_of
+from streams.method.cells import Horizon, MemoryCells, Series, TooLateError, cell_keys, claims_of
 from streams.method.windows import Span
 from tests.streams.fixtures import NOON, network, report
 
@@ -24,19 +24,19 @@ MIDNIGHT = NOON.replace(hour=0)
 OWN = Series("a", "own")
 
 
-def cells_of(*messages: Message) -> Cells:
-    cells = Cells()
+def cells_of(*messages: Message) -> MemoryCells:
+    cells = MemoryCells()
     for message in messages:
-        cells.take(message)
+        cells.add(message)
     return cells
 
 
-def minute(cells: Cells, number: int) -> float | None:
+def minute(cells: MemoryCells, number: int) -> float | None:
     cell = cells.sum(OWN, Span("minute", range(number, number + 1)))
     return cell.total if cell.minutes else None
 
 
-def hour(cells: Cells, number: int) -> tuple[float, int]:
+def hour(cells: MemoryCells, number: int) -> tuple[float, int]:
     cell = cells.sum(OWN, Span("hour", range(number, number + 1)))
     return cell.total, cell.minutes
 
@@ -74,33 +74,33 @@ def test_a_held_minute_yields_to_a_covered_one_however_old() -> None:
     ],
     ids=["later end", "later fetched_at", "larger hashrate"],
 )
-def test_between_claims_on_a_minute_wins_the(loser: Report, winner: Report) -> None:
+def test_the_claim_that_wins_a_minute_is_the_one_with_the(loser: Report, winner: Report) -> None:
     for order in ((loser, winner), (winner, loser), (winner, loser, winner)):
         assert minute(cells_of(*order), MINUTE) == winner.hashrate
 
 
-def test_reports_alike_but_for_their_places_give_the_same_cell_in_any_order() -> None:
+def test_reports_that_differ_only_in_places_give_the_same_cell_in_any_order() -> None:
     one, other = report(places={"US": 5.0}), report(places={"CA": 5.0})
     span = Span("minute", range(MINUTE, MINUTE + 1))
     first = cells_of(one, other).sum(OWN, span).places
     assert first == cells_of(other, one).sum(OWN, span).places
 
 
-def test_networks_alike_but_for_being_simulated_give_the_same_cell_in_any_order() -> None:
+def test_networks_that_differ_only_in_simulated_give_the_same_cell_in_any_order() -> None:
     one, other = network(5), msgspec.structs.replace(network(5), simulated=True)
     series, span = Series(None, "mempool"), Span("minute", range(MINUTE, MINUTE + 1))
     assert cells_of(one, other).sum(series, span) == cells_of(other, one).sum(series, span)
 
 
-def test_what_was_published_with_a_report_decides_last() -> None:
+def test_the_published_table_decides_last() -> None:
     start, end = MIDNIGHT.replace(day=1), MIDNIGHT.replace(month=12, day=1)
     plain, other = (report(places={code: 5.0}, start=start, end=end) for code in ("US", "CA"))
     tables = [
-        msgspec.structs.replace(said, published=(Published("US", share, "0"),))
-        for said in (plain, other)
+        msgspec.structs.replace(sent, published=(Published("US", share, "0"),))
+        for sent in (plain, other)
         for share in ("1.0", "1.00")
     ]
-    ranks = {claims_of(said)[0].rank for said in (plain, other, *tables)}
+    ranks = {claims_of(sent)[0].rank for sent in (plain, other, *tables)}
     assert len(ranks) == 6
 
 
@@ -118,7 +118,7 @@ def test_an_hour_is_the_sum_of_its_minutes_until_it_is_claimed_directly() -> Non
         report(hashrate=3, hold_s=60), report(hashrate=5, start=NOON.replace(minute=30))
     )
     assert hour(cells, HOUR) == (3 + 3 + 5, 3)
-    cells.take(report(hashrate=1, end=NOON + timedelta(hours=1)))
+    cells.add(report(hashrate=1, end=NOON + timedelta(hours=1)))
     assert hour(cells, HOUR) == (60, 60)
 
 
@@ -159,9 +159,9 @@ def test_a_sum_is_simulated_if_any_of_its_minutes_is(simulated: tuple[bool, bool
     cells = cells_of(
         *(
             msgspec.structs.replace(
-                report(hashrate=1, start=NOON + timedelta(minutes=n)), simulated=said
+                report(hashrate=1, start=NOON + timedelta(minutes=n)), simulated=sent
             )
-            for n, said in enumerate(simulated)
+            for n, sent in enumerate(simulated)
         )
     )
     both = Span("minute", range(MINUTE, MINUTE + 2))
@@ -170,14 +170,14 @@ def test_a_sum_is_simulated_if_any_of_its_minutes_is(simulated: tuple[bool, bool
     assert not cells.sum(OWN, Span("minute", range(MINUTE + 2, MINUTE + 9))).simulated
 
 
-def test_the_networks_hashrate_has_cells_of_its_own() -> None:
-    cells = Cells()
-    cells.take(network(7))
+def test_the_networks_hashrate_has_its_own_series() -> None:
+    cells = MemoryCells()
+    cells.add(network(7))
     assert list(cells.series()) == [Series(None, "mempool")]
 
 
 class TestTooLate:
-    """What is no longer kept is not claimed; what touches nothing that is kept is refused."""
+    """Only kept buckets are claimed; a message that could claim none of them is rejected."""
 
     horizon = Horizon(minutes_from_hour=HOUR, hours_from_day=DAY)
 
@@ -188,11 +188,11 @@ class TestTooLate:
         assert covered.buckets == range(MINUTE, MINUTE + 1)
         assert held.buckets == range(MINUTE + 1, MINUTE + 2)
 
-    def test_a_report_older_than_minutes_are_kept_is_refused(self) -> None:
-        with pytest.raises(TooLateError, match="older than minutes"):
+    def test_a_report_older_than_the_kept_minutes_is_rejected(self) -> None:
+        with pytest.raises(TooLateError, match="minutes that old are not kept"):
             claims_of(report(hashrate=1, start=NOON - timedelta(minutes=9)), self.horizon)
 
-    def test_whole_days_past_the_hours_are_claimed_as_days(self) -> None:
+    def test_whole_days_whose_hours_are_gone_are_claimed_as_days(self) -> None:
         start = MIDNIGHT - timedelta(days=2)
         sent = report(hashrate=2, start=start, end=MIDNIGHT + timedelta(hours=3))
         hours, days = claims_of(sent, self.horizon)
@@ -201,9 +201,9 @@ class TestTooLate:
         assert (days.cell.total, days.cell.minutes) == (2 * 1440, 1440)
         assert days.rank == hours.rank
 
-    def test_a_part_of_a_day_past_the_hours_is_refused(self) -> None:
+    def test_a_part_of_a_day_whose_hours_are_gone_is_rejected(self) -> None:
         start = MIDNIGHT - timedelta(days=1)
-        with pytest.raises(TooLateError, match="older than hours"):
+        with pytest.raises(TooLateError, match="hours that old are not kept"):
             claims_of(report(hashrate=1, start=start, end=start.replace(hour=5)), self.horizon)
 
 
@@ -238,7 +238,7 @@ reports = st.lists(short_reports | long_reports, min_size=1, max_size=12)
 
 
 @given(reports.flatmap(lambda sent: st.tuples(st.just(sent), st.permutations(sent + sent[:3]))))
-def test_any_order_any_number_of_times_the_same_cells(
+def test_cells_do_not_depend_on_order_or_repetition(
     both: tuple[list[Report], list[Report]],
 ) -> None:
     sent, again = both
@@ -253,10 +253,10 @@ def test_any_order_any_number_of_times_the_same_cells(
             assert one.sum(OWN, each) == other.sum(OWN, each)
 
 
-def test_of_hours_whole_days_are_taken_as_days() -> None:
+def test_a_span_of_hours_uses_the_roll_ups_of_whole_days() -> None:
     head, tail = range(5, DAY_H), range(3 * DAY_H, 3 * DAY_H + 2)
     hours = Span("hour", range(head.start, tail.stop))
     days = [("day", 1), ("day", 2)]
-    assert parts_of(hours) == [*(("hour", n) for n in head), *days, *(("hour", n) for n in tail)]
-    assert parts_of(Span("hour", head)) == [("hour", n) for n in head]
-    assert parts_of(Span("minute", range(DAY_H * 3))) == [("minute", n) for n in range(DAY_H * 3)]
+    assert cell_keys(hours) == [*(("hour", n) for n in head), *days, *(("hour", n) for n in tail)]
+    assert cell_keys(Span("hour", head)) == [("hour", n) for n in head]
+    assert cell_keys(Span("minute", range(DAY_H * 3))) == [("minute", n) for n in range(DAY_H * 3)]

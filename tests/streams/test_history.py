@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from streams.method.cells import Cells
-from streams.method.shares import Beliefs, Rule
+from streams.method.cells import MemoryCells
+from streams.method.placing import Beliefs, Rule
 from streams.queries.history import history, parse_history
 from streams.queries.parameters import QuestionError
 from tests.streams.fixtures import NOON, network, report
@@ -18,13 +18,13 @@ NOW = NOON + timedelta(hours=3, seconds=30)
 DAY = timedelta(days=1)
 
 
-def ask(cells: Cells, beliefs: Beliefs | None = None, **asked: str) -> History:
+def ask(cells: MemoryCells, beliefs: Beliefs | None = None, **asked: str) -> History:
     named = {name.rstrip("_"): value for name, value in asked.items()}
     return history(cells, parse_history(named, NOW), beliefs or Beliefs())
 
 
-def days(cells: Cells, start: datetime, places: dict[str, float]) -> None:
-    cells.take(report(places=places, start=start, end=start + DAY))
+def days(cells: MemoryCells, start: datetime, places: dict[str, float]) -> None:
+    cells.add(report(places=places, start=start, end=start + DAY))
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def days(cells: Cells, start: datetime, places: dict[str, float]) -> None:
 def test_every_bucket_that_the_range_touches_is_there(
     step: str, start: str, to: str, first: tuple[int, int], count: int
 ) -> None:
-    found = ask(Cells(), code="US", step=step, from_=start, to=to)
+    found = ask(MemoryCells(), code="US", step=step, from_=start, to=to)
     assert len(found.points) == count
     at = found.points[0].at
     assert (at.day, at.hour) == first
@@ -47,7 +47,7 @@ def test_every_bucket_that_the_range_touches_is_there(
 
 @pytest.mark.parametrize(("step", "count"), [("hour", 49), ("day", 31), ("month", 12)])
 def test_without_a_range_it_is_the_latest(step: str, count: int) -> None:
-    points = ask(Cells(), code="US", step=step).points
+    points = ask(MemoryCells(), code="US", step=step).points
     assert len(points) == count
     assert points[-1].at <= NOW
 
@@ -67,13 +67,13 @@ def test_without_a_range_it_is_the_latest(step: str, count: int) -> None:
 def test_the_calendar_has_a_first_and_a_last_bucket(
     step: str, start: str, to: str, count: int
 ) -> None:
-    points = ask(Cells(), code="US", step=step, from_=start, to=to).points
+    points = ask(MemoryCells(), code="US", step=step, from_=start, to=to).points
     assert len(points) == count
     assert all(point.share is None for point in points)
 
 
 def test_a_zero_that_was_looked_for_is_0_and_what_nobody_looked_for_is_null() -> None:
-    cells = Cells()
+    cells = MemoryCells()
     start = datetime(2026, 11, 18, tzinfo=UTC)
     days(cells, start, {"US": 3.0, "CA": 1.0})
     days(cells, start + DAY, {"US": 5.0, "CA": 0.0})
@@ -83,17 +83,17 @@ def test_a_zero_that_was_looked_for_is_0_and_what_nobody_looked_for_is_null() ->
 
 
 def test_figures_are_those_of_the_window_of_the_same_name() -> None:
-    cells = Cells()
+    cells = MemoryCells()
     start = datetime(2026, 11, 18, tzinfo=UTC)
     days(cells, start, {"US": 3.0, "CN-SC": 1.0})
-    cells.take(network(40.0, start=start, end=start + DAY))
+    cells.add(network(40.0, start=start, end=start + DAY))
     (point,) = ask(cells, code="CN-SC", step="day", from_="2026-11-18", to="2026-11-19").points
     assert (point.share, point.hashrate, point.network_hashrate) == (0.25, 1, 10)
     assert (point.coverage, point.low, point.high) == (0.1, 0.025, 0.925)
 
 
 def test_adjust_none_leaves_what_a_rule_would_move() -> None:
-    cells = Cells()
+    cells = MemoryCells()
     days(cells, datetime(2026, 11, 18, tzinfo=UTC), {"CN-ZJ": 1.0, "CN-SC": 3.0})
     beliefs = Beliefs(rules=[Rule("cn-zhejiang", "CN-ZJ", None)])
     for adjust, share in (("published", 1), ("none", 0.75)):

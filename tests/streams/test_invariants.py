@@ -1,7 +1,7 @@
-"""What must hold of every answer, as properties; and what might seem to, but does not.
+"""Properties of every answer, and smallest counterexamples of some that seem to hold but do not.
 
-Each property has its proof in a comment where it is not plain. Where one is false, the smallest
-case against it stands as a test of its own, so that nobody takes it for granted.
+A property that is not obvious has its proof in the test's docstring. A counterexample is a test of
+its own, so that nobody relies on the property.
 """
 
 from __future__ import annotations
@@ -14,18 +14,14 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from miningmap.messages import Network, Report
-from streams.method import shares
+from streams.method import placing, shares
 from streams.method.cells import Cell, claims_of
-from streams.method.shares import (
-    Beliefs,
-    Cohort,
-    Member,
-    Observed,
-    country_shares,
-    subdivision_shares,
-)
+from streams.method.observations import Observation
+from streams.method.placing import Beliefs, Cohort, Member
+from streams.method.shares import country_shares, subdivision_shares
 from streams.queries.shares import cohort_for
 from tests.streams import worlds
+from tests.streams.examples import examples
 from tests.streams.worlds import MIDNIGHT, Asked, beliefs_of, question_of
 
 if TYPE_CHECKING:
@@ -36,19 +32,21 @@ if TYPE_CHECKING:
     from tests.streams.model import World
 
 NEAR = 1e-9
-some = worlds.examples("EXAMPLES", 60)
+some = examples(60, "EXAMPLES")
 
 
 def cohort(world: World, adjust: str = "published", beliefs: Beliefs | None = None) -> Cohort:
-    """Who counts in the minute from midnight on; what was said of the day before is profile."""
-    pools: dict[str, dict[str, Observed]] = {}
+    """The cohort of the minute from midnight on; reports of the day before are the profile."""
+    pools: dict[str, dict[str, Observation]] = {}
     network: dict[str, Cell] = {}
     for message in world.messages:
         (claim,) = claims_of(message)
         if isinstance(message, Network):
             network[message.source] = claim.cell
         elif claim.tier == "minute":
-            pools[message.pool] = {message.source: Observed(claim.cell, Cell(), seen_before=False)}
+            pools[message.pool] = {
+                message.source: Observation(claim.cell, Cell(), seen_before=False)
+            }
         else:
             seen = pools[message.pool][message.source]
             pools[message.pool][message.source] = replace(seen, profile=claim.cell)
@@ -58,8 +56,8 @@ def cohort(world: World, adjust: str = "published", beliefs: Beliefs | None = No
 
 def pool(name: str, total: float = 0, **places: float) -> Member:
     """``CN_SC`` stands for CN-SC; all of it is measured."""
-    said: Places = {(code.replace("_", "-"), "measured"): h for code, h in places.items()}
-    return Member(name, "own", total or sum(said.values()), said)
+    measured: Places = {(code.replace("_", "-"), "measured"): h for code, h in places.items()}
+    return Member(name, "own", total or sum(measured.values()), measured)
 
 
 def of(*members: Member, network: float | None = None) -> Cohort:
@@ -128,13 +126,11 @@ class TestShares:
 
     @some
     @given(worlds.crowded_minutes(), st.sampled_from([1e18, 3e18]))
-    def test_do_not_change_with_a_pool_that_locates_nothing(
-        self, world: World, total: float
-    ) -> None:
-        """It moves ``coverage`` and ``located``; all else of the countries stays."""
+    def test_do_not_change_with_a_pool_without_places(self, world: World, total: float) -> None:
+        """It changes ``coverage`` and ``located``, and nothing else of the countries."""
         made = cohort(world)
         assume(len(made.members) > 1)
-        joined = replace(made, members=[*made.members, pool("dark", total)])
+        joined = replace(made, members=[*made.members, pool("unlocated", total)])
         before, after = country_shares(made), country_shares(joined)
         assert [replace(a, sensitivity=None) for a in after] == [
             replace(b, sensitivity=None) for b in before
@@ -154,7 +150,7 @@ class TestBounds:
 
     @some
     @given(worlds.crowded_minutes())
-    def test_hold_the_share_of_a_country_whatever_is_believed(self, world: World) -> None:
+    def test_contain_the_share_of_a_country_whatever_the_beliefs(self, world: World) -> None:
         """If no more is located (L) than there is (H); it need not be measured.
 
         With M measured of h in a country and ML in all: low = M/H <= h/L. And all that is measured
@@ -162,26 +158,28 @@ class TestBounds:
         """
         made = cohort(world)
         assume(made.network is not None and sum(m.located for m in made.members) <= made.network)
-        _assert_held(country_shares(made))
+        _assert_contained(country_shares(made))
 
     @some
     @given(worlds.crowded_minutes(), st.sampled_from(["CN", "US"]))
-    def test_hold_the_share_of_a_subdivision_if_no_country_is_measured_as_a_whole(
+    def test_contain_the_share_of_a_subdivision_if_no_country_is_measured_as_a_whole(
         self, world: World, country: str
     ) -> None:
         """The same proof, with 1 - share >= (hashrate at other places with a subdivision) / L."""
         made = cohort(world)
         assume(made.network is not None and sum(m.located for m in made.members) <= made.network)
         assume(not any(m.places.get((country, "measured")) for m in made.members))
-        _assert_held(subdivision_shares(made, country))
+        _assert_contained(subdivision_shares(made, country))
 
-    def test_of_a_subdivision_do_not_hold_if_its_country_is_measured_as_a_whole(self) -> None:
-        """What is known as CN only may all be in Sichuan, and the share takes a part of it to be;
-        the bounds count it as measured, and not there."""
+    def test_need_not_contain_the_share_of_a_subdivision_of_a_country_measured_as_a_whole(
+        self,
+    ) -> None:
+        """Hashrate that is known as CN only may all be in Sichuan. The share spreads it over the
+        provinces, and the bounds count it as measured elsewhere."""
         (line,) = subdivision_shares(of(pool("a", CN=1, CN_SC=1), network=2), "CN")
         assert (line.share, line.low, line.high) == (1, 0.5, 0.5)
 
-    def test_do_not_hold_if_more_is_located_than_there_is(self) -> None:
+    def test_need_not_contain_the_share_if_more_is_located_than_the_network_has(self) -> None:
         line = by_code(country_shares(of(pool("a", US=1, CA=1), network=1)))["US"]
         assert (line.share, line.low, line.high) == (0.5, 1, 1)
 
@@ -198,15 +196,15 @@ class TestBounds:
             assert (one[code].low, one[code].high) == (other[code].low, other[code].high)
 
     def test_depend_on_priors_through_relabelling(self) -> None:
-        """The rule's one factor makes measured hashrate of what was only believed."""
-        said: Places = {("CN-SC", "measured"): 1, ("CN-ZJ", "prior"): 1}
-        plain = of(Member("a", "own", 2, said), network=4)
-        moved = of(Member("a", "own", 2, shares.relabel(said, "CN-ZJ")), network=4)
+        """The rule multiplies measured hashrate by a factor that includes prior hashrate."""
+        located: Places = {("CN-SC", "measured"): 1, ("CN-ZJ", "prior"): 1}
+        plain = of(Member("a", "own", 2, located), network=4)
+        moved = of(Member("a", "own", 2, placing.relabel(located, "CN-ZJ")), network=4)
         assert country_shares(plain)[0].low == 0.25
         assert country_shares(moved)[0].low == 0.5
 
 
-def _assert_held(lines: Iterable[Share]) -> None:
+def _assert_contained(lines: Iterable[Share]) -> None:
     for line in lines:
         assert line.low is not None
         assert line.high is not None
@@ -230,7 +228,7 @@ class TestRelabelling:
 
     @some
     @given(worlds.crowded_minutes())
-    def test_keeps_who_counts_and_how_much_is_seen(self, world: World) -> None:
+    def test_keeps_the_cohort_and_its_coverage(self, world: World) -> None:
         plain, moved = cohort(world, "none"), cohort(world)
         assert [(m.pool, m.source, m.total) for m in plain.members] == [
             (m.pool, m.source, m.total) for m in moved.members
@@ -238,21 +236,21 @@ class TestRelabelling:
         assert shares.coverage(plain) == shares.coverage(moved)
         assert shares.located(plain) == pytest.approx(shares.located(moved))
 
-    def test_does_not_keep_a_countrys_kinds_nor_what_hangs_on_them(self) -> None:
-        """Zhejiang's kinds go with it: what was measured becomes estimated, or the reverse."""
-        said: Places = {("CN-ZJ", "measured"): 1, ("CN-SC", "estimated"): 1}
-        plain = of(Member("a", "own", 2, said), network=4)
-        moved = of(Member("a", "own", 2, shares.relabel(said, "CN-ZJ")), network=4)
+    def test_does_not_keep_a_countrys_kinds_and_bounds(self) -> None:
+        """Moved hashrate takes the kinds of its new place: measured may become estimated."""
+        located: Places = {("CN-ZJ", "measured"): 1, ("CN-SC", "estimated"): 1}
+        plain = of(Member("a", "own", 2, located), network=4)
+        moved = of(Member("a", "own", 2, placing.relabel(located, "CN-ZJ")), network=4)
         assert (shares.measured_coverage(plain), shares.measured_coverage(moved)) == (0.25, 0)
         (before,), (after,) = country_shares(plain), country_shares(moved)
         assert (before.low, before.high, after.low, after.high) == (0.25, 1, 0, 1)
 
     @some
     @given(worlds.crowded_minutes())
-    def test_twice_is_once(self, world: World) -> None:
+    def test_is_idempotent(self, world: World) -> None:
         for member in cohort(world, "none").members:
-            once = shares.relabel(member.places, "CN-ZJ")
-            assert shares.relabel(once, "CN-ZJ") == once
+            once = placing.relabel(member.places, "CN-ZJ")
+            assert placing.relabel(once, "CN-ZJ") == once
 
 
 class TestSensitivity:
@@ -265,10 +263,10 @@ class TestSensitivity:
         made = cohort(world)
         lefts = []
         for member in made.members:
-            said = [
+            others = [
                 m for m in world.messages if not (isinstance(m, Report) and m.pool == member.pool)
             ]
-            if left := by_code(level(cohort(replace(world, messages=said)))):
+            if left := by_code(level(cohort(replace(world, messages=others)))):
                 lefts.append(left)
         for line in level(made):
             found = [left[line.code].share if line.code in left else 0.0 for left in lefts]
@@ -279,7 +277,7 @@ class TestSensitivity:
 
     @some
     @given(worlds.crowded_minutes())
-    def test_holds_the_share_of_a_country_if_two_pools_count(self, world: World) -> None:
+    def test_contains_the_share_of_a_country_if_two_pools_count(self, world: World) -> None:
         """Left out one by one: with x of L in the country, and x_p of L_p by pool p, the shares
         (x - x_p)/(L - L_p), weighted by L - L_p, have the mean ((n-1) x)/((n-1) L): the share. A
         cohort that locates nothing has no weight; one that locates something there always is."""
@@ -291,7 +289,7 @@ class TestSensitivity:
 
     @some
     @given(worlds.crowded_minutes(["CN-ZJ", "CN-SC", "CN-OTHER", "US-TX"]))
-    def test_holds_the_share_of_a_subdivision_if_two_pools_list_some_and_none_the_country_alone(
+    def test_contains_the_share_of_a_subdivision_if_two_pools_list_some_and_none_the_country_alone(
         self, world: World
     ) -> None:
         """Then its share is hashrate over L too, and no cohort is left out: the proof above."""
@@ -302,26 +300,26 @@ class TestSensitivity:
             assert line.sensitivity is not None
             assert line.sensitivity[0] - NEAR <= line.share <= line.sensitivity[1] + NEAR
 
-    def test_need_not_hold_the_share_of_a_subdivision_that_one_pool_alone_lists(self) -> None:
+    def test_need_not_contain_the_share_of_a_subdivision_that_one_pool_alone_lists(self) -> None:
         """Without pool a no province is listed, so that cohort does not count, and all that is left
         is one where Sichuan is the world."""
         (line,) = subdivision_shares(of(pool("a", CN_SC=1), pool("b", US=1)), "CN")
         assert line.share == 0.5
         assert line.sensitivity == pytest.approx((1, 1))
 
-    def test_need_not_hold_the_share_of_a_subdivision_where_its_country_is_listed_alone(
+    def test_need_not_contain_the_share_of_a_subdivision_where_its_country_is_listed_alone(
         self,
     ) -> None:
-        """Pool b gives China weight and says little of where: together with a, who says Sichuan,
+        """Pool b gives China weight and little detail: together with a, which lists Sichuan,
         Sichuan gets more of the world than either gives it."""
         made = of(pool("a", CN_SC=1, US=3), pool("b", CN_XJ=1, CN=2))
         line = by_code(subdivision_shares(made, "CN"))["CN-SC"]
         assert line.sensitivity == pytest.approx((0, 0.25))
         assert line.share == pytest.approx(2 / 7)
 
-    def test_is_a_point_where_all_but_one_pool_locate_nothing(self) -> None:
-        """It says what one pool more or less would do, not how much is known."""
-        lines = by_code(country_shares(of(pool("a", US=3, CA=1), pool("dark", total=9))))
+    def test_is_a_point_if_only_one_pool_locates_anything(self) -> None:
+        """It is the effect of one pool more or less, not of how much is known."""
+        lines = by_code(country_shares(of(pool("a", US=3, CA=1), pool("unlocated", total=9))))
         assert lines["US"].sensitivity == (0.75, 0.75)
 
     def test_of_one_pool_is_unknown(self) -> None:

@@ -1,6 +1,7 @@
 """A second opinion: ``streams`` against the brute-force model of method.md, on random worlds.
 
-Every run takes the same few examples. To search among others, as many as you like:
+Every run takes the same few examples. More and other ones are tried with
+``HYPOTHESIS_PROFILE=nightly``, or with
 ``EXAMPLES=20000 REDIS_EXAMPLES=500 make test ARGS=tests/streams/test_model.py``.
 """
 
@@ -24,6 +25,7 @@ from streams.method.cells import TooLateError, claims_of
 from streams.queries.snapshot import ask
 from streams.redis.store import Store, horizon
 from tests.streams import golden, model, worlds
+from tests.streams.examples import examples
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -72,13 +74,13 @@ def test_the_model_gives_the_golden_answers(path: Path) -> None:
         golden.assert_same({**want, **in_floats(got)}, want)
 
 
-@worlds.examples("EXAMPLES", 250)
+@examples(250, "EXAMPLES")
 @given(worlds.scenes(), st.data())
 def test_recomputed_in_any_order_any_number_of_times(scene: Scene, data: st.DataObject) -> None:
-    order = data.draw(worlds.retold(scene.world.messages))
+    order = data.draw(worlds.repeated(scene.world.messages))
     got = worlds.recomputed(order, scene)
     golden.assert_same(got, modelled(scene))
-    # Not only to 1e-9: whoever recomputes gets the same digits.
+    # Not only to 1e-9: everyone who recomputes gets the same digits.
     assert got == worlds.recomputed(scene.world.messages, scene)
 
 
@@ -100,7 +102,7 @@ async def write(
     """Messages, once or more each, split over workers that write at the same time, in batches."""
     await clients[0].flushdb()
     batches: list[list[list[Message]]] = [[] for _ in clients]
-    for message in data.draw(worlds.retold(messages)):
+    for message in data.draw(worlds.repeated(messages)):
         mine = batches[data.draw(st.integers(0, len(clients) - 1))]
         if not mine or data.draw(st.booleans()):
             mine.append([])
@@ -120,7 +122,7 @@ async def asked_of_redis(clients: Sequence[Redis], scene: Scene) -> Json:
     return worlds.as_json(await ask(Store(clients[-1], FOR_EVER), question, beliefs))
 
 
-@worlds.examples("REDIS_EXAMPLES", 60)
+@examples(60, "REDIS_EXAMPLES")
 @given(worlds.scenes(), st.data())
 async def test_through_redis_by_any_number_of_workers(
     clients: list[Redis], scene: Scene, data: st.DataObject
@@ -131,12 +133,12 @@ async def test_through_redis_by_any_number_of_workers(
     assert got == worlds.recomputed(scene.world.messages, scene)
 
 
-@worlds.examples("REDIS_EXAMPLES", 30)
+@examples(30, "REDIS_EXAMPLES")
 @given(worlds.old_scenes(), st.data())
 async def test_days_outlive_what_they_were_made_of(
     clients: list[Redis], scene: Scene, data: st.DataObject
 ) -> None:
-    """Late rows claim the days whose hours are gone; what is too late for all is told apart."""
+    """Late reports claim days whose hours are gone; what is too late for that is rejected."""
     retention = model.Retention(SHORTEST.minutes_h, SHORTEST.hours_d)
     scene = scene._replace(world=replace(scene.world, retention=retention))
     in_time = []

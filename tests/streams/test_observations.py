@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from streams.method.cells import Cell, Cells
+from streams.method.cells import Cell, MemoryCells
 from streams.method.observations import observe, spans_of
 from streams.method.windows import Span, parse_window
 from tests.streams.fixtures import NOON, network, report
@@ -12,7 +12,7 @@ from tests.streams.fixtures import NOON, network, report
 HOUR = timedelta(hours=1)
 
 
-def test_a_window_needs_its_own_cells_and_those_of_its_profile_and_none_twice() -> None:
+def test_windows_need_their_own_spans_and_their_profiles_without_duplicates() -> None:
     hour, day = parse_window("1h", NOON), parse_window("24h", NOON)
     assert hour.profile == day.profile
     assert spans_of([hour, day]) == {hour.span, day.span, hour.profile}
@@ -20,26 +20,26 @@ def test_a_window_needs_its_own_cells_and_those_of_its_profile_and_none_twice() 
     assert spans_of([month]) == {Span("day", month.span.buckets)}
 
 
-def test_every_source_of_every_pool_is_told_apart_from_the_networks() -> None:
-    cells = Cells()
+def test_sources_of_pools_and_of_the_network_are_kept_apart() -> None:
+    cells = MemoryCells()
     for message in (
         report("a", {"US": 1.0}, source="x"),
         network(9, source="x"),
         report("a", {"US": 2.0}, source="y"),
         report("b", {"CA": 3.0}, source="x"),
     ):
-        cells.take(message)
+        cells.add(message)
     pools, networks = observe(cells, parse_window("now", NOON))
     found = {(pool, s): seen.window.total for pool, by in pools.items() for s, seen in by.items()}
     assert found == {("a", "x"): 1, ("a", "y"): 2, ("b", "x"): 3}
     assert {source: cell.total for source, cell in networks.items()} == {"x": 9}
 
 
-def test_the_profile_is_of_the_days_before_and_not_of_the_window() -> None:
-    cells = Cells()
-    cells.take(report(places={"US": 1.0}))
+def test_the_profile_covers_the_days_before_the_window() -> None:
+    cells = MemoryCells()
+    cells.add(report(places={"US": 1.0}))
     yesterday = NOON - timedelta(days=1)
-    cells.take(report(places={"CA": 2.0}, start=yesterday, end=yesterday + HOUR))
+    cells.add(report(places={"CA": 2.0}, start=yesterday, end=yesterday + HOUR))
     pools, _ = observe(cells, parse_window("now", NOON))
     assert pools["a"]["own"].window.places == {("US", "measured"): 1}
     assert pools["a"]["own"].profile.places == {("CA", "measured"): 120}
@@ -60,15 +60,15 @@ def test_the_profile_is_of_the_days_before_and_not_of_the_window() -> None:
 def test_a_source_was_seen_before_if_it_has_a_value_before_the_window(
     window: str, *, before: bool
 ) -> None:
-    cells = Cells()
-    cells.take(report(places={"US": 1.0}, start=NOON - HOUR))
+    cells = MemoryCells()
+    cells.add(report(places={"US": 1.0}, start=NOON - HOUR))
     pools, _ = observe(cells, parse_window(window, NOON))
     assert pools["a"]["own"].seen_before is before
 
 
-def test_hours_that_were_claimed_are_no_minutes_seen_before() -> None:
-    cells = Cells()
-    cells.take(report(places={"US": 1.0}, start=NOON - 3 * HOUR, end=NOON - 2 * HOUR))
+def test_claimed_hours_do_not_count_as_minutes_seen_before() -> None:
+    cells = MemoryCells()
+    cells.add(report(places={"US": 1.0}, start=NOON - 3 * HOUR, end=NOON - 2 * HOUR))
     pools, _ = observe(cells, parse_window("1h", NOON))
     assert pools["a"]["own"].window == Cell()
     assert not pools["a"]["own"].seen_before

@@ -42,7 +42,7 @@ def test_a_plus_that_was_not_escaped_is_read_as_one() -> None:
     ("asked", "parameter", "text"),
     [
         ({"windw": "1h"}, "windw", "no parameter 'windw'; there are window, level, country"),
-        ({"window": "2h"}, "window", "no window '2h'; there are now, 1h"),
+        ({"window": "2h"}, "window", "unknown window '2h'; expected one of: now, 1h"),
         ({"level": "city"}, "level", "no level 'city'; there are country and subdivision"),
         ({"adjust": ""}, "adjust", "no adjust ''; there are published and none"),
         ({"as_of": "noon"}, "as_of", "wanted is RFC 3339, such as 2026"),

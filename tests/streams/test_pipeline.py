@@ -16,17 +16,20 @@ from aiokafka import AIOKafkaConsumer
 from endpoint.service import application
 from miningmap import settings as config
 from miningmap.api.models import Answer, PoolList
-from miningmap.kafka.producer import Record
+from miningmap.kafka.producer import PublishError, Record
 from miningmap.kafka.topics import DEAD_LETTERS, REPORTS, SHARES
 from miningmap.redis_client import connect
 from miningmap.times import parse_rfc3339, utc_now
-from streams.method.cells import Cells, Series
-from streams.method.shares import Beliefs
+from streams.method.cells import MemoryCells, Series
+from streams.method.placing import Beliefs
 from streams.method.windows import parse_window
+from streams.redis import keys
 from streams.redis.store import Store
+from streams.service import run
+from streams.worker.processor import Processor
 from tests.streams import golden
 from tests.streams.fixtures import NOON, network, report
-from tests.streams.processes import StreamsProcess, processed, publish, streams, until
+from tests.streams.processes import DEADLINE_S, StreamsProcess, processed, publish, streams, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -39,7 +42,9 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.usefixtures("clean_kafka")
 
-# The cases are of days long gone or to come; nothing of them is too late, nor expires.
+# docker-compose.yml's stop_grace_period of this service, in seconds.
+GRACE_S = 30.0
+# The cases are of the past and of the future; nothing of them is too late or expires.
 FOR_EVER = config.Retention(minutes_h=10_000_000, hours_d=400_000)
 SPANS = [
     parse_window("1h", NOON).span,
@@ -76,14 +81,14 @@ def world() -> list[Message]:
     return made
 
 
-def memory(messages: list[Message]) -> Cells:
-    cells = Cells()
+def memory(messages: list[Message]) -> MemoryCells:
+    cells = MemoryCells()
     for message in messages:
-        cells.take(message)
+        cells.add(message)
     return cells
 
 
-async def assert_cells(redis: Redis, want: Cells) -> None:
+async def assert_cells(redis: Redis, want: MemoryCells) -> None:
     sheet = await Store(redis, FOR_EVER).read(SPANS)
     assert set(sheet.series()) == set(want.series())
     for series in want.series():
@@ -114,7 +119,7 @@ async def test_every_golden_case_is_answered_over_http(settings: Settings, clien
                         raise
 
 
-async def test_killed_stopped_repeated_and_late_the_cells_are_the_same(
+async def test_the_cells_do_not_depend_on_kills_stops_repeats_and_late_messages(
     settings: Settings, client: Redis
 ) -> None:
     sent = world()
@@ -123,22 +128,22 @@ async def test_killed_stopped_repeated_and_late_the_cells_are_the_same(
     async with StreamsProcess(settings) as first:
         await publish(settings, rest[:third])
         await until(lambda: _has_cells(client))
-        await first.end(signal.SIGKILL)  # in the midst of it, as it happens
+        await first.end(signal.SIGKILL)  # somewhere in the middle of the messages
     await publish(settings, rest[third:])
     async with StreamsProcess(settings) as second:
         await processed(settings)
         assert await second.end(signal.SIGTERM) == 0
     async with StreamsProcess(settings):
-        await publish(settings, [*reversed(late), *rest[: third * 2]])  # late ones, and doubles
+        await publish(settings, [*reversed(late), *rest[: third * 2]])  # late ones, and duplicates
         await processed(settings)
         await assert_cells(client, memory(sent))
 
 
 async def _has_cells(redis: Redis) -> bool:
-    return bool(await redis.exists("mm:series"))
+    return bool(await redis.exists(keys.SERIES))
 
 
-async def test_redis_and_kafka_may_go_away_and_nothing_is_lost(
+async def test_nothing_is_lost_while_redis_or_kafka_is_away(
     settings: Settings, client: Redis, clean_kafka: KafkaServer, redis: RedisServer
 ) -> None:
     sent = world()
@@ -157,7 +162,18 @@ async def test_redis_and_kafka_may_go_away_and_nothing_is_lost(
     await assert_cells(client, memory(sent))
 
 
-async def test_what_cannot_be_used_is_a_dead_letter_and_the_next_message_counts(
+async def test_the_service_stops_in_time_while_kafka_is_away(
+    settings: Settings, clean_kafka: KafkaServer
+) -> None:
+    async with StreamsProcess(settings) as process:
+        await publish(settings, [report(hashrate=1)])
+        await processed(settings)
+        clean_kafka.stop(signal.SIGKILL)
+        async with asyncio.timeout(GRACE_S):
+            assert await process.end(signal.SIGTERM) == 0
+
+
+async def test_an_invalid_message_becomes_a_dead_letter_and_the_next_one_counts(
     settings: Settings, client: Redis
 ) -> None:
     poison = Record(REPORTS, b"a", b"poison")
@@ -173,20 +189,31 @@ async def test_what_cannot_be_used_is_a_dead_letter_and_the_next_message_counts(
     assert (headers["reason"], headers["topic"]) == ("undecodable", REPORTS)
 
 
-async def test_what_was_refused_of_a_pool_is_told_beside_it(
-    settings: Settings, client: Redis
-) -> None:
+async def test_a_rejected_reading_is_shown_with_its_pool(settings: Settings, client: Redis) -> None:
     settings.streams.snapshot_s = 0.2
     store = Store(client, FOR_EVER)
 
-    async def told() -> bool:
+    async def is_shown() -> bool:
         raw = await store.snapshot("pools")
         pools = msgspec.json.decode(raw, type=PoolList).pools if raw else ()
         return any(pool.pool == "a" and pool.refused is not None for pool in pools)
 
     async with streams(settings):
         await publish(settings, [], Record(REPORTS, b"a", b"poison"))
-        await until(told)
+        await until(is_shown)
+
+
+async def test_a_batch_that_fails_for_good_ends_the_service_with_its_error(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise PublishError("never", again=False)
+
+    monkeypatch.setattr(Processor, "process", fail)
+    await publish(settings, [report(hashrate=1)])
+    async with asyncio.timeout(DEADLINE_S):
+        with pytest.raises(PublishError, match="never"):
+            await run(settings, asyncio.Event())
 
 
 async def test_snapshots_of_all_windows_are_in_redis_and_kafka(

@@ -1,4 +1,4 @@
-"""How pools are told of: their state, what they report against what they mine, what was refused."""
+"""Pools: their state, what they report against what they mine, and rejected readings."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import msgspec
 import pytest
 
 from miningmap.api.models import PoolState, Refusal
-from streams.method.cells import Cells, series_of
+from streams.method.cells import MemoryCells, series_of
 from streams.method.observations import observe
-from streams.method.shares import Beliefs
+from streams.method.placing import Beliefs
 from streams.method.windows import parse_window
 from streams.queries.parameters import Question
 from streams.queries.pools import PoolFacts, pool_list
 from streams.queries.shares import cohort_for
-from streams.redis.store import LastReport
-from streams.worker.rejections import note
+from streams.redis.loaded_cells import LastReport
+from streams.worker.rejections import add_rejection
 from tests.streams.fixtures import NOON, report
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 EH = 1e18
 HOUR = timedelta(hours=1)
 NOW = NOON + timedelta(minutes=1)
-REFUSED = Refusal(NOON, "api", "implausible", "too much")
+REJECTED = Refusal(NOON, "api", "implausible", "too much")
 
 
 def day(hashrate: float, *, source: str = "api", pool: str = "a") -> Report:
@@ -39,14 +39,14 @@ def day(hashrate: float, *, source: str = "api", pool: str = "a") -> Report:
 
 
 def mined(hashrate: float, blocks: int, *, source: str = "chain", pool: str = "a") -> Report:
-    said = report(pool, source=source, hashrate=hashrate, hold_s=600)
-    return msgspec.structs.replace(said, blocks=blocks)
+    sent = report(pool, source=source, hashrate=hashrate, hold_s=600)
+    return msgspec.structs.replace(sent, blocks=blocks)
 
 
-def listed(*reports: Report, refused: Mapping[str, Refusal] | None = None) -> dict[str, PoolState]:
-    cells = Cells()
-    for said in reports:
-        cells.take(said)
+def listed(*reports: Report, rejected: Mapping[str, Refusal] | None = None) -> dict[str, PoolState]:
+    cells = MemoryCells()
+    for sent in reports:
+        cells.add(sent)
     known = {name: observe(cells, parse_window(name, NOW)) for name in ("now", "24h", "30d")}
 
     def cohort(name: str):  # type: ignore[no-untyped-def] # noqa: ANN202 - one of streams.method.shares
@@ -56,19 +56,19 @@ def listed(*reports: Report, refused: Mapping[str, Refusal] | None = None) -> di
 
     facts = PoolFacts(
         last={
-            series_of(said): LastReport(said.end, said.fetched_at, said.simulated, said.blocks)
-            for said in reports
+            series_of(sent): LastReport(sent.end, sent.fetched_at, sent.simulated, sent.blocks)
+            for sent in reports
         },
         now=cohort("now"),
         month=cohort("30d"),
         seen_now=known["now"][0],
         seen_day=known["24h"][0],
-        refused=refused or {},
+        rejected=rejected or {},
     )
     return {state.pool: state for state in pool_list(facts).pools}
 
 
-def test_what_a_pool_reports_is_held_against_its_blocks() -> None:
+def test_what_a_pool_reports_is_compared_with_its_blocks() -> None:
     gap = listed(day(110 * EH), mined(100 * EH, 16))["a"].gap
     assert gap is not None
     assert gap.reported == pytest.approx(110 * EH)
@@ -103,26 +103,26 @@ def test_the_source_with_the_most_blocks_is_the_surest() -> None:
 )
 def test_without_both_there_is_no_gap(reports: list[Report]) -> None:
     assert [state.gap for state in listed(*reports).values()].count(None) == len(
-        {said.pool for said in reports}
+        {sent.pool for sent in reports}
     )
 
 
-def test_every_source_of_a_pool_is_told_with_its_figure() -> None:
+def test_every_source_of_a_pool_is_listed_with_its_figure() -> None:
     state = listed(day(110 * EH), mined(100 * EH, 16))["a"]
-    told = [(source.source, source.hashrate, source.blocks) for source in state.sources]
-    assert told == [("api", None, None), ("chain", 100 * EH, 16)]
+    listed_sources = [(source.source, source.hashrate, source.blocks) for source in state.sources]
+    assert listed_sources == [("api", None, None), ("chain", 100 * EH, 16)]
     assert (state.source, state.hashrate) == ("chain", 100 * EH)
 
 
-def test_the_newest_refusal_stands_beside_its_pool() -> None:
-    states = listed(mined(100 * EH, 16), mined(9 * EH, 1, pool="b"), refused={"a": REFUSED})
-    assert states["a"].refused == REFUSED
+def test_the_newest_rejected_reading_is_shown_with_its_pool() -> None:
+    states = listed(mined(100 * EH, 16), mined(9 * EH, 1, pool="b"), rejected={"a": REJECTED})
+    assert states["a"].refused == REJECTED
     assert states["a"].state == "live"
     assert states["b"].refused is None
 
 
-def test_a_pool_of_which_nothing_could_be_used_is_listed_with_the_reason() -> None:
-    state = listed(refused={"a": REFUSED})["a"]
+def test_a_pool_without_any_usable_reading_is_listed_with_the_reason() -> None:
+    state = listed(rejected={"a": REJECTED})["a"]
     assert (state.state, state.last_report, state.hashrate, state.sources) == (
         "off",
         None,
@@ -130,7 +130,7 @@ def test_a_pool_of_which_nothing_could_be_used_is_listed_with_the_reason() -> No
         (),
     )
     assert state.reason == "nothing that was said of it could be used"
-    assert state.refused == REFUSED
+    assert state.refused == REJECTED
 
 
 HEADERS = {
@@ -141,16 +141,16 @@ HEADERS = {
 }
 
 
-def test_a_dead_letter_tells_what_was_refused_of_its_pool() -> None:
+def test_a_dead_letter_becomes_the_rejection_of_its_pool() -> None:
     newest: dict[str, Refusal] = {}
-    note(b"a", HEADERS.items(), newest)
-    assert newest == {"a": REFUSED}
+    add_rejection(b"a", HEADERS.items(), newest)
+    assert newest == {"a": REJECTED}
 
 
-def test_of_several_the_newest_counts() -> None:
+def test_the_newest_of_several_rejections_is_kept() -> None:
     newest: dict[str, Refusal] = {}
     for at, error in ((b"2026-11-22T12:00:00Z", b"new"), (b"2026-11-22T11:59:59Z", b"old")):
-        note(b"a", (HEADERS | {"at": at, "error": error}).items(), newest)
+        add_rejection(b"a", (HEADERS | {"at": at, "error": error}).items(), newest)
     assert newest["a"].error == "new"
 
 
@@ -164,9 +164,9 @@ def test_of_several_the_newest_counts() -> None:
         (b"a", HEADERS | {"at": b"yesterday"}),
     ],
 )
-def test_what_is_about_no_pool_or_says_no_reason_is_passed_over(
+def test_dead_letters_without_a_pool_or_a_reason_are_skipped(
     key: bytes | None, headers: dict[str, bytes]
 ) -> None:
     newest: dict[str, Refusal] = {}
-    note(key, headers.items(), newest)
+    add_rejection(key, headers.items(), newest)
     assert newest == {}

@@ -1,4 +1,4 @@
-"""Batches to cells and dead letters, without a broker."""
+"""The processor: batches become cells and dead letters. Without a broker."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from miningmap.kafka.topics import DEAD_LETTERS, REPORTS
 from miningmap.messages import encode
 from streams.metrics import Metrics
 from streams.redis.store import Store, horizon
-from streams.worker.processor import Processor, RawMessage, sort
+from streams.worker.processor import Processor, RawMessage, decode_batch
 from tests.streams.fixtures import NOON, report
 
 if TYPE_CHECKING:
@@ -49,22 +49,22 @@ OLD = raw(encode(report(hashrate=1, start=NOON - timedelta(days=9))))
         (OLD.value, "too_late"),
     ],
 )
-def test_what_cannot_be_used_is_told_apart_with_its_reason(
+def test_an_unusable_message_becomes_a_dead_letter_with_its_reason(
     value: bytes | None, reason: str
 ) -> None:
-    result = sort([raw(value), GOOD], horizon(KEPT, NOW), NOW)
-    assert [letter.reason for letter in result.dead] == [reason]
-    assert result.dead[0].error
-    assert len(result.good) == 1
+    result = decode_batch([raw(value), GOOD], horizon(KEPT, NOW), NOW)
+    assert [letter.reason for letter in result.dead_letters] == [reason]
+    assert result.dead_letters[0].error
+    assert len(result.claimed) == 1
 
 
 class FlakyStore(Store):
-    """A store that fails a number of times before it takes what it is given."""
+    """A store that fails a number of times before it accepts a batch."""
 
     def __init__(self, failures: int) -> None:
         self.failures = failures
         self.written: list[int] = []
-        self.noted: dict[str, Refusal] = {}
+        self.rejected: dict[str, Refusal] = {}
 
     async def write(self, claimed: Sequence[tuple[Any, Sequence[Claim]]]) -> int:
         if self.failures:
@@ -73,12 +73,12 @@ class FlakyStore(Store):
         self.written.append(len(claimed))
         return 0
 
-    async def note_refused(self, newest: Mapping[str, Refusal]) -> None:
-        self.noted.update(newest)
+    async def write_rejections(self, newest: Mapping[str, Refusal]) -> None:
+        self.rejected.update(newest)
 
 
 class Broker:
-    """Takes records after a number of failures."""
+    """Accepts records after a number of failures."""
 
     def __init__(self, failures: int = 0, *, again: bool = True) -> None:
         self.failures = failures
@@ -97,7 +97,7 @@ def processor(store: Store, broker: Broker) -> tuple[Processor, Metrics]:
     return Processor(store, broker.deliver, KEPT, metrics, lambda: NOW), metrics
 
 
-async def test_a_dead_letter_is_the_bytes_as_they_came_with_whence_and_why() -> None:
+async def test_a_dead_letter_has_the_original_bytes_their_origin_and_the_reason() -> None:
     broker = Broker()
     made, metrics = processor(FlakyStore(0), broker)
     await made.process([GOOD, raw(b"poison", offset=8)])
@@ -119,7 +119,7 @@ async def test_a_dead_letter_is_the_bytes_as_they_came_with_whence_and_why() -> 
     assert count("miningmap_report_age_seconds_sum") == 60
 
 
-async def test_while_redis_or_kafka_is_away_the_batch_waits_and_nothing_is_lost() -> None:
+async def test_a_batch_waits_while_redis_or_kafka_is_away() -> None:
     store, broker = FlakyStore(failures=2), Broker(failures=2)
     made, _ = processor(store, broker)
     await made.process([GOOD, raw(b"poison")])
@@ -127,18 +127,18 @@ async def test_while_redis_or_kafka_is_away_the_batch_waits_and_nothing_is_lost(
     assert len(broker.records) == 1
 
 
-async def test_a_dead_letter_that_comes_back_is_noted_and_never_buried_again() -> None:
+async def test_a_consumed_dead_letter_is_recorded_and_not_published_again() -> None:
     store, broker = FlakyStore(0), Broker()
     made, _ = processor(store, broker)
     await made.process([raw(b"poison")])
-    (buried,) = broker.records
-    returned = RawMessage(DEAD_LETTERS, 0, 1, b"a", buried.value, buried.headers)
+    (published,) = broker.records
+    returned = RawMessage(DEAD_LETTERS, 0, 1, b"a", published.value, published.headers)
     await made.process([returned, RawMessage(DEAD_LETTERS, 0, 2, None, None)])
-    assert broker.records == [buried]
-    assert (store.noted["a"].reason, store.noted["a"].at) == ("undecodable", NOW)
+    assert broker.records == [published]
+    assert (store.rejected["a"].reason, store.rejected["a"].at) == ("undecodable", NOW)
 
 
-async def test_what_kafka_will_never_take_is_not_tried_for_ever() -> None:
+async def test_a_record_that_kafka_never_accepts_is_not_retried_for_ever() -> None:
     made, _ = processor(FlakyStore(0), Broker(failures=1, again=False))
     with pytest.raises(PublishError):
         await made.process([raw(b"poison")])

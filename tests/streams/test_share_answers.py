@@ -16,7 +16,8 @@ from miningmap.api.models import (
     SubdivisionRow,
 )
 from streams.method.cells import Cell
-from streams.method.shares import Beliefs, Cohort, Member, Observed, Rule
+from streams.method.observations import Observation
+from streams.method.placing import Beliefs, Cohort, Member, Rule
 from streams.queries.parameters import parse_question
 from streams.queries.shares import answer, cohort_for
 from tests.streams.fixtures import NOON
@@ -43,22 +44,22 @@ def ask(cohort: Cohort, asked: Mapping[str, str]) -> Answer:
     return answer(parse_question(asked, NOON), cohort, ["zj"])
 
 
-def test_an_answer_says_what_was_asked_and_who_counts() -> None:
-    said = ask(MADE, {"window": "24h"})
-    assert (said.window, said.level, said.country, said.adjust) == (
+def test_an_answer_repeats_the_question_and_lists_the_cohort() -> None:
+    result = ask(MADE, {"window": "24h"})
+    assert (result.window, result.level, result.country, result.adjust) == (
         "24h",
         "country",
         None,
         "published",
     )
-    assert (said.as_of, said.simulated, said.rules) == (NOON, True, ("zj",))
-    assert said.network == NetworkHashrate(200, "mempool")
-    assert (said.coverage, said.located, said.measured_coverage) == (0.5, 0.8, 0.2)
-    assert said.cohort == (CohortPool("a", "own"), CohortPool("b", "partner"))
-    assert said.excluded == (ExcludedPool("c", "thin"), ExcludedPool("d", "stale"))
+    assert (result.as_of, result.simulated, result.rules) == (NOON, True, ("zj",))
+    assert result.network == NetworkHashrate(200, "mempool")
+    assert (result.coverage, result.located, result.measured_coverage) == (0.5, 0.8, 0.2)
+    assert result.cohort == (CohortPool("a", "own"), CohortPool("b", "partner"))
+    assert result.excluded == (ExcludedPool("c", "thin"), ExcludedPool("d", "stale"))
 
 
-def test_a_country_has_its_share_its_bounds_and_what_a_reader_should_know() -> None:
+def test_a_countrys_row_has_share_bounds_kinds_and_flags() -> None:
     china, germany = ask(MADE, {}).shares
     assert germany == ShareRow(
         code="DE",
@@ -78,9 +79,9 @@ def test_a_country_has_its_share_its_bounds_and_what_a_reader_should_know() -> N
 
 
 def test_a_subdivision_has_a_share_of_the_world_and_one_of_its_country() -> None:
-    said = ask(MADE, {"level": "subdivision", "country": "CN"})
-    assert (said.level, said.country) == ("subdivision", "CN")
-    (sichuan,) = said.shares
+    result = ask(MADE, {"level": "subdivision", "country": "CN"})
+    assert (result.level, result.country) == ("subdivision", "CN")
+    (sichuan,) = result.shares
     assert sichuan == SubdivisionRow(
         code="CN-SC",
         name="Sichuan",
@@ -97,11 +98,11 @@ def test_a_subdivision_has_a_share_of_the_world_and_one_of_its_country() -> None
     assert b'"share_of_country":1.0' in msgspec.json.encode(sichuan)
 
 
-def test_without_a_network_hashrate_what_needs_it_is_null() -> None:
-    said = ask(replace(MADE, network=None, network_source=None), {})
-    assert (said.network, said.coverage, said.measured_coverage) == (None, None, None)
-    assert said.located == 0.8
-    _, germany = said.shares
+def test_without_the_networks_hashrate_what_depends_on_it_is_null() -> None:
+    result = ask(replace(MADE, network=None, network_source=None), {})
+    assert (result.network, result.coverage, result.measured_coverage) == (None, None, None)
+    assert result.located == 0.8
+    _, germany = result.shares
     assert (germany.low, germany.high, germany.network_hashrate) == (None, None, None)
     assert (germany.share, germany.hashrate) == (0.5, 40)
 
@@ -113,22 +114,22 @@ def test_without_a_network_hashrate_what_needs_it_is_null() -> None:
         ("none", (), {("CN-ZJ", "measured"): 2, ("CN-SC", "measured"): 6}),
     ],
 )
-def test_rules_apply_and_are_named_unless_no_adjustment_is_asked_for(
+def test_rules_are_applied_and_named_unless_adjust_is_none(
     adjust: str, rules: tuple[str, ...], places: Places
 ) -> None:
     window = Cell(30, 240, {("CN-ZJ", "measured"): 60, ("CN-SC", "measured"): 180})
-    pools = {"a": {"own": Observed(window, Cell(), seen_before=False)}}
+    pools = {"a": {"own": Observation(window, Cell(), seen_before=False)}}
     beliefs = Beliefs(rules=[Rule("zj", "CN-ZJ", None)])
     question = parse_question({"adjust": adjust}, NOON)
     cohort = cohort_for(question, pools, {"mempool": Cell(60, 960)}, beliefs)
     assert [member.places for member in cohort.members] == [places]
     assert (cohort.network, cohort.network_source) == (16, "mempool")
-    said = answer(question, cohort, ["zj"])
-    assert (said.adjust, said.rules) == (adjust, rules)
+    result = answer(question, cohort, ["zj"])
+    assert (result.adjust, result.rules) == (adjust, rules)
 
 
-def test_a_source_counts_by_the_minutes_of_the_window_that_is_asked_for() -> None:
-    pools = {"a": {"own": Observed(Cell(30, 30), Cell(), seen_before=False)}}
+def test_eligibility_depends_on_the_minutes_of_the_window() -> None:
+    pools = {"a": {"own": Observation(Cell(30, 30), Cell(), seen_before=False)}}
     for window, excluded in (("1h", {}), ("24h", {"a": "thin"})):
         question = parse_question({"window": window}, NOON)
         assert cohort_for(question, pools, {}, Beliefs()).excluded == excluded

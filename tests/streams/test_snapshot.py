@@ -1,4 +1,4 @@
-"""Snapshots: one after the other they read what changed, and say what a first one would say."""
+"""Snapshots read only what changed, and equal those that are taken without a cache."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from miningmap import settings as config
 from miningmap.redis_client import connect
-from streams.method.cells import Cells, claims_of
-from streams.method.shares import Beliefs, Rule
+from streams.method.cells import MemoryCells, claims_of
+from streams.method.placing import Beliefs, Rule
 from streams.method.windows import ROLLING, parse_window
 from streams.queries.parameters import Question
 from streams.queries.recompute import recompute
 from streams.queries.snapshot import Snapshots, ask, take_snapshot
+from streams.redis import keys
 from streams.redis.store import Store
+from tests.streams.examples import examples
 from tests.streams.fixtures import NOON, network, report
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ async def write(store: Store, messages: Sequence[Message]) -> None:
 
 
 async def hmgets(redis: Redis) -> int:
-    """How often Redis has been asked for cells."""
+    """How many times cells were read from Redis."""
     stats = await redis.info("commandstats")
     return int(stats.get("cmdstat_hmget", {"calls": 0})["calls"])
 
@@ -95,8 +97,8 @@ networks = st.builds(
     hashrates,
 )
 batches = st.lists(a_minute | some_hours | networks, max_size=6)
-# A step: what arrives or that the last batch is lost again, as by a failover to a replica that has
-# missed it; what arrives while the snapshot is read; and how much later the next one is.
+# A step: the batch that arrives, or None if the last one is lost, as by a failover to a replica
+# without it; the message that arrives while cells are read; the time until the next snapshot.
 steps = st.tuples(
     batches | st.none(),
     st.none() | a_minute | some_hours,
@@ -117,13 +119,9 @@ class Racing(Store):
         return found
 
 
-@settings(
-    max_examples=60,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@examples(60)
 @given(st.lists(steps, min_size=2, max_size=6))
-async def test_what_is_remembered_changes_no_answer_whatever_comes_late_or_is_lost(
+async def test_the_cache_changes_no_answer_whatever_arrives_late_or_is_lost(
     redis: Redis, arriving: list[tuple[list[Message] | None, Message | None, timedelta]]
 ) -> None:
     await redis.flushdb()
@@ -150,20 +148,16 @@ async def test_what_is_remembered_changes_no_answer_whatever_comes_late_or_is_lo
     assert await snapshots.take(now) == await take_snapshot(store, BELIEFS, now)
 
 
-@settings(
-    max_examples=40,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@examples(40)
 @given(st.lists(a_minute | some_hours | networks, max_size=15))
-async def test_the_answer_is_the_recomputed_one_to_the_last_digit(
+async def test_the_answer_equals_the_recomputed_one_to_the_last_digit(
     redis: Redis, store: Store, sent: list[Message]
 ) -> None:
     await redis.flushdb()
     await write(store, sent)
-    cells = Cells()
+    cells = MemoryCells()
     for message in reversed(sent):
-        cells.take(message)
+        cells.add(message)
     for name in ROLLING:
         for country in (None, "US", "CN"):
             question = _question(name, NOON, country)
@@ -198,7 +192,7 @@ async def test_only_what_changed_is_read(redis: Redis, store: Store) -> None:
     assert b'"hashrate":6.0' in made["now/country"]
 
 
-async def test_a_redis_that_has_lost_all_is_noticed(redis: Redis, store: Store) -> None:
+async def test_an_emptied_redis_is_detected(redis: Redis, store: Store) -> None:
     snapshots = Snapshots(store, BELIEFS)
     await write(store, [report(places={"US": 5.0})])
     await snapshots.take(NOON)
@@ -208,7 +202,7 @@ async def test_a_redis_that_has_lost_all_is_noticed(redis: Redis, store: Store) 
 
 
 @pytest.mark.parametrize("later", [timedelta(seconds=5), MINUTE])
-async def test_what_arrives_during_a_snapshot_is_in_the_next_one(
+async def test_a_message_that_arrives_during_a_snapshot_is_in_the_next_one(
     redis: Redis, later: timedelta
 ) -> None:
     store, now = Racing(redis, FOR_EVER), NOON
@@ -223,8 +217,10 @@ async def test_what_arrives_during_a_snapshot_is_in_the_next_one(
         assert await snapshots.take(now) == await take_snapshot(store, BELIEFS, now)
 
 
-async def test_what_arrived_during_a_snapshot_and_was_lost_again_is_forgotten(redis: Redis) -> None:
-    """As a failover does to a replica that has missed the last write."""
+async def test_a_message_that_arrives_during_a_snapshot_and_is_lost_is_not_cached(
+    redis: Redis,
+) -> None:
+    """A failover to a replica that has missed the last write loses it."""
     store = Racing(redis, FOR_EVER)
     kept = report(places={"US": 5.0})
     await write(store, [kept])
@@ -238,5 +234,5 @@ async def test_what_arrived_during_a_snapshot_and_was_lost_again_is_forgotten(re
 
 
 async def test_a_series_without_a_cell_yet_is_left_out(redis: Redis, store: Store) -> None:
-    await redis.sadd("mm:series", "a/own")
+    await redis.sadd(keys.SERIES, "a/own")
     assert not [*(await store.read([])).series()]

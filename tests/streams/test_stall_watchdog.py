@@ -3,29 +3,29 @@ from __future__ import annotations
 import pytest
 
 from miningmap.kafka.lag import Progress
-from streams.worker.stall_watchdog import Stall, StalledError
+from streams.worker.stall_watchdog import StallDetector, StalledError
 
 WHERE = ("miningmap.reports", 0)
 
 
-def test_messages_that_wait_and_are_not_committed_are_a_stall() -> None:
-    stall = Stall(limit_s=60)
+def test_waiting_messages_without_a_commit_are_a_stall() -> None:
+    detector = StallDetector(limit_s=60)
     for at in (0, 30, 60):
-        stall.see({WHERE: Progress(committed=5, lag=2)}, at)
-    with pytest.raises(StalledError, match=r"2 messages wait in miningmap\.reports/0"):
-        stall.see({WHERE: Progress(committed=5, lag=2)}, 61)
+        detector.check({WHERE: Progress(committed=5, lag=2)}, at)
+    with pytest.raises(StalledError, match=r"2 messages are waiting in miningmap\.reports/0"):
+        detector.check({WHERE: Progress(committed=5, lag=2)}, 61)
 
 
-def test_slow_is_not_stalled() -> None:
-    stall = Stall(limit_s=60)
+def test_slow_progress_is_no_stall() -> None:
+    detector = StallDetector(limit_s=60)
     for at in range(0, 600, 50):
-        stall.see({WHERE: Progress(committed=at, lag=1000)}, at)
+        detector.check({WHERE: Progress(committed=at, lag=1000)}, at)
 
 
-def test_nothing_to_do_is_not_stalled() -> None:
-    stall = Stall(limit_s=60)
+def test_an_idle_consumer_is_not_stalled() -> None:
+    detector = StallDetector(limit_s=60)
     for at in (0, 100, 200):
-        stall.see({WHERE: Progress(committed=5, lag=0)}, at)
-    stall.see({WHERE: Progress(committed=5, lag=1)}, 250)
+        detector.check({WHERE: Progress(committed=5, lag=0)}, at)
+    detector.check({WHERE: Progress(committed=5, lag=1)}, 250)
     with pytest.raises(StalledError):
-        stall.see({WHERE: Progress(committed=5, lag=1)}, 261)
+        detector.check({WHERE: Progress(committed=5, lag=1)}, 261)

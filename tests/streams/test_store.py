@@ -1,4 +1,4 @@
-"""Cells in a real Redis: the same as in memory, whatever the order, and no more than is kept."""
+"""Cells in a real Redis: the same as in memory in any order, and no more than is kept."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
@@ -16,10 +16,12 @@ from miningmap.api.models import Refusal
 from miningmap.messages import Published, Report
 from miningmap.redis_client import connect
 from miningmap.times import DAY_H, DAY_S, HOUR_S, MINUTE_S, add_months, bucket, utc_now
-from streams.method.cells import Cells, Horizon, Series, TooLateError, claims_of
+from streams.method.cells import Horizon, MemoryCells, Series, TooLateError, claims_of
 from streams.method.windows import Span
+from streams.redis import keys
 from streams.redis.event_log import EventId
 from streams.redis.store import Store, horizon
+from tests.streams.examples import examples
 from tests.streams.fixtures import NOON, network, report
 
 if TYPE_CHECKING:
@@ -82,33 +84,29 @@ networks = st.builds(lambda hashrate: network(float(hashrate)), st.integers(1, 9
 many: st.SearchStrategy[list[Message]] = st.lists(a_minute | hours | networks, max_size=15)
 
 
-@settings(
-    max_examples=40,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@examples(40)
 @given(many.flatmap(lambda sent: st.tuples(st.just(sent), st.permutations(sent + sent[:4]))))
-async def test_redis_has_the_cells_that_memory_has_whatever_the_order(
+async def test_redis_has_the_same_cells_as_memory_in_any_order(
     redis: Redis, both: tuple[list[Message], list[Message]]
 ) -> None:
     sent, again = both
     await redis.flushdb()
-    store, memory = Store(redis, FOR_EVER), Cells()
+    store, memory = Store(redis, FOR_EVER), MemoryCells()
     for message in sent:
-        memory.take(message)
+        memory.add(message)
     half = len(again) // 2
     await write(store, again[:half])
     await write(store, again[half:])
-    sheet = await store.read(SPANS)
-    assert set(sheet.series()) == set(memory.series())
+    loaded = await store.read(SPANS)
+    assert set(loaded.series()) == set(memory.series())
     for series in memory.series():
         for span in SPANS:
-            assert sheet.sum(series, span) == memory.sum(series, span)
+            assert loaded.sum(series, span) == memory.sum(series, span)
         for tier in ("minute", "hour", "day"):
-            assert sheet.first(series, tier) == memory.first(series, tier)
+            assert loaded.first(series, tier) == memory.first(series, tier)
 
 
-async def test_what_is_written_again_changes_nothing(redis: Redis) -> None:
+async def test_writing_a_message_again_changes_nothing(redis: Redis) -> None:
     store = Store(redis, FOR_EVER)
     sent = report(places={"US": 5.0}, hold_s=60)
     assert await write(store, [sent]) == 2
@@ -120,7 +118,7 @@ async def test_a_batch_is_one_round_trip(redis: Redis) -> None:
     await write(store, [report(hashrate=1)])  # the first one loads the script
     before = await _reads(redis)
     await write(store, [report(pool, hashrate=1) for pool in "abcdefgh"])
-    assert await _reads(redis) - before == 2  # the batch, and the question itself
+    assert await _reads(redis) - before == 2  # the batch, and this INFO itself
 
 
 async def _reads(redis: Redis) -> int:
@@ -128,7 +126,7 @@ async def _reads(redis: Redis) -> int:
     return int((await redis.info("stats"))["total_reads_processed"])
 
 
-async def test_a_redis_that_was_started_anew_gets_the_script_again(redis: Redis) -> None:
+async def test_a_restarted_redis_gets_the_script_again(redis: Redis) -> None:
     store = Store(redis, FOR_EVER)
     await write(store, [report(hashrate=1)])
     await redis.script_flush()
@@ -142,20 +140,19 @@ async def test_minutes_and_hours_expire_and_days_stay(redis: Redis) -> None:
     sent = report(hashrate=1, start=now - timedelta(minutes=5))
     await store.write([(sent, claims_of(sent, horizon(kept, now)))])
     hour, day = bucket(sent.start, HOUR_S), bucket(sent.start, DAY_S)
-    key = "mm:{p:a}:own"
-    assert await redis.expiretime(f"{key}:m:{hour}") == (hour + kept.minutes_h + 2) * HOUR_S
-    assert await redis.expiretime(f"{key}:h:{day}") == (day + kept.hours_d + 2) * DAY_S
-    assert await redis.ttl(f"{key}:d") == -1
+    assert await redis.expiretime(keys.minutes(OWN, hour)) == (hour + kept.minutes_h + 2) * HOUR_S
+    assert await redis.expiretime(keys.hours(OWN, day)) == (day + kept.hours_d + 2) * DAY_S
+    assert await redis.ttl(keys.days(OWN)) == -1
 
 
-async def test_what_no_span_needs_any_more_is_let_go(redis: Redis) -> None:
+async def test_cells_that_no_span_needs_any_more_are_dropped(redis: Redis) -> None:
     store = Store(redis, FOR_EVER)
     await write(store, [report(hashrate=1, hold_s=600)])
     first, second, third = (Span("minute", range(MINUTE + n, MINUTE + n + 2)) for n in range(3))
-    sheet = await store.read([first, second])
-    assert sheet.sum(OWN, first) == sheet.sum(OWN, second)
-    later = await store.read([second, third], sheet)
-    line = later.lines[OWN]
+    loaded = await store.read([first, second])
+    assert loaded.sum(OWN, first) == loaded.sum(OWN, second)
+    later = await store.read([second, third], loaded)
+    line = later.by_series[OWN]
     assert [*line.sums] == [second]
     assert {number for _, number in line.cells} == {MINUTE + 1, MINUTE + 2, MINUTE + 3}
 
@@ -181,15 +178,15 @@ async def test_the_last_report_is_the_one_that_ends_last(redis: Redis) -> None:
     assert last.blocks is None
 
 
-async def test_the_last_report_says_from_how_many_blocks_it_is(redis: Redis) -> None:
+async def test_the_last_report_has_its_number_of_blocks(redis: Redis) -> None:
     store = Store(redis, FOR_EVER)
     for n, blocks in enumerate((3, 0, 7)):
-        said = report(hashrate=1, start=NOON + timedelta(minutes=n))
-        await write(store, [msgspec.structs.replace(said, blocks=blocks)])
+        sent = report(hashrate=1, start=NOON + timedelta(minutes=n))
+        await write(store, [msgspec.structs.replace(sent, blocks=blocks)])
         assert (await store.read([])).last_report(OWN).blocks == blocks
 
 
-# --- tables that were published -------------------------------------------------------------------
+# --- published tables -----------------------------------------------------------------------------
 
 JUNE = datetime(2021, 6, 1, tzinfo=UTC)
 
@@ -197,25 +194,21 @@ JUNE = datetime(2021, 6, 1, tzinfo=UTC)
 def table(share: str, fetched_s: int = 0, pool: str = "a", month: int = 6) -> Report:
     """A month's report, and the table of one line that it was made from."""
     start = JUNE.replace(month=month)
-    said = report(
+    sent = report(
         pool,
         {"US": 5.0},
         start=start,
         end=add_months(start, 1),
         fetched_at=NOON + timedelta(seconds=fetched_s),
     )
-    return msgspec.structs.replace(said, published=(Published("US", share, "0.00"),))
+    return msgspec.structs.replace(sent, published=(Published("US", share, "0.00"),))
 
 
 def first_day(month: int) -> int:
     return bucket(JUNE.replace(month=month), DAY_S)
 
 
-@settings(
-    max_examples=20,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@examples(20)
 @given(
     st.lists(
         st.builds(
@@ -229,7 +222,7 @@ def first_day(month: int) -> int:
         max_size=6,
     ).flatmap(lambda sent: st.tuples(st.just(sent), st.permutations(sent + sent[:3])))
 )
-async def test_tables_are_the_same_whatever_the_order(
+async def test_tables_are_the_same_in_any_order(
     redis: Redis, both: tuple[list[Report], list[Report]]
 ) -> None:
     found = []
@@ -243,9 +236,7 @@ async def test_tables_are_the_same_whatever_the_order(
 
 
 @pytest.mark.parametrize("hours_d", [35, 400_000])
-async def test_the_table_that_was_fetched_last_is_kept_and_for_ever(
-    redis: Redis, hours_d: int
-) -> None:
+async def test_the_table_that_was_fetched_last_is_kept_for_ever(redis: Redis, hours_d: int) -> None:
     kept = config.Retention(hours_d=hours_d)
     store = Store(redis, kept)
     old, new = table("1.0"), table("1.00", fetched_s=1)
@@ -255,10 +246,10 @@ async def test_the_table_that_was_fetched_last_is_kept_and_for_ever(
     assert await store.published() == {
         OWN: {first_day(6): new.published, first_day(7): july.published}
     }
-    assert await redis.ttl("mm:{p:a}:own:published") == -1
+    assert await redis.ttl(keys.published(OWN)) == -1
 
 
-async def test_a_table_is_no_cell(redis: Redis) -> None:
+async def test_a_table_changes_no_cell(redis: Redis) -> None:
     store = Store(redis, FOR_EVER)
     with_table = table("1.0")
     without = msgspec.structs.replace(with_table, published=())
@@ -268,36 +259,36 @@ async def test_a_table_is_no_cell(redis: Redis) -> None:
     assert await write(store, [with_table]) == 0
 
 
-async def test_most_have_published_nothing(redis: Redis) -> None:
+async def test_most_sources_have_published_no_table(redis: Redis) -> None:
     store = Store(redis, FOR_EVER)
     assert await store.published() == {}
     await write(store, [report(hashrate=1), network(2)])
     assert await store.published() == {OWN: {}, Series(None, "mempool"): {}}
 
 
-# --- what is not cells ----------------------------------------------------------------------------
+# --- rejections, snapshots, events ----------------------------------------------------------------
 
 
-async def test_of_what_was_refused_the_newest_is_kept(redis: Redis) -> None:
+async def test_the_newest_rejection_of_a_pool_is_kept(redis: Redis) -> None:
     store = Store(redis, FOR_EVER)
     old, new = (Refusal(NOON + n * timedelta(seconds=1), None, "r", str(n)) for n in (0, 1))
-    await store.note_refused({})
-    assert await store.refused() == {}
-    await store.note_refused({"a": new, "b": old})
-    await store.note_refused({"a": old, "b": new, "c": old})
-    assert await store.refused() == {"a": new, "b": new, "c": old}
+    await store.write_rejections({})
+    assert await store.rejections() == {}
+    await store.write_rejections({"a": new, "b": old})
+    await store.write_rejections({"a": old, "b": new, "c": old})
+    assert await store.rejections() == {"a": new, "b": new, "c": old}
 
 
-async def test_one_process_at_a_time_makes_the_snapshots(redis: Redis) -> None:
+async def test_one_process_at_a_time_takes_the_snapshots(redis: Redis) -> None:
     store = Store(redis, FOR_EVER)
     assert await store.lead("one", for_s=60)
     assert not await store.lead("two", for_s=60)
     assert await store.lead("one", for_s=60)
-    await redis.delete("mm:snapshots:leader")  # as when its time is over
+    await redis.delete(keys.LEADER)  # as if it had expired
     assert await store.lead("two", for_s=60)
 
 
-async def test_snapshots_replace_all_that_were_there(redis: Redis) -> None:
+async def test_snapshots_replace_all_earlier_ones(redis: Redis) -> None:
     store = Store(redis, FOR_EVER)
     await store.write_snapshots({"1h/country": b"1", "1h/subdivision/CN": b"2"})
     await store.write_snapshots({"1h/country": b"3"})
@@ -305,7 +296,7 @@ async def test_snapshots_replace_all_that_were_there(redis: Redis) -> None:
     assert await store.snapshot("1h/subdivision/CN") is None
 
 
-async def test_a_snapshot_is_told_of_by_an_event_with_each_windows_answer(redis: Redis) -> None:
+async def test_a_snapshots_event_has_the_answer_of_each_window(redis: Redis) -> None:
     store = Store(redis, FOR_EVER)
     assert await store.last_event() is None
     for number in (b"1", b"2"):
@@ -330,15 +321,15 @@ async def test_the_log_of_events_keeps_an_hour(redis: Redis) -> None:
     store = Store(redis, FOR_EVER)
     now_ms = int(utc_now().timestamp() * 1000)
     for age_s in (7200, 3660, 3540, 60):
-        await redis.xadd("mm:events", {"event": "shares"}, id=f"{now_ms - 1000 * age_s}-0")
+        await redis.xadd(keys.EVENTS, {"event": "shares"}, id=f"{now_ms - 1000 * age_s}-0")
     await store.write_snapshots({"1h/country": b"1"})
     kept = await store.events(EventId(0, 0), most=10, wait_s=0.01)
     assert [round((now_ms - event.id.at_ms) / 1000, -1) for event in kept] == [3540, 60, 0]
 
 
 @pytest.mark.parametrize("text", ["", "1", "1-", "-1-2", "1-2-3", "1-x", f"{10**21}-0", "1-2\n"])
-def test_what_is_no_event_id_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="no event id"):
+def test_an_invalid_event_id_is_an_error(text: str) -> None:
+    with pytest.raises(ValueError, match="invalid event id"):
         EventId.parse(text)
 
 

@@ -46,7 +46,7 @@ def test_a_day_that_is_not_over_covers_its_whole_hours_so_far() -> None:
     assert (today.name, today.span) == ("2026-11-22", Span("hour", range(DAY * 24, HOUR)))
 
 
-def test_what_is_yet_to_come_covers_nothing() -> None:
+def test_a_window_in_the_future_covers_nothing() -> None:
     for name in ("2026-11-23", "2026-12", "2030-01"):
         assert parse_window(name, AS_OF).span.minutes == 0
 
@@ -68,18 +68,18 @@ def test_the_profile_is_the_30_whole_days_before_and_a_months_own_days() -> None
         *("2026-01-01T05:00", "2026-01-01 05"),
     ],
 )
-def test_another_window_is_refused_with_what_there_is(name: str) -> None:
+def test_an_unknown_window_is_an_error_that_lists_the_known_ones(name: str) -> None:
     with pytest.raises(WindowError, match=r"24h.*YYYY-MM-DDTHH"):
         parse_window(name, AS_OF)
 
 
-def test_of_a_name_that_is_too_long_only_the_beginning_is_quoted() -> None:
-    with pytest.raises(WindowError, match=r"no window 'x{32}';"):
+def test_an_error_quotes_only_the_beginning_of_a_long_name() -> None:
+    with pytest.raises(WindowError, match=r"unknown window 'x{32}';"):
         parse_window("x" * 500, AS_OF)
 
 
 @pytest.mark.parametrize("name", ["2026-11", "2026-11-21", "2026-11-21T23"])
-def test_the_zone_of_the_machine_does_not_matter(
+def test_windows_do_not_depend_on_the_machines_time_zone(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here = parse_window(name, AS_OF)

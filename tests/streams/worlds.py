@@ -1,23 +1,21 @@
-"""Random small worlds: what several pools and sources said around midnight, and a question.
+"""Random small worlds: messages of several pools and sources around midnight, and a question.
 
 Times and hashrates are few, so that claims collide: covered on held, daily on monthly rows, one end
-from two fetches. What is rare in life is common here: half of a window's minutes, one minute less,
-empty minutes, zeros, a microsecond beside a whole hour.
+from two fetches. What is rare in production is common here: half of a window's minutes, one minute
+less, empty minutes, zeros, a microsecond beside a whole hour.
 """
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import msgspec
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from miningmap.messages import KINDS, Located, Message, Network, Report
-from streams.method.cells import Cells
-from streams.method.shares import Beliefs, Rule
+from streams.method.cells import MemoryCells
+from streams.method.placing import Beliefs, Rule
 from streams.queries.parameters import Question, parse_question
 from streams.queries.recompute import recompute
 from tests.streams import model
@@ -55,21 +53,10 @@ class Asked(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """A world, and a question that much of what was said in it bears on."""
+    """A world, and a question that many of its messages matter for."""
 
     world: World
     asked: Asked
-
-
-def examples(variable: str, few: int) -> settings:
-    """So few examples, always the same; or as many others as that environment variable asks for."""
-    asked = os.environ.get(variable)
-    return settings(
-        max_examples=int(asked or few),
-        derandomize=not asked,
-        deadline=None,
-        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-    )
 
 
 # --- times ----------------------------------------------------------------------------------------
@@ -112,7 +99,7 @@ def fitting_times(minutes: range) -> st.SearchStrategy[Times]:
 
 
 def _claimable(first: int, last: int) -> Times:
-    """What may be claimed of ``[first, last)``: at least a minute, from an hour on whole hours."""
+    """The times of a valid report: at least a minute, and whole hours from an hour on."""
     last = max(last, first + 1)
     if last - first >= 60 and (first % 60 or last % 60):
         last = first + 59
@@ -132,7 +119,7 @@ late = _seconds(0, 3600, 7200, 30 * 86_400, 32 * 86_400)
 
 
 def places_at(*codes: str) -> st.SearchStrategy[tuple[Located, ...]]:
-    """What a report lists; three of four list something."""
+    """The places of a report; three of four reports have some."""
     located = st.builds(Located, st.sampled_from(codes), hashrates, st.sampled_from(KINDS))
     named = st.lists(located, min_size=1, max_size=4, unique_by=lambda p: (p.code, p.kind))
     return st.one_of(named, named, named, st.just([])).map(tuple)
@@ -149,13 +136,13 @@ def _report(
     times: Times,
     hold_s: int,
     delay: timedelta,
-    said: tuple[Located, ...],
-    dark: float,
+    places: tuple[Located, ...],
+    unlocated: float,
 ) -> Report:
     return Report(
         pool=pool,
-        hashrate=sum(p.hashrate for p in said) + dark,
-        places=said,
+        hashrate=sum(p.hashrate for p in places) + unlocated,
+        places=places,
         **_claim(source, times, hold_s, delay),
     )
 
@@ -190,7 +177,7 @@ def messages_about(
 
 
 def _decider(message: Message) -> tuple[object, ...]:
-    """What decides between claims; the method leaves open which wins if all of it is the same."""
+    """What decides between claims; the method leaves open which wins if all of it is equal."""
     pool = None if isinstance(message, Network) else message.pool
     length = message.end - message.start
     long = length if length >= model.HOUR else None
@@ -216,11 +203,11 @@ def _scenes(
 ) -> Scene:
     asked = draw(questions)
     about = messages_about(model.window_of(asked.window, asked.as_of), delays)
-    said = draw(st.lists(about, min_size=4, max_size=14, unique_by=_decider))
+    messages = draw(st.lists(about, min_size=4, max_size=14, unique_by=_decider))
     priors = draw(st.dictionaries(pools, weights, max_size=2))
     default_prior = draw(st.none() | weights)
     rules = draw(st.lists(st.sampled_from(RULES), max_size=2, unique_by=lambda rule: rule.id))
-    return Scene(World(said, priors, default_prior, rules), asked)
+    return Scene(World(messages, priors, default_prior, rules), asked)
 
 
 def scenes() -> st.SearchStrategy[Scene]:
@@ -229,7 +216,7 @@ def scenes() -> st.SearchStrategy[Scene]:
 
 
 def old_scenes() -> st.SearchStrategy[Scene]:
-    """A question about days, and a world of which much was heard of late."""
+    """A question about days, and a world whose messages arrive late."""
     return _scenes(_questions("2026-12", "2026-11"), late)
 
 
@@ -238,31 +225,31 @@ def crowded_minutes(draw: st.DrawFn, codes: Sequence[str] = CODES) -> World:
     """One report of each of some pools for the minute from midnight on, and of some for a day."""
     minute, day = (MIDNIGHT, MIDNIGHT + model.MINUTE), (MIDNIGHT - _DAY, MIDNIGHT)
     places, weights = places_at(*codes), weights_at(*codes)
-    said: list[Message] = [
+    messages: list[Message] = [
         _report(pool, "x", times, 0, timedelta(0), draw(places), draw(hashrates))
         for pool in draw(st.sampled_from(["a", "ab", "abc", "abcd"]))
         for times in draw(st.sampled_from([[minute], [minute], [minute, day]]))
     ]
     if network := draw(st.sampled_from([None, 4e18, 1e19, 2e19, 1e20])):
-        said.append(_network("x", minute, 0, timedelta(0), network))
+        messages.append(_network("x", minute, 0, timedelta(0), network))
     priors = draw(st.dictionaries(st.sampled_from("ab"), weights, max_size=2))
     rules = draw(st.lists(st.sampled_from(RULES), max_size=2, unique_by=lambda rule: rule.id))
-    return World(said, priors, draw(st.none() | weights), rules)
+    return World(messages, priors, draw(st.none() | weights), rules)
 
 
 @st.composite
-def retold(draw: st.DrawFn, said: Iterable[Message]) -> list[Message]:
+def repeated(draw: st.DrawFn, messages: Iterable[Message]) -> list[Message]:
     """The same messages in another order, some of them more than once."""
-    once = list(said)
+    once = list(messages)
     again = draw(st.lists(st.sampled_from(once), max_size=4)) if once else []
     return draw(st.permutations([*once, *again]))
 
 
-# --- what streams says ----------------------------------------------------------------------------
+# --- the answers of streams -----------------------------------------------------------------------
 
 
 def beliefs_of(world: World) -> Beliefs:
-    """What is believed in a world, as the pure functions take it."""
+    """The beliefs of a world, as the pure functions take them."""
     rules = [
         Rule(r.id, r.place, None if r.applies_to == "*" else frozenset(r.applies_to))
         for r in world.rules
@@ -278,20 +265,20 @@ def question_of(asked: Asked) -> Question:
     return parse_question(parameters, asked.as_of)
 
 
-def cells_of(said: Iterable[Message]) -> Cells:
-    """The cells that messages leave which come as ``said``."""
-    cells = Cells()
-    for message in said:
-        cells.take(message)
+def cells_of(messages: Iterable[Message]) -> MemoryCells:
+    """The cells of messages that arrive in this order."""
+    cells = MemoryCells()
+    for message in messages:
+        cells.add(message)
     return cells
 
 
-def recomputed(said: Iterable[Message], scene: Scene) -> Json:
+def recomputed(messages: Iterable[Message], scene: Scene) -> Json:
     """The answer of ``streams`` to a question, from messages alone."""
-    return as_json(recompute(cells_of(said), question_of(scene.asked), beliefs_of(scene.world)))
+    return as_json(recompute(cells_of(messages), question_of(scene.asked), beliefs_of(scene.world)))
 
 
 def as_json(answer: Answer) -> Json:
-    """An answer as whoever asks gets it."""
+    """An answer as clients get it."""
     decoded: Json = msgspec.json.decode(msgspec.json.encode(answer))
     return decoded

@@ -1,0 +1,122 @@
+"""How cells, claims and published tables are encoded in Redis. Pure.
+
+``claim.lua`` reads and writes the same format: a claim is its rank (five big-endian doubles), then
+the cell or the table in MessagePack.
+"""
+
+from __future__ import annotations
+
+import struct
+from functools import cache
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import msgspec
+
+from miningmap.messages import KINDS, Kind, Published, Report
+from miningmap.times import DAY_H, DAY_S, HOUR_MIN, bucket
+from streams.method.cells import Series
+from streams.redis import keys
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from miningmap.messages import Message
+    from streams.method.cells import Cell, Claim, PlaceKind
+    from streams.method.windows import Tier
+
+Argument: TypeAlias = "str | int | float | bytes"
+"""One argument of a Redis script."""
+
+RANK: Final = struct.Struct(">ddddd")
+"""A :class:`streams.method.cells.Rank`, as it stands before every claim's value."""
+
+_TIER_LETTER: Final[dict[Tier, str]] = {"minute": "m", "hour": "h", "day": "d"}
+_KIND_LETTER: Final[dict[Kind, str]] = {kind: kind[0] for kind in KINDS}
+_KIND_OF_LETTER: Final[dict[str, Kind]] = {letter: kind for kind, letter in _KIND_LETTER.items()}
+
+
+class EncodedCell(
+    msgspec.Struct, rename={"minutes": "n", "total": "t", "simulated": "s", "places": "p"}
+):
+    """A cell whose places are named ``CODE/K``, K the first letter of the kind."""
+
+    minutes: int
+    total: float
+    simulated: bool
+    places: dict[str, float] = {}
+
+
+_encode = msgspec.msgpack.Encoder().encode
+decode_cell = msgspec.msgpack.Decoder(EncodedCell).decode
+_decode_table = msgspec.msgpack.Decoder(tuple[Published, ...]).decode
+
+
+def decode_claimed_table(claim: bytes) -> tuple[Published, ...]:
+    """Return the table of a claim, without its rank."""
+    return _decode_table(claim[RANK.size :])
+
+
+@cache
+def place_of(name: str) -> PlaceKind:
+    """Return the place that an encoded cell names."""
+    code, _, letter = name.partition("/")
+    return code, _KIND_OF_LETTER[letter]
+
+
+def encode_series(series: Series) -> str:
+    """Return a series as it is listed in the set of all series."""
+    return f"{series.pool or ''}/{series.source}"
+
+
+def decode_series(encoded: bytes) -> Series:
+    """Return the series of an entry of that set."""
+    pool, _, source = encoded.decode().partition("/")
+    return Series(pool or None, source)
+
+
+def claim_keys(series: Series, claims: Iterable[Claim]) -> list[str]:
+    """Return every key that ``claim.lua`` touches for these claims, in the order it expects."""
+    hours: set[int] = set()
+    days: set[int] = set()
+    for claim in claims:
+        first, last = claim.buckets[0], claim.buckets[-1]
+        if claim.tier == "minute":
+            hours.update(range(first // HOUR_MIN, last // HOUR_MIN + 1))
+        elif claim.tier == "hour":
+            days.update(range(first // DAY_H, last // DAY_H + 1))
+    days.update(hour // DAY_H for hour in hours)  # into which the hours are rolled up
+    return [
+        keys.meta(series),
+        keys.days(series),
+        keys.published(series),
+        *(keys.minutes(series, hour) for hour in sorted(hours)),
+        *(keys.hours(series, day) for day in sorted(days)),
+    ]
+
+
+def report_arguments(message: Message) -> list[Argument]:
+    """Return the arguments of ``claim.lua`` about a series' last report."""
+    blocks = message.blocks if isinstance(message, Report) else None
+    return [
+        message.end.timestamp(),
+        message.fetched_at.timestamp(),
+        int(message.simulated),
+        "" if blocks is None else blocks,
+    ]
+
+
+def claim_arguments(message: Message, claims: Sequence[Claim]) -> Iterable[Argument]:
+    """Return the arguments of ``claim.lua`` for the claims of one message, four for each."""
+    for claim in claims:
+        value = RANK.pack(*claim.rank) + _encode(_encoded(claim.cell))
+        yield from (_TIER_LETTER[claim.tier], claim.buckets[0], claim.buckets[-1], value)
+    if isinstance(message, Report) and message.published:
+        # With the rank of the cells, so that of two messages the same one provides both.
+        value = RANK.pack(*claims[0].rank) + _encode(message.published)
+        first = bucket(message.start, DAY_S)
+        yield from ("p", first, first, value)
+
+
+def _encoded(cell: Cell) -> EncodedCell:
+    places = {f"{code}/{_KIND_LETTER[kind]}": h for (code, kind), h in cell.places.items()}
+    return EncodedCell(cell.minutes, cell.total, cell.simulated, places)

@@ -1,0 +1,91 @@
+"""Cells that were read from Redis, in memory: what answers are computed from. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from streams.method.cells import add_up, cell_keys
+from streams.redis.encoding import decode_cell, place_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from streams.method.cells import Cell, CellKey, Series
+    from streams.method.windows import Span, Tier
+
+STAMP: Final = "stamp"
+"""The field of a series' meta data that changes with every change of its cells."""
+
+_STAMP: Final = STAMP.encode()
+
+
+@dataclass(frozen=True)
+class LastReport:
+    """The last report of a series.
+
+    ``blocks`` is how many blocks its hashrate follows from, ``None`` where a pool reports it.
+    """
+
+    end: datetime
+    fetched_at: datetime
+    simulated: bool
+    blocks: int | None
+
+
+@dataclass(frozen=True)
+class SeriesCells:
+    """The cells of one series as Redis has them, and those sums that were computed already."""
+
+    meta: Mapping[bytes, bytes]
+    cells: dict[CellKey, bytes]
+    stamp_after: bytes | None
+    """The stamp after the cells were read. It differs from the one in ``meta`` if they changed
+    meanwhile."""
+    sums: dict[Span, Cell] = field(default_factory=dict)
+
+    def reuse(self, earlier: SeriesCells, keys: frozenset[CellKey], spans: frozenset[Span]) -> None:
+        """Take over those cells and sums of an earlier reading that are still needed."""
+        self.cells.update((key, cell) for key, cell in earlier.cells.items() if key in keys)
+        self.sums.update((span, cell) for span, cell in earlier.sums.items() if span in spans)
+
+
+class LoadedCells:
+    """The cells of every series that were read from Redis."""
+
+    def __init__(self, keys: frozenset[CellKey], by_series: Mapping[Series, SeriesCells]) -> None:
+        self.keys = keys
+        self.by_series = by_series
+
+    def is_current(self, series: Series, meta: Mapping[bytes, bytes]) -> bool:
+        """Whether the cells that were read of a series are those that Redis has now."""
+        known = self.by_series.get(series)
+        return known is not None and known.meta.get(_STAMP) == meta.get(_STAMP) == known.stamp_after
+
+    def series(self) -> Iterable[Series]:
+        """Return every series that has a cell."""
+        return self.by_series.keys()
+
+    def sum(self, series: Series, span: Span) -> Cell:
+        """Return the sum of a series' cells over a span that was read."""
+        known = self.by_series[series]
+        if span not in known.sums:
+            found = filter(None, map(known.cells.get, cell_keys(span)))
+            known.sums[span] = add_up(map(decode_cell, found), place_of)
+        return known.sums[span]
+
+    def first(self, series: Series, tier: Tier) -> int | None:
+        """Return the first bucket of a tier in which the series ever had a value."""
+        value = self.by_series[series].meta.get(f"first:{tier}".encode())
+        return None if value is None else int(value)
+
+    def last_report(self, series: Series) -> LastReport:
+        """Return the last report of a series."""
+        meta = self.by_series[series].meta
+        return LastReport(
+            datetime.fromtimestamp(float(meta[b"end"]), UTC),
+            datetime.fromtimestamp(float(meta[b"fetched_at"]), UTC),
+            meta[b"simulated"] == b"1",
+            int(meta[b"blocks"]) if meta.get(b"blocks") else None,
+        )

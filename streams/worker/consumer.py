@@ -1,0 +1,99 @@
+"""The consumer: runs the Faust app and ends it so that no batch is lost or cut off."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from streams.tasks import run_until_first_ends
+from streams.worker.faust_app import build_app
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    import faust
+
+    from miningmap.kafka.producer import Publisher
+    from miningmap.settings import Settings
+    from streams.worker.processor import Processor, RawMessage
+
+LAST_BATCH_S: Final = 5.0
+"""How long the current batch may take at the end, before it is left to the next process."""
+STOP_S: Final = 10.0
+"""How long the end may take in all. Faust can hang while Kafka is away."""
+
+_log = structlog.get_logger(__name__)
+
+
+async def consume(settings: Settings, publisher: Publisher, processor: Processor) -> None:
+    """Process batches from Kafka until cancelled.
+
+    Raises:
+        Exception: a batch failed for good, or Faust ended by itself.
+    """
+    await publisher.connected()
+    batches = _Batches(processor)
+    app = build_app(settings, batches.process)
+    async with _running(app, batches):
+        _log.info("streams_started", servers=settings.kafka.bootstrap_servers)
+        await run_until_first_ends(batches.failed(), app.wait_until_stopped())
+        raise app.crash_reason or RuntimeError("Faust ended by itself")
+
+
+class _Batches:
+    """Hands batches to the processor and remembers the first one that fails.
+
+    Faust only logs an agent's exception; it continues behind the batch and never commits again.
+    """
+
+    def __init__(self, processor: Processor) -> None:
+        self._processor = processor
+        self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._busy = asyncio.Lock()
+
+    async def process(self, batch: Sequence[RawMessage]) -> None:
+        """Process one batch."""
+        async with self._busy:
+            try:
+                await self._processor.process(batch)
+            except Exception as error:
+                if not self._failure.done():
+                    self._failure.set_exception(error)
+                raise
+
+    async def failed(self) -> None:
+        """Wait until a batch fails, and raise its error."""
+        await self._failure
+
+    async def finish(self) -> None:
+        """Wait for the current batch and let no other one begin.
+
+        An interrupted batch is processed again by the next process, which changes no cell.
+        """
+        try:
+            async with asyncio.timeout(LAST_BATCH_S):
+                await self._busy.acquire()
+        except TimeoutError:
+            _log.warning("batch_interrupted", seconds=LAST_BATCH_S)
+
+
+@asynccontextmanager
+async def _running(app: faust.App, batches: _Batches) -> AsyncIterator[None]:
+    """Run a Faust app during the block."""
+    # Cancelling the start half-way would leave a thread behind that keeps the process alive.
+    starting = asyncio.create_task(app.start())
+    try:
+        await asyncio.shield(starting)
+        yield
+    finally:
+        try:
+            async with asyncio.timeout(STOP_S):
+                await batches.finish()
+                await asyncio.wait({starting})
+                await app.stop()
+        except TimeoutError:
+            starting.cancel()
+            _log.warning("faust_stop_timed_out", seconds=STOP_S)

@@ -1,0 +1,149 @@
+"""Everything that the store does works on a Redis Cluster, which refuses to cross slots."""
+
+from __future__ import annotations
+
+import inspect
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+from pydantic import SecretStr
+from redis.exceptions import ClusterCrossSlotError
+
+from miningmap import settings as config
+from miningmap.api.models import Refusal
+from miningmap.messages import Published
+from miningmap.redis_client import connect
+from miningmap.times import DAY_S, MINUTE_S, add_months, bucket
+from streams.method.cells import MemoryCells, Series, claims_of
+from streams.method.windows import Span
+from streams.redis import keys
+from streams.redis.event_log import EventId
+from streams.redis.store import Store
+from tests.streams.cluster import RedisCluster
+from tests.streams.fixtures import NOON, network, report
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+    from redis.asyncio import Redis
+
+    from miningmap.messages import Message
+
+pytestmark = pytest.mark.integration
+
+# Redis expires by its own clock, and these tests are to hold on any day.
+FOR_EVER = config.Retention(minutes_h=10_000_000, hours_d=400_000)
+MIDNIGHT = NOON.replace(hour=0)
+JUNE = datetime(2021, 6, 1, tzinfo=UTC)
+SPANS = [
+    Span("minute", range(bucket(NOON, MINUTE_S) - 5, bucket(NOON, MINUTE_S) + 70)),
+    Span("day", range(bucket(NOON, DAY_S) - 2, bucket(NOON, DAY_S) + 2)),
+    Span("day", range(bucket(JUNE, DAY_S), bucket(JUNE, DAY_S) + 30)),
+]
+TABLE = msgspec.structs.replace(
+    report("c", {"US": 5.0}, start=JUNE, end=add_months(JUNE, 1)),
+    published=(Published("US", "1.0", "0.00"),),
+)
+MESSAGES: list[Message] = [
+    report("a", {"US": 5.0, "CN-SC": 1.0}, hold_s=7200),
+    report("b", hashrate=3.0, start=MIDNIGHT - timedelta(hours=5), end=NOON),
+    TABLE,
+    network(9.0),
+]
+REJECTION = Refusal(NOON, "api", "implausible", "too much")
+
+
+@pytest.fixture(scope="module")
+def cluster(redis: object) -> Iterator[RedisCluster]:
+    del redis  # requested for its rule about machines without a redis-server
+    server = RedisCluster.launch()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+async def client(cluster: RedisCluster) -> AsyncIterator[Redis]:
+    cluster.flush()
+    made = connect(config.Redis(url=SecretStr(cluster.url)))
+    yield made
+    await made.aclose()
+
+
+async def write(store: Store) -> int:
+    return await store.write([(message, claims_of(message)) for message in MESSAGES])
+
+
+async def check_cells(store: Store) -> None:
+    memory = MemoryCells()
+    for message in MESSAGES:
+        memory.add(message)
+    assert await write(store) > 0
+    loaded = await store.read(SPANS)
+    assert set(loaded.series()) == set(memory.series())
+    for series in memory.series():
+        for span in SPANS:
+            assert loaded.sum(series, span) == memory.sum(series, span)
+
+
+async def check_published(store: Store) -> None:
+    await write(store)
+    published = await store.published()
+    assert published[Series("c", "own")] == {bucket(JUNE, DAY_S): TABLE.published}
+
+
+async def check_stamp(store: Store) -> None:
+    await write(store)
+    assert await store.stamp(Series("a", "own"))
+
+
+async def check_rejections(store: Store) -> None:
+    await store.write_rejections({"a": REJECTION})
+    assert await store.rejections() == {"a": REJECTION}
+
+
+async def check_leader(store: Store) -> None:
+    assert await store.lead("one", for_s=60)
+    assert not await store.lead("two", for_s=60)
+
+
+async def check_snapshots(store: Store) -> None:
+    await store.write_snapshots({"1h/country": b"1"})
+    assert await store.snapshots() == {"1h/country": b"1"}
+    assert await store.snapshot("1h/country") == b"1"
+    (event,) = await store.events(EventId(0, 0), most=9, wait_s=0.01)
+    assert (event.id, event.body("1h")) == (await store.last_event(), b"1")
+
+
+CHECKS: dict[Callable[[Store], Awaitable[Any]], set[str]] = {
+    check_cells: {"write", "read"},
+    check_published: {"published"},
+    check_stamp: {"stamp"},
+    check_rejections: {"write_rejections", "rejections"},
+    check_leader: {"lead"},
+    check_snapshots: {"write_snapshots", "snapshots", "snapshot", "events", "last_event"},
+}
+
+
+def test_every_method_of_the_store_is_checked() -> None:
+    methods = inspect.getmembers(Store, inspect.iscoroutinefunction)
+    assert set().union(*CHECKS.values()) == {name for name, _ in methods if name[0] != "_"}
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+async def test_the_store_works_on_a_cluster(
+    client: Redis, check: Callable[[Store], Awaitable[Any]]
+) -> None:
+    await check(Store(client, FOR_EVER))
+
+
+async def test_the_cluster_refuses_what_crosses_slots(client: Redis) -> None:
+    """Without this the other tests would prove nothing."""
+    with pytest.raises(ClusterCrossSlotError):
+        await client.sunion([keys.SERIES, keys.REJECTED])
+    async with client.pipeline(transaction=True) as pipe:
+        pipe.delete(keys.SNAPSHOTS)
+        pipe.delete(keys.SERIES)
+        with pytest.raises(ClusterCrossSlotError):
+            await pipe.execute()
