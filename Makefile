@@ -24,9 +24,9 @@ $(VENV)/.done: requirements-dev.lock pyproject.toml
 
 lock: setup ## write the lock files anew (the only target that looks for newer versions)
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
-	  --upgrade --extra embedded --extra dev --extra bench pyproject.toml -o requirements-dev.lock
+	  --upgrade --extra dev pyproject.toml -o requirements-dev.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
-	  --constraint requirements-dev.lock pyproject.toml -o requirements.lock
+	  --constraint requirements-dev.lock --extra server pyproject.toml -o requirements.lock
 
 .PHONY: help setup lock
 
