@@ -82,7 +82,7 @@ def lines() -> Lines:
 
 @pytest.fixture
 def supervisor(lines: Lines) -> Supervisor:
-    return Supervisor(say=lines.append, grace_s=2)
+    return Supervisor(output=lines.append, grace_s=2)
 
 
 async def test_every_line_is_passed_on_under_its_childs_name(
@@ -244,7 +244,7 @@ async def test_who_ignores_sigterm_is_killed_within_the_grace_and_the_others_sti
     lines: Lines,
 ) -> None:
     well = "trap 'echo ended; exit' TERM; echo up; while :; do sleep 0.02; done"
-    async with Supervisor(say=lines.append, grace_s=1) as supervisor:
+    async with Supervisor(output=lines.append, grace_s=1) as supervisor:
         await supervisor.start(shell(well, "first"), shell(STUBBORN, "second"))
         await supervisor.start(shell(STUBBORN, "third"))
         for name in ("first", "second", "third"):
