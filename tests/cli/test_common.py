@@ -11,12 +11,12 @@ def test_an_expected_error_is_a_failure_with_its_text_or_its_name() -> None:
     with pytest.raises(CommandError, match=r"^no broker$") as caught, command_errors(OSError):
         raise OSError("no broker")
     assert caught.value.exit_code == 1
-    with pytest.raises(CommandError, match="^TimeoutError$"), command_errors(TimeoutError):
+    with pytest.raises(CommandError, match=r"^TimeoutError$"), command_errors(TimeoutError):
         raise TimeoutError
 
 
 def test_expected_errors_of_a_task_group_are_one_line() -> None:
-    with pytest.raises(CommandError, match="^one; two$"), command_errors(OSError, ValueError):
+    with pytest.raises(CommandError, match=r"^one; two$"), command_errors(OSError, ValueError):
         raise ExceptionGroup("tasks", [OSError("one"), ExceptionGroup("", [ValueError("two")])])
 
 
@@ -29,6 +29,6 @@ def test_a_bug_beside_an_expected_error_is_not_hidden() -> None:
 
 
 def test_wrong_usage_has_another_exit_code() -> None:
-    with pytest.raises(CommandUsageError, match="^no$") as caught, usage_errors(ValueError):
+    with pytest.raises(CommandUsageError, match=r"^no$") as caught, usage_errors(ValueError):
         raise ValueError("no")
     assert caught.value.exit_code == 2

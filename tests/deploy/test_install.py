@@ -131,16 +131,19 @@ def install(wheel: Path, folder: Path, *extras: str) -> Environment:
     site_packages = Path(
         sysconfig.get_path("purelib", "venv", {"base": str(folder), "platbase": str(folder)})
     )
-    with ZipFile(wheel) as archive:
-        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
-        requirements = message_from_bytes(archive.read(name)).get_all("Requires-Dist") or []
-    for dependency in closure(requirements, extras).values():
+    for dependency in closure(requirements_of(wheel), extras).values():
         copy(dependency, site_packages)
     python = str(folder / "bin" / "python")
     uv = [sys.executable, "-m", "uv", "--offline", "--no-cache", "pip"]
     for words in (["install", "--no-deps", str(wheel)], ["check"]):
         subprocess.run([*uv, *words, "--python", python], check=True, capture_output=True)
     return Environment(folder)
+
+
+def requirements_of(wheel: Path) -> list[str]:
+    with ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        return message_from_bytes(archive.read(name)).get_all("Requires-Dist") or []
 
 
 def closure(requirements: Iterable[str], extras: Iterable[str]) -> dict[str, Distribution]:
@@ -317,6 +320,14 @@ def test_with_its_extras_all_of_the_wheel_can_be_imported_and_run(full: Environm
     sources = full.miningmap("sources", "--json")
     assert sources.returncode == 0, sources.stderr
     assert {source["slug"] for source in json.loads(sources.stdout)} >= {"ocean", "foundry"}
+
+
+def test_the_lock_of_the_image_has_all_that_the_server_needs(wheel: Path, root: Path) -> None:
+    lines = (root / "requirements.lock").read_text().splitlines()
+    locked = {line.split()[0] for line in lines if line[:1].isalnum()}
+    needed = closure(requirements_of(wheel), ["server"])
+    assert {f"{name}=={each.version}" for name, each in needed.items()} <= locked
+    assert not any(line.startswith("maxminddb") for line in locked)
 
 
 def test_the_wheel_has_every_file_of_the_packages(wheel: Path, root: Path) -> None:
