@@ -56,7 +56,7 @@ def recompute(
     from streams.queries.recompute import LineError, read_cells
     from streams.queries.recompute import recompute as answer
 
-    question = _question(parameters)
+    question = question_of(parameters)
     options = _configured_beliefs(context)
     if priors:
         options = replace(options, priors_file=priors, default_prior=False)
@@ -94,7 +94,12 @@ def _configured_beliefs(context: click.Context) -> BeliefOptions:
     return BeliefOptions()
 
 
-def _question(parameters: Mapping[str, str]) -> Question:
+def question_of(parameters: Mapping[str, str]) -> Question:
+    """Return the question of these parameters, named as those of /api/v1/shares.
+
+    Raises:
+        CommandUsageError: one of them is wrong.
+    """
     from miningmap.times import utc_now
     from streams.queries.parameters import QuestionError, parse_question
 
