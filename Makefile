@@ -1,18 +1,18 @@
-# The commands of this project. Each sets up what it needs, from a fresh clone.
+# The commands of this project. Each sets up what it needs, also in a fresh clone.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
 
-help: ## say what there is
+help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12
 
-setup: $(VENV)/.done ## make .venv with the project and all that development needs
+setup: $(VENV)/.done ## create .venv with the project and its development tools
 
-# Installed by hash from the lock file; the project itself is linked, not copied. The lock file is
-# whole, so pip need not resolve: it would look at newer versions of what is asked for with extras,
-# and refuse those for lack of a hash. `pip check` says if the file is not whole after all.
+# Dependencies are installed from the lock file by hash; the project itself is linked. The lock file
+# lists all dependencies, so pip does not resolve any: for requirements with extras it would consider
+# newer versions and reject them for lack of a hash. `pip check` fails if one is missing after all.
 $(VENV)/.done: requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo 'Python 3.11 or newer is needed: make PYTHON=python3.12 $(MAKECMDGOALS)' >&2; exit 2; }
@@ -22,53 +22,53 @@ $(VENV)/.done: requirements-dev.lock pyproject.toml
 	@$(BIN)/pip --disable-pip-version-check check >/dev/null || { $(BIN)/pip check; exit 1; }
 	@touch $@
 
-lock: setup ## write the lock files anew (the only target that looks for newer versions)
+lock: setup ## update the lock files (the only target that looks for newer versions)
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
-	  --upgrade --extra embedded --extra dev --extra bench pyproject.toml -o requirements-dev.lock
+	  --upgrade --extra dev pyproject.toml -o requirements-dev.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
-	  --constraint requirements-dev.lock pyproject.toml -o requirements.lock
+	  --constraint requirements-dev.lock --extra server pyproject.toml -o requirements.lock
 
 .PHONY: help setup lock
 
-# Real servers. What they need is installed where that can be done (Debian, as root); Kafka's jars
-# are fetched once, into .cache/.
+# Real servers. Missing system packages are installed where possible (Debian, as root); the jars of
+# Kafka are downloaded once, into .cache/.
 servers:
 	@tests/install-servers.sh
 
-test: setup servers ## every test, those on real Kafka and Redis included (ARGS="-k name" for some)
+test: setup servers ## run all tests, on real Kafka and Redis too (ARGS="-k name" selects some)
 	$(BIN)/pytest $(ARGS)
 
-kafka: setup servers ## a real Kafka for development, in the foreground (ARGS="--port 9092")
+kafka: setup servers ## run a real Kafka for development, in the foreground (ARGS="--port 9092")
 	@$(BIN)/python -m tests.servers kafka $(ARGS)
 
-redis: setup servers ## a real Redis for development, in the foreground (ARGS="--port 6379")
+redis: setup servers ## run a real Redis for development, in the foreground (ARGS="--port 6379")
 	@$(BIN)/python -m tests.servers redis $(ARGS)
 
 .PHONY: servers test kafka redis
 
-docs: setup ## write the pages that are made from the code
+docs: setup ## write the pages that are generated from the code
 	@$(BIN)/miningmap sources --markdown > docs/sources.md
 	@$(BIN)/python -m tools.asyncapi > docs/asyncapi.yaml
 
-check: setup ## format, lint, types, imports, AsyncAPI, OpenAPI, Compose schema: all that needs no server
+check: setup ## check format, lint, types, imports, AsyncAPI, OpenAPI and the Compose file
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	@$(BIN)/miningmap sources --markdown | diff - docs/sources.md >/dev/null \
-	  || { echo 'docs/sources.md is not what the sources declare: run `make docs`' >&2; exit 1; }
+	  || { echo 'docs/sources.md differs from the declared sources: run `make docs`' >&2; exit 1; }
 	@$(BIN)/python -m tools.asyncapi | diff - docs/asyncapi.yaml >/dev/null \
-	  || { echo 'docs/asyncapi.yaml is not what the code says: run `make docs`' >&2; exit 1; }
+	  || { echo 'docs/asyncapi.yaml differs from the code: run `make docs`' >&2; exit 1; }
 	@tools/check-asyncapi.sh
 	@$(BIN)/python -m endpoint.routes.openapi | $(BIN)/openapi-spec-validator - >/dev/null
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 
-demo: setup ## the whole system on simulated pools, page on port 8080 (ARGS="--port 8090")
+demo: setup ## run the whole system on simulated pools, page on port 8080 (ARGS="--port 8090")
 	@$(BIN)/miningmap demo $(ARGS)
 
 .PHONY: docs check demo
 
-bench: setup servers ## the tables of docs/performance.md, on a real Redis
+bench: setup servers ## print the tables of docs/performance.md, measured on a real Redis
 	@for name in snapshot writes memory polling serving stream; do $(BIN)/python -m benchmarks.$$name || exit; done
 
 .PHONY: bench

@@ -1,13 +1,13 @@
 #!/bin/sh
-# Makes the secrets of docker-compose.yml, each once: what exists is kept.
+# Creates the secrets of docker-compose.yml; existing ones are kept.
 # Usage: sh deploy/secrets.sh [FOLDER]
 set -eu
 umask 077
 
 folder=${1:-$(dirname "$0")/secrets}
 mkdir -p "$folder"
-# Compose mounts the files as they are, and users of the containers read them. So the files are
-# readable for all, and the folder, which the containers do not see, keeps others out.
+# Compose mounts the files with their permissions, and the users of the containers must be able to
+# read them. So the files are readable for all users; the folder, which is not mounted, is not.
 chmod 700 "$folder"
 
 make() { # FILE; the content is standard input
@@ -15,7 +15,7 @@ make() { # FILE; the content is standard input
     cat > "$folder/$1.new"
     chmod 444 "$folder/$1.new"
     mv "$folder/$1.new" "$folder/$1"
-    echo "made $folder/$1"
+    echo "created $folder/$1"
   fi
 }
 

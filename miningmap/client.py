@@ -1,11 +1,14 @@
-"""A client of the HTTP API, with typed answers: :class:`Client`, and :class:`AsyncClient` alike.
+"""Clients of the HTTP API with typed responses: :class:`Client` and :class:`AsyncClient`.
+
+::
+
+    from miningmap.client import Client
 
     with Client("http://127.0.0.1:8080") as mining:
         for row in mining.shares("24h").shares:
             print(row.name, row.share, row.low, row.high)
-        mining.history("CN", step="month", start="2019-09-01").to_pandas()
 
-It knows the vocabulary only, nothing of the services that answer.
+Responses have ``to_pandas()``, which needs the extra ``pandas``.
 """
 
 from __future__ import annotations
@@ -39,18 +42,18 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 When: TypeAlias = datetime | date | str
-"""A time with a zone, a date for its first moment in UTC, or the text of either."""
+"""A time with a zone, a date (its first moment in UTC), or the text of either."""
 
 BASE_URL: Final = "http://127.0.0.1:8080"
 TIMEOUT_S: Final = 40.0
-"""Longer than the service takes at most."""
+"""Longer than the longest request that the service allows."""
 
 _HEADERS: Final = {"User-Agent": f"miningmap-client/{__version__}"}
 _LONGEST_DETAIL: Final = 500
 
 
 class ApiError(Exception):
-    """The service refused: ``problem`` says what is wrong, and with which parameter."""
+    """The service rejected the request; ``problem`` says why, and names the parameter."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(f"{problem.status} {problem.title}: {problem.detail}")
@@ -59,12 +62,13 @@ class ApiError(Exception):
 
 @dataclass(frozen=True)
 class Event:
-    """What a stream tells.
+    """An event of the stream.
 
     Attributes:
-        id: its place; empty if it has none.
-        name: ``shares``; ``gap``, if events are missing here; later versions tell more.
-        answer: the shares, by country.
+        id: its position in the stream, for ``after``; empty if it has none.
+        name: ``shares``, or ``gap`` if events before this one are missing. Later versions of the
+            service may send other names.
+        answer: the shares by country; only in ``shares``.
     """
 
     id: str
@@ -73,14 +77,15 @@ class Event:
 
 
 class Client:
-    """The API, call by call. To be closed, or used in a ``with`` block.
+    """A synchronous client; use it in a ``with`` block, or close it.
 
-    Every call raises :exc:`ApiError` if the service refuses, :exc:`httpx.HTTPError` if there is
-    no answer, and :exc:`msgspec.ValidationError` if the answer is none of this version.
+    Every method raises :exc:`ApiError` if the service rejects the request, :exc:`httpx.HTTPError`
+    if there is no response, and :exc:`msgspec.ValidationError` if the response does not fit this
+    version of the client.
 
     Args:
         base_url: of the service.
-        timeout_s: for one call.
+        timeout_s: seconds for each step of a request (connect, send, wait for data).
     """
 
     def __init__(self, base_url: str = BASE_URL, *, timeout_s: float = TIMEOUT_S) -> None:
@@ -102,14 +107,14 @@ class Client:
         adjust: Adjust = "published",
         as_of: When | None = None,
     ) -> Answer:
-        """Where the hashrate is, by country; with ``country``, by its subdivisions.
+        """Return the shares of hashrate by country, or of a country by its subdivisions.
 
         Args:
             window: ``now``, ``1h``, ``24h``, ``7d``, ``30d``, or a month, day or hour such as
                 ``2026-11``, ``2026-11-22``, ``2026-11-22T15``.
-            country: such as ``CN``.
+            country: a code such as ``CN``, to get the shares of its subdivisions.
             adjust: whether the published relabelling rules are applied.
-            as_of: the moment that is asked about; now, if left out.
+            as_of: the moment of the answer; by default now.
         """
         return self._get(_shares(window, country, adjust, as_of))
 
@@ -122,30 +127,32 @@ class Client:
         to: When | None = None,
         adjust: Adjust = "published",
     ) -> History:
-        """A place's share in every bucket that ``[start, to)`` touches; without data it is null.
+        """Return a place's share in every bucket that overlaps ``[start, to)``.
+
+        A bucket without data has the share ``None``.
 
         Args:
             code: the place, such as ``US`` or ``CN-SC``.
             step: the length of a bucket.
-            start: if left out, 48 hours, 30 days or 12 months before ``to``.
-            to: now, if left out.
+            start: by default 48 hours, 30 days or 12 months before ``to``.
+            to: by default now.
             adjust: whether the published relabelling rules are applied.
         """
         return self._get(_history(code, step, start, to, adjust))
 
     def pools(self) -> PoolList:
-        """How each pool is doing."""
+        """Return the state of each pool."""
         return self._get(_POOLS)
 
     def places(self) -> PlaceList:
-        """Every place that a report can name."""
+        """Return every place that a report can name."""
         return self._get(_PLACES)
 
-    def _get(self, call: _Call[T]) -> T:
-        return call.answer(self._http.get(call.path, params=call.asked))
+    def _get(self, request: _Request[T]) -> T:
+        return request.decode(self._http.get(request.path, params=request.parameters))
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         self._http.close()
 
     def __enter__(self) -> Self:
@@ -161,7 +168,7 @@ class Client:
 
 
 class AsyncClient:
-    """The same calls as :class:`Client`, each to be awaited, and the stream."""
+    """An asynchronous client with the methods of :class:`Client`, and the event stream."""
 
     def __init__(self, base_url: str = BASE_URL, *, timeout_s: float = TIMEOUT_S) -> None:
         self._http = httpx.AsyncClient(base_url=base_url, timeout=timeout_s, headers=_HEADERS)
@@ -208,35 +215,39 @@ class AsyncClient:
     async def stream(
         self, window: str = "1h", *, after: str | None = None
     ) -> AsyncGenerator[Event, None]:
-        """Events as they happen, beginning with the newest, for as long as the service tells them.
+        """Yield the newest event, and then each new one until the connection ends.
 
-        Raises what the other calls do; a connection that is cut is a :exc:`httpx.TransportError`.
+        Raises the same errors as the other methods, and :exc:`httpx.TransportError` if the
+        connection is lost.
 
         Args:
             window: of the shares: ``now``, ``1h``, ``24h``, ``7d`` or ``30d``.
-            after: the id of the last event that was had, to go on behind it; an hour is kept.
+            after: the id of the last event that was received, to resume behind it. The service
+                keeps the events of one hour.
         """
-        known = {} if after is None else {"Last-Event-ID": after}
-        asked = {"window": window}
-        async with self._http.stream("GET", _STREAM, params=asked, headers=known) as response:
+        headers = {} if after is None else {"Last-Event-ID": after}
+        parameters = {"window": window}
+        async with self._http.stream(
+            "GET", _STREAM, params=parameters, headers=headers
+        ) as response:
             if response.status_code != httpx.codes.OK:
                 await response.aread()
                 raise ApiError(_problem(response))
-            said: dict[str, str] = {}
+            fields: dict[str, str] = {}
             async for line in response.aiter_lines():
                 if line:
                     name, _, value = line.partition(":")
-                    said[name] = value.removeprefix(" ")
+                    fields[name] = value.removeprefix(" ")
                 else:
-                    if "data" in said:
-                        yield _event(said)
-                    said = {}
+                    if "data" in fields:
+                        yield _event(fields)
+                    fields = {}
 
-    async def _get(self, call: _Call[T]) -> T:
-        return call.answer(await self._http.get(call.path, params=call.asked))
+    async def _get(self, request: _Request[T]) -> T:
+        return request.decode(await self._http.get(request.path, params=request.parameters))
 
     async def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         await self._http.aclose()
 
     async def __aenter__(self) -> Self:
@@ -251,22 +262,22 @@ class AsyncClient:
         await self.close()
 
 
-# --- calls ----------------------------------------------------------------------------------------
+# --- requests -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class _Call(Generic[T_co]):
-    """What is asked, and what comes back."""
+class _Request(Generic[T_co]):
+    """A request, and the type of its response."""
 
     path: str
     kind: type[T_co]
-    asked: Mapping[str, str]
+    parameters: Mapping[str, str]
 
-    def answer(self, response: httpx.Response) -> T_co:
-        """The answer, read.
+    def decode(self, response: httpx.Response) -> T_co:
+        """Decode the body of a response.
 
         Raises:
-            ApiError: it is a refusal.
+            ApiError: its status is not 200.
         """
         if response.status_code != httpx.codes.OK:
             raise ApiError(_problem(response))
@@ -274,33 +285,36 @@ class _Call(Generic[T_co]):
 
 
 _STREAM: Final = "/api/v1/stream"
-_POOLS: Final = _Call("/api/v1/pools", PoolList, {})
-_PLACES: Final = _Call("/api/v1/places", PlaceList, {})
+_POOLS: Final = _Request("/api/v1/pools", PoolList, {})
+_PLACES: Final = _Request("/api/v1/places", PlaceList, {})
 
 
-def _shares(window: str, country: str | None, adjust: Adjust, as_of: When | None) -> _Call[Answer]:
-    asked = {"window": window, "adjust": adjust, **_moment("as_of", as_of)}
+def _shares(
+    window: str, country: str | None, adjust: Adjust, as_of: When | None
+) -> _Request[Answer]:
+    parameters = {"window": window, "adjust": adjust, **_time("as_of", as_of)}
     if country is None:
-        return _Call("/api/v1/shares", Answer, asked)
-    inside = {"level": "subdivision", "country": country}
-    return _Call("/api/v1/shares", SubdivisionAnswer, asked | inside)
+        return _Request("/api/v1/shares", Answer, parameters)
+    parameters |= {"level": "subdivision", "country": country}
+    return _Request("/api/v1/shares", SubdivisionAnswer, parameters)
 
 
 def _history(
     code: str, step: Step, start: When | None, to: When | None, adjust: Adjust
-) -> _Call[History]:
-    asked = {"code": code, "step": step, "adjust": adjust}
-    return _Call("/api/v1/history", History, asked | _moment("from", start) | _moment("to", to))
+) -> _Request[History]:
+    parameters = {"code": code, "step": step, "adjust": adjust}
+    parameters |= _time("from", start) | _time("to", to)
+    return _Request("/api/v1/history", History, parameters)
 
 
-def _event(said: Mapping[str, str]) -> Event:
-    """A server-sent event; the service writes each field once, and the data in one line."""
-    name = said.get("event", "message")
-    answer = msgspec.json.decode(said["data"], type=Answer) if name == "shares" else None
-    return Event(said.get("id", ""), name, answer)
+def _event(fields: Mapping[str, str]) -> Event:
+    """Decode a server-sent event; the service writes each field once, and the data in one line."""
+    name = fields.get("event", "message")
+    answer = msgspec.json.decode(fields["data"], type=Answer) if name == "shares" else None
+    return Event(fields.get("id", ""), name, answer)
 
 
-def _moment(name: str, at: When | None) -> dict[str, str]:
+def _time(name: str, at: When | None) -> dict[str, str]:
     match at:
         case None:
             return {}
@@ -313,7 +327,7 @@ def _moment(name: str, at: When | None) -> dict[str, str]:
 
 
 def _problem(response: httpx.Response) -> Problem:
-    """What is wrong; in the form of a problem document also if something in between said it."""
+    """Return the problem document of a response, or make one if a proxy sent another body."""
     if response.headers.get("Content-Type", "").startswith(PROBLEM_CONTENT_TYPE):
         return msgspec.json.decode(response.content, type=Problem)
     return Problem(

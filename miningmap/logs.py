@@ -50,7 +50,7 @@ def configure(log: Log, service: str) -> None:
     root.handlers = [handler]
     root.setLevel(log.level.upper())
     # Libraries tell of every connection at info; that is not this project's news.
-    for chatty in ("aiokafka", "faust", "mode", "aiohttp.access", "kafka"):
+    for chatty in ("aiokafka", "faust", "mode", "aiohttp.access", "httpx", "kafka"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

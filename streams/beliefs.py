@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias, TypeVar
 
@@ -22,6 +23,19 @@ T = TypeVar("T")
 Weights: TypeAlias = dict[str, Annotated[float, msgspec.Meta(ge=0)]]
 
 SHIPPED: Final = files(__package__) / "data"
+
+
+@dataclass(frozen=True)
+class BeliefOptions:
+    """Which beliefs to load: the fields and defaults of ``miningmap.settings.Method``.
+
+    For callers that work without the packages that read settings.
+    """
+
+    priors_file: Path | None = None
+    rules_file: Path | None = None
+    zhejiang_pools: Sequence[str] = ()
+    default_prior: bool = True
 
 
 class DeclaredPrior(msgspec.Struct, forbid_unknown_fields=True):
@@ -53,7 +67,7 @@ class BeliefsError(ValueError):
     """A file of priors or rules is unusable; the text has the file and the reason."""
 
 
-def load(method: Method) -> Beliefs:
+def load(method: Method | BeliefOptions) -> Beliefs:
     """Return the beliefs that the settings ask for.
 
     Raises:

@@ -23,9 +23,10 @@ from collector.sources.credentials import setting as credential_setting
 from launch.cli import main
 from miningmap.cbeci.contribution import FIELDS, PERIODS, UNITS
 from miningmap.messages import KINDS, Kind
+from miningmap.partner import PARTNER_TOKEN
 from miningmap.partner.aggregate import aggregate
 from miningmap.partner.push import Table
-from miningmap.settings import PARTNER_TOKEN, PREFIX, SECRETS_DIR, Intake, Settings, load
+from miningmap.settings import PREFIX, SECRETS_DIR, Intake, Settings, load
 from streams.beliefs import read_default_prior, read_priors, read_rules
 from streams.method import placing, shares
 from streams.method.cells import Cell

@@ -82,9 +82,9 @@ async def intake(tmp_path: Path, redis_url: str) -> AsyncIterator[Intake]:
 
 async def test_yesterdays_rows_are_taken_once_however_often_it_runs(intake: Intake) -> None:
     before = utc_now()
-    assert await intake.run(intake.token) == (0, "3 rows taken\n", "")
+    assert await intake.run(intake.token) == (0, "3 rows accepted\n", "")
     code, said, errors = await intake.run(intake.token)  # too early: it is told so, and waits
-    assert (code, said) == (0, "3 rows taken\n")
+    assert (code, said) == (0, "3 rows accepted\n")
     assert errors.startswith("429 ")
     first, second = intake.reports
     assert first.places == second.places

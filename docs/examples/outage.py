@@ -1,11 +1,12 @@
-"""A pool that goes dark moves the coverage, and no share for that.
+"""When a pool goes dark, the coverage changes and the shares hardly do.
 
-    make demo                        # one goes dark after half a minute, for nine
+    make demo                        # a pool goes dark after half a minute, for nine minutes
     python docs/examples/outage.py
 
-Looks for the pool that was heard last of those that are dark, and compares now with the last minute
-in which it was there. It leaves the cohort: it does not become a zero. Shares move only as far as
-its miners were elsewhere than those of the others, which ``sensitivity`` tells before it happens.
+Finds the pool that went dark last, and compares the shares of now with those of the last minute
+before the outage. The pool leaves the cohort: it does not become a zero. Shares change only as far
+as its miners are distributed differently from those of the other pools; ``sensitivity`` in the
+response says how far that can be, also before an outage.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 MINUTE = timedelta(minutes=1)
 
 
-def dark(mining: Client) -> tuple[str, datetime]:
-    """The pool that was heard last of those that are dark, and when that was."""
+def last_dark_pool(mining: Client) -> tuple[str, datetime]:
+    """Return the pool that went dark last, and the end of its last report."""
     pools = mining.pools().pools
     stale = [(p.last_report, p.name) for p in pools if p.state == "stale" and p.last_report]
     if not stale:
@@ -34,33 +35,33 @@ def dark(mining: Client) -> tuple[str, datetime]:
     return name, at
 
 
-def show(before: Answer, after: Answer) -> None:
-    """Print what moved, in percent of the network, and of what is located."""
-    print(f"{'':24}{before.as_of:%H:%M} UTC  {after.as_of:%H:%M} UTC   moved")
-    moved = line("coverage", before.coverage or 0, after.coverage or 0)
+def print_changes(before: Answer, after: Answer) -> None:
+    """Print coverage (percent of the network) and shares (percent of what is located)."""
+    print(f"{'':24}{before.as_of:%H:%M} UTC  {after.as_of:%H:%M} UTC   change")
+    coverage = print_change("coverage", before.coverage or 0, after.coverage or 0)
     later = {row.code: row.share for row in after.shares}
-    most = max(
-        (abs(line(row.name, row.share, later.get(row.code, 0))) for row in before.shares),
+    largest = max(
+        (abs(print_change(row.name, row.share, later.get(row.code, 0))) for row in before.shares),
         default=0,
     )
-    print(f"\nCoverage moved by {moved:+.1f} points, no share by more than {most:.1f}.")
+    print(f"\nCoverage changed by {coverage:+.1f} points, no share by more than {largest:.1f}.")
 
 
-def line(name: str, before: float, after: float) -> float:
-    """Print one line; gives back what moved, in percentage points."""
-    moved = round(100 * (after - before), 6) + 0  # no minus before a zero
-    print(f"{name:24}{before:9.1%}  {after:9.1%}  {moved:+6.1f}")
-    return moved
+def print_change(name: str, before: float, after: float) -> float:
+    """Print one line and return the change in percentage points."""
+    change = round(100 * (after - before), 6) + 0  # + 0 turns -0.0 into 0.0
+    print(f"{name:24}{before:9.1%}  {after:9.1%}  {change:+6.1f}")
+    return change
 
 
 def main() -> None:
-    """Find the pool, and print what its outage moved."""
+    """Find the pool and print the changes."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("url", nargs="?", default=BASE_URL)
     with Client(options.parse_args().url) as mining:
-        name, at = dark(mining)
+        name, at = last_dark_pool(mining)
         print(f"{name} is dark; its last report ends at {at:%Y-%m-%d %H:%M} UTC.\n")
-        show(mining.shares("now", as_of=at - MINUTE), mining.shares("now"))
+        print_changes(mining.shares("now", as_of=at - MINUTE), mining.shares("now"))
 
 
 if __name__ == "__main__":

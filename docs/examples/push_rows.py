@@ -1,4 +1,4 @@
-"""Push yesterday's rows to a mining map, with nothing but Python's standard library."""
+"""Push yesterday's rows to a mining map. Needs only Python's standard library."""
 
 import datetime as dt
 import json
@@ -22,11 +22,11 @@ headers = {"Authorization": "Bearer " + TOKEN, "Content-Type": "application/json
 request = urllib.request.Request(URL, json.dumps({"data": rows}).encode(), headers)
 while True:
     try:
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            print(len(json.load(answer)["data"]), "rows taken")
+        with urllib.request.urlopen(request, timeout=60) as response:
+            print(len(json.load(response)["data"]), "rows accepted")
             break
     except urllib.error.HTTPError as error:
         print(error.code, error.read().decode(), file=sys.stderr)
-        if error.code not in (429, 503):  # those pass; all others want something done
+        if error.code not in (429, 503):  # only these are temporary
             sys.exit(1)
         time.sleep(int(error.headers["Retry-After"]))

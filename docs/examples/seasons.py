@@ -1,11 +1,11 @@
-"""The seasonal move between Sichuan and Xinjiang, month by month. Needs pandas.
+"""The seasonal migration between Sichuan and Xinjiang, month by month. Needs the extra "pandas".
 
     miningmap import-history mining_countries.csv mining_provinces.csv
     python docs/examples/seasons.py --start 2019-09 --to 2021-07
 
-In the wet season Sichuan's hydropower is cheap, and miners move there; in the dry season they go
-back to Xinjiang's coal. Cambridge's tables show it for 2019 to 2021. They are yours to import:
-they are under a licence of their own (CC BY-NC-SA 4.0).
+In the wet season hydropower in Sichuan is cheap, and miners move there; in the dry season they
+return to the coal power of Xinjiang. Cambridge's tables show it for 2019 to 2021. Import them
+yourself: they have a licence of their own (CC BY-NC-SA 4.0).
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import pandas as pd
 
 from miningmap.client import BASE_URL, Client
 
-WET = range(5, 11)
+WET_SEASON = range(5, 11)
 """May to October."""
 PROVINCES = {"CN-SC": "Sichuan", "CN-XJ": "Xinjiang"}
 
 
-def months(mining: Client, start: str, to: str) -> pd.DataFrame:
-    """Each province's part of China in percent, by month; what nobody reported is left out."""
+def parts_by_month(mining: Client, start: str, to: str) -> pd.DataFrame:
+    """Return each province's part of China in percent, without months that nobody reported."""
     shares = {
         code: mining.history(code, step="month", start=f"{start}-01", to=f"{to}-01")
         .to_pandas()
@@ -35,20 +35,20 @@ def months(mining: Client, start: str, to: str) -> pd.DataFrame:
 
 
 def main() -> None:
-    """Print the months, and the mean of either season."""
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("url", nargs="?", default=BASE_URL)
-    options.add_argument("--start", default="2019-09", help="the first month")
-    options.add_argument("--to", default="2021-07", help="the month after the last one")
-    asked = options.parse_args()
-    with Client(asked.url) as mining:
-        table = months(mining, asked.start, asked.to)
+    """Print the months, and the mean of each season."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("url", nargs="?", default=BASE_URL)
+    parser.add_argument("--start", default="2019-09", help="the first month")
+    parser.add_argument("--to", default="2021-07", help="the month after the last one")
+    options = parser.parse_args()
+    with Client(options.url) as mining:
+        table = parts_by_month(mining, options.start, options.to)
     if table.empty:
         raise SystemExit("nobody reported provinces in these months; import Cambridge's tables")
     print("Percent of China's hashrate:\n")
     print(table.round(1).to_string(), "\n")
-    wet = table.index.str[-2:].astype(int).isin(WET)
-    seasons = table.groupby(wet).mean().rename({True: "wet", False: "dry"})
+    is_wet = table.index.str[-2:].astype(int).isin(WET_SEASON)
+    seasons = table.groupby(is_wet).mean().rename({True: "wet", False: "dry"})
     print("Mean of the season:\n")
     print(seasons.rename_axis("season").round(1).to_string())
 

@@ -1,4 +1,4 @@
-"""The command line: one module of commands for each kind of work."""
+"""The command line: one module for each group of commands."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from launch.cli import demo, partner, recompute, services, sources, transfer
-from launch.cli.common import EXISTING, Commands
-from miningmap import __version__, logs
+from launch.cli.common import EXISTING, Commands, MissingExtraError
+from launch.cli.extras import can_load_settings
+from miningmap import __version__
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,11 +17,14 @@ if TYPE_CHECKING:
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, package_name="miningmap")
-@click.option("--config", type=EXISTING, help="Settings as TOML; the environment wins.")
+@click.option(
+    "--config", type=EXISTING, help="TOML file of settings; environment variables override it."
+)
 @click.pass_context
 def main(context: click.Context, config: Path | None) -> None:
     """Where Bitcoin's hashrate is, live, and how sure that is."""
-    logs.keep_quiet()
+    if config and not can_load_settings():  # no command may ignore it
+        raise MissingExtraError("--config", "server")
     context.obj = config
 
 

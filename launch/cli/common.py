@@ -1,4 +1,4 @@
-"""What the commands share: errors as one line, settings, running a service until told to stop."""
+"""What the commands share: one-line errors, settings, output files, publishing, services."""
 
 from __future__ import annotations
 
@@ -10,20 +10,52 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
 import click
-import structlog
 
-from miningmap import logs
-from miningmap.settings import Settings, SettingsError, load
+from launch.cli.extras import extra_of, install_command
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
+    from miningmap.messages import Message
+    from miningmap.settings import Kafka, Settings
+
+BATCH: Final = 500
+"""Messages that are published at once."""
 ERRORS_SHOWN: Final = 20
 EXISTING: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
+# --- errors ---------------------------------------------------------------------------------------
+
+
+class CommandError(click.ClickException):
+    """The command failed: one line on standard error, exit code 1."""
+
+    exit_code = 1
+    prefix = "miningmap: "
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print the error without a traceback."""
+        click.echo(self.prefix + self.format_message(), err=file is None, file=file)
+
+
+class CommandUsageError(CommandError):
+    """The arguments or the settings are wrong: exit code 2."""
+
+    exit_code = 2
+
+
+class MissingExtraError(CommandUsageError):
+    """A command or an option needs packages that are not installed: exit code 2."""
+
+    prefix = ""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f'{what} needs the extra "{extra}": {install_command(extra)}')
+
+
 class Commands(click.Group):
-    """A group whose usage errors are one line too, like those of its commands."""
+    """A group that reports usage errors and missing extras in one line."""
 
     def make_context(
         self,
@@ -32,80 +64,73 @@ class Commands(click.Group):
         parent: click.Context | None = None,
         **extra: Any,  # noqa: ANN401 - click's signature
     ) -> click.Context:
-        """Parse the group's own options."""
-        with _in_one_line():
+        """Parse the options of the group itself."""
+        with _one_line_usage_errors():
             return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's signature
-        """Parse a command's options and run it."""
-        with _in_one_line():
-            return super().invoke(ctx)
+        """Parse the options of a command and run it.
+
+        Raises:
+            MissingExtraError: the command imports a package of an extra that is not installed.
+        """
+        try:
+            with _one_line_usage_errors():
+                return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            extra = extra_of(error.name or "")
+            if extra is None:  # a module of this project, or a broken installation
+                raise
+            command = f"{ctx.command_path} {ctx.invoked_subcommand or ''}".rstrip()
+            raise MissingExtraError(command, extra) from None
 
 
 @contextmanager
-def _in_one_line() -> Iterator[None]:
+def _one_line_usage_errors() -> Iterator[None]:
     try:
         yield
     except click.exceptions.NoArgsIsHelpError:
         raise
     except click.UsageError as error:
-        said = " ".join(error.format_message().split())
-        help_ = f"; see {error.ctx.command_path} --help" if error.ctx else ""
-        raise Misuse(said.rstrip(".") + help_) from None
+        message = " ".join(error.format_message().split()).rstrip(".")
+        advice = f"; see {error.ctx.command_path} --help" if error.ctx else ""
+        raise CommandUsageError(message + advice) from None
 
 
-class Failure(click.ClickException):
-    """The command did not do what it should have: one line on standard error, exit 1."""
-
-    exit_code = 1
-
-    def show(self, file: IO[Any] | None = None) -> None:
-        """One line, without a traceback."""
-        click.echo(f"miningmap: {self.format_message()}", err=file is None, file=file)
-
-
-class Misuse(Failure):
-    """Wrong usage or configuration: exit 2."""
-
-    exit_code = 2
+@contextmanager
+def usage_errors(*errors: type[Exception]) -> Iterator[None]:
+    """Report these exceptions in one line, with exit code 2."""
+    try:
+        yield
+    except errors as error:
+        raise CommandUsageError(str(error)) from None
 
 
-def config_of(context: click.Context) -> Path | None:
-    """The file of ``--config``."""
-    config: Path | None = context.find_root().obj
-    return config
+@contextmanager
+def command_errors(*errors: type[Exception]) -> Iterator[None]:
+    """Report these exceptions in one line, with exit code 1; also those that a task group raises.
 
-
-def settings_of(context: click.Context) -> Settings:
-    """The settings of this call, ``--config`` included.
-
-    Raises:
-        Misuse: one of them is wrong.
+    Any other exception in the same group is a bug and propagates.
     """
-    with misuse(SettingsError):
-        return load(config_of(context))
-
-
-@contextmanager
-def misuse(*errors: type[Exception]) -> Iterator[None]:
-    """Say these errors in one line and exit 2."""
+    lines: list[str] = []
     try:
         yield
-    except errors as error:
-        raise Misuse(str(error)) from None
+    except* errors as group:
+        lines = [str(error) or type(error).__name__ for error in _leaves(group)]
+    if lines:
+        raise CommandError("; ".join(lines))
 
 
-@contextmanager
-def failure(*errors: type[Exception]) -> Iterator[None]:
-    """Say these errors in one line and exit 1."""
-    try:
-        yield
-    except errors as error:
-        raise Failure(str(error) or type(error).__name__) from None
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
 
 
 def listing(errors: Sequence[str], outcome: str) -> str:
-    """Errors for one exception: the first ones, a line each, and what became of the whole."""
+    """Return a text for several errors: the first ones, a line each, and the outcome."""
     if len(errors) == 1:
         return f"{errors[0]}; {outcome}"
     more = len(errors) - ERRORS_SHOWN
@@ -113,50 +138,122 @@ def listing(errors: Sequence[str], outcome: str) -> str:
     return "\n  ".join([f"{len(errors)} errors, {outcome}:", *shown])
 
 
+# --- settings -------------------------------------------------------------------------------------
+
+
+def config_of(context: click.Context) -> Path | None:
+    """Return the file of ``--config``."""
+    config: Path | None = context.find_root().obj
+    return config
+
+
+def settings_of(context: click.Context) -> Settings:
+    """Load the settings of this call, ``--config`` included.
+
+    Libraries stay silent from here on, because a command reports its errors itself; a service
+    configures its own logs.
+
+    Raises:
+        CommandUsageError: a setting is wrong.
+    """
+    from miningmap import logs
+    from miningmap.settings import SettingsError, load
+
+    logs.keep_quiet()
+    with usage_errors(SettingsError):
+        return load(config_of(context))
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
 @contextmanager
-def written(output: str) -> Iterator[IO[bytes]]:
-    """Standard output (``-``), or a file that takes its name only when it is whole."""
+def output_file(output: str) -> Iterator[IO[bytes]]:
+    """Open standard output (``-``), or a file that appears under its name only when complete.
+
+    Raises:
+        CommandUsageError: there is something else than a regular file under that name.
+        CommandError: the file cannot be written.
+    """
     if output == "-":
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
     target = Path(output)
     if target.exists() and not target.is_file():
-        raise Misuse(f"--output {output}: is there and is no file; with - it goes to a pipe")
+        raise CommandUsageError(
+            f"--output {output}: exists and is not a regular file; use - to write to standard "
+            "output"
+        )
     part = target.with_name(f"{target.name}.part")
     try:
         with part.open("wb") as file:
             yield file
         part.replace(target)
     except OSError as error:
-        raise Failure(f"--output {output}: {error.strerror}") from None
+        raise CommandError(f"--output {output}: {error.strerror}") from None
     finally:
         part.unlink(missing_ok=True)
+
+
+# --- Kafka ----------------------------------------------------------------------------------------
+
+
+async def publish_messages(
+    kafka: Kafka, messages: Sequence[Message], *, published: Callable[[int], None] | None = None
+) -> None:
+    """Publish messages in batches, in their order.
+
+    Args:
+        kafka: how to reach the broker.
+        messages: reports and network hashrates.
+        published: called after each batch with the number of its messages.
+
+    Raises:
+        PublishError: the broker did not acknowledge a batch.
+    """
+    from miningmap.kafka.producer import Publisher, record_of
+    from miningmap.kafka.topics import NETWORK, REPORTS
+
+    async with Publisher(kafka, frozenset({REPORTS, NETWORK})) as publisher:
+        for start in range(0, len(messages), BATCH):
+            batch = messages[start : start + BATCH]
+            await publisher.publish([record_of(message) for message in batch])
+            if published:
+                published(len(batch))
+
+
+# --- services -------------------------------------------------------------------------------------
 
 
 def run_service(
     context: click.Context, name: str, run: Callable[[Settings, asyncio.Event], Awaitable[None]]
 ) -> None:
-    """Run one service until it is told to stop (SIGTERM, Ctrl-C).
+    """Run one service until it is asked to stop (SIGTERM, Ctrl-C).
 
     Raises:
-        Misuse: a setting is wrong.
-        Failure: the service failed for good; the log has the traceback.
+        CommandUsageError: a setting is wrong.
+        CommandError: the service failed; its log has the traceback.
     """
+    import structlog
+
+    from miningmap import logs
+    from miningmap.settings import SettingsError
+
     settings = settings_of(context)
     logs.configure(settings.log, name)
 
     async def until_stopped() -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
-        for sign in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(sign, stop.set)
+        for stop_signal in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(stop_signal, stop.set)
         await run(settings, stop)
 
     try:
         asyncio.run(until_stopped())
     except SettingsError as error:
-        raise Misuse(str(error)) from None
-    except Exception as error:  # noqa: BLE001 - whatever it is, this process is at its end
-        structlog.get_logger(__name__).exception("service failed")
-        raise Failure(f"{name} failed: {error!r}") from None
+        raise CommandUsageError(str(error)) from None
+    except Exception as error:  # noqa: BLE001 - whatever it is, this process ends
+        structlog.get_logger(__name__).exception("service_failed")
+        raise CommandError(f"{name} failed: {error!r}") from None

@@ -12,14 +12,18 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import aiohttp
 import click
 
-from launch.cli.common import Misuse, config_of, failure, settings_of
+from launch.cli.common import (
+    CommandUsageError,
+    command_errors,
+    config_of,
+    publish_messages,
+    settings_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from datetime import datetime
 
     from launch.local.embedded import EmbeddedBroker
     from launch.simulation import World
@@ -29,21 +33,25 @@ if TYPE_CHECKING:
 PORT: Final = click.IntRange(1, 65535)
 READY_S: Final = 60.0
 SEED: Final = 1
-# How often simulated pools are asked (seconds), so that something is to be seen.
 POLL_S: Final = "10"
-BATCH: Final = 500
+"""Seconds between two requests to a simulated pool: short, so that the demo visibly moves."""
+
+
+# --- demo -----------------------------------------------------------------------------------------
 
 
 @click.command()
 @click.option("--port", type=PORT, default=8080, show_default=True, help="Of page and API.")
-@click.option("--scenario", default="texas", show_default=True, help="What happens in the world.")
-@click.option("--for", "for_s", type=float, help="End after so many seconds.")
-@click.option("--verbose", is_flag=True, help="Show what the services log.")
+@click.option(
+    "--scenario", default="texas", show_default=True, help="The events of the simulated world."
+)
+@click.option("--for", "for_s", type=float, help="End after this many seconds.")
+@click.option("--verbose", is_flag=True, help="Show the logs of the services.")
 @click.pass_context
 def demo(
     context: click.Context, /, *, port: int, scenario: str, for_s: float | None, verbose: bool
 ) -> None:
-    """Run everything on simulated pools, with 30 simulated days behind it. Ctrl-C ends it."""
+    """Run everything on simulated pools with 30 simulated days of history. Ctrl-C ends it."""
     from launch.local.embedded import EmbeddedError
     from launch.local.supervisor import ChildError
     from launch.simulation import SCENARIOS, World
@@ -53,11 +61,13 @@ def demo(
 
     if scenario not in SCENARIOS:
         known = ", ".join(sorted(SCENARIOS))
-        raise Misuse(f"--scenario: no scenario {scenario!r}; there are {known}")
+        raise CommandUsageError(
+            f"--scenario: unknown scenario {scenario!r}; expected one of: {known}"
+        )
     settings = settings_of(context)
     settings.endpoint.port = port
     world = World(SEED, utc_now(), SCENARIOS[scenario])
-    with failure(EmbeddedError, ChildError, AdminError, PublishError, TimeoutError):
+    with command_errors(EmbeddedError, ChildError, AdminError, PublishError, TimeoutError):
         asyncio.run(_demo(settings, config_of(context), world, for_s, verbose=verbose))
 
 
@@ -65,7 +75,13 @@ async def _demo(
     settings: Settings, config: Path | None, world: World, for_s: float | None, *, verbose: bool
 ) -> None:
     from launch.local.embedded import LOOPBACK, EmbeddedBroker, EmbeddedRedis, free_port
-    from launch.local.stack import services, until_ok, url
+    from launch.local.stack import (
+        log_environment,
+        services,
+        until_every_window_has_shares,
+        until_ok,
+        url,
+    )
     from launch.local.supervisor import Child, Supervisor
     from launch.simulation import PUSHED_POOL, SOURCES, priors
     from miningmap.kafka.admin import ensure_topics
@@ -91,7 +107,7 @@ async def _demo(
                 "MININGMAP_COLLECTOR__POLL_S": POLL_S,
                 "MININGMAP_COLLECTOR__SOURCES": json.dumps(SOURCES),
                 "MININGMAP_INTAKE__PARTNERS_FILE": _write(folder / "partners.json", [partner]),
-                # Pools without a prior of their own stay unlocated, as is to be seen.
+                # Without the default prior, pools that have no prior visibly stay unlocated.
                 "MININGMAP_METHOD__DEFAULT_PRIOR": "false",
                 "MININGMAP_METHOD__PRIORS_FILE": _write(folder / "priors.json", priors()),
                 "MININGMAP_METHOD__ZHEJIANG_POOLS": json.dumps([PUSHED_POOL]),
@@ -107,44 +123,44 @@ async def _demo(
                 *("--origin", world.origin.isoformat()),
                 *("--intake", intake, "--token-file", str(token_file)),
             ],
+            log_environment(settings.log),
         )
-        _say("starting broker, Redis, simulated pools and the services …")
-        async with Supervisor(say=_say if verbose else _ignore) as supervisor:
+        _echo("starting broker, Redis, simulated pools and the services …")
+        async with Supervisor(output=_echo if verbose else _discard) as supervisor:
             await supervisor.start(broker.child, redis.child)
             await ensure_topics(broker.bootstrap_servers)
-            past = asyncio.create_task(_publish_past(settings, broker, world))
-            await supervisor.start(pools, *services(settings, env, config), within_s=READY_S)
-            _say(f"30 simulated days published ({await past} messages); making the first answers …")
+            async with asyncio.TaskGroup() as group:
+                history = group.create_task(_publish_history(settings, broker, world))
+                await supervisor.start(pools, *services(settings, env, config), within_s=READY_S)
+            _echo(
+                f"30 simulated days published ({history.result()} messages); "
+                "computing the first answers …"
+            )
             await _until_processed(broker.bootstrap_servers, settings.kafka.group)
-            await _until_answered(page)
+            await until_every_window_has_shares(page, READY_S)
             await until_ok(page + "/readyz", READY_S)
-            _say(f"ready after {clock() - started:.0f} s: {page} (simulated; Ctrl-C ends it)")
+            _echo(f"ready after {clock() - started:.0f} s: {page} (simulated; Ctrl-C ends it)")
             await supervisor.run_for(for_s)
 
 
-async def _publish_past(settings: Settings, broker: EmbeddedBroker, world: World) -> int:
-    """Publish the simulated past; how many messages it is."""
+async def _publish_history(settings: Settings, broker: EmbeddedBroker, world: World) -> int:
+    """Publish the simulated past and return the number of its messages."""
     from launch.simulation import history
-    from miningmap.kafka.producer import Publisher, record_of
-    from miningmap.kafka.topics import NETWORK, REPORTS
 
-    # Two seconds of arithmetic, in a thread so that the processes are watched meanwhile.
+    # Two seconds of arithmetic, in a thread so that the children are supervised meanwhile.
     messages = await asyncio.to_thread(lambda: list(history(world, world.origin)))
     kafka = settings.kafka.model_copy(
         update={"bootstrap_servers": broker.bootstrap_servers, "idempotent": False}
     )
-    async with Publisher(kafka, frozenset({REPORTS, NETWORK})) as publisher:
-        for start in range(0, len(messages), BATCH):
-            batch = messages[start : start + BATCH]
-            await publisher.publish([record_of(message) for message in batch])
+    await publish_messages(kafka, messages)
     return len(messages)
 
 
 async def _until_processed(servers: str, group: str) -> None:
-    """Wait until the streams have taken in all that there is.
+    """Wait until the streams have processed every message in Kafka.
 
     Raises:
-        TimeoutError: they have not in time.
+        TimeoutError: they have not within ``READY_S`` seconds.
     """
     from miningmap.kafka.lag import LagError, lag_of
     from miningmap.kafka.topics import NETWORK, REPORTS
@@ -157,51 +173,25 @@ async def _until_processed(servers: str, group: str) -> None:
 
     try:
         async with asyncio.timeout(READY_S), lag_of(servers, group, (REPORTS, NETWORK)) as ask:
-            while not await is_done(ask):  # noqa: ASYNC110 - another process
+            while not await is_done(ask):  # noqa: ASYNC110 - another process decides
                 await asyncio.sleep(0.2)
     except TimeoutError:
-        raise TimeoutError(f"the simulated past was not processed after {READY_S:g} s") from None
+        raise TimeoutError(
+            f"the simulated history was not processed within {READY_S:g} s"
+        ) from None
 
 
-async def _until_answered(page: str) -> None:
-    """Wait until every rolling window has shares, from all that is there by now.
-
-    Raises:
-        TimeoutError: one has none in time.
-    """
-    from miningmap.times import utc_now
-    from streams.method.windows import ROLLING
-
-    since = utc_now()
-    address = ""
-    try:
-        async with asyncio.timeout(READY_S), aiohttp.ClientSession() as session:
-            for window in ROLLING:
-                address = f"{page}/api/v1/shares?window={window}"
-                while not await _has_shares(session, address, since):  # noqa: ASYNC110 - another process
-                    await asyncio.sleep(0.2)
-    except TimeoutError:
-        raise TimeoutError(f"no shares at {address} after {READY_S:g} s") from None
-
-
-async def _has_shares(session: aiohttp.ClientSession, address: str, since: datetime) -> bool:
-    from miningmap.times import parse_rfc3339
-
-    async with session.get(address) as answer:
-        if not answer.ok:
-            return False
-        said = await answer.json()
-    return bool(said["shares"]) and parse_rfc3339(said["as_of"]) > since
+# --- up -------------------------------------------------------------------------------------------
 
 
 @click.command()
 @click.option("--port", type=PORT, help="Of page and API.")
-@click.option("--for", "for_s", type=float, help="End after so many seconds.")
+@click.option("--for", "for_s", type=float, help="End after this many seconds.")
 @click.pass_context
 def up(context: click.Context, /, *, port: int | None, for_s: float | None) -> None:
-    """Run everything on the public sources that need no key.
+    """Run everything on the public sources that need no key. Ctrl-C ends it.
 
-    Broker and Redis are embedded, and keep nothing, unless settings say where they are.
+    Kafka and Redis are embedded and keep nothing on disk, unless the settings name other servers.
     """
     from launch.local.embedded import EmbeddedError
     from launch.local.supervisor import ChildError
@@ -210,7 +200,7 @@ def up(context: click.Context, /, *, port: int | None, for_s: float | None) -> N
     settings = settings_of(context)
     if port is not None:
         settings.endpoint.port = port
-    with failure(EmbeddedError, ChildError, AdminError, TimeoutError):
+    with command_errors(EmbeddedError, ChildError, AdminError, TimeoutError):
         asyncio.run(_up(settings, config_of(context), for_s))
 
 
@@ -221,25 +211,25 @@ async def _up(settings: Settings, config: Path | None, for_s: float | None) -> N
     from miningmap.kafka.admin import ensure_topics
 
     env = {"MININGMAP_ENDPOINT__PORT": str(settings.endpoint.port)}
-    own_kafka = "bootstrap_servers" in settings.kafka.model_fields_set
+    has_kafka = "bootstrap_servers" in settings.kafka.model_fields_set
     async with AsyncExitStack() as stack:
         servers = []
         if "url" not in settings.redis.model_fields_set:
             redis = stack.enter_context(EmbeddedRedis())
             env |= redis.environment
             servers.append(redis.child)
-        if not own_kafka:
+        if not has_kafka:
             broker = EmbeddedBroker()
             env |= broker.environment
             servers.append(broker.child)
         supervisor = await stack.enter_async_context(Supervisor())
         await supervisor.start(*servers)
-        if not own_kafka:
+        if not has_kafka:
             await ensure_topics(broker.bootstrap_servers)
         await supervisor.start(*services(settings, env, config), within_s=READY_S)
         page = url(settings.endpoint.host, settings.endpoint.port)
         await until_ok(page + "/readyz", READY_S)
-        _say(f"ready: {page} (Ctrl-C ends it)")
+        _echo(f"ready: {page} (Ctrl-C ends it)")
         await supervisor.run_for(for_s)
 
 
@@ -248,12 +238,12 @@ def _write(path: Path, content: object) -> str:
     return str(path)
 
 
-def _say(text: str) -> None:
+def _echo(text: str) -> None:
     click.echo(text, err=True)
 
 
-def _ignore(_: str) -> None:
-    """What the services log, where nobody asked to see it."""
+def _discard(_: str) -> None:
+    """Drop a line of output."""
 
 
 COMMANDS = (demo, up)

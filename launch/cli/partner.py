@@ -1,4 +1,4 @@
-"""Partners that say where their miners are: their tokens here, their rows at the pool."""
+"""Commands for partners: their tokens at the intake, their rows at the pool."""
 
 from __future__ import annotations
 
@@ -13,27 +13,36 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from launch.cli.common import EXISTING, Failure, Misuse, listing, misuse, settings_of, written
+from launch.cli.common import (
+    EXISTING,
+    CommandError,
+    Commands,
+    CommandUsageError,
+    listing,
+    output_file,
+    settings_of,
+    usage_errors,
+)
 from miningmap.cbeci.contribution import PATH, PERIODS
-from miningmap.settings import PARTNER_TOKEN
+from miningmap.partner import PARTNER_TOKEN
 
 if TYPE_CHECKING:
     from miningmap.partner.aggregate import Aggregate, Places
     from miningmap.partner.push import Table
 
 FEW: Final = 3
-"""Fewer miners than this at one place, and official statistics would not tell of it."""
+"""Official statistics do not publish figures of fewer units than this."""
 
 FILE: Final = click.option(
     "--file",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Of partners; by default that of MININGMAP_INTAKE__PARTNERS_FILE.",
+    help="The file of partners; by default that of MININGMAP_INTAKE__PARTNERS_FILE.",
 )
 
 
-@click.group()
+@click.group(cls=Commands)
 def partner() -> None:
-    """Let pools push where their miners are (add, list, revoke), and push (aggregate, push)."""
+    """Manage partners' tokens (add, list, revoke); make and send rows (aggregate, push)."""
 
 
 # --- at the intake --------------------------------------------------------------------------------
@@ -41,24 +50,25 @@ def partner() -> None:
 
 @partner.command()
 @click.argument("name")
-@click.option("--pool", required=True, metavar="SLUG", help="That the rows are about.")
+@click.option("--pool", required=True, metavar="SLUG", help="The pool that the rows are about.")
 @FILE
 @click.pass_context
 def add(context: click.Context, /, name: str, pool: str, file: Path | None) -> None:
-    """Give the partner NAME a token, and print it: this once.
+    """Create a token for the partner NAME and print it; it cannot be shown again.
 
-    NAME is a pseudonym. It is what logs and metrics call the partner, so choose one that tells
-    nobody who that is. The same NAME again gets one more token: hand it over, then revoke the old
-    one. A running collector knows the token at once.
+    NAME is a pseudonym. Logs and metrics call the partner by it, so choose one that does not
+    reveal who the partner is. The same NAME again gets an additional token: hand it over, then
+    revoke the old one. A running collector accepts the token immediately.
     """
     from collector.intake.partners import PartnersError
     from collector.intake.tokens import add as add_token
 
-    with misuse(PartnersError):
-        token, made = add_token(_file(context, file), name, pool)
+    with usage_errors(PartnersError):
+        token, entry = add_token(_file(context, file), name, pool)
     click.echo(token)
     click.echo(
-        f"token {made.token_id} of {name} for {pool}; only its hash is kept: it is not shown again",
+        f"token {entry.token_id} of {name} for {pool}; only its hash is kept, so it cannot be "
+        "shown again",
         err=True,
     )
 
@@ -71,36 +81,38 @@ def list_(context: click.Context, /, file: Path | None) -> None:
     from collector.intake.partners import PartnersError
     from collector.intake.tokens import listed
 
-    with misuse(PartnersError):
-        found = listed(_file(context, file))
-    for one in found:
-        click.echo(f"{one.name}\t{one.pool}\t{one.token_id}")
-    if not found:
-        click.echo("there are no partners: miningmap partner add", err=True)
+    with usage_errors(PartnersError):
+        entries = listed(_file(context, file))
+    for entry in entries:
+        click.echo(f"{entry.name}\t{entry.pool}\t{entry.token_id}")
+    if not entries:
+        click.echo("there are no partners; add one with: miningmap partner add", err=True)
 
 
 @partner.command()
 @click.argument("name")
-@click.option("--token-id", type=int, help="Only this one of the partner's tokens.")
+@click.option("--token-id", type=int, help="Revoke only this token of the partner.")
 @FILE
 @click.pass_context
 def revoke(context: click.Context, /, name: str, token_id: int | None, file: Path | None) -> None:
-    """Take the tokens of the partner NAME back; they are worth nothing from then on.
+    """Revoke the tokens of the partner NAME; the intake rejects them immediately.
 
-    What the partner has pushed stays. Other tokens keep their numbers.
+    Rows that the partner has pushed stay. Other tokens keep their numbers.
     """
     from collector.intake.partners import PartnersError
     from collector.intake.tokens import revoke as revoke_tokens
 
-    with misuse(PartnersError):
-        for gone in revoke_tokens(_file(context, file), name, token_id):
-            click.echo(f"revoked token {gone.token_id} of {name} for {gone.pool}", err=True)
+    with usage_errors(PartnersError):
+        for entry in revoke_tokens(_file(context, file), name, token_id):
+            click.echo(f"revoked token {entry.token_id} of {name} for {entry.pool}", err=True)
 
 
 def _file(context: click.Context, given: Path | None) -> Path:
     file = given or settings_of(context).intake.partners_file
     if file is None:
-        raise Misuse("no file of partners: give --file, or set MININGMAP_INTAKE__PARTNERS_FILE")
+        raise CommandUsageError(
+            "no file of partners: give --file, or set MININGMAP_INTAKE__PARTNERS_FILE"
+        )
     return file
 
 
@@ -111,9 +123,11 @@ def _file(context: click.Context, given: Path | None) -> Path:
 @click.argument("file", type=EXISTING)
 @click.option("--to", "address", metavar="URL", help="The intake, such as https://map.example.")
 @click.option(
-    "--token-file", type=EXISTING, help=f"That holds the token; else {PARTNER_TOKEN} is it."
+    "--token-file",
+    type=EXISTING,
+    help=f"The file that holds the token; by default the token is in {PARTNER_TOKEN}.",
 )
-@click.option("--dry-run", is_flag=True, help="Only check the file, here.")
+@click.option("--dry-run", is_flag=True, help="Check the file and send nothing.")
 @click.option("--plain-http", is_flag=True, help="Send the token unencrypted to another machine.")
 def push(
     file: Path, *, address: str | None, token_file: Path | None, dry_run: bool, plain_http: bool
@@ -121,44 +135,44 @@ def push(
     """Send the rows in FILE to an intake.
 
     FILE is CSV with the columns period_start_date, period, country, province, average_hashrate and
-    unit. All of it is checked first, as the intake does: with one bad row nothing is sent. A row
-    that is sent again replaces the one before of the same place and period.
+    unit. The whole file is checked first, by the rules of the intake: if one row is wrong, nothing
+    is sent. A row replaces an earlier one of the same place and period.
     """
     from miningmap.partner.csv import TableError
     from miningmap.partner.http import ContributeError
     from miningmap.partner.push import push as push_rows
 
     table = _table(file)
-    said = (
-        f"{_many(len(table.rows), 'row')} of {_many(len(table.periods), 'period')} in "
-        f"{_many(len(table.requests()), 'request')}"
+    content = (
+        f"{_count(len(table.rows), 'row')} of {_count(len(table.periods), 'period')} in "
+        f"{_count(len(table.requests()), 'request')}"
     )
     if dry_run:
-        click.echo(f"{file}: {said}; nothing was sent", err=True)
+        click.echo(f"{file}: {content}; nothing was sent", err=True)
         return
     url, token = _url(address, plain_http=plain_http), _token(token_file)
-    done = 0
+    accepted = 0
     try:
         with click.progressbar(length=len(table.rows), label="pushing", file=sys.stderr) as bar:
 
-            def sent(rows: int) -> None:
-                nonlocal done
-                done += rows
+            def count(rows: int) -> None:
+                nonlocal accepted
+                accepted += rows
                 bar.update(rows)
 
-            def waiting(why: str) -> None:
-                click.echo(f"\n{why}", err=True)
+            def report_wait(text: str) -> None:
+                click.echo(f"\n{text}", err=True)
 
-            asyncio.run(push_rows(table, url, token, sent=sent, waiting=waiting))
+            asyncio.run(push_rows(table, url, token, accepted=count, waiting=report_wait))
     except TableError as error:
-        raise Failure(f"{file}: {listing(error.errors, _outcome(done, table))}") from None
+        raise CommandError(f"{file}: {listing(error.errors, _outcome(accepted, table))}") from None
     except ContributeError as error:
-        raise Failure(f"{error}; {_outcome(done, table)}") from None
-    click.echo(f"{said}: all taken", err=True)
+        raise CommandError(f"{error}; {_outcome(accepted, table)}") from None
+    click.echo(f"{content}: all accepted", err=True)
 
 
-def _many(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _table(file: Path) -> Table:
@@ -170,37 +184,39 @@ def _table(file: Path) -> Table:
         with file.open(encoding="utf-8-sig", newline="") as opened:
             return Table(opened, utc_now())
     except TableError as error:
-        raise Misuse(f"{file}: {listing(error.errors, 'nothing was sent')}") from None
+        raise CommandUsageError(f"{file}: {listing(error.errors, 'nothing was sent')}") from None
 
 
-def _outcome(done: int, table: Table) -> str:
-    if not done:
-        return "no row was taken"
-    return f"{done} of {len(table.rows)} rows were taken; sending all again does no harm"
+def _outcome(accepted: int, table: Table) -> str:
+    if not accepted:
+        return "no row was accepted"
+    return f"{accepted} of {len(table.rows)} rows were accepted; it is safe to send all again"
 
 
 def _url(address: str | None, *, plain_http: bool) -> str:
-    from yarl import URL
+    """Return the URL of an intake, complete with the path of its API."""
+    import httpx
 
     if address is None:
-        raise Misuse("--to: the address of the intake is wanted, or --dry-run")
+        raise CommandUsageError("--to: give the address of the intake, or use --dry-run")
     try:
-        url = URL(address)
-        host = url.host
-    except ValueError:
-        host = None
-    if host is None or url.scheme not in {"http", "https"}:
-        raise Misuse("--to: a URL such as https://map.example is wanted")
-    if url.scheme == "http" and not _is_here(host) and not plain_http:
-        raise Misuse(
-            "--to: others could read the token on its way; use https, or --plain-http in a network "
-            "of your own"
+        url = httpx.URL(address)
+    except httpx.InvalidURL:
+        url = httpx.URL()
+    if not url.host or url.scheme not in {"http", "https"}:
+        raise CommandUsageError("--to: expected a URL such as https://map.example")
+    if url.scheme == "http" and not _is_loopback(url.host) and not plain_http:
+        raise CommandUsageError(
+            "--to: the token could be read on its way; use https, or --plain-http in your own "
+            "network"
         )
     path = url.path.rstrip("/")
-    return str(url.with_path(path if path.endswith(PATH) else path + PATH))
+    return str(
+        url.copy_with(path=path if path.endswith(PATH) else path + PATH, query=None, fragment=None)
+    )
 
 
-def _is_here(host: str) -> bool:
+def _is_loopback(host: str) -> bool:
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -208,18 +224,18 @@ def _is_here(host: str) -> bool:
 
 
 def _token(file: Path | None) -> str:
-    name = f"--token-file {file}" if file else PARTNER_TOKEN
+    origin = f"--token-file {file}" if file else PARTNER_TOKEN
     try:
         text = file.read_text(encoding="ascii") if file else os.environ.get(PARTNER_TOKEN, "")
     except UnicodeDecodeError:
         text = "not a token"
     except OSError as error:
-        raise Misuse(f"{name}: {error.strerror}") from None
+        raise CommandUsageError(f"{origin}: {error.strerror}") from None
     token = text.strip()
     if not token:
-        raise Misuse(f"no token: give --token-file, or set {PARTNER_TOKEN}")
+        raise CommandUsageError(f"no token: give --token-file, or set {PARTNER_TOKEN}")
     if not (token.isascii() and token.isprintable()) or " " in token:
-        raise Misuse(f"{name}: a token is one word")
+        raise CommandUsageError(f"{origin}: expected a token, which is one word")
     return token
 
 
@@ -227,16 +243,22 @@ def _token(file: Path | None) -> str:
 @click.argument("file", type=EXISTING)
 @click.option("--database", type=EXISTING, help="Places of addresses, in MaxMind's format (.mmdb).")
 @click.option("--date", required=True, type=click.DateTime(["%Y-%m-%d"]), help="First day, UTC.")
-@click.option("--period", required=True, type=click.Choice(PERIODS), help="That begins on it.")
-@click.option("--unit", default="H/s", show_default=True, help="Of hashrates that name none.")
+@click.option("--period", required=True, type=click.Choice(PERIODS), help="Begins on that day.")
+@click.option("--unit", default="H/s", show_default=True, help="Of hashrates without a unit.")
 @click.option(
     "--min-miners",
     type=click.IntRange(1),
     default=1,
     show_default=True,
-    help="Put places with fewer miners together.",
+    help="Merge places with fewer miners.",
 )
-@click.option("-o", "--output", default="-", metavar="FILE", help="Instead of standard output (-).")
+@click.option(
+    "-o",
+    "--output",
+    default="-",
+    metavar="FILE",
+    help="Write to FILE instead of standard output (-).",
+)
 def aggregate(
     file: Path,
     *,
@@ -250,65 +272,68 @@ def aggregate(
     """Turn a list of miners into rows for `push`, on a machine of the pool.
 
     FILE is CSV with the columns hashrate, and ip or place (a country, or a code such as US-TX). No
-    address is in what this writes or says; errors name lines.
+    address appears in the output; errors name lines.
 
-    Miners that the database does not know are left out and counted: rows have no place for what is
-    not located, and OTHER is for what is known to be elsewhere.
+    Miners that the database cannot locate are left out and counted: rows have no place for them,
+    because OTHER is for miners that are known to be in another country.
     """
     from miningmap.partner.aggregate import fold, rows_of
     from miningmap.partner.csv import write_rows
 
     found = _aggregate(file, database, unit)
     if not found.located:
-        raise Failure(f"{file}: no miner could be located; nothing was written")
+        raise CommandError(f"{file}: no miner could be located; nothing was written")
     folded = fold(found.located, min_miners)
     if not folded:
-        raise Failure(f"{file}: fewer than {min_miners} miners are located; nothing was written")
+        raise CommandError(
+            f"{file}: fewer than {min_miners} miners are located; nothing was written"
+        )
     table = write_rows(rows_of(folded, f"{date:%Y-%m-%d}", period))
-    with written(output) as out:
+    with output_file(output) as out:
         out.write(table.encode())
-    for line in _told(found, folded, min_miners):
+    for line in _summary(found, folded, min_miners):
         click.echo(line, err=True)
 
 
-def _aggregate(file: Path, database: Path | None, unit: str) -> Aggregate:
-    from miningmap.partner.aggregate import DatabaseError, Locator
-    from miningmap.partner.aggregate import aggregate as add_up
+def _aggregate(file: Path, path: Path | None, unit: str) -> Aggregate:
+    from miningmap.partner.aggregate import aggregate as sum_by_place
     from miningmap.partner.csv import TableError
     from miningmap.units import HashrateError, scale
 
-    with misuse(HashrateError):
+    with usage_errors(HashrateError):
         scale(unit)
     try:
-        with misuse(DatabaseError), file.open(encoding="utf-8-sig", newline="") as opened:
-            if database is None:
-                return add_up(opened, None, unit)
-            with closing(Locator(database)) as locator:
-                return add_up(opened, locator, unit)
+        with file.open(encoding="utf-8-sig", newline="") as opened:
+            if path is None:
+                return sum_by_place(opened, None, unit)
+            from miningmap.partner.database import Database, DatabaseError
+
+            with usage_errors(DatabaseError), closing(Database(path)) as database:
+                return sum_by_place(opened, database.locate, unit)
     except TableError as error:
-        raise Misuse(f"{file}: {listing(error.errors, 'nothing was written')}") from None
+        raise CommandUsageError(f"{file}: {listing(error.errors, 'nothing was written')}") from None
 
 
-def _told(found: Aggregate, folded: Places, least: int) -> list[str]:
+def _summary(found: Aggregate, folded: Places, least: int) -> list[str]:
     from miningmap.units import format_hashrate
 
     located = sum(tally.hashrate for tally in found.located.values())
     miners = sum(len(tally.miners) for tally in found.located.values())
-    told = [
-        f"{_many(miners, 'miner')} with {format_hashrate(located)} in {_many(len(folded), 'place')}"
-    ]
-    lost = found.unlocated
-    if lost.rows:
-        told.append(
-            f"not located and left out: {_many(len(lost.miners), 'miner')} with "
-            f"{format_hashrate(lost.hashrate)}"
+    places = _count(len(folded), "place")
+    lines = [f"{_count(miners, 'miner')} with {format_hashrate(located)} in {places}"]
+    unlocated = found.unlocated
+    if unlocated.rows:
+        lines.append(
+            f"not located and left out: {_count(len(unlocated.miners), 'miner')} with "
+            f"{format_hashrate(unlocated.hashrate)}"
         )
-    few = sum(len(tally.miners) < max(FEW, least) for tally in found.located.values())
+    few = sum(len(tally.miners) < FEW for tally in found.located.values())
     if few and least == 1:
-        told.append(
-            f"{few} places have fewer than {FEW} miners: --min-miners {FEW} would put them together"
+        lines.append(
+            f"{_count(few, 'place')} with fewer than {FEW} miners: --min-miners {FEW} would merge "
+            "them"
         )
-    return told
+    return lines
 
 
 COMMANDS = (partner,)

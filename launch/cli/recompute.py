@@ -1,64 +1,114 @@
-"""Commands that need no server: answers from a file of messages."""
+"""Answers from a file of messages, without Kafka, Redis or any other server."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from launch.cli.common import EXISTING, Misuse, misuse, settings_of
+from launch.cli.common import (
+    EXISTING,
+    CommandUsageError,
+    MissingExtraError,
+    settings_of,
+    usage_errors,
+)
+from launch.cli.extras import can_load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from streams.beliefs import BeliefOptions
     from streams.queries.parameters import Question
+
+CONFIGURES_BELIEFS: Final = ("MININGMAP_METHOD__", "MININGMAP_SECRETS_DIR")
+"""Beginnings of the variables that can configure beliefs."""
 
 
 @click.command()
 @click.argument("file", type=EXISTING)
 @click.option("--as-of", required=True, help="A time such as 2026-11-22T15:00:00Z.")
-@click.option("--window", default="1h", show_default=True)
+@click.option("--window", default="1h", show_default=True, help="A window of /api/v1/shares.")
 @click.option("--level", default="country", show_default=True, help="country or subdivision.")
 @click.option("--country", default="", help="With --level subdivision: an ISO code such as CN.")
 @click.option("--adjust", default="published", show_default=True, help="published or none.")
-@click.option("--priors", type=EXISTING, help="Only these priors, instead of the configured ones.")
-@click.option("--rules", type=EXISTING, help="Only these rules, instead of the configured ones.")
+@click.option("--priors", type=EXISTING, help="Use only these priors, not the configured ones.")
+@click.option("--rules", type=EXISTING, help="Use only these rules, not the configured ones.")
 @click.pass_context
 def recompute(
-    context: click.Context, /, file: Path, priors: Path | None, rules: Path | None, **asked: str
+    context: click.Context,
+    /,
+    file: Path,
+    priors: Path | None,
+    rules: Path | None,
+    **parameters: str,
 ) -> None:
-    """Answer offline from FILE (messages, one a line), as /api/v1/shares does."""
+    """Compute the answer of /api/v1/shares offline from FILE (one message a line).
+
+    Without the extra "server", which reads settings, the shipped priors and rules are used.
+    """
     import msgspec
 
     from streams import beliefs
     from streams.queries.recompute import LineError, read_cells
     from streams.queries.recompute import recompute as answer
 
-    question = _question(asked)
-    method = settings_of(context).method
-    given = {"priors_file": priors, "default_prior": False} if priors else {}
-    given |= {"rules_file": rules, "zhejiang_pools": []} if rules else {}
-    with misuse(beliefs.BeliefsError):
-        held = beliefs.load(method.model_copy(update=given))
+    question = question_of(parameters)
+    options = _configured_beliefs(context)
+    if priors:
+        options = replace(options, priors_file=priors, default_prior=False)
+    if rules:
+        options = replace(options, rules_file=rules, zhejiang_pools=())
+    with usage_errors(beliefs.BeliefsError):
+        loaded = beliefs.load(options)
     try:
         with file.open("rb") as lines:
             cells = read_cells(lines)
     except LineError as error:
-        raise Misuse(f"{file}: {error}") from None
-    click.echo(msgspec.json.encode(answer(cells, question, held)))
+        raise CommandUsageError(f"{file}: {error}") from None
+    click.echo(msgspec.json.encode(answer(cells, question, loaded)))
 
 
-def _question(asked: Mapping[str, str]) -> Question:
+def _configured_beliefs(context: click.Context) -> BeliefOptions:
+    """Return the configured beliefs, or the shipped ones where settings cannot be read.
+
+    Raises:
+        MissingExtraError: beliefs are configured, and the packages that read settings are missing.
+    """
+    from streams.beliefs import BeliefOptions
+
+    if can_load_settings():
+        method = settings_of(context).method
+        return BeliefOptions(
+            priors_file=method.priors_file,
+            rules_file=method.rules_file,
+            zhejiang_pools=method.zhejiang_pools,
+            default_prior=method.default_prior,
+        )
+    for name in sorted(os.environ):
+        if name.upper().startswith(CONFIGURES_BELIEFS):
+            raise MissingExtraError(name, "server")
+    return BeliefOptions()
+
+
+def question_of(parameters: Mapping[str, str]) -> Question:
+    """Return the question of these parameters, named as those of /api/v1/shares.
+
+    Raises:
+        CommandUsageError: one of them is wrong.
+    """
     from miningmap.times import utc_now
     from streams.queries.parameters import QuestionError, parse_question
 
     try:
-        if not asked["as_of"]:  # over HTTP that means now
-            raise QuestionError("as_of", "a time is wanted, such as 2026-11-22T15:00:00Z")
-        return parse_question(asked, utc_now())
+        if not parameters["as_of"]:  # over HTTP an empty value means now
+            raise QuestionError("as_of", "expected a time such as 2026-11-22T15:00:00Z")
+        return parse_question(parameters, utc_now())
     except QuestionError as error:
-        raise Misuse(f"--{error.parameter.replace('_', '-')}: {error}") from None
+        raise CommandUsageError(f"--{error.parameter.replace('_', '-')}: {error}") from None
 
 
 COMMANDS = (recompute,)

@@ -1,4 +1,4 @@
-"""One service each, for production, and what is made before they run."""
+"""One service each, for production, and the topics that they need."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import asyncio
 
 import click
 
-from launch.cli.common import Failure, failure, run_service, settings_of
+from launch.cli.common import CommandError, command_errors, run_service, settings_of
 
 
 @click.command()
 @click.pass_context
 def collector(context: click.Context) -> None:
-    """Poll pools and take partners' rows; publish to Kafka."""
+    """Poll pools, accept partners' rows, and publish both to Kafka."""
     from collector.service import run
 
     run_service(context, "collector", run)
@@ -21,7 +21,7 @@ def collector(context: click.Context) -> None:
 @click.command()
 @click.pass_context
 def streams(context: click.Context) -> None:
-    """Kafka to Redis: cells and snapshots."""
+    """Turn the reports in Kafka into cells and snapshots in Redis."""
     from streams.service import run
 
     run_service(context, "streams", run)
@@ -30,28 +30,30 @@ def streams(context: click.Context) -> None:
 @click.command()
 @click.pass_context
 def endpoint(context: click.Context) -> None:
-    """HTTP: shares, pools, metrics, health and the page."""
+    """Serve shares, pools, metrics, health and the page over HTTP."""
     from endpoint.service import run
 
     run_service(context, "endpoint", run)
 
 
 @click.command()
-@click.option("--check", is_flag=True, help="Only say what is missing or different.")
-@click.option("--replication-factor", default=1, show_default=True, help="Of what is created.")
+@click.option("--check", is_flag=True, help="Only report what is missing or different.")
+@click.option("--replication-factor", default=1, show_default=True, help="Of topics it creates.")
 @click.pass_context
 def topics(context: click.Context, /, *, check: bool, replication_factor: int) -> None:
-    """Create the Kafka topics, or check them; nothing that exists is changed."""
+    """Create missing Kafka topics and compare the existing ones, which are never changed."""
     from miningmap.kafka import admin
 
     servers = settings_of(context).kafka.bootstrap_servers
-    ask = admin.check_topics(servers) if check else admin.ensure_topics(servers, replication_factor)
-    with failure(admin.AdminError):
-        states = asyncio.run(ask)
+    with command_errors(admin.AdminError):
+        if check:
+            states = asyncio.run(admin.check_topics(servers))
+        else:
+            states = asyncio.run(admin.ensure_topics(servers, replication_factor))
     for topic, state in states:
         click.echo(f"{topic}\t{state}")
     if any(state not in (admin.OK, admin.CREATED) for _, state in states):
-        raise Failure("topics are not as they should be: see above")
+        raise CommandError("some topics are not as expected: see the list above")
 
 
 COMMANDS = (collector, streams, endpoint, topics)

@@ -1,4 +1,4 @@
-"""Commands about sources: which there are, and what one of them says."""
+"""Commands about sources: the list of all, and one request to one of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from launch.cli.common import EXISTING, failure, misuse, settings_of
+from launch.cli.common import EXISTING, command_errors, settings_of, usage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,8 +19,8 @@ _NARROW: Final = 12
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="All that is declared, as JSON.")
-@click.option("--markdown", is_flag=True, help="The page docs/sources.md.")
+@click.option("--json", "as_json", is_flag=True, help="Print the whole declarations as JSON.")
+@click.option("--markdown", is_flag=True, help="Print the page docs/sources.md.")
 @click.pass_context
 def sources(context: click.Context, /, *, as_json: bool, markdown: bool) -> None:
     """List every pool and network source."""
@@ -34,7 +34,7 @@ def sources(context: click.Context, /, *, as_json: bool, markdown: bool) -> None
     if markdown:
         click.echo(document(discover()), nl=False)
         return
-    with misuse(SettingsError):
+    with usage_errors(SettingsError):
         rows = describe(settings_of(context))
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(rows)))
@@ -43,7 +43,7 @@ def sources(context: click.Context, /, *, as_json: bool, markdown: bool) -> None
 
 
 def _print_table(rows: Sequence[dict[str, object]]) -> None:
-    """The gist of each; what is too long for a line is folded, and ``--json`` has the rest."""
+    """Print the main fields of each source; long texts are folded."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -68,11 +68,12 @@ def _print_table(rows: Sequence[dict[str, object]]) -> None:
     "payloads",
     type=EXISTING,
     multiple=True,
-    help="Parse this recorded body instead of asking; once for each of the source's requests.",
+    help="Parse this recorded body instead of sending a request; once for each of the source's "
+    "requests.",
 )
 @click.pass_context
 def try_(context: click.Context, /, slug: str, payloads: tuple[Path, ...]) -> None:
-    """Ask one source once, and print the messages that it makes, or its error."""
+    """Ask one source once, and print the resulting messages or the error."""
     from collector.catalogue import TrialError, try_source
     from collector.sources.base import SourceError
     from miningmap.messages import encode
@@ -80,12 +81,12 @@ def try_(context: click.Context, /, slug: str, payloads: tuple[Path, ...]) -> No
 
     settings = settings_of(context)
     bodies = [path.read_bytes() for path in payloads] or None
-    with misuse(TrialError, SettingsError), failure(SourceError):
+    with usage_errors(TrialError, SettingsError), command_errors(SourceError):
         messages = asyncio.run(try_source(slug, bodies, settings))
     for message in messages:
         click.echo(encode(message))
     if not messages:
-        click.echo(f"{slug} says that it knows no figure", err=True)
+        click.echo(f"{slug} answered that it knows no figure", err=True)
 
 
 COMMANDS = (sources, try_)

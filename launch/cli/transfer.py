@@ -1,4 +1,4 @@
-"""Messages in and out of Kafka: JSON lines both ways, and the past from CBECI's tables."""
+"""Messages into and out of Kafka: JSON lines both ways, and history from CBECI's tables."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ from typing import IO, TYPE_CHECKING, Final
 
 import click
 
-from launch.cli.common import EXISTING, Misuse, failure, listing, settings_of, written
+from launch.cli.common import (
+    EXISTING,
+    CommandUsageError,
+    command_errors,
+    listing,
+    output_file,
+    publish_messages,
+    settings_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,20 +27,19 @@ if TYPE_CHECKING:
     from miningmap.messages import Message
     from miningmap.settings import Kafka
 
-BATCH: Final = 500
 MAX_TABLE_BYTES: Final = 5 * 1024 * 1024
-"""Of one of CBECI's tables; all 29 months of the largest are 10 kB."""
+"""Largest accepted CBECI table; all 29 months of the largest one are 10 kB."""
 
-_ADDRESS: Final = re.compile(r"https?://", re.IGNORECASE)
+_URL: Final = re.compile(r"https?://", re.IGNORECASE)
 
 
 @click.command()
 @click.argument("file", type=EXISTING)
 @click.pass_context
 def publish(context: click.Context, /, file: Path) -> None:
-    """Send the messages in FILE (report/1 and network/1, one a line) to Kafka.
+    """Publish the messages in FILE (report/1 and network/1, one a line) to Kafka.
 
-    All lines are checked first: with one that is no message, nothing is sent.
+    All lines are checked first: if one is not a valid message, nothing is published.
     """
     kafka = settings_of(context).kafka
     messages = _read(file)
@@ -49,27 +56,19 @@ def _read(file: Path) -> list[Message]:
             try:
                 messages.append(decode(line))
             except InvalidMessageError as error:
-                raise Misuse(f"{file}: line {number}: {error.reason}: {error}") from None
+                raise CommandUsageError(f"{file}: line {number}: {error.reason}: {error}") from None
     return messages
 
 
 def _publish(kafka: Kafka, messages: Sequence[Message]) -> None:
+    """Publish messages with a progress bar on standard error."""
     from miningmap.kafka.producer import PublishError
 
-    with failure(PublishError):
-        asyncio.run(_deliver(kafka, messages))
-
-
-async def _deliver(kafka: Kafka, messages: Sequence[Message]) -> None:
-    from miningmap.kafka.producer import Publisher, record_of
-    from miningmap.kafka.topics import NETWORK, REPORTS
-
-    with click.progressbar(length=len(messages), label="publishing", file=sys.stderr) as bar:
-        async with Publisher(kafka, frozenset({REPORTS, NETWORK})) as publisher:
-            for start in range(0, len(messages), BATCH):
-                batch = messages[start : start + BATCH]
-                await publisher.publish([record_of(message) for message in batch])
-                bar.update(len(batch))
+    with (
+        command_errors(PublishError),
+        click.progressbar(length=len(messages), label="publishing", file=sys.stderr) as bar,
+    ):
+        asyncio.run(publish_messages(kafka, messages, published=bar.update))
 
 
 @click.command("import-history")
@@ -78,20 +77,21 @@ async def _deliver(kafka: Kafka, messages: Sequence[Message]) -> None:
 def import_history(context: click.Context, /, files: tuple[str, ...]) -> None:
     """Publish CBECI's monthly tables (CSV) as measured reports of the pool cbeci-sample.
 
-    Wanted is the table of countries with hashrates, mining_countries of v1.1.1 or later (or
-    absolute_mining_countries). Beside it may stand mining_provinces (cn) and its states (us), which
-    are shares of their country and take its place in the report:
+    The table of countries with hashrates is required: mining_countries of v1.1.1 or later, or
+    absolute_mining_countries. Tables of Chinese provinces (mining_provinces) and of US states can
+    be added. They are shares of their country and replace it in the report:
 
     \b
         miningmap import-history mining_countries.csv
         miningmap import-history mining_countries.csv mining_provinces.csv us_states.csv
 
-    A month's hashrate is the sum of its published EH/s, divided by the published shares. It is the
-    network's mean, not the sample's own, so no network hashrate is published with it: coverage and
-    bounds of those months stay unknown. A published 0 % is a place with hashrate 0.
+    A month's hashrate is the sum of its published EH/s, divided by the sum of the published
+    shares. It is the mean of the whole network, not of CBECI's sample, so no network hashrate is
+    published with it, and coverage and bounds of those months stay unknown. A published 0 % is a
+    place with hashrate 0.
 
-    With one bad row nothing is published. Importing again changes nothing; another edition replaces
-    the months that it has.
+    If one row is wrong, nothing is published. Importing a table again changes nothing; another
+    edition replaces the months that it contains.
     """  # noqa: D301 - \b keeps click from filling the lines of the example
     from miningmap.cbeci.monthly_tables import POOL, TablesError, reports
     from miningmap.times import utc_now
@@ -101,13 +101,12 @@ def import_history(context: click.Context, /, files: tuple[str, ...]) -> None:
     try:
         messages = reports(bodies, fetched_at=utc_now())
     except TablesError as error:
-        raise Misuse(
-            listing([str(fault) for fault in error.faults], "nothing was imported")
-        ) from None
+        faults = [str(fault) for fault in error.faults]
+        raise CommandUsageError(listing(faults, "nothing was imported")) from None
     _publish(kafka, messages)
     first, last = messages[0].start, messages[-1].start
-    said = f"{len(messages)} months of {POOL}, {first:%Y-%m} to {last:%Y-%m}"
-    click.echo(f"{said}, published", err=True)
+    months = f"{len(messages)} months of {POOL}, {first:%Y-%m} to {last:%Y-%m}"
+    click.echo(f"{months}, published", err=True)
 
 
 async def _bodies(files: Sequence[str]) -> dict[str, bytes]:
@@ -115,8 +114,8 @@ async def _bodies(files: Sequence[str]) -> dict[str, bytes]:
 
     bodies = {}
     for file in files:
-        if _ADDRESS.match(file):
-            with failure(DownloadError):
+        if _URL.match(file):
+            with command_errors(DownloadError):
                 bodies[file] = await download(file, max_bytes=MAX_TABLE_BYTES)
         else:
             bodies[file] = _body(Path(file))
@@ -128,79 +127,83 @@ def _body(file: Path) -> bytes:
         with file.open("rb") as opened:
             body = opened.read(MAX_TABLE_BYTES + 1)
     except OSError as error:
-        raise Misuse(f"{file}: {error.strerror}") from None
+        raise CommandUsageError(f"{file}: {error.strerror}") from None
     if len(body) > MAX_TABLE_BYTES:
-        raise Misuse(f"{file}: more than {MAX_TABLE_BYTES} bytes, so none of CBECI's tables")
+        raise CommandUsageError(
+            f"{file}: is larger than {MAX_TABLE_BYTES} bytes; expected one of CBECI's tables"
+        )
     return body
 
 
 @click.command()
-@click.option("--from", "since", help="A time such as 2026-11-22T15:00:00Z.")
-@click.option("--to", "until", help="A time, itself not included.")
-@click.option("--output", default="-", metavar="FILE", help="Instead of standard output (-).")
+@click.option("--from", "since", help="Start of the range, such as 2026-11-22T15:00:00Z.")
+@click.option("--to", "until", help="End of the range, itself not included.")
+@click.option(
+    "--output", default="-", metavar="FILE", help="Write to FILE instead of standard output (-)."
+)
 @click.pass_context
 def export(context: click.Context, /, since: str | None, until: str | None, output: str) -> None:
     """Write the messages in Kafka (report/1 and network/1) as JSON lines: the audit trail.
 
-    All that is there when it begins, as it came: first the reports, then the network's hashrates,
-    each partition in its order. --from and --to choose by the time that a message is about (from
-    its start to its end, and what it holds after that), not by when it came. To recompute a window,
-    the range has to cover it and the 30 days before it.
+    Exports every message that is in Kafka when the command starts, unchanged: first the reports,
+    then the network hashrates, each partition in its order. --from and --to select by the time
+    that a message is about (from its start to its end plus the time that it holds), not by its
+    arrival. To recompute a window, export a range that covers it and the 30 days before it.
 
-    Messages that break a rule (they are dead letters) are left out and counted on standard error.
+    Invalid messages, which are also dead letters, are left out and counted on standard error.
     """
     from miningmap.kafka.reader import DrainError
 
-    chosen = _Choice(_time("--from", since), _time("--to", until))
+    selection = _Selection(_time("--from", since), _time("--to", until))
     kafka = settings_of(context).kafka
-    with written(output) as file, failure(DrainError):
-        asyncio.run(_export(kafka, chosen, file))
-    click.echo(f"{chosen.taken} messages exported", err=True)
-    if chosen.broken:
-        click.echo(f"{chosen.broken} left out that are no messages or break a rule", err=True)
+    with output_file(output) as file, command_errors(DrainError):
+        asyncio.run(_export(kafka, selection, file))
+    click.echo(f"{selection.exported} messages exported", err=True)
+    if selection.invalid:
+        click.echo(f"{selection.invalid} invalid messages left out", err=True)
 
 
-class _Choice:
-    """Which messages are wanted, and how many were."""
+class _Selection:
+    """A range of time, and counts of the messages that were exported and left out."""
 
     def __init__(self, since: datetime | None, until: datetime | None) -> None:
         if since and until and since >= until:
-            raise Misuse("--from: is not before --to")
+            raise CommandUsageError("--from: must be before --to")
         self._since = since
         self._until = until
-        self.taken = 0
-        self.broken = 0
+        self.exported = 0
+        self.invalid = 0
 
     def line(self, value: bytes) -> bytes:
-        """The message as a line, or nothing if it is not wanted."""
+        """Return the message as a line, or nothing if it is invalid or outside of the range."""
         from miningmap.messages import InvalidMessageError, decode
 
         try:
             message = decode(value)
         except InvalidMessageError:
-            self.broken += 1
+            self.invalid += 1
             return b""
-        if not self._wants(message):
+        if not self._contains(message):
             return b""
-        self.taken += 1
-        # JSON has line breaks between its parts only, where a blank means the same.
+        self.exported += 1
+        # JSON allows line breaks only between tokens, where a space means the same.
         return b" ".join(value.splitlines()) + b"\n"
 
-    def _wants(self, message: Message) -> bool:
+    def _contains(self, message: Message) -> bool:
         last = message.end.timestamp() + message.hold_s
         if self._since and last <= self._since.timestamp():
             return False
         return not (self._until and message.start >= self._until)
 
 
-async def _export(kafka: Kafka, chosen: _Choice, file: IO[bytes]) -> None:
+async def _export(kafka: Kafka, selection: _Selection, file: IO[bytes]) -> None:
     from miningmap.kafka.reader import drain
     from miningmap.kafka.topics import NETWORK, REPORTS
 
-    async with drain(kafka.bootstrap_servers, [REPORTS, NETWORK]) as held:
-        with click.progressbar(length=held.size, label="exporting", file=sys.stderr) as bar:
-            async for values in held.batches():
-                file.writelines(map(chosen.line, values))
+    async with drain(kafka.bootstrap_servers, [REPORTS, NETWORK]) as topics:
+        with click.progressbar(length=topics.size, label="exporting", file=sys.stderr) as bar:
+            async for values in topics.batches():
+                file.writelines(map(selection.line, values))
                 bar.update(len(values))
 
 
@@ -212,7 +215,9 @@ def _time(option: str, text: str | None) -> datetime | None:
     try:
         return parse_rfc3339(text)
     except ValueError as error:
-        raise Misuse(f"{option}: {error}; wanted is a time such as 2026-11-22T15:00:00Z") from None
+        raise CommandUsageError(
+            f"{option}: {error}; expected a time such as 2026-11-22T15:00:00Z"
+        ) from None
 
 
 COMMANDS = (publish, import_history, export)

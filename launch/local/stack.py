@@ -1,4 +1,4 @@
-"""The whole system as processes of one command: what ``demo`` and ``up`` start."""
+"""The services as child processes of one command: what ``demo`` and ``up`` start."""
 
 from __future__ import annotations
 
@@ -8,39 +8,57 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
+import msgspec
 
 from launch.local.supervisor import Child
+from miningmap.api.models import Answer
+from miningmap.times import utc_now
+from streams.method.windows import ROLLING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
     from pathlib import Path
 
-    from miningmap.settings import Settings
+    from miningmap.settings import Log, Settings
 
 _ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
+_PROBE_TIMEOUT: Final = aiohttp.ClientTimeout(total=2)
+_POLL_S: Final = 0.1
 
 
 def url(host: str, port: int, path: str = "") -> str:
-    """An address of one of the services, as this machine reaches it."""
+    """Return the address of a service as this machine reaches it."""
     host = _ANY.get(host, host)
     return f"http://{f'[{host}]' if ':' in host else host}:{port}{path}"
 
 
+def log_environment(log: Log) -> dict[str, str]:
+    """Return the setting that gives children readable logs if this process has a terminal.
+
+    Children write into pipes, so the format ``auto`` would always mean JSON to them.
+    """
+    if log.format == "auto" and sys.stderr.isatty():
+        return {"MININGMAP_LOG__FORMAT": "console"}
+    return {}
+
+
 def services(settings: Settings, env: Mapping[str, str], config: Path | None) -> list[Child]:
-    """Streams, endpoint and collector.
+    """Return streams, endpoint and collector as child processes.
 
     Args:
-        settings: as this process has them.
-        env: what the services are to have otherwise.
-        config: the TOML file that the settings are from, so that the services have them too.
+        settings: of this process.
+        env: settings of the services that differ from those of this process.
+        config: the TOML file that this process has its settings from.
     """
-    given = ["--config", str(config)] if config else []
+    options = ["--config", str(config)] if config else []
+    env = log_environment(settings.log) | dict(env)
 
     def service(name: str, host: str, port: int) -> Child:
         async def ready() -> bool:
-            return await is_ok(url(host, port, "/healthz"))
+            return await _get(url(host, port, "/healthz")) is not None
 
-        return Child(name, [sys.executable, "-m", "launch", *given, name], env, ready)
+        return Child(name, [sys.executable, "-m", "launch", *options, name], env, ready)
 
     streams, endpoint, collector = settings.streams, settings.endpoint, settings.collector
     return [
@@ -50,27 +68,53 @@ def services(settings: Settings, env: Mapping[str, str], config: Path | None) ->
     ]
 
 
-async def is_ok(address: str) -> bool:
-    """Whether an address answers 200 right now."""
-    try:
-        async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session,
-            session.get(address) as answer,
-        ):
-            return answer.status == HTTPStatus.OK
-    except (aiohttp.ClientError, TimeoutError):
-        return False
-
-
 async def until_ok(address: str, within_s: float) -> None:
-    """Wait until an address answers 200.
+    """Wait until an address answers with status 200.
 
     Raises:
-        TimeoutError: it did not in time.
+        TimeoutError: it did not within ``within_s`` seconds.
     """
     try:
         async with asyncio.timeout(within_s):
-            while not await is_ok(address):  # noqa: ASYNC110 - another process decides
-                await asyncio.sleep(0.1)
+            while await _get(address) is None:  # noqa: ASYNC110 - another process decides
+                await asyncio.sleep(_POLL_S)
     except TimeoutError:
-        raise TimeoutError(f"{address} was not 200 after {within_s:g} s") from None
+        raise TimeoutError(f"{address} did not answer 200 within {within_s:g} s") from None
+
+
+async def until_every_window_has_shares(page: str, within_s: float) -> None:
+    """Wait until the endpoint has shares for each rolling window, as of now or later.
+
+    Raises:
+        TimeoutError: one window has none within ``within_s`` seconds.
+    """
+    since = utc_now()
+    address = ""
+    try:
+        async with asyncio.timeout(within_s):
+            for window in ROLLING:
+                address = f"{page}/api/v1/shares?window={window}"
+                while not await _has_shares(address, since):  # noqa: ASYNC110 - likewise
+                    await asyncio.sleep(_POLL_S)
+    except TimeoutError:
+        raise TimeoutError(f"{address} had no shares after {within_s:g} s") from None
+
+
+async def _has_shares(address: str, since: datetime) -> bool:
+    body = await _get(address)
+    if body is None:
+        return False
+    answer = msgspec.json.decode(body, type=Answer)
+    return bool(answer.shares) and answer.as_of > since
+
+
+async def _get(address: str) -> bytes | None:
+    """Return the body of an address that answers with status 200, else ``None``."""
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=_PROBE_TIMEOUT) as session,
+            session.get(address) as response,
+        ):
+            return await response.read() if response.status == HTTPStatus.OK else None
+    except (aiohttp.ClientError, TimeoutError):
+        return None

@@ -1,4 +1,4 @@
-"""Several processes run as one: started, watched, and ended together, with nothing left behind.
+"""Run several processes as one: start, watch and stop them together, and leave nothing behind.
 
 ::
 
@@ -7,8 +7,9 @@
         await supervisor.start(streams, endpoint)
         await supervisor.run_for(None)
 
-The body is cancelled when the user asks for the end (Ctrl-C, SIGTERM, a closed terminal), which is
-a good end, or when a child dies, which becomes a :class:`ChildError` that says what it said last.
+The body is cancelled when the user asks for the end (Ctrl-C, SIGTERM, a closed terminal), which
+ends the block normally, or when a child dies, which raises a :class:`ChildError` with the last
+lines of its output.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import os
 import signal
 import sys
 from collections import deque
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Self
 
@@ -28,26 +29,27 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 READY_S: Final = 30.0
-# All of them together; with it the whole shutdown stays well under the 10 s that are promised.
+# For all children together. It keeps the whole shutdown well under the promised 10 s.
 GRACE_S: Final = 8.0
 
 _POLL_S: Final = 0.05
-# After a child's end its output is read to the end, unless somebody else holds the pipe open.
-_DRAIN_S: Final = 1.0
-# Between a child's end and the event loop's knowing of it.
-_NEWS_S: Final = 0.25
+# The output of a child that has ended is read to its end, unless another process keeps the pipe
+# open for longer than this.
+_OUTPUT_END_S: Final = 1.0
+# The event loop may hear of a child's end only after the body has failed because of it.
+_DEATH_NOTICE_S: Final = 0.25
 _TAIL_LINES: Final = 20
 _CHUNK: Final = 65_536
 
-# Runs in the child before the real program: the kernel is to kill it when its parent dies, even if
-# that was killed itself. Not a preexec_fn, which is unsafe (and warned of) beside other threads.
-# What Python ignores (SIGPIPE) would stay ignored in the program, so it is put back.
+# Runs in the child before the real program. It asks the kernel to kill the child when its parent
+# dies, even if the parent was killed. A preexec_fn would do the same, but is unsafe (and warned
+# of) when other threads run. Python ignores SIGPIPE and SIGXFSZ; the program should not inherit it.
 _BIND_TO_PARENT: Final = """
 import ctypes, os, signal, sys
 PR_SET_PDEATHSIG = 1
 ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 if os.getppid() != int(sys.argv[1]):
-    sys.exit("the parent has gone already")
+    sys.exit("the parent has already ended")
 for ignored in (signal.SIGPIPE, signal.SIGXFSZ):
     signal.signal(ignored, signal.SIG_DFL)
 try:
@@ -59,10 +61,10 @@ except OSError as error:
 
 
 def bound_to_this_process(argv: Sequence[str]) -> list[str]:
-    """``argv``, wrapped so that it is killed when this process dies, however that happens.
+    """Wrap a command so that it is killed when this process dies, however that happens.
 
-    On Linux only; elsewhere ``argv`` as it is. "Dies" includes the end of the *thread* that starts
-    it, so start it from a thread that lives as long as the process should.
+    Works on Linux; elsewhere the command is returned unchanged. The kernel also kills it when the
+    *thread* that started it ends, so start it from a thread that lives long enough.
     """
     if sys.platform != "linux":
         return list(argv)
@@ -71,9 +73,13 @@ def bound_to_this_process(argv: Sequence[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Child:
-    """One process: ``env`` is added to this process's own.
+    """A process to run.
 
-    ``ready`` is asked again and again until it says yes; None means ready once started.
+    Attributes:
+        name: stands before each line of its output.
+        argv: the command.
+        env: added to the environment of this process.
+        ready: polled until it returns true; ``None`` if the child is ready once started.
     """
 
     name: str
@@ -83,44 +89,52 @@ class Child:
 
 
 class ChildError(Exception):
-    """A child died or did not become ready; names it, says how, ends with its last lines."""
+    """A child died or did not become ready; the text names it and ends with its last lines."""
 
 
 def _to_stderr(line: str) -> None:
-    # A terminal that has gone must not keep the children's output from being read on.
+    # If the terminal has gone, the output of the children must still be read.
     with suppress(OSError):
         print(line, file=sys.stderr, flush=True)  # noqa: T201 - the children's own output
 
 
 class Supervisor:
-    """An asynchronous context; use it from the main thread, where signals arrive."""
+    """An asynchronous context manager; use it in the main thread, which receives the signals."""
 
     def __init__(
-        self, *, say: Callable[[str], None] = _to_stderr, grace_s: float = GRACE_S
+        self, *, output: Callable[[str], None] = _to_stderr, grace_s: float = GRACE_S
     ) -> None:
-        """Nothing is done before ``async with``.
+        """Create a supervisor; it does nothing before ``async with``.
 
         Args:
-            say: gets every line of every child, as ``name | line``.
-            grace_s: how long all children together may take to end before they are killed.
+            output: called with every line of every child, as ``name | line``.
+            grace_s: seconds that all children together have to end before they are killed.
         """
-        self._say = say
+        self._output = output
         self._grace_s = grace_s
         self._running: list[_Running] = []
         self._failure: ChildError | None = None
         self._cancelled = False
         self._ending = False
+        self._died = asyncio.Event()
         self._body: asyncio.Task[object]
+        self._watchers: asyncio.TaskGroup
+        self._exit = AsyncExitStack()
         self._stop_signals = [signal.SIGINT, signal.SIGTERM]
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # which is what nohup asks for
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores it
             self._stop_signals.append(signal.SIGHUP)
 
     async def __aenter__(self) -> Self:
         body = asyncio.current_task()
         assert body is not None  # noqa: S101 - a coroutine runs in a task
         self._body = body
-        for sign in self._stop_signals:
-            asyncio.get_running_loop().add_signal_handler(sign, self._cancel_body)
+        # Left in reverse order: the children end, so that their watchers end by themselves.
+        self._watchers = await self._exit.enter_async_context(asyncio.TaskGroup())
+        loop = asyncio.get_running_loop()
+        for stop_signal in self._stop_signals:
+            loop.add_signal_handler(stop_signal, self._cancel_body)
+            self._exit.callback(loop.remove_signal_handler, stop_signal)
+        self._exit.push_async_callback(self._end_children)
         return self
 
     async def __aexit__(
@@ -131,22 +145,22 @@ class Supervisor:
     ) -> bool:
         self._ending = True
         if exc is not None and not self._cancelled:
-            self._failure = await self._first_death()  # why the body failed, before it was noticed
-        try:
-            await self._end()
-        finally:
-            for sign in self._stop_signals:
-                asyncio.get_running_loop().remove_signal_handler(sign)
-        others_cancel = self._cancelled and self._body.uncancel() > 0
+            # The body may have failed because of a death that was not noticed yet.
+            self._failure = await self._first_death()
+        await self._exit.aclose()
+        cancelled_by_others = self._cancelled and self._body.uncancel() > 0
         if self._failure is not None:
-            raise self._failure from None
-        return isinstance(exc, asyncio.CancelledError) and self._cancelled and not others_cancel
+            # Its cause is the body's own error, if there was one beside the cancellation.
+            raise self._failure from None if isinstance(exc, asyncio.CancelledError) else exc
+        return (
+            isinstance(exc, asyncio.CancelledError) and self._cancelled and not cancelled_by_others
+        )
 
     async def start(self, *children: Child, within_s: float = READY_S) -> None:
         """Start ``children`` at once, in this order, and wait until all of them are ready.
 
         Raises:
-            ChildError: one cannot be started, or is not ready ``within_s`` seconds from now.
+            ChildError: one cannot be started, or is not ready after ``within_s`` seconds.
         """
         started = [await self._launch(child) for child in children]
         deadline = asyncio.get_running_loop().time() + within_s
@@ -158,19 +172,22 @@ class Supervisor:
                 raise ChildError(running.described(f"was not ready after {within_s:g} s")) from None
 
     async def run_for(self, seconds: float | None) -> None:
-        """Do nothing for ``seconds``; with None, until told to stop."""
+        """Wait for ``seconds``, or with ``None`` until the end is asked for."""
         await asyncio.sleep(float("inf") if seconds is None else seconds)
 
     async def _launch(self, child: Child) -> _Running:
         try:
-            running = await _Running.launch(child, self._say)
+            running = await _Running.launch(child)
         except OSError as error:
             raise ChildError(f"{child.name} cannot be started: {error}") from None
-        running.exited.add_done_callback(lambda _: self._notice(running))
+        # No await between the start of the process and this: it must not get lost.
+        running.watcher = self._watchers.create_task(self._watch(running))
         self._running.append(running)
         return running
 
-    def _notice(self, running: _Running) -> None:
+    async def _watch(self, running: _Running) -> None:
+        """Pass on a child's output until it has ended; its death ends the body."""
+        await running.until_gone(self._output, self._died)
         if not self._ending and self._failure is None:
             self._failure = running.death()
             self._cancel_body()
@@ -181,49 +198,54 @@ class Supervisor:
             self._body.cancel()
 
     async def _first_death(self) -> ChildError | None:
-        """The death that an error elsewhere came from, if there is one; news of it may be late."""
-        exits = {asyncio.create_task(running.process.wait()) for running in self._running}
-        if exits:
-            await asyncio.wait(exits, timeout=_NEWS_S, return_when=asyncio.FIRST_COMPLETED)
-        for task in exits:
-            task.cancel()
+        """Return the death that explains an error of the body, if there is one."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_DEATH_NOTICE_S):
+                await self._died.wait()
         for running in self._running:
             if running.process.returncode is not None:
-                await running.exited
+                await asyncio.wait({running.watcher})
                 return running.death()
         return None
 
-    async def _end(self) -> None:
-        """SIGTERM in reverse order, each after the one before has ended or had its share of time.
+    async def _end_children(self) -> None:
+        """Send SIGTERM in reverse order, to each child once the one before has ended.
 
-        The shares add up to the grace, and who is quick leaves more to the others. One that is slow
-        goes on ending while the next is told; only at the end of the grace is anybody killed.
+        A child that does not end has its share of the grace to itself; then the next one gets the
+        signal too. Unused time goes to the others, and only after the whole grace is a child
+        killed.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._grace_s
         try:
             for left, running in reversed(list(enumerate(self._running, start=1))):
                 running.signal_group(signal.SIGTERM)
-                await asyncio.wait({running.exited}, timeout=(deadline - loop.time()) / left)
+                await asyncio.wait({running.watcher}, timeout=(deadline - loop.time()) / left)
         finally:
             for running in self._running:
                 running.signal_group(signal.SIGKILL)
-        for running in self._running:
-            await running.exited
 
 
 class _Running:
-    """A started child. ``exited`` is done when its group has gone and its output is read."""
+    """A started child. ``watcher`` ends when its process group and its output have ended."""
 
-    def __init__(self, child: Child, process: Process) -> None:
+    def __init__(
+        self,
+        child: Child,
+        process: Process,
+        output: asyncio.StreamReader,
+        transport: asyncio.ReadTransport,
+    ) -> None:
         self.child = child
         self.process = process
-        self.exited: asyncio.Task[None]
+        self.watcher: asyncio.Task[None]
+        self._reader = output
+        self._transport = transport
         self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
 
     @classmethod
-    async def launch(cls, child: Child, say: Callable[[str], None]) -> _Running:
-        output, transport, writing = await _pipe()
+    async def launch(cls, child: Child) -> _Running:
+        reader, transport, writing = await _pipe()
         try:
             process = await asyncio.create_subprocess_exec(
                 *bound_to_this_process(child.argv),
@@ -238,35 +260,45 @@ class _Running:
             raise
         finally:
             os.close(writing)
-        # No await from here: a process that is not yet in anybody's list must not be forgotten.
-        running = cls(child, process)
-        running.exited = asyncio.create_task(running.watch(output, transport, say))
-        return running
+        return cls(child, process, reader, transport)
 
-    async def watch(
-        self,
-        output: asyncio.StreamReader,
-        transport: asyncio.ReadTransport,
-        say: Callable[[str], None],
-    ) -> None:
-        """Until the child has gone: then nothing of its group is left, and its output is read."""
-        pump = asyncio.create_task(self._pump(output, say))
-        await self.process.wait()
-        self.signal_group(signal.SIGKILL)  # what it has left behind
-        await asyncio.wait({pump}, timeout=_DRAIN_S)
-        transport.close()
-        pump.cancel()
+    async def until_gone(self, output: Callable[[str], None], died: asyncio.Event) -> None:
+        """Wait until the child, its process group and its output have ended.
+
+        Args:
+            output: called with each line.
+            died: set as soon as the child has ended.
+        """
+        try:
+            async with asyncio.TaskGroup() as group:
+                reading = group.create_task(self._read(output))
+                await self._wait()
+                died.set()
+                await asyncio.wait({reading}, timeout=_OUTPUT_END_S)
+                reading.cancel()
+        finally:
+            self._transport.close()
+
+    async def _wait(self) -> None:
+        """Wait for the child's end, and kill the processes that it leaves behind.
+
+        If the wait is cancelled, for example because a line cannot be passed on, kill the child.
+        """
+        try:
+            await self.process.wait()
+        finally:
+            self._send(signal.SIGKILL)
+            await self.process.wait()
 
     async def until_ready(self) -> None:
         ready = self.child.ready
-        while ready is not None and not await ready():  # noqa: ASYNC110 - another process sets it
+        while ready is not None and not await ready():  # noqa: ASYNC110 - another process decides
             await asyncio.sleep(_POLL_S)
 
-    def signal_group(self, sign: signal.Signals) -> None:
-        """To the child and to all that it started, unless they have gone."""
-        if not self.exited.done():
-            with suppress(ProcessLookupError, PermissionError):  # macOS says the second for zombies
-                os.killpg(self.process.pid, sign)
+    def signal_group(self, number: signal.Signals) -> None:
+        """Send a signal to the child and the processes that it started, unless all have ended."""
+        if not self.watcher.done():
+            self._send(number)
 
     def death(self) -> ChildError:
         code = self.process.returncode or 0
@@ -274,30 +306,36 @@ class _Running:
         return ChildError(self.described(f"ended unexpectedly ({how})"))
 
     def described(self, what: str) -> str:
-        said = "".join(f"\n  {line}" for line in self._tail)
-        return f"{self.child.name} {what}" + (f"; its last lines:{said}" if said else "")
+        lines = "".join(f"\n  {line}" for line in self._tail)
+        return f"{self.child.name} {what}" + (f"; its last lines:{lines}" if lines else "")
 
-    async def _pump(self, output: asyncio.StreamReader, say: Callable[[str], None]) -> None:
-        rest = b""
-        while chunk := await output.read(_CHUNK):
-            *lines, rest = (rest + chunk).split(b"\n")
-            if len(rest) > _CHUNK:
-                lines, rest = [*lines, rest], b""
+    def _send(self, number: signal.Signals) -> None:
+        # macOS raises PermissionError for a group of zombies.
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, number)
+
+    async def _read(self, output: Callable[[str], None]) -> None:
+        """Pass on each line, and the pieces of lines that are too long."""
+        remainder = b""
+        while chunk := await self._reader.read(_CHUNK):
+            *lines, remainder = (remainder + chunk).split(b"\n")
+            if len(remainder) > _CHUNK:
+                lines, remainder = [*lines, remainder], b""
             for line in lines:
-                self._emit(line, say)
-        if rest:
-            self._emit(rest, say)
+                self._emit(line, output)
+        if remainder:
+            self._emit(remainder, output)
 
-    def _emit(self, line: bytes, say: Callable[[str], None]) -> None:
+    def _emit(self, line: bytes, output: Callable[[str], None]) -> None:
         text = line.decode(errors="replace").rstrip("\r")
         self._tail.append(text)
-        say(f"{self.child.name} | {text}")
+        output(f"{self.child.name} | {text}")
 
 
 async def _pipe() -> tuple[asyncio.StreamReader, asyncio.ReadTransport, int]:
-    """What a child writes to the descriptor comes out of the reader.
+    """Return a reader, its transport, and the descriptor that a child writes to.
 
-    Not asyncio's own pipes: with them, waiting for a child can wait for its children too.
+    With asyncio's own pipes, waiting for a child could mean waiting for its children too.
     """
     reading, writing = os.pipe()
     output = asyncio.StreamReader()

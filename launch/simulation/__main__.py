@@ -12,7 +12,7 @@ from launch.simulation.scenarios import DEFAULT, SCENARIOS
 from launch.simulation.service import serve
 from launch.simulation.world import World
 from miningmap import logs
-from miningmap.settings import Log
+from miningmap.settings import SettingsError, load
 from miningmap.times import parse_rfc3339, utc_now
 
 if TYPE_CHECKING:
@@ -62,7 +62,10 @@ def main(
     if (intake is None) != (token_file is None):
         raise click.UsageError("--intake and --token-file go together")
     token = token_file.read_text().strip() if token_file else ""
-    logs.configure(Log(), "simulation")
+    try:
+        logs.configure(load().log, "simulation")
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from None
     world = World(seed, origin, SCENARIOS[scenario])
     try:
         asyncio.run(serve(host, port, world, intake=intake, token=token))

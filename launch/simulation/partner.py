@@ -22,7 +22,7 @@ from miningmap.units import parse_hashrate
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    import aiohttp
+    import httpx
 
     from launch.simulation.world import World
     from miningmap.cbeci.contribution import Row
@@ -88,7 +88,7 @@ def report(pool: str, rows: Sequence[Row], fetched_at: datetime) -> Report:
 
 
 async def push_daily(
-    session: aiohttp.ClientSession,
+    client: httpx.AsyncClient,
     url: str,
     token: str,
     world: World,
@@ -110,7 +110,7 @@ async def push_daily(
             log = _log.bind(pool=PUSHED_POOL, day=str(yesterday))
             rows = daily_rows(world, PUSHED_POOL, yesterday)
             try:
-                await contribute(session, url, token, rows)
+                await contribute(client, url, token, rows)
             except ContributeError as error:
                 if not failing:
                     log.warning("partner push failed, trying again", error=str(error))

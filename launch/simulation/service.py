@@ -7,13 +7,13 @@ import contextlib
 import signal
 from typing import TYPE_CHECKING
 
-import aiohttp
 import structlog
 from aiohttp import web
 
 from launch.simulation.partner import push_daily
 from launch.simulation.servers import make_app
 from miningmap.cbeci.contribution import PATH
+from miningmap.partner.http import intake_client
 from miningmap.times import utc_now
 
 if TYPE_CHECKING:
@@ -73,9 +73,9 @@ async def _partner(
     if intake is None:
         yield
         return
-    async with aiohttp.ClientSession() as session:
+    async with intake_client() as client:
         url = intake.rstrip("/") + PATH
-        task = asyncio.create_task(push_daily(session, url, token, world, clock=clock))
+        task = asyncio.create_task(push_daily(client, url, token, world, clock=clock))
         try:
             yield
         finally:

@@ -39,7 +39,7 @@ class Table(msgspec.Struct, frozen=True):
         try:
             import pandas as pd  # noqa: PLC0415 - optional
         except ImportError:
-            raise ImportError("to_pandas() needs pandas: pip install pandas") from None
+            raise ImportError("to_pandas() needs pandas: pip install 'miningmap[pandas]'") from None
         names = self.row_type.__struct_fields__
         rows = msgspec.to_builtins(getattr(self, self.rows_field), builtin_types=(datetime,))
         return pd.DataFrame([cells(names, row) for row in rows], columns=columns(names))

@@ -1,1 +1,6 @@
-"""What runs at a pool that says where its miners are: its rows made, checked and sent."""
+"""The pool's side of the partners' API: make rows from a list of miners, check them, push them."""
+
+from typing import Final
+
+PARTNER_TOKEN: Final = "MININGMAP_PARTNER_TOKEN"  # noqa: S105 - the name of a variable
+"""The environment variable from which ``miningmap partner push`` reads the token."""

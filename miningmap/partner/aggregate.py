@@ -1,7 +1,7 @@
-"""A pool's list of miners to rows: how much hashrate is where, and no longer whose.
+"""Aggregate a pool's list of miners into rows: how much hashrate is where, without any address.
 
-This runs at the pool. Addresses go into a database of the pool's own and come out as places; none
-is in a row, a log or an error. Errors name the line and never quote it.
+This runs on the pool's own machine. Addresses are looked up in the pool's own database; none
+appears in a row, a log or an error. Errors name the line and never quote it.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-import maxminddb
-
 from miningmap import places
 from miningmap.cbeci.contribution import Row
 from miningmap.partner.csv import Record, TableError, read_table
@@ -21,31 +19,26 @@ from miningmap.units import HashrateError, parse_hashrate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator
-    from pathlib import Path
 
 UNIT: Final = "th/s"
 _H_PER_UNIT: Final = 1e12
 _DIGITS: Final = 12
-_SITE_BITS: Final = 64
+_SITE_BITS: Final = 64  # an IPv6 customer has at least a /64
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 Locate: TypeAlias = "Callable[[Address], str | None]"
 
 
-class DatabaseError(Exception):
-    """The database cannot be used; one line."""
-
-
 @dataclass
 class Tally:
-    """Hashrate in H/s, and the miners that have it."""
+    """A hashrate in H/s, the number of rows that it is the sum of, and their miners."""
 
     hashrate: float = 0.0
     rows: int = 0
     miners: set[Hashable] = field(default_factory=set)
 
     def add(self, other: Tally) -> None:
-        """Take over what another one has."""
+        """Add another tally to this one."""
         self.hashrate += other.hashrate
         self.rows += other.rows
         self.miners |= other.miners
@@ -55,28 +48,28 @@ Places: TypeAlias = "dict[str, Tally]"
 
 
 class Aggregate(NamedTuple):
-    """What a list says by place, and what of it has none."""
+    """The tally of each place, and of the miners whose place is unknown."""
 
     located: Places
     unlocated: Tally
 
 
-# --- the list -------------------------------------------------------------------------------------
+# --- the list of miners ---------------------------------------------------------------------------
 
 
 def aggregate(file: Iterable[str], locate: Locate | None, unit: str) -> Aggregate:
-    """Add a list up by place.
+    """Sum a list of miners by place.
 
-    A miner is an address, or the half of an IPv6 address that is its site's; of a list by place, a
-    line.
+    A miner is an IPv4 address or the first half of an IPv6 address, which identifies a site. In a
+    list by place each line is a miner.
 
     Args:
         file: CSV with the columns ``hashrate``, and ``ip`` or ``place``.
-        locate: the place of an address, if it has one.
-        unit: of hashrates that name none.
+        locate: returns the code of an address's place, or ``None``.
+        unit: of hashrates without a unit.
 
     Raises:
-        TableError: it is no such list, or a line is wrong.
+        TableError: the file is not such a list, or a line is invalid.
     """
     found = Aggregate(defaultdict(Tally), Tally())
     errors: list[str] = []
@@ -95,13 +88,14 @@ def aggregate(file: Iterable[str], locate: Locate | None, unit: str) -> Aggregat
 
 
 def _placed(record: Record, locate: Locate | None) -> tuple[str | None, Hashable]:
+    """Return the place and the miner of a line."""
     fields = record.fields
     if ("ip" in fields) == ("place" in fields):
-        raise TableError(["line 1: either a column ip or a column place is wanted"])
+        raise TableError(["line 1: expected either a column ip or a column place"])
     if "place" in fields:
         return _place(fields["place"]), record.line
     if locate is None:
-        raise TableError(["line 1: for a column ip a --database is wanted"])
+        raise TableError(["line 1: a column ip needs --database"])
     address = _address(fields["ip"])
     if isinstance(address, ipaddress.IPv4Address):
         return locate(address), address
@@ -112,7 +106,7 @@ def _address(text: str) -> Address:
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
-        raise ValueError("ip: no IP address") from None
+        raise ValueError("ip: not an IP address") from None
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return mapped or address
 
@@ -135,97 +129,39 @@ def _hashrate(text: str, unit: str) -> float:
     except HashrateError:
         hashrate = None
     if hashrate is None:
-        raise ValueError("hashrate: a number, 0 or more, is wanted")
+        raise ValueError("hashrate: expected a number, 0 or more")
     return hashrate
 
 
-# --- where an address is --------------------------------------------------------------------------
-
-
-class Locator:
-    """A database in MaxMind's format (GeoLite2 City or Country, DB-IP, …), to be closed."""
-
-    def __init__(self, path: Path) -> None:
-        """Open it.
-
-        Raises:
-            DatabaseError: it cannot be read, or is no such database.
-        """
-        try:
-            self._reader = maxminddb.open_database(path)
-        except OSError as error:
-            raise DatabaseError(f"{path}: {error.strerror}") from None
-        except (maxminddb.InvalidDatabaseError, ValueError):  # ValueError: an empty file
-            raise DatabaseError(f"{path}: no database in MaxMind's format") from None
-        self._only_ipv4 = self._reader.metadata().ip_version == 4  # noqa: PLR2004 - IPv4
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self._reader.close()
-
-    def __call__(self, address: Address) -> str | None:
-        """The subdivision, or the country, or ``None``.
-
-        Raises:
-            DatabaseError: the database is damaged.
-        """
-        if self._only_ipv4 and isinstance(address, ipaddress.IPv6Address):
-            return None
-        try:
-            return code_of(self._reader.get(address))
-        except maxminddb.InvalidDatabaseError:
-            raise DatabaseError("the database is damaged; get it anew") from None
-
-
-def code_of(record: object) -> str | None:
-    """The place that a record of such a database names: where the address is, not whose it is."""
-    country = _iso_code(_get(record, "country"))
-    if country is None or not places.is_country(country):
-        return None
-    subdivisions = _get(record, "subdivisions")
-    for subdivision in subdivisions if isinstance(subdivisions, list) else []:  # the largest first
-        code = f"{country}-{_iso_code(subdivision)}"
-        if places.is_subdivision(code):
-            return code
-    return country
-
-
-def _get(record: object, name: str) -> object:
-    return record.get(name) if isinstance(record, dict) else None
-
-
-def _iso_code(record: object) -> str | None:
-    code = _get(record, "iso_code")
-    return code if isinstance(code, str) else None
-
-
-# --- so many that nobody can be told apart --------------------------------------------------------
+# --- merging small places -------------------------------------------------------------------------
 
 
 def fold(located: Places, least: int) -> Places:
-    """The same hashrate in places of which each has at least ``least`` miners.
+    """Merge places until each has at least ``least`` miners; the sum of hashrates stays.
 
-    Subdivisions with fewer become ``XX-OTHER`` of their country, countries ``OTHER``. If what was
-    put together is still less, the place with the fewest miners joins it: a rest of one miner would
-    tell as much as the place itself. So what every place says is still true, only less exactly.
+    Subdivisions with fewer miners become ``XX-OTHER`` of their country, countries ``OTHER``. If the
+    merged place is still too small, the place with the fewest miners joins it: a remainder of one
+    miner would reveal as much as the place itself. So every row stays true, only less precise.
 
     Returns:
-        Nothing, if there are fewer miners in all.
+        Nothing, if there are fewer than ``least`` miners in all.
     """
     countries: dict[str, Places] = {}
     for code, tally in located.items():
         if code != OTHER:
             countries.setdefault(country_of(code), {})[code] = tally
-    whole = {
-        country: _absorb(_absorb(parts, country + OTHER_SUFFIX, least, but=country), country, least)
+    merged = {
+        country: _absorb(
+            _absorb(parts, country + OTHER_SUFFIX, least, keep=country), country, least
+        )
         for country, parts in countries.items()
     }
-    sums = {country: _sum(parts.values()) for country, parts in whole.items()}
+    sums = {country: _sum(parts.values()) for country, parts in merged.items()}
     if OTHER in located:
         sums[OTHER] = located[OTHER]
     kept = _absorb(sums, OTHER, least)
     folded = {OTHER: kept[OTHER]} if OTHER in kept else {}
-    for country, parts in whole.items():
+    for country, parts in merged.items():
         if country in kept:
             folded |= parts
     if any(len(tally.miners) < least for tally in folded.values()):
@@ -233,22 +169,22 @@ def fold(located: Places, least: int) -> Places:
     return folded
 
 
-def _absorb(parts: Places, rest: str, least: int, but: str | None = None) -> Places:
-    """The parts, those with too few miners in ``rest``, which has enough as far as others help.
+def _absorb(parts: Places, remainder: str, least: int, keep: str | None = None) -> Places:
+    """Move parts with too few miners into ``remainder``, and more until that has enough.
 
-    ``but`` is a part that is left alone.
+    ``keep`` is a part that is never moved.
     """
     kept = dict(parts)
     absorbed = Tally()
-    if rest in kept:
-        absorbed.add(kept.pop(rest))
-    by_size = sorted(kept.keys() - {but}, key=lambda code: (len(kept[code].miners), code))
+    if remainder in kept:
+        absorbed.add(kept.pop(remainder))
+    by_size = sorted(kept.keys() - {keep}, key=lambda code: (len(kept[code].miners), code))
     for code in by_size:
-        few = len(kept[code].miners) < least
-        if not few and (not absorbed.rows or len(absorbed.miners) >= least):
+        too_few = len(kept[code].miners) < least
+        if not too_few and (not absorbed.rows or len(absorbed.miners) >= least):
             break
         absorbed.add(kept.pop(code))
-    return kept | {rest: absorbed} if absorbed.rows else kept
+    return kept | {remainder: absorbed} if absorbed.rows else kept
 
 
 def _sum(tallies: Iterable[Tally]) -> Tally:
@@ -262,7 +198,7 @@ def _sum(tallies: Iterable[Tally]) -> Tally:
 
 
 def rows_of(located: Places, start: str, period: str) -> Iterator[Row]:
-    """Rows for an intake, by code. Places are given by their codes, which are never ambiguous."""
+    """Yield rows for an intake in the order of their codes, which identify places without doubt."""
     for code, tally in sorted(located.items()):
         yield Row(
             period_start_date=start,

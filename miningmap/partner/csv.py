@@ -1,4 +1,4 @@
-"""Tables of a pool's own making: CSV with a header, read so that every error names its line."""
+"""CSV tables with a header, read so that every error names its line."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 class Record(NamedTuple):
-    """One record, by column; ``line`` is where it begins, from 1."""
+    """The fields of one record by column, and the line on which it begins, from 1."""
 
     line: int
     fields: dict[str, str]
 
 
 class TableError(Exception):
-    """A table that is wrong; ``errors`` has a line of text each, without what stood in the cell."""
+    """A table is invalid; ``errors`` has one line of text each, without the content of cells."""
 
     def __init__(self, errors: Sequence[str]) -> None:
         super().__init__(errors[0])
@@ -31,17 +31,18 @@ _NUMERIC: Final = "average_hashrate"
 
 
 def read_table(file: Iterable[str], columns: Iterable[str]) -> Iterator[Record]:
-    """The records of a table that has at least these columns, in any order.
+    """Yield the records of a table that has at least these columns, in any order.
 
     Raises:
-        TableError: it is no CSV, a column is missing, or a record has too few or many fields.
+        TableError: the file is not CSV, a column is missing, or a record has a wrong number of
+            fields.
     """
     reader = csv.reader(file, strict=True)
     try:
         header = [name.strip() for name in next(reader, [])]
         if missing := [name for name in columns if name not in header]:
-            there = ", ".join(filter(None, header)) or "nothing"
-            raise TableError([f"line 1: no column {', '.join(missing)}; there is {there}"])
+            present = ", ".join(filter(None, header)) or "none"
+            raise TableError([f"line 1: missing column {', '.join(missing)}; found {present}"])
         before = reader.line_num
         for fields in reader:
             line, before = before + 1, reader.line_num
@@ -49,20 +50,20 @@ def read_table(file: Iterable[str], columns: Iterable[str]) -> Iterator[Record]:
                 continue
             if len(fields) != len(header):
                 raise TableError(
-                    [f"line {line}: {len(fields)} fields, and the header has {len(header)}"]
+                    [f"line {line}: {len(fields)} fields, but the header has {len(header)}"]
                 )
             yield Record(line, dict(zip(header, map(str.strip, fields), strict=True)))
     except csv.Error as error:
-        raise TableError([f"line {reader.line_num}: no CSV: {error}"]) from None
+        raise TableError([f"line {reader.line_num}: not CSV: {error}"]) from None
     except UnicodeDecodeError:
         raise TableError([f"line {reader.line_num + 1}: not UTF-8"]) from None
 
 
 def read_rows(file: Iterable[str]) -> tuple[list[dict[str, object]], list[int]]:
-    """The rows of a table with CBECI's columns, not checked yet, and the line of each.
+    """Read the unchecked rows of a table with CBECI's columns, and the line of each.
 
     Raises:
-        TableError: as of :func:`read_table`.
+        TableError: as for :func:`read_table`.
     """
     rows, lines = [], []
     for line, fields in read_table(file, FIELDS):
@@ -72,7 +73,7 @@ def read_rows(file: Iterable[str]) -> tuple[list[dict[str, object]], list[int]]:
 
 
 def write_rows(rows: Iterable[Row]) -> str:
-    """A table that :func:`read_rows` reads."""
+    """Format rows as a table that :func:`read_rows` reads."""
     text = io.StringIO()
     writer = csv.DictWriter(text, FIELDS, lineterminator="\n")
     writer.writeheader()
@@ -81,10 +82,13 @@ def write_rows(rows: Iterable[Row]) -> str:
 
 
 def _value(field: str, text: str) -> object:
-    """As JSON would have it; what is no number stays text, for the check of the rows to say so."""
+    """Convert a field as JSON would have it.
+
+    Text that is not a number stays text, so that the check of the rows rejects it.
+    """
     if field == "province":
         return text or None
-    if field == _NUMERIC and "_" not in text:  # Python's own way of writing numbers
+    if field == _NUMERIC and "_" not in text:  # float() accepts 1_000
         try:
             return float(text)
         except ValueError:

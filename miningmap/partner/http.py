@@ -1,11 +1,13 @@
-"""One request with rows to an intake, and what its answer means."""
+"""One request with rows to an intake, and what its response means."""
 
 from __future__ import annotations
 
+import asyncio
+import ssl
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-import aiohttp
+import httpx
 import msgspec
 
 from miningmap.cbeci.contribution import RowError
@@ -15,24 +17,25 @@ if TYPE_CHECKING:
 
     from miningmap.cbeci.contribution import Row
 
-_TIMEOUT: Final = aiohttp.ClientTimeout(total=60, connect=10)
-_RETRY_AFTER_S: Final = 30.0  # where an answer that should say it does not
-_PASSING: Final = frozenset({429, 500, 502, 503, 504})
-_QUOTED: Final = 200
+_TIMEOUT_S: Final = 60.0  # for the whole request
+_CONNECT_TIMEOUT_S: Final = 10.0
+_DEFAULT_RETRY_S: Final = 30.0  # for a response without a usable Retry-After
+_RETRYABLE: Final = frozenset({429, 500, 502, 503, 504})
+_BYTES_QUOTED: Final = 200
 
 
-class _Answer(msgspec.Struct):
+class _Body(msgspec.Struct):
     status: str | None = None
     error: str | None = None
     errors: tuple[RowError, ...] = ()
 
 
 class ContributeError(Exception):
-    """The rows were not taken.
+    """The intake did not accept the rows.
 
     Attributes:
-        errors: what is wrong with which row, where the intake says it.
-        retry_s: after so many seconds another attempt can help; ``None`` if none can.
+        errors: what is wrong with which row, as far as the intake reports it.
+        retry_s: seconds to wait before a retry; ``None`` if a retry cannot help.
     """
 
     def __init__(
@@ -43,58 +46,70 @@ class ContributeError(Exception):
         self.retry_s = retry_s
 
 
-def body_of(rows: Sequence[Row]) -> bytes:
-    """The rows as a request's body."""
-    return msgspec.json.encode({"data": rows})
+def intake_client() -> httpx.AsyncClient:
+    """Return an HTTP client for :func:`contribute`.
 
-
-async def contribute(
-    session: aiohttp.ClientSession, url: str, token: str, rows: Sequence[Row]
-) -> None:
-    """Send rows to an intake, once.
-
-    Args:
-        session: a client of HTTP.
-        url: the intake's, with :data:`miningmap.cbeci.contribution.PATH`.
-        token: the partner's.
-        rows: all that one request is to carry.
-
-    Raises:
-        ContributeError: it cannot be reached, or answers anything but success.
+    It trusts the certificates that the operating system trusts, and takes neither a proxy nor
+    credentials from the environment.
     """
-    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-    try:
-        async with session.post(
-            url,
-            data=body_of(rows),
-            headers=headers,
-            timeout=_TIMEOUT,
-            allow_redirects=False,  # the token is for this server
-        ) as response:
-            status, body = response.status, await response.read()
-            retry_after = response.headers.get("Retry-After", "")
-            moved = response.headers.get("Location", "")
-    except (aiohttp.ClientError, TimeoutError) as error:
-        text = f"no answer from {url}: {str(error) or type(error).__name__}"
-        raise ContributeError(text, retry_s=_RETRY_AFTER_S) from None
-    answer = _answer(body)
-    # CBECI's own intake says failure with status 200, too.
-    if status == HTTPStatus.OK and answer is not None and answer.status == "success":
-        return
-    said = answer.error if answer is not None else moved and f"the intake is at {moved}"
-    raise ContributeError(
-        f"{url} answered {status}: {said or body[:_QUOTED].decode(errors='replace')}",
-        errors=answer.errors if answer is not None else (),
-        retry_s=_seconds(retry_after) if status in _PASSING else None,
+    return httpx.AsyncClient(
+        timeout=httpx.Timeout(_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S),
+        verify=ssl.create_default_context(),
+        trust_env=False,
+        follow_redirects=False,  # the token is for this server only
     )
 
 
-def _answer(body: bytes) -> _Answer | None:
+def body_of(rows: Sequence[Row]) -> bytes:
+    """Encode rows as the body of a request."""
+    return msgspec.json.encode({"data": rows})
+
+
+async def contribute(client: httpx.AsyncClient, url: str, token: str, rows: Sequence[Row]) -> None:
+    """Send rows to an intake, once.
+
+    Args:
+        client: as :func:`intake_client` makes it.
+        url: of the intake, with :data:`miningmap.cbeci.contribution.PATH`.
+        token: the partner's.
+        rows: all rows of this request.
+
+    Raises:
+        ContributeError: the intake cannot be reached, or its response is not a success.
+    """
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     try:
-        return msgspec.json.decode(body, type=_Answer)
+        async with asyncio.timeout(_TIMEOUT_S):
+            response = await client.post(url, content=body_of(rows), headers=headers)
+    except (httpx.HTTPError, TimeoutError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ContributeError(f"no answer from {url}: {reason}", retry_s=_DEFAULT_RETRY_S) from None
+    status, body = response.status_code, _decode(response.content)
+    # CBECI's own intake also reports failures with status 200.
+    if status == HTTPStatus.OK and body is not None and body.status == "success":
+        return
+    raise ContributeError(
+        f"{url} answered {status}: {_reason(response, body)}",
+        errors=body.errors if body is not None else (),
+        retry_s=_retry_after(response) if status in _RETRYABLE else None,
+    )
+
+
+def _decode(content: bytes) -> _Body | None:
+    try:
+        return msgspec.json.decode(content, type=_Body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 
-def _seconds(retry_after: str) -> float:
-    return float(retry_after) if retry_after.isascii() and retry_after.isdigit() else _RETRY_AFTER_S
+def _reason(response: httpx.Response, body: _Body | None) -> str:
+    if body is not None and body.error:
+        return body.error
+    if body is None and (location := response.headers.get("Location")):
+        return f"the intake is at {location}"
+    return response.content[:_BYTES_QUOTED].decode(errors="replace")
+
+
+def _retry_after(response: httpx.Response) -> float:
+    text: str = response.headers.get("Retry-After", "")
+    return float(text) if text.isascii() and text.isdigit() else _DEFAULT_RETRY_S

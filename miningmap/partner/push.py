@@ -1,4 +1,4 @@
-"""A table of rows to an intake: checked here by the intake's own code, sent in as few requests."""
+"""Push a table of rows to an intake: checked by the intake's own code, in as few requests."""
 
 from __future__ import annotations
 
@@ -6,50 +6,54 @@ import asyncio
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final, cast
 
-import aiohttp
-
 from miningmap.cbeci.contribution import MAX_BODY, Row, RowError
 from miningmap.cbeci.contribution_rows import InvalidRowsError, Period, read
 from miningmap.partner.csv import TableError, read_rows
-from miningmap.partner.http import ContributeError, body_of, contribute
+from miningmap.partner.http import ContributeError, body_of, contribute, intake_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
+    import httpx
+
 ATTEMPTS: Final = 5
-LONGEST_WAIT_S: Final = 900.0
+MAX_WAIT_S: Final = 900.0
+"""A longer ``Retry-After`` ends the push."""
 
 
 class Table:
-    """Rows that an intake can take, and where in their file each stands."""
+    """Valid rows, and the line of the file that each is from."""
 
     def __init__(self, file: Iterable[str], now: datetime) -> None:
-        """Read and check.
+        """Read and check the rows.
 
         Args:
             file: CSV with CBECI's columns.
-            now: no period may end later.
+            now: no period may end after it.
 
         Raises:
-            TableError: it is no such table, or a row is wrong.
+            TableError: the file is not such a table, or a row is invalid.
         """
         rows, self._lines = read_rows(file)
         try:
             self._periods = read(rows, now)
         except InvalidRowsError as error:
-            raise TableError(self.located(error.errors, range(len(rows)))) from None
+            raise TableError(self.by_line(error.errors, range(len(rows)))) from None
         self.rows = cast("list[Row]", rows)
 
     @property
     def periods(self) -> list[Period]:
-        """What the rows are about."""
+        """The periods of the rows."""
         return list(self._periods)
 
     def requests(self, max_body: int = MAX_BODY) -> list[list[int]]:
-        """Which rows go together: all of a period, as many periods as fit into a body.
+        """Divide the rows into requests: whole periods, as many as fit into a body.
 
-        A period that alone is larger goes alone, for the intake to say so.
+        A period that is larger than a body has a request of its own, which the intake rejects.
+
+        Returns:
+            Indices of rows, for each request.
         """
         by_period: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
         for index, row in enumerate(self.rows):
@@ -58,7 +62,7 @@ class Table:
         requests: list[list[int]] = []
         left = 0
         for indices in by_period.values():
-            size = len(body_of(self.at(indices))) - empty + 1  # a comma between periods
+            size = len(body_of(self.at(indices))) - empty + 1  # 1: the comma between periods
             if size > left:
                 requests.append([])
                 left = max_body - empty
@@ -67,11 +71,16 @@ class Table:
         return requests
 
     def at(self, indices: Iterable[int]) -> list[Row]:
-        """Some of the rows."""
+        """Return the rows with these indices."""
         return [self.rows[index] for index in indices]
 
-    def located(self, errors: Iterable[RowError], indices: Sequence[int]) -> list[str]:
-        """Errors of a request's rows by the file's lines."""
+    def by_line(self, errors: Iterable[RowError], indices: Sequence[int]) -> list[str]:
+        """Format the errors of a request with the line of each row.
+
+        Args:
+            errors: as the intake reports them, by the position in the request.
+            indices: of the rows in the request.
+        """
         return [
             f"line {self._lines[indices[error.index]]}: "
             + (f"{error.field}: " if error.field else "")
@@ -85,46 +94,47 @@ async def push(
     url: str,
     token: str,
     *,
-    sent: Callable[[int], None],
+    accepted: Callable[[int], None],
     waiting: Callable[[str], None],
 ) -> None:
-    """Send all rows; one request after the other, each until it is taken.
+    """Send all rows, one request after the other, with retries.
 
     Args:
         table: the rows.
-        url: the intake's.
+        url: of the intake, with :data:`miningmap.cbeci.contribution.PATH`.
         token: the partner's.
-        sent: told how many rows were taken, after each request.
-        waiting: told why and how long, before another attempt.
+        accepted: called after each request with the number of its rows.
+        waiting: called before each retry with the reason and the seconds to wait.
 
     Raises:
-        TableError: the intake found rows wrong that are right here.
-        ContributeError: the intake did not take them, for another reason or for too long.
+        TableError: the intake rejected rows that are valid by the rules of this installation.
+        ContributeError: the intake did not accept the rows for another reason.
     """
-    async with aiohttp.ClientSession() as session:
+    async with intake_client() as client:
         for indices in table.requests():
             try:
-                await _insist(session, url, token, table.at(indices), waiting)
+                await _send(client, url, token, table.at(indices), waiting)
             except ContributeError as error:
                 if error.errors:
-                    raise TableError(table.located(error.errors, indices)) from None
+                    raise TableError(table.by_line(error.errors, indices)) from None
                 raise
-            sent(len(indices))
+            accepted(len(indices))
 
 
-async def _insist(
-    session: aiohttp.ClientSession,
+async def _send(
+    client: httpx.AsyncClient,
     url: str,
     token: str,
     rows: Sequence[Row],
     waiting: Callable[[str], None],
 ) -> None:
+    """Send one request, and retry it as often as that can help."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            return await contribute(session, url, token, rows)
+            return await contribute(client, url, token, rows)
         except ContributeError as error:
             wait_s = error.retry_s
-            if wait_s is None or wait_s > LONGEST_WAIT_S or attempt == ATTEMPTS:
+            if wait_s is None or wait_s > MAX_WAIT_S or attempt == ATTEMPTS:
                 raise
             waiting(f"{error}; trying again in {wait_s:g} s")
         await asyncio.sleep(wait_s)

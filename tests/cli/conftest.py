@@ -10,6 +10,7 @@ import structlog
 from click.testing import CliRunner, Result
 
 from launch.cli import main
+from miningmap.logs import keep_quiet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,6 +46,7 @@ def run() -> Iterator[Run]:
 
     aiokafka = logging.getLogger("aiokafka")
     level = aiokafka.level
+    keep_quiet()  # servers of the same test log in this process too
     yield invoke
     # A command sets up logging for its whole process, which here is that of all tests.
     aiokafka.setLevel(level)

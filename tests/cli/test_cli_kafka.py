@@ -164,7 +164,7 @@ def test_topics_are_checked_and_created_and_then_as_they_should_be(
     missing = run("topics", "--check")
     assert missing.exit_code == 1
     assert states(missing.stdout) == dict.fromkeys(NAMES, "missing")
-    assert missing.stderr == "miningmap: topics are not as they should be: see above\n"
+    assert missing.stderr == "miningmap: some topics are not as expected: see the list above\n"
 
     created = run("topics")
     assert (created.exit_code, created.stderr) == (0, "")

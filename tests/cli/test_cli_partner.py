@@ -69,8 +69,8 @@ def test_a_token_is_printed_once_and_kept_as_a_hash(run: Run, partners: Path) ->
     found = Partners.load(partners).authenticate(token)
     assert found is not None
     assert result.stderr == (
-        f"token {found.token_id} of partner-1 for foundryusa; only its hash is kept: it is not "
-        "shown again\n"
+        f"token {found.token_id} of partner-1 for foundryusa; only its hash is kept, so it "
+        "cannot be shown again\n"
     )
     assert stat.S_IMODE(partners.stat().st_mode) == 0o600
 
@@ -193,7 +193,7 @@ async def test_rows_are_pushed_with_progress_and_are_one_report(
     result = await pushed(run, file, "--to", intake.url, "--token-file", intake.token)
     assert (result.exit_code, result.stdout) == (0, "")
     assert result.stderr.startswith("pushing")
-    assert result.stderr.endswith("2 rows of 1 period in 1 request: all taken\n")
+    assert result.stderr.endswith("2 rows of 1 period in 1 request: all accepted\n")
     assert intake.shown() == {"US-TX": 1.5e18, "CA-QC": 3e17}
 
 
@@ -214,7 +214,7 @@ async def test_many_periods_go_in_several_requests_and_wait_where_the_rate_says_
     file = rows(tmp_path, *lines)
     result = await pushed(run, file, "--to", intake.url, "--token-file", intake.token)
     assert result.exit_code == 0
-    assert result.stderr.endswith("8 rows of 8 periods in 4 requests: all taken\n")
+    assert result.stderr.endswith("8 rows of 8 periods in 4 requests: all accepted\n")
     told = "answered 429: Too many requests from your IP, try again later; trying again in 1 s"
     assert result.stderr.count(told) == 1
     assert [report.start.day for report in intake.reports] == list(range(1, 9))
@@ -255,7 +255,7 @@ async def test_what_only_the_intake_finds_wrong_is_named_by_line_too(
     last = result.stderr.splitlines()[-1]
     assert last == (
         f"miningmap: {file}: line 3: period_start_date: the period that starts on 2026-12-01 has "
-        "not ended yet (UTC); no row was taken"
+        "not ended yet (UTC); no row was accepted"
     )
 
 
@@ -267,7 +267,7 @@ async def test_a_token_that_is_revoked_is_told_and_not_shown(
     result = await pushed(run, file, "--to", intake.url, "--token-file", intake.token)
     assert result.exit_code == 1
     last = result.stderr.splitlines()[-1]
-    assert last.endswith("answered 401: Invalid bearer token; no row was taken")
+    assert last.endswith("answered 401: Invalid bearer token; no row was accepted")
     assert intake.token.read_text().strip() not in result.output
 
 
@@ -312,22 +312,22 @@ async def test_an_intake_that_stays_busy_or_says_tomorrow_is_given_up(
         url = str(server.make_url("/"))
         result = await pushed(run, rows(tmp_path, TEXAS), "--to", url, "--token-file", token)
     assert result.exit_code == 1
-    assert result.stderr.splitlines()[-1].endswith("answered 503: no; no row was taken")
+    assert result.stderr.splitlines()[-1].endswith("answered 503: no; no row was accepted")
     assert len(asked) == (pushing.ATTEMPTS if wait == "0" else 1)
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "--to: the address of the intake is wanted, or --dry-run"),
-        (["--to", "map.example"], "--to: a URL such as https://map.example is wanted"),
-        (["--to", "ftp://map.example"], "--to: a URL such as https://map.example is wanted"),
-        (["--to", "http://map.example"], "--to: others could read the token on its way; use https"),
+        ([], "--to: give the address of the intake, or use --dry-run"),
+        (["--to", "map.example"], "--to: expected a URL such as https://map.example"),
+        (["--to", "ftp://map.example"], "--to: expected a URL such as https://map.example"),
+        (["--to", "http://map.example"], "--to: the token could be read on its way; use https"),
         (["--to", "https://map.example"], "no token: give --token-file, or set MININGMAP_PARTNER"),
         (["--to", "http://x.example", "--plain-http"], "no token: give --token-file, or set"),
-        (["--to", "http://127.0.0.1", "--token-file", "two"], "--token-file two: a token is one"),
+        (["--to", "http://127.0.0.1", "--token-file", "two"], "--token-file two: expected a token"),
         (["--to", "http://[::1]:1", "--token-file", "empty"], "no token: give --token-file"),
-        (["--to", "http://localhost", "--token-file", "odd"], "--token-file odd: a token is one"),
+        (["--to", "http://localhost", "--token-file", "odd"], "--token-file odd: expected a token"),
     ],
 )
 def test_what_is_missing_to_push_is_one_line(
@@ -384,7 +384,7 @@ def test_addresses_become_rows_and_are_nowhere_in_what_comes_out(
     assert result.stderr.splitlines() == [
         "5 miners with 500 TH/s in 4 places",
         "not located and left out: 1 miner with 100 TH/s",
-        "4 places have fewer than 3 miners: --min-miners 3 would put them together",
+        "4 places with fewer than 3 miners: --min-miners 3 would merge them",
     ]
     assert not any(address in result.output for address in ADDRESSES.values())
 
@@ -426,7 +426,9 @@ def test_a_bad_line_is_named_without_what_stands_in_it(
     file, out = miners(tmp_path, f"{ADDRESSES['texas']},1", f"{address},1"), tmp_path / "rows.csv"
     result = aggregated(run, file, database, "-o", out)
     assert result.exit_code == 2
-    assert result.stderr == (f"miningmap: {file}: line 3: ip: no IP address; nothing was written\n")
+    assert result.stderr == (
+        f"miningmap: {file}: line 3: ip: not an IP address; nothing was written\n"
+    )
     assert not out.exists()
 
 
@@ -437,7 +439,7 @@ def test_a_bad_line_is_named_without_what_stands_in_it(
         (["--unit", "W"], "unknown unit of hashrate: 'W'", 2),
         (["--date", "2026-11-31"], "Invalid value for '--date'", 2),
         (["--period", "yearly"], "Invalid value for '--period'", 2),
-        (["--output", "."], "--output .: is there and is no file", 2),
+        (["--output", "."], "--output .: exists and is not a regular file", 2),
     ],
 )
 def test_what_cannot_be_aggregated_is_one_line(

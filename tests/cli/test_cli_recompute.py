@@ -115,7 +115,7 @@ def test_the_configured_files_are_used(
         (["--adjust", "mine"], "--adjust: no adjust 'mine'; there are published and none"),
         (["--as-of", "2026-11-22T15:00:00"], "--as-of: '2026-11-22T15:00:00' has no time zone"),
         (["--as-of", "noon"], "--as-of: Invalid isoformat string: 'noon'; wanted is RFC 3339"),
-        (["--as-of", ""], "--as-of: a time is wanted, such as 2026-11-22T15:00:00Z"),
+        (["--as-of", ""], "--as-of: expected a time such as 2026-11-22T15:00:00Z"),
     ],
 )
 def test_a_bad_parameter_is_named(run: Run, messages: Path, options: list[str], line: str) -> None:

@@ -221,7 +221,7 @@ def test_a_recorded_body_gives_its_messages_or_its_error(
     assert [message.hashrate for message in said] == pytest.approx(
         [reading["hashrate"] for reading in expected["readings"]]
     )
-    assert result.stderr == ("" if said else f"{source} says that it knows no figure\n")
+    assert result.stderr == ("" if said else f"{source} answered that it knows no figure\n")
 
 
 def test_simulated_is_what_the_settings_say(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,12 @@
-"""docker-compose.yml is valid, and holds to what the project promises of every container."""
+"""docker-compose.yml keeps what the project promises of every container.
+
+``make check`` validates the file against the schema of Compose.
+"""
 
 from __future__ import annotations
 
 import re
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +23,6 @@ PUBLISHED = {
     "endpoint": ["127.0.0.1:8080:8080"],
     "grafana": ["127.0.0.1:3000:3000"],
 }
-
-
-def check(file: Path) -> subprocess.CompletedProcess[str]:
-    command = (sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec")
-    return subprocess.run([*command, file], capture_output=True, text=True, check=False)
-
-
-def test_the_file_is_valid_by_the_compose_schema(root: Path, tmp_path: Path) -> None:
-    valid = check(root / "docker-compose.yml")
-    assert valid.returncode == 0, valid.stdout
-    broken = tmp_path / "docker-compose.yml"
-    broken.write_text("services: {kafka: {imaje: apache/kafka}}")
-    assert check(broken).returncode == 1
 
 
 def test_all_that_the_project_consists_of_is_there(services: Services, own: Services) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from importlib.metadata import requires
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +73,8 @@ def test_the_build_sees_the_packages_and_no_secret(root: Path) -> None:
     ]
     assert "*" in (root / ".dockerignore").read_text().splitlines()
     assert not any(name.startswith(("deploy", ".", "docs", "tests")) for name in kept)
-    assert {"miningmap", "collector", "streams", "endpoint"} <= set(kept)
+    project = tomllib.loads((root / "pyproject.toml").read_text())
+    assert set(project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]) <= set(kept)
     assert [name for name in kept if not (root / name).exists()] == []
 
 

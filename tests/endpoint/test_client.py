@@ -216,5 +216,5 @@ async def test_without_pandas_the_error_says_so(
     mining: AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(ImportError, match="pip install pandas"):
+    with pytest.raises(ImportError, match=r"pip install 'miningmap\[pandas\]'"):
         (await mining.shares()).to_pandas()

@@ -108,11 +108,11 @@ async def test_an_outage_moves_coverage_and_no_share(client: Client, store: Stor
     assert code == 0, lines
     assert lines[0] == "east is dark; its last report ends at 2026-11-22 14:50 UTC."
     rows = [line.split() for line in lines]
-    assert ["14:49", "UTC", "15:00", "UTC", "moved"] in rows
+    assert ["14:49", "UTC", "15:00", "UTC", "change"] in rows
     assert ["coverage", "50.0%", "45.0%", "-5.0"] in rows
     assert ["United", "States", "60.0%", "60.0%", "+0.0"] in rows
     assert ["Kazakhstan", "40.0%", "40.0%", "+0.0"] in rows
-    assert lines[-1] == "Coverage moved by -5.0 points, no share by more than 0.0."
+    assert lines[-1] == "Coverage changed by -5.0 points, no share by more than 0.0."
 
 
 async def test_an_outage_of_nobody_is_told(client: Client) -> None:

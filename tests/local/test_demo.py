@@ -58,7 +58,7 @@ class Demo:
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    _require_embedded()
+    require_embedded()
     folder = tmp_path_factory.mktemp("demo")
     (folder / "cwd").mkdir()
     (folder / "tmp").mkdir()
@@ -92,7 +92,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
             process.wait()
 
 
-def _require_embedded() -> None:
+def require_embedded() -> None:
     try:
         EmbeddedBroker()
         with EmbeddedRedis():

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from functools import partial
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,12 +17,30 @@ import pytest
 from launch.local.supervisor import Child, ChildError, Supervisor
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
 DEADLINE_S = 10
 FOR_EVER = ["sleep", "600"]
 TELL_PID = "echo pid $$; exec sleep 600"
 STUBBORN = "trap '' TERM; echo up; while :; do sleep 0.05; done"
+SUPERVISING = """
+import asyncio, signal, sys
+from launch.local.supervisor import Child, Supervisor
+
+signal.signal(signal.SIGHUP, getattr(signal, sys.argv[1]))
+
+async def ready():
+    return sys.argv[2] == "ready"
+
+async def main():
+    async with Supervisor(output=lambda line: print(line, flush=True)) as supervisor:
+        await supervisor.start(Child("child", ["sh", "-c", sys.argv[3]], ready=ready))
+        await supervisor.run_for(None)
+    if not asyncio.current_task().cancelling():
+        print("over", flush=True)
+
+asyncio.run(main())
+"""
 
 
 async def until(condition: Callable[[], bool], what: str) -> None:
@@ -82,7 +100,7 @@ def lines() -> Lines:
 
 @pytest.fixture
 def supervisor(lines: Lines) -> Supervisor:
-    return Supervisor(say=lines.append, grace_s=2)
+    return Supervisor(output=lines.append, grace_s=2)
 
 
 async def test_every_line_is_passed_on_under_its_childs_name(
@@ -182,45 +200,83 @@ async def test_a_child_that_ends_by_itself_is_an_error_even_with_exit_code_0(
         await run(supervisor, shell("exit 0"))
 
 
-@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-async def test_signals_are_a_good_end(
-    supervisor: Supervisor, lines: Lines, sign: signal.Signals, request: pytest.FixtureRequest
-) -> None:
-    # These tests may run under nohup, which asks for SIGHUP to be no end.
-    request.addfinalizer(partial(signal.signal, sign, signal.signal(sign, signal.SIG_DFL)))
-    async with supervisor:
-        await supervisor.start(shell(TELL_PID))
-        await until(lambda: bool(lines), "the pid")
-        os.kill(os.getpid(), sign)
-        await supervisor.run_for(None)
-    assert not alive(lines.pid("child"))
-    task = asyncio.current_task()
-    assert task is not None
-    assert not task.cancelling()  # what comes after goes on as if nothing had been
+class Process:
+    """A process of its own that supervises a child, so that signals never reach the tests' own."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+
+    async def has(self, line: str) -> None:
+        assert self.process.stdout is not None
+        async with asyncio.timeout(DEADLINE_S):
+            while (read := (await self.process.stdout.readline()).decode()) != f"{line}\n":
+                assert read, f"the process ended without {line!r}"
+
+    async def ended(self) -> int:
+        async with asyncio.timeout(DEADLINE_S):
+            return await self.process.wait()
 
 
-async def test_a_signal_while_starting_is_a_good_end_too(supervisor: Supervisor) -> None:
-    async def interrupted() -> bool:
-        os.kill(os.getpid(), signal.SIGINT)
-        return False
+@asynccontextmanager
+async def supervising(
+    script: str, *, hangup: str = "SIG_DFL", state: str = "ready"
+) -> AsyncIterator[Process]:
+    """Run a process that supervises a shell script and prints "over" at its good end.
 
-    async with supervisor:
-        await supervisor.start(Child("child", FOR_EVER, ready=interrupted))
-        pytest.fail("the body goes on after the signal")
+    Args:
+        script: of the child.
+        hangup: what SIGHUP does at the start of the process; under nohup it is ``SIG_IGN``.
+        state: of the child; unless it is "ready", the start of the child never ends.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", SUPERVISING, hangup, state, script),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        yield Process(process)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
-async def test_a_second_signal_does_not_disturb_the_end(
-    supervisor: Supervisor, lines: Lines, tmp_path: Path
-) -> None:
-    ended = tmp_path / "ended"
-    on_term = f"kill -INT {os.getpid()}; echo 1 > {ended}; exit"
-    script = f"trap '{on_term}' TERM; echo up; sleep 600 & wait"
-    async with supervisor:
-        await supervisor.start(shell(script))
-        await lines.has("child | up")
-        os.kill(os.getpid(), signal.SIGINT)
-        await supervisor.run_for(None)
-    assert ended.exists()
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+async def test_signals_are_a_good_end(number: signal.Signals) -> None:
+    async with supervising("trap 'echo ended; exit' TERM; echo up; sleep 600 & wait") as parent:
+        await parent.has("child | up")
+        parent.process.send_signal(number)
+        await parent.has("child | ended")
+        await parent.has("over")
+        assert await parent.ended() == 0
+
+
+async def test_under_nohup_a_hangup_is_no_end() -> None:
+    script = "trap 'echo alive' USR1; echo pid $$; while :; do sleep 0.02; done"
+    async with supervising(f"kill -HUP $PPID; {script}", hangup="SIG_IGN") as parent:
+        assert parent.process.stdout is not None
+        async with asyncio.timeout(DEADLINE_S):
+            pid = int((await parent.process.stdout.readline()).split()[-1])
+        os.kill(pid, signal.SIGUSR1)
+        await parent.has("child | alive")
+        parent.process.terminate()
+        assert await parent.ended() == 0
+
+
+async def test_a_signal_while_starting_is_a_good_end_too() -> None:
+    async with supervising("kill -INT $PPID; exec sleep 600", state="starting") as parent:
+        await parent.has("over")
+        assert await parent.ended() == 0
+
+
+async def test_a_second_signal_does_not_disturb_the_end() -> None:
+    on_term = "kill -INT $PPID; sleep 0.1; echo ended; exit"
+    async with supervising(f"trap '{on_term}' TERM; echo up; sleep 600 & wait") as parent:
+        await parent.has("child | up")
+        parent.process.send_signal(signal.SIGINT)
+        await parent.has("child | ended")
+        await parent.has("over")
+        assert await parent.ended() == 0
 
 
 async def test_the_time_can_be_limited(supervisor: Supervisor) -> None:
@@ -244,7 +300,7 @@ async def test_who_ignores_sigterm_is_killed_within_the_grace_and_the_others_sti
     lines: Lines,
 ) -> None:
     well = "trap 'echo ended; exit' TERM; echo up; while :; do sleep 0.02; done"
-    async with Supervisor(say=lines.append, grace_s=1) as supervisor:
+    async with Supervisor(output=lines.append, grace_s=1) as supervisor:
         await supervisor.start(shell(well, "first"), shell(STUBBORN, "second"))
         await supervisor.start(shell(STUBBORN, "third"))
         for name in ("first", "second", "third"):
@@ -299,6 +355,41 @@ async def test_a_childs_death_explains_the_error_that_it_caused_in_the_body(
     with pytest.raises(ChildError, match=r"child ended unexpectedly \(killed by SIGTERM\)"):
         await body()
     os.kill(lines.pid("child"), signal.SIGKILL)
+
+
+async def test_the_bodys_own_error_is_the_cause_of_a_childs_death(
+    supervisor: Supervisor, lines: Lines
+) -> None:
+    async def body() -> None:
+        async with supervisor:
+            await supervisor.start(shell(TELL_PID))
+            await until(lambda: bool(lines), "the pid")
+            os.kill(lines.pid("child"), signal.SIGTERM)
+            raise ZeroDivisionError
+
+    with pytest.raises(ChildError) as caught:
+        await body()
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+async def test_an_error_while_output_is_passed_on_is_raised_and_leaves_no_child() -> None:
+    seen: list[int] = []
+
+    def fail(line: str) -> None:
+        seen.append(int(line.rsplit(maxsplit=1)[-1]))
+        raise ZeroDivisionError
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await run(Supervisor(output=fail, grace_s=2), shell(TELL_PID), Child("second", FOR_EVER))
+    assert caught.group_contains(ZeroDivisionError)
+    assert not alive(seen[0])
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_no_task_is_left(supervisor: Supervisor) -> None:
+    async with supervisor:
+        await supervisor.start(Child("first", FOR_EVER), Child("second", FOR_EVER))
+    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 async def test_being_cancelled_from_outside_is_no_good_end(

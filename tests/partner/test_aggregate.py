@@ -10,16 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miningmap.partner.aggregate import (
-    DatabaseError,
-    Locator,
-    Tally,
-    aggregate,
-    code_of,
-    fold,
-    rows_of,
-)
+from miningmap.partner.aggregate import Tally, aggregate, fold, rows_of
 from miningmap.partner.csv import TableError
+from miningmap.partner.database import Database, DatabaseError, code_of
 from miningmap.places import OTHER, country_of
 from tests.partner.fixtures import ADDRESSES, write_database
 
@@ -31,68 +24,69 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def locator(tmp_path: Path) -> Iterator[Locator]:
-    with closing(Locator(write_database(tmp_path / "city.mmdb"))) as opened:
+def database(tmp_path: Path) -> Iterator[Database]:
+    with closing(Database(write_database(tmp_path / "city.mmdb"))) as opened:
         yield opened
 
 
-def by_place(text: str, locator: Locator | None = None, unit: str = "H/s") -> Aggregate:
-    return aggregate(io.StringIO(text, newline=""), locator, unit)
+def by_place(text: str, database: Database | None = None, unit: str = "H/s") -> Aggregate:
+    locate = database.locate if database else None
+    return aggregate(io.StringIO(text, newline=""), locate, unit)
 
 
 def figures(found: Aggregate) -> dict[str, tuple[float, int]]:
     return {code: (tally.hashrate, len(tally.miners)) for code, tally in found.located.items()}
 
 
-def errors(text: str, locator: Locator | None = None) -> tuple[str, ...]:
+def errors(text: str, database: Database | None = None) -> tuple[str, ...]:
     with pytest.raises(TableError) as caught:
-        by_place(text, locator)
+        by_place(text, database)
     assert not any(address in str(caught.value.errors) for address in ADDRESSES.values())
     return caught.value.errors
 
 
-def test_miners_are_added_up_by_the_place_of_their_address(locator: Locator) -> None:
+def test_miners_are_added_up_by_the_place_of_their_address(database: Database) -> None:
     found = by_place(
         f"ip,hashrate\n{ADDRESSES['texas']},5e15\n{ADDRESSES['texas-2']},1e15\n"
         f"{ADDRESSES['sichuan']},2e15\n{ADDRESSES['norway']},0\n",
-        locator,
+        database,
     )
     assert figures(found) == {"US-TX": (6e15, 2), "CN-SC": (2e15, 1), "NO": (0, 1)}
     assert not found.unlocated.rows
 
 
-def test_a_bare_hashrate_is_in_the_unit_and_one_with_its_own_in_that(locator: Locator) -> None:
+def test_a_bare_hashrate_is_in_the_unit_and_one_with_its_own_in_that(database: Database) -> None:
     text = f"hashrate,ip\n100,{ADDRESSES['texas']}\n2 PH/s,{ADDRESSES['texas']}\n"
-    assert figures(by_place(text, locator, "TH/s")) == {"US-TX": (2.1e15, 1)}
+    assert figures(by_place(text, database, "TH/s")) == {"US-TX": (2.1e15, 1)}
 
 
-def test_an_address_that_comes_twice_is_one_miner(locator: Locator) -> None:
+def test_an_address_that_comes_twice_is_one_miner(database: Database) -> None:
     lines = "".join(f"{ADDRESSES['texas']},1\n" for _ in range(3))
-    assert figures(by_place("ip,hashrate\n" + lines, locator)) == {"US-TX": (3, 1)}
+    assert figures(by_place("ip,hashrate\n" + lines, database)) == {"US-TX": (3, 1)}
 
 
-def test_all_addresses_of_an_ipv6_site_are_one_miner(locator: Locator) -> None:
+def test_all_addresses_of_an_ipv6_site_are_one_miner(database: Database) -> None:
     site = ADDRESSES["quebec"].rpartition(":")[0]
     lines = "".join(f"{site}:{number:x},1\n" for number in range(1, 20))
-    assert figures(by_place("ip,hashrate\n" + lines, locator)) == {"CA-QC": (19, 1)}
+    assert figures(by_place("ip,hashrate\n" + lines, database)) == {"CA-QC": (19, 1)}
 
 
-def test_an_ipv4_address_in_ipv6_clothes_is_where_it_is(locator: Locator) -> None:
+def test_an_ipv4_address_in_ipv6_clothes_is_where_it_is(database: Database) -> None:
     text = f"ip,hashrate\n::ffff:{ADDRESSES['texas']},1\n"
-    assert figures(by_place(text, locator)) == {"US-TX": (1, 1)}
+    assert figures(by_place(text, database)) == {"US-TX": (1, 1)}
 
 
-def test_what_the_database_does_not_know_is_counted_apart(locator: Locator) -> None:
+def test_what_the_database_does_not_know_is_counted_apart(database: Database) -> None:
     text = f"ip,hashrate\n10.0.0.1,4\n10.0.0.2,5\n{ADDRESSES['nowhere']},1\n"
-    found = by_place(text + f"{ADDRESSES['texas']},1\n", locator)
+    found = by_place(text + f"{ADDRESSES['texas']},1\n", database)
     assert figures(found) == {"US-TX": (1, 1)}
     assert (found.unlocated.hashrate, len(found.unlocated.miners)) == (10, 3)
 
 
 def test_a_database_of_ipv4_knows_no_ipv6(tmp_path: Path) -> None:
     path = write_database(tmp_path / "country.mmdb", ip_version=4)
-    with closing(Locator(path)) as locator:
-        found = by_place(f"ip,hashrate\n{ADDRESSES['quebec']},1\n", locator)
+    with closing(Database(path)) as database:
+        found = by_place(f"ip,hashrate\n{ADDRESSES['quebec']},1\n", database)
     assert found.unlocated.rows == 1
 
 
@@ -106,15 +100,15 @@ def test_a_list_by_place_needs_no_database() -> None:
     }
 
 
-def test_errors_name_lines_and_quote_nothing(locator: Locator) -> None:
+def test_errors_name_lines_and_quote_nothing(database: Database) -> None:
     texas = ADDRESSES["texas"]
     text = f"ip,hashrate\n{texas}:3333,1\n{texas},{texas}\n{texas},?\n{texas},-5\n,1\n{texas},1\n"
-    assert errors(text, locator) == (
-        "line 2: ip: no IP address",
-        "line 3: hashrate: a number, 0 or more, is wanted",
-        "line 4: hashrate: a number, 0 or more, is wanted",
-        "line 5: hashrate: a number, 0 or more, is wanted",
-        "line 6: ip: no IP address",
+    assert errors(text, database) == (
+        "line 2: ip: not an IP address",
+        "line 3: hashrate: expected a number, 0 or more",
+        "line 4: hashrate: expected a number, 0 or more",
+        "line 5: hashrate: expected a number, 0 or more",
+        "line 6: ip: not an IP address",
     )
     (said,) = errors(f"place,hashrate\n{texas},1\n")
     assert said.startswith("line 2: place: neither a country nor")
@@ -123,10 +117,10 @@ def test_errors_name_lines_and_quote_nothing(locator: Locator) -> None:
 @pytest.mark.parametrize(
     ("header", "said"),
     [
-        ("ip,place,hashrate", "line 1: either a column ip or a column place is wanted"),
-        ("address,x,hashrate", "line 1: either a column ip or a column place is wanted"),
-        ("ip,x,power", "line 1: no column hashrate; there is ip, x, power"),
-        ("ip,x,hashrate", "line 1: for a column ip a --database is wanted"),
+        ("ip,place,hashrate", "line 1: expected either a column ip or a column place"),
+        ("address,x,hashrate", "line 1: expected either a column ip or a column place"),
+        ("ip,x,power", "line 1: missing column hashrate; found ip, x, power"),
+        ("ip,x,hashrate", "line 1: a column ip needs --database"),
     ],
 )
 def test_a_list_of_another_shape_is_named(header: str, said: str) -> None:
@@ -137,13 +131,13 @@ def test_a_list_of_another_shape_is_named(header: str, said: str) -> None:
 def test_what_is_no_database_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "city.mmdb"
     path.write_bytes(content)
-    with pytest.raises(DatabaseError, match=r"city\.mmdb: no database in MaxMind's format"):
-        Locator(path)
+    with pytest.raises(DatabaseError, match=r"city\.mmdb: not a database in MaxMind's format"):
+        Database(path)
 
 
 def test_a_database_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(DatabaseError, match=r"none\.mmdb: No such file"):
-        Locator(tmp_path / "none.mmdb")
+        Database(tmp_path / "none.mmdb")
 
 
 UNHEARD_OF = {"iso_code": "?"}

@@ -65,23 +65,22 @@ def test_lines_are_those_of_the_file() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "line 1: no column a, b; there is nothing"),
-        ("a;b\n1;2", "line 1: no column a, b; there is a;b"),
-        ("A,b\n", "line 1: no column a; there is A, b"),
-        ("a,b\n1,2\n1\n", "line 3: 1 fields, and the header has 2"),
-        ("a,b\n1,2,3\n", "line 2: 3 fields, and the header has 2"),
-        ('a,b\n1,"2\n', "line 2: no CSV: unexpected end of data"),
+        ("", "line 1: missing column a, b; found none"),
+        ("a;b\n1;2", "line 1: missing column a, b; found a;b"),
+        ("A,b\n", "line 1: missing column a; found A, b"),
+        ("a,b\n1,2\n1\n", "line 3: 1 fields, but the header has 2"),
+        ("a,b\n1,2,3\n", "line 2: 3 fields, but the header has 2"),
+        ('a,b\n1,"2\n', "line 2: not CSV: unexpected end of data"),
     ],
 )
 def test_a_table_that_is_wrong_says_where(text: str, said: str) -> None:
     assert error(text) == said
 
 
-def test_bytes_that_are_no_utf_8_are_named(tmp_path: object) -> None:
+def test_invalid_utf_8_is_named() -> None:
     file = io.TextIOWrapper(io.BytesIO(b"a,b\n\xff,1\n"), encoding="utf-8", newline="")
     with pytest.raises(TableError, match="not UTF-8"):
         list(read_table(file, ["a", "b"]))
-    del tmp_path
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cc", "Cs", "Z"]), min_size=1, max_size=8)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from miningmap.cbeci.contribution import MAX_BODY, PATH, Row, RowError
-from miningmap.partner.http import ContributeError, body_of, contribute
+from miningmap.partner.http import ContributeError, body_of, contribute, intake_client
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,8 +39,8 @@ async def sent(
 
     app = web.Application()
     app.router.add_post(PATH, handle)
-    async with TestServer(app) as server, aiohttp.ClientSession() as session:
-        await contribute(session, str(server.make_url(PATH)), TOKEN, [ROW])
+    async with TestServer(app) as server, intake_client() as client:
+        await contribute(client, str(server.make_url(PATH)), TOKEN, [ROW])
     (found,) = arrived
     return found
 
@@ -101,9 +100,9 @@ async def test_a_redirect_is_not_followed_with_the_token() -> None:
 
 async def test_nobody_at_the_address_may_be_there_later(unused_tcp_port: int) -> None:
     url = f"http://127.0.0.1:{unused_tcp_port}{PATH}"
-    async with aiohttp.ClientSession() as session:
+    async with intake_client() as client:
         with pytest.raises(ContributeError, match=f"no answer from {url}") as caught:
-            await contribute(session, url, TOKEN, [ROW])
+            await contribute(client, url, TOKEN, [ROW])
     assert caught.value.retry_s == 30
 
 

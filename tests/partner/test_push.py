@@ -99,5 +99,5 @@ def test_wrong_rows_are_named_by_line_with_the_intakes_own_words() -> None:
 
 def test_errors_of_a_request_are_named_by_the_files_lines() -> None:
     made = table([line("2026-11-01", "US"), "", line("2026-11-02", "US")])
-    assert made.located([RowError(0, None, "no")], [1]) == ["line 4: no"]
-    assert made.located([RowError(1, "unit", "no")], [0, 1]) == ["line 4: unit: no"]
+    assert made.by_line([RowError(0, None, "no")], [1]) == ["line 4: no"]
+    assert made.by_line([RowError(1, "unit", "no")], [0, 1]) == ["line 4: unit: no"]

@@ -5,7 +5,6 @@ import contextlib
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import aiohttp
 import structlog
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -13,6 +12,7 @@ from aiohttp.test_utils import TestServer
 from launch.simulation.partner import PUSHED_POOL, daily_rows, push_daily
 from launch.simulation.pools import MEASURED
 from miningmap.cbeci.contribution import FIELDS, PATH
+from miningmap.partner.http import intake_client
 from miningmap.places import resolve
 
 if TYPE_CHECKING:
@@ -78,10 +78,10 @@ async def listening(intake: Intake) -> AsyncIterator[str]:
 
 @contextlib.asynccontextmanager
 async def pushing(url: str, world: World, clock: list[datetime]) -> AsyncIterator[None]:
-    async with aiohttp.ClientSession() as session:
+    async with intake_client() as client:
         task = asyncio.create_task(
             push_daily(
-                session, url, TOKEN, world, clock=lambda: clock[0], every_s=0.01, retry_s=0.01
+                client, url, TOKEN, world, clock=lambda: clock[0], every_s=0.01, retry_s=0.01
             )
         )
         try:

@@ -1,0 +1,114 @@
+"""``miningmap up`` in a terminal, as a person has it."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final, Literal
+
+import pytest
+
+from launch.local.embedded import free_port
+from launch.local.stack import services
+from miningmap.settings import PREFIX, load
+from tests.local.test_demo import require_embedded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.integration
+
+DEADLINE_S: Final = 60
+CTRL_C: Final = b"\x03"
+
+
+class Terminal:
+    """A terminal with a running command, and what stands on it."""
+
+    def __init__(self, descriptor: int, process: subprocess.Popen[bytes]) -> None:
+        self.descriptor = descriptor
+        self.process = process
+        self.text = ""
+
+    def has(self, pattern: str) -> None:
+        """Read until a line matches."""
+        deadline = time.monotonic() + DEADLINE_S
+        while not re.search(pattern, self.text, re.MULTILINE):
+            assert time.monotonic() < deadline, self.text
+            assert self.process.poll() is None, self.text
+            if select.select([self.descriptor], [], [], 1)[0]:
+                self.text += os.read(self.descriptor, 65_536).decode().replace("\r\n", "\n")
+
+    def press(self, key: bytes) -> None:
+        os.write(self.descriptor, key)
+
+
+@contextmanager
+def terminal(folder: Path, *words: str, **env: str) -> Iterator[Terminal]:
+    """Run ``miningmap`` with a new terminal, which is its controlling one."""
+    script = "import fcntl, os, sys, termios; fcntl.ioctl(2, termios.TIOCSCTTY, 0); "
+    script += "os.execv(sys.executable, [sys.executable, '-m', 'launch', *sys.argv[1:]])"
+    ours, theirs = pty.openpty()
+    ports = {
+        f"{PREFIX}{name}": str(free_port())
+        for name in ("INTAKE__PORT", "COLLECTOR__METRICS_PORT", "STREAMS__METRICS_PORT")
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, *words],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        cwd=folder,
+        env={**os.environ, "TMPDIR": str(folder), **ports, **env},
+        start_new_session=True,
+    )
+    os.close(theirs)
+    try:
+        yield Terminal(ours, process)
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            process.wait(DEADLINE_S)
+        os.close(ours)
+
+
+UP: Final = {"MININGMAP_COLLECTOR__SOURCES": "[]"}  # tests ask nobody else's server
+
+
+def test_in_a_terminal_logs_are_for_people_and_ctrl_c_ends_all(tmp_path: Path) -> None:
+    require_embedded()
+    port = str(free_port())
+    with terminal(tmp_path, "up", "--port", port, **UP) as screen:
+        for service in ("streams", "endpoint", "collector"):
+            screen.has(rf"^{service} \| \S+ \[info +\] \S.*service={service}")
+        screen.has(rf"^ready: http://127\.0\.0\.1:{port} \(Ctrl-C ends it\)$")
+        screen.press(CTRL_C)
+        assert screen.process.wait(DEADLINE_S) == 0
+    assert not re.search(r"\| \{", screen.text)
+    assert "Traceback" not in screen.text
+
+
+@pytest.mark.parametrize(
+    ("chosen", "is_terminal", "told"),
+    [("auto", True, "console"), ("auto", False, None), ("json", True, None)],
+)
+def test_children_are_told_of_the_terminal_unless_a_format_is_set(
+    chosen: Literal["auto", "json"],
+    is_terminal: bool,  # noqa: FBT001 - a parameter of the test
+    told: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal)
+    settings = load()
+    settings.log.format = chosen
+    for child in services(settings, {"OTHER": "1"}, None):
+        assert child.env.get("MININGMAP_LOG__FORMAT") == told
+        assert child.env["OTHER"] == "1"
