@@ -1,4 +1,4 @@
-"""The script of docs/partners.md against the real intake, as a pool's engineer runs it."""
+"""The script of docs/partners.md, run against the real intake."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ DEADLINE_S: Final = 30
 
 
 class Intake:
-    """Its address, the partner's token, and the reports that it has published."""
+    """An intake: its address, the token of a partner, and the reports that it has published."""
 
     def __init__(self, token: str) -> None:
         self.token = token
         self.address = ""
         self.reports: list[Report] = []
-        # At each request it is 0.6 s later, so the second one within a second comes too early.
+        # The clock advances 0.6 s with each request, so the second one exceeds the rate.
         self.times = itertools.count(0, 0.6)
 
     async def publish(self, messages: Sequence[Message]) -> None:
         self.reports += [message for message in messages if isinstance(message, Report)]
 
     async def run(self, token: str) -> tuple[int | None, str, str]:
-        """The script's exit code and what it says."""
+        """Run the script; return its exit code, standard output and standard error."""
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             str(SCRIPT),
@@ -57,8 +57,8 @@ class Intake:
             stderr=asyncio.subprocess.PIPE,
         )
         async with asyncio.timeout(DEADLINE_S):
-            said, errors = await process.communicate()
-        return process.returncode, said.decode(), errors.decode()
+            output, errors = await process.communicate()
+        return process.returncode, output.decode(), errors.decode()
 
 
 @pytest.fixture
@@ -83,8 +83,8 @@ async def intake(tmp_path: Path, redis_url: str) -> AsyncIterator[Intake]:
 async def test_yesterdays_rows_are_taken_once_however_often_it_runs(intake: Intake) -> None:
     before = utc_now()
     assert await intake.run(intake.token) == (0, "3 rows accepted\n", "")
-    code, said, errors = await intake.run(intake.token)  # too early: it is told so, and waits
-    assert (code, said) == (0, "3 rows accepted\n")
+    code, output, errors = await intake.run(intake.token)  # exceeds the rate and waits
+    assert (code, output) == (0, "3 rows accepted\n")
     assert errors.startswith("429 ")
     first, second = intake.reports
     assert first.places == second.places

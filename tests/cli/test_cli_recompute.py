@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from miningmap.settings import Method
+from streams.beliefs import BeliefOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,7 +18,7 @@ if TYPE_CHECKING:
     from tests.cli.conftest import Run
 
 AS_OF = ("--as-of", "2026-11-22T15:00:00Z")
-# Contract 6, in its order.
+# The fields of /api/v1/shares, in their order.
 FIELDS = [
     *("window", "level", "country", "as_of", "adjust", "rules", "simulated", "network"),
     *("coverage", "located", "measured_coverage", "cohort", "excluded", "shares"),
@@ -23,7 +27,7 @@ FIELDS = [
 
 @pytest.fixture
 def answer(run: Run, messages: Path) -> Callable[..., Any]:
-    """The JSON that it prints; nothing else, and nothing on standard error."""
+    """Return the printed JSON; the command prints nothing else."""
 
     def ask(*options: str | Path) -> Any:
         result = run("recompute", messages, *AS_OF, *options)
@@ -53,22 +57,22 @@ def by_code(answer: Any, figure: str = "share") -> dict[str, Any]:
 
 
 def test_the_answer_has_the_shape_of_the_api(answer: Callable[..., Any]) -> None:
-    said = answer()
-    assert list(said) == FIELDS
-    assert said["window"] == "1h"
-    assert said["level"] == "country"
-    assert said["country"] is None
-    assert said["as_of"] == "2026-11-22T15:00:00Z"
-    assert said["simulated"] is True
-    assert said["network"] == {"hashrate": 800e18, "source": "mempool"}
-    assert said["cohort"] == [{"pool": "foundryusa", "source": "partner"}]
-    assert said["excluded"] == [{"pool": "ocean", "reason": "thin"}]
-    assert sum(by_code(said).values()) == pytest.approx(1, abs=1e-9)
-    assert said["coverage"] == pytest.approx(200 / 800)
+    found = answer()
+    assert list(found) == FIELDS
+    assert found["window"] == "1h"
+    assert found["level"] == "country"
+    assert found["country"] is None
+    assert found["as_of"] == "2026-11-22T15:00:00Z"
+    assert found["simulated"] is True
+    assert found["network"] == {"hashrate": 800e18, "source": "mempool"}
+    assert found["cohort"] == [{"pool": "foundryusa", "source": "partner"}]
+    assert found["excluded"] == [{"pool": "ocean", "reason": "thin"}]
+    assert sum(by_code(found).values()) == pytest.approx(1, abs=1e-9)
+    assert found["coverage"] == pytest.approx(200 / 800)
 
 
 def test_priors_replace_the_configured_ones(answer: Callable[..., Any], priors: Path) -> None:
-    # The 40 EH/s that the pool does not locate: its measured places say nothing before this day.
+    # The pool does not locate 40 EH/s, and has no measured profile of earlier days.
     shipped = answer()
     assert len(shipped["shares"]) > 3
     own = answer("--priors", priors)
@@ -91,17 +95,17 @@ def test_rules_are_applied_unless_adjust_is_none(
 
 
 def test_a_window_without_data_is_an_answer_with_nothing_in_it(answer: Callable[..., Any]) -> None:
-    said = answer("--window", "2024-02")
-    assert said["shares"] == []
-    assert said["network"] is said["coverage"] is said["located"] is None
+    found = answer("--window", "2024-02")
+    assert found["shares"] == []
+    assert found["network"] is found["coverage"] is found["located"] is None
 
 
 def test_the_configured_files_are_used(
     run: Run, messages: Path, priors: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MININGMAP_METHOD__PRIORS_FILE", str(priors))
-    said = json.loads(run("recompute", messages, *AS_OF).stdout)
-    assert by_code(said, "hashrate") == pytest.approx({"CN": 100e18, "US": 90e18, "CA": 10e18})
+    found = json.loads(run("recompute", messages, *AS_OF).stdout)
+    assert by_code(found, "hashrate") == pytest.approx({"CN": 100e18, "US": 90e18, "CA": 10e18})
 
 
 @pytest.mark.parametrize(
@@ -137,7 +141,7 @@ def test_a_bad_line_is_named(run: Run, messages: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "text", "said"),
+    ("option", "text", "error"),
     [
         ("--priors", "[]", "Expected `object`, got `array`"),
         ("--priors", "{", "truncated"),
@@ -150,14 +154,14 @@ def test_a_bad_line_is_named(run: Run, messages: Path) -> None:
     ],
 )
 def test_a_bad_file_of_priors_or_rules_is_named(
-    run: Run, messages: Path, tmp_path: Path, option: str, text: str, said: str
+    run: Run, messages: Path, tmp_path: Path, option: str, text: str, error: str
 ) -> None:
     path = tmp_path / "beliefs.json"
     path.write_text(text)
     result = run("recompute", messages, *AS_OF, option, path)
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith(f"miningmap: {path}: ")
-    assert said in result.stderr
+    assert error in result.stderr
     assert result.stderr.count("\n") == 1
 
 
@@ -166,6 +170,12 @@ def test_a_file_that_is_not_there_is_named(run: Run, messages: Path) -> None:
         result = run("recompute", messages, *AS_OF, option, "no.json")
         assert result.exit_code == 2
         assert f"Invalid value for '{option}': File 'no.json' does not exist" in result.stderr
+
+
+def test_without_settings_the_defaults_are_those_of_the_settings() -> None:
+    options = asdict(BeliefOptions())
+    assert set(options) == set(Method.model_fields)
+    assert Method(**options) == Method()
 
 
 def test_a_configured_file_that_is_not_there_is_named(

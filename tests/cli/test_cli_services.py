@@ -1,4 +1,4 @@
-"""How a service runs under the command line: in a process of its own, until it is told to stop."""
+"""How the command line runs a service: in a process of its own, until it is asked to stop."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def service(how: str) -> subprocess.Popen[str]:
 
 
 def until_ended(process: subprocess.Popen[str]) -> tuple[int, list[str]]:
-    _, said = process.communicate(timeout=DEADLINE_S)
-    return process.returncode, said.splitlines()
+    _, lines = process.communicate(timeout=DEADLINE_S)
+    return process.returncode, lines.splitlines()
 
 
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
@@ -54,24 +54,25 @@ def test_a_service_ends_well_when_it_is_told_to(sign: signal.Signals) -> None:
         assert process.stderr
         up = json.loads(process.stderr.readline())
         process.send_signal(sign)
-        code, said = until_ended(process)
+        code, lines = until_ended(process)
     assert code == 0
     assert (up["event"], up["service"]) == ("up", "toy")
-    assert [json.loads(line)["event"] for line in said] == ["down"]
+    assert [json.loads(line)["event"] for line in lines] == ["down"]
 
 
 def test_a_wrong_setting_that_the_service_finds_is_wrong_configuration() -> None:
     with service("misconfigured") as process:
-        code, said = until_ended(process)
+        code, lines = until_ended(process)
     assert code == 2
-    assert said[1:] == ["miningmap: MININGMAP_TOY__SETTING: no"]
+    assert lines[1:] == ["miningmap: MININGMAP_TOY__SETTING: no"]
 
 
 def test_a_service_that_breaks_logs_why_and_fails_in_one_line() -> None:
     with service("broken") as process:
-        code, said = until_ended(process)
+        code, lines = until_ended(process)
     assert code == 1
-    _, logged, last = said
+    _, logged, last = lines
+    assert json.loads(logged)["event"] == "service_failed"
     assert json.loads(logged)["exception"].endswith("RuntimeError: out of order")
     assert last == "miningmap: toy failed: RuntimeError('out of order')"
 

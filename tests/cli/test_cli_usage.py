@@ -35,7 +35,7 @@ HEAVY = {"httpx", "pycountry"}.union(*EXTRAS.values())
 
 
 def miningmap(*words: str) -> subprocess.CompletedProcess[str]:
-    """A real process."""
+    """Run the command line in a process of its own."""
     return subprocess.run(
         [sys.executable, "-m", "launch", *words],
         check=False,

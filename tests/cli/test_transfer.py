@@ -1,4 +1,4 @@
-"""``import-history`` and ``export``: the past into Kafka, and all of it out again."""
+"""``import-history`` and ``export``: tables into Kafka, and messages out of it."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def provinces(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def nobody(monkeypatch: pytest.MonkeyPatch) -> str:
-    """Where no broker is."""
+    """An address without a broker."""
     servers = f"127.0.0.1:{unused_port()}"
     monkeypatch.setenv(SERVERS, servers)
     return servers
@@ -141,14 +141,14 @@ def test_provinces_alone_are_told_what_is_missing(run: Run, provinces: Path) -> 
 def test_files_that_cannot_be_read_are_named(run: Run, tmp_path: Path) -> None:
     huge = tmp_path / "huge.csv"
     huge.write_bytes(bytes(5 * 1024 * 1024 + 1))
-    for words, said in (
+    for words, error in (
         ((), "Missing argument 'FILE-OR-URL...'; see miningmap import-history --help"),
         ((tmp_path / "none.csv",), f"{tmp_path / 'none.csv'}: No such file or directory"),
         ((tmp_path,), f"{tmp_path}: Is a directory"),
         ((huge,), f"{huge}: is larger than 5242880 bytes; expected one of CBECI's tables"),
     ):
         result = run("import-history", *words)
-        assert (result.exit_code, result.stderr) == (2, f"miningmap: {said}\n")
+        assert (result.exit_code, result.stderr) == (2, f"miningmap: {error}\n")
 
 
 @pytest.mark.usefixtures("nobody")
@@ -170,7 +170,7 @@ def exported(run: Run, *words: str) -> list[Message]:
 
 
 def content(messages: list[Message]) -> list[dict[str, Any]]:
-    """What they say, without when that was learnt."""
+    """Return the messages as JSON without the time at which they were fetched."""
     return [json.loads(encode(message)) | {"fetched_at": None} for message in messages]
 
 
@@ -216,7 +216,7 @@ async def test_a_table_comes_from_an_address_as_html_too(run: Run) -> None:
 async def test_imported_months_are_answered_at_both_levels_and_come_back(
     run: Run, countries: Path, provinces: Path, settings: Settings, redis_client: Redis
 ) -> None:
-    """Far behind the hours' retention, and twice over; at once, whatever was asked before."""
+    """Also when they are older than the retention of hours, and when they are imported twice."""
     app = application(Store(redis_client, settings.retention), Beliefs(), Endpoint())
     async with streams(settings), TestClient(TestServer(app)) as http:
         assert (await downloaded(http, "mining_countries")).count("\n") == 1
@@ -348,14 +348,14 @@ def test_a_range_takes_what_says_something_of_it(
 
 
 def test_times_that_are_none_are_named(run: Run) -> None:
-    for words, said in (
+    for words, error in (
         (("--from", "yesterday"), "--from: Invalid isoformat string: 'yesterday'; "),
         (("--to", "2026-11-22T15:00:00"), "--to: '2026-11-22T15:00:00' has no time zone"),
         (("--from", "2026-11-22T15Z", "--to", "2026-11-22T15Z"), "--from: must be before --to"),
     ):
         result = run("export", *words)
         assert (result.exit_code, result.stdout) == (2, "")
-        assert result.stderr.startswith(f"miningmap: {said}")
+        assert result.stderr.startswith(f"miningmap: {error}")
         assert result.stderr.count("\n") == 1
 
 
@@ -402,7 +402,7 @@ DAY = timedelta(days=1)
 
 
 def world() -> list[Message]:
-    """Measured, estimated, by profile, by prior, gone dark; in minutes, hours and days."""
+    """Messages of every kind, of a pool with a prior, and of one that goes dark."""
     made: list[Message] = []
     midnight = NOON.replace(hour=0)
     for n in range(35):
@@ -449,7 +449,7 @@ QUESTIONS = [
 
 
 def formatted(body: str | bytes) -> str:
-    """Every float to nine significant digits."""
+    """Round every float to nine significant digits."""
     return json.dumps(json.loads(body, parse_float=lambda text: format(float(text), ".9g")))
 
 
@@ -464,7 +464,7 @@ async def test_recompute_on_an_export_is_the_live_answer(
     app = application(Store(redis_client, FOR_EVER), held, Endpoint(), now=lambda: AS_OF)
     messages = world()
     async with streams(settings), TestClient(TestServer(app)) as http:
-        await publish(settings, [*messages[::2], *reversed(messages)])  # every second one twice
+        await publish(settings, [*messages[::2], *reversed(messages)])  # half of them twice
         await processed(settings)
         live = [await body(http, asked) for asked in QUESTIONS]
     file = tmp_path / "messages.jsonl"
@@ -483,10 +483,10 @@ async def test_recompute_on_an_export_is_the_live_answer(
         offline = run("recompute", file, "--rules", rules, *options)
         assert offline.exit_code == 0, offline.stderr
         assert formatted(offline.stdout) == formatted(want), asked
-    said = [json.loads(want) for want in live]
-    assert sum(bool(answer["shares"]) for answer in said) > 25
-    assert {"a", "b", "c"} == {member["pool"] for member in said[0]["cohort"]}
-    assert said[0]["excluded"] == [{"pool": "d", "reason": "stale"}]
+    answers = [json.loads(want) for want in live]
+    assert sum(bool(answer["shares"]) for answer in answers) > 25
+    assert {"a", "b", "c"} == {member["pool"] for member in answers[0]["cohort"]}
+    assert answers[0]["excluded"] == [{"pool": "d", "reason": "stale"}]
 
 
 async def body(http: Client[web.Request, web.Application], asked: dict[str, str]) -> bytes:

@@ -1,4 +1,4 @@
-"""docker-compose.yml as Compose reads it with nothing set: anchors merged, defaults filled in."""
+"""docker-compose.yml as Compose reads it without variables: anchors merged, defaults applied."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="session")
 def root() -> Path:
-    """The repository."""
+    """The root of the repository."""
     return ROOT
 
 
 @pytest.fixture(scope="session")
 def compose(root: Path) -> dict[str, Any]:
-    """The whole file."""
+    """The content of docker-compose.yml."""
     text = (root / "docker-compose.yml").read_text()
     loaded: dict[str, Any] = yaml.safe_load(text)
     return {name: _interpolated(value) for name, value in loaded.items()}
@@ -28,7 +28,7 @@ def compose(root: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def services(compose: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Its services by name."""
+    """The services of docker-compose.yml by name."""
     return dict(compose["services"])
 
 
@@ -39,7 +39,7 @@ def own(services: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def _interpolated(value: Any) -> Any:
-    """``${NAME:-default}`` becomes its default, ``$$`` a dollar; another ``$`` is refused."""
+    """``${NAME:-default}`` becomes its default, ``$$`` a dollar; another ``$`` is an error."""
     if isinstance(value, dict):
         return {key: _interpolated(item) for key, item in value.items()}
     if isinstance(value, list):

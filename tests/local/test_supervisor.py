@@ -1,4 +1,4 @@
-"""The supervisor, with real small processes."""
+"""The supervisor with real, small processes."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
         status = Path(f"/proc/{pid}/status")
-        # An orphan that nobody has reaped yet is dead all the same.
+        # A zombie has ended, even if it was not reaped yet.
         return not (status.exists() and "State:\tZ" in status.read_text())
     except ProcessLookupError:
         return False
@@ -65,8 +65,8 @@ def shell(script: str, name: str = "child", **env: str) -> Child:
     return Child(name, ["sh", "-c", script], env)
 
 
-def said(path: Path) -> Callable[[], Awaitable[bool]]:
-    """Ready once the file has a whole line."""
+def has_line(path: Path) -> Callable[[], Awaitable[bool]]:
+    """Return a check that succeeds once the file has a complete line."""
 
     async def ready() -> bool:
         return exists()
@@ -84,7 +84,7 @@ async def run(supervisor: Supervisor, *children: Child) -> None:
 
 
 class Lines(list[str]):
-    """What children said, and a way to wait for it."""
+    """The output of children, and a way to wait for a line."""
 
     async def has(self, line: str) -> None:
         await until(lambda: line in self, f"{line!r} among {self}")
@@ -131,8 +131,8 @@ async def test_start_waits_until_all_are_ready(supervisor: Supervisor, tmp_path:
     script = "sleep 0.1; echo ready > {}; exec sleep 600"
     async with supervisor:
         await supervisor.start(
-            Child("first", ["sh", "-c", script.format(first)], ready=said(first)),
-            Child("second", ["sh", "-c", script.format(second)], ready=said(second)),
+            Child("first", ["sh", "-c", script.format(first)], ready=has_line(first)),
+            Child("second", ["sh", "-c", script.format(second)], ready=has_line(second)),
         )
         assert first.exists()
         assert second.exists()
@@ -201,7 +201,7 @@ async def test_a_child_that_ends_by_itself_is_an_error_even_with_exit_code_0(
 
 
 class Process:
-    """A process of its own that supervises a child, so that signals never reach the tests' own."""
+    """A process that supervises a child, so that signals are never sent to the test process."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
@@ -221,7 +221,7 @@ class Process:
 async def supervising(
     script: str, *, hangup: str = "SIG_DFL", state: str = "ready"
 ) -> AsyncIterator[Process]:
-    """Run a process that supervises a shell script and prints "over" at its good end.
+    """Run a process that supervises a shell script, and prints "over" when that ends normally.
 
     Args:
         script: of the child.
@@ -340,7 +340,7 @@ async def test_an_error_in_the_body_ends_the_children(supervisor: Supervisor, li
 async def test_a_childs_death_explains_the_error_that_it_caused_in_the_body(
     supervisor: Supervisor, lines: Lines
 ) -> None:
-    # One that escaped into its own session holds the pipe, so that the death is noticed late.
+    # A grandchild in its own session keeps the pipe open, so the death is noticed late.
     escaped = "import os, time; os.setsid(); print('pid', os.getpid(), flush=True); time.sleep(600)"
 
     async def body() -> None:

@@ -1,4 +1,4 @@
-"""A small database of addresses, in MaxMind's format."""
+"""A small database of addresses in MaxMind's format."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from netaddr import IPSet
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Of the ranges that are for documentation, but for the one of IPv6 beside them.
+# Addresses of the ranges that are reserved for documentation.
 ADDRESSES: Final = {
     "texas": "192.0.2.17",
     "texas-2": "192.0.2.18",
@@ -28,7 +28,7 @@ _PLACES: Final = {
 
 
 def write_database(path: Path, ip_version: int = 6) -> Path:
-    """A database that knows all :data:`ADDRESSES` but the one that is nowhere."""
+    """Write a database that locates all :data:`ADDRESSES` but ``nowhere``."""
     writer = MMDBWriter(ip_version, "Test-City", ipv4_compatible=ip_version == 6)
     for network, (country, subdivision) in _PLACES.items():
         if ip_version == 4 and ":" in network:

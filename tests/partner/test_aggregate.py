@@ -1,4 +1,4 @@
-"""Miners by place: with a database that the test writes, and addresses that never come out."""
+"""Sums of miners by place, with a database that the test writes and no address in any error."""
 
 from __future__ import annotations
 
@@ -110,12 +110,12 @@ def test_errors_name_lines_and_quote_nothing(database: Database) -> None:
         "line 5: hashrate: expected a number, 0 or more",
         "line 6: ip: not an IP address",
     )
-    (said,) = errors(f"place,hashrate\n{texas},1\n")
-    assert said.startswith("line 2: place: neither a country nor")
+    (text,) = errors(f"place,hashrate\n{texas},1\n")
+    assert text.startswith("line 2: place: neither a country nor")
 
 
 @pytest.mark.parametrize(
-    ("header", "said"),
+    ("header", "error"),
     [
         ("ip,place,hashrate", "line 1: expected either a column ip or a column place"),
         ("address,x,hashrate", "line 1: expected either a column ip or a column place"),
@@ -123,8 +123,8 @@ def test_errors_name_lines_and_quote_nothing(database: Database) -> None:
         ("ip,x,hashrate", "line 1: a column ip needs --database"),
     ],
 )
-def test_a_list_of_another_shape_is_named(header: str, said: str) -> None:
-    assert errors(f"{header}\n1,2,3\n") == (said,)
+def test_a_list_of_another_shape_is_named(header: str, error: str) -> None:
+    assert errors(f"{header}\n1,2,3\n") == (error,)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a database", b"\x00" * 4096])
@@ -192,7 +192,7 @@ def test_rows_are_ones_that_an_intake_takes() -> None:
     ]
 
 
-# --- so many that nobody can be told apart --------------------------------------------------------
+# --- merging small places -------------------------------------------------------------------------
 
 
 def tally(hashrate: float, miners: int = 1, first: int = 0) -> Tally:
@@ -200,7 +200,7 @@ def tally(hashrate: float, miners: int = 1, first: int = 0) -> Tally:
 
 
 def folded(least: int, **miners: int) -> dict[str, int]:
-    """How many miners are where, of so many: ``US_TX=3`` is three in Texas."""
+    """Fold places with these numbers of miners (``US_TX=3``) and return the numbers after it."""
     names = {name.replace("_", "-"): number for name, number in miners.items()}
     located = {
         code: tally(float(number), number, 1000 * index)
@@ -261,7 +261,7 @@ def test_every_place_has_enough_miners_no_hashrate_is_lost_and_nothing_is_made_u
     for code, before in located.items():
         country = country_of(code)
         (now,) = {where[miner] for miner in before.miners}
-        # A place of its own, the rest of its country, its country, or elsewhere.
+        # The place itself, the remainder of its country, the whole country, or OTHER.
         allowed = {code, country, OTHER} | ({f"{country}-OTHER"} if "-" in code else set())
         assert now in allowed
     assert fold(found, least) == found

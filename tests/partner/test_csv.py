@@ -19,8 +19,8 @@ def rows(*lines: str) -> tuple[list[dict[str, object]], list[int]]:
 def error(text: str) -> str:
     with pytest.raises(TableError) as caught:
         list(read_table(io.StringIO(text, newline=""), ["a", "b"]))
-    (said,) = caught.value.errors
-    return said
+    (text,) = caught.value.errors
+    return text
 
 
 def test_rows_are_as_json_would_have_them() -> None:
@@ -63,7 +63,7 @@ def test_lines_are_those_of_the_file() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "line 1: missing column a, b; found none"),
         ("a;b\n1;2", "line 1: missing column a, b; found a;b"),
@@ -73,8 +73,8 @@ def test_lines_are_those_of_the_file() -> None:
         ('a,b\n1,"2\n', "line 2: not CSV: unexpected end of data"),
     ],
 )
-def test_a_table_that_is_wrong_says_where(text: str, said: str) -> None:
-    assert error(text) == said
+def test_a_table_that_is_wrong_says_where(text: str, message: str) -> None:
+    assert error(text) == message
 
 
 def test_invalid_utf_8_is_named() -> None:

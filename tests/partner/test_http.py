@@ -1,7 +1,8 @@
-"""One request to an intake over real HTTP: what is sent, and what each answer means."""
+"""One request to an intake over real HTTP, and the meaning of each response."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +14,7 @@ from miningmap.partner.http import ContributeError, body_of, contribute, intake_
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 TOKEN = "a-partners-token"
 ROW: Row = {
@@ -28,7 +30,7 @@ ROW: Row = {
 async def sent(
     body: object, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> tuple[str | None, Any]:
-    """The authorization and the document that arrive at an intake that answers so."""
+    """Send a row to an intake with this response; return the received token and document."""
     arrived: list[tuple[str | None, Any]] = []
 
     async def handle(request: web.Request) -> web.Response:
@@ -63,15 +65,15 @@ async def test_the_rows_are_sent_with_the_token() -> None:
     [
         (401, {"error": "Invalid bearer token"}),
         (422, {"error": "date should be in format"}),
-        (200, {"status": "fail", "error": "insert"}),  # CBECI's way of failing
+        (200, {"status": "fail", "error": "insert"}),  # CBECI reports failures like this
         (200, {"error": "Missing key: unit"}),
         (404, "<html>nothing here</html>"),
     ],
 )
 async def test_a_refusal_says_what_the_intake_said_and_is_final(status: int, body: object) -> None:
     error = await refusal(body, status)
-    said = body if isinstance(body, str) else body["error"]  # type: ignore[index]
-    assert f"answered {status}: {said}" in str(error)
+    reason = body if isinstance(body, str) else body["error"]  # type: ignore[index]
+    assert f"answered {status}: {reason}" in str(error)
     assert error.retry_s is None
 
 
@@ -86,9 +88,9 @@ async def test_another_attempt_waits_as_long_as_the_intake_says(status: int) -> 
     assert (await refusal({"error": "later"}, status, {"Retry-After": "7"})).retry_s == 7
 
 
-@pytest.mark.parametrize("said", [None, "", "Wed, 21 Oct 2026 07:28:00 GMT", "-1", "\u0667"])
-async def test_without_seconds_to_wait_it_is_half_a_minute(said: str | None) -> None:
-    headers = None if said is None else {"Retry-After": said}
+@pytest.mark.parametrize("header", [None, "", "Wed, 21 Oct 2026 07:28:00 GMT", "-1", "\u0667"])
+async def test_without_seconds_to_wait_it_is_half_a_minute(header: str | None) -> None:
+    headers = None if header is None else {"Retry-After": header}
     assert (await refusal("<html>", 502, headers)).retry_s == 30
 
 
@@ -104,6 +106,38 @@ async def test_nobody_at_the_address_may_be_there_later(unused_tcp_port: int) ->
         with pytest.raises(ContributeError, match=f"no answer from {url}") as caught:
             await contribute(client, url, TOKEN, [ROW])
     assert caught.value.retry_s == 30
+
+
+async def test_a_response_that_never_ends_is_given_up_in_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("miningmap.partner.http._TIMEOUT_S", 0.2)
+
+    async def drip(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        while True:  # until the client closes the connection
+            await response.write(b" ")
+            await asyncio.sleep(0.01)
+
+    app = web.Application()
+    app.router.add_post(PATH, drip)
+    async with TestServer(app) as server, intake_client() as client:
+        url = str(server.make_url(PATH))
+        with pytest.raises(ContributeError, match=f"no answer from {url}: TimeoutError") as caught:
+            await contribute(client, url, TOKEN, [ROW])
+    assert caught.value.retry_s == 30
+
+
+async def test_proxies_and_credentials_of_the_environment_are_not_used(
+    monkeypatch: pytest.MonkeyPatch, unused_tcp_port: int, tmp_path: Path
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login somebody password else\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{unused_tcp_port}")
+    assert (await sent({"status": "success"}))[0] == f"Bearer {TOKEN}"
 
 
 def test_a_body_holds_some_thousand_rows() -> None:

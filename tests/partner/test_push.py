@@ -1,4 +1,4 @@
-"""How a table becomes requests. What is sent and answered is in tests/cli/test_cli_partner.py."""
+"""How a table becomes requests; tests/cli/test_cli_partner.py sends them."""
 
 from __future__ import annotations
 
