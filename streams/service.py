@@ -12,7 +12,8 @@ from prometheus_client import CollectorRegistry
 from redis import RedisError
 
 from miningmap.http.server import monitoring_app, serving
-from miningmap.kafka.producer import Publisher, PublishError, Record
+from miningmap.kafka.errors import BrokerError
+from miningmap.kafka.producer import Publisher, Record
 from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS, SHARES
 from miningmap.redis_client import connect
 from miningmap.settings import SettingsError
@@ -153,7 +154,7 @@ async def _snapshots(
             if lost:
                 lost = False
                 _log.info("snapshots back")
-        except (RedisError, PublishError) as error:
+        except (RedisError, BrokerError) as error:
             if not lost:
                 lost = True
                 _log.warning("snapshots lost", error=str(error))

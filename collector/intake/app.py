@@ -175,7 +175,7 @@ class _Desk:
         reports hold rows that the ledger lacks; they are replaced by those of the partner's retry.
 
         Raises:
-            PublishError: Kafka did not acknowledge.
+            BrokerError: Kafka did not acknowledge.
             redis.RedisError: Redis is away.
         """
         async with self._free[partner.pool]:

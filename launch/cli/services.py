@@ -43,10 +43,11 @@ def endpoint(context: click.Context) -> None:
 def topics(context: click.Context, /, *, check: bool, replication_factor: int) -> None:
     """Create the Kafka topics, or check them; nothing that exists is changed."""
     from miningmap.kafka import admin
+    from miningmap.kafka.errors import BrokerError
 
     servers = settings_of(context).kafka.bootstrap_servers
     ask = admin.check_topics(servers) if check else admin.ensure_topics(servers, replication_factor)
-    with failure(admin.AdminError):
+    with failure(BrokerError):
         states = asyncio.run(ask)
     for topic, state in states:
         click.echo(f"{topic}\t{state}")

@@ -54,9 +54,9 @@ def _read(file: Path) -> list[Message]:
 
 
 def _publish(kafka: Kafka, messages: Sequence[Message]) -> None:
-    from miningmap.kafka.producer import PublishError
+    from miningmap.kafka.errors import BrokerError
 
-    with failure(PublishError):
+    with failure(BrokerError):
         asyncio.run(_deliver(kafka, messages))
 
 
@@ -149,11 +149,11 @@ def export(context: click.Context, /, since: str | None, until: str | None, outp
 
     Messages that break a rule (they are dead letters) are left out and counted on standard error.
     """
-    from miningmap.kafka.reader import DrainError
+    from miningmap.kafka.errors import BrokerError
 
     chosen = _Choice(_time("--from", since), _time("--to", until))
     kafka = settings_of(context).kafka
-    with written(output) as file, failure(DrainError):
+    with written(output) as file, failure(BrokerError):
         asyncio.run(_export(kafka, chosen, file))
     click.echo(f"{chosen.taken} messages exported", err=True)
     if chosen.broken:
@@ -194,12 +194,12 @@ class _Choice:
 
 
 async def _export(kafka: Kafka, chosen: _Choice, file: IO[bytes]) -> None:
-    from miningmap.kafka.reader import drain
+    from miningmap.kafka.reader import open_reader
     from miningmap.kafka.topics import NETWORK, REPORTS
 
-    async with drain(kafka.bootstrap_servers, [REPORTS, NETWORK]) as held:
-        with click.progressbar(length=held.size, label="exporting", file=sys.stderr) as bar:
-            async for values in held.batches():
+    async with open_reader(kafka.bootstrap_servers, [REPORTS, NETWORK]) as reader:
+        with click.progressbar(length=reader.size, label="exporting", file=sys.stderr) as bar:
+            async for values in reader.batches():
                 file.writelines(map(chosen.line, values))
                 bar.update(len(values))
 

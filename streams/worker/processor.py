@@ -14,7 +14,7 @@ import structlog
 from redis import RedisError
 
 from miningmap.kafka.dead_letters import DeadLetter, record_of
-from miningmap.kafka.producer import PublishError
+from miningmap.kafka.errors import BrokerError
 from miningmap.kafka.topics import DEAD_LETTERS
 from miningmap.messages import InvalidMessageError, Message, decode
 from streams.method.cells import TooLateError, claims_of
@@ -91,7 +91,7 @@ def _dead(raw: RawMessage, reason: str, error: str, at: datetime) -> DeadLetter:
 
 
 def _passing(error: Exception) -> bool:
-    return isinstance(error, PublishError) and error.again
+    return isinstance(error, BrokerError) and error.retriable
 
 
 class Processor:

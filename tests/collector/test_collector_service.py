@@ -25,7 +25,7 @@ from collector.sources.base import TransientError
 from miningmap import __version__
 from miningmap import messages as wire
 from miningmap.cbeci.contribution import PATH
-from miningmap.kafka.reader import drain
+from miningmap.kafka.reader import open_reader
 from miningmap.kafka.topics import REPORTS
 from miningmap.messages import Report
 from miningmap.settings import SettingsError, load
@@ -219,7 +219,7 @@ async def test_a_tokens_rates_are_the_settings(
 
 async def reports_in(kafka: KafkaServer) -> list[Report]:
     """All that stand in Kafka right now."""
-    async with drain(kafka.bootstrap_servers, [REPORTS]) as held:
+    async with open_reader(kafka.bootstrap_servers, [REPORTS]) as held:
         messages = [wire.decode(value) async for values in held.batches() for value in values]
     return [message for message in messages if isinstance(message, Report)]
 
