@@ -24,6 +24,8 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from miningmap.cbeci.contribution import PARTNER_TOKEN
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -41,9 +43,6 @@ def _check_servers(text: str) -> str:
         raise PydanticCustomError("servers", "HOST:PORT is wanted, several with commas between")
     return text
 
-
-PARTNER_TOKEN: Final = "MININGMAP_PARTNER_TOKEN"  # noqa: S105 - a name
-"""Not a setting: what a partner has in its environment, see ``miningmap partner push``."""
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Servers = Annotated[str, AfterValidator(_check_servers)]

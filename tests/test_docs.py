@@ -21,11 +21,11 @@ from collector.registry import discover
 from collector.sources.credentials import FILE
 from collector.sources.credentials import setting as credential_setting
 from launch.cli import main
-from miningmap.cbeci.contribution import FIELDS, PERIODS, UNITS
+from miningmap.cbeci.contribution import FIELDS, PARTNER_TOKEN, PERIODS, UNITS
 from miningmap.messages import KINDS, Kind
 from miningmap.partner.aggregate import aggregate
 from miningmap.partner.push import Table
-from miningmap.settings import PARTNER_TOKEN, PREFIX, SECRETS_DIR, Intake, Settings, load
+from miningmap.settings import PREFIX, SECRETS_DIR, Intake, Settings, load
 from streams.beliefs import read_default_prior, read_priors, read_rules
 from streams.method import shares
 from streams.method.cells import Cell

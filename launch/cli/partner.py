@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from launch.cli.common import EXISTING, Failure, Misuse, listing, misuse, settings_of, written
-from miningmap.cbeci.contribution import PATH, PERIODS
-from miningmap.settings import PARTNER_TOKEN
+from miningmap.cbeci.contribution import PARTNER_TOKEN, PATH, PERIODS
 
 if TYPE_CHECKING:
     from miningmap.partner.aggregate import Aggregate, Places

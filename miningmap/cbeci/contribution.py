@@ -11,6 +11,8 @@ from typing import Final, TypedDict
 import msgspec
 
 PATH: Final = "/cbeci/api/contribute/miners_geo_distribution"
+PARTNER_TOKEN: Final = "MININGMAP_PARTNER_TOKEN"  # noqa: S105 - a name, not a token
+"""The environment variable from which ``miningmap partner push`` takes the token. Not a setting."""
 MAX_BODY: Final = 1024 * 1024
 """Bytes that the intake reads of a body, uncompressed: some 7,000 rows."""
 
