@@ -14,7 +14,7 @@ import structlog
 
 from miningmap.kafka import dead_letters, producer
 from miningmap.kafka.dead_letters import DeadLetter
-from miningmap.kafka.producer import PublishError
+from miningmap.kafka.errors import BrokerError
 from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Publisher:
         """Return when the broker has acknowledged all messages.
 
         Raises:
-            PublishError: it has not; some of the messages may have arrived, or arrive later.
+            BrokerError: it has not; some of the messages may have arrived, or arrive later.
         """
         await self._kafka.publish(list(map(_record, messages)))
         self._acknowledged(messages)
@@ -82,7 +82,7 @@ class Publisher:
         """Like :meth:`publish`, but wait for as long as the broker is unavailable.
 
         Raises:
-            PublishError: the connection failed for good; the next call gets a new one.
+            BrokerError: the connection failed for good; the next call gets a new one.
         """
         await self._kafka.deliver(list(map(_record, messages)))
         self._acknowledged(messages)
@@ -135,8 +135,8 @@ class Outbox:
         while True:
             try:
                 await self._deliver(messages)
-            except PublishError as error:
-                if not error.again:
+            except BrokerError as error:
+                if not error.retriable:
                     _log.exception("messages_dropped", messages=len(messages))
                     return
             else:

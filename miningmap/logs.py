@@ -1,38 +1,66 @@
-"""Logs: structlog on standard error, JSON in production, for people in a terminal."""
+"""Logging to standard error: lines for people in a terminal, JSON everywhere else.
+
+Importing this module does not import structlog: the base install has none, and no service either.
+"""
 
 from __future__ import annotations
 
 import logging
 import sys
-from typing import TYPE_CHECKING
-
-import structlog
+import threading
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from miningmap.settings import Log
+
+# Libraries log every connection at the level info.
+_CHATTY: Final = ("aiokafka", "faust", "mode", "aiohttp.access", "httpx", "kafka")
+
+
+def resolved_format(log: Log) -> Literal["console", "json"]:
+    """The format of this process's lines, with ``auto`` decided by whether a person reads them.
+
+    A process that reads its children's lines passes it on to them as ``MININGMAP_LOG__FORMAT``:
+    their standard error is a pipe, so they cannot find it out themselves.
+    """
+    if log.format == "auto":
+        return "console" if sys.stderr.isatty() else "json"
+    return log.format
 
 
 def configure(log: Log, service: str) -> None:
-    """Set up this process's logging, the standard library's included. Call once, at start.
+    """Set up logging for this process, to be called once at its start.
+
+    Covers structlog, the standard library's loggers (so aiokafka's and Faust's too), warnings, and
+    exceptions that nothing caught.
 
     Args:
-        log: level and format; ``auto`` is for people where standard error is a terminal.
-        service: stands in every line, so that the lines of several services can be merged.
+        log: level and format; ``auto`` is ``console`` where standard error is a terminal.
+        service: is added to every line, so that the lines of several services can be merged.
     """
+    import structlog  # noqa: PLC0415 - see above
+
+    def add_service(
+        _logger: object, _method: str, event: structlog.typing.EventDict
+    ) -> structlog.typing.EventDict:
+        event["service"] = service
+        return event
+
     shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
+        add_service,  # not a context variable: Faust's threads start without those
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    for_people = log.format == "console" or (log.format == "auto" and sys.stderr.isatty())
-    last: structlog.typing.Processor = (
+    renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(),
-            # Not the default, which prints local variables, and so secrets.
+            # The default prints local variables, which can be secrets.
             exception_formatter=structlog.dev.plain_traceback,
         )
-        if for_people
+        if resolved_format(log) == "console"
         else structlog.processors.JSONRenderer()
     )
     handler = logging.StreamHandler(sys.stderr)
@@ -42,28 +70,57 @@ def configure(log: Log, service: str) -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
-                last,
+                renderer,
             ],
         )
     )
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(log.level.upper())
-    # Libraries tell of every connection at info; that is not this project's news.
-    for chatty in ("aiokafka", "faust", "mode", "aiohttp.access", "httpx", "kafka"):
-        logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
     )
-    structlog.contextvars.bind_contextvars(service=service)
+    _log_what_nothing_caught(structlog.get_logger(__name__))
 
 
 def keep_quiet() -> None:
-    """Only errors, on standard error: for a command that says itself what went wrong."""
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it tells of every attempt
+    """Log errors alone, on standard error: for commands, which print their own errors."""
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it logs each failed attempt
+    try:
+        import structlog  # noqa: PLC0415 - see above
+    except ModuleNotFoundError:
+        return
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+
+
+def _log_what_nothing_caught(log: Any) -> None:  # noqa: ANN401 - structlog's loggers are Any
+    """Log warnings and uncaught exceptions, which Python prints as plain text otherwise."""
+    logging.captureWarnings(capture=True)
+
+    def uncaught(
+        kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+    ) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            sys.__excepthook__(kind, error, traceback)
+        else:
+            log.critical("uncaught_exception", exc_info=(kind, error, traceback))
+
+    def uncaught_in_thread(args: threading.ExceptHookArgs) -> None:
+        thread = args.thread.name if args.thread else None
+        error = (args.exc_type, args.exc_value, args.exc_traceback)
+        log.critical("uncaught_exception", thread=thread, exc_info=error)
+
+    def ignored(args: sys.UnraisableHookArgs) -> None:
+        error = (args.exc_type, args.exc_value, args.exc_traceback)
+        log.error("uncaught_exception", ignored_in=repr(args.object), exc_info=error)
+
+    sys.excepthook = uncaught
+    threading.excepthook = uncaught_in_thread
+    sys.unraisablehook = ignored

@@ -1,4 +1,4 @@
-"""Logs, of a process of their own: they are set up for a whole process, once."""
+"""Logs, each in a process of its own: logging is set up once for a whole process."""
 
 from __future__ import annotations
 
@@ -7,12 +7,18 @@ import os
 import pty
 import subprocess
 import sys
+from collections import Counter
+from functools import cache
+from typing import Any
 
 import pytest
 
+from miningmap import logs
+from miningmap.settings import Log
+
 DEADLINE_S = 20
 PROGRAM = """
-import logging, sys
+import logging, sys, threading, warnings
 import structlog
 from miningmap import logs
 from miningmap.settings import Log
@@ -20,46 +26,67 @@ from miningmap.settings import Log
 def fail(password):
     raise ValueError("no " + "entry")
 
-logs.keep_quiet()  # as the command line does before it knows which command it is
+class Unraisable:
+    def __del__(self):
+        fail("geh" + "eim")
+
+logs.keep_quiet()  # as the command line does before it knows which command it runs
 log = structlog.get_logger("miningmap.test")
 logging.getLogger("aiokafka.conn").error("refused")
 log.warning("early")
 logs.configure(Log(format=sys.argv[1], level=sys.argv[2]), "streams")
 log.debug("details")
 log.info("started", port=8080)
-logging.getLogger("aiohttp.server").warning("said by %s", "a library")
-logging.getLogger("aiokafka.conn").info("connected")
+for name in ("aiohttp.server", "aiokafka.conn", "faust.worker", "mode.services"):
+    logging.getLogger(name).info("connected")
+    logging.getLogger(name).warning("from %s", "a library")
 try:
     fail("geh" + "eim")
 except ValueError:
     log.exception("failed")
     logging.getLogger("asyncio").exception("failed too")
+warnings.warn("old")
+thread = threading.Thread(target=fail, args=("geh" + "eim",), name="worker")
+thread.start()
+thread.join()
+Unraisable()
+fail("geh" + "eim")
 """
+UNCAUGHT = "uncaught_exception"
+TRACEBACKS = 5
 
 
+@cache
 def piped(format_: str, level: str = "info") -> str:
-    """What the program writes to a standard error that is no terminal."""
+    """What the program writes to a standard error that is not a terminal."""
     ran = subprocess.run(
-        [sys.executable, "-W", "error", "-c", PROGRAM, format_, level],
-        check=True,
+        [sys.executable, "-c", PROGRAM, format_, level],
+        check=False,
         capture_output=True,
         text=True,
         timeout=DEADLINE_S,
     )
     assert not ran.stdout
+    assert ran.returncode == 1  # its last line raises
     return ran.stderr
 
 
+def parsed(format_: str, level: str = "info") -> list[dict[str, Any]]:
+    """The lines that the program writes, which all have to be JSON."""
+    return [json.loads(line) for line in piped(format_, level).splitlines()]
+
+
+@cache
 def in_terminal(format_: str) -> str:
     """What the program writes to a standard error that is a terminal."""
     ours, theirs = pty.openpty()
     try:
         with subprocess.Popen(
-            [sys.executable, "-W", "error", "-c", PROGRAM, format_, "info"], stderr=theirs
+            [sys.executable, "-c", PROGRAM, format_, "info"], stderr=theirs
         ) as process:
             os.close(theirs)
             written = b"".join(iter(lambda: _read(ours), b""))
-        assert process.returncode == 0
+        assert process.returncode == 1
     finally:
         os.close(ours)
     return written.decode()
@@ -68,18 +95,24 @@ def in_terminal(format_: str) -> str:
 def _read(terminal: int) -> bytes:
     try:
         return os.read(terminal, 65_536)
-    except OSError:  # how Linux says that nobody holds the other end any more
+    except OSError:  # how Linux reports that the other end is closed
         return b""
 
 
-def test_what_is_no_terminal_gets_json_one_object_a_line() -> None:
-    lines = [json.loads(line) for line in piped("auto").splitlines()]
-    assert [line["event"] for line in lines] == [
+def test_without_a_terminal_every_line_is_json() -> None:
+    lines = parsed("auto")
+    warned = next(line for line in lines if line["logger"] == "py.warnings")
+    assert "UserWarning: old" in warned.pop("event")
+    assert [line.get("event") for line in lines] == [
         "started",
-        "said by a library",
+        "connected",
+        *["from a library"] * 4,
         "failed",
         "failed too",
+        None,
+        *[UNCAUGHT] * 3,
     ]
+    assert {line["service"] for line in lines} == {"streams"}
     started = lines[0]
     assert started.pop("timestamp").endswith("Z")
     assert started == {
@@ -89,8 +122,24 @@ def test_what_is_no_terminal_gets_json_one_object_a_line() -> None:
         "port": 8080,
         "service": "streams",
     }
-    assert {line["service"] for line in lines} == {"streams"}
-    assert {line["logger"] for line in lines[1:]} == {"aiohttp.server", "miningmap.test", "asyncio"}
+
+
+def test_loggers_of_libraries_keep_their_names_and_levels() -> None:
+    lines = parsed("json")
+    names = Counter((line["logger"], line["level"]) for line in lines if "library" in line["event"])
+    libraries = ("aiohttp.server", "aiokafka.conn", "faust.worker", "mode.services")
+    assert names == Counter((name, "warning") for name in libraries)
+    (connected,) = (line for line in lines if line["event"] == "connected")
+    assert connected["logger"] == "aiohttp.server"
+
+
+def test_uncaught_exceptions_are_logged_with_their_origin() -> None:
+    thread, ignored, last = (line for line in parsed("json") if line["event"] == UNCAUGHT)
+    assert (thread["level"], thread["thread"]) == ("critical", "worker")
+    assert (ignored["level"], "Unraisable.__del__" in ignored["ignored_in"]) == ("error", True)
+    assert last["level"] == "critical"
+    for line in (thread, ignored, last):
+        assert line["exception"].endswith("ValueError: no entry")
 
 
 def test_a_terminal_gets_lines_for_people() -> None:
@@ -98,14 +147,15 @@ def test_a_terminal_gets_lines_for_people() -> None:
     assert "\x1b[" in written
     assert "started" in written
     assert "{" not in written
+    assert written.count("ValueError: no entry") == TRACEBACKS
+    assert "geheim" not in written
 
 
-def test_json_can_be_had_in_a_terminal_too() -> None:
-    first, *_ = in_terminal("json").splitlines()
-    assert json.loads(first)["event"] == "started"
+def test_json_in_a_terminal() -> None:
+    assert json.loads(in_terminal("json").splitlines()[0])["event"] == "started"
 
 
-def test_lines_for_people_in_a_file_have_no_colours() -> None:
+def test_lines_for_people_in_a_pipe_have_no_colours() -> None:
     written = piped("console")
     assert "[info     ] started" in written
     assert "\x1b[" not in written
@@ -114,19 +164,22 @@ def test_lines_for_people_in_a_file_have_no_colours() -> None:
 @pytest.mark.parametrize("format_", ["json", "console"])
 def test_a_traceback_shows_no_local_variables(format_: str) -> None:
     written = piped(format_)
-    assert written.count("Traceback (most recent call last)") == 2
-    assert written.count("ValueError: no entry") == 2
-    assert "geheim" not in written
-
-
-def test_nor_does_one_in_a_terminal() -> None:
-    written = in_terminal("auto")
-    assert written.count("ValueError: no entry") == 2
+    assert written.count("Traceback (most recent call last)") == TRACEBACKS
+    assert written.count("ValueError: no entry") == TRACEBACKS
     assert "geheim" not in written
 
 
 def test_the_level_holds_for_libraries_too() -> None:
-    events = [json.loads(line)["event"] for line in piped("json", "error").splitlines()]
-    assert events == ["failed", "failed too"]
-    events = [json.loads(line)["event"] for line in piped("json", "debug").splitlines()]
-    assert events[:2] == ["details", "started"]
+    events = [line["event"] for line in parsed("json", "error")]
+    assert events == ["failed", "failed too", *[UNCAUGHT] * 3]
+    assert [line["event"] for line in parsed("json", "debug")][:2] == ["details", "started"]
+
+
+def test_the_format_that_a_process_passes_on_to_its_children(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for terminal, auto in ((True, "console"), (False, "json")):
+        monkeypatch.setattr(sys.stderr, "isatty", lambda terminal=terminal: terminal)
+        assert logs.resolved_format(Log(format="auto")) == auto
+        assert logs.resolved_format(Log(format="console")) == "console"
+        assert logs.resolved_format(Log(format="json")) == "json"

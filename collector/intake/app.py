@@ -179,7 +179,7 @@ class ReportPublisher:
         got no 200, sends them again.
 
         Raises:
-            PublishError: Kafka did not acknowledge the reports.
+            BrokerError: Kafka did not acknowledge the reports.
             redis.RedisError: Redis is unavailable.
         """
         async with self._locks[partner.pool]:

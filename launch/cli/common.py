@@ -210,7 +210,7 @@ async def publish_messages(
         published: called after each batch with the number of its messages.
 
     Raises:
-        PublishError: the broker did not acknowledge a batch.
+        BrokerError: the broker did not acknowledge a batch.
     """
     from miningmap.kafka.producer import Publisher, record_of
     from miningmap.kafka.topics import NETWORK, REPORTS

@@ -55,8 +55,7 @@ def demo(
     from launch.local.embedded import EmbeddedError
     from launch.local.supervisor import ChildError
     from launch.simulation import SCENARIOS, World
-    from miningmap.kafka.admin import AdminError
-    from miningmap.kafka.producer import PublishError
+    from miningmap.kafka.errors import BrokerError
     from miningmap.times import utc_now
 
     if scenario not in SCENARIOS:
@@ -67,7 +66,7 @@ def demo(
     settings = settings_of(context)
     settings.endpoint.port = port
     world = World(SEED, utc_now(), SCENARIOS[scenario])
-    with command_errors(EmbeddedError, ChildError, AdminError, PublishError, TimeoutError):
+    with command_errors(EmbeddedError, ChildError, BrokerError, TimeoutError):
         asyncio.run(_demo(settings, config_of(context), world, for_s, verbose=verbose))
 
 
@@ -162,13 +161,14 @@ async def _until_processed(servers: str, group: str) -> None:
     Raises:
         TimeoutError: they have not within ``READY_S`` seconds.
     """
-    from miningmap.kafka.lag import LagError, lag_of
+    from miningmap.kafka.errors import BrokerError
+    from miningmap.kafka.lag import lag_of
     from miningmap.kafka.topics import NETWORK, REPORTS
 
     async def is_done(ask: Callable[[], Awaitable[Lag]]) -> bool:
         try:
             return all(progress.lag == 0 for progress in (await ask()).values())
-        except LagError:  # the group has no coordinator yet
+        except BrokerError:  # the group has no coordinator yet
             return False
 
     try:
@@ -195,12 +195,12 @@ def up(context: click.Context, /, *, port: int | None, for_s: float | None) -> N
     """
     from launch.local.embedded import EmbeddedError
     from launch.local.supervisor import ChildError
-    from miningmap.kafka.admin import AdminError
+    from miningmap.kafka.errors import BrokerError
 
     settings = settings_of(context)
     if port is not None:
         settings.endpoint.port = port
-    with command_errors(EmbeddedError, ChildError, AdminError, TimeoutError):
+    with command_errors(EmbeddedError, ChildError, BrokerError, TimeoutError):
         asyncio.run(_up(settings, config_of(context), for_s))
 
 

@@ -43,9 +43,10 @@ def endpoint(context: click.Context) -> None:
 def topics(context: click.Context, /, *, check: bool, replication_factor: int) -> None:
     """Create missing Kafka topics and compare the existing ones, which are never changed."""
     from miningmap.kafka import admin
+    from miningmap.kafka.errors import BrokerError
 
     servers = settings_of(context).kafka.bootstrap_servers
-    with command_errors(admin.AdminError):
+    with command_errors(BrokerError):
         if check:
             states = asyncio.run(admin.check_topics(servers))
         else:

@@ -62,10 +62,10 @@ def _read(file: Path) -> list[Message]:
 
 def _publish(kafka: Kafka, messages: Sequence[Message]) -> None:
     """Publish messages with a progress bar on standard error."""
-    from miningmap.kafka.producer import PublishError
+    from miningmap.kafka.errors import BrokerError
 
     with (
-        command_errors(PublishError),
+        command_errors(BrokerError),
         click.progressbar(length=len(messages), label="publishing", file=sys.stderr) as bar,
     ):
         asyncio.run(publish_messages(kafka, messages, published=bar.update))
@@ -152,11 +152,11 @@ def export(context: click.Context, /, since: str | None, until: str | None, outp
 
     Invalid messages, which are also dead letters, are left out and counted on standard error.
     """
-    from miningmap.kafka.reader import DrainError
+    from miningmap.kafka.errors import BrokerError
 
     selection = _Selection(_time("--from", since), _time("--to", until))
     kafka = settings_of(context).kafka
-    with output_file(output) as file, command_errors(DrainError):
+    with output_file(output) as file, command_errors(BrokerError):
         asyncio.run(_export(kafka, selection, file))
     click.echo(f"{selection.exported} messages exported", err=True)
     if selection.invalid:
@@ -197,10 +197,10 @@ class _Selection:
 
 
 async def _export(kafka: Kafka, selection: _Selection, file: IO[bytes]) -> None:
-    from miningmap.kafka.reader import drain
+    from miningmap.kafka.reader import open_reader
     from miningmap.kafka.topics import NETWORK, REPORTS
 
-    async with drain(kafka.bootstrap_servers, [REPORTS, NETWORK]) as topics:
+    async with open_reader(kafka.bootstrap_servers, [REPORTS, NETWORK]) as topics:
         with click.progressbar(length=topics.size, label="exporting", file=sys.stderr) as bar:
             async for values in topics.batches():
                 file.writelines(map(selection.line, values))

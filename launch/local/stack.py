@@ -12,6 +12,7 @@ import msgspec
 
 from launch.local.supervisor import Child
 from miningmap.api.models import Answer
+from miningmap.logs import resolved_format
 from miningmap.times import utc_now
 from streams.method.windows import ROLLING
 
@@ -34,13 +35,11 @@ def url(host: str, port: int, path: str = "") -> str:
 
 
 def log_environment(log: Log) -> dict[str, str]:
-    """Return the setting that gives children readable logs if this process has a terminal.
+    """Return the setting that gives children the log format of this process.
 
     Children write into pipes, so the format ``auto`` would always mean JSON to them.
     """
-    if log.format == "auto" and sys.stderr.isatty():
-        return {"MININGMAP_LOG__FORMAT": "console"}
-    return {}
+    return {"MININGMAP_LOG__FORMAT": resolved_format(log)}
 
 
 def services(settings: Settings, env: Mapping[str, str], config: Path | None) -> list[Child]:

@@ -1,1 +1,1 @@
-"""HTTP servers and downloads: a server on a port, problem documents, a file from a URL."""
+"""HTTP: serve an application on a port, answer with problem documents, download a file."""

@@ -1,4 +1,4 @@
-"""A file from an address that the user names: over HTTP, up to a size and for a time."""
+"""Download a file from an address that the user gives, up to a size and within a time."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ _CHUNK: Final = 1 << 16
 
 
 class DownloadError(Exception):
-    """There is no file at the address, or not in time; the text is one line and names it."""
+    """The file cannot be downloaded; the text is one line that starts with the address."""
 
 
 async def download(
     address: str, *, max_bytes: int, within: aiohttp.ClientTimeout = TIMEOUT
 ) -> bytes:
-    """What is at an ``http`` or ``https`` address, whatever type it is said to be.
+    """The body at an ``http`` or ``https`` address, whatever its content type.
 
     Args:
-        address: redirects of it are followed.
-        max_bytes: of the body, decompressed.
-        within: in all, and for each step.
+        address: of the file; redirects are followed.
+        max_bytes: the largest accepted body, decompressed.
+        within: time limits, of the whole download and of each step.
 
     Raises:
-        DownloadError: no such address, no answer in time, not a 200, or a body larger than that.
+        DownloadError: the address is invalid, the server did not respond in time or with 200, or
+            the body is too large.
     """
     headers = {"User-Agent": f"miningmap/{__version__}", "Accept": "text/csv, */*;q=0.1"}
     try:
@@ -37,16 +38,16 @@ async def download(
             session.get(address) as response,
         ):
             if response.status != HTTPStatus.OK:
-                raise DownloadError(f"{address}: HTTP {response.status}")
+                raise DownloadError(f"{address}: the server responded with HTTP {response.status}")
             body = bytearray()
             async for chunk in response.content.iter_chunked(_CHUNK):
                 body += chunk
                 if len(body) > max_bytes:
-                    raise DownloadError(f"{address}: more than {max_bytes} bytes")
+                    raise DownloadError(f"{address}: larger than {max_bytes} bytes")
             return bytes(body)
     except TimeoutError:
-        raise DownloadError(f"{address}: no answer in time") from None
+        raise DownloadError(f"{address}: no response within the time limit") from None
     except aiohttp.InvalidURL:
-        raise DownloadError(f"{address}: is no address") from None
+        raise DownloadError(f"{address}: not an address; expected http(s)://HOST/PATH") from None
     except aiohttp.ClientError as error:
         raise DownloadError(f"{address}: {str(error) or repr(error)}") from None

@@ -1,9 +1,9 @@
-"""Errors over HTTP as problem documents (RFC 9457), the same from every service."""
+"""Errors over HTTP as problem documents (RFC 9457), in the same form from every service."""
 
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import structlog
@@ -12,16 +12,18 @@ from aiohttp import web
 from miningmap.api.models import PROBLEM_CONTENT_TYPE
 
 if TYPE_CHECKING:
-    from aiohttp.typedefs import Handler
+    from collections.abc import Callable
+
+    from aiohttp.typedefs import Handler, Middleware
 
 _log = structlog.get_logger(__name__)
 
 
 def problem(status: int, title: str, detail: str, **extra: object) -> web.Response:
-    """A problem document.
+    """A response with a problem document.
 
     Args:
-        status: of the answer, and repeated in the document.
+        status: of the response, repeated in the document.
         title: the kind of problem, the same at each occurrence.
         detail: what is wrong this time, and what to do about it.
         extra: further members, such as ``allowed=["now", "1h"]``; any JSON.
@@ -33,18 +35,18 @@ def problem(status: int, title: str, detail: str, **extra: object) -> web.Respon
 
 
 def problem_of(error: Exception, request: web.Request) -> web.Response:
-    """What aiohttp or a failed handler raised, as a problem document.
+    """The problem document for an error of aiohttp, or of a handler that failed.
 
     Raises:
-        aiohttp.web.HTTPException: it is a redirect, which is no problem.
+        aiohttp.web.HTTPException: the error is a redirect, which is not a problem.
     """
     match error:
         case web.HTTPMethodNotAllowed():
             allowed = ", ".join(sorted(error.allowed_methods))
             detail = f"{request.method} is not allowed at {request.path}; allowed: {allowed}"
-            answer = problem(error.status, error.reason, detail)
-            answer.headers["Allow"] = allowed
-            return answer
+            response = problem(error.status, error.reason, detail)
+            response.headers["Allow"] = allowed
+            return response
         case web.HTTPNotFound():
             return problem(error.status, error.reason, f"there is nothing at {request.path}")
         case web.HTTPError():
@@ -52,7 +54,7 @@ def problem_of(error: Exception, request: web.Request) -> web.Response:
         case web.HTTPException():
             raise error
         case _:
-            _log.error("request failed", method=request.method, path=request.path, exc_info=error)
+            _log.error("request_failed", method=request.method, path=request.path, exc_info=error)
             return problem(
                 HTTPStatus.INTERNAL_SERVER_ERROR,
                 HTTPStatus.INTERNAL_SERVER_ERROR.phrase,
@@ -60,10 +62,22 @@ def problem_of(error: Exception, request: web.Request) -> web.Response:
             )
 
 
-@web.middleware
-async def problem_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turns what aiohttp and failed handlers raise into problem documents; redirects pass."""
-    try:
-        return await handler(request)
-    except Exception as error:  # noqa: BLE001 - whatever failed, the client gets a document
-        return problem_of(error, request)
+def problem_middleware_for(translate: Callable[[Exception], web.Response | None]) -> Middleware:
+    """A middleware that turns errors into problem documents; redirects pass.
+
+    Args:
+        translate: returns the response for an error of the service's own, or ``None``.
+    """
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except Exception as error:  # noqa: BLE001 - the client gets a document in any case
+            return translate(error) or problem_of(error, request)
+
+    return middleware
+
+
+problem_middleware: Final = problem_middleware_for(lambda _error: None)
+"""The middleware for services without errors of their own."""

@@ -1,4 +1,4 @@
-"""An HTTP application on a port, and the small one that each service has for Prometheus."""
+"""Serve an HTTP application on a port; the small application of each service for Prometheus."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
     from prometheus_client import CollectorRegistry
 
-# For requests in flight at the end; aiohttp grants it once more to those that resist.
 SHUTDOWN_S: Final = 1.5
+"""How long requests in flight may take at the end, in seconds. Those that ignore their cancellation
+get the same time once more from aiohttp."""
 
 _log = structlog.get_logger(__name__)
 
@@ -31,15 +32,15 @@ async def serving(
     """Serve an application while the block runs.
 
     Args:
-        app: what to serve.
-        host: to listen on.
-        port: to listen on; 0 for any, which the log then tells.
-        setting: what sets the port, such as ``ENDPOINT__PORT``; for the error.
-        reuse_port: share the port with other processes that say so too; the system gives each of
-            them a part of the connections.
+        app: the application.
+        host: the address to listen on.
+        port: the port to listen on; 0 for any free one. The event ``listening`` has its number.
+        setting: the setting of the port without its prefix, such as ``ENDPOINT__PORT``.
+        reuse_port: share the port with other processes that set this too; the operating system
+            divides the connections among them.
 
     Raises:
-        SettingsError: it cannot listen there.
+        SettingsError: the address and port cannot be listened on.
     """
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
@@ -49,27 +50,27 @@ async def serving(
         except OSError as error:
             text = f"{PREFIX}{setting}: cannot listen at {host}:{port}: {error.strerror}"
             raise SettingsError(text) from None
-        at, number = runner.addresses[0][:2]
-        address = f"http://{f'[{at}]' if ':' in at else at}:{number}"
-        _log.info("listening", url=address, setting=PREFIX + setting)
+        address, number = runner.addresses[0][:2]
+        url = f"http://{f'[{address}]' if ':' in address else address}:{number}"
+        _log.info("listening", url=url, setting=PREFIX + setting)
         yield
     finally:
         await runner.cleanup()
 
 
 def allow_many_connections() -> None:
-    """As many open files as the system lets this process have.
+    """Raise the limit of open files to what the operating system allows this process.
 
-    The usual 1024 are for programs that use select(), and end a crowd's connections.
+    The usual limit of 1024 exists for programs that use select(); a connection needs one each.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
-        with suppress(ValueError, OSError):  # macOS says "unlimited" and means less
+        with suppress(ValueError, OSError):  # macOS reports "unlimited" and allows less
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def monitoring_app(registry: CollectorRegistry) -> web.Application:
-    """``/metrics``, and ``/healthz``: alive. How things are is in the metrics."""
+    """An application with ``/metrics``, and ``/healthz``, which says only that it is alive."""
 
     async def healthz(_: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})

@@ -1,93 +1,77 @@
 """Create the topics that a broker lacks, and compare those that it has with the expected ones.
 
-Nothing that exists is changed: more partitions would move keys, another retention would delete.
+Existing topics are never changed: more partitions would move keys, another retention would delete
+messages.
 """
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import TopicAlreadyExistsError, for_code
 
+from miningmap.kafka.clients import admin_client
+from miningmap.kafka.errors import BrokerError, broker_errors
 from miningmap.kafka.topics import TOPICS, Topic
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from aiokafka.admin import AIOKafkaAdminClient
 
 OK: Final = "ok"
 CREATED: Final = "created"
 MISSING: Final = "missing"
 DIFFERS: Final = "differs: "
 
-_TIMEOUT_S: Final = 30.0
 _POLL_S: Final = 0.05
 
 
-class AdminError(Exception):
-    """The broker cannot be reached or refuses; the text is one line and says what to do."""
-
-
 class TopicState(NamedTuple):
-    """One topic: ``ok``, ``created``, ``missing``, or ``differs: ...`` with what is different."""
+    """A topic's state: ``ok``, ``created``, ``missing``, or ``differs: `` and the differences."""
 
     topic: str
     state: str
 
 
-async def check_topics(bootstrap_servers: str) -> list[TopicState]:
-    """What is missing or different on the broker, in the order of ``TOPICS``. Changes nothing.
+async def check_topics(servers: str) -> list[TopicState]:
+    """Compare the broker's topics with ``TOPICS``, in their order. Changes nothing.
 
     Raises:
-        AdminError: the broker cannot be reached or refuses.
+        BrokerError: the broker cannot be reached, or refuses.
     """
-    async with _admin(bootstrap_servers) as admin:
+    async with admin_client(servers) as admin, broker_errors(servers):
         return await _compare(admin)
 
 
-async def ensure_topics(bootstrap_servers: str, replication_factor: int = 1) -> list[TopicState]:
-    """Create what is missing and compare what exists, as :func:`check_topics` does.
+async def ensure_topics(servers: str, replication_factor: int = 1) -> list[TopicState]:
+    """Create the missing topics, and compare the others as :func:`check_topics` does.
 
-    When it returns, the broker tells clients of all of them.
+    On return the broker lists all of them to its clients.
 
     Raises:
-        AdminError: the broker cannot be reached or refuses.
+        BrokerError: the broker cannot be reached, or refuses.
     """
-    async with _admin(bootstrap_servers) as admin:
+    async with admin_client(servers) as admin, broker_errors(servers):
         created: set[str] = set()
         while missing := _missing(states := await _compare(admin)):
-            created |= await _create(admin, missing, replication_factor)
-            await asyncio.sleep(_POLL_S)  # made, but the broker may not tell of it yet
+            created |= await _create(admin, servers, missing, replication_factor)
+            await asyncio.sleep(_POLL_S)  # a new topic is not listed at once
         return [
             TopicState(name, CREATED if name in created and state == OK else state)
             for name, state in states
         ]
 
 
-@asynccontextmanager
-async def _admin(servers: str) -> AsyncIterator[AIOKafkaAdminClient]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
-    advice = "start it, or set MININGMAP_KAFKA__BOOTSTRAP_SERVERS"
-    try:
-        async with asyncio.timeout(_TIMEOUT_S):
-            await admin.start()
-            yield admin
-    except TimeoutError:
-        raise AdminError(f"Kafka at {servers} did not answer in {_TIMEOUT_S:g} s") from None
-    except (KafkaError, OSError) as error:
-        raise AdminError(f"cannot reach Kafka at {servers} ({error}); {advice}") from None
-    finally:
-        with suppress(KafkaError, OSError):
-            await admin.close()
-
-
 async def _create(
-    admin: AIOKafkaAdminClient, topics: list[Topic], replication_factor: int
+    admin: AIOKafkaAdminClient, servers: str, topics: list[Topic], replication_factor: int
 ) -> set[str]:
-    """Returns the names of those that were created here, and not by somebody else meanwhile."""
+    """The names of the topics that were created; not of those that another process just created.
+
+    Raises:
+        BrokerError: the broker refuses.
+    """
     response = await admin.create_topics(
         [
             NewTopic(topic.name, topic.partitions, replication_factor, topic_configs=topic.config)
@@ -100,7 +84,9 @@ async def _create(
         if not code:
             created.add(name)
         elif error is not TopicAlreadyExistsError:
-            raise AdminError(f"Kafka does not create {name}: {message or error.description}")
+            problem = f"cannot create {name}: {message or error.description}"
+            remedy = "change what the broker refuses, and run `miningmap topics` again"
+            raise BrokerError.at(servers, problem, remedy, retriable=False)
     return created
 
 
@@ -123,9 +109,9 @@ async def _compare(admin: AIOKafkaAdminClient) -> list[TopicState]:
 
 def _state(topic: Topic, partitions: int, config: dict[str, str]) -> str:
     differences = [
-        f"{name} is {config.get(name, 'not set')} instead of {wanted}"
-        for name, wanted in topic.config.items()
-        if config.get(name) != wanted
+        f"{name} is {config.get(name, 'not set')} instead of {expected}"
+        for name, expected in topic.config.items()
+        if config.get(name) != expected
     ]
     if partitions != topic.partitions:
         differences.insert(0, f"{partitions} partitions instead of {topic.partitions}")
@@ -133,13 +119,13 @@ def _state(topic: Topic, partitions: int, config: dict[str, str]) -> str:
 
 
 async def _partitions(admin: AIOKafkaAdminClient) -> dict[str, int]:
-    """Of all topics: asking for one by name would make brokers that do so create it."""
+    """The number of partitions of every topic: some brokers create a topic asked for by name."""
     topics: list[dict[str, Any]] = await admin.describe_topics()
     return {topic["topic"]: len(topic["partitions"]) for topic in topics}
 
 
 async def _configs(admin: AIOKafkaAdminClient, topics: list[Topic]) -> dict[str, dict[str, str]]:
-    """All settings of each: the embedded broker breaks off when asked for some by name."""
+    """All settings of each topic: the embedded broker hangs up when asked for single ones."""
     if not topics:
         return {}
     responses = await admin.describe_configs(

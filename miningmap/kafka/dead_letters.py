@@ -1,6 +1,6 @@
-"""Dead letters: what could not be used, as it was said, with whence and why.
+"""Dead letters: messages that cannot be used, kept with their origin and the reason.
 
-One shape for all who refuse something, so that it can be looked at, counted and sent again.
+Every service writes them in the same form, so that they can be inspected, counted and sent again.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 LONGEST_ERROR: Final = 1000
-"""Characters of an error that a header carries."""
+"""The most characters of an error that a header carries."""
 
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """Something that cannot be used.
+    """A message that cannot be used.
 
     Attributes:
-        key: of the message, the pool's slug where there is one.
-        value: the bytes as they came, or would have gone.
-        reason: from a short list, so that it can be a metric's label.
-        error: for people.
-        at: when it was refused.
-        topic: where it came from, or would have gone.
-        partition: there, if it was there.
+        key: of the message: the slug of its pool, where it has one.
+        value: the bytes that arrived, or that would have been sent.
+        reason: one of a short list, so that it can label a metric.
+        error: an explanation for people.
+        at: when the message was rejected.
+        topic: where it came from, or where it would have been sent.
+        partition: where it came from; ``None`` if it never was in Kafka.
         offset: likewise.
-        source: who said it, where that is known without reading the value.
+        source: slug of the source; ``None`` if only the value could tell.
     """
 
     key: bytes | None
@@ -47,7 +47,7 @@ class DeadLetter:
 
 
 def record_of(letter: DeadLetter) -> Record:
-    """The letter as it goes to its topic; what is not known of it has no header."""
+    """The record that is written to the dead-letter topic; unknown fields have no header."""
     headers = {
         "reason": letter.reason,
         "error": letter.error[:LONGEST_ERROR],
@@ -57,5 +57,5 @@ def record_of(letter: DeadLetter) -> Record:
         "source": letter.source,
         "at": rfc3339(letter.at),
     }
-    known = ((name, str(said).encode()) for name, said in headers.items() if said is not None)
+    known = ((name, str(value).encode()) for name, value in headers.items() if value is not None)
     return Record(DEAD_LETTERS, letter.key, letter.value, tuple(known))

@@ -1,4 +1,4 @@
-"""How far behind Kafka a consumer group is, by Kafka's own count."""
+"""How far a consumer group is behind, as the broker itself counts it."""
 
 from __future__ import annotations
 
@@ -6,77 +6,69 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+
+from miningmap.kafka.clients import admin_client, groupless_consumer
+from miningmap.kafka.errors import BrokerError, broker_errors
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
+    from aiokafka.admin import AIOKafkaAdminClient
+
 
 class Progress(NamedTuple):
-    """How far a group is in one partition: what is committed, and how many messages are left."""
+    """A group's progress in one partition: the committed offset, and the messages after it."""
 
     committed: int
     lag: int
 
 
 Lag: TypeAlias = dict[tuple[str, int], Progress]
-"""By topic and partition."""
-
-
-class LagError(Exception):
-    """Kafka could not be asked."""
+"""Progress by topic and partition."""
 
 
 @asynccontextmanager
 async def lag_of(
     servers: str, group: str, topics: Sequence[str]
 ) -> AsyncIterator[Callable[[], Awaitable[Lag]]]:
-    """A function that asks Kafka for the group's lag; it raises :class:`LagError` where it can't.
+    """A function that returns the group's current lag; it raises :class:`BrokerError` too.
 
     Raises:
-        LagError: no connection.
+        BrokerError: the broker cannot be reached.
     """
-    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
-    # No group of its own: it only asks where the partitions end.
-    consumer = AIOKafkaConsumer(bootstrap_servers=servers, enable_auto_commit=False)
+    async with admin_client(servers) as admin, groupless_consumer(servers) as consumer:
 
-    async def ask() -> Lag:
-        try:
-            partitions = await _partitions(admin, topics)
-            # What is committed first: asked the other way round, it could be beyond the end.
-            done = await admin.list_consumer_group_offsets(group, partitions=partitions)
-            starts = await consumer.beginning_offsets(partitions)
-            ends = await consumer.end_offsets(partitions)
-        except KafkaError as error:
-            raise LagError(repr(error)) from error
-        # While the coordinator still loads, it answers so, and aiokafka hands out an empty answer.
-        if not done.keys() >= set(partitions):
-            raise LagError(f"the coordinator of {group} is not ready")
-        result: Lag = {}
-        for tp in partitions:
-            committed = max(done[tp].offset, starts[tp])
-            # The embedded broker's ends can lag behind what it let us commit.
-            result[tp.topic, tp.partition] = Progress(committed, max(0, ends[tp] - committed))
-        return result
+        async def current_lag() -> Lag:
+            async with broker_errors(servers):
+                lag = await _lag(admin, consumer, group, topics)
+            if lag is None:
+                problem = f"the coordinator of the group {group} is not ready"
+                raise BrokerError.at(servers, problem, "try again in a few seconds")
+            return lag
 
-    try:
-        try:
-            await admin.start()
-            await consumer.start()
-        except KafkaError as error:
-            raise LagError(repr(error)) from error
-        yield ask
-    finally:
-        await consumer.stop()
-        await admin.close()
+        yield current_lag
 
 
-async def _partitions(
-    admin: AIOKafkaAdminClient, topics: Sequence[str]
-) -> Sequence[TopicPartition]:
-    return [
+async def _lag(
+    admin: AIOKafkaAdminClient, consumer: AIOKafkaConsumer, group: str, topics: Sequence[str]
+) -> Lag | None:
+    """The group's lag, or ``None`` while its coordinator is loading the offsets."""
+    partitions = [
         TopicPartition(topic["topic"], partition["partition"])
         for topic in await admin.describe_topics(list(topics))
         for partition in topic["partitions"]
     ]
+    # The committed offsets come first: read after the ends, they could be beyond them.
+    offsets = await admin.list_consumer_group_offsets(group, partitions=partitions)
+    starts = await consumer.beginning_offsets(partitions)
+    ends = await consumer.end_offsets(partitions)
+    # aiokafka ignores the coordinator's error while it loads, and returns no offsets.
+    if not offsets.keys() >= set(partitions):
+        return None
+    lag: Lag = {}
+    for partition in partitions:
+        committed = max(offsets[partition].offset, starts[partition])
+        # The embedded broker's end can be behind the offset that it let the group commit.
+        remaining = max(0, ends[partition] - committed)
+        lag[partition.topic, partition.partition] = Progress(committed, remaining)
+    return lag

@@ -1,123 +1,109 @@
-"""All that topics hold by now, as the bytes that came: partition by partition, each in its order.
+"""Read all messages that topics hold at one moment, as bytes, partition by partition.
 
-So the same topics give the same bytes every time, whichever broker answers first.
+The order is fixed (topics as given, partitions by number, messages by offset), so the same topics
+give the same bytes every time, whichever broker answers first.
 """
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+
+from miningmap.kafka.clients import admin_client, groupless_consumer
+from miningmap.kafka.errors import CREATE_TOPICS, TIMEOUT_S, BrokerError, broker_errors
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-TIMEOUT_S: Final = 30.0
 _PROBE_MS: Final = 100
 
 
-class DrainError(Exception):
-    """Kafka cannot be read; the text is one line and says what to do."""
-
-
 class _Part(NamedTuple):
-    """The messages of one partition from ``start`` on and before ``end``."""
+    """The messages of one partition with offsets from ``start`` up to, not including, ``end``."""
 
     partition: TopicPartition
     start: int
     end: int
 
 
-class Drain:
-    """What stood in Kafka when it was made by :func:`drain`."""
+class TopicReader:
+    """The messages that topics held when :func:`open_reader` was called."""
 
     def __init__(
-        self, consumer: AIOKafkaConsumer, parts: Sequence[_Part], timeout_s: float
+        self, consumer: AIOKafkaConsumer, servers: str, parts: Sequence[_Part], timeout_s: float
     ) -> None:
         self._consumer = consumer
+        self._servers = servers
         self._parts = parts
         self._timeout_s = timeout_s
 
     @property
     def size(self) -> int:
-        """How many messages that is."""
+        """The number of messages."""
         return sum(part.end - part.start for part in self._parts)
 
     async def batches(self) -> AsyncIterator[list[bytes]]:
-        """The values of all messages, some at a time; of one without a value it is empty.
+        """The values of all messages, in batches; a message without a value is ``b""``.
 
         Raises:
-            DrainError: Kafka went away.
+            BrokerError: the broker sent nothing for the time limit.
         """
         for partition, start, end in self._parts:
             self._consumer.assign([partition])
             self._consumer.seek(partition, start)
-            while await self._consumer.position(partition) < end:
-                yield [
-                    value or b"" for offset, value in await self._some(partition) if offset < end
-                ]
+            position = start
+            while position < end:
+                fetched, position = await self._fetch(partition)
+                yield [value or b"" for offset, value in fetched if offset < end]
 
-    async def _some(self, partition: TopicPartition) -> list[tuple[int, bytes | None]]:
+    async def _fetch(self, partition: TopicPartition) -> tuple[list[tuple[int, bytes | None]], int]:
+        """The next messages with their offsets, and the position after them."""
         wait_ms = round(self._timeout_s * 1000)
-        found = await self._consumer.getmany(partition, timeout_ms=wait_ms)
-        if not found:
-            raise DrainError(f"Kafka sent nothing of {partition.topic} for {self._timeout_s:g} s")
-        return [(record.offset, record.value) for record in found[partition]]
+        async with broker_errors(self._servers, timeout_s=None):
+            fetched = await self._consumer.getmany(partition, timeout_ms=wait_ms)
+            if not fetched:
+                problem = f"no messages of {partition.topic} within {self._timeout_s:g} s"
+                raise BrokerError.at(self._servers, problem)
+            position = await self._consumer.position(partition)
+        return [(record.offset, record.value) for record in fetched[partition]], position
 
 
 @asynccontextmanager
-async def drain(
+async def open_reader(
     servers: str, topics: Sequence[str], *, timeout_s: float = TIMEOUT_S
-) -> AsyncIterator[Drain]:
-    """Everything in these topics up to now, to be read inside the block.
+) -> AsyncIterator[TopicReader]:
+    """A reader of everything that the topics hold now; it can be used inside the block.
 
     Args:
-        servers: of Kafka, ``HOST:PORT``.
+        servers: of the broker, ``HOST:PORT``.
         topics: in the order in which they are read.
-        timeout_s: so long a silence of Kafka is waited through.
+        timeout_s: how long the broker may be silent, in seconds.
 
     Raises:
-        DrainError: no broker at ``servers``, or a topic is missing; or an error of Kafka's came
-            out of the block.
+        BrokerError: the broker cannot be reached, or a topic does not exist.
     """
-    # No group: nothing is committed, and nobody else is disturbed.
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=servers, enable_auto_commit=False, auto_offset_reset="earliest"
-    )
-    try:
-        try:
-            async with asyncio.timeout(timeout_s):
-                await consumer.start()
-                partitions = await _partitions(servers, topics)
-                parts = await _parts(consumer, partitions)
-        except TimeoutError:
-            raise DrainError(f"Kafka at {servers} did not answer in {timeout_s:g} s") from None
-        yield Drain(consumer, parts, timeout_s)
-    except KafkaError as error:
-        advice = "start it, or set MININGMAP_KAFKA__BOOTSTRAP_SERVERS"
-        raise DrainError(f"cannot read Kafka at {servers} ({error}); {advice}") from None
-    finally:
-        await _close(consumer)
+    async with groupless_consumer(servers, timeout_s=timeout_s) as consumer:
+        async with broker_errors(servers, timeout_s):
+            partitions = await _partitions(servers, topics, timeout_s)
+            parts = await _parts(consumer, partitions)
+        yield TopicReader(consumer, servers, parts, timeout_s)
 
 
-async def _partitions(servers: str, topics: Sequence[str]) -> list[TopicPartition]:
-    """Those of the topics, in order.
+async def _partitions(
+    servers: str, topics: Sequence[str], timeout_s: float
+) -> list[TopicPartition]:
+    """The partitions of the topics, in order.
 
     Raises:
-        DrainError: a topic is missing. Asked for by name, some brokers would create it.
+        BrokerError: a topic does not exist.
     """
-    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
-    try:
-        await admin.start()
+    async with admin_client(servers, timeout_s=timeout_s) as admin:
+        # All topics: some brokers create a topic that is asked for by name.
         described = {topic["topic"]: topic["partitions"] for topic in await admin.describe_topics()}
-    finally:
-        await admin.close()
     if missing := [topic for topic in topics if topic not in described]:
-        raise DrainError(f"no topic {', '.join(missing)}: run `miningmap topics`")
+        raise BrokerError.at(servers, f"no topic {', '.join(missing)}", CREATE_TOPICS)
     return [
         TopicPartition(topic, number)
         for topic in topics
@@ -126,26 +112,15 @@ async def _partitions(servers: str, topics: Sequence[str]) -> list[TopicPartitio
 
 
 async def _parts(consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition]) -> list[_Part]:
-    """What stands in each by now; those that are empty are left out."""
+    """What each partition holds now; empty partitions are left out."""
     starts = await consumer.beginning_offsets(partitions)
     ends = await consumer.end_offsets(partitions)
     filled = [p for p in partitions if starts[p] < ends[p]]
-    # The embedded broker (Tansu 0.6) takes the last batch for one message when it is asked where a
-    # partition ends. What it says beside a fetched message is right.
+    # Asked where a partition ends, the embedded broker (Tansu 0.6) counts the last batch as one
+    # message. The high-water mark that comes with a fetched message is right.
     consumer.assign(filled)
     for partition in filled:
         consumer.seek(partition, ends[partition] - 1)
     while any(consumer.highwater(p) is None for p in filled):
         await consumer.getmany(timeout_ms=_PROBE_MS)
     return [_Part(p, starts[p], max(ends[p], consumer.highwater(p))) for p in filled]
-
-
-async def _close(consumer: AIOKafkaConsumer) -> None:
-    # While the broker is away, stop() lets out the cancellation of its own fetches: not ours, so
-    # it must not come in place of the error that there was.
-    stopping = asyncio.create_task(consumer.stop())
-    await asyncio.wait({stopping})
-    try:
-        stopping.result()
-    except asyncio.CancelledError:
-        await consumer._client.close()  # noqa: SLF001 - what stop() was to do next

@@ -1,4 +1,4 @@
-"""The Kafka topics: names, and how they are made. Public names: a change is a breaking change."""
+"""The Kafka topics and their settings. The names are public: changing one is a breaking change."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _DAY_MS = 86_400_000
 
 @dataclass(frozen=True)
 class Topic:
-    """One topic as it should be: ``config`` is what differs from the broker's defaults."""
+    """A topic as it should be; ``config`` holds what differs from the broker's defaults."""
 
     name: str
     partitions: int
     config: dict[str, str] = field(default_factory=dict)
 
 
-# Partitions only spread work: a pool's messages stay together by their key. Reports and network are
-# the truth from which all else can be rebuilt, so they are kept.
+# Partitions only spread the work: messages of one pool share a key and so a partition. Reports and
+# network messages are kept for ever, because everything else can be rebuilt from them.
 TOPICS: Final = (
     Topic(REPORTS, 6, {"cleanup.policy": "delete", "retention.ms": _FOR_EVER}),
     Topic(NETWORK, 1, {"cleanup.policy": "delete", "retention.ms": _FOR_EVER}),
@@ -37,7 +37,7 @@ TOPICS: Final = (
         {
             "cleanup.policy": "delete",
             "retention.ms": str(90 * _DAY_MS),
-            # Room for the largest message that any topic takes, and the headers that say why.
+            # Room for the largest message of any other topic, and the headers that explain it.
             "max.message.bytes": str(2 * 1024 * 1024),
         },
     ),

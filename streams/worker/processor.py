@@ -14,7 +14,7 @@ import structlog
 from redis import RedisError
 
 from miningmap.kafka.dead_letters import DeadLetter, record_of
-from miningmap.kafka.producer import PublishError
+from miningmap.kafka.errors import BrokerError
 from miningmap.kafka.topics import DEAD_LETTERS
 from miningmap.messages import InvalidMessageError, Message, decode
 from streams.method.cells import TooLateError, claims_of
@@ -102,7 +102,7 @@ def _dead_letter(raw: RawMessage, reason: str, error: str, at: datetime) -> Dead
 
 
 def _is_temporary(error: Exception) -> bool:
-    return isinstance(error, PublishError) and error.again
+    return isinstance(error, BrokerError) and error.retriable
 
 
 class Processor:
@@ -127,7 +127,7 @@ class Processor:
         """Return when every message of the batch is durably a cell or a dead letter.
 
         Raises:
-            PublishError: Kafka will never accept a dead letter.
+            BrokerError: Kafka will never accept a dead letter.
         """
         now = self._now()
         decoded = decode_batch(batch, horizon(self._retention, now), now)

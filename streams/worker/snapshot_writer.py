@@ -10,7 +10,8 @@ from uuid import uuid4
 import structlog
 from redis import RedisError
 
-from miningmap.kafka.producer import PublishError, Record
+from miningmap.kafka.errors import BrokerError
+from miningmap.kafka.producer import Record
 from miningmap.kafka.topics import SHARES
 from miningmap.times import utc_now
 from streams.queries.snapshot import AT, POOLS, Snapshots
@@ -50,7 +51,7 @@ async def write_snapshots(
             if unavailable:
                 unavailable = False
                 _log.info("snapshots_available")
-        except (RedisError, PublishError) as error:
+        except (RedisError, BrokerError) as error:
             if not unavailable:
                 unavailable = True
                 _log.warning("snapshots_unavailable", error=str(error))

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from miningmap.kafka.lag import LagError, lag_of
+from miningmap.kafka.errors import BrokerError
+from miningmap.kafka.lag import lag_of
 from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ async def watch(settings: Settings, metrics: Metrics) -> None:
                         _log.info("consumer_lag_available")
                     _check(lag, detector, metrics)
                     await asyncio.sleep(PERIOD_S)
-        except LagError as error:
+        except BrokerError as error:
             if not unavailable:
                 unavailable = True
                 _log.warning("consumer_lag_unavailable", error=str(error))

@@ -123,7 +123,7 @@ def test_what_the_broker_does_not_take_is_one_line_and_a_failure(
     assert (result.exit_code, result.stdout) == (1, "")
     last = result.stderr.splitlines()[-1]
     servers = broker.bootstrap_servers
-    assert last.startswith(f"miningmap: a record is too large for Kafka at {servers}: ")
+    assert last.startswith(f"miningmap: Kafka at {servers}: a record is too large: ")
     assert "Traceback" not in result.stderr
     assert records(broker) == {REPORTS: [], NETWORK: []}
 
@@ -194,5 +194,5 @@ def test_without_a_broker_topics_is_one_line_and_a_failure(
     for words in (("topics",), ("topics", "--check")):
         result = run(*words)
         assert (result.exit_code, result.stdout) == (1, "")
-        assert result.stderr.startswith(f"miningmap: cannot reach Kafka at {servers} (")
+        assert result.stderr.startswith(f"miningmap: Kafka at {servers}: ")
         assert result.stderr.count("\n") == 1

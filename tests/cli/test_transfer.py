@@ -377,7 +377,7 @@ def test_a_failed_export_leaves_the_older_file(run: Run, nobody: str, tmp_path: 
     target.write_text("older")
     result = run("export", "--output", target)
     assert result.exit_code == 1
-    assert result.stderr.startswith(f"miningmap: cannot read Kafka at {nobody} (")
+    assert result.stderr.startswith(f"miningmap: Kafka at {nobody}: ")
     assert list(tmp_path.iterdir()) == [target]
     assert target.read_text() == "older"
 

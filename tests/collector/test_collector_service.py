@@ -27,7 +27,7 @@ from collector.sources.base import TransientError
 from miningmap import __version__
 from miningmap import messages as wire
 from miningmap.cbeci.contribution import PATH
-from miningmap.kafka.reader import drain
+from miningmap.kafka.reader import open_reader
 from miningmap.kafka.topics import REPORTS
 from miningmap.messages import Report
 from miningmap.settings import SettingsError, load
@@ -275,7 +275,7 @@ async def test_the_rates_of_a_token_come_from_the_settings(
 
 async def reports_in(kafka: KafkaServer) -> list[Report]:
     """All reports that are in Kafka now."""
-    async with drain(kafka.bootstrap_servers, [REPORTS]) as held:
+    async with open_reader(kafka.bootstrap_servers, [REPORTS]) as held:
         messages = [wire.decode(value) async for values in held.batches() for value in values]
     return [message for message in messages if isinstance(message, Report)]
 

@@ -22,7 +22,7 @@ from collector.metrics import Metrics
 from miningmap import settings as config
 from miningmap.cbeci.contribution import PATH
 from miningmap.cbeci.contribution_rows import Period
-from miningmap.kafka.producer import PublishError
+from miningmap.kafka.errors import BrokerError
 from miningmap.messages import Report
 from miningmap.redis_client import connect
 
@@ -308,7 +308,7 @@ async def test_rows_that_kafka_did_not_acknowledge_are_not_in_the_ledger(
     collector: Collector, kafka: Kafka, store: Redis
 ) -> None:
     async def fail() -> None:
-        raise PublishError("no broker")
+        raise BrokerError("no broker")
 
     assert await collector.push(row("US", 5)) == 200
     kafka.first = fail

@@ -20,7 +20,8 @@ from collector.outbox import Outbox, Outgoing, Publisher
 from miningmap import messages as wire
 from miningmap.kafka import producer as connections
 from miningmap.kafka.dead_letters import DeadLetter
-from miningmap.kafka.producer import PublishError, Record
+from miningmap.kafka.errors import BrokerError
+from miningmap.kafka.producer import Record
 from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS
 from miningmap.messages import Located, Network, Report
 from miningmap.settings import Kafka
@@ -71,7 +72,7 @@ def ignore(_messages: Sequence[Outgoing]) -> None:
 class Deliveries:
     """A broker that raises each failure once, and blocks while ``available`` is not set."""
 
-    def __init__(self, *failures: PublishError) -> None:
+    def __init__(self, *failures: BrokerError) -> None:
         self.failures = list(failures)
         self.available = asyncio.Event()
         self.available.set()
@@ -121,7 +122,7 @@ async def test_messages_are_kept_while_the_broker_is_unavailable() -> None:
 
 async def test_a_failed_delivery_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("collector.outbox.RETRY_S", 0)
-    kafka = Deliveries(PublishError("broken"))
+    kafka = Deliveries(BrokerError("broken"))
     outbox = Outbox(kafka.deliver)
     async with delivering(outbox):
         outbox.put([report("a")])
@@ -130,7 +131,7 @@ async def test_a_failed_delivery_is_retried(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 async def test_messages_that_kafka_never_accepts_are_dropped() -> None:
-    kafka = Deliveries(PublishError("too large", again=False))
+    kafka = Deliveries(BrokerError("too large", retriable=False))
     outbox = Outbox(kafka.deliver)
     with capture_logs() as logs:
         async with delivering(outbox):
@@ -169,11 +170,11 @@ async def test_it_starts_without_a_broker_and_publishing_times_out() -> None:
     with capture_logs() as logs:
         async with Publisher(nobody, acknowledged=acknowledged.extend, timeout_s=0.1) as publisher:
             for _ in range(3):
-                with pytest.raises(PublishError, match=nobody.bootstrap_servers) as caught:
+                with pytest.raises(BrokerError, match=nobody.bootstrap_servers) as caught:
                     await publisher.publish([report("toy")])
-                assert caught.value.again
+                assert caught.value.retriable
     assert not acknowledged
-    assert [log["event"] for log in logs] == ["kafka lost"]
+    assert [log["event"] for log in logs] == ["kafka_unavailable"]
 
 
 async def records(kafka: KafkaServer, topic: str, wanted: int, source_or_pool: str) -> list[Any]:
@@ -256,9 +257,9 @@ async def test_a_message_that_is_too_large_is_rejected_and_others_are_not(
     settings = Kafka(bootstrap_servers=clean_kafka.bootstrap_servers)
     huge = msgspec.structs.replace(report(pool), source="x" * 3_000_000)
     async with Publisher(settings, acknowledged=ignore) as publisher:
-        with pytest.raises(PublishError) as caught:
+        with pytest.raises(BrokerError) as caught:
             await publisher.publish([huge])
-        assert not caught.value.again
+        assert not caught.value.retriable
         await publisher.publish([report(pool)])
     await records(clean_kafka, REPORTS, 1, pool)
 
@@ -294,7 +295,7 @@ async def test_messages_from_before_the_broker_started_arrive(clean_kafka: Kafka
                     await asyncio.sleep(0.01)
                 async with forwarding(port, clean_kafka.bootstrap_servers):
                     await outbox.join()
-    assert [log["event"] for log in logs] == ["kafka lost", "kafka back"]
+    assert [log["event"] for log in logs] == ["kafka_unavailable", "kafka_available"]
     await records(clean_kafka, REPORTS, 1, pool)
 
 
@@ -323,9 +324,9 @@ async def test_a_missing_topic_is_named_and_not_created(clean_kafka: KafkaServer
     settings = Kafka(bootstrap_servers=clean_kafka.bootstrap_servers)
     with capture_logs() as logs:
         async with connections.Publisher(settings, frozenset({topic}), timeout_s=1) as publisher:
-            with pytest.raises(PublishError):
+            with pytest.raises(BrokerError):
                 await publisher.publish([Record(topic, b"key", b"value")])
-    assert logs[0]["error"].endswith(f"no topic {topic}: run `miningmap topics`")
+    assert logs[0]["error"].endswith(f"no topic {topic}; run `miningmap topics`")
     admin = AIOKafkaAdminClient(bootstrap_servers=clean_kafka.bootstrap_servers)
     await admin.start()
     try:

@@ -36,7 +36,7 @@ async def failed(address: str, within_s: float = 5) -> str:
     return str(caught.value)
 
 
-async def test_the_body_comes_as_it_is_whatever_type_it_is_said_to_be() -> None:
+async def test_the_body_is_returned_whatever_its_content_type() -> None:
     async def html(request: web.Request) -> web.Response:
         assert request.headers["User-Agent"].startswith("miningmap/")
         return web.Response(body=BODY, content_type="text/html")
@@ -55,17 +55,17 @@ async def test_redirects_are_followed() -> None:
         assert await download(address, max_bytes=ENOUGH) == BODY
 
 
-async def test_a_body_is_read_up_to_its_size_decompressed() -> None:
+async def test_a_body_that_is_too_large_decompressed() -> None:
     async def bomb(_: web.Request) -> web.Response:
         response = web.Response(body=bytes(ENOUGH + 1))
         response.enable_compression(web.ContentCoding.gzip)
         return response
 
     async with serving(bomb) as address:
-        assert await failed(address) == f"{address}: more than {ENOUGH} bytes"
+        assert await failed(address) == f"{address}: larger than {ENOUGH} bytes"
 
 
-async def test_an_endless_body_is_left_off() -> None:
+async def test_an_endless_body() -> None:
     async def endless(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
         await response.prepare(request)
@@ -76,18 +76,18 @@ async def test_an_endless_body_is_left_off() -> None:
             return response
 
     async with serving(endless) as address:
-        assert await failed(address) == f"{address}: more than {ENOUGH} bytes"
+        assert await failed(address) == f"{address}: larger than {ENOUGH} bytes"
 
 
-async def test_what_is_no_200_is_an_error() -> None:
+async def test_another_status_than_200_is_an_error() -> None:
     async def missing(_: web.Request) -> web.Response:
         raise web.HTTPNotFound
 
     async with serving(missing) as address:
-        assert await failed(address) == f"{address}: HTTP 404"
+        assert await failed(address) == f"{address}: the server responded with HTTP 404"
 
 
-async def test_a_silent_server_is_not_waited_for() -> None:
+async def test_a_silent_server_is_given_up() -> None:
     over = asyncio.Event()
 
     async def silent(_: web.Request) -> web.Response:
@@ -96,12 +96,15 @@ async def test_a_silent_server_is_not_waited_for() -> None:
 
     async with serving(silent) as address:
         try:
-            assert await failed(address, within_s=0.1) == f"{address}: no answer in time"
+            assert (
+                await failed(address, within_s=0.1)
+                == f"{address}: no response within the time limit"
+            )
         finally:
             over.set()
 
 
-async def test_where_nobody_listens_or_nothing_can_be_the_address_is_named() -> None:
+async def test_an_address_that_is_invalid_or_without_a_server_is_named() -> None:
     address = f"http://127.0.0.1:{unused_port()}/export.csv"
     assert (await failed(address)).startswith(f"{address}: Cannot connect to host 127.0.0.1")
-    assert await failed("http://") == "http://: is no address"
+    assert (await failed("http://")).startswith("http://: not an address")

@@ -1,3 +1,5 @@
+"""Problem documents, of a small application."""
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
@@ -8,7 +10,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from structlog.testing import capture_logs
 
 from miningmap.api.models import PROBLEM_CONTENT_TYPE
-from miningmap.http.problems import problem, problem_middleware
+from miningmap.http.problems import problem, problem_middleware, problem_middleware_for
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -50,7 +52,7 @@ async def ask(client: TestClient[Any, Any], method: str, path: str) -> Any:
     return document
 
 
-async def test_a_problem_says_what_is_wrong_and_what_is_allowed(
+async def test_a_problem_has_its_extra_members(
     client: TestClient[Any, Any],
 ) -> None:
     assert await ask(client, "GET", "/refused") == {
@@ -82,16 +84,34 @@ async def test_other_errors_keep_their_text(client: TestClient[Any, Any]) -> Non
     assert (document["status"], document["detail"]) == (410, "it was here in 2021")
 
 
-async def test_a_fault_of_the_service_is_logged_and_not_told(
+async def test_a_fault_of_the_service_is_logged_and_not_shown(
     client: TestClient[Any, Any],
 ) -> None:
     with capture_logs() as logs:
         document = await ask(client, "GET", "/broken")
     assert document["status"] == 500
     assert "hunter2" not in str(document)
-    assert [(entry["event"], entry["path"]) for entry in logs] == [("request failed", "/broken")]
+    assert [(entry["event"], entry["path"]) for entry in logs] == [("request_failed", "/broken")]
 
 
-async def test_what_is_no_error_passes(client: TestClient[Any, Any]) -> None:
+async def test_responses_and_redirects_pass(client: TestClient[Any, Any]) -> None:
     assert (await client.get("/found")).status == 200
     assert (await client.get("/moved", allow_redirects=False)).status == 302
+
+
+async def test_a_service_translates_errors_of_its_own_and_no_others() -> None:
+    def translate(error: Exception) -> web.Response | None:
+        known = isinstance(error, RuntimeError)
+        return problem(503, "Unavailable", "try again later") if known else None
+
+    app = web.Application(middlewares=[problem_middleware_for(translate)])
+    for handler in (found, moved, gone, broken):
+        app.router.add_get(f"/{handler.__name__}", handler)
+    async with TestClient(TestServer(app)) as client:
+        with capture_logs() as logs:
+            assert (await ask(client, "GET", "/broken"))["title"] == "Unavailable"
+        assert logs == []
+        assert (await ask(client, "GET", "/gone"))["status"] == 410
+        assert (await ask(client, "GET", "/nothing"))["status"] == 404
+        assert (await client.get("/found")).status == 200
+        assert (await client.get("/moved", allow_redirects=False)).status == 302

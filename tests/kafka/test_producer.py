@@ -1,11 +1,10 @@
-"""The publisher against a real Kafka: acknowledged, or an error that says why not."""
+"""The publisher on a real Kafka: acknowledged, or an error that says why not."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
 import time
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -13,24 +12,20 @@ from uuid import uuid4
 import pytest
 from aiohttp.test_utils import unused_port
 from aiokafka import AIOKafkaConsumer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 from structlog.testing import capture_logs
 
-from miningmap.kafka.producer import (
-    ABANDON_S,
-    FLUSH_S,
-    MAX_RECORD_BYTES,
-    Publisher,
-    PublishError,
-    Record,
-    record_of,
-)
+from miningmap.kafka import producer
+from miningmap.kafka.clients import admin_client
+from miningmap.kafka.close import ABANDON_S, FLUSH_S
+from miningmap.kafka.errors import BrokerError
+from miningmap.kafka.producer import MAX_RECORD_BYTES, Publisher, Record, record_of
 from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS
 from miningmap.messages import Network, Report, decode
 from miningmap.settings import Kafka
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
 
     from tests.servers import KafkaServer
 
@@ -50,16 +45,6 @@ TOPICS = frozenset({REPORTS, DEAD_LETTERS})
 
 def record(value: bytes = b"value") -> Record:
     return Record(REPORTS, b"key", value)
-
-
-@asynccontextmanager
-async def admin(kafka: KafkaServer) -> AsyncIterator[AIOKafkaAdminClient]:
-    client = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
-    await client.start()
-    try:
-        yield client
-    finally:
-        await client.close()
 
 
 async def received(kafka: KafkaServer, topic: str, until: bytes) -> list[Any]:
@@ -84,40 +69,44 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.01)
 
 
+def tasks() -> set[asyncio.Task[Any]]:
+    return asyncio.all_tasks() - {asyncio.current_task()}
+
+
 def publisher(kafka: KafkaServer, *topics: str, timeout_s: float = DEADLINE_S) -> Publisher:
     settings = Kafka(bootstrap_servers=kafka.bootstrap_servers)
     return Publisher(settings, frozenset(topics) or TOPICS, timeout_s=timeout_s)
 
 
-def test_a_report_goes_to_reports_under_its_pool() -> None:
+def test_a_report_is_written_to_reports_with_its_pool_as_key() -> None:
     message = Report(pool="ocean", places=(), **CLAIM)
     made = record_of(message)
     assert (made.topic, made.key, made.headers) == (REPORTS, b"ocean", ())
     assert decode(made.value) == message
 
 
-def test_a_network_message_goes_to_network_under_bitcoin() -> None:
+def test_a_network_message_is_written_to_network_with_bitcoin_as_key() -> None:
     message = Network(**CLAIM)
     made = record_of(message)
     assert (made.topic, made.key, made.headers) == (NETWORK, b"bitcoin", ())
     assert decode(made.value) == message
 
 
-async def test_publishing_without_a_broker_fails_in_time_and_says_why() -> None:
+async def test_publishing_without_a_broker_fails_in_time_with_the_reason() -> None:
     nobody = Kafka(bootstrap_servers=f"127.0.0.1:{unused_port()}")
     with capture_logs() as logs:
         async with Publisher(nobody, TOPICS, timeout_s=0.2) as unconnected:
             for _ in range(2):
-                with pytest.raises(PublishError, match="Unable to bootstrap") as caught:
+                with pytest.raises(BrokerError, match="Unable to bootstrap") as caught:
                     await unconnected.publish([record()])
-                assert str(caught.value).startswith(
-                    f"Kafka at {nobody.bootstrap_servers} acknowledged nothing for 0.2 s: "
-                )
-                assert caught.value.again
-    assert [log["event"] for log in logs] == ["kafka lost"]
+                text = str(caught.value)
+                assert text.startswith(f"Kafka at {nobody.bootstrap_servers}: ")
+                assert text.endswith(" (no acknowledgement within 0.2 s)")
+                assert caught.value.retriable
+    assert [log["event"] for log in logs] == ["kafka_unavailable"]
 
 
-async def test_what_is_published_is_in_the_topic_with_key_and_headers_in_order(
+async def test_published_records_are_in_the_topic_with_key_and_headers_in_order(
     clean_kafka: KafkaServer,
 ) -> None:
     letters = [
@@ -139,7 +128,7 @@ async def test_what_is_published_is_in_the_topic_with_key_and_headers_in_order(
     assert logs == []
 
 
-async def test_a_broker_that_cannot_be_idempotent_is_written_to_all_the_same(
+async def test_publishing_without_idempotence(
     clean_kafka: KafkaServer,
 ) -> None:
     settings = Kafka(bootstrap_servers=clean_kafka.bootstrap_servers, idempotent=False)
@@ -148,45 +137,49 @@ async def test_a_broker_that_cannot_be_idempotent_is_written_to_all_the_same(
     assert len(await received(clean_kafka, REPORTS, b"plain")) == 1
 
 
-async def test_a_missing_topic_is_said_once_and_waited_for(clean_kafka: KafkaServer) -> None:
+async def test_a_missing_topic_is_logged_once_and_waited_for(clean_kafka: KafkaServer) -> None:
     topic = f"late-{uuid4().hex}"
     late = Record(topic, None, b"late")
-    why = f"no topic {topic}: run `miningmap topics`"
+    why = f"no topic {topic}; run `miningmap topics`"
     with capture_logs() as logs:
         async with publisher(clean_kafka, topic, REPORTS) as waiting:
             delivery = asyncio.create_task(waiting.deliver([late]))
             await until(lambda: logs)
             assert not delivery.done()
-            with pytest.raises(PublishError, match=why):
+            with pytest.raises(BrokerError, match=why):
                 async with publisher(clean_kafka, topic, timeout_s=1) as impatient:
                     await impatient.publish([late])
-            async with admin(clean_kafka) as client:
+            async with admin_client(clean_kafka.bootstrap_servers) as client:
                 assert topic not in await client.list_topics()
                 await client.create_topics([NewTopic(topic, 1, 1)])
             async with asyncio.timeout(DEADLINE_S):
                 await delivery
-    assert [log["event"] for log in logs] == ["kafka lost", "kafka lost", "kafka back"]
+    assert [log["event"] for log in logs] == [
+        "kafka_unavailable",
+        "kafka_unavailable",
+        "kafka_available",
+    ]
     assert logs[0]["error"].endswith(why)
     assert len(await received(clean_kafka, topic, b"late")) == 1
 
 
-async def test_a_record_too_large_is_refused_for_good_and_the_next_one_goes(
+async def test_a_record_too_large_is_not_retriable_and_the_next_one_is_published(
     clean_kafka: KafkaServer,
 ) -> None:
     with capture_logs() as logs:
         async with publisher(clean_kafka) as connected:
             # What the broker refuses, and what does not even leave.
             for size in (MAX_RECORD_BYTES - 10_000, MAX_RECORD_BYTES + 10_000):
-                with pytest.raises(PublishError, match="a record is too large") as caught:
+                with pytest.raises(BrokerError, match="a record is too large") as caught:
                     await connected.publish([record(b"x" * size)])
-                assert not caught.value.again
+                assert not caught.value.retriable
                 await connected.publish([record(b"%d" % size)])
     found = await received(clean_kafka, REPORTS, b"%d" % (MAX_RECORD_BYTES + 10_000))
     assert len(found) == 2
     assert logs == []
 
 
-async def test_while_the_broker_is_away_publishing_fails_and_then_it_is_back_by_itself(
+async def test_publishing_fails_while_the_broker_is_away_and_resumes_by_itself(
     clean_kafka: KafkaServer,
 ) -> None:
     with capture_logs() as logs:
@@ -194,22 +187,25 @@ async def test_while_the_broker_is_away_publishing_fails_and_then_it_is_back_by_
             await connected.connected()
             await connected.publish([record(b"before")])
             await asyncio.to_thread(clean_kafka.stop, signal.SIGKILL)
-            with pytest.raises(PublishError, match="acknowledged nothing for 1 s") as caught:
+            with pytest.raises(BrokerError, match="no acknowledgement within 1 s") as caught:
                 await connected.publish([record(b"meanwhile")])
-            assert caught.value.again
-            # Whoever waits is served once it is back, without doing anything.
+            assert caught.value.retriable
+            # A delivery that waits succeeds once the broker is back, without being repeated.
             delivery = asyncio.create_task(connected.deliver([record(b"after")]))
             await until(lambda: logs)
             await asyncio.to_thread(clean_kafka.start)
             async with asyncio.timeout(DEADLINE_S):
                 await delivery
-    assert [log["event"] for log in logs] == ["kafka lost", "kafka back"]
+    assert [log["event"] for log in logs] == ["kafka_unavailable", "kafka_available"]
     values = [one.value for one in await received(clean_kafka, REPORTS, b"after")]
     assert values[0] == b"before"
     assert set(values) <= {b"before", b"meanwhile", b"after"}
 
 
-async def test_it_ends_in_time_although_the_broker_is_away(clean_kafka: KafkaServer) -> None:
+async def test_closing_takes_bounded_time_while_the_broker_is_away(
+    clean_kafka: KafkaServer,
+) -> None:
+    before = tasks()
     with capture_logs() as logs:
         async with publisher(clean_kafka) as connected:
             await connected.publish([record(b"before")])
@@ -219,4 +215,51 @@ async def test_it_ends_in_time_although_the_broker_is_away(clean_kafka: KafkaSer
                     await connected.deliver([record(b"never")])
             started = time.monotonic()
         assert time.monotonic() - started < FLUSH_S + ABANDON_S + 1
-    assert "kafka: closed with records that were not acknowledged" in [log["event"] for log in logs]
+    (closed,) = (log for log in logs if log["event"] == "kafka_closed_unacknowledged")
+    assert closed["servers"] == clean_kafka.bootstrap_servers
+    assert tasks() == before
+
+
+async def test_a_delivery_on_a_connection_that_broke_ends_with_an_error(
+    clean_kafka: KafkaServer,
+) -> None:
+    async with publisher(clean_kafka) as connected, asyncio.timeout(DEADLINE_S):
+        await connected.publish([record(b"before")])
+        await asyncio.to_thread(clean_kafka.stop, signal.SIGKILL)
+        delivery = asyncio.create_task(connected.deliver([record(b"waiting")]))
+        connection = await connected._connection
+        await until(lambda: connection.deliveries)
+        connected._replace(connection)  # as another delivery does whose record aiokafka gave up
+        with pytest.raises(BrokerError) as caught:
+            await delivery
+        assert caught.value.retriable
+
+
+async def test_no_task_outlives_the_publisher(clean_kafka: KafkaServer) -> None:
+    nobody = Kafka(bootstrap_servers=f"127.0.0.1:{unused_port()}")
+    before = tasks()
+    async with publisher(clean_kafka) as connected, Publisher(nobody, TOPICS):
+        await connected.publish([record()])
+        assert tasks() > before
+    assert tasks() == before
+
+
+async def test_the_error_of_the_block_passes_as_it_is(clean_kafka: KafkaServer) -> None:
+    for own in (ValueError("ours"), asyncio.CancelledError()):
+        with pytest.raises(type(own)) as caught:
+            async with publisher(clean_kafka):
+                raise own
+        assert caught.value is own
+
+
+async def test_an_unexpected_error_of_the_background_task_ends_the_block(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def broken(*_: object) -> None:
+        raise RuntimeError("a fault of the publisher")
+
+    monkeypatch.setattr(producer, "_start", broken)
+    nobody = Kafka(bootstrap_servers=f"127.0.0.1:{unused_port()}")
+    with pytest.RaisesGroup(pytest.RaisesExc(RuntimeError, match="a fault of the publisher")):
+        async with Publisher(nobody, TOPICS) as unconnected:
+            await unconnected.connected()

@@ -1,4 +1,4 @@
-"""Everything in topics, read from a real Kafka."""
+"""The reader of whole topics, on a real Kafka."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from aiokafka import AIOKafkaProducer
 from launch.local.embedded import EmbeddedBroker
 from launch.local.supervisor import Supervisor
 from miningmap.kafka.admin import ensure_topics
-from miningmap.kafka.reader import DrainError, drain
+from miningmap.kafka.errors import BrokerError
+from miningmap.kafka.reader import open_reader
 from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS
 
 if TYPE_CHECKING:
@@ -34,26 +35,26 @@ async def send(kafka: KafkaServer | EmbeddedBroker, records: Sequence[Sent]) -> 
         await producer.stop()
 
 
-async def drained(kafka: KafkaServer | EmbeddedBroker, *topics: str) -> list[bytes]:
-    async with drain(kafka.bootstrap_servers, topics) as held:
-        found = [value async for values in held.batches() for value in values]
-        assert held.size == len(found)
+async def read(kafka: KafkaServer | EmbeddedBroker, *topics: str) -> list[bytes]:
+    async with open_reader(kafka.bootstrap_servers, topics) as reader:
+        found = [value async for values in reader.batches() for value in values]
+        assert reader.size == len(found)
         return found
 
 
-async def test_topics_come_in_their_order_and_each_partition_in_its_own(
+async def test_topics_are_read_in_order_and_each_partition_by_offset(
     clean_kafka: KafkaServer,
 ) -> None:
     numbers = range(1200)  # more than one fetch gives
     sent: list[Sent] = [(REPORTS, n % 6, b"%d" % n) for n in numbers]
     await send(clean_kafka, [(NETWORK, 0, b"network"), *sent, (DEAD_LETTERS, 0, b"not asked for")])
-    found = await drained(clean_kafka, REPORTS, NETWORK)
+    found = await read(clean_kafka, REPORTS, NETWORK)
     by_partition = sorted(numbers, key=lambda n: (n % 6, n))
     assert found == [*(b"%d" % n for n in by_partition), b"network"]
-    assert await drained(clean_kafka, REPORTS, NETWORK) == found
+    assert await read(clean_kafka, REPORTS, NETWORK) == found
 
 
-async def test_the_embedded_broker_is_read_to_its_end_too() -> None:
+async def test_the_embedded_broker_is_read_to_its_end() -> None:
     broker = EmbeddedBroker()
     async with Supervisor() as supervisor:
         await supervisor.start(broker.child)
@@ -61,45 +62,45 @@ async def test_the_embedded_broker_is_read_to_its_end_too() -> None:
         sent = [b"%d" % n for n in range(700)]
         await send(broker, [(REPORTS, 2, value) for value in sent])
         await send(broker, [(NETWORK, 0, value) for value in sent[:2]])
-        assert await drained(broker, REPORTS, NETWORK) == [*sent, *sent[:2]]
+        assert await read(broker, REPORTS, NETWORK) == [*sent, *sent[:2]]
 
 
-async def test_empty_topics_hold_nothing(clean_kafka: KafkaServer) -> None:
-    assert await drained(clean_kafka, REPORTS, NETWORK) == []
+async def test_empty_topics_give_no_messages(clean_kafka: KafkaServer) -> None:
+    assert await read(clean_kafka, REPORTS, NETWORK) == []
 
 
 async def test_a_message_without_a_value_is_empty(clean_kafka: KafkaServer) -> None:
     await send(clean_kafka, [(REPORTS, 0, None), (REPORTS, 0, b"value")])
-    assert await drained(clean_kafka, REPORTS) == [b"", b"value"]
+    assert await read(clean_kafka, REPORTS) == [b"", b"value"]
 
 
-async def test_what_comes_later_is_not_waited_for(clean_kafka: KafkaServer) -> None:
+async def test_messages_that_arrive_later_are_not_read(clean_kafka: KafkaServer) -> None:
     await send(clean_kafka, [(REPORTS, 0, b"before"), (NETWORK, 0, b"before too")])
     found = []
-    async with drain(clean_kafka.bootstrap_servers, [REPORTS, NETWORK]) as held:
+    async with open_reader(clean_kafka.bootstrap_servers, [REPORTS, NETWORK]) as reader:
         late: list[Sent] = [(REPORTS, n, b"after") for n in range(6)]
         await send(clean_kafka, [*late, (NETWORK, 0, b"after")])
-        async for values in held.batches():
+        async for values in reader.batches():
             found += values
     assert found == [b"before", b"before too"]
 
 
-async def test_a_missing_topic_is_named_and_not_made(clean_kafka: KafkaServer) -> None:
+async def test_a_missing_topic_is_named_and_not_created(clean_kafka: KafkaServer) -> None:
     for _ in range(2):
-        with pytest.raises(DrainError, match=r"^no topic nothing.here: run `miningmap topics`$"):
-            await drained(clean_kafka, REPORTS, "nothing.here")
+        with pytest.raises(BrokerError, match=r": no topic nothing.here; run `miningmap topics`$"):
+            await read(clean_kafka, REPORTS, "nothing.here")
 
 
-async def test_without_a_broker_the_error_says_what_to_set() -> None:
+async def test_a_broker_that_is_away_is_an_error_with_the_remedy() -> None:
     servers = f"127.0.0.1:{unused_port()}"
-    with pytest.raises(DrainError) as caught:
-        async with drain(servers, [REPORTS]):
+    with pytest.raises(BrokerError) as caught:
+        async with open_reader(servers, [REPORTS]):
             pass
-    assert str(caught.value).startswith(f"cannot read Kafka at {servers} (")
+    assert str(caught.value).startswith(f"Kafka at {servers}: ")
     assert "MININGMAP_KAFKA__BOOTSTRAP_SERVERS" in str(caught.value)
 
 
-async def test_what_is_no_broker_is_waited_for_only_so_long() -> None:
+async def test_a_silent_server_is_given_up_after_the_time_limit() -> None:
     over = asyncio.Event()
 
     async def silent(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -108,15 +109,26 @@ async def test_what_is_no_broker_is_waited_for_only_so_long() -> None:
 
     async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
         servers = "{}:{}".format(*server.sockets[0].getsockname())
-        with pytest.raises(DrainError, match=f"^Kafka at {servers} did not answer in 0.2 s$"):
-            async with drain(servers, [REPORTS], timeout_s=0.2):
+        with pytest.raises(BrokerError, match=f"^Kafka at {servers}: no answer within 0.2 s; "):
+            async with open_reader(servers, [REPORTS], timeout_s=0.2):
                 pass
         over.set()
 
 
-async def test_a_broker_that_goes_away_is_waited_for_only_so_long(clean_kafka: KafkaServer) -> None:
+async def test_a_broker_that_goes_away_is_given_up_after_the_time_limit(
+    clean_kafka: KafkaServer,
+) -> None:
     await send(clean_kafka, [(REPORTS, 3, b"value")])
-    async with drain(clean_kafka.bootstrap_servers, [REPORTS], timeout_s=1) as held:
+    async with open_reader(clean_kafka.bootstrap_servers, [REPORTS], timeout_s=1) as reader:
         clean_kafka.stop()
-        with pytest.raises(DrainError, match=REPORTS):
-            _ = [values async for values in held.batches()]
+        with pytest.raises(BrokerError, match=REPORTS):
+            _ = [values async for values in reader.batches()]
+
+
+async def test_errors_of_the_caller_pass(clean_kafka: KafkaServer) -> None:
+    """A full disk, for example, is not reported as a fault of Kafka."""
+    full = OSError("No space left on device")
+    with pytest.raises(OSError, match="No space left") as caught:
+        async with open_reader(clean_kafka.bootstrap_servers, [REPORTS]):
+            raise full
+    assert caught.value is full

@@ -9,7 +9,8 @@ import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Self
 
-from miningmap.kafka.lag import LagError, lag_of
+from miningmap.kafka.errors import BrokerError
+from miningmap.kafka.lag import lag_of
 from miningmap.kafka.producer import Publisher, Record, record_of
 from miningmap.kafka.topics import NETWORK, REPORTS
 from streams.service import run
@@ -84,7 +85,7 @@ async def processed(settings: Settings) -> None:
         async def nothing_left() -> bool:
             try:
                 return all(progress.lag == 0 for progress in (await ask()).values())
-            except LagError:  # a broker that has just started has no coordinator of groups yet
+            except BrokerError:  # a broker that has just started has no coordinator of groups yet
                 return False
 
         await until(nothing_left)

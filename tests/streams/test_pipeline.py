@@ -16,7 +16,8 @@ from aiokafka import AIOKafkaConsumer
 from endpoint.service import application
 from miningmap import settings as config
 from miningmap.api.models import Answer, PoolList
-from miningmap.kafka.producer import PublishError, Record
+from miningmap.kafka.errors import BrokerError
+from miningmap.kafka.producer import Record
 from miningmap.kafka.topics import DEAD_LETTERS, REPORTS, SHARES
 from miningmap.redis_client import connect
 from miningmap.times import parse_rfc3339, utc_now
@@ -207,12 +208,12 @@ async def test_a_batch_that_fails_for_good_ends_the_service_with_its_error(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fail(*_: object) -> None:
-        raise PublishError("never", again=False)
+        raise BrokerError("never", retriable=False)
 
     monkeypatch.setattr(Processor, "process", fail)
     await publish(settings, [report(hashrate=1)])
     async with asyncio.timeout(DEADLINE_S):
-        with pytest.raises(PublishError, match="never"):
+        with pytest.raises(BrokerError, match="never"):
             await run(settings, asyncio.Event())
 
 

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 from redis import RedisError
 
 from miningmap import settings as config
-from miningmap.kafka.producer import PublishError, Record
+from miningmap.kafka.errors import BrokerError
 from miningmap.kafka.topics import DEAD_LETTERS, REPORTS
 from miningmap.messages import encode
 from streams.metrics import Metrics
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from miningmap.api.models import Refusal
+    from miningmap.kafka.producer import Record
     from streams.method.cells import Claim
 
 KEPT = config.Retention()
@@ -80,15 +81,15 @@ class FlakyStore(Store):
 class Broker:
     """Accepts records after a number of failures."""
 
-    def __init__(self, failures: int = 0, *, again: bool = True) -> None:
+    def __init__(self, failures: int = 0, *, retriable: bool = True) -> None:
         self.failures = failures
-        self.again = again
+        self.retriable = retriable
         self.records: list[Record] = []
 
     async def deliver(self, records: Sequence[Record]) -> None:
         if self.failures:
             self.failures -= 1
-            raise PublishError("away", again=self.again)
+            raise BrokerError("away", retriable=self.retriable)
         self.records.extend(records)
 
 
@@ -139,6 +140,6 @@ async def test_a_consumed_dead_letter_is_recorded_and_not_published_again() -> N
 
 
 async def test_a_record_that_kafka_never_accepts_is_not_retried_for_ever() -> None:
-    made, _ = processor(FlakyStore(0), Broker(failures=1, again=False))
-    with pytest.raises(PublishError):
+    made, _ = processor(FlakyStore(0), Broker(failures=1, retriable=False))
+    with pytest.raises(BrokerError):
         await made.process([raw(b"poison")])

@@ -1,0 +1,66 @@
+"""Close aiokafka's clients in bounded time, also while the broker is away.
+
+The only module that uses private parts of aiokafka (docs/adr/0008-aiokafka-private-calls.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+if TYPE_CHECKING:
+    from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+
+FLUSH_S: Final = 3.0
+"""How long a producer may take to deliver the records that it still has, in seconds."""
+ABANDON_S: Final = 1.0
+"""How long the requests in flight may take to end after that, in seconds."""
+
+_log = structlog.get_logger(__name__)
+
+
+async def close_producer(producer: AIOKafkaProducer, servers: str) -> None:
+    """Deliver the remaining records if the broker takes them in time, and close the producer.
+
+    Args:
+        producer: to be closed.
+        servers: of its broker, for the log.
+    """
+    try:
+        async with asyncio.timeout(FLUSH_S):
+            # First, because a stop() that is cancelled while records remain leaves a task behind.
+            await producer.flush()
+            await producer.stop()
+    except TimeoutError:
+        _log.warning("kafka_closed_unacknowledged", servers=servers, seconds=FLUSH_S)
+        # The steps of stop() except the first, which waits for all records without a limit.
+        producer._closed = True  # noqa: SLF001 - decision record 8
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ABANDON_S):
+                await producer._sender.close()  # noqa: SLF001 - decision record 8
+        await producer.client.close()
+    _raise_if_cancelled()
+
+
+async def close_consumer(consumer: AIOKafkaConsumer) -> None:
+    """Close the consumer.
+
+    While the broker is away, stop() cancels its own fetches and lets their CancelledError out.
+    The caller would take it for its own cancellation, and the connections would stay open.
+    """
+    try:
+        await consumer.stop()
+    except asyncio.CancelledError:
+        # The step of stop() that the error left out.
+        await consumer._client.close()  # noqa: SLF001 - decision record 8
+    _raise_if_cancelled()
+
+
+def _raise_if_cancelled() -> None:
+    """Raise if the caller was cancelled: aiokafka can drop a cancellation while it closes."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

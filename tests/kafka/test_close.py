@@ -1,0 +1,81 @@
+"""Closing aiokafka's clients; tests/kafka/test_producer.py and test_reader.py do it for real."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from miningmap.kafka.close import close_consumer, close_producer
+
+if TYPE_CHECKING:
+    from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+
+
+class Client:
+    def __init__(self) -> None:
+        self.closed = False
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+class Consumer:
+    """Like aiokafka's while the broker is away: stop() lets a CancelledError of its own out."""
+
+    def __init__(self) -> None:
+        self._client = Client()
+        self.stopping = asyncio.Event()
+        self.may_end = asyncio.Event()
+
+    async def stop(self) -> None:
+        self.stopping.set()
+        await self.may_end.wait()
+        raise asyncio.CancelledError
+
+
+def closing(consumer: Consumer) -> Any:
+    return close_consumer(cast("AIOKafkaConsumer", consumer))
+
+
+async def test_a_cancellation_inside_the_consumer_is_not_the_callers() -> None:
+    consumer = Consumer()
+    consumer.may_end.set()
+    await closing(consumer)
+    assert consumer._client.closed
+
+
+async def test_a_cancellation_of_the_caller_passes() -> None:
+    consumer = Consumer()
+    task = asyncio.create_task(closing(consumer))
+    await consumer.stopping.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert consumer._client.closed
+
+
+class Producer:
+    """Like aiokafka's when its client closes: a cancellation meanwhile is dropped."""
+
+    def __init__(self) -> None:
+        self.stopping = asyncio.Event()
+
+    async def flush(self) -> None:
+        pass
+
+    async def stop(self) -> None:
+        self.stopping.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+
+async def test_a_cancellation_that_the_producer_dropped_is_raised() -> None:
+    producer = Producer()
+    task = asyncio.create_task(close_producer(cast("AIOKafkaProducer", producer), "a:1"))
+    await producer.stopping.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
