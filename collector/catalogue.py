@@ -84,7 +84,7 @@ async def try_source(
         fetched_at = now()
         every_s = settings.collector.poll_s or source.poll_s
         poll = Poll(source, fetched_at, every_s, settings.collector.simulated)
-        sifted = sift(poll, read(source, payloads, fetched_at), Plausibility())
+        sifted = sift(poll, read(source, payloads), Plausibility())
         for letter in sifted.refused:
             raise PermanentError(letter.error, reason=IMPLAUSIBLE, source=source.slug)
     except SourceError as error:

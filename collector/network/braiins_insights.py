@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import msgspec
 
-from collector.sources import decoding
-from collector.sources.base import NetworkReading, NetworkSource, Request
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
+from collector.sources.base import NetworkSource, Request
+from collector.sources.single import network_figure
 
 
 class _HashrateStats(msgspec.Struct):
     current_hashrate: float | None
 
 
-def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[NetworkReading]:
-    """The current hashrate, which is in EH/s and has no time of its own."""
-    stats = decoding.decode(bodies[0], _HashrateStats)
-    hashrate = decoding.hashrate(stats.current_hashrate, "EH/s")
-    return [] if hashrate is None else [NetworkReading(hashrate)]
+parse = network_figure(_HashrateStats, lambda stats: stats.current_hashrate, unit="EH/s")
 
 
 SOURCE = NetworkSource(

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import msgspec
 
-from collector.sources import decoding
-from collector.sources.base import NetworkReading, NetworkSource, Request
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
+from collector.sources.base import NetworkSource, Request
+from collector.sources.single import network_figure
 
 
 class _Hashrate(msgspec.Struct, rename="camel"):
     current_hashrate: float
 
 
-def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[NetworkReading]:
-    """The current estimate (H/s), which has no time of its own; 0 while mempool's node is down."""
-    hashrate = decoding.hashrate(decoding.decode(bodies[0], _Hashrate).current_hashrate)
-    return [NetworkReading(hashrate)] if hashrate else []
+# The estimate in H/s, which is 0 while mempool's own node is down.
+parse = network_figure(_Hashrate, lambda answer: answer.current_hashrate)
 
 
 SOURCE = NetworkSource(

@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collector.sources.base import NetworkSource, Rate, Request
+from collector.sources.single import network_figure
 
-from collector.sources import decoding
-from collector.sources.base import NetworkReading, NetworkSource, Rate, Request
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
-
-
-def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[NetworkReading]:
-    """One number in GH/s, which has no time of its own. No network has 0."""
-    hashrate = decoding.hashrate(decoding.decode(bodies[0], float), "GH/s")
-    return [NetworkReading(hashrate)] if hashrate else []
+# The whole response is one number.
+parse = network_figure(float, lambda figure: figure, unit="GH/s")
 
 
 SOURCE = NetworkSource(

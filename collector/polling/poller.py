@@ -140,7 +140,7 @@ class Poller:
     async def _ask(self) -> Sifted:
         bodies = await self._fetcher.fetch(self._source)
         fetched_at = self._now()
-        readings = read(self._source, bodies, fetched_at)
+        readings = read(self._source, bodies)
         poll = Poll(self._source, fetched_at, self._poll_s, self._simulated)
         sifted = sift(poll, readings, self._plausibility)
         if readings:

@@ -52,16 +52,14 @@ class Sifted:
     refused: list[DeadLetter] = field(default_factory=list)
 
 
-def read(
-    source: Source, bodies: Sequence[bytes], fetched_at: datetime
-) -> Sequence[Reading | NetworkReading]:
+def read(source: Source, bodies: Sequence[bytes]) -> Sequence[Reading | NetworkReading]:
     """What the source says; empty where it says that it does not know.
 
     Raises:
         SourceError: one of the three kinds, with the source's slug.
     """
     try:
-        readings = source.parse(bodies, fetched_at)
+        readings = source.parse(bodies)
         if any(r.observed_at and r.observed_at.tzinfo is None for r in readings):
             raise PermanentError("a time without a zone", reason="shape")
     except SourceError as error:

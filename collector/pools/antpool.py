@@ -1,21 +1,17 @@
-"""AntPool, as its own site shows it."""
+"""AntPool, as its website shows it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import msgspec
 
-from collector.sources import decoding
-from collector.sources.base import PoolSource, Reading, Request
+from collector.sources.base import PoolSource, Request
+from collector.sources.envelope import Envelope
+from collector.sources.single import single_pool
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
-
-_OK = "000000"
-
-# "173.25 EH/s": without its unit the number would say nothing, so it is none; or no figure at all.
+# "173.25 EH/s", or a sign for unknown. A number without a unit is not accepted: its scale would be
+# a guess.
 _WithUnit = Annotated[str, msgspec.Meta(pattern=r"^(\s*[0-9.]+\s*[A-Za-z]+/s\s*|[?-]?)$")]
 
 
@@ -28,21 +24,12 @@ class _Coins(msgspec.Struct):
     items: list[_Coin]
 
 
-class _Answer(msgspec.Struct):
-    code: str
-    msg: str = ""
-    data: msgspec.Raw = msgspec.Raw(b"null")
-
-
-def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
-    """Bitcoin's line of the list of coins. The answer has no time of its own."""
-    answer = decoding.decode(bodies[0], _Answer)
-    if answer.code != _OK:
-        raise decoding.refused(f"{answer.code} {answer.msg}")
-    coins = decoding.decode(bytes(answer.data), _Coins)
-    figures = [coin.pool_hashrate for coin in coins.items if coin.coin_type == "BTC"]
-    hashrate = decoding.hashrate(figures[0]) if figures else None
-    return [] if hashrate is None else [Reading("antpool", hashrate)]
+parse = single_pool(
+    "antpool",
+    _Coins,
+    lambda coins: next((c.pool_hashrate for c in coins.items if c.coin_type == "BTC"), None),
+    envelope=Envelope(ok="000000", message="msg"),
+)
 
 
 SOURCE = PoolSource(

@@ -1,46 +1,31 @@
-"""Binance Pool, as its own site shows it."""
+"""Binance Pool, as its website shows it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
 import msgspec
 
-from collector.sources import decoding
-from collector.sources.base import PoolSource, Reading, Request
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
-
-_OK: Final = 0
-_ALGORITHM: Final = "SHA256"
+from collector.sources.base import PoolSource, Request
+from collector.sources.decoding import BareNumber
+from collector.sources.envelope import Envelope
+from collector.sources.single import single_pool
 
 
 class _Algorithm(msgspec.Struct, rename="camel"):
     algo_name: str
-    pool_hash: decoding.BareNumber | None
+    pool_hash: BareNumber | None
 
 
 class _Index(msgspec.Struct, rename="camel"):
     algo_list: list[_Algorithm]
 
 
-class _Answer(msgspec.Struct):
-    code: int
-    msg: str | None = None
-    data: msgspec.Raw = msgspec.Raw(b"null")
-
-
-def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
-    """What mines Bitcoin's algorithm there, in H/s. The answer has no time of its own."""
-    answer = decoding.decode(bodies[0], _Answer)
-    if answer.code != _OK:
-        raise decoding.refused(f"{answer.code} {answer.msg or ''}")
-    index = decoding.decode(bytes(answer.data), _Index)
-    figures = [one.pool_hash for one in index.algo_list if one.algo_name == _ALGORITHM]
-    hashrate = decoding.hashrate(figures[0]) if figures else None
-    return [] if hashrate is None else [Reading("binancepool", hashrate)]
+# Hashrates are in H/s.
+parse = single_pool(
+    "binancepool",
+    _Index,
+    lambda index: next((a.pool_hash for a in index.algo_list if a.algo_name == "SHA256"), None),
+    envelope=Envelope(message="msg"),
+)
 
 
 SOURCE = PoolSource(

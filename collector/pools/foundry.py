@@ -2,45 +2,29 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import msgspec
 
-from collector.sources import decoding
-from collector.sources.base import PoolSource, Reading, Request
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-# The specification says int64. In H/s the figure would not fit into one.
-_Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+from collector.sources.base import PoolSource, Request
+from collector.sources.decoding import iso_time
+from collector.sources.single import single_pool
 
 
 class _PoolStats(msgspec.Struct, rename="camel"):
-    hashrate5min_avg: _Int64 | None
-    # The specification does not show how its times are written.
+    # The specification says int64, in which a figure in H/s would not fit.
+    hashrate5min_avg: Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | None
+    # The specification does not say how times are written.
     updated_at: object = None
 
 
-def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
-    """The average over 5 minutes, which is in GH/s."""
-    stats = decoding.decode(bodies[0], _PoolStats)
-    hashrate = decoding.hashrate(stats.hashrate5min_avg, "GH/s")
-    if hashrate is None:
-        return []
-    return [Reading("foundryusa", hashrate, observed_at=_instant(stats.updated_at))]
-
-
-def _instant(value: object) -> datetime | None:
-    """An aware time. One without a zone may be in any, so it is none; so is what is no time."""
-    if not isinstance(value, str):
-        return None
-    try:
-        at = datetime.fromisoformat(value)
-    except ValueError:
-        return None
-    return at if at.tzinfo is not None else None
+parse = single_pool(
+    "foundryusa",
+    _PoolStats,
+    lambda stats: stats.hashrate5min_avg,
+    unit="GH/s",
+    observed_at=lambda stats: iso_time(stats.updated_at),
+)
 
 
 SOURCE = PoolSource(

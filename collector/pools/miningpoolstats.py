@@ -1,6 +1,6 @@
-"""MiningPoolStats, which asks pools itself and shows what they told it: a relay, on wish only.
+"""MiningPoolStats, which shows what pools tell it; off unless the operator names it.
 
-It knows the totals of pools that tell them nobody else, such as F2Pool and SpiderPool.
+It has totals of pools that do not publish them, such as F2Pool and SpiderPool.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from collector.sources import decoding
-from collector.sources.base import PermanentError, PoolSource, Reading, Request
+from collector.sources.base import PoolSource, Request
+from collector.sources.single import pool_reading
 from miningmap.pool_names import pool_slug
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from collector.sources.base import Secrets
+    from collector.sources.base import Reading, Secrets
 
 
 class _Pool(msgspec.Struct):
@@ -32,27 +33,24 @@ class _Pools(msgspec.Struct):
     data: list[_Pool]
 
 
-def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
-    """The totals that it knows, in H/s; -1 and -2 are unknown. They have no time of their own.
+def parse(bodies: Sequence[bytes]) -> list[Reading]:
+    """Return the totals, in H/s; -1 and -2 are unknown. They have no time of their own.
 
-    A pool that is listed more than once is left out: nothing says whether its figures overlap.
+    A pool that is listed more than once is left out: its figures may or may not overlap.
     """
     answer = decoding.decode(bodies[0], _Pools)
-    slugs = [pool_slug(pool.pool_id or "") for pool in answer.data]
-    times = Counter(slugs)
-    readings = []
-    for pool, slug in zip(answer.data, slugs, strict=True):
-        hashrate = decoding.hashrate(pool.hashrate)
-        if slug is None or times[slug] > 1 or hashrate is None:
-            continue
-        if hashrate > answer.hashrate:
-            raise PermanentError(f"{slug} has more than the whole network", reason="unit")
-        readings.append(Reading(slug, hashrate))
-    return readings
+    listed = [(pool_slug(pool.pool_id or ""), pool.hashrate) for pool in answer.data]
+    times = Counter(slug for slug, _ in listed)
+    return [
+        reading
+        for slug, figure in listed
+        if slug is not None and times[slug] == 1
+        for reading in pool_reading(slug, decoding.hashrate(figure, most=answer.hashrate))
+    ]
 
 
 def authorise(request: Request, _secrets: Secrets, now: datetime) -> Request:
-    """The request with the time, without which an answer may be an old one from a cache."""
+    """Return the request with the time, without which the response may be from an old cache."""
     return replace(request, url=f"{request.url}?t={int(now.timestamp())}")
 
 

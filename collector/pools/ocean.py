@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import msgspec
 
-from collector.sources import decoding
-from collector.sources.base import PoolSource, Reading, Request
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
+from collector.sources.base import PoolSource, Request
+from collector.sources.decoding import BareNumber
+from collector.sources.envelope import Envelope
+from collector.sources.single import single_pool
 
 
 class _Hashrates(msgspec.Struct):
-    pool_300s: decoding.BareNumber | None
+    pool_300s: BareNumber | None
 
 
-class _Answer(msgspec.Struct):
-    result: _Hashrates
-
-
-def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
-    """The average over 300 s, in H/s. The answer has no time of its own."""
-    hashrate = decoding.hashrate(decoding.decode(bodies[0], _Answer).result.pool_300s)
-    return [] if hashrate is None else [Reading("ocean", hashrate)]
+# The average over 300 s, in H/s.
+parse = single_pool(
+    "ocean", _Hashrates, lambda rates: rates.pool_300s, envelope=Envelope(data="result")
+)
 
 
 SOURCE = PoolSource(

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import msgspec
 
-from collector.sources import decoding
-from collector.sources.base import PoolSource, Reading, Request
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
+from collector.sources.base import PoolSource, Request
+from collector.sources.single import single_pool
 
 
 class _PoolStats(msgspec.Struct):
     hashrate: float | None
 
 
-def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
-    """The pool's hashrate, in H/s. The answer has no time of its own."""
-    hashrate = decoding.hashrate(decoding.decode(bodies[0], _PoolStats).hashrate)
-    return [] if hashrate is None else [Reading("parasite", hashrate)]
+parse = single_pool("parasite", _PoolStats, lambda stats: stats.hashrate)
 
 
 SOURCE = PoolSource(

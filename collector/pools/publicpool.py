@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import msgspec
 
-from collector.sources import decoding
-from collector.sources.base import PoolSource, Reading, Request
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
+from collector.sources.base import PoolSource, Request
+from collector.sources.single import single_pool
 
 
 class _Pool(msgspec.Struct, rename={"hashrate": "totalHashRate"}):
     hashrate: float | None
 
 
-def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
-    """The sum of its miners in H/s. The answer has no time of its own."""
-    hashrate = decoding.hashrate(decoding.decode(bodies[0], _Pool).hashrate)
-    return [] if hashrate is None else [Reading("publicpool", hashrate)]
+# The sum of its miners, in H/s.
+parse = single_pool("publicpool", _Pool, lambda pool: pool.hashrate)
 
 
 SOURCE = PoolSource(

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import msgspec
 
-from collector.sources import decoding
-from collector.sources.base import PoolSource, Reading, Request
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
+from collector.sources.base import PoolSource, Request
+from collector.sources.single import single_pool
 
 
 class _Stats(msgspec.Struct):
     hashrate: float | None
 
 
-def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
-    """The pool's hashrate in H/s, not its node's of the network. It has no time of its own."""
-    hashrate = decoding.hashrate(decoding.decode(bodies[0], _Stats).hashrate)
-    return [] if hashrate is None else [Reading("solopool", hashrate)]
+# The pool's hashrate in H/s; the network's, as its node sees it, stands elsewhere in the response.
+parse = single_pool("solopool", _Stats, lambda stats: stats.hashrate)
 
 
 SOURCE = PoolSource(

@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
-
 import msgspec
 
-from collector.sources import decoding
-from collector.sources.base import PoolSource, Reading, Request
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-_Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=2**50)]
+from collector.sources.base import PoolSource, Request
+from collector.sources.decoding import unix_time
+from collector.sources.single import single_pool
 
 
 class _Stats(msgspec.Struct):
     hashrate: float | None
-    now: _Milliseconds
+    now: int
 
 
-def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
-    """The pool's hashrate in H/s, with the server's own time."""
-    stats = decoding.decode(bodies[0], _Stats)
-    hashrate = decoding.hashrate(stats.hashrate)
-    if hashrate is None:
-        return []
-    return [Reading("2miners", hashrate, observed_at=datetime.fromtimestamp(stats.now / 1000, UTC))]
+# In H/s; "now" is the server's time in milliseconds.
+parse = single_pool(
+    "2miners",
+    _Stats,
+    lambda stats: stats.hashrate,
+    observed_at=lambda stats: unix_time(stats.now / 1000),
+)
 
 
 SOURCE = PoolSource(

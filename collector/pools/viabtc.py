@@ -1,42 +1,26 @@
-"""ViaBTC, as the chart on its own site shows it."""
+"""ViaBTC, as the chart on its website shows it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
 import msgspec
 
-from collector.sources import decoding
-from collector.sources.base import PoolSource, Reading, Request
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
-
-_OK: Final = 0
-
-_HashesPerSecond = float | decoding.BareNumber
-"""Readers divide it, so it is a number or text that is one."""
-
-
-class _Answer(msgspec.Struct):
-    code: int
-    message: str = ""
-    data: msgspec.Raw = msgspec.Raw(b"null")
+from collector.sources.base import PoolSource, Request
+from collector.sources.decoding import BareNumber
+from collector.sources.envelope import Envelope
+from collector.sources.single import single_pool
 
 
 class _Chart(msgspec.Struct):
-    viabtc_hash: list[_HashesPerSecond | None]
+    # In H/s. Clients divide a point, so it is a number, or text that is one.
+    viabtc_hash: list[float | BareNumber | None]
 
 
-def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
-    """The last point of the chart, in H/s. The answer has no time of its own."""
-    answer = decoding.decode(bodies[0], _Answer)
-    if answer.code != _OK:
-        raise decoding.refused(f"{answer.code} {answer.message}")
-    points = decoding.decode(bytes(answer.data), _Chart).viabtc_hash
-    hashrate = decoding.hashrate(points[-1]) if points else None
-    return [] if hashrate is None else [Reading("viabtc", hashrate)]
+parse = single_pool(
+    "viabtc",
+    _Chart,
+    lambda chart: chart.viabtc_hash[-1] if chart.viabtc_hash else None,
+    envelope=Envelope(),
+)
 
 
 SOURCE = PoolSource(

@@ -247,7 +247,7 @@ class Source:
     confidence: Confidence
     unsure: str = ""
     default: bool
-    parse: Callable[[Sequence[bytes], datetime], Sequence[Reading | NetworkReading]]
+    parse: Callable[[Sequence[bytes]], Sequence[Reading | NetworkReading]]
 
     @property
     def path(self) -> str:
@@ -272,7 +272,7 @@ class PoolSource(Source):
 
     scope: Scope = "pool"
     pool: str | None
-    parse: Callable[[Sequence[bytes], datetime], Sequence[Reading]]
+    parse: Callable[[Sequence[bytes]], Sequence[Reading]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -282,4 +282,4 @@ class NetworkSource(Source):
     kind = "network"
 
     scope: Scope = "network"
-    parse: Callable[[Sequence[bytes], datetime], Sequence[NetworkReading]]
+    parse: Callable[[Sequence[bytes]], Sequence[NetworkReading]]

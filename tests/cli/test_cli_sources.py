@@ -88,7 +88,7 @@ def configure(secrets):
     return replace(SOURCE, requests=(request,))
 
 
-def parse(bodies, _fetched_at):
+def parse(bodies):
     raise refused(decode(bodies[0], str))
 
 
@@ -149,7 +149,7 @@ def test_a_source_is_off_until_what_it_needs_is_set(
         (b"HTTP/1.1 503 Out\r\n\r\n", "HTTP 503"),
         (b"HTTP/1.1 301 Moved\r\nLocation: /ENIGMATIC\r\n\r\n", "HTTP 301: moved"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n<html>", "connection failed"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>", "no JSON: HTML"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>", "not JSON but HTML"),
         (b'HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n"no ENIGMATIC xy"', "'no *** xy'"),
         (b"garbage\r\n\r\n", "connection failed"),
         (b"", "connection failed"),

@@ -21,7 +21,7 @@ NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
 
 def say(source: Source, *answers: object) -> list[Reading]:
     bodies = [a.encode() if isinstance(a, str) else json.dumps(a).encode() for a in answers]
-    readings = read(source, bodies, NOW)
+    readings = read(source, bodies)
     return [reading for reading in readings if isinstance(reading, Reading)]
 
 

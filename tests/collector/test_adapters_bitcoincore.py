@@ -93,7 +93,7 @@ async def ask(source: Source, **given: str) -> list[object]:
     asked = secrets.configured(source)
     metrics = Metrics(CollectorRegistry())
     async with Fetcher(Collector(), metrics, credentials=secrets) as fetcher:
-        return list(read(asked, await fetcher.fetch(asked), NOW))
+        return list(read(asked, await fetcher.fetch(asked)))
 
 
 @pytest.mark.parametrize("source", NODES, ids=lambda source: source.slug)
@@ -178,14 +178,14 @@ SYNCED: Final = answer({"chain": "main", "initialblockdownload": False})
 @pytest.mark.parametrize("warnings", ["", "old: This is a pre-release", [], ["one", "two"]])
 def test_the_nodes_warnings_are_text_or_a_list(warnings: object) -> None:
     info = {"networkhashps": 934512955213370500000, "chain": "main", "warnings": warnings}
-    readings = read(bitcoincore_mininginfo.SOURCE, [SYNCED, answer(info)], NOW)
+    readings = read(bitcoincore_mininginfo.SOURCE, [SYNCED, answer(info)])
     assert readings == [NetworkReading(9.345129552133705e20)]
 
 
 def test_mining_info_of_a_test_chain_is_refused() -> None:
     info = {"networkhashps": 1.5e15, "chain": "signet"}
     with pytest.raises(PermanentError, match="'signet'"):
-        read(bitcoincore_mininginfo.SOURCE, [SYNCED, answer(info)], NOW)
+        read(bitcoincore_mininginfo.SOURCE, [SYNCED, answer(info)])
 
 
 @pytest.mark.parametrize(
@@ -195,13 +195,13 @@ def test_mining_info_of_a_test_chain_is_refused() -> None:
 def test_a_figure_of_0_means_that_the_node_has_nothing_to_reckon_with(
     result: float, readings: list[NetworkReading]
 ) -> None:
-    assert read(bitcoincore.SOURCE, [SYNCED, answer(result)], NOW) == readings
+    assert read(bitcoincore.SOURCE, [SYNCED, answer(result)]) == readings
 
 
 def test_an_error_of_the_node_that_came_as_a_200_is_told() -> None:
     error = json.dumps({"result": None, "error": {"code": -28, "message": "Rewinding blocks…"}})
     with pytest.raises(TransientError, match="-28 Rewinding"):
-        read(bitcoincore.SOURCE, [error.encode()] * 2, NOW)
+        read(bitcoincore.SOURCE, [error.encode()] * 2)
 
 
 @pytest.mark.parametrize("source", NODES, ids=lambda source: source.slug)
@@ -253,5 +253,5 @@ def test_credentials_go_into_the_header_alone(secrets: Mapping[str, str], header
 
 def test_errors_are_of_the_source() -> None:
     with pytest.raises(SourceError) as caught:
-        read(bitcoincore.SOURCE, [answer({}), answer(1)], NOW)
+        read(bitcoincore.SOURCE, [answer({}), answer(1)])
     assert caught.value.source == "bitcoincore"

@@ -32,7 +32,7 @@ NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
 
 def say(source: Source, *answers: object) -> Sequence[Reading | NetworkReading]:
     bodies = [a.encode() if isinstance(a, str) else json.dumps(a).encode() for a in answers]
-    return read(source, bodies, NOW)
+    return read(source, bodies)
 
 
 def test_blockchain_coms_labels_become_the_pools_slugs() -> None:
@@ -130,7 +130,7 @@ def test_whitepools_parts_add_up_and_one_unknown_leaves_the_sum_unknown() -> Non
     "answer", [{"data": {}}, {"data": [{}]}, {"data": None}, {}, [{}]], ids=str
 )
 def test_whitepool_without_its_figure_has_another_shape(answer: object) -> None:
-    with pytest.raises(PermanentError, match="another shape"):
+    with pytest.raises(PermanentError, match="unexpected shape"):
         say(whitepool.SOURCE, answer)
 
 

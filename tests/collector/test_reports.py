@@ -32,13 +32,13 @@ MINUTE = timedelta(minutes=1)
 
 
 def says(*readings: Reading) -> PoolSource:
-    return replace(OCEAN, parse=lambda _bodies, _fetched_at: readings)
+    return replace(OCEAN, parse=lambda _bodies: readings)
 
 
 def sifted(*readings: Reading, poll_s: float = 60, simulated: bool = False) -> Sifted:
     source = says(*readings)
     poll = Poll(source, NOW, poll_s, simulated)
-    return sift(poll, read(source, [], NOW), Plausibility())
+    return sift(poll, read(source, []), Plausibility())
 
 
 def claim(*readings: Reading, poll_s: float = 60, simulated: bool = False) -> list[Message]:
@@ -158,11 +158,11 @@ def test_an_interval_of_an_hour_is_refused() -> None:
 
 
 def test_an_adapter_that_trips_is_a_changed_shape() -> None:
-    def trip(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
+    def trip(bodies: Sequence[bytes]) -> list[Reading]:
         return [Reading("ocean", float(bodies[7]))]
 
     with pytest.raises(PermanentError, match="the adapter failed: IndexError") as caught:
-        read(replace(OCEAN, parse=trip), [], NOW)
+        read(replace(OCEAN, parse=trip), [])
     assert caught.value.reason == "shape"
     assert caught.value.source == "ocean"
 

@@ -47,7 +47,7 @@ from collector.sources import decoding
 from collector.sources.base import PoolSource, Reading, Request
 
 
-def parse(bodies, _fetched_at):
+def parse(bodies):
     hashrate = decoding.hashrate(decoding.decode(bodies[0], dict[str, str])["hashrate"])
     return [] if hashrate is None else [Reading("toy", hashrate)]
 
@@ -74,7 +74,7 @@ TOY_EXPECTED = {
         "readings": [{"pool": "toy", "hashrate": 3e15, "places": [], "observed_at": None}],
     },
     "empty": SHAPE,
-    "error-as-200": SHAPE,
+    "error-as-200": {"error": "transient", "reason": "refused"},
     "html": {"error": "transient", "reason": "not_json"},
     "changed-shape": SHAPE,
     "wrong-unit": {"error": "permanent", "reason": "unit"},
@@ -98,7 +98,7 @@ def expected(source: Source, root: Path = RECORDINGS) -> dict[str, Any]:
 
 def outcome(source: Source, bodies: list[bytes]) -> dict[str, Any]:
     try:
-        readings = read(source, bodies, NOW)
+        readings = read(source, bodies)
     except SourceError as error:
         return {"error": kind(error), "reason": error.reason}
     return {"readings": [plain(reading) for reading in readings]}
@@ -143,7 +143,7 @@ def test_every_source_makes_of_every_recording_what_is_expected(source: Source, 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.path)
 def test_an_error_names_the_source_and_what_is_wrong(source: Source) -> None:
     with pytest.raises(SourceError, match="HTML") as caught:
-        read(source, recorded(source, "html"), NOW)
+        read(source, recorded(source, "html"))
     assert caught.value.source == source.slug
 
 
@@ -155,6 +155,30 @@ def test_every_recording_is_one_of_the_contract(source: Source) -> None:
     assert expected(source)["ok"]["readings"]
     assert "error" in expected(source)["wrong-unit"]
     assert expected(source)["unknown-value"] == {"readings": []}
+
+
+ERRORS = ({"error": "try again later"}, {"error": {"code": -28, "message": "try again later"}})
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.path)
+def test_a_body_that_reports_an_error_is_refused_whatever_else_is_in_it(source: Source) -> None:
+    good = recorded(source, "ok")
+    for error in ERRORS:
+        for number, body in enumerate(good):
+            first_line, _, rest = body.partition(b"\n")  # ckpool has a document a line
+            for bad in (error, with_error(first_line, error), with_error(body, error)):
+                said = json.dumps(bad).encode() + (b"\n" + rest if bad is not error else b"")
+                got = outcome(source, [*good[:number], said, *good[number + 1 :]])
+                assert got == {"error": "transient", "reason": "refused"}, said
+
+
+def with_error(body: bytes, error: dict[str, Any]) -> object:
+    """The object with an error in it, where the body is one object; else the error alone."""
+    try:
+        whole = json.loads(body)
+    except ValueError:
+        return error
+    return whole | error if isinstance(whole, dict) else error
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.path)
@@ -172,7 +196,7 @@ def test_a_body_cut_anywhere_gives_an_error_or_the_same_figures(source: Source) 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.path)
 def test_a_recorded_answer_becomes_messages_that_the_streams_can_read(source: Source) -> None:
-    readings = read(source, recorded(source, "ok"), NOW)
+    readings = read(source, recorded(source, "ok"))
     sifted = sift(Poll(source, NOW, source.poll_s, simulated=False), readings, Plausibility())
     assert sifted.refused == []
     assert len(sifted.messages) == len(readings) > 0

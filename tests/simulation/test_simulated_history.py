@@ -201,7 +201,7 @@ async def test_the_live_collector_reads_what_the_history_says_of_the_same_minute
                 async with client.get(f"/{url.hostname}{url.path}?{url.query}") as response:
                     assert response.status == 200
                     bodies.append(await response.read())
-            readings = read(source, bodies, at)
+            readings = read(source, bodies)
             if isinstance(source, NetworkSource):
                 told_of = {(source.slug, reading.hashrate) for reading in readings}
                 assert told_of & networks or at.minute % 5
