@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from collector.sources.base import NetworkSource, Rate, Request
 from collector.sources.single import network_figure
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from collector.sources.base import NetworkReading
+
 # The whole response is one number.
 parse = network_figure(float, lambda figure: figure, unit="GH/s")
+
+
+def example(readings: Sequence[NetworkReading], _at: datetime) -> list[bytes]:
+    """Return the number in GH/s."""
+    (reading,) = readings
+    return [f"{reading.hashrate / 1e9:.1f}".encode()]
 
 
 SOURCE = NetworkSource(
@@ -28,4 +42,5 @@ SOURCE = NetworkSource(
     unsure="over what time it averages is not stated",
     default=True,
     parse=parse,
+    example=example,
 )

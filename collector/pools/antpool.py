@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
 from collector.sources.base import PoolSource, Request
 from collector.sources.envelope import Envelope
 from collector.sources.single import single_pool
+from miningmap.units import format_hashrate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from collector.sources.base import Reading
 
 # "173.25 EH/s", or a sign for unknown. A number without a unit is not accepted: its scale would be
 # a guess.
@@ -32,6 +39,22 @@ parse = single_pool(
 )
 
 
+def example(readings: Sequence[Reading], _at: datetime) -> list[bytes]:
+    """Return the list of coins, with a figure like "173.25 EH/s"."""
+    (reading,) = readings
+    number, unit = format_hashrate(reading.hashrate, None).split()
+    coin = {
+        "coinType": "BTC",
+        "algorithm": "SHA256d",
+        "poolHashrate": f"{float(number):.2f} {unit}",
+        "networkDiff": "133000000000000",
+        "blockReward": "3.125",
+        "blockIncentive": "0.02",
+        "mergeMiningInfos": [],
+    }
+    return [msgspec.json.encode({"code": "000000", "msg": "ok", "data": {"items": [coin]}})]
+
+
 SOURCE = PoolSource(
     slug="antpool",
     name="AntPool",
@@ -48,4 +71,5 @@ SOURCE = PoolSource(
     default=True,
     pool="antpool",
     parse=parse,
+    example=example,
 )

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from collector.sources.base import PoolSource, Request
 from collector.sources.decoding import BareNumber
 from collector.sources.envelope import Envelope
 from collector.sources.single import single_pool
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from collector.sources.base import Reading
 
 
 class _Algorithm(msgspec.Struct, rename="camel"):
@@ -28,6 +36,19 @@ parse = single_pool(
 )
 
 
+def example(readings: Sequence[Reading], _at: datetime) -> list[bytes]:
+    """Return the index of algorithms, with whole H/s as text."""
+    (reading,) = readings
+    algorithm = {
+        "algoName": "SHA256",
+        "poolHash": str(round(reading.hashrate)),
+        "effectiveCount": 81_234,
+        "rate": 0.025,
+        "symbolInfos": [{"symbol": "BTC", "eachEarn": "0.00000045", "eachEarnMap": {}}],
+    }
+    return [msgspec.json.encode({"code": 0, "msg": "", "data": {"algoList": [algorithm]}})]
+
+
 SOURCE = PoolSource(
     slug="binance",
     name="Binance Pool",
@@ -45,4 +66,5 @@ SOURCE = PoolSource(
     default=True,
     pool="binancepool",
     parse=parse,
+    example=example,
 )

@@ -10,6 +10,7 @@ from collector.sources import decoding
 from collector.sources.base import Locating, PoolSource, Reading, Request
 from miningmap.messages import Located
 from miningmap.places import OTHER
+from miningmap.units import format_hashrate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,6 +56,41 @@ def _server(body: bytes) -> tuple[datetime, float | None]:
     return decoding.unix_time(status.lastupdate), decoding.hashrate(hashrates.hashrate5m)
 
 
+def example(readings: Sequence[Reading], at: datetime) -> list[bytes]:
+    """Return the status file of each server, which it writes once a minute."""
+    (reading,) = readings
+    written = reading.observed_at or at.replace(second=0)
+    located = {place.code: place.hashrate for place in reading.places}
+    seconds = int(written.timestamp())
+    return [_example_file(located.get(code, 0.0), seconds) for code in _SERVERS.values()]
+
+
+def _example_file(hashrate: float, written: int) -> bytes:
+    short = format_hashrate(hashrate, 3).removesuffix("H/s").replace(" ", "")  # "141P"
+    lines: tuple[object, ...] = (
+        {
+            "runtime": 8_812_345,
+            "lastupdate": written,
+            "Users": 23_550,
+            "Workers": 38_949,
+            "Idle": 4_211,
+            "Disconnected": 1_022,
+        },
+        {f"hashrate{span}": short for span in ("1m", "5m", "15m", "1hr", "6hr", "1d", "7d")},
+        {
+            "diff": 5.1,
+            "accepted": 6_512_345_678_901,
+            "rejected": 8_123_456_789,
+            "bestshare": 9_812_345_678_901,
+            "SPS1m": 312.0,
+            "SPS5m": "3.92e3",
+            "SPS15m": 331.0,
+            "SPS1h": 340.0,
+        },
+    )
+    return b"".join(msgspec.json.encode(line) + b"\n" for line in lines)
+
+
 SOURCE = PoolSource(
     slug="ckpool",
     name="Solo CKPool",
@@ -73,4 +109,5 @@ SOURCE = PoolSource(
     default=True,
     pool="solock",
     parse=parse,
+    example=example,
 )

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
 from collector.sources.base import PoolSource, Request
 from collector.sources.decoding import iso_time
 from collector.sources.single import single_pool
+from miningmap.times import rfc3339
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from collector.sources.base import Reading
 
 
 class _PoolStats(msgspec.Struct, rename="camel"):
@@ -27,6 +34,27 @@ parse = single_pool(
 )
 
 
+def example(readings: Sequence[Reading], at: datetime) -> list[bytes]:
+    """Return the pool's statistics, in whole GH/s; its averages over other times are made up."""
+    (reading,) = readings
+    hashrate = round(reading.hashrate / 1e9)
+    updated = rfc3339((reading.observed_at or at).replace(microsecond=0))
+    stats = {
+        "activeWorkers": 1_812_345,
+        "hashrate5minAvg": hashrate,
+        "hashrate15minAvg": hashrate,
+        "stale15minAvg": hashrate // 200_000,
+        "reject15minAvg": hashrate // 300_000,
+        "hashrate1hrAvg": hashrate,
+        "hashrate24hrAvg": hashrate,
+        "stale1hrAvg": hashrate // 200_000,
+        "reject1hrAvg": hashrate // 300_000,
+        "lastShareTime": updated,
+        "updatedAt": updated,
+    }
+    return [msgspec.json.encode(stats)]
+
+
 SOURCE = PoolSource(
     slug="foundry",
     name="Foundry USA",
@@ -43,4 +71,5 @@ SOURCE = PoolSource(
     default=True,
     pool="foundryusa",
     parse=parse,
+    example=example,
 )

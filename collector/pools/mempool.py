@@ -10,9 +10,11 @@ import msgspec
 from collector.sources import blocks, decoding
 from collector.sources.base import PermanentError, PoolSource, Request
 from miningmap.messages import Slug
+from miningmap.pool_names import pool_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from collector.sources.base import Reading
 
@@ -46,6 +48,36 @@ def parse(bodies: Sequence[bytes]) -> list[Reading]:
     return blocks.readings(found, decoding.hashrate(answer.last_estimated_hashrate))
 
 
+def example(readings: Sequence[Reading], _at: datetime) -> list[bytes]:
+    """Return the pools by rank; the readings' blocks are all blocks of the day."""
+    ranked = sorted(readings, key=lambda reading: -(reading.blocks or 0))
+    found = sum(reading.blocks or 0 for reading in ranked)
+    network = sum(reading.hashrate for reading in ranked)
+    pools = [
+        {
+            "poolId": rank,
+            "name": pool_name(reading.pool),
+            "link": f"https://{reading.pool}.example",
+            "blockCount": reading.blocks,
+            "rank": rank,
+            "emptyBlocks": 0,
+            "slug": reading.pool,
+            "avgMatchRate": None if reading.pool == _UNATTRIBUTED else 99.5,
+            "avgFeeDelta": "-0.0012",
+            "poolUniqueId": rank,
+        }
+        for rank, reading in enumerate(ranked, start=1)
+    ]
+    answer = {
+        "pools": pools,
+        "blockCount": found,
+        "lastEstimatedHashrate": network,
+        "lastEstimatedHashrate3d": network,
+        "lastEstimatedHashrate1w": network,
+    }
+    return [msgspec.json.encode(answer)]
+
+
 SOURCE = PoolSource(
     slug="mempool",
     name="mempool.space, pools by blocks of 24 h",
@@ -62,4 +94,5 @@ SOURCE = PoolSource(
     default=True,
     pool=None,
     parse=parse,
+    example=example,
 )

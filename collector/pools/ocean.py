@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from collector.sources.base import PoolSource, Request
 from collector.sources.decoding import BareNumber
 from collector.sources.envelope import Envelope
 from collector.sources.single import single_pool
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from collector.sources.base import Reading
 
 
 class _Hashrates(msgspec.Struct):
@@ -18,6 +26,13 @@ class _Hashrates(msgspec.Struct):
 parse = single_pool(
     "ocean", _Hashrates, lambda rates: rates.pool_300s, envelope=Envelope(data="result")
 )
+
+
+def example(readings: Sequence[Reading], _at: datetime) -> list[bytes]:
+    """Return averages over several times, all the same, in whole H/s as text."""
+    (reading,) = readings
+    rates = {f"pool_{span}s": str(round(reading.hashrate)) for span in (60, 300, 10_800, 86_400)}
+    return [msgspec.json.encode({"result": rates})]
 
 
 SOURCE = PoolSource(
@@ -35,4 +50,5 @@ SOURCE = PoolSource(
     default=True,
     pool="ocean",
     parse=parse,
+    example=example,
 )

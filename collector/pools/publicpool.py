@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from collector.sources.base import PoolSource, Request
 from collector.sources.single import single_pool
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from collector.sources.base import Reading
 
 
 class _Pool(msgspec.Struct, rename={"hashrate": "totalHashRate"}):
@@ -14,6 +22,18 @@ class _Pool(msgspec.Struct, rename={"hashrate": "totalHashRate"}):
 
 # The sum of its miners, in H/s.
 parse = single_pool("publicpool", _Pool, lambda pool: pool.hashrate)
+
+
+def example(readings: Sequence[Reading], _at: datetime) -> list[bytes]:
+    """Return the pool's statistics, in whole H/s."""
+    (reading,) = readings
+    stats = {
+        "totalHashRate": round(reading.hashrate),
+        "totalMiners": 8_123,
+        "blocksFound": [],
+        "fee": 0,
+    }
+    return [msgspec.json.encode(stats)]
 
 
 SOURCE = PoolSource(
@@ -32,4 +52,5 @@ SOURCE = PoolSource(
     default=True,
     pool="publicpool",
     parse=parse,
+    example=example,
 )

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from collector.sources.base import PoolSource, Request
 from collector.sources.single import single_pool
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from collector.sources.base import Reading
 
 
 class _Stats(msgspec.Struct):
@@ -14,6 +22,19 @@ class _Stats(msgspec.Struct):
 
 # The pool's hashrate in H/s; the network's, as its node sees it, stands elsewhere in the response.
 parse = single_pool("solopool", _Stats, lambda stats: stats.hashrate)
+
+
+def example(readings: Sequence[Reading], at: datetime) -> list[bytes]:
+    """Return the pool's statistics, in whole H/s."""
+    (reading,) = readings
+    stats = {
+        "hashrate": round(reading.hashrate),
+        "totalMiners": 412,
+        "totalWorkers": 655,
+        "totalBlocks": 87,
+        "charts": [{"x": int(at.timestamp()), "y": round(reading.hashrate)}],
+    }
+    return [msgspec.json.encode(stats)]
 
 
 SOURCE = PoolSource(
@@ -32,4 +53,5 @@ SOURCE = PoolSource(
     default=True,
     pool="solopool",
     parse=parse,
+    example=example,
 )

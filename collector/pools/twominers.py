@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from collector.sources.base import PoolSource, Request
 from collector.sources.decoding import unix_time
 from collector.sources.single import single_pool
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from collector.sources.base import Reading
 
 
 class _Stats(msgspec.Struct):
@@ -21,6 +29,18 @@ parse = single_pool(
     lambda stats: stats.hashrate,
     observed_at=lambda stats: unix_time(stats.now / 1000),
 )
+
+
+def example(readings: Sequence[Reading], at: datetime) -> list[bytes]:
+    """Return the pool's statistics, in whole H/s and with the server's time in ms."""
+    (reading,) = readings
+    stats = {
+        "hashrate": round(reading.hashrate),
+        "minersTotal": 93,
+        "workersTotal": 410,
+        "now": int((reading.observed_at or at).timestamp() * 1000),
+    }
+    return [msgspec.json.encode(stats)]
 
 
 SOURCE = PoolSource(
@@ -39,4 +59,5 @@ SOURCE = PoolSource(
     default=True,
     pool="2miners",
     parse=parse,
+    example=example,
 )

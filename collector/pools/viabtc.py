@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from collector.sources.base import PoolSource, Request
 from collector.sources.decoding import BareNumber
 from collector.sources.envelope import Envelope
 from collector.sources.single import single_pool
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from collector.sources.base import Reading
 
 
 class _Chart(msgspec.Struct):
@@ -21,6 +29,13 @@ parse = single_pool(
     lambda chart: chart.viabtc_hash[-1] if chart.viabtc_hash else None,
     envelope=Envelope(),
 )
+
+
+def example(readings: Sequence[Reading], _at: datetime) -> list[bytes]:
+    """Return a chart whose points are all the same, in whole H/s."""
+    (reading,) = readings
+    data = {"viabtc_hash": [round(reading.hashrate)] * 2}
+    return [msgspec.json.encode({"code": 0, "message": "OK", "data": data})]
 
 
 SOURCE = PoolSource(
@@ -40,4 +55,5 @@ SOURCE = PoolSource(
     default=True,
     pool="viabtc",
     parse=parse,
+    example=example,
 )

@@ -12,6 +12,7 @@ from collector.sources.single import pool_reading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from collector.sources.base import Reading
 
@@ -44,6 +45,23 @@ def _is_list(body: bytes) -> bool:
     return body.lstrip().startswith(b"[")
 
 
+def example(readings: Sequence[Reading], at: datetime) -> list[bytes]:
+    """Return the older form: a list of one part, in whole H/s as text."""
+    (reading,) = readings
+    hashrate = f"{reading.hashrate:.1f}"
+    part = {
+        "connectionLinks": ["stratum+tcp://whitepool.example:3333"],
+        "location": "global",
+        "assets": ["BTC"],
+        "rewardSchemes": ["FPPS"],
+        "workers": 12_034,
+        "currentHashRate": hashrate,
+        "last7daysHashRate": [{"timestamp": int(at.timestamp()), "hashrate": hashrate}],
+        "blocks": [],
+    }
+    return [msgspec.json.encode({"data": [part]})]
+
+
 SOURCE = PoolSource(
     slug="whitepool",
     name="WhitePool (WhiteBIT)",
@@ -61,4 +79,5 @@ SOURCE = PoolSource(
     default=True,
     pool="whitepool",
     parse=parse,
+    example=example,
 )

@@ -31,11 +31,6 @@ FIELDS = {
 }
 
 
-def recorded(source: str) -> list[tuple[str, dict[str, Any]]]:
-    outcomes = json.loads((RECORDINGS / source / "expected.json").read_bytes())
-    return [(f"{source}/{case}", outcome) for case, outcome in outcomes.items()]
-
-
 def payloads(case: str) -> list[str | Path]:
     path = RECORDINGS / case
     files = [path] if path.is_file() else sorted(path.iterdir())
@@ -95,6 +90,7 @@ def parse(bodies):
 SOURCE = replace(
     OCEAN,
     slug="toy",
+    default=False,
     requests=(Request("https://pool.example/API_KEY"),),
     credentials=(Credential("api_key", "the key"), Credential("coin", "a coin", required=False)),
     configure=configure,
@@ -190,38 +186,44 @@ def test_a_source_that_does_not_exist_is_named(run: Run, monkeypatch: pytest.Mon
     result = run("sources")
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith(
-        "miningmap: MININGMAP_COLLECTOR__SOURCES: no source 'ocaen'; there are "
+        "miningmap: MININGMAP_COLLECTOR__SOURCES: unknown source 'ocaen'; expected one of: "
     )
     unknown = run("try", "ocaen")
     assert (unknown.exit_code, unknown.stdout) == (2, "")
-    assert unknown.stderr.startswith("miningmap: no source 'ocaen'; there are ")
+    assert unknown.stderr.startswith("miningmap: unknown source 'ocaen'; expected one of: ")
     assert "ocean" in unknown.stderr
 
 
+# One recording of each kind of outcome; tests/collector/test_source_contract.py has them all.
 @pytest.mark.parametrize(
-    ("case", "expected"),
+    ("case", "hashrates"),
     [
-        pytest.param(case, outcome, id=case)
-        for source in ("pools/foundry", "pools/ckpool", "network/mempool")
-        for case, outcome in recorded(source)
+        ("pools/foundry/ok", [2.33712345678e20]),
+        ("pools/ckpool/ok", [2.117e17]),
+        ("network/mempool/ok", [9.077829864314339e20]),
     ],
 )
-def test_a_recorded_body_gives_its_messages_or_its_error(
-    run: Run, case: str, expected: dict[str, Any]
-) -> None:
-    source = case.rpartition("/")[0]
-    result = run("try", source, *payloads(case))
-    if "error" in expected:
-        assert (result.exit_code, result.stdout) == (1, "")
-        assert result.stderr.startswith("miningmap: ")
-        assert result.stderr.count("\n") == 1
-        return
-    assert result.exit_code == 0
-    said = [decode(line.encode()) for line in result.stdout.splitlines()]
-    assert [message.hashrate for message in said] == pytest.approx(
-        [reading["hashrate"] for reading in expected["readings"]]
-    )
-    assert result.stderr == ("" if said else f"{source} says that it knows no figure\n")
+def test_recorded_bodies_become_messages(run: Run, case: str, hashrates: list[float]) -> None:
+    result = run("try", case.rpartition("/")[0], *payloads(case))
+    assert (result.exit_code, result.stderr) == (0, "")
+    messages = [decode(line.encode()) for line in result.stdout.splitlines()]
+    assert [message.hashrate for message in messages] == pytest.approx(hashrates)
+
+
+def test_an_unknown_figure_makes_no_message(run: Run) -> None:
+    result = run("try", "foundry", *payloads("pools/foundry/unknown-value"))
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == "foundry says that it knows no figure\n"
+
+
+@pytest.mark.parametrize(
+    "case", ["pools/foundry/html", "pools/foundry/changed-shape", "pools/kanopool/error-as-200"]
+)
+def test_an_error_is_one_line(run: Run, case: str) -> None:
+    result = run("try", case.rpartition("/")[0], *payloads(case))
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("miningmap: ")
+    assert result.stderr.count("\n") == 1
 
 
 def test_simulated_is_what_the_settings_say(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
