@@ -54,11 +54,14 @@ SOURCE = NetworkSource(
         ),
     ),
     poll_s=3540,
-    poll_reason="a point a day: as seldom as a source may be asked",
+    poll_reason="The chart has one point a day, so it is polled as rarely as is allowed.",
     averaging_s=28_800,
     hold_s=3600,
     confidence="high",
-    unsure="the newest point can be more than a day old, so it hardly ever counts: off by default",
+    unsure=(
+        "The newest point can be more than a day old and then does not count, so the source is off"
+        " by default."
+    ),
     default=False,
     parse=parse,
 )

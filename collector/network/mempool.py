@@ -53,7 +53,10 @@ SOURCE = NetworkSource(
     terms="https://mempool.space/terms-of-service",
     requests=(Request("https://mempool.space/api/v1/mining/hashrate/3d"),),
     poll_s=300,
-    poll_reason="the server caches the answer for 300 s; limits are not published, 429 then a ban",
+    poll_reason=(
+        "The server caches the response for 300 s. Its limits are not published; beyond them it"
+        " answers 429, then bans the client."
+    ),
     averaging_s=86_400,
     hold_s=1800,
     confidence="high",

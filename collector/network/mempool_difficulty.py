@@ -27,12 +27,17 @@ SOURCE = NetworkSource(
     terms="https://mempool.space/terms-of-service",
     requests=(Request("https://mempool.space/api/v1/mining/hashrate/3d"),),
     poll_s=300,
-    poll_reason="the server caches the answer for 300 s; limits are not published, 429 then a ban",
+    poll_reason=(
+        "The server caches the response for 300 s. Its limits are not published; beyond them it"
+        " answers 429, then bans the client."
+    ),
     averaging_s=2016 * 600,
     hold_s=3600,
     confidence="high",
-    unsure="nothing; but it is the same answer as network/mempool's, and up to two weeks behind, so"
-    " it is off by default",
+    unsure=(
+        "The figure is from the same response as network/mempool's and up to two weeks old, so the"
+        " source is off by default."
+    ),
     default=False,
     parse=parse,
 )

@@ -24,8 +24,8 @@ def example(readings: Sequence[NetworkReading], _at: datetime) -> list[bytes]:
 
 
 SOURCE = NetworkSource(
-    # After mempool by name: of sources that say as much the first one counts (method.md 4), so this
-    # stands in while mempool is away.
+    # The name sorts after mempool: of sources with equal coverage the first one counts (method.md
+    # 4), so this one counts only while mempool gives no figure.
     slug="q_blockchain",
     name="Blockchain.com, query API",
     home="https://www.blockchain.com/explorer",
@@ -34,12 +34,12 @@ SOURCE = NetworkSource(
     requests=(Request("https://blockchain.info/q/hashrate"),),
     rate=Rate(1, 10),
     poll_s=60,
-    poll_reason="the API asks for no more than 1 request in 10 s",
-    # Not stated; the estimate follows the difficulty and the blocks of a day.
+    poll_reason="The API allows 1 request in 10 s.",
+    # Not documented; the estimate follows the difficulty and the blocks of a day.
     averaging_s=86_400,
     hold_s=1800,
     confidence="high",
-    unsure="over what time it averages is not stated",
+    unsure="It is not documented over what time the figure is averaged.",
     default=True,
     parse=parse,
     example=example,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
-from collector.sources.base import PoolSource, Request
+from collector.sources.base import WEBSITE_TERMS, PoolSource, Request
 from collector.sources.envelope import Envelope
 from collector.sources.single import single_pool
 from miningmap.units import format_hashrate
@@ -60,11 +60,11 @@ SOURCE = PoolSource(
     name="AntPool",
     home="https://www.antpool.com",
     docs=None,
-    terms="an API of the pool's own site, without any promise",
+    terms=WEBSITE_TERMS,
     requests=(Request("https://www.antpool.com/auth/v3/index/poolcoins"),),
     poll_s=60,
-    poll_reason="the pool's documented limit is 600 requests in 10 minutes, then a ban",
-    # Not stated; the shortest average that the pool's account API knows.
+    poll_reason="The documented limit is 600 requests in 10 minutes; beyond it clients are banned.",
+    # Not documented; this is the shortest average in the pool's API for accounts.
     averaging_s=600,
     hold_s=300,
     confidence="medium",

@@ -50,22 +50,25 @@ SOURCE = PoolSource(
     name="AntPool, signed API",
     home="https://www.antpool.com",
     docs="https://www.antpool.com/userApiGuide",
-    terms="for holders of an account; 600 requests in 10 minutes from one address, then a ban",
+    terms=(
+        "for holders of an account; an address that sends more than 600 requests in 10 minutes is"
+        " banned"
+    ),
     credentials=(
-        Credential("user", "the account's user ID, which is part of what is signed"),
+        Credential("user", "the account's user ID, which is part of the signed text"),
         Credential("key", "the API key"),
-        Credential("secret", "the API secret, with which requests are signed; it is never sent"),
+        Credential("secret", "the API secret, which signs requests and is never sent"),
     ),
     requests=(Request("https://antpool.com/api/poolStats.htm", method="POST"),),
     authorise=authorise,
     rate=Rate(600, 600),
     poll_s=60,
-    poll_reason="the pool's documented limit is 600 requests in 10 minutes, then a ban",
-    # Not stated; the shortest average that the pool's account API knows.
+    poll_reason="The documented limit is 600 requests in 10 minutes; beyond it clients are banned.",
+    # Not documented; this is the shortest average in the pool's API for accounts.
     averaging_s=600,
     hold_s=300,
     confidence="high",
-    unsure="not known: the code for a wrong key or signature, which counts as a refusal",
+    unsure="The code for a wrong key or signature is not known, so it is reported as refused.",
     default=False,
     pool="antpool",
     parse=parse,

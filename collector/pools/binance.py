@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from collector.sources.base import PoolSource, Request
+from collector.sources.base import WEBSITE_TERMS, PoolSource, Request
 from collector.sources.decoding import BareNumber
 from collector.sources.envelope import Envelope
 from collector.sources.single import single_pool
@@ -54,15 +54,17 @@ SOURCE = PoolSource(
     name="Binance Pool",
     home="https://pool.binance.com",
     docs=None,
-    terms="an API of the pool's own site, without any promise",
+    terms=WEBSITE_TERMS,
     requests=(Request("https://pool.binance.com/mining-api/v1/public/pool/index"),),
     poll_s=120,
-    poll_reason="limits are not stated; clients come every two minutes",
+    poll_reason="No limit is documented; other clients poll every two minutes.",
     averaging_s=600,
     hold_s=600,
     confidence="medium",
-    unsure="over what time it averages; whether other coins of the same algorithm are in it. The"
-    " host may refuse clients that are no browser",
+    unsure=(
+        "It is not documented over what time the figure is averaged, nor whether it includes other"
+        " coins of the same algorithm. The host may reject clients that are not browsers."
+    ),
     default=True,
     pool="binancepool",
     parse=parse,

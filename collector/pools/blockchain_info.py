@@ -32,12 +32,14 @@ SOURCE = PoolSource(
     ),
     rate=Rate(1, 10),
     poll_s=300,
-    poll_reason="the counts change with each block; the second call is limited to 1 in 10 s",
+    poll_reason="The counts change with each block; the second request is limited to 1 in 10 s.",
     averaging_s=86_400,
     hold_s=1800,
     confidence="high",
-    unsure="the spelling of pools' names changes. It counts the same blocks as mempool, so it is"
-    " off by default",
+    unsure=(
+        "The spelling of pools' names changes. The source counts the same blocks as mempool, so it"
+        " is off by default."
+    ),
     default=False,
     pool=None,
     parse=parse,

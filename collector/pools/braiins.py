@@ -33,22 +33,25 @@ SOURCE = PoolSource(
     name="Braiins Pool",
     home="https://braiins.com/pool",
     docs="https://help.braiins.com/en/support/solutions/articles/77000433512-api-configuration-guide",
-    terms="for holders of an account; who asks too often is ignored, then banned",
+    terms="for holders of an account; too many requests are ignored, then the client is banned",
     credentials=(
         Credential(
-            "token", "of an access profile with access to web APIs: Settings, Access Profiles"
+            "token",
+            "the token of an access profile that may use web APIs (Settings, Access Profiles)",
         ),
     ),
     requests=(Request("https://pool.braiins.com/stats/json/btc/"),),
     authorise=credentials_in(headers={"Pool-Auth-Token": "{token}"}),
     rate=Rate(1, 5),
     poll_s=60,
-    poll_reason="an average over 5 minutes; the pool allows about one request in 5 seconds",
+    poll_reason=(
+        "The figure is an average over 5 minutes; about one request in 5 seconds is allowed."
+    ),
     averaging_s=300,
-    # Its time can be as old as the average is long.
+    # The figure's own time can be as old as the average is long.
     hold_s=600,
     confidence="high",
-    unsure="not known: what it answers to a wrong token",
+    unsure="The response to a wrong token is not known.",
     default=False,
     pool="braiinspool",
     parse=parse,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 
 from collector.sources import blocks, decoding
-from collector.sources.base import PermanentError, PoolSource, Request
+from collector.sources.base import WEBSITE_TERMS, PermanentError, PoolSource, Request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,19 +61,19 @@ SOURCE = PoolSource(
     name="Braiins Insights, pools by blocks of a day",
     home="https://learn.braiins.com",
     docs=None,
-    terms="an API of the site's own pages, without any promise",
+    terms=WEBSITE_TERMS,
     requests=(
         Request("https://learn.braiins.com/api/v1.0/pool-stats"),
         Request("https://learn.braiins.com/api/v1.0/hashrate-stats"),
     ),
     poll_s=300,
-    poll_reason="clients have seen the server cache the answers for 5 minutes",
+    poll_reason="Clients have seen that the server caches responses for 5 minutes.",
     averaging_s=86_400,
     hold_s=1800,
     confidence="medium",
     unsure=(
-        "whether all pools are listed, and by which names. It counts the same blocks as mempool, so"
-        " it is off by default"
+        "It is not known whether all pools are listed, and by which names. The source counts the"
+        " same blocks as mempool, so it is off by default."
     ),
     default=False,
     pool=None,

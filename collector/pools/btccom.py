@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from collector.sources.base import PoolSource, Request
+from collector.sources.base import WEBSITE_TERMS, PoolSource, Request
 from collector.sources.decoding import BareNumber
 from collector.sources.envelope import Envelope
 from collector.sources.single import single_pool
@@ -29,14 +29,17 @@ SOURCE = PoolSource(
     name="CloverPool (BTC.com)",
     home="https://cloverpool.com",
     docs=None,
-    terms="an API of the pool's own site, without any promise",
+    terms=WEBSITE_TERMS,
     requests=(Request("https://pool.api.btc.com/v1/pool/status/"),),
     poll_s=300,
-    poll_reason="the site itself asked far more often; limits are not stated",
+    poll_reason="No limit is documented; the website itself sent requests far more often.",
     averaging_s=900,
     hold_s=900,
     confidence="low",
-    unsure="whether the host still answers after the pool's renaming; over what time it averages",
+    unsure=(
+        "It is not known whether the host still answers after the pool was renamed, nor over what"
+        " time the figure is averaged."
+    ),
     default=False,
     pool="btccom",
     parse=parse,

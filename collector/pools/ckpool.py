@@ -99,12 +99,10 @@ SOURCE = PoolSource(
     terms="none stated",
     requests=tuple(Request(f"https://{host}/pool/pool.status") for host in _SERVERS),
     poll_s=60,
-    poll_reason="each server writes its file once a minute",
+    poll_reason="Each server writes its file once a minute.",
     averaging_s=300,
     hold_s=300,
-    locates=Locating(
-        "estimated", "country", "by server: US, AU, and OTHER for that of Europe and Africa"
-    ),
+    locates=Locating("estimated", "country", "by server: US, AU, and OTHER for Europe and Africa"),
     confidence="medium",
     default=True,
     pool="solock",

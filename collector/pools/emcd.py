@@ -31,18 +31,20 @@ SOURCE = PoolSource(
     terms=ACCOUNT_TERMS,
     scope="account",
     credentials=(
-        Credential("key", "the account's API key; it is in the address, as the API wants it"),
+        Credential("key", "the account's API key, which the API accepts only in the URL"),
     ),
     requests=(Request("https://api.emcd.io/v1/btc/workers/"),),
     authorise=credentials_in(path="{key}"),
     poll_s=300,
-    poll_reason="limits are not stated, and workers show up after 7 to 15 minutes",
-    # Not stated for the present hashrate; the next average that the API gives is over an hour.
+    poll_reason="No limit is documented, and new workers appear only after 7 to 15 minutes.",
+    # Not documented for the present hashrate; the API's next average is over an hour.
     averaging_s=600,
     hold_s=600,
     confidence="medium",
-    unsure="not known: over which time the present hashrate is an average; what it answers to a"
-    " wrong key",
+    unsure=(
+        "It is not documented over what time the present hashrate is averaged. The response to a"
+        " wrong key is not known."
+    ),
     default=False,
     pool="emcdpool-account",
     parse=parse,

@@ -49,19 +49,21 @@ SOURCE = PoolSource(
     terms=ACCOUNT_TERMS,
     scope="account",
     credentials=(
-        Credential("token", "the API token, from the pool's site or its customer service"),
-        Credential("user", "the mining user name of the account that is asked for"),
+        Credential("token", "the API token, from the pool's website or its customer service"),
+        Credential("user", "the mining user name of the account"),
     ),
     requests=(Request("https://api.f2pool.com/v2/hash_rate/info", method="POST"),),
     authorise=authorise,
     poll_s=60,
-    poll_reason="limits are not stated; clients ask at most once a second",
-    # Not stated for the present hashrate; the next average that the API gives is over an hour.
+    poll_reason="No limit is documented; other clients send at most one request a second.",
+    # Not documented for the present hashrate; the API's next average is over an hour.
     averaging_s=600,
     hold_s=300,
     confidence="high",
-    unsure="not known: over which time the present hashrate is an average; the code for a wrong"
-    " token, which counts as a refusal unless it is 5010",
+    unsure=(
+        "It is not documented over what time the present hashrate is averaged. The code for a wrong"
+        " token is not known; unless it is 5010, it is reported as refused."
+    ),
     default=False,
     pool="f2pool-account",
     parse=parse,

@@ -60,12 +60,12 @@ SOURCE = PoolSource(
     name="Foundry USA",
     home="https://foundrydigital.com",
     docs="https://pool-faq.foundrydigital.com",
-    terms="none stated for this call, which needs no key",
+    terms="none stated for this request, which needs no key",
     requests=(Request("https://api.foundryusapool.com/pool_stats?coin=BTC"),),
     poll_s=60,
-    poll_reason="the figure is an average over 5 minutes; once a minute sees it move",
+    poll_reason="The figure is an average over 5 minutes; polling each minute shows how it moves.",
     averaging_s=300,
-    # Its time can be as old as the average is long.
+    # The figure's own time can be as old as the average is long.
     hold_s=600,
     confidence="high",
     default=True,

@@ -34,7 +34,7 @@ SOURCE = PoolSource(
     name="KanoPool",
     home="https://kano.is",
     docs=None,
-    terms="for holders of an account; the key is in the address, as the API wants it",
+    terms="for holders of an account; the API accepts the key only in the URL",
     credentials=(
         Credential("user", "the account's user name"),
         Credential("key", "the account's API key"),
@@ -42,13 +42,15 @@ SOURCE = PoolSource(
     requests=(Request("https://kano.is/index.php?k=api&json=y"),),
     authorise=credentials_in(query={"username": "{user}", "api": "{key}"}),
     poll_s=60,
-    poll_reason="an average over 5 minutes; limits are not stated",
+    poll_reason="The figure is an average over 5 minutes; no limit is documented.",
     averaging_s=300,
-    # Its time can be as old as the average is long.
+    # The figure's own time can be as old as the average is long.
     hold_s=600,
     confidence="medium",
-    unsure="not known: whether it still answers as its published code does; nil may also mean that"
-    " the pool's own database is away",
+    unsure=(
+        "It is not known whether the pool still answers as its published code does. The answer nil"
+        " may also mean that the pool's database is not available."
+    ),
     default=False,
     pool="kanopool",
     parse=parse,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from collector.sources.base import PoolSource, Request
+from collector.sources.base import WEBSITE_TERMS, PoolSource, Request
 from collector.sources.decoding import hashrate
 from collector.sources.single import single_pool
 
@@ -25,15 +25,18 @@ SOURCE = PoolSource(
     name="Kryptex Pool",
     home="https://pool.kryptex.com/btc",
     docs=None,
-    terms="an API of the pool's own site, without any promise",
+    terms=WEBSITE_TERMS,
     requests=(Request("https://pool.kryptex.com/btc/api/v1/pool/stats"),),
     poll_s=300,
-    poll_reason="limits are not stated; clients come every ten minutes",
+    poll_reason="No limit is documented; other clients poll every ten minutes.",
     averaging_s=1800,
     hold_s=900,
     confidence="low",
-    unsure="clients ask this of the pool's other coins; of Bitcoin only pool/info was seen."
-    " Over what time it averages: its shortest average of a worker is half an hour",
+    unsure=(
+        "Clients use this request for the pool's other coins; for Bitcoin only pool/info was seen."
+        " It is not documented over what time the figure is averaged; the shortest average of a"
+        " worker is half an hour."
+    ),
     default=False,
     pool="kryptex",
     parse=parse,

@@ -87,10 +87,10 @@ SOURCE: Final = PoolSource(
     terms=ACCOUNT_TERMS,
     scope="account",
     credentials=(
-        Credential("token", "an API key of the workspace that may read the mining pool"),
+        Credential("token", "an API key of the workspace, with read access to the mining pool"),
         Credential(
             "sites",
-            'where the workspace\'s sites are, as JSON: {"SITE_ID": "US-TX", ...}',
+            'the places of the workspace\'s sites, as JSON: {"SITE_ID": "US-TX", ...}',
             required=False,
         ),
     ),
@@ -99,13 +99,17 @@ SOURCE: Final = PoolSource(
     authorise=credentials_in(headers={"Authorization": "{token}"}),
     configure=configure,
     poll_s=300,
-    poll_reason="an average over 5 minutes; a bucket of tokens limits each key and workspace",
+    poll_reason=(
+        "The figure is an average over 5 minutes; requests of each key and workspace are limited."
+    ),
     averaging_s=300,
     hold_s=600,
-    locates=Locating("measured", "subdivision", "by site, where its operator says that it is"),
+    locates=Locating("measured", "subdivision", "by site, at the place that the operator names"),
     confidence="medium",
-    unsure="assumed: that a summary without names of subaccounts is of the whole workspace, as"
-    " clients take it, and that its fields are those documented for the first version of the API",
+    unsure=(
+        "It is assumed that a summary without names of subaccounts is of the whole workspace, as"
+        " other clients do, and that its fields are those documented for version 1 of the API."
+    ),
     default=False,
     pool="luxor-account",
     parse=parse,

@@ -86,9 +86,12 @@ SOURCE = PoolSource(
     terms="https://mempool.space/terms-of-service",
     requests=(Request("https://mempool.space/api/v1/mining/pools/24h"),),
     poll_s=60,
-    poll_reason="the server caches the answer for 60 s; limits are not published, 429 then a ban",
+    poll_reason=(
+        "The server caches the response for 60 s. Its limits are not published; beyond them it"
+        " answers 429, then bans the client."
+    ),
     averaging_s=86_400,
-    # An average over a day is hardly another one ten minutes later.
+    # An average over a day hardly changes in ten minutes.
     hold_s=600,
     confidence="high",
     default=True,

@@ -59,7 +59,7 @@ SOURCE = PoolSource(
     name="MiningPoolStats, relayed totals of pools",
     home="https://miningpoolstats.stream",
     docs=None,
-    terms="the data of the site's own pages: no API, no promise",
+    terms="the data of the website's own pages; there is no API and no guarantee",
     requests=(
         Request(
             "https://data.miningpoolstats.stream/data/bitcoin.js",
@@ -68,14 +68,15 @@ SOURCE = PoolSource(
     ),
     authorise=authorise,
     poll_s=600,
-    poll_reason="no API, so as seldom as is of use",
-    # Of each pool another; not stated.
+    poll_reason="There is no API, so it is polled as rarely as is useful.",
+    # Not documented, and different for each pool.
     averaging_s=600,
     hold_s=1800,
     confidence="low",
     unsure=(
-        "whether it answers those who do not pose as a browser; how pools are named; how old a"
-        " figure is. It relays what pools say elsewhere, so it is off by default"
+        "It is not known whether the server answers clients that are not browsers, how pools are"
+        " named, and how old a figure is. The source relays what pools publish elsewhere, so it is"
+        " off by default."
     ),
     default=False,
     pool=None,

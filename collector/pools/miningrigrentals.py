@@ -126,7 +126,7 @@ SOURCE = PoolSource(
     name="MiningRigRentals, rigs for rent",
     home="https://www.miningrigrentals.com",
     docs="https://www.miningrigrentals.com/apidocv2",
-    terms="none stated for the lists; the API is called a beta that may change without notice",
+    terms="none stated for the lists; the API is a beta that may change without notice",
     scope="market",
     requests=tuple(
         Request(
@@ -137,16 +137,17 @@ SOURCE = PoolSource(
         for page in range(_PAGES)
     ),
     poll_s=300,
-    poll_reason="the figures are averages over 5 minutes; limits are not stated",
+    poll_reason="The figures are averages over 5 minutes; no limit is documented.",
     averaging_s=300,
-    # A list that changed while it was read is asked for again only after the next interval.
+    # If a list changes between the requests, the next figure comes only after another interval.
     hold_s=1800,
-    locates=Locating("estimated", "country", "by the proxy that the rig's owner chose"),
+    locates=Locating("estimated", "country", "by the proxy that the owner of a rig chose"),
     confidence="medium",
     unsure=(
-        "whether rigs that are rented are listed too, as is asked; whether the lists stay open to"
-        " all, as the documentation wants a key; what part mines other coins. It is in the totals"
-        " of the pools that renters mine at, too, so it is off by default"
+        "It is not known whether rented rigs are listed, as requested; whether the lists stay open,"
+        " because the documentation requires a key; and what part mines other coins. The hashrate"
+        " is also in the totals of the pools at which the rigs mine, so the source is off by"
+        " default."
     ),
     default=False,
     pool="miningrigrentals",

@@ -73,22 +73,22 @@ SOURCE = PoolSource(
     name="NiceHash, hashpower market",
     home="https://www.nicehash.com",
     docs="https://www.nicehash.com/docs/rest",
-    terms="none stated for the public calls, which need no key",
+    terms="none stated for the public requests, which need no key",
     scope="market",
     requests=tuple(Request(_ORDER_BOOK + algorithm) for algorithm in _ALGORITHMS),
     poll_s=60,
-    poll_reason="no limit is stated; the API before this one asked for 3 s between calls",
-    # Not stated.
+    poll_reason="No limit is documented; the previous API required 3 s between requests.",
+    # Not documented.
     averaging_s=300,
     hold_s=300,
     locates=Locating(
-        "estimated", "country", "by market, where there are several: US, and OTHER for Europe"
+        "estimated", "country", "by market, if there are several: US, and OTHER for Europe"
     ),
     confidence="medium",
     unsure=(
-        "over what time a speed is an average; that a market's time is its speed's; what part mines"
-        " other coins. It is in the totals of the pools that buyers mine at, too, so it is off by"
-        " default"
+        "It is not documented over what time a speed is averaged, whether a market's time is that"
+        " of its speed, and what part mines other coins. The hashrate is also in the totals of the"
+        " pools at which buyers mine, so the source is off by default."
     ),
     default=False,
     pool="nicehash-market",

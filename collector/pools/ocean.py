@@ -40,10 +40,12 @@ SOURCE = PoolSource(
     name="OCEAN",
     home="https://ocean.xyz",
     docs="https://ocean.xyz/docs/api",
-    terms="none stated for the public API, which is open to all origins",
+    terms="none stated for the public API, which allows all origins (CORS)",
     requests=(Request("https://api.ocean.xyz/v1/pool_hashrate"),),
     poll_s=60,
-    poll_reason="limits are not stated; clients ask at most once a second and cache for 60 s",
+    poll_reason=(
+        "No limit is documented; clients send at most one request a second, and cache for 60 s."
+    ),
     averaging_s=300,
     hold_s=300,
     confidence="medium",

@@ -33,18 +33,20 @@ SOURCE = PoolSource(
     terms=ACCOUNT_TERMS,
     scope="account",
     credentials=(
-        Credential("token", "the read token of a link for watchers: Settings, Share to Watcher"),
-        Credential("puid", "the subaccount's number, in the same link"),
+        Credential("token", "the read token of a link for watchers (Settings, Share to Watcher)"),
+        Credential("puid", "the number of the subaccount, from the same link"),
     ),
     requests=(Request("https://api-prod.poolin.com/api/public/v2/worker/stats?coin_type=btc"),),
     authorise=credentials_in(headers={"Authorization": "Bearer {token}"}, query={"puid": "{puid}"}),
     poll_s=300,
-    poll_reason="an average over 15 minutes; limits are not stated",
+    poll_reason="The figure is an average over 15 minutes; no limit is documented.",
     averaging_s=900,
     hold_s=600,
     confidence="low",
-    unsure="the call is one that clients of others use; the documentation gives its fields for"
-    " other calls only. Not known: whether the pool still answers",
+    unsure=(
+        "This request is known from other clients; the documentation describes its fields for other"
+        " requests only. It is not known whether the pool still answers."
+    ),
     default=False,
     pool="poolin-account",
     parse=parse,

@@ -55,8 +55,8 @@ SOURCE = PoolSource(
     terms=ACCOUNT_TERMS,
     scope="account",
     credentials=(
-        Credential("key", "an API key with the permission READ, for the subaccounts that it sees"),
-        Credential("secret", "the secret that belongs to the key"),
+        Credential("key", "an API key with the permission READ; its subaccounts are counted"),
+        Credential("secret", "the secret of that key"),
     ),
     requests=(Request("https://pool-api.sbicrypto.com/api/external/v1/workers?page=0&size=1000"),),
     authorise=credentials_in(
@@ -67,13 +67,15 @@ SOURCE = PoolSource(
         }
     ),
     poll_s=300,
-    poll_reason="averages over 10 minutes of a list of all workers; limits are not stated",
+    poll_reason="The figures are averages over 10 minutes of all workers; no limit is documented.",
     averaging_s=600,
     hold_s=600,
     confidence="low",
-    unsure="not documented: the unit, which two clients of others take for MH/s, and the order of"
-    " the averages. Not known: how many workers a page holds at most, and whether workers that"
-    " mine another coin are listed too",
+    unsure=(
+        "The unit and the order of the averages are not documented; two independent clients take"
+        " the unit for MH/s. It is not known how many workers a page may hold, and whether workers"
+        " that mine other coins are listed, too."
+    ),
     default=False,
     pool="sbicrypto-account",
     parse=parse,

@@ -51,11 +51,14 @@ SOURCE = PoolSource(
     terms="none stated",
     requests=(Request("https://btc.2miners.com/api/stats"),),
     poll_s=60,
-    poll_reason="a small pool, whose figures move by the minute; limits are not stated",
+    poll_reason="The figures of a small pool change each minute; no limit is documented.",
     averaging_s=1800,
     hold_s=300,
     confidence="medium",
-    unsure="over what time it averages; such pools' software takes half an hour",
+    unsure=(
+        "It is not documented over what time the figure is averaged; the usual software of such"
+        " pools takes half an hour."
+    ),
     default=True,
     pool="2miners",
     parse=parse,

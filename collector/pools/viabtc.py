@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from collector.sources.base import PoolSource, Request
+from collector.sources.base import WEBSITE_TERMS, PoolSource, Request
 from collector.sources.decoding import BareNumber
 from collector.sources.envelope import Envelope
 from collector.sources.single import single_pool
@@ -43,15 +43,17 @@ SOURCE = PoolSource(
     name="ViaBTC",
     home="https://www.viabtc.com",
     docs=None,
-    terms="an API of the pool's own site, without any promise",
+    terms=WEBSITE_TERMS,
     requests=(Request("https://www.viabtc.com/res/pool/BTC/state/usd/chart"),),
     poll_s=300,
-    poll_reason="a chart; how often it gets a point is not stated",
-    # Not stated; the shortest average that the pool's account API knows.
+    poll_reason="It is a chart, and it is not documented how often a point is added.",
+    # Not documented; this is the shortest average in the pool's API for accounts.
     averaging_s=600,
     hold_s=900,
     confidence="medium",
-    unsure="how far apart the chart's points are, and over what time each averages",
+    unsure=(
+        "It is not documented how far apart the points are, nor over what time each is averaged."
+    ),
     default=True,
     pool="viabtc",
     parse=parse,

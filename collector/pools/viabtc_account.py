@@ -61,13 +61,17 @@ SOURCE = PoolSource(
     terms=ACCOUNT_TERMS,
     scope="account",
     credentials=(
-        Credential("key", "the API key; the pool answers only addresses that its settings list"),
-        Credential("secret", "the secret key, to sign requests with; never sent", required=False),
+        Credential(
+            "key", "the API key; the pool answers only the addresses in the account's settings"
+        ),
+        Credential(
+            "secret", "the secret key, which signs requests and is never sent", required=False
+        ),
     ),
     requests=(Request("https://www.viabtc.com/res/openapi/v1/hashrate?coin=BTC"),),
     authorise=authorise,
     poll_s=60,
-    poll_reason="an average over 10 minutes; limits are not stated",
+    poll_reason="The figure is an average over 10 minutes; no limit is documented.",
     averaging_s=600,
     hold_s=300,
     confidence="high",

@@ -71,11 +71,14 @@ SOURCE = PoolSource(
     requests=(Request("https://whitebit.com/api/v4/public/mining-pool"),),
     rate=Rate(1000, 10),
     poll_s=60,
-    poll_reason="what the server caches, it keeps for 10 to 60 s",
+    poll_reason="The server caches responses for 10 to 60 s.",
     averaging_s=600,
     hold_s=300,
     confidence="medium",
-    unsure="which of its documented forms it has now, as all are read; over what time it averages",
+    unsure=(
+        "It is not known which of the documented forms the response has now; all are accepted. It"
+        " is not documented over what time the figure is averaged."
+    ),
     default=True,
     pool="whitepool",
     parse=parse,

@@ -95,8 +95,8 @@ def node_source(
         configure=configure,
         own_server=True,
         poll_s=30,
-        poll_reason="the operator's own node answers from memory; the figure changes with each"
-        " block",
+        poll_reason="The operator's own node answers from memory; the figure changes with each"
+        " block.",
         averaging_s=BLOCKS * 600,
         hold_s=600,
         confidence="high",
