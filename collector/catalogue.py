@@ -1,4 +1,4 @@
-"""What the command line tells of sources: the list of them, and what one of them says now."""
+"""The list of sources and the trial of one of them, for the command line."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 
 
 class TrialError(ValueError):
-    """Cannot be tried like this: no such source, or not the bodies that it needs."""
+    """The source cannot be tried: it is unknown, lacks a credential, or has other requests."""
 
 
 def describe(settings: Settings) -> list[dict[str, object]]:
-    """Every source as plain data, for a table or JSON; times in seconds.
+    """Return every source as plain data, for a table or JSON; times are in seconds.
 
-    ``state`` is ``on`` for those that these settings poll, ``needs NAME`` for those that they would
-    poll with that credential, else ``off``.
+    ``state`` is ``on`` if these settings poll the source, ``needs NAME`` if they would poll it with
+    that credential, else ``off``.
 
     Raises:
-        SettingsError: the settings name a source that does not exist, or are wrong otherwise.
+        SettingsError: a setting is wrong; for example it names an unknown source.
     """
     sources = discover()
     credentials = Credentials(settings.credentials)
@@ -57,34 +57,35 @@ async def try_source(
     *,
     now: Callable[[], datetime] = utc_now,
 ) -> list[Message]:
-    """The messages that one poll of a source makes now; none if it knows no figure.
+    """Poll a source once and return its messages; none if it knows no figure.
 
     Args:
-        name: a slug, or ``network/SLUG`` where a pool source has the same.
-        payloads: recorded bodies in the order of the source's requests, or ``None`` to ask it.
+        name: a slug, or ``network/SLUG`` if a pool source has the same slug.
+        payloads: recorded bodies in the order of the source's requests, or ``None`` to send these.
         settings: of the collector.
-        now: the wall clock.
+        now: returns the current time.
 
     Raises:
-        TrialError: no such source, or another number of payloads than it has requests.
-        SourceError: what polling it would have met.
+        TrialError: the source is unknown, lacks a credential, or has another number of requests.
+        SourceError: the poll failed, or a reading is not plausible.
     """
     source = _find(name, discover())
     credentials = Credentials(settings.credentials)
     if payloads is None:
         if missing := credentials.missing(source):
-            raise TrialError(f"{name} needs {', '.join(missing)}")
+            raise TrialError(f"{', '.join(missing)}: not set, but {name} needs it")
         source = credentials.configured(source)
     elif len(payloads) != len(source.requests):
-        asked = ", ".join(request.url for request in source.requests)
-        raise TrialError(f"{name} needs {len(source.requests)} payloads, the answers of {asked}")
+        urls = ", ".join(request.url for request in source.requests)
+        count = f"{len(source.requests)} payloads, not {len(payloads)}"
+        raise TrialError(f"{name} needs {count}: the responses of {urls}")
     try:
         if payloads is None:
             payloads = await _fetched(source, settings, credentials)
         fetched_at = now()
         every_s = settings.collector.poll_s or source.poll_s
         poll = Poll(source, fetched_at, every_s, settings.collector.simulated)
-        checked = check_readings(poll, read(source, payloads, fetched_at), Plausibility())
+        checked = check_readings(poll, read(source, payloads), Plausibility())
         for letter in checked.rejected:
             raise PermanentError(letter.error, reason=IMPLAUSIBLE, source=source.slug)
     except SourceError as error:
@@ -103,7 +104,7 @@ def _find(name: str, sources: list[Source]) -> Source:
     found = [source for source in sources if name in (source.slug, source.path)]
     if not found:
         raise TrialError(unknown(name, sources))
-    return found[0]  # the pools' come first
+    return found[0]  # pool sources come first
 
 
 def _setting(source: Source, credential: Credential) -> dict[str, object]:

@@ -1,10 +1,10 @@
-"""Finds the sources by scanning their packages: to add one, put its file down, edit nothing."""
+"""The sources, found by scanning their packages: a new source is a new file."""
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from collector import network, pools
 from collector.sources.base import NetworkSource, PoolSource, Source
@@ -17,27 +17,69 @@ if TYPE_CHECKING:
 
     from miningmap.settings import Collector
 
+_PACKAGES: Final[dict[str, tuple[ModuleType, type[Source]]]] = {
+    "pools": (pools, PoolSource),
+    "network": (network, NetworkSource),
+}
+_LONGEST_QUOTE: Final = 64
 
-def discover() -> list[Source]:
-    """Every source there is: pools', then the network's, by slug.
+
+def paths() -> list[str]:
+    """Return the paths of all sources, like ``pools/ocean``, without importing any of them."""
+    return [
+        f"{kind}/{name}"
+        for kind, (package, _) in _PACKAGES.items()
+        for name in sorted(module.name for module in pkgutil.iter_modules(package.__path__))
+    ]
+
+
+def load(path: str) -> Source:
+    """Return the source that the file of that path declares.
 
     Raises:
-        TypeError: a file does not declare what its folder promises.
+        TypeError: the file does not declare what its folder requires; the text says what to do.
+        Exception: whatever importing the file raises.
     """
-    return [*_sources_in(pools, PoolSource), *_sources_in(network, NetworkSource)]
+    kind, _, name = path.partition("/")
+    package, declared_as = _PACKAGES[kind]
+    source = getattr(importlib.import_module(f"{package.__name__}.{name}"), "SOURCE", None)
+    if not isinstance(source, declared_as):
+        raise _wrong(path, f"must declare SOURCE = {declared_as.__name__}(...)")
+    if source.slug != name:
+        raise _wrong(path, f"slug {source.slug!r} must be the file's name, {name!r}")
+    if not 0 < source.poll_s < HOUR_S:
+        raise _wrong(path, f"poll_s {source.poll_s} must be more than 0 and less than an hour")
+    if source.default and source.credentials:
+        raise _wrong(path, "a source with credentials cannot be on by default: set default=False")
+    if source.default and source.example is None:
+        raise _wrong(
+            path,
+            "a source that is on by default needs example=example, a function example(readings, at)"
+            " that returns the bodies that the server would send, for the simulation to serve",
+        )
+    return source
+
+
+def discover() -> list[Source]:
+    """Return every source: those of pools, then those of the network, by slug.
+
+    Raises:
+        TypeError: a file does not declare what its folder requires.
+    """
+    return [load(path) for path in paths()]
 
 
 def choose(
     sources: list[Source], settings: Collector, credentials: Credentials = NONE
 ) -> list[Source]:
-    """The sources to poll, as configured: those that are named, else those on by default.
+    """Return the sources to poll: those that the settings name, or else those on by default.
 
-    Those with credentials are on once all that they need are set. A name is a slug, which may mean
-    a pool source and a network source, or ``network/SLUG``.
+    A source with credentials is on once all required ones are set. A name is a slug, which may be
+    that of both a pool source and a network source, or a path like ``network/SLUG``.
 
     Raises:
-        SettingsError: a name of no source, an interval that no report may have, a credential that
-            no source wants, or one that a named source lacks.
+        SettingsError: an unknown source, an interval of an hour or more, a credential that no
+            source declares, or one that a named source lacks.
     """
     credentials.check(sources)
     if settings.poll_s is not None and settings.poll_s >= HOUR_S:
@@ -51,8 +93,14 @@ def choose(
     chosen = [source for source in sources if {source.slug, source.path} & wanted]
     for source in chosen:
         if missing := credentials.missing(source):
-            raise SettingsError(f"{', '.join(missing)}: not set, and {source.slug} needs it")
+            raise SettingsError(f"{', '.join(missing)}: not set, but {source.slug} needs it")
     return [credentials.configured(source) for source in chosen]
+
+
+def unknown(name: str, sources: list[Source]) -> str:
+    """Return the error text for a name that is not a source's."""
+    slugs = ", ".join(sorted({source.slug for source in sources}))
+    return f"unknown source {name[:_LONGEST_QUOTE]!r}; expected one of: {slugs}"
 
 
 def _is_on(source: Source, credentials: Credentials) -> bool:
@@ -61,23 +109,5 @@ def _is_on(source: Source, credentials: Credentials) -> bool:
     return source.default
 
 
-def unknown(name: str, sources: list[Source]) -> str:
-    """What to say of a name that is no source."""
-    slugs = sorted({source.slug for source in sources})
-    return f"no source {name[:64]!r}; there are {', '.join(slugs)}"
-
-
-def _sources_in(package: ModuleType, declared_as: type[Source]) -> list[Source]:
-    names = sorted(module.name for module in pkgutil.iter_modules(package.__path__))
-    return [_source_of(f"{package.__name__}.{name}", name, declared_as) for name in names]
-
-
-def _source_of(module: str, name: str, declared_as: type[Source]) -> Source:
-    source = getattr(importlib.import_module(module), "SOURCE", None)
-    if not isinstance(source, declared_as):
-        raise TypeError(f"{module} has no SOURCE that is a {declared_as.__name__}")
-    if source.slug != name:
-        raise TypeError(f"{module}: slug {source.slug!r} is not the file's name")
-    if not 0 < source.poll_s < HOUR_S:
-        raise TypeError(f"{module}: poll_s {source.poll_s} is not under an hour")
-    return source
+def _wrong(path: str, text: str) -> TypeError:
+    return TypeError(f"collector/{path}.py: {text} (see docs/add-a-pool.md)")

@@ -2,45 +2,42 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from collector.sources import decoding
-from collector.sources.base import NetworkReading, NetworkSource, PermanentError, Request
+from collector.sources.base import NetworkSource, PermanentError, Request
+from collector.sources.envelope import Envelope
+from collector.sources.single import network_reading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_OK: Final = "ok"
-_UNIT: Final = "Hash Rate TH/s"
+    from collector.sources.base import NetworkReading
 
-_Seconds = Annotated[int, msgspec.Meta(ge=0, le=2**40)]
+_UNIT: Final = "Hash Rate TH/s"
+_ENVELOPE: Final = Envelope(code="status", ok="ok", message="error", data=None)
 
 
 class _Point(msgspec.Struct):
-    x: _Seconds
+    x: int
     y: float | None
 
 
 class _Chart(msgspec.Struct):
-    status: str
     unit: str
     values: list[_Point]
 
 
-def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[NetworkReading]:
-    """The newest point that has a figure, in TH/s; it can be more than a day old."""
-    chart = decoding.decode(bodies[0], _Chart)
-    if chart.status != _OK:
-        raise decoding.refused(chart.status)
+def parse(bodies: Sequence[bytes]) -> list[NetworkReading]:
+    """Return the newest point that has a figure; it can be more than a day old."""
+    chart = _ENVELOPE.decode(bodies[0], _Chart)
     if chart.unit != _UNIT:
-        raise PermanentError(f"in {chart.unit[:50]!r}, not in {_UNIT!r}", reason="unit")
+        raise PermanentError(f"the unit is {chart.unit[:50]!r}, not {_UNIT!r}", reason="unit")
     for point in sorted(chart.values, key=lambda point: point.x, reverse=True):
-        hashrate = decoding.hashrate(point.y, "TH/s")
-        if hashrate:
-            return [NetworkReading(hashrate, datetime.fromtimestamp(point.x, UTC))]
+        if hashrate := decoding.hashrate(point.y, "TH/s"):
+            return network_reading(hashrate, decoding.unix_time(point.x))
     return []
 
 
@@ -57,11 +54,14 @@ SOURCE = NetworkSource(
         ),
     ),
     poll_s=3540,
-    poll_reason="a point a day: as seldom as a source may be asked",
+    poll_reason="The chart has one point a day, so it is polled as rarely as is allowed.",
     averaging_s=28_800,
     hold_s=3600,
     confidence="high",
-    unsure="the newest point can be more than a day old, so it hardly ever counts: off by default",
+    unsure=(
+        "The newest point can be more than a day old and then does not count, so the source is off"
+        " by default."
+    ),
     default=False,
     parse=parse,
 )

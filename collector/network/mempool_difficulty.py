@@ -1,33 +1,22 @@
-"""The network's hashrate that today's difficulty implies, at mempool.space."""
+"""The network's hashrate that the present difficulty implies, at mempool.space."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated
 
 import msgspec
 
-from collector.sources import decoding
-from collector.sources.base import NetworkReading, NetworkSource, Request
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
-
-_HASHES_PER_DIFFICULTY: Final = 2**32
-_BLOCK_S: Final = 600
+from collector.sources.base import NetworkSource, Request
+from collector.sources.single import network_figure
 
 
 class _Hashrate(msgspec.Struct, rename="camel"):
     current_difficulty: Annotated[float, msgspec.Meta(ge=0)] | None
 
 
-def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[NetworkReading]:
-    """What finds a block every ten minutes at this difficulty, in H/s; 0 while the node is down.
-
-    It is what the network had, on average, over the 2016 blocks before the last change.
-    """
-    difficulty = decoding.decode(bodies[0], _Hashrate).current_difficulty
-    return [NetworkReading(difficulty * _HASHES_PER_DIFFICULTY / _BLOCK_S)] if difficulty else []
+# A block takes 2**32 hashes per unit of difficulty, and 600 s. This is the average over the 2016
+# blocks before the last change of difficulty. It is 0 while mempool's own node is down.
+parse = network_figure(_Hashrate, lambda answer: (answer.current_difficulty or 0) * 2**32 / 600)
 
 
 SOURCE = NetworkSource(
@@ -38,12 +27,17 @@ SOURCE = NetworkSource(
     terms="https://mempool.space/terms-of-service",
     requests=(Request("https://mempool.space/api/v1/mining/hashrate/3d"),),
     poll_s=300,
-    poll_reason="the server caches the answer for 300 s; limits are not published, 429 then a ban",
-    averaging_s=2016 * _BLOCK_S,
+    poll_reason=(
+        "The server caches the response for 300 s. Its limits are not published; beyond them it"
+        " answers 429, then bans the client."
+    ),
+    averaging_s=2016 * 600,
     hold_s=3600,
     confidence="high",
-    unsure="nothing; but it is the same answer as network/mempool's, and up to two weeks behind, so"
-    " it is off by default",
+    unsure=(
+        "The figure is from the same response as network/mempool's and up to two weeks old, so the"
+        " source is off by default."
+    ),
     default=False,
     parse=parse,
 )

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from collector.sources import decoding
-from collector.sources.base import NetworkReading, NetworkSource, Rate, Request
+from collector.sources.base import NetworkSource, Rate, Request
+from collector.sources.single import network_figure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from collector.sources.base import NetworkReading
 
-def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[NetworkReading]:
-    """One number in GH/s, which has no time of its own. No network has 0."""
-    hashrate = decoding.hashrate(decoding.decode(bodies[0], float), "GH/s")
-    return [NetworkReading(hashrate)] if hashrate else []
+# The whole response is one number.
+parse = network_figure(float, lambda figure: figure, unit="GH/s")
+
+
+def example(readings: Sequence[NetworkReading], _at: datetime) -> list[bytes]:
+    """Return the number in GH/s."""
+    (reading,) = readings
+    return [f"{reading.hashrate / 1e9:.1f}".encode()]
 
 
 SOURCE = NetworkSource(
-    # After mempool by name: of sources that say as much the first one counts (method.md 4), so this
-    # stands in while mempool is away.
+    # The name sorts after mempool: of sources with equal coverage the first one counts (method.md
+    # 4), so this one counts only while mempool gives no figure.
     slug="q_blockchain",
     name="Blockchain.com, query API",
     home="https://www.blockchain.com/explorer",
@@ -29,12 +34,13 @@ SOURCE = NetworkSource(
     requests=(Request("https://blockchain.info/q/hashrate"),),
     rate=Rate(1, 10),
     poll_s=60,
-    poll_reason="the API asks for no more than 1 request in 10 s",
-    # Not stated; the estimate follows the difficulty and the blocks of a day.
+    poll_reason="The API allows 1 request in 10 s.",
+    # Not documented; the estimate follows the difficulty and the blocks of a day.
     averaging_s=86_400,
     hold_s=1800,
     confidence="high",
-    unsure="over what time it averages is not stated",
+    unsure="It is not documented over what time the figure is averaged.",
     default=True,
     parse=parse,
+    example=example,
 )

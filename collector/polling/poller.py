@@ -117,7 +117,7 @@ class Poller:
         with self._backoff.attempt():
             bodies = await self._fetcher.fetch(self._source)
             fetched_at = self._now()
-            readings = read(self._source, bodies, fetched_at)
+            readings = read(self._source, bodies)
         poll = Poll(self._source, fetched_at, self._interval_s, self._simulated)
         checked = check_readings(poll, readings, self._plausibility)
         if readings:

@@ -58,16 +58,14 @@ class CheckedReadings:
     rejected: list[DeadLetter] = field(default_factory=list)
 
 
-def read(
-    source: Source, bodies: Sequence[bytes], fetched_at: datetime
-) -> Sequence[Reading | NetworkReading]:
+def read(source: Source, bodies: Sequence[bytes]) -> Sequence[Reading | NetworkReading]:
     """Return the readings in a source's response bodies; none if the source knows no figure.
 
     Raises:
         SourceError: one of the three kinds, with the source's slug.
     """
     try:
-        readings = source.parse(bodies, fetched_at)
+        readings = source.parse(bodies)
         for reading in readings:
             _check_time(reading.observed_at)
     except SourceError as error:

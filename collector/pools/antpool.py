@@ -1,4 +1,4 @@
-"""AntPool, as its own site shows it."""
+"""AntPool, as its website shows it."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
-from collector.sources import decoding
-from collector.sources.base import PoolSource, Reading, Request
+from collector.sources.base import WEBSITE_TERMS, PoolSource, Request
+from collector.sources.envelope import Envelope
+from collector.sources.single import single_pool
+from miningmap.units import format_hashrate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-_OK = "000000"
+    from collector.sources.base import Reading
 
-# "173.25 EH/s": without its unit the number would say nothing, so it is none; or no figure at all.
+# "173.25 EH/s", or a sign for unknown. A number without a unit is not accepted: its scale would be
+# a guess.
 _WithUnit = Annotated[str, msgspec.Meta(pattern=r"^(\s*[0-9.]+\s*[A-Za-z]+/s\s*|[?-]?)$")]
 
 
@@ -28,21 +31,28 @@ class _Coins(msgspec.Struct):
     items: list[_Coin]
 
 
-class _Answer(msgspec.Struct):
-    code: str
-    msg: str = ""
-    data: msgspec.Raw = msgspec.Raw(b"null")
+parse = single_pool(
+    "antpool",
+    _Coins,
+    lambda coins: next((c.pool_hashrate for c in coins.items if c.coin_type == "BTC"), None),
+    envelope=Envelope(ok="000000", message="msg"),
+)
 
 
-def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
-    """Bitcoin's line of the list of coins. The answer has no time of its own."""
-    answer = decoding.decode(bodies[0], _Answer)
-    if answer.code != _OK:
-        raise decoding.refused(f"{answer.code} {answer.msg}")
-    coins = decoding.decode(bytes(answer.data), _Coins)
-    figures = [coin.pool_hashrate for coin in coins.items if coin.coin_type == "BTC"]
-    hashrate = decoding.hashrate(figures[0]) if figures else None
-    return [] if hashrate is None else [Reading("antpool", hashrate)]
+def example(readings: Sequence[Reading], _at: datetime) -> list[bytes]:
+    """Return the list of coins, with a figure like "173.25 EH/s"."""
+    (reading,) = readings
+    number, unit = format_hashrate(reading.hashrate, None).split()
+    coin = {
+        "coinType": "BTC",
+        "algorithm": "SHA256d",
+        "poolHashrate": f"{float(number):.2f} {unit}",
+        "networkDiff": "133000000000000",
+        "blockReward": "3.125",
+        "blockIncentive": "0.02",
+        "mergeMiningInfos": [],
+    }
+    return [msgspec.json.encode({"code": "000000", "msg": "ok", "data": {"items": [coin]}})]
 
 
 SOURCE = PoolSource(
@@ -50,15 +60,16 @@ SOURCE = PoolSource(
     name="AntPool",
     home="https://www.antpool.com",
     docs=None,
-    terms="an API of the pool's own site, without any promise",
+    terms=WEBSITE_TERMS,
     requests=(Request("https://www.antpool.com/auth/v3/index/poolcoins"),),
     poll_s=60,
-    poll_reason="the pool's documented limit is 600 requests in 10 minutes, then a ban",
-    # Not stated; the shortest average that the pool's account API knows.
+    poll_reason="The documented limit is 600 requests in 10 minutes; beyond it clients are banned.",
+    # Not documented; this is the shortest average in the pool's API for accounts.
     averaging_s=600,
     hold_s=300,
     confidence="medium",
     default=True,
     pool="antpool",
     parse=parse,
+    example=example,
 )

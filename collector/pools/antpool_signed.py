@@ -1,9 +1,7 @@
-"""AntPool, as its API reports the pool to those who have an account; signed."""
+"""AntPool, as its API reports the pool to holders of an account; requests are signed."""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
@@ -11,26 +9,19 @@ from urllib.parse import urlencode
 import msgspec
 
 from collector.sources import decoding
-from collector.sources.base import Credential, PermanentError, PoolSource, Rate, Reading, Request
+from collector.sources.authorisation import hmac_sha256
+from collector.sources.base import Credential, PoolSource, Rate, Request
+from collector.sources.envelope import Envelope
+from collector.sources.single import single_pool
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from datetime import datetime
 
     from collector.sources.base import Secrets
 
-_OK: Final = 0
-
-
-# Another API of the pool, that for operators, gives the same field in MH/s. In that unit the
-# largest of pools would seem to have less than one exahash, as it last had in 2016.
+# The pool's API for operators gives the same field in MH/s. Read as H/s, such a figure would make
+# one of the largest pools smaller than an exahash, which it last was in 2016.
 _LEAST: Final = 1e18
-
-
-class _Answer(msgspec.Struct):
-    code: int
-    message: str = ""
-    data: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class _Stats(msgspec.Struct, rename="camel"):
@@ -38,37 +29,20 @@ class _Stats(msgspec.Struct, rename="camel"):
 
 
 def authorise(request: Request, secrets: Secrets, now: datetime) -> Request:
-    """With a form that is signed: the nonce is the time in ms, so it only ever grows."""
+    """Return the request with a signed form; the nonce is the time in ms, which only grows."""
     nonce = str(int(now.timestamp() * 1000))
-    signed = f"{secrets['user']}{secrets['key']}{nonce}".encode()
-    form = {
-        "key": secrets["key"],
-        "nonce": nonce,
-        "signature": _hmac(secrets["secret"], signed).upper(),
-        "coin": "BTC",
-    }
-    return replace(
-        request,
-        headers={"Content-Type": "application/x-www-form-urlencoded"},
-        body=urlencode(form).encode(),
-    )
+    signature = hmac_sha256(secrets["secret"], f"{secrets['user']}{secrets['key']}{nonce}").upper()
+    form = {"key": secrets["key"], "nonce": nonce, "signature": signature, "coin": "BTC"}
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    return replace(request, headers=headers, body=urlencode(form).encode())
 
 
-def _hmac(secret: str, signed: bytes) -> str:
-    return hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()
-
-
-def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
-    """The pool's hashrate, in H/s. The answer has no time of its own."""
-    answer = decoding.decode(bodies[0], _Answer)
-    if answer.code != _OK:
-        raise decoding.refused(f"{answer.code} {answer.message}")
-    hashrate = decoding.hashrate(decoding.decode(bytes(answer.data), _Stats).pool_hashrate)
-    if hashrate is None:
-        return []
-    if 0 < hashrate < _LEAST:
-        raise PermanentError(f"{hashrate:g} is too little for H/s", reason="unit")
-    return [Reading("antpool", hashrate)]
+parse = single_pool(
+    "antpool",
+    _Stats,
+    lambda stats: decoding.hashrate(stats.pool_hashrate, least=_LEAST),
+    envelope=Envelope(),
+)
 
 
 SOURCE = PoolSource(
@@ -76,22 +50,25 @@ SOURCE = PoolSource(
     name="AntPool, signed API",
     home="https://www.antpool.com",
     docs="https://www.antpool.com/userApiGuide",
-    terms="for holders of an account; 600 requests in 10 minutes from one address, then a ban",
+    terms=(
+        "for holders of an account; an address that sends more than 600 requests in 10 minutes is"
+        " banned"
+    ),
     credentials=(
-        Credential("user", "the account's user ID, which is part of what is signed"),
+        Credential("user", "the account's user ID, which is part of the signed text"),
         Credential("key", "the API key"),
-        Credential("secret", "the API secret, with which requests are signed; it is never sent"),
+        Credential("secret", "the API secret, which signs requests and is never sent"),
     ),
     requests=(Request("https://antpool.com/api/poolStats.htm", method="POST"),),
     authorise=authorise,
     rate=Rate(600, 600),
     poll_s=60,
-    poll_reason="the pool's documented limit is 600 requests in 10 minutes, then a ban",
-    # Not stated; the shortest average that the pool's account API knows.
+    poll_reason="The documented limit is 600 requests in 10 minutes; beyond it clients are banned.",
+    # Not documented; this is the shortest average in the pool's API for accounts.
     averaging_s=600,
     hold_s=300,
     confidence="high",
-    unsure="not known: the code for a wrong key or signature, which counts as a refusal",
+    unsure="The code for a wrong key or signature is not known, so it is reported as refused.",
     default=False,
     pool="antpool",
     parse=parse,

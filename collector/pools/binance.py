@@ -1,46 +1,52 @@
-"""Binance Pool, as its own site shows it."""
+"""Binance Pool, as its website shows it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from collector.sources import decoding
-from collector.sources.base import PoolSource, Reading, Request
+from collector.sources.base import WEBSITE_TERMS, PoolSource, Request
+from collector.sources.decoding import BareNumber
+from collector.sources.envelope import Envelope
+from collector.sources.single import single_pool
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-_OK: Final = 0
-_ALGORITHM: Final = "SHA256"
+    from collector.sources.base import Reading
 
 
 class _Algorithm(msgspec.Struct, rename="camel"):
     algo_name: str
-    pool_hash: decoding.BareNumber | None
+    pool_hash: BareNumber | None
 
 
 class _Index(msgspec.Struct, rename="camel"):
     algo_list: list[_Algorithm]
 
 
-class _Answer(msgspec.Struct):
-    code: int
-    msg: str | None = None
-    data: msgspec.Raw = msgspec.Raw(b"null")
+# Hashrates are in H/s.
+parse = single_pool(
+    "binancepool",
+    _Index,
+    lambda index: next((a.pool_hash for a in index.algo_list if a.algo_name == "SHA256"), None),
+    envelope=Envelope(message="msg"),
+)
 
 
-def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
-    """What mines Bitcoin's algorithm there, in H/s. The answer has no time of its own."""
-    answer = decoding.decode(bodies[0], _Answer)
-    if answer.code != _OK:
-        raise decoding.refused(f"{answer.code} {answer.msg or ''}")
-    index = decoding.decode(bytes(answer.data), _Index)
-    figures = [one.pool_hash for one in index.algo_list if one.algo_name == _ALGORITHM]
-    hashrate = decoding.hashrate(figures[0]) if figures else None
-    return [] if hashrate is None else [Reading("binancepool", hashrate)]
+def example(readings: Sequence[Reading], _at: datetime) -> list[bytes]:
+    """Return the index of algorithms, with whole H/s as text."""
+    (reading,) = readings
+    algorithm = {
+        "algoName": "SHA256",
+        "poolHash": str(round(reading.hashrate)),
+        "effectiveCount": 81_234,
+        "rate": 0.025,
+        "symbolInfos": [{"symbol": "BTC", "eachEarn": "0.00000045", "eachEarnMap": {}}],
+    }
+    return [msgspec.json.encode({"code": 0, "msg": "", "data": {"algoList": [algorithm]}})]
 
 
 SOURCE = PoolSource(
@@ -48,16 +54,19 @@ SOURCE = PoolSource(
     name="Binance Pool",
     home="https://pool.binance.com",
     docs=None,
-    terms="an API of the pool's own site, without any promise",
+    terms=WEBSITE_TERMS,
     requests=(Request("https://pool.binance.com/mining-api/v1/public/pool/index"),),
     poll_s=120,
-    poll_reason="limits are not stated; clients come every two minutes",
+    poll_reason="No limit is documented; other clients poll every two minutes.",
     averaging_s=600,
     hold_s=600,
     confidence="medium",
-    unsure="over what time it averages; whether other coins of the same algorithm are in it. The"
-    " host may refuse clients that are no browser",
+    unsure=(
+        "It is not documented over what time the figure is averaged, nor whether it includes other"
+        " coins of the same algorithm. The host may reject clients that are not browsers."
+    ),
     default=True,
     pool="binancepool",
     parse=parse,
+    example=example,
 )

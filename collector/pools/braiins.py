@@ -1,20 +1,14 @@
-"""Braiins Pool, as the pool reports itself to those who have an account."""
+"""Braiins Pool, as the pool reports itself to holders of an account."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING
-
 import msgspec
 
-from collector.sources import decoding
-from collector.sources.base import Credential, PoolSource, Rate, Reading, Request
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from collector.sources.base import Secrets
+from collector.sources.authorisation import credentials_in
+from collector.sources.base import Credential, PoolSource, Rate, Request
+from collector.sources.decoding import unix_time
+from collector.sources.envelope import Envelope
+from collector.sources.single import single_pool
 
 
 class _Stats(msgspec.Struct):
@@ -23,23 +17,15 @@ class _Stats(msgspec.Struct):
     update_ts: int
 
 
-class _Answer(msgspec.Struct):
-    btc: _Stats
-
-
-def authorise(request: Request, secrets: Secrets, _now: datetime) -> Request:
-    """With the token in a header."""
-    return replace(request, headers={"Pool-Auth-Token": secrets["token"]})
-
-
-def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
-    """The average over 5 minutes, in the unit that the answer names ("Gh/s")."""
-    stats = decoding.decode(bodies[0], _Answer).btc
-    hashrate = decoding.hashrate(stats.pool_5m_hash_rate, stats.hash_rate_unit)
-    if hashrate is None:
-        return []
-    observed_at = datetime.fromtimestamp(stats.update_ts, UTC)
-    return [Reading("braiinspool", hashrate, observed_at=observed_at)]
+# The average over 5 minutes, in the unit that the response names ("Gh/s").
+parse = single_pool(
+    "braiinspool",
+    _Stats,
+    lambda stats: stats.pool_5m_hash_rate,
+    envelope=Envelope(data="btc"),
+    unit=lambda stats: stats.hash_rate_unit,
+    observed_at=lambda stats: unix_time(stats.update_ts),
+)
 
 
 SOURCE = PoolSource(
@@ -47,22 +33,25 @@ SOURCE = PoolSource(
     name="Braiins Pool",
     home="https://braiins.com/pool",
     docs="https://help.braiins.com/en/support/solutions/articles/77000433512-api-configuration-guide",
-    terms="for holders of an account; who asks too often is ignored, then banned",
+    terms="for holders of an account; too many requests are ignored, then the client is banned",
     credentials=(
         Credential(
-            "token", "of an access profile with access to web APIs: Settings, Access Profiles"
+            "token",
+            "the token of an access profile that may use web APIs (Settings, Access Profiles)",
         ),
     ),
     requests=(Request("https://pool.braiins.com/stats/json/btc/"),),
-    authorise=authorise,
+    authorise=credentials_in(headers={"Pool-Auth-Token": "{token}"}),
     rate=Rate(1, 5),
     poll_s=60,
-    poll_reason="an average over 5 minutes; the pool allows about one request in 5 seconds",
+    poll_reason=(
+        "The figure is an average over 5 minutes; about one request in 5 seconds is allowed."
+    ),
     averaging_s=300,
-    # Its time can be as old as the average is long.
+    # The figure's own time can be as old as the average is long.
     hold_s=600,
     confidence="high",
-    unsure="not known: what it answers to a wrong token",
+    unsure="The response to a wrong token is not known.",
     default=False,
     pool="braiinspool",
     parse=parse,

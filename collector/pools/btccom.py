@@ -1,43 +1,27 @@
-"""CloverPool, once BTC.com, as the pool reports itself."""
+"""CloverPool, formerly BTC.com, as the pool reports itself."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
 import msgspec
 
-from collector.sources import decoding
-from collector.sources.base import PoolSource, Reading, Request
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
-
-_OK: Final = 0
-
-_Figure = float | decoding.BareNumber
-"""Its unit stands beside it."""
-
-
-class _Answer(msgspec.Struct):
-    err_no: int
-    err_msg: str | None = None
-    data: msgspec.Raw = msgspec.Raw(b"null")
+from collector.sources.base import WEBSITE_TERMS, PoolSource, Request
+from collector.sources.decoding import BareNumber
+from collector.sources.envelope import Envelope
+from collector.sources.single import single_pool
 
 
 class _Status(msgspec.Struct):
-    pool_hashrate: _Figure | None
+    pool_hashrate: float | BareNumber | None
     pool_hashrate_unit: str
 
 
-def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
-    """The pool's figure, in the unit beside it ("E"). The answer has no time of its own."""
-    answer = decoding.decode(bodies[0], _Answer)
-    if answer.err_no != _OK:
-        raise decoding.refused(f"{answer.err_no} {answer.err_msg or ''}")
-    status = decoding.decode(bytes(answer.data), _Status)
-    hashrate = decoding.hashrate(status.pool_hashrate, status.pool_hashrate_unit)
-    return [] if hashrate is None else [Reading("btccom", hashrate)]
+parse = single_pool(
+    "btccom",
+    _Status,
+    lambda status: status.pool_hashrate,
+    envelope=Envelope(code="err_no", message="err_msg"),
+    unit=lambda status: status.pool_hashrate_unit,
+)
 
 
 SOURCE = PoolSource(
@@ -45,14 +29,17 @@ SOURCE = PoolSource(
     name="CloverPool (BTC.com)",
     home="https://cloverpool.com",
     docs=None,
-    terms="an API of the pool's own site, without any promise",
+    terms=WEBSITE_TERMS,
     requests=(Request("https://pool.api.btc.com/v1/pool/status/"),),
     poll_s=300,
-    poll_reason="the site itself asked far more often; limits are not stated",
+    poll_reason="No limit is documented; the website itself sent requests far more often.",
     averaging_s=900,
     hold_s=900,
     confidence="low",
-    unsure="whether the host still answers after the pool's renaming; over what time it averages",
+    unsure=(
+        "It is not known whether the host still answers after the pool was renamed, nor over what"
+        " time the figure is averaged."
+    ),
     default=False,
     pool="btccom",
     parse=parse,

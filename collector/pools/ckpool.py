@@ -1,28 +1,29 @@
-"""CKPool's solo servers, each of which reports itself: a place by the server, not by the miner."""
+"""CKPool's solo servers. Each reports itself, which tells the part of the world of its miners."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from collector.sources import decoding
-from collector.sources.base import Locating, PoolSource, Reading, Request, TransientError
+from collector.sources.base import Locating, PoolSource, Reading, Request
 from miningmap.messages import Located
 from miningmap.places import OTHER
+from miningmap.units import format_hashrate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
 # Miners choose the nearest server, so most of a server's hashrate is in its part of the world. The
-# main one stands in the US, and takes those who did not choose. The European one is for Europe and
-# Africa: no country's code would be honest, and OTHER says "located, but in no listed country".
-_SERVERS: Final = (
-    ("solo.ckpool.org", "US"),
-    ("eusolo.ckpool.org", OTHER),
-    ("ausolo.ckpool.org", "AU"),
-)
+# main server is in the US and gets all who did not choose. The European one serves Europe and
+# Africa, so no country is right for it: OTHER means "located, but in no listed country".
+_SERVERS: Final = {
+    "solo.ckpool.org": "US",
+    "eusolo.ckpool.org": OTHER,
+    "ausolo.ckpool.org": "AU",
+}
 
 
 class _Status(msgspec.Struct):
@@ -33,41 +34,61 @@ class _Hashrates(msgspec.Struct):
     hashrate5m: str | None
 
 
-def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
-    """All servers as one pool, as old as the oldest of them.
-
-    One server that does not know its hashrate leaves the sum unknown: without it the pool would
-    seem to have shrunk.
-    """
-    servers = list(map(_server, bodies))
-    places = [
-        Located(place, hashrate, "estimated")
-        for (_, place), (_, hashrate) in zip(_SERVERS, servers, strict=True)
-        if hashrate is not None
-    ]
-    if len(places) < len(_SERVERS):
+def parse(bodies: Sequence[bytes]) -> list[Reading]:
+    """Return all servers as one pool, as of the oldest of them; each is one place."""
+    times, hashrates = zip(*map(_server, bodies), strict=True)
+    total = decoding.sum_or_unknown(hashrates)
+    if total is None:
         return []
-    return [
-        Reading(
-            "solock",
-            sum(place.hashrate for place in places),
-            places=tuple(places),
-            observed_at=min(updated for updated, _ in servers),
-        )
-    ]
+    servers = zip(_SERVERS.values(), hashrates, strict=True)
+    places = tuple(Located(code, rate, "estimated") for code, rate in servers if rate is not None)
+    return [Reading("solock", total, places, observed_at=min(times))]
 
 
-def _server(status: bytes) -> tuple[datetime, float | None]:
-    """When a server wrote its file, and its hashrate over 5 minutes in H/s ("141P").
+def _server(body: bytes) -> tuple[datetime, float | None]:
+    """Return when a server wrote its status file, and its hashrate over 5 minutes in H/s ("141P").
 
-    The file is three JSON documents, one a line, and is written anew each minute.
+    The file has three lines, each of which is a JSON document.
     """
-    lines = status.splitlines()
-    first = decoding.decode(lines[0] if lines else b"", _Status)
-    if len(lines) == 1:
-        raise TransientError("the file ends after its first line", reason="not_json")
-    second = decoding.decode(lines[1], _Hashrates)
-    return datetime.fromtimestamp(first.lastupdate, UTC), decoding.hashrate(second.hashrate5m)
+    first, second, *_ = [*body.splitlines(), b"", b""]  # a missing line is a truncated document
+    status = decoding.decode(first, _Status)
+    hashrates = decoding.decode(second, _Hashrates)
+    return decoding.unix_time(status.lastupdate), decoding.hashrate(hashrates.hashrate5m)
+
+
+def example(readings: Sequence[Reading], at: datetime) -> list[bytes]:
+    """Return the status file of each server, which it writes once a minute."""
+    (reading,) = readings
+    written = reading.observed_at or at.replace(second=0)
+    located = {place.code: place.hashrate for place in reading.places}
+    seconds = int(written.timestamp())
+    return [_example_file(located.get(code, 0.0), seconds) for code in _SERVERS.values()]
+
+
+def _example_file(hashrate: float, written: int) -> bytes:
+    short = format_hashrate(hashrate, 3).removesuffix("H/s").replace(" ", "")  # "141P"
+    lines: tuple[object, ...] = (
+        {
+            "runtime": 8_812_345,
+            "lastupdate": written,
+            "Users": 23_550,
+            "Workers": 38_949,
+            "Idle": 4_211,
+            "Disconnected": 1_022,
+        },
+        {f"hashrate{span}": short for span in ("1m", "5m", "15m", "1hr", "6hr", "1d", "7d")},
+        {
+            "diff": 5.1,
+            "accepted": 6_512_345_678_901,
+            "rejected": 8_123_456_789,
+            "bestshare": 9_812_345_678_901,
+            "SPS1m": 312.0,
+            "SPS5m": "3.92e3",
+            "SPS15m": 331.0,
+            "SPS1h": 340.0,
+        },
+    )
+    return b"".join(msgspec.json.encode(line) + b"\n" for line in lines)
 
 
 SOURCE = PoolSource(
@@ -76,16 +97,15 @@ SOURCE = PoolSource(
     home="https://solo.ckpool.org",
     docs=None,
     terms="none stated",
-    requests=tuple(Request(f"https://{host}/pool/pool.status") for host, _ in _SERVERS),
+    requests=tuple(Request(f"https://{host}/pool/pool.status") for host in _SERVERS),
     poll_s=60,
-    poll_reason="each server writes its file once a minute",
+    poll_reason="Each server writes its file once a minute.",
     averaging_s=300,
     hold_s=300,
-    locates=Locating(
-        "estimated", "country", "by server: US, AU, and OTHER for that of Europe and Africa"
-    ),
+    locates=Locating("estimated", "country", "by server: US, AU, and OTHER for Europe and Africa"),
     confidence="medium",
     default=True,
     pool="solock",
     parse=parse,
+    example=example,
 )

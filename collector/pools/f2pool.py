@@ -1,64 +1,44 @@
-"""An own account at F2Pool, by the second version of the pool's API."""
+"""The operator's own account at F2Pool, by version 2 of the pool's API."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from collector.sources import decoding
-from collector.sources.base import (
-    ACCOUNT_TERMS,
-    Credential,
-    CredentialsError,
-    PoolSource,
-    Reading,
-    Request,
-)
+from collector.sources.base import ACCOUNT_TERMS, Credential, PoolSource, Request
+from collector.sources.envelope import Envelope
+from collector.sources.single import single_pool
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from datetime import datetime
 
     from collector.sources.base import Secrets
-
-_PERMISSION_DENIED: Final = 5010
-
-
-class _Refusal(msgspec.Struct):
-    code: int | str = 0
-    msg: str = ""
 
 
 class _Info(msgspec.Struct):
     hash_rate: float | None
 
 
-class _Answer(msgspec.Struct):
-    info: _Info
-
-
 def authorise(request: Request, secrets: Secrets, _now: datetime) -> Request:
-    """With the token in a header, and the account's name in the body."""
-    asked = {"currency": "bitcoin", "mining_user_name": secrets["user"]}
-    return replace(
-        request,
-        headers={"F2P-API-SECRET": secrets["token"], "Content-Type": "application/json"},
-        body=msgspec.json.encode(asked),
-    )
+    """Return the request with the token in a header and the account's name in the body."""
+    account = {"currency": "bitcoin", "mining_user_name": secrets["user"]}
+    headers = {"F2P-API-SECRET": secrets["token"], "Content-Type": "application/json"}
+    return replace(request, headers=headers, body=msgspec.json.encode(account))
 
 
-def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
-    """The account's present hashrate, in H/s. The answer has no time of its own."""
-    refusal = decoding.decode(bodies[0], _Refusal)
-    if refusal.code == _PERMISSION_DENIED:
-        text = f"code {refusal.code}: the token is not for the account of that name"
-        raise CredentialsError(text, reason="unauthorized")
-    if refusal.code:
-        raise decoding.refused(f"{refusal.code} {refusal.msg}")
-    hashrate = decoding.hashrate(decoding.decode(bodies[0], _Answer).info.hash_rate)
-    return [] if hashrate is None else [Reading("f2pool-account", hashrate)]
+# The present hashrate, in H/s.
+parse = single_pool(
+    "f2pool-account",
+    _Info,
+    lambda info: info.hash_rate,
+    envelope=Envelope(
+        message="msg",
+        data="info",
+        unauthorized={5010: "the token does not belong to the account of that name"},
+    ),
+)
 
 
 SOURCE = PoolSource(
@@ -69,19 +49,21 @@ SOURCE = PoolSource(
     terms=ACCOUNT_TERMS,
     scope="account",
     credentials=(
-        Credential("token", "the API token, from the pool's site or its customer service"),
-        Credential("user", "the mining user name of the account that is asked for"),
+        Credential("token", "the API token, from the pool's website or its customer service"),
+        Credential("user", "the mining user name of the account"),
     ),
     requests=(Request("https://api.f2pool.com/v2/hash_rate/info", method="POST"),),
     authorise=authorise,
     poll_s=60,
-    poll_reason="limits are not stated; clients ask at most once a second",
-    # Not stated for the present hashrate; the next average that the API gives is over an hour.
+    poll_reason="No limit is documented; other clients send at most one request a second.",
+    # Not documented for the present hashrate; the API's next average is over an hour.
     averaging_s=600,
     hold_s=300,
     confidence="high",
-    unsure="not known: over which time the present hashrate is an average; the code for a wrong"
-    " token, which counts as a refusal unless it is 5010",
+    unsure=(
+        "It is not documented over what time the present hashrate is averaged. The code for a wrong"
+        " token is not known; unless it is 5010, it is reported as refused."
+    ),
     default=False,
     pool="f2pool-account",
     parse=parse,

@@ -2,45 +2,57 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
-from collector.sources import decoding
-from collector.sources.base import PoolSource, Reading, Request
+from collector.sources.base import PoolSource, Request
+from collector.sources.decoding import iso_time
+from collector.sources.single import single_pool
+from miningmap.times import rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
-# The specification says int64. In H/s the figure would not fit into one.
-_Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+    from collector.sources.base import Reading
 
 
 class _PoolStats(msgspec.Struct, rename="camel"):
-    hashrate5min_avg: _Int64 | None
-    # The specification does not show how its times are written.
+    # The specification says int64, in which a figure in H/s would not fit.
+    hashrate5min_avg: Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | None
+    # The specification does not say how times are written.
     updated_at: object = None
 
 
-def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
-    """The average over 5 minutes, which is in GH/s."""
-    stats = decoding.decode(bodies[0], _PoolStats)
-    hashrate = decoding.hashrate(stats.hashrate5min_avg, "GH/s")
-    if hashrate is None:
-        return []
-    return [Reading("foundryusa", hashrate, observed_at=_instant(stats.updated_at))]
+parse = single_pool(
+    "foundryusa",
+    _PoolStats,
+    lambda stats: stats.hashrate5min_avg,
+    unit="GH/s",
+    observed_at=lambda stats: iso_time(stats.updated_at),
+)
 
 
-def _instant(value: object) -> datetime | None:
-    """An aware time. One without a zone may be in any, so it is none; so is what is no time."""
-    if not isinstance(value, str):
-        return None
-    try:
-        at = datetime.fromisoformat(value)
-    except ValueError:
-        return None
-    return at if at.tzinfo is not None else None
+def example(readings: Sequence[Reading], at: datetime) -> list[bytes]:
+    """Return the pool's statistics, in whole GH/s; its averages over other times are made up."""
+    (reading,) = readings
+    hashrate = round(reading.hashrate / 1e9)
+    updated = rfc3339((reading.observed_at or at).replace(microsecond=0))
+    stats = {
+        "activeWorkers": 1_812_345,
+        "hashrate5minAvg": hashrate,
+        "hashrate15minAvg": hashrate,
+        "stale15minAvg": hashrate // 200_000,
+        "reject15minAvg": hashrate // 300_000,
+        "hashrate1hrAvg": hashrate,
+        "hashrate24hrAvg": hashrate,
+        "stale1hrAvg": hashrate // 200_000,
+        "reject1hrAvg": hashrate // 300_000,
+        "lastShareTime": updated,
+        "updatedAt": updated,
+    }
+    return [msgspec.json.encode(stats)]
 
 
 SOURCE = PoolSource(
@@ -48,15 +60,16 @@ SOURCE = PoolSource(
     name="Foundry USA",
     home="https://foundrydigital.com",
     docs="https://pool-faq.foundrydigital.com",
-    terms="none stated for this call, which needs no key",
+    terms="none stated for this request, which needs no key",
     requests=(Request("https://api.foundryusapool.com/pool_stats?coin=BTC"),),
     poll_s=60,
-    poll_reason="the figure is an average over 5 minutes; once a minute sees it move",
+    poll_reason="The figure is an average over 5 minutes; polling each minute shows how it moves.",
     averaging_s=300,
-    # Its time can be as old as the average is long.
+    # The figure's own time can be as old as the average is long.
     hold_s=600,
     confidence="high",
     default=True,
     pool="foundryusa",
     parse=parse,
+    example=example,
 )

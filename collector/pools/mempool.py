@@ -2,56 +2,80 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from collections import Counter
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from collector.sources import decoding
-from collector.sources.base import PermanentError, PoolSource, Reading, Request
+from collector.sources import blocks, decoding
+from collector.sources.base import PermanentError, PoolSource, Request
 from miningmap.messages import Slug
+from miningmap.pool_names import pool_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-_Count = Annotated[int, msgspec.Meta(ge=0)]
+    from collector.sources.base import Reading
 
-# The hashrate of no pool that anybody knows: it is part of the network, but not of what is seen.
-_UNATTRIBUTED = "unknown"
+# The blocks of unknown finders: part of the network, but of no pool.
+_UNATTRIBUTED: Final = "unknown"
 
 
 class _Pool(msgspec.Struct, rename="camel"):
     slug: Slug
-    block_count: _Count
+    block_count: blocks.Count
 
 
 class _Pools(msgspec.Struct, rename="camel"):
     pools: list[_Pool]
-    block_count: _Count
+    block_count: blocks.Count
     last_estimated_hashrate: float
 
 
-def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
-    """Each pool's part of the blocks, times the estimate of the network's hashrate (H/s).
+def parse(bodies: Sequence[bytes]) -> list[Reading]:
+    """Return each pool's part of the network's estimated hashrate, by its part of the blocks.
 
-    A pool that found no block may well have hashrate, so it is left out rather than 0. The
-    estimate is 0 while mempool's own node is down: then nothing is known of anybody.
+    The estimate (H/s) is 0 while mempool's own node is down.
     """
     answer = decoding.decode(bodies[0], _Pools)
-    if sum(pool.block_count for pool in answer.pools) > answer.block_count:
+    found = Counter[str | None]()
+    for pool in answer.pools:
+        found[pool.slug if pool.slug != _UNATTRIBUTED else None] += pool.block_count
+    found[None] += answer.block_count - found.total()
+    if found[None] < 0:
         raise PermanentError("the pools found more blocks than there are", reason="shape")
-    network = decoding.hashrate(answer.last_estimated_hashrate)
-    if not network:
-        return []
-    return [
-        Reading(
-            pool.slug,
-            pool.block_count / answer.block_count * network,
-            blocks=pool.block_count,
-        )
-        for pool in answer.pools
-        if pool.block_count and pool.slug != _UNATTRIBUTED
+    return blocks.readings(found, decoding.hashrate(answer.last_estimated_hashrate))
+
+
+def example(readings: Sequence[Reading], _at: datetime) -> list[bytes]:
+    """Return the pools by rank; the readings' blocks are all blocks of the day."""
+    ranked = sorted(readings, key=lambda reading: -(reading.blocks or 0))
+    found = sum(reading.blocks or 0 for reading in ranked)
+    network = sum(reading.hashrate for reading in ranked)
+    pools = [
+        {
+            "poolId": rank,
+            "name": pool_name(reading.pool),
+            "link": f"https://{reading.pool}.example",
+            "blockCount": reading.blocks,
+            "rank": rank,
+            "emptyBlocks": 0,
+            "slug": reading.pool,
+            "avgMatchRate": None if reading.pool == _UNATTRIBUTED else 99.5,
+            "avgFeeDelta": "-0.0012",
+            "poolUniqueId": rank,
+        }
+        for rank, reading in enumerate(ranked, start=1)
     ]
+    answer = {
+        "pools": pools,
+        "blockCount": found,
+        "lastEstimatedHashrate": network,
+        "lastEstimatedHashrate3d": network,
+        "lastEstimatedHashrate1w": network,
+    }
+    return [msgspec.json.encode(answer)]
 
 
 SOURCE = PoolSource(
@@ -62,12 +86,16 @@ SOURCE = PoolSource(
     terms="https://mempool.space/terms-of-service",
     requests=(Request("https://mempool.space/api/v1/mining/pools/24h"),),
     poll_s=60,
-    poll_reason="the server caches the answer for 60 s; limits are not published, 429 then a ban",
+    poll_reason=(
+        "The server caches the response for 60 s. Its limits are not published; beyond them it"
+        " answers 429, then bans the client."
+    ),
     averaging_s=86_400,
-    # An average over a day is hardly another one ten minutes later.
+    # An average over a day hardly changes in ten minutes.
     hold_s=600,
     confidence="high",
     default=True,
     pool=None,
     parse=parse,
+    example=example,
 )

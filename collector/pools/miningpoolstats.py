@@ -1,6 +1,6 @@
-"""MiningPoolStats, which asks pools itself and shows what they told it: a relay, on wish only.
+"""MiningPoolStats, which shows what pools tell it; off unless the operator names it.
 
-It knows the totals of pools that tell them nobody else, such as F2Pool and SpiderPool.
+It has totals of pools that do not publish them, such as F2Pool and SpiderPool.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from collector.sources import decoding
-from collector.sources.base import PermanentError, PoolSource, Reading, Request
+from collector.sources.base import PoolSource, Request
+from collector.sources.single import pool_reading
 from miningmap.pool_names import pool_slug
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from collector.sources.base import Secrets
+    from collector.sources.base import Reading, Secrets
 
 
 class _Pool(msgspec.Struct):
@@ -32,27 +33,24 @@ class _Pools(msgspec.Struct):
     data: list[_Pool]
 
 
-def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
-    """The totals that it knows, in H/s; -1 and -2 are unknown. They have no time of their own.
+def parse(bodies: Sequence[bytes]) -> list[Reading]:
+    """Return the totals, in H/s; -1 and -2 are unknown. They have no time of their own.
 
-    A pool that is listed more than once is left out: nothing says whether its figures overlap.
+    A pool that is listed more than once is left out: its figures may or may not overlap.
     """
     answer = decoding.decode(bodies[0], _Pools)
-    slugs = [pool_slug(pool.pool_id or "") for pool in answer.data]
-    times = Counter(slugs)
-    readings = []
-    for pool, slug in zip(answer.data, slugs, strict=True):
-        hashrate = decoding.hashrate(pool.hashrate)
-        if slug is None or times[slug] > 1 or hashrate is None:
-            continue
-        if hashrate > answer.hashrate:
-            raise PermanentError(f"{slug} has more than the whole network", reason="unit")
-        readings.append(Reading(slug, hashrate))
-    return readings
+    listed = [(pool_slug(pool.pool_id or ""), pool.hashrate) for pool in answer.data]
+    times = Counter(slug for slug, _ in listed)
+    return [
+        reading
+        for slug, figure in listed
+        if slug is not None and times[slug] == 1
+        for reading in pool_reading(slug, decoding.hashrate(figure, most=answer.hashrate))
+    ]
 
 
 def authorise(request: Request, _secrets: Secrets, now: datetime) -> Request:
-    """The request with the time, without which an answer may be an old one from a cache."""
+    """Return the request with the time, without which the response may be from an old cache."""
     return replace(request, url=f"{request.url}?t={int(now.timestamp())}")
 
 
@@ -61,7 +59,7 @@ SOURCE = PoolSource(
     name="MiningPoolStats, relayed totals of pools",
     home="https://miningpoolstats.stream",
     docs=None,
-    terms="the data of the site's own pages: no API, no promise",
+    terms="the data of the website's own pages; there is no API and no guarantee",
     requests=(
         Request(
             "https://data.miningpoolstats.stream/data/bitcoin.js",
@@ -70,14 +68,15 @@ SOURCE = PoolSource(
     ),
     authorise=authorise,
     poll_s=600,
-    poll_reason="no API, so as seldom as is of use",
-    # Of each pool another; not stated.
+    poll_reason="There is no API, so it is polled as rarely as is useful.",
+    # Not documented, and different for each pool.
     averaging_s=600,
     hold_s=1800,
     confidence="low",
     unsure=(
-        "whether it answers those who do not pose as a browser; how pools are named; how old a"
-        " figure is. It relays what pools say elsewhere, so it is off by default"
+        "It is not known whether the server answers clients that are not browsers, how pools are"
+        " named, and how old a figure is. The source relays what pools publish elsewhere, so it is"
+        " off by default."
     ),
     default=False,
     pool=None,

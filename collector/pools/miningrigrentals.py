@@ -1,11 +1,10 @@
-"""MiningRigRentals: rigs for rent, each behind a proxy of the broker, so no pool of its own.
+"""MiningRigRentals: rigs for rent, which mine at the pools of those who rent them.
 
-What they mine is also in the totals of the pools that their renters mine at.
+Their hashrate is therefore in the totals of those pools, too.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -19,22 +18,22 @@ from collector.sources.base import (
     Request,
     TransientError,
 )
-from miningmap.messages import Located
+from collector.sources.envelope import Envelope
+from collector.sources.located import by_place
 from miningmap.places import OTHER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
-# Two lists, both of Bitcoin's algorithm. They may share rigs, of which each counts once.
+# Two lists, both of Bitcoin's algorithm. A rig may be on both; it counts once.
 _TYPES: Final = ("sha256", "sha256ab")
-_PER_PAGE: Final = 100  # the most that the server gives
+_PER_PAGE: Final = 100  # the server's maximum
 _PAGES: Final = 3  # of each list; there were 170 rigs in 2026
 
-# A rig's owner chooses the nearest proxy. These are those that the server has listed; it also
-# splits the US ("us-east", "us-nw"). All of Europe or Asia is no country: no code of one would be
-# honest, and OTHER says "located, but in no listed country". What follows a dash is not read as a
-# country unless it is here: "ne" may be Niger or the north-east.
+# The owner of a rig chooses the nearest proxy. These are the proxies that the server has listed,
+# beside several of the US ("us-east", "us-nw"). Europe or Asia is not a country, and OTHER means
+# "located, but in no listed country". No other text after a dash is read as a country: "ne" may be
+# Niger or the north-east.
 _PLACES: Final[dict[str, str]] = {
     "ap": OTHER,
     "au": "AU",
@@ -48,18 +47,20 @@ _PLACES: Final[dict[str, str]] = {
     "us": "US",
 }
 
+_ENVELOPE: Final = Envelope(code="success", ok=True, message="data")
+
 
 class _Status(msgspec.Struct):
     online: bool
 
 
-class _Hash(msgspec.Struct):
+class _Speed(msgspec.Struct):
     hash: float | decoding.BareNumber | None
     type: str
 
 
 class _Hashrate(msgspec.Struct):
-    last_5min: _Hash
+    last_5min: _Speed
 
 
 class _Rig(msgspec.Struct):
@@ -74,54 +75,35 @@ class _Page(msgspec.Struct):
     records: list[_Rig]
 
 
-class _Answer(msgspec.Struct):
-    success: bool
-    data: msgspec.Raw = msgspec.Raw(b"null")
+def parse(bodies: Sequence[bytes]) -> list[Reading]:
+    """Return the rigs that are online, by their means over 5 minutes.
 
-
-def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
-    """The rigs that are online, by the mean of 5 minutes.
-
-    One of which it does not say how fast it is counts as one that is offline.
+    A rig of unknown hashrate counts as offline.
     """
-    pages = [_page(answer) for answer in bodies]
-    rigs = {
-        rig.id: rig
-        for first in range(0, len(pages), _PAGES)
-        for rig in _listed(pages[first : first + _PAGES])
-    }
-    places = defaultdict[str, float](float)
-    speeds = []
-    for rig in rigs.values():
-        speed = _speed(rig.hashrate.last_5min)
-        if not rig.status.online or speed is None:
-            continue
-        speeds.append(speed)
-        if place := _place(rig.region):
-            places[place] += speed
-    if not speeds:
+    pages = [_ENVELOPE.decode(body, _Page) for body in bodies]
+    lists = (pages[first : first + _PAGES] for first in range(0, len(pages), _PAGES))
+    rigs = {rig.id: rig for pages_of_list in lists for rig in _rigs(pages_of_list)}
+    online = [
+        (_place(rig.region), speed)
+        for rig in rigs.values()
+        if (speed := _speed(rig.hashrate.last_5min)) is not None and rig.status.online
+    ]
+    if not online:
         return []
-    located = tuple(Located(code, places[code], "estimated") for code in sorted(places))
-    return [Reading("miningrigrentals", sum(speeds), places=located)]
+    places = by_place(online, "estimated")
+    return [Reading("miningrigrentals", sum(speed for _, speed in online), places)]
 
 
-def _page(answer: bytes) -> _Page:
-    said = decoding.decode(answer, _Answer)
-    if not said.success:
-        raise decoding.refused(bytes(said.data).decode())
-    return decoding.decode(bytes(said.data), _Page)
-
-
-def _listed(pages: Sequence[_Page]) -> list[_Rig]:
-    """All rigs of one list.
+def _rigs(pages: Sequence[_Page]) -> list[_Rig]:
+    """Return all rigs of one list.
 
     Raises:
-        PermanentError: it is longer than what was asked of it.
-        TransientError: it changed while it was read, and rigs are missing.
+        PermanentError: the list is longer than what was requested.
+        TransientError: the list changed between the requests, and rigs are missing.
     """
     total = max(page.total for page in pages)
     if total > _PER_PAGE * _PAGES:
-        text = f"{total} rigs, more than the {_PER_PAGE * _PAGES} that are asked for"
+        text = f"{total} rigs, more than the {_PER_PAGE * _PAGES} that are requested"
         raise PermanentError(text, reason="shape")
     rigs = [rig for page in pages for rig in page.records]
     missing = total - len({rig.id for rig in rigs})
@@ -130,16 +112,13 @@ def _listed(pages: Sequence[_Page]) -> list[_Rig]:
     return rigs
 
 
-def _speed(measured: _Hash) -> float | None:
-    """In H/s, of a figure like 137.137 "th"; plain hashes are a "hash"."""
-    unit = "H" if measured.type == "hash" else measured.type
-    return decoding.hashrate(measured.hash, unit)
+def _speed(speed: _Speed) -> float | None:
+    """Return the H/s of a figure like 137.137 "th"; the unit of plain hashes is "hash"."""
+    return decoding.hashrate(speed.hash, "H" if speed.type == "hash" else speed.type)
 
 
 def _place(region: str) -> str | None:
-    if region.startswith("us-"):
-        return _PLACES["us"]
-    return _PLACES.get(region)
+    return _PLACES["us"] if region.startswith("us-") else _PLACES.get(region)
 
 
 SOURCE = PoolSource(
@@ -147,7 +126,7 @@ SOURCE = PoolSource(
     name="MiningRigRentals, rigs for rent",
     home="https://www.miningrigrentals.com",
     docs="https://www.miningrigrentals.com/apidocv2",
-    terms="none stated for the lists; the API is called a beta that may change without notice",
+    terms="none stated for the lists; the API is a beta that may change without notice",
     scope="market",
     requests=tuple(
         Request(
@@ -158,16 +137,17 @@ SOURCE = PoolSource(
         for page in range(_PAGES)
     ),
     poll_s=300,
-    poll_reason="the figures are averages over 5 minutes; limits are not stated",
+    poll_reason="The figures are averages over 5 minutes; no limit is documented.",
     averaging_s=300,
-    # A list that changed while it was read is asked for again only after the next interval.
+    # If a list changes between the requests, the next figure comes only after another interval.
     hold_s=1800,
-    locates=Locating("estimated", "country", "by the proxy that the rig's owner chose"),
+    locates=Locating("estimated", "country", "by the proxy that the owner of a rig chose"),
     confidence="medium",
     unsure=(
-        "whether rigs that are rented are listed too, as is asked; whether the lists stay open to"
-        " all, as the documentation wants a key; what part mines other coins. It is in the totals"
-        " of the pools that renters mine at, too, so it is off by default"
+        "It is not known whether rented rigs are listed, as requested; whether the lists stay open,"
+        " because the documentation requires a key; and what part mines other coins. The hashrate"
+        " is also in the totals of the pools at which the rigs mine, so the source is off by"
+        " default."
     ),
     default=False,
     pool="miningrigrentals",

@@ -6,22 +6,34 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from collector.sources import decoding
-from collector.sources.base import PoolSource, Reading, Request
+from collector.sources.base import PoolSource, Request
+from collector.sources.single import single_pool
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
+
+    from collector.sources.base import Reading
 
 
 class _Pool(msgspec.Struct, rename={"hashrate": "totalHashRate"}):
     hashrate: float | None
 
 
-def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
-    """The sum of its miners in H/s. The answer has no time of its own."""
-    hashrate = decoding.hashrate(decoding.decode(bodies[0], _Pool).hashrate)
-    return [] if hashrate is None else [Reading("publicpool", hashrate)]
+# The sum of its miners, in H/s.
+parse = single_pool("publicpool", _Pool, lambda pool: pool.hashrate)
+
+
+def example(readings: Sequence[Reading], _at: datetime) -> list[bytes]:
+    """Return the pool's statistics, in whole H/s."""
+    (reading,) = readings
+    stats = {
+        "totalHashRate": round(reading.hashrate),
+        "totalMiners": 8_123,
+        "blocksFound": [],
+        "fee": 0,
+    }
+    return [msgspec.json.encode(stats)]
 
 
 SOURCE = PoolSource(
@@ -32,12 +44,13 @@ SOURCE = PoolSource(
     terms="none stated",
     requests=(Request("https://public-pool.io:40557/api/pool"),),
     poll_s=300,
-    poll_reason="the server caches the answer for 5 minutes",
+    poll_reason="The server caches the response for 5 minutes.",
     averaging_s=600,
     hold_s=900,
     confidence="medium",
-    unsure="shape and address are those of its public source code, which others run too",
+    unsure="Shape and address are from its public source code, which others run, too.",
     default=True,
     pool="publicpool",
     parse=parse,
+    example=example,
 )

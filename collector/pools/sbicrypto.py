@@ -1,33 +1,23 @@
-"""An own account at SBI Crypto: the sum of its workers, in a unit that the API does not name."""
+"""The operator's own account at SBI Crypto: the sum of its workers."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
 from collector.sources import decoding
-from collector.sources.base import (
-    ACCOUNT_TERMS,
-    Credential,
-    PermanentError,
-    PoolSource,
-    Reading,
-    Request,
-)
+from collector.sources.authorisation import credentials_in
+from collector.sources.base import ACCOUNT_TERMS, Credential, PermanentError, PoolSource, Request
+from collector.sources.single import pool_reading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
-    from collector.sources.base import Secrets
+    from collector.sources.base import Reading
 
-# What two clients, written by others, take it for: one makes TH/s of it by dividing by a million,
-# the other H/s by multiplying.
-_UNIT: Final = "MH/s"
-# One machine that wrote H/s would look like a hundred exahashes. A worker may be the proxy of a
-# farm, but not most of the pool.
+# The largest credible worker, in H/s. A worker may be the proxy of a farm, but not most of the
+# pool; a single machine in H/s, read as MH/s, would have a hundred exahashes.
 _MOST: Final = 1e19
 
 
@@ -41,38 +31,20 @@ class _Page(msgspec.Struct, rename="camel"):
     total_elements: int
 
 
-def authorise(request: Request, secrets: Secrets, _now: datetime) -> Request:
-    """With key and secret in headers."""
-    headers = {
-        "X-API-Key": secrets["key"],
-        "X-API-Secret": secrets["secret"],
-        "Accept": "application/json",
-    }
-    return replace(request, headers=headers)
+def parse(bodies: Sequence[bytes]) -> list[Reading]:
+    """Return the sum over all workers, by their averages over 10 minutes.
 
-
-def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
-    """The sum over all workers, averages over 10 minutes. The answer has no time of its own.
-
-    One worker of unknown hashrate leaves the sum unknown: without it the account would seem to have
-    shrunk. A page that does not hold all workers is an error for the same reason.
+    Raises:
+        PermanentError: the page does not hold all workers, so the sum would be too small.
     """
     page = decoding.decode(bodies[0], _Page)
     if page.total_elements != len(page.content):
-        text = f"{len(page.content)} of {page.total_elements} workers: one page does not hold all"
+        text = f"one page holds only {len(page.content)} of {page.total_elements} workers"
         raise PermanentError(text, reason="shape")
-    hashrates = [_hashrate(worker) for worker in page.content]
-    known = [hashrate for hashrate in hashrates if hashrate is not None]
-    if len(known) < len(hashrates):
-        return []
-    return [Reading("sbicrypto-account", sum(known))]
-
-
-def _hashrate(worker: _Worker) -> float | None:
-    hashrate = decoding.hashrate(worker.hashrates[0], _UNIT)
-    if hashrate is not None and hashrate > _MOST:
-        raise PermanentError(f"a worker of {hashrate:g} H/s: not in {_UNIT}", reason="unit")
-    return hashrate
+    # The API does not name its unit. Two independent clients take it for MH/s: one divides by a
+    # million to get TH/s, the other multiplies by a million to get H/s.
+    figures = (decoding.hashrate(w.hashrates[0], "MH/s", most=_MOST) for w in page.content)
+    return pool_reading("sbicrypto-account", decoding.sum_or_unknown(figures))
 
 
 SOURCE = PoolSource(
@@ -83,19 +55,27 @@ SOURCE = PoolSource(
     terms=ACCOUNT_TERMS,
     scope="account",
     credentials=(
-        Credential("key", "an API key with the permission READ, for the subaccounts that it sees"),
-        Credential("secret", "the secret that belongs to the key"),
+        Credential("key", "an API key with the permission READ; its subaccounts are counted"),
+        Credential("secret", "the secret of that key"),
     ),
     requests=(Request("https://pool-api.sbicrypto.com/api/external/v1/workers?page=0&size=1000"),),
-    authorise=authorise,
+    authorise=credentials_in(
+        headers={
+            "X-API-Key": "{key}",
+            "X-API-Secret": "{secret}",
+            "Accept": "application/json",
+        }
+    ),
     poll_s=300,
-    poll_reason="averages over 10 minutes of a list of all workers; limits are not stated",
+    poll_reason="The figures are averages over 10 minutes of all workers; no limit is documented.",
     averaging_s=600,
     hold_s=600,
     confidence="low",
-    unsure="not documented: the unit, which two clients of others take for MH/s, and the order of"
-    " the averages. Not known: how many workers a page holds at most, and whether workers that"
-    " mine another coin are listed too",
+    unsure=(
+        "The unit and the order of the averages are not documented; two independent clients take"
+        " the unit for MH/s. It is not known how many workers a page may hold, and whether workers"
+        " that mine other coins are listed, too."
+    ),
     default=False,
     pool="sbicrypto-account",
     parse=parse,

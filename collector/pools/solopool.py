@@ -6,22 +6,35 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from collector.sources import decoding
-from collector.sources.base import PoolSource, Reading, Request
+from collector.sources.base import PoolSource, Request
+from collector.sources.single import single_pool
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
+
+    from collector.sources.base import Reading
 
 
 class _Stats(msgspec.Struct):
     hashrate: float | None
 
 
-def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
-    """The pool's hashrate in H/s, not its node's of the network. It has no time of its own."""
-    hashrate = decoding.hashrate(decoding.decode(bodies[0], _Stats).hashrate)
-    return [] if hashrate is None else [Reading("solopool", hashrate)]
+# The pool's hashrate in H/s; the network's, as its node sees it, stands elsewhere in the response.
+parse = single_pool("solopool", _Stats, lambda stats: stats.hashrate)
+
+
+def example(readings: Sequence[Reading], at: datetime) -> list[bytes]:
+    """Return the pool's statistics, in whole H/s."""
+    (reading,) = readings
+    stats = {
+        "hashrate": round(reading.hashrate),
+        "totalMiners": 412,
+        "totalWorkers": 655,
+        "totalBlocks": 87,
+        "charts": [{"x": int(at.timestamp()), "y": round(reading.hashrate)}],
+    }
+    return [msgspec.json.encode(stats)]
 
 
 SOURCE = PoolSource(
@@ -32,12 +45,13 @@ SOURCE = PoolSource(
     terms="none stated",
     requests=(Request("https://btc.solopool.org/api/stats"),),
     poll_s=60,
-    poll_reason="a small pool, whose figures move by the minute; limits are not stated",
+    poll_reason="The figures of a small pool change each minute; no limit is documented.",
     averaging_s=600,
     hold_s=300,
     confidence="medium",
-    unsure="over what time it averages",
+    unsure="It is not documented over what time the figure is averaged.",
     default=True,
     pool="solopool",
     parse=parse,
+    example=example,
 )

@@ -2,32 +2,45 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from collector.sources import decoding
-from collector.sources.base import PoolSource, Reading, Request
+from collector.sources.base import PoolSource, Request
+from collector.sources.decoding import unix_time
+from collector.sources.single import single_pool
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
-_Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=2**50)]
+    from collector.sources.base import Reading
 
 
 class _Stats(msgspec.Struct):
     hashrate: float | None
-    now: _Milliseconds
+    now: int
 
 
-def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
-    """The pool's hashrate in H/s, with the server's own time."""
-    stats = decoding.decode(bodies[0], _Stats)
-    hashrate = decoding.hashrate(stats.hashrate)
-    if hashrate is None:
-        return []
-    return [Reading("2miners", hashrate, observed_at=datetime.fromtimestamp(stats.now / 1000, UTC))]
+# In H/s; "now" is the server's time in milliseconds.
+parse = single_pool(
+    "2miners",
+    _Stats,
+    lambda stats: stats.hashrate,
+    observed_at=lambda stats: unix_time(stats.now / 1000),
+)
+
+
+def example(readings: Sequence[Reading], at: datetime) -> list[bytes]:
+    """Return the pool's statistics, in whole H/s and with the server's time in ms."""
+    (reading,) = readings
+    stats = {
+        "hashrate": round(reading.hashrate),
+        "minersTotal": 93,
+        "workersTotal": 410,
+        "now": int((reading.observed_at or at).timestamp() * 1000),
+    }
+    return [msgspec.json.encode(stats)]
 
 
 SOURCE = PoolSource(
@@ -38,12 +51,16 @@ SOURCE = PoolSource(
     terms="none stated",
     requests=(Request("https://btc.2miners.com/api/stats"),),
     poll_s=60,
-    poll_reason="a small pool, whose figures move by the minute; limits are not stated",
+    poll_reason="The figures of a small pool change each minute; no limit is documented.",
     averaging_s=1800,
     hold_s=300,
     confidence="medium",
-    unsure="over what time it averages; such pools' software takes half an hour",
+    unsure=(
+        "It is not documented over what time the figure is averaged; the usual software of such"
+        " pools takes half an hour."
+    ),
     default=True,
     pool="2miners",
     parse=parse,
+    example=example,
 )

@@ -1,42 +1,41 @@
-"""ViaBTC, as the chart on its own site shows it."""
+"""ViaBTC, as the chart on its website shows it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from collector.sources import decoding
-from collector.sources.base import PoolSource, Reading, Request
+from collector.sources.base import WEBSITE_TERMS, PoolSource, Request
+from collector.sources.decoding import BareNumber
+from collector.sources.envelope import Envelope
+from collector.sources.single import single_pool
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-_OK: Final = 0
-
-_HashesPerSecond = float | decoding.BareNumber
-"""Readers divide it, so it is a number or text that is one."""
-
-
-class _Answer(msgspec.Struct):
-    code: int
-    message: str = ""
-    data: msgspec.Raw = msgspec.Raw(b"null")
+    from collector.sources.base import Reading
 
 
 class _Chart(msgspec.Struct):
-    viabtc_hash: list[_HashesPerSecond | None]
+    # In H/s. Clients divide a point, so it is a number, or text that is one.
+    viabtc_hash: list[float | BareNumber | None]
 
 
-def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
-    """The last point of the chart, in H/s. The answer has no time of its own."""
-    answer = decoding.decode(bodies[0], _Answer)
-    if answer.code != _OK:
-        raise decoding.refused(f"{answer.code} {answer.message}")
-    points = decoding.decode(bytes(answer.data), _Chart).viabtc_hash
-    hashrate = decoding.hashrate(points[-1]) if points else None
-    return [] if hashrate is None else [Reading("viabtc", hashrate)]
+parse = single_pool(
+    "viabtc",
+    _Chart,
+    lambda chart: chart.viabtc_hash[-1] if chart.viabtc_hash else None,
+    envelope=Envelope(),
+)
+
+
+def example(readings: Sequence[Reading], _at: datetime) -> list[bytes]:
+    """Return a chart whose points are all the same, in whole H/s."""
+    (reading,) = readings
+    data = {"viabtc_hash": [round(reading.hashrate)] * 2}
+    return [msgspec.json.encode({"code": 0, "message": "OK", "data": data})]
 
 
 SOURCE = PoolSource(
@@ -44,16 +43,19 @@ SOURCE = PoolSource(
     name="ViaBTC",
     home="https://www.viabtc.com",
     docs=None,
-    terms="an API of the pool's own site, without any promise",
+    terms=WEBSITE_TERMS,
     requests=(Request("https://www.viabtc.com/res/pool/BTC/state/usd/chart"),),
     poll_s=300,
-    poll_reason="a chart; how often it gets a point is not stated",
-    # Not stated; the shortest average that the pool's account API knows.
+    poll_reason="It is a chart, and it is not documented how often a point is added.",
+    # Not documented; this is the shortest average in the pool's API for accounts.
     averaging_s=600,
     hold_s=900,
     confidence="medium",
-    unsure="how far apart the chart's points are, and over what time each averages",
+    unsure=(
+        "It is not documented how far apart the points are, nor over what time each is averaged."
+    ),
     default=True,
     pool="viabtc",
     parse=parse,
+    example=example,
 )

@@ -7,62 +7,59 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from collector.sources import decoding
-from collector.sources.base import PoolSource, Rate, Reading, Request
+from collector.sources.base import PoolSource, Rate, Request
+from collector.sources.single import pool_reading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from collector.sources.base import Reading
+
 
 class _Part(msgspec.Struct):
-    """The documentation's versions spell the field either way."""
-
-    current_hash_rate: decoding.BareNumber | msgspec.UnsetType | None = msgspec.UNSET
-    camel: decoding.BareNumber | msgspec.UnsetType | None = msgspec.field(
-        name="currentHashRate", default=msgspec.UNSET
-    )
-
-    def __post_init__(self) -> None:
-        if self.current_hash_rate is msgspec.UNSET and self.camel is msgspec.UNSET:
-            raise ValueError("neither current_hash_rate nor currentHashRate")
-
-    @property
-    def hashrate(self) -> str | None:
-        """In H/s; ``None`` where the pool does not know."""
-        said = self.camel if self.current_hash_rate is msgspec.UNSET else self.current_hash_rate
-        return None if said is msgspec.UNSET else said
+    current_hash_rate: decoding.BareNumber | None
 
 
-class _Envelope(msgspec.Struct):
+class _Wrapped(msgspec.Struct):
     data: msgspec.Raw = msgspec.Raw(b"")
 
 
-def parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
-    """The pool's hashrate in H/s: a list of its parts in the older form, one object in the newer.
+def parse(bodies: Sequence[bytes]) -> list[Reading]:
+    """Return the sum of the pool's parts: a list in the older form, one object in the newer.
 
-    ``location`` is documented as "global", which is no place. A part that is unknown leaves the sum
-    unknown: without it the pool would seem to have shrunk.
+    By the documentation each form is wrapped in ``data``; others have recorded it without.
+    ``location`` is documented as "global", which is not a place.
     """
-    figures = [decoding.hashrate(part.hashrate) for part in _parts(bodies[0])]
-    known = [figure for figure in figures if figure is not None]
-    if not known or len(known) < len(figures):
-        return []
-    return [Reading("whitepool", sum(known))]
+    # Versions of the documentation spell the field either way.
+    body = bodies[0].replace(b'"currentHashRate"', b'"current_hash_rate"')
+    if not _is_list(body):
+        body = bytes(decoding.decode(body, _Wrapped).data) or body
+    decode = decoding.decode
+    parts = decode(body, list[_Part]) if _is_list(body) else [decode(body, _Part)]
+    total = decoding.sum_or_unknown(decoding.hashrate(p.current_hash_rate) for p in parts)
+    return pool_reading("whitepool", total) if parts else []
 
 
-def _parts(answer: bytes) -> list[_Part]:
-    if not _is_list(answer):
-        # WhiteBIT's documentation has an envelope, what others wrote down of it has none.
-        answer = bytes(decoding.decode(answer, _Envelope).data) or answer
-    return (
-        decoding.decode(answer, list[_Part])
-        if _is_list(answer)
-        else [decoding.decode(answer, _Part)]
-    )
+def _is_list(body: bytes) -> bool:
+    return body.lstrip().startswith(b"[")
 
 
-def _is_list(answer: bytes) -> bool:
-    return answer.lstrip().startswith(b"[")
+def example(readings: Sequence[Reading], at: datetime) -> list[bytes]:
+    """Return the older form: a list of one part, in whole H/s as text."""
+    (reading,) = readings
+    hashrate = f"{reading.hashrate:.1f}"
+    part = {
+        "connectionLinks": ["stratum+tcp://whitepool.example:3333"],
+        "location": "global",
+        "assets": ["BTC"],
+        "rewardSchemes": ["FPPS"],
+        "workers": 12_034,
+        "currentHashRate": hashrate,
+        "last7daysHashRate": [{"timestamp": int(at.timestamp()), "hashrate": hashrate}],
+        "blocks": [],
+    }
+    return [msgspec.json.encode({"data": [part]})]
 
 
 SOURCE = PoolSource(
@@ -74,12 +71,16 @@ SOURCE = PoolSource(
     requests=(Request("https://whitebit.com/api/v4/public/mining-pool"),),
     rate=Rate(1000, 10),
     poll_s=60,
-    poll_reason="what the server caches, it keeps for 10 to 60 s",
+    poll_reason="The server caches responses for 10 to 60 s.",
     averaging_s=600,
     hold_s=300,
     confidence="medium",
-    unsure="which of its documented forms it has now, as all are read; over what time it averages",
+    unsure=(
+        "It is not known which of the documented forms the response has now; all are accepted. It"
+        " is not documented over what time the figure is averaged."
+    ),
     default=True,
     pool="whitepool",
     parse=parse,
+    example=example,
 )

@@ -1,8 +1,9 @@
-"""What a source is: a declaration, a pure ``parse``, what it reads, and the ways it can fail.
+"""The declaration of a source, its readings, and its errors.
 
-A source is one file, ``collector/pools/SLUG.py`` or ``collector/network/SLUG.py``, that holds a
-``parse`` and one ``SOURCE``. It says what to ask, how often and why; asking, retrying, limits and
-plausibility are not its business. Adding one is adding that file and its recordings.
+A source is one file, ``collector/pools/SLUG.py`` or ``collector/network/SLUG.py``, with a pure
+``parse`` and one ``SOURCE``. It declares what to request, how often and why. Requests, retries,
+limits and plausibility are handled elsewhere. ``docs/add-a-pool.md`` shows how to add a source: one
+file and its recordings.
 """
 
 from __future__ import annotations
@@ -27,45 +28,47 @@ Method: TypeAlias = Literal["GET", "POST"]
 Confidence: TypeAlias = Literal["high", "medium", "low"]
 Granularity: TypeAlias = Literal["country", "subdivision"]
 Scope: TypeAlias = Literal["pool", "account", "market", "network"]
-"""Whose hashrate a source tells of: a whole pool's, one account's with it, what a market trades."""
+"""Whose hashrate a source gives: a whole pool's, one account's at a pool, a market's."""
 
 ACCOUNT_TERMS: Final = (
-    "for the account's holder; the account's hashrate is in its pool's total too, so coverage"
-    " counts it twice"
+    "for the holder of the account. The account's hashrate is also in the total of its pool, so"
+    " coverage counts it twice"
 )
-"""Of sources whose scope is an account."""
+"""Terms of sources whose scope is an account."""
+WEBSITE_TERMS: Final = "an undocumented API of the source's own website, without any guarantee"
+"""Terms of sources that have no API for others."""
 Secrets: TypeAlias = "Mapping[str, str]"
-"""What the operator set for a source, by the names that it declares."""
+"""The credentials that the operator set for a source, by the names that it declares."""
 
 Reason: TypeAlias = Literal[
     # transient
     "timeout",
     "connection",
-    "rate_limited",  # 429, and the 403 of hosts that block for a while
+    "rate_limited",  # 429, and 403 from hosts that block clients for a while
     "server_error",
-    "breaker",  # the host failed so often that it is left alone for a while
-    "not_json",  # HTML, a body cut short, nothing at all
-    "refused",  # an error that came as a 200
+    "breaker",  # the host failed so often that no request is sent to it for a while
+    "not_json",  # HTML, a truncated body, an empty body
+    "refused",  # the body reports an error, although the status is 200
     # credentials
     "unauthorized",
     # permanent
     "redirect",
     "client_error",
-    "address",  # private, or not HTTPS
+    "address",  # a private address, or not HTTPS
     "too_large",
     "shape",
     "unit",
     "implausible",
-    # no error, but no figure either
+    # a valid response that has no figure
     "unknown_value",
 ]
-"""Why a source gave no figure: from a short list, so that it can be a metric's label."""
+"""Why a source gave no figure; the list is short because this is a label of a metric."""
 
 
 class SourceError(Exception):
-    """No figure, and why: ``reason`` from a short list, the text for people.
+    """The source gave no figure: ``reason`` is for metrics, the text is for people.
 
-    ``source`` is the slug, empty until the one who called the adapter fills it in.
+    ``source`` is the slug; ``parse`` leaves it empty and its caller fills it in.
     """
 
     def __init__(self, text: str, *, reason: Reason, source: str = "") -> None:
@@ -75,7 +78,7 @@ class SourceError(Exception):
 
 
 class TransientError(SourceError):
-    """Try again: after ``retry_after_s`` seconds, where the server said so."""
+    """A failure that is likely to end by itself; ``retry_after_s`` is what the server asked for."""
 
     def __init__(
         self, text: str, *, reason: Reason, source: str = "", retry_after_s: float | None = None
@@ -85,15 +88,15 @@ class TransientError(SourceError):
 
 
 class CredentialsError(SourceError):
-    """The key is missing or wrong: someone has to put it right."""
+    """A credential is missing or wrong. The operator has to correct it."""
 
 
 class PermanentError(SourceError):
-    """The answer is not what the adapter knows: someone has to look at it."""
+    """The response is not as the source declares. Somebody has to correct the source."""
 
 
 class Rate(NamedTuple):
-    """How often one host may be asked: so many requests in so many seconds."""
+    """The limit of a host: at most ``requests`` in ``seconds``."""
 
     requests: float
     seconds: float
@@ -103,14 +106,14 @@ class Rate(NamedTuple):
 
 
 POLITE: Final = Rate(1, 1)
-"""Where a host states no limit: once a second hurts nobody."""
+"""The limit for hosts that state none: one request in a second."""
 
 
 @dataclass(frozen=True, repr=False)
 class Request:
-    """One HTTP request. Its host is the only one that is asked for it.
+    """One HTTP request.
 
-    A repr shows nothing else of it: there may be a key in any part.
+    Its repr shows the method and the host only: any other part may contain a key.
     """
 
     url: str
@@ -123,25 +126,25 @@ class Request:
 
 
 def host_of(url: str) -> str:
-    """The host, with the port where it is not the usual one; nothing else of the URL.
+    """Return the host of a URL, with the port if it is not the default one.
 
     Raises:
-        PermanentError: there is none.
+        PermanentError: the URL has no host.
     """
     try:
         host = URL(url).host_port_subcomponent
     except ValueError:  # whose text may quote the URL
         host = None
     if not host:
-        raise PermanentError("no address like https://HOST/PATH", reason="address")
+        raise PermanentError("not an address like https://HOST/PATH", reason="address")
     return host
 
 
 @dataclass(frozen=True)
 class Credential:
-    """One thing that the operator has to set for a source: ``MININGMAP_CREDENTIALS__SLUG__NAME``.
+    """A credential that the operator sets for a source: ``MININGMAP_CREDENTIALS__SLUG__NAME``.
 
-    ``NAME_FILE`` instead names a file that holds it, read anew at each poll.
+    ``NAME_FILE`` may be set instead: the path of a file that holds it, read at each poll.
     """
 
     name: str
@@ -151,7 +154,7 @@ class Credential:
 
 @dataclass(frozen=True)
 class Locating:
-    """What places a source can give: of which kind, how fine, and how it knows."""
+    """The places that a source gives: their kind and granularity, and how the source knows them."""
 
     kind: messages.Kind
     granularity: Granularity
@@ -163,14 +166,15 @@ class Locating:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a source says of one pool.
+    """A source's figure for one pool.
 
     Attributes:
-        pool: the slug, mempool's where mempool knows the pool.
+        pool: the slug; the same as at mempool.space, if the pool is listed there.
         hashrate: of the whole pool, in H/s.
-        places: where it is, as far as the source says; may add up to less.
-        observed_at: the source's own time of the figure, ``None`` where it gives none.
-        blocks: how many blocks the figure follows from; ``None`` where the pool reports it itself.
+        places: the parts that the source locates; together they may be less than the whole.
+        observed_at: the source's own time of the figure, or ``None`` if it gives no time.
+        blocks: the number of blocks from which the figure is computed, or ``None`` if the pool
+            reports the figure itself.
     """
 
     pool: str
@@ -182,14 +186,14 @@ class Reading:
 
 @dataclass(frozen=True)
 class NetworkReading:
-    """What a source says of the network's hashrate (H/s)."""
+    """A source's figure for the network's hashrate (H/s)."""
 
     hashrate: float
     observed_at: datetime | None = None
 
 
 def subject_of(reading: Reading | NetworkReading) -> str:
-    """What a reading is about, as its message is keyed: the pool, or the network."""
+    """Return the key of a reading's message: the pool's slug, or the network's key."""
     return reading.pool if isinstance(reading, Reading) else NETWORK_KEY
 
 
@@ -200,29 +204,32 @@ class Source:
     Attributes:
         slug: the file's name, and ``source`` in messages.
         name: for people.
-        home: URL of whoever runs it.
-        docs: URL of the API's documentation, ``None`` where there is none.
-        terms: URL or text of what its use is bound to.
-        credentials: what the operator has to set before it can be asked; empty for most.
-        requests: what is asked at each poll, in the order in which ``parse`` gets the bodies.
+        home: URL of the operator's website.
+        docs: URL of the API's documentation, or ``None`` if there is none.
+        terms: URL or text of the terms of use.
+        credentials: what the operator has to set before the source can be polled.
+        requests: the requests of each poll, in the order in which ``parse`` gets the bodies.
         authorise: puts the credentials into a request, just before it is sent. Pure.
-        configure: the source as it is asked with these credentials, where they change more than the
-            requests' dress: whose sites there are, say. Pure. What is wrong with them is a
-            ``SettingsError`` that names the setting. Neither leads to a host that ``requests`` does
-            not name, unless it is an ``own_server``.
-        own_server: at an address that the operator set, so it may be private and plain HTTP.
-        rate: how often its host may be asked; of several sources of a host the strictest counts.
+        configure: returns the source as configured by its credentials, if they change more than
+            the look of its requests (for example, add a request for each site). Pure. Raises a
+            ``SettingsError`` that names the setting. Neither this nor ``authorise`` may lead to a
+            host that ``requests`` does not name, unless ``own_server`` is set.
+        own_server: the address is the operator's own, so it may be private and plain HTTP.
+        rate: the limit of its host; if several sources share a host, the strictest limit counts.
         poll_s: seconds between polls, less than an hour (method.md 2: longer reports are hourly).
-        poll_reason: why not more often, and not less.
+        poll_reason: why the interval is neither shorter nor longer.
         averaging_s: the time over which the source averages its figure, in seconds.
-        hold_s: how long a figure stands in for the next, in seconds.
-        locates: what places it can give; ``None`` for none.
-        confidence: that shape, unit and address are as declared.
-        unsure: what could not be made sure of, in words.
-        default: polled unless the settings name other sources. One with credentials is polled once
-            they are set.
-        parse: bodies and the time at which they were fetched to readings. Pure. What the source
-            does not know is left out. Raises a :class:`SourceError`.
+        hold_s: how long a figure stays valid if none follows, in seconds.
+        locates: the places that it gives, or ``None`` if it gives none.
+        confidence: how sure it is that address, shape and unit are as declared.
+        unsure: what is not certain, in words.
+        default: polled unless the settings name other sources. A source with credentials is polled
+            once they are set, whatever this says.
+        parse: bodies to readings. Pure. Figures that the source does not know are left out. Raises
+            a :class:`SourceError`.
+        example: readings and the server's time to the bodies that the real server would send, in
+            the order of ``requests``: the inverse of ``parse``. A reading without a time is as of
+            the server's time. The simulation serves it, so a ``default`` source must have one.
     """
 
     kind: ClassVar[Kind]
@@ -247,16 +254,18 @@ class Source:
     confidence: Confidence
     unsure: str = ""
     default: bool
-    parse: Callable[[Sequence[bytes], datetime], Sequence[Reading | NetworkReading]]
+    parse: Callable[[Sequence[bytes]], Sequence[Reading | NetworkReading]]
+    # Each kind of source narrows this to its own readings.
+    example: Callable[..., Sequence[bytes]] | None = None
 
     @property
     def path(self) -> str:
-        """``pools/mempool``: unlike the slug alone, one source only."""
+        """``pools/mempool``; the slug alone may be that of two sources, one of each kind."""
         return f"{self.kind}/{self.slug}"
 
     @property
     def auth(self) -> str:
-        """The names of what it cannot be asked without; ``none`` where that is nothing."""
+        """The names of the required credentials; ``none`` if there are none."""
         return ", ".join(c.name for c in self.credentials if c.required) or "none"
 
 
@@ -265,14 +274,15 @@ class PoolSource(Source):
     """A source of pools' hashrates.
 
     Attributes:
-        pool: the slug of the one pool that it speaks of, ``None`` if it speaks of many.
+        pool: the slug of the pool, or ``None`` if the source has figures for many pools.
     """
 
     kind = "pools"
 
     scope: Scope = "pool"
     pool: str | None
-    parse: Callable[[Sequence[bytes], datetime], Sequence[Reading]]
+    parse: Callable[[Sequence[bytes]], Sequence[Reading]]
+    example: Callable[[Sequence[Reading], datetime], Sequence[bytes]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -282,4 +292,5 @@ class NetworkSource(Source):
     kind = "network"
 
     scope: Scope = "network"
-    parse: Callable[[Sequence[bytes], datetime], Sequence[NetworkReading]]
+    parse: Callable[[Sequence[bytes]], Sequence[NetworkReading]]
+    example: Callable[[Sequence[NetworkReading], datetime], Sequence[bytes]] | None = None

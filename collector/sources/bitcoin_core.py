@@ -1,7 +1,7 @@
-"""One's own Bitcoin Core node: where it is, how it is asked, what its answers and errors mean.
+"""The operator's own Bitcoin Core node: its address, its credentials and its responses.
 
-Shared by the sources that ask one. A node on a test chain, or one that is still catching up, knows
-a hashrate that is not the network's of today; so each of them asks for the chain first.
+The sources that ask a node share this declaration. A node on a test chain, or one that has not
+caught up yet, has a hashrate that is not the network's of today, so each first asks for the chain.
 """
 
 from __future__ import annotations
@@ -14,49 +14,39 @@ import msgspec
 from yarl import URL
 
 from collector.sources import decoding
-from collector.sources.base import Credential, PermanentError, Request
+from collector.sources.base import Credential, NetworkSource, PermanentError, Request
 from collector.sources.credentials import setting
+from collector.sources.envelope import Envelope
+from collector.sources.single import network_reading
 from miningmap.settings import SettingsError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from collector.sources.base import NetworkSource, Secrets
+    from collector.sources.base import NetworkReading, Secrets
 
 T = TypeVar("T")
 
-HOME: Final = "https://bitcoincore.org"
-TERMS: Final = "one's own node"
-# The node averages over as many blocks if told so, and by itself. 10 minutes each.
+# The number of blocks that a node averages over by itself; a block takes 10 minutes.
 BLOCKS: Final = 120
-AVERAGING_S: Final = BLOCKS * 600
-POLL_S: Final = 30
-POLL_REASON: Final = "one's own node, which answers from memory; a new block changes the figure"
 
-CREDENTIALS: Final = (
-    Credential("url", "address of its JSON-RPC, like http://127.0.0.1:8332/"),
-    Credential("user", "of rpcauth or rpcuser; goes with password", required=False),
-    Credential("password", "of rpcauth or rpcpassword; goes with user", required=False),
+_CREDENTIALS: Final = (
+    Credential("url", "the address of the node's JSON-RPC, like http://127.0.0.1:8332/"),
+    Credential("user", "the user of rpcauth or rpcuser; goes with password", required=False),
+    Credential("password", "the password of rpcauth or rpcpassword", required=False),
     Credential(
         "cookie",
-        "the content of the node's file .cookie, in place of user and password; better its path as"
-        " cookie_file, as each start of the node writes another",
+        "the content of the node's file .cookie, instead of user and password. The node writes"
+        " another at each start, so it is better to give the file's path as cookie_file",
         required=False,
     ),
 )
 
 _DEFAULT_URL: Final = "http://127.0.0.1:8332/"
 _MAIN: Final = "main"
-
-
-class _Error(msgspec.Struct):
-    code: int
-    message: str
-
-
-class _Answer(msgspec.Struct):
-    result: msgspec.Raw
-    error: _Error | None = None
+# A node reports an error in the field "error", which decoding checks.
+_ENVELOPE: Final = Envelope(data="result")
 
 
 class _Chain(msgspec.Struct):
@@ -64,48 +54,73 @@ class _Chain(msgspec.Struct):
     initialblockdownload: bool
 
 
+def node_source(
+    *,
+    slug: str,
+    name: str,
+    docs: str,
+    request: Request,
+    shape: type[T],
+    figure: Callable[[T], float | None],
+) -> NetworkSource:
+    """Return the source that gets the network's hashrate by one call to the operator's node.
+
+    Args:
+        slug: of the source.
+        name: of the source, for people.
+        docs: URL of the documentation of the call.
+        request: the call, see :func:`call`.
+        shape: the type of its result.
+        figure: gets the hashrate (H/s) from the result.
+    """
+
+    def parse(bodies: Sequence[bytes]) -> list[NetworkReading]:
+        chain, answer = bodies
+        is_synced = _is_synced(_ENVELOPE.decode(chain, _Chain))
+        hashrate = decoding.hashrate(figure(_ENVELOPE.decode(answer, shape)))
+        return network_reading(hashrate) if is_synced else []
+
+    def configure(secrets: Secrets) -> NetworkSource:
+        return _at(source, secrets)
+
+    source = NetworkSource(
+        slug=slug,
+        name=name,
+        home="https://bitcoincore.org",
+        docs=docs,
+        terms="the operator's own node",
+        credentials=_CREDENTIALS,
+        requests=(call("getblockchaininfo"), request),
+        authorise=_authorise,
+        configure=configure,
+        own_server=True,
+        poll_s=30,
+        poll_reason="The operator's own node answers from memory; the figure changes with each"
+        " block.",
+        averaging_s=BLOCKS * 600,
+        hold_s=600,
+        confidence="high",
+        default=False,
+        parse=parse,
+    )
+    return source
+
+
 def call(method: str, *params: int) -> Request:
-    """The request that calls a method of the node."""
-    # By version 1.0 an error is no 200: 401 for wrong credentials, 500 while the node starts.
-    said = {"jsonrpc": "1.0", "id": "miningmap", "method": method, "params": params}
+    """Return the request that calls a method of the node."""
+    # In version 1.0 an error has a status of its own: 401 for wrong credentials, 500 while the node
+    # starts.
+    body = {"jsonrpc": "1.0", "id": "miningmap", "method": method, "params": params}
     return Request(
         _DEFAULT_URL,
         method="POST",
         headers={"Content-Type": "application/json"},
-        body=msgspec.json.encode(said),
+        body=msgspec.json.encode(body),
     )
 
 
-CHAIN: Final = call("getblockchaininfo")
-
-
-def result(answer: bytes, shape: type[T]) -> T:
-    """What the method returned.
-
-    Raises:
-        TransientError: an error of the node that came as a 200, or no JSON.
-        PermanentError: another shape.
-    """
-    said = decoding.decode(answer, _Answer)
-    if said.error is not None:
-        raise decoding.refused(f"{said.error.code} {said.error.message}")
-    return decoding.decode(bytes(said.result), shape)
-
-
-def knows_today(answer: bytes) -> bool:
-    """Whether the node, by its answer to :data:`CHAIN`, has caught up with the network.
-
-    Raises:
-        TransientError: an error of the node that came as a 200, or no JSON.
-        PermanentError: it follows another chain than Bitcoin's, or the answer has another shape.
-    """
-    said = result(answer, _Chain)
-    check_chain(said.chain)
-    return not said.initialblockdownload
-
-
 def check_chain(chain: str) -> None:
-    """Make sure that it is Bitcoin's.
+    """Raise if a chain is not Bitcoin's.
 
     Raises:
         PermanentError: it is a test chain.
@@ -115,11 +130,17 @@ def check_chain(chain: str) -> None:
         raise PermanentError(text, reason="shape")
 
 
-def at(source: NetworkSource, secrets: Secrets) -> NetworkSource:
-    """The source, asked at the operator's node.
+def _is_synced(info: _Chain) -> bool:
+    check_chain(info.chain)
+    return not info.initialblockdownload
+
+
+def _at(source: NetworkSource, secrets: Secrets) -> NetworkSource:
+    """Return the source with the address of the operator's node.
 
     Raises:
-        SettingsError: the address is none, or carries a user and a password: addresses are shown.
+        SettingsError: this is not an address, or it has a user and a password in it, which would
+            then show wherever the address does.
     """
     name = setting(source.slug, "url")
     try:
@@ -135,8 +156,8 @@ def at(source: NetworkSource, secrets: Secrets) -> NetworkSource:
     return replace(source, requests=requests)
 
 
-def authorise(request: Request, secrets: Secrets, _now: datetime) -> Request:
-    """The request with the credentials of the node's operator.
+def _authorise(request: Request, secrets: Secrets, _now: datetime) -> Request:
+    """Return the request with the operator's credentials.
 
     Raises:
         SettingsError: there are none.
@@ -146,6 +167,6 @@ def authorise(request: Request, secrets: Secrets, _now: datetime) -> Request:
     elif "cookie" in secrets:
         pair = secrets["cookie"]
     else:
-        raise SettingsError("the node wants credentials: set user and password, or cookie_file")
+        raise SettingsError("the node needs credentials: set user and password, or cookie_file")
     basic = f"Basic {b64encode(pair.encode()).decode()}"
     return replace(request, headers={**request.headers, "Authorization": basic})

@@ -1,9 +1,11 @@
-"""Pools by the blocks that they found, where a source calls pools by their names."""
+"""Hashrates of pools by the blocks that they found."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+import msgspec
 
 from collector.sources.base import Reading
 from miningmap.pool_names import pool_slug
@@ -11,22 +13,26 @@ from miningmap.pool_names import pool_slug
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
+"""A number of blocks."""
+
 
 def by_pool(labelled: Iterable[tuple[str, int]]) -> Counter[str | None]:
-    """Blocks by slug; under ``None`` those of nobody that anyone knows."""
+    """Return the blocks by slug, from those by label; unattributed ones are under ``None``."""
     found = Counter[str | None]()
     for label, blocks in labelled:
         found[pool_slug(label)] += blocks
     return found
 
 
-def readings(found: Counter[str | None], hashrate: float) -> list[Reading]:
-    """Each pool's part of the hashrate (H/s) that found all these blocks.
+def readings(found: Counter[str | None], network: float | None) -> list[Reading]:
+    """Return each pool's part of the network's hashrate (H/s), by its part of the blocks.
 
-    A pool that found none may well have hashrate, so it is left out rather than 0.
+    A pool without a block may well have hashrate, so it is left out instead of read as 0. Nothing
+    is known of any pool while the network's hashrate is unknown or 0.
     """
     return [
-        Reading(slug, blocks / found.total() * hashrate, blocks=blocks)
+        Reading(slug, blocks / found.total() * network, blocks=blocks)
         for slug, blocks in found.items()
-        if slug is not None and blocks
+        if slug is not None and blocks and network
     ]

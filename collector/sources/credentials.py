@@ -1,6 +1,7 @@
-"""What the operator set for sources: keys, addresses, files that hold them.
+"""The credentials that the operator set for sources: keys, addresses, files that hold them.
 
-A name that no source declares is an error: a misspelt key would else be a source that stays silent.
+A name that no source declares is an error; otherwise a misspelt name would silently leave a source
+off.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collector.sources.base import Source
 
 FILE: Final = "_file"
-"""Behind a credential's name: the file that holds it."""
+"""The suffix of the setting that names a file with the credential."""
 
 _SHORTEST_KEY: Final = 6
 
@@ -34,10 +35,10 @@ class Credentials:
         self._given = given
 
     def check(self, sources: Iterable[Source]) -> None:
-        """Make sure that every credential is one that a source declares.
+        """Check that a source declares every credential that is set.
 
         Raises:
-            SettingsError: it is not.
+            SettingsError: no source declares one of them.
         """
         known: dict[str, list[str]] = {}
         for source in sources:
@@ -45,19 +46,20 @@ class Credentials:
                 known.setdefault(source.slug, []).append(credential.name)
         for slug, given in self._given.items():
             if slug not in known:
-                asked = ", ".join(sorted(known)) or "none"
+                expected = ", ".join(sorted(known)) or "none"
                 raise SettingsError(
-                    f"{setting(slug)}: no source with credentials; there are {asked}"
+                    f"{setting(slug)}: {slug!r} is not a source with credentials;"
+                    f" expected one of: {expected}"
                 )
             for name in given:
                 if name.removesuffix(FILE) not in known[slug]:
-                    asked = ", ".join(known[slug])
                     raise SettingsError(
-                        f"{setting(slug, name)}: {slug} has no such; it has {asked}"
+                        f"{setting(slug, name)}: unknown credential {name!r} for {slug};"
+                        f" expected one of: {', '.join(known[slug])}"
                     )
 
     def lacking(self, source: Source) -> list[str]:
-        """The names of those that the source cannot be asked without, and that are not there."""
+        """Return the names of the source's required credentials that are not set."""
         given = {name.removesuffix(FILE) for name in self._given.get(source.slug, {})}
         return [
             credential.name
@@ -66,14 +68,14 @@ class Credentials:
         ]
 
     def missing(self, source: Source) -> list[str]:
-        """The settings that would hold what is lacking."""
+        """Return the settings of the source's required credentials that are not set."""
         return [setting(source.slug, name) for name in self.lacking(source)]
 
     def of(self, source: Source) -> dict[str, str]:
-        """What was set for the source, by name; files are read now.
+        """Return the source's credentials by name; files are read now.
 
         Raises:
-            SettingsError: a file cannot be read; the text quotes nothing of it.
+            SettingsError: a file cannot be read; the text does not quote its content.
         """
         given = self._given.get(source.slug, {})
         return {
@@ -82,14 +84,14 @@ class Credentials:
         }
 
     def configured(self, source: Source) -> Source:
-        """The source as it is asked with what was set for it.
+        """Return the source as configured by its credentials.
 
-        Of the files only those are read that its configuration depends on: another that comes and
-        goes, as a node's cookie does, is no reason not to start.
+        Only those files are read that the configuration depends on. Others may come and go, like a
+        node's cookie, and must not keep the collector from starting.
 
         Raises:
-            SettingsError: a file cannot be read, or what was set makes no source that may be asked;
-                the text quotes nothing of it.
+            SettingsError: a file cannot be read, or the credentials make no valid source; the text
+                does not quote them.
         """
         if source.configure is None or self.missing(source):
             return source
@@ -102,16 +104,16 @@ class Credentials:
             raise
         except PermanentError as error:
             raise SettingsError(f"{name}: {error}") from None
-        except Exception as error:  # noqa: BLE001 - whatever it is, no traceback with a key in it
+        except Exception as error:  # noqa: BLE001 - a traceback might contain a key
             raise SettingsError(f"{name}: cannot be used: {type(error).__name__}") from None
         if not (source.own_server or hosts <= declared):
             raise SettingsError(f"{name}: leads to a host that {source.slug} does not declare")
         return configured
 
     def masked(self, source: Source, text: str) -> str:
-        """The text without what was set for the source: some servers say a wrong key back.
+        """Return the text with the source's credentials replaced: some servers quote a wrong key.
 
-        What is too short for a key is left: it could be any word.
+        Values that are too short for a key are left as they are, because they may be any word.
         """
         for name, given in self._given.get(source.slug, {}).items():
             secret = ""
@@ -124,7 +126,7 @@ class Credentials:
 
 
 class _ReadWhenLookedUp(Mapping[str, str]):
-    """What was set for one source, by name."""
+    """The credentials of one source by name; a file is read when its name is looked up."""
 
     def __init__(self, slug: str, given: Mapping[str, SecretStr]) -> None:
         self._slug = slug
@@ -142,11 +144,11 @@ class _ReadWhenLookedUp(Mapping[str, str]):
 
 
 NONE: Final = Credentials({})
-"""For who asks only what needs none."""
+"""No credentials, for sources that need none."""
 
 
 def setting(slug: str, name: str = "") -> str:
-    """The name of the setting that holds a credential, or of all of a source."""
+    """Return the setting of a credential, or the prefix of all settings of a source."""
     parts = ("CREDENTIALS", slug, name) if name else ("CREDENTIALS", slug)
     return PREFIX + "__".join(parts).upper()
 

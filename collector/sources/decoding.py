@@ -1,11 +1,16 @@
-"""What adapters do with a body: JSON of exactly one shape, or the right one of the errors.
+"""Decode response bodies: one expected shape, or the error that fits. One policy for all sources.
 
-One policy for all of them. Not JSON (HTML, a body cut short): the server or the way to it is
-unwell, try again. JSON that is the server's error: the same. JSON of another shape: permanent.
+- Not JSON (HTML, a truncated body): transient. The server, or a proxy before it, has a problem.
+- JSON that reports an error (``{"error": ...}``): transient, reason ``refused``, even where the
+  expected shape would accept the body. Such a body is neither a figure nor "unknown".
+- JSON of any other shape: permanent. Somebody has to look at the source.
 """
 
 from __future__ import annotations
 
+import math
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Final, TypeAlias, TypeVar
 
 import msgspec
@@ -14,73 +19,139 @@ from collector.sources.base import PermanentError, TransientError
 from miningmap import units
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from decimal import Decimal
 
 T = TypeVar("T")
 
 BareNumber: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^([0-9]+(\.[0-9]+)?|-[12]|[?-]?)$")]
-"""A number as text, or unknown. One with a unit behind it would be another API."""
+"""A number as text, or unknown. Text with a unit in it does not match: its API has changed."""
 
 _LONGEST_QUOTE: Final = 100
 
 
-class _Refusal(msgspec.Struct):
-    """How APIs say in a 200 that something went wrong."""
+class _Reported(msgspec.Struct):
+    """The fields in which APIs report an error although the status is 200."""
 
-    error: str | None = None
-    message: str | None = None
+    error: object = None
+    message: object = None
 
 
 def decode(body: bytes, shape: type[T]) -> T:
-    """The body as ``shape``.
+    """Return the body as ``shape``.
 
     Raises:
-        TransientError: not JSON, or an error that came as a 200.
-        PermanentError: JSON of another shape.
+        TransientError: the body is not JSON, or reports an error.
+        PermanentError: the body is JSON of another shape.
     """
+    reported = _reported(body)
+    if reported.error:
+        raise refused(reported.error)
     try:
         return msgspec.json.decode(body, type=shape)
     except msgspec.ValidationError as error:
-        if said := _refusal(body):
-            raise refused(said) from None
-        raise PermanentError(f"another shape: {error}", reason="shape") from None
+        if reported.message:
+            raise refused(reported.message) from None
+        raise PermanentError(f"unexpected shape: {error}", reason="shape") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         refuse_html(body)
-        raise TransientError(f"no JSON: {error}", reason="not_json") from None
+        raise TransientError(f"not JSON: {error}", reason="not_json") from None
 
 
 def refuse_html(body: bytes) -> None:
-    """Raise if the body is a page for people: no source wants one, whatever its status.
+    """Raise if the body is a web page: no source expects one, whatever its status.
 
     Raises:
-        TransientError: it is.
+        TransientError: the body is HTML.
     """
     if body.lstrip()[:1] == b"<":
-        raise TransientError("no JSON: HTML", reason="not_json")
+        raise TransientError("not JSON but HTML", reason="not_json")
 
 
-def refused(said: str) -> TransientError:
-    """The error for an answer that is an error but came as a 200."""
-    return TransientError(f"answered {said[:_LONGEST_QUOTE]!r}", reason="refused")
+def refused(*parts: object) -> TransientError:
+    """Return the error for a response that reports an error although its status is 200."""
+    text = " ".join(filter(None, map(_text, parts)))
+    return TransientError(f"the server reported {text[:_LONGEST_QUOTE]!r}", reason="refused")
 
 
-def hashrate(value: str | float | Decimal | None, unit: str = "H/s") -> float | None:
-    """A hashrate in H/s; ``None`` where the source does not know. ``unit`` is a bare number's.
+def hashrate(
+    value: str | float | Decimal | None,
+    unit: str = "H/s",
+    *,
+    least: float = 0,
+    most: float = math.inf,
+) -> float | None:
+    """Return a hashrate in H/s, or ``None`` where the source does not know it.
+
+    Args:
+        value: what the source gives.
+        unit: of ``value``, if that is a bare number.
+        least: the smallest credible hashrate other than 0, in H/s.
+        most: the largest credible hashrate, in H/s.
 
     Raises:
-        PermanentError: no hashrate, or in a unit that nobody has heard of.
+        PermanentError: not a hashrate, in an unknown unit, or so far from what is credible that the
+            unit must be another one.
     """
     if value is None:
         return None
     try:
-        return units.parse_hashrate(value, unit)
+        figure = units.parse_hashrate(value, unit)
     except units.HashrateError as error:
         raise PermanentError(str(error), reason="unit") from None
+    if figure and not least <= figure <= most:
+        raise PermanentError(
+            f"{figure:g} H/s is not between {least:g} and {most:g} H/s; has the unit changed?",
+            reason="unit",
+        )
+    return figure
 
 
-def _refusal(body: bytes) -> str | None:
+def sum_or_unknown(figures: Iterable[float | None]) -> float | None:
+    """Return the sum, or ``None`` if any part is unknown.
+
+    Without the unknown part, the whole would seem to have shrunk.
+    """
+    total = 0.0
+    for figure in figures:
+        if figure is None:
+            return None
+        total += figure
+    return total
+
+
+def unix_time(seconds: float) -> datetime:
+    """Return the time that is ``seconds`` after the start of 1970, UTC.
+
+    Raises:
+        PermanentError: before 1970, or after the year 9999.
+    """
+    with suppress(OverflowError, ValueError):
+        if seconds >= 0:
+            return datetime.fromtimestamp(seconds, UTC)
+    raise PermanentError(f"{seconds!r:.20} is not a time in seconds since 1970", reason="shape")
+
+
+def iso_time(value: object) -> datetime | None:
+    """Return an ISO 8601 time, or ``None`` if it has no zone or is something else."""
     try:
-        refusal = msgspec.json.decode(body, type=_Refusal)
-    except msgspec.DecodeError:
+        at = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
         return None
-    return refusal.error or refusal.message
+    return at if at is not None and at.tzinfo is not None else None
+
+
+def _reported(body: bytes) -> _Reported:
+    try:
+        return msgspec.json.decode(body, type=_Reported)
+    except (msgspec.DecodeError, UnicodeDecodeError):  # not an object: it has no such fields
+        return _Reported()
+
+
+def _text(part: object) -> str:
+    """Return what an error says: its code and message, where it is an object with these."""
+    if isinstance(part, dict) and (known := [part[k] for k in ("code", "message") if k in part]):
+        return " ".join(map(_text, known))
+    if part is None or isinstance(part, str):
+        return part or ""
+    return msgspec.json.encode(part).decode()

@@ -1,4 +1,4 @@
-"""``docs/sources.md``: every source as its declaration tells of it. Pure."""
+"""``docs/sources.md``: the page of all sources, made from their declarations. Pure."""
 
 from __future__ import annotations
 
@@ -14,25 +14,31 @@ if TYPE_CHECKING:
 _HEAD: Final = """\
 # Sources
 
-Who is asked, how often and why, and what is not sure. This page is made from the declarations in
-`collector/pools/` and `collector/network/` by `make docs`; `make check` holds it to them.
+This page lists who is polled, how often and why, and what is not certain. `make docs` writes it
+from the declarations in `collector/pools/` and `collector/network/`. To add a source, see
+[add-a-pool.md](add-a-pool.md).
 
-A source is polled if it is on by default, or once its credentials are set, unless
-`MININGMAP_COLLECTOR__SOURCES` names others. `miningmap try SLUG` asks one of them once. Hardly any
-says where its miners are: that comes from partners, who push it.
+A source is polled if it is on by default, or once its required credentials are set. If
+`MININGMAP_COLLECTOR__SOURCES` is set, exactly the sources that it names are polled.
+`miningmap try SLUG` polls one source once. Hardly any source says where its miners are: partners
+push that.
 
-- **scope**: whose hashrate it is. `pool`: all of a pool. `account`: what one account has there,
-  which is in its pool's total as well. `market`: what is traded, which mines for other pools.
-- **confidence**: that address, shape and unit are still as declared. On another shape a source
-  fails and says so; it never guesses.
+- **scope**: whose hashrate the source gives. `pool`: a whole pool's. `account`: one account's,
+  which is also in the total of its pool. `market`: what is traded, which is also in the totals of
+  other pools.
+- **confidence**: how sure it is that address, shape and unit are still as declared. A source whose
+  response has another shape fails with an error; it never guesses.
 """
 
 
 def document(sources: Sequence[Source]) -> str:
-    """The page, as Markdown."""
+    """Return the page as Markdown."""
     sections = (
-        ("Pools, without a key", [s for s in sources if s.kind == "pools" and not s.credentials]),
-        ("Pools, with a key", [s for s in sources if s.kind == "pools" and s.credentials]),
+        (
+            "Pools, without credentials",
+            [s for s in sources if s.kind == "pools" and not s.credentials],
+        ),
+        ("Pools, with credentials", [s for s in sources if s.kind == "pools" and s.credentials]),
         ("The network's hashrate", [s for s in sources if s.kind == "network"]),
     )
     parts = [_HEAD]
@@ -44,12 +50,14 @@ def document(sources: Sequence[Source]) -> str:
 
 def _table(sources: Iterable[Source]) -> str:
     rows = [
-        "| source | of | scope | on by default | asked every | locates | confidence |",
+        "| source | name | scope | on by default | interval | locates | confidence |",
         "|---|---|---|---|---|---|---|",
     ]
     for source in sources:
         locates = f"{source.locates.kind}, {source.locates.granularity}" if source.locates else "-"
-        default = "with its key" if source.credentials else "yes" if source.default else "no"
+        default = (
+            "with its credentials" if source.credentials else "yes" if source.default else "no"
+        )
         cells = (
             f"[`{source.slug}`](#{_anchor(source)})",
             source.name,
@@ -64,24 +72,26 @@ def _table(sources: Iterable[Source]) -> str:
 
 
 def _section(source: Source) -> str:
-    asks = ", ".join(f"<{request.url}>" for request in source.requests)
+    urls = ", ".join(f"<{request.url}>" for request in source.requests)
     lines = {
         "Home": f"<{source.home}>",
         "Documentation": f"<{source.docs}>" if source.docs else "none",
         "Terms": f"<{source.terms}>" if source.terms.startswith("https://") else source.terms,
-        "Asks": "a server of the operator's own" if source.own_server else asks,
-        "Every": f"{source.poll_s} s: {source.poll_reason}",
-        "Host's limit": str(source.rate),
-        "Averages over": f"{source.averaging_s} s; holds for {source.hold_s} s",
+        "Requests": "the operator's own server" if source.own_server else urls,
+        "Interval": f"{source.poll_s} s. {source.poll_reason}",
+        "Limit of the host": f"{source.rate}",
+        "Average": f"over {source.averaging_s} s; a figure is valid for {source.hold_s} s",
         "Locates": str(source.locates or "nothing"),
-        "Confidence": source.confidence + (f"; {source.unsure}" if source.unsure else ""),
+        "Confidence": f"{source.confidence}. {source.unsure}"
+        if source.unsure
+        else source.confidence,
     }
-    told = [f"- {name}: {said}" for name, said in lines.items()]
+    items = [f"- {name}: {text}" for name, text in lines.items()]
     for credential in source.credentials:
         name = setting(source.slug, credential.name)
         optional = "" if credential.required else ", optional"
-        told.append(f"- `{name}`{optional}: {credential.meaning}")
-    return f"### {_title(source)}\n\n" + "\n".join(told) + "\n"
+        items.append(f"- `{name}`{optional}: {credential.meaning}")
+    return f"### {_title(source)}\n\n" + "\n".join(items) + "\n"
 
 
 def _title(source: Source) -> str:

@@ -82,7 +82,7 @@ async def _demo(
         url,
     )
     from launch.local.supervisor import Child, Supervisor
-    from launch.simulation import PUSHED_POOL, SOURCES, priors
+    from launch.simulation import PUSHED_POOL, priors, simulated_sources
     from miningmap.kafka.admin import ensure_topics
 
     clock = asyncio.get_running_loop().time
@@ -104,7 +104,9 @@ async def _demo(
                 "MININGMAP_COLLECTOR__UPSTREAM": url(LOOPBACK, pools_port),
                 "MININGMAP_COLLECTOR__SIMULATED": "true",
                 "MININGMAP_COLLECTOR__POLL_S": POLL_S,
-                "MININGMAP_COLLECTOR__SOURCES": json.dumps(SOURCES),
+                "MININGMAP_COLLECTOR__SOURCES": json.dumps(
+                    [source.path for source in simulated_sources()]
+                ),
                 "MININGMAP_INTAKE__PARTNERS_FILE": _write(folder / "partners.json", [partner]),
                 # Without the default prior, pools that have no prior visibly stay unlocated.
                 "MININGMAP_METHOD__DEFAULT_PRIOR": "false",

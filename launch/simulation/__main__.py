@@ -1,4 +1,4 @@
-"""``python -m launch.simulation``: the simulated world as a process of its own."""
+"""``python -m launch.simulation``: run the simulated world as a process."""
 
 from __future__ import annotations
 
@@ -29,24 +29,26 @@ def _origin(_context: click.Context, _option: click.Parameter, text: str | None)
 
 
 @click.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="to listen on")
-@click.option("--port", type=click.IntRange(0, 65535), required=True, help="to listen on")
-@click.option("--seed", default=1, show_default=True, help="of all chance in the world")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), required=True, help="Port to listen on; 0 for any."
+)
+@click.option("--seed", default=1, show_default=True, help="Seed of all randomness.")
 @click.option(
     "--scenario", type=click.Choice(sorted(SCENARIOS)), default=DEFAULT, show_default=True
 )
 @click.option(
     "--origin",
     callback=_origin,
-    help="where the run begins, e.g. 2026-11-22T15:00:00Z; the history's must be the same [now]",
+    help="Start of the run, e.g. 2026-11-22T15:00:00Z; the same as the history's. [default: now]",
 )
 @click.option(
-    "--intake", help="base address that the partner pushes to, e.g. http://127.0.0.1:8081"
+    "--intake", help="Base address that the partner pushes to, e.g. http://127.0.0.1:8081."
 )
 @click.option(
     "--token-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="holds the partner's token",
+    help="File with the partner's token.",
 )
 def main(
     *,
@@ -58,9 +60,9 @@ def main(
     intake: str | None,
     token_file: Path | None,
 ) -> None:
-    """Simulated pools at /HOST/PATH, and a partner that pushes to the intake."""
+    """Serve the simulated sources at /HOST/PATH, and push a partner's rows to the intake."""
     if (intake is None) != (token_file is None):
-        raise click.UsageError("--intake and --token-file go together")
+        raise click.UsageError("--intake and --token-file must be given together")
     token = token_file.read_text().strip() if token_file else ""
     try:
         logs.configure(load().log, "simulation")

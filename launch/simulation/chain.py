@@ -1,6 +1,6 @@
-"""The simulated block chain: one block about every ten minutes, and who found it.
+"""The simulated block chain: a block about every ten minutes, and the pool that found it.
 
-This is what mempool counts, so a pool that reports nothing itself is seen through it.
+Sources that count blocks see pools through it, those that report nothing themselves included.
 """
 
 from __future__ import annotations
@@ -22,35 +22,33 @@ if TYPE_CHECKING:
     from launch.simulation.world import World
 
 BLOCK_S: Final = 600
-RETARGET_BLOCKS: Final = 2016
-_HASHES_PER_DIFFICULTY: Final = 2**32
-# Slots of ten minutes count from the epoch. Height 973413 was found around 2026-10-27, so with this
-# heights look as they should.
+# Slots of ten minutes are numbered from the epoch. The offset makes heights realistic: the real
+# block 973413 was found around 2026-10-27.
 _SLOT_0: Final = 2_015_019
 
-# Real luck is Poisson's: over 144 blocks it would move a pool of 10 % by a quarter, and most swings
-# of a demonstration would be luck. So finders follow the golden ratio's sequence, which is as even
-# as can be, with a little luck on top.
+# Real luck is a Poisson process: over 144 blocks it would move a pool of 10 % by a quarter, and
+# most swings of a demonstration would be luck. So finders follow the golden ratio's sequence, which
+# is as even as possible, with a little luck on top.
 _GOLDEN: Final = 0.6180339887498949
 _LUCK: Final = 0.004
-# How far the estimate from blocks and difficulty is off the true hashrate.
+# The largest relative error of the estimate from blocks and difficulty.
 _ESTIMATE_ERROR: Final = 0.01
 
 
 def height(world: World, at: datetime) -> int:
-    """The height of the newest block."""
+    """Return the height of the newest block."""
     newest = bucket(at, BLOCK_S) - _SLOT_0
     return newest if found_at(world, newest) <= at else newest - 1
 
 
 def found_at(world: World, block: int) -> datetime:
-    """When the block of that height was, or will be, found."""
+    """Return when the block of that height was, or will be, found."""
     slot = block + _SLOT_0
     return datetime.fromtimestamp((slot + uniform(world.seed, "found", slot)) * BLOCK_S, UTC)
 
 
 def finder(world: World, block: int) -> str:
-    """The pool that found the block of that height; the larger, the likelier."""
+    """Return the pool that found the block of that height; larger pools are more likely."""
     luck = _LUCK * (2 * uniform(world.seed, "luck", block) - 1)
     draw = (block * _GOLDEN + uniform(world.seed, "first draw", 0) + luck) % 1.0
     upto = _ranges(world, bucket(found_at(world, block), HOUR_S))
@@ -58,37 +56,26 @@ def finder(world: World, block: int) -> str:
 
 
 def blocks_by_pool(world: World, at: datetime, length: timedelta) -> Counter[str]:
-    """How many blocks each pool found in ``(at - length, at]``; pools without any are absent."""
+    """Return how many blocks each pool found in ``(at - length, at]``, if it found any."""
     after, newest = height(world, at - length), height(world, at)
     return Counter(finder(world, block) for block in range(after + 1, newest + 1))
 
 
 def estimated_network(world: World, at: datetime, length: timedelta) -> float:
-    """What blocks and difficulty tell of the network's mean hashrate (H/s): nearly the truth.
+    """Return the network's mean hashrate (H/s) as blocks and difficulty show it: nearly the truth.
 
     Args:
         world: the world.
         at: the end; the estimate reaches back from the last whole hour before it.
-        length: whole hours.
+        length: rounded down to whole hours, at least one.
     """
-    truth = network_mean(world, bucket(at, HOUR_S) - 1, length // timedelta(hours=1))
+    truth = network_mean(world, bucket(at, HOUR_S) - 1, max(1, length // timedelta(hours=1)))
     error = noise(world.seed, f"estimate {length}", at.timestamp(), 3 * HOUR_S)
     return truth * (1 + _ESTIMATE_ERROR * error)
 
 
-def retarget(block: int) -> int:
-    """The height of the newest change of difficulty at or before that of ``block``."""
-    return block - block % RETARGET_BLOCKS
-
-
-def difficulty(world: World, block: int) -> float:
-    """Such that blocks came every ten minutes at the hashrate of the newest retarget."""
-    network = world.network(found_at(world, retarget(block)))
-    return network * BLOCK_S / _HASHES_PER_DIFFICULTY
-
-
 @lru_cache(maxsize=960)
 def _ranges(world: World, hour: int) -> list[float]:
-    """The pools' hashrates in that hour, each added to those before it."""
+    """Return the cumulative sums of the pools' hashrates in that hour."""
     means = hour_means(world, hour)
     return list(accumulate(math.fsum(means[pool.slug].values()) for pool in POOLS))

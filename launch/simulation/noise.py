@@ -1,4 +1,4 @@
-"""Chance that is the same in every run: pure functions of a seed, a name and a number."""
+"""Reproducible randomness: pure functions of a seed, a name and a number."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
-# A float holds so many bits exactly.
+# The number of bits that a float holds exactly.
 _BITS: Final = 53
 _STEP: Final = 2.0**-_BITS
 
 
 @lru_cache(maxsize=1 << 16)
 def uniform(seed: int, name: str, n: int) -> float:
-    """The ``n``-th draw of the series ``name``, in [0, 1)."""
-    # Not Python's hash(): each process salts it anew.
+    """Return the ``n``-th number of the series ``name``, in [0, 1)."""
+    # Python's hash() would differ between processes, because each salts it.
     digest = blake2b(f"{seed}/{name}/{n}".encode(), digest_size=8).digest()
     return (int.from_bytes(digest, "big") >> (64 - _BITS)) * _STEP
 
 
 def noise(seed: int, name: str, at_s: float, grid_s: float) -> float:
-    """A smooth wander in [-1, 1] that takes a new direction every ``grid_s`` seconds."""
+    """Return smooth noise in [-1, 1] that changes direction every ``grid_s`` seconds."""
     n = math.floor(at_s / grid_s)
     fraction = at_s / grid_s - n
     left, right = uniform(seed, name, n), uniform(seed, name, n + 1)

@@ -1,6 +1,6 @@
-"""The simulated partner: pushes a pool's daily rows to the real intake, as CCAF's partners did.
+"""The simulated partner, which pushes a pool's daily rows to the real intake.
 
-Its rows name countries as the World Bank does.
+Its rows have the form of CCAF's partners, with the World Bank's names of countries.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from miningmap.cbeci.contribution import Row
 
 PUSHED_POOL: Final = "viabtc"
-"""The pool whose partner pushes live; the other partners' rows are in the history."""
+"""The pool whose partner pushes live; the other partners' rows are only in the history."""
 
 UNIT: Final = "ph/s"
 _H_PER_UNIT: Final = 1e15
 _DECIMALS: Final = 3
 
-# Where the World Bank's name is not the one that people use; only countries of this world.
+# The World Bank's names that differ from the usual ones; only countries of this world.
 _WORLD_BANK: Final = {
     "HK": "Hong Kong SAR, China",
     "IR": "Iran, Islamic Rep.",
@@ -45,7 +45,7 @@ _log = structlog.get_logger(__name__)
 
 
 def daily_rows(world: World, pool: str, day: date) -> list[Row]:
-    """What the pool's partner says of one UTC day, place by place."""
+    """Return the partner's rows for one UTC day, one for each place."""
     number = bucket(datetime(day.year, day.month, day.day, tzinfo=UTC), DAY_S)
     return [
         {
@@ -61,7 +61,7 @@ def daily_rows(world: World, pool: str, day: date) -> list[Row]:
 
 
 def report(pool: str, rows: Sequence[Row], fetched_at: datetime) -> Report:
-    """What the intake makes of one day's rows: all of it measured, nothing unlocated.
+    """Return the report that the intake makes of one day's rows: all of it is measured.
 
     Args:
         pool: slug.
@@ -97,10 +97,10 @@ async def push_daily(
     every_s: float = 60,
     retry_s: float = 2,
 ) -> None:
-    """Push yesterday's rows of :data:`PUSHED_POOL`: at once, and again as a new UTC day begins.
+    """Push yesterday's rows of :data:`PUSHED_POOL` now, and again after each midnight UTC.
 
-    Runs until it is cancelled. A push that fails is tried again after ``retry_s``, and logged once
-    until the next one succeeds; whether a new day has begun is looked at every ``every_s``.
+    Runs until it is cancelled, and checks every ``every_s`` seconds whether a new day has begun. A
+    push that fails is repeated after ``retry_s`` seconds, and logged once until one succeeds.
     """
     pushed: date | None = None
     failing = False
@@ -113,10 +113,10 @@ async def push_daily(
                 await contribute(client, url, token, rows)
             except ContributeError as error:
                 if not failing:
-                    log.warning("partner push failed, trying again", error=str(error))
+                    log.warning("partner_push_failed", error=str(error))
                 failing = True
             else:
-                log.info("partner pushed", rows=len(rows))
+                log.info("partner_pushed", rows=len(rows))
                 pushed, failing = yesterday, False
         await asyncio.sleep(every_s if pushed == yesterday else retry_s)
 

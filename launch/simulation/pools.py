@@ -1,14 +1,16 @@
-"""The pools of the simulated world: how big they are, and where their miners truly are.
+"""The pools of the simulated world: their sizes and the true places of their miners.
 
-Sizes follow the block-derived shares of 2026, slugs are mempool's. The places are invented, but of
-the kind that is known: American pools with their states, Chinese ones with provinces and with much
-hashrate abroad. No real pool said any of it.
+Sizes follow the shares of blocks in 2026, and slugs are mempool's. The places are invented, but of
+the known kind: American pools with their states, Chinese pools with provinces and much hashrate
+abroad. None of it was reported by a real pool.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from miningmap.places import OTHER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,12 +24,12 @@ class Pool:
         slug: as in mempool.
         name: as in mempool.
         share: of the network's hashrate; all pools together are 1.
-        places: the truth, weights that add up to 1. Only a measured pool's partner rows show it;
-            such a pool has no country beside that country's parts, since the intake takes no such
-            rows.
-        measured_lag_d: how many days a partner's daily rows lie behind (1: yesterday's are there);
-            ``None`` where nobody measures.
-        prior: what the operator believes of a pool that nobody measures; empty for no belief.
+        places: the true weights, which add up to 1. Only the partner rows of a measured pool show
+            them. Such a pool has no country beside subdivisions of that country, because the intake
+            rejects such rows.
+        measured_lag_d: how many days a partner's daily rows are late (1: yesterday's are there), or
+            ``None`` if nobody measures the pool.
+        prior: the operator's prior for a pool that nobody measures, if there is one.
     """
 
     slug: str
@@ -38,14 +40,14 @@ class Pool:
     prior: Mapping[str, float] | None = None
 
 
-# Rows of yesterday represent their pool in the 24h window until noon (method.md 4). Where a
-# scenario moves a pool's hashrate within the day, its rows come two days late, so that both windows
-# of the pair 1h/24h see it by the same source at every time of day.
+# Yesterday's rows represent their pool in the 24h window until noon (method.md 4). If a scenario
+# moves a pool's hashrate within the day, its rows come two days late, so that both windows of the
+# pair 1h/24h see the pool by the same source at every time of day.
 _LATE: Final = 2
 _YESTERDAY: Final = 1
 
 UNATTRIBUTED: Final = "unknown"
-"""What mempool calls the blocks of whom it does not know."""
+"""The slug under which mempool lists the blocks of unknown finders."""
 
 POOLS: Final = (
     Pool(
@@ -232,27 +234,35 @@ POOLS: Final = (
         {"US": 0.40, "US-TX": 0.20, "CA": 0.10, "NO": 0.10, "DE": 0.10, "AU": 0.10},
         prior={"US": 0.60, "CA": 0.10, "NO": 0.10, "DE": 0.10, "AU": 0.10},
     ),
-    # Of these nobody believes anything: their hashrate stays unlocated.
+    # There is no prior for these: their hashrate stays unlocated.
     Pool("sbicrypto", "SBI Crypto", 0.013, {"US": 0.50, "RU": 0.30, "JP": 0.20}),
     Pool("whitepool", "WhitePool", 0.004, {"UA": 0.50, "PL": 0.30, "DE": 0.20}),
     Pool("publicpool", "Public Pool", 0.0001, {"US": 0.40, "DE": 0.35, "AU": 0.25}),
     Pool("solopool", "SoloPool.org", 0.00013, {"RU": 0.60, "DE": 0.40}),
     Pool("2miners", "2Miners", 0.00002, {"DE": 0.50, "US": 0.50}),
     Pool(UNATTRIBUTED, "Unknown", 0.01635, {"OTHER": 1.0}),
-    # One server for each of these, so its servers' totals locate it.
+    # It has a server in each of these places, so the totals of the servers locate it.
     Pool("solock", "Solo CK", 0.0004, {"US": 0.60, "OTHER": 0.25, "AU": 0.15}),
 )
 
 BY_SLUG: Final[Mapping[str, Pool]] = {pool.slug: pool for pool in POOLS}
 
+_UNLISTED_SHARE: Final = 2e-5
+
 MEASURED: Final = tuple(pool for pool in POOLS if pool.measured_lag_d is not None)
 """The pools whose partners send daily rows."""
+
+
+def pool_of(slug: str) -> Pool:
+    """Return the pool of that slug; one that is not listed is small and in no listed country."""
+    return BY_SLUG.get(slug) or Pool(slug, slug, _UNLISTED_SHARE, {OTHER: 1.0})
+
 
 _PRIORS_DATE: Final = "2026-01-01"
 
 
 def priors() -> dict[str, dict[str, object]]:
-    """The priors file of this world: ``{SLUG: {"weights", "source", "date"}}``, as simulated."""
+    """Return the content of this world's priors file: ``{SLUG: {"weights", "source", "date"}}``."""
     return {
         pool.slug: {"weights": dict(pool.prior), "source": "simulated", "date": _PRIORS_DATE}
         for pool in POOLS

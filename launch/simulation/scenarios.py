@@ -1,6 +1,6 @@
-"""What happens in the simulated world, at times told from where the run begins.
+"""The events of the simulated world, at times relative to the start of the run.
 
-An event before the beginning lies in the history; one after it happens live.
+An event before the start is in the history; a later one happens live.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Curtailment:
-    """Miners at ``place`` switch off for a while, as far as they mine for ``pools``.
+    """The miners of ``pools`` at ``place`` switch off for a while.
 
     Attributes:
-        place: the exact code; subdivisions of a country are not meant by it.
+        place: the exact code; a country's does not include its subdivisions.
         pools: slugs.
-        start: when the first switch off, from the run's beginning.
-        end: when all are back.
+        start: when the first miners switch off, from the start of the run.
+        end: when all have returned.
         depth: the part that is off in between, 0..1.
-        ramp: how long going and coming back take.
+        ramp: how long it takes to switch off, and to return.
     """
 
     place: str
@@ -34,7 +34,7 @@ class Curtailment:
     ramp: timedelta
 
     def left(self, since: timedelta) -> float:
-        """The part that still mines ``since`` the run's beginning, 0..1."""
+        """Return the part that still mines, ``since`` the start of the run, 0..1."""
         rising = (since - self.start) / self.ramp
         falling = (self.end - since) / self.ramp
         return 1 - self.depth * min(1.0, max(0.0, min(rising, falling)))
@@ -42,7 +42,7 @@ class Curtailment:
 
 @dataclass(frozen=True)
 class Outage:
-    """A pool goes dark over ``[start, end)``: it mines nothing and its API answers 503."""
+    """A pool is out over ``[start, end)``: it mines nothing and its API answers 503."""
 
     pool: str
     start: timedelta
@@ -64,8 +64,8 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         Scenario("calm"),
         Scenario(
             "texas",
-            # Long enough ago for the window 1h to lie in it, so that a swing is under way when the
-            # history ends.
+            # It starts more than an hour before the history ends, so that the window 1h lies in it
+            # and a swing is in progress from the start.
             curtailments=(
                 Curtailment(
                     "US-TX",
@@ -78,8 +78,8 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
             ),
             outages=(
                 Outage("ocean", start=timedelta(hours=-50), end=timedelta(hours=-44)),
-                # Longer than a report is held (5 minutes), so that the pool is seen to go and, a
-                # few minutes later, to come back.
+                # Longer than a report is held (5 minutes), so that the pool visibly disappears and
+                # returns a few minutes later.
                 Outage("solock", start=timedelta(seconds=30), end=timedelta(minutes=9)),
             ),
         ),

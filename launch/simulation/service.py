@@ -1,4 +1,4 @@
-"""The simulated world as a process: the pools' servers, and the partner that pushes."""
+"""The simulated world as a process: the pools' servers and the partner."""
 
 from __future__ import annotations
 
@@ -34,31 +34,31 @@ async def serve(
     token: str = "",
     clock: Callable[[], datetime] = utc_now,
 ) -> None:
-    """Answer for all pools until SIGTERM or SIGINT, then end at once.
+    """Serve all simulated sources until SIGTERM or SIGINT.
 
     Args:
         host: to listen on.
-        port: to listen on; 0 for any, which the log then tells.
-        world: what the pools tell of.
-        intake: the intake's base address, for the partner; ``None`` for no partner.
-        token: the partner's.
-        clock: the time now.
+        port: to listen on; 0 for any free port, which is logged.
+        world: the world.
+        intake: the base address of the intake, for the partner; ``None`` for no partner.
+        token: the partner's token.
+        clock: returns the current time.
 
     Raises:
-        OSError: the port is taken.
+        OSError: the port is in use.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    # Whoever polls will poll again: nothing is worth waiting for at the end.
+    # No request needs to be completed at the end: the collector will poll again.
     runner = web.AppRunner(make_app(world, clock), access_log=None, shutdown_timeout=0)
     await runner.setup()
     try:
         site = web.TCPSite(runner, host, port)
         await site.start()
         address, scenario = runner.addresses[0], world.scenario.name
-        _log.info("simulated pools answer", address=address, scenario=scenario)
+        _log.info("listening", address=address, scenario=scenario)
         async with _partner(intake, token, world, clock):
             await stop.wait()
     finally:
@@ -69,7 +69,7 @@ async def serve(
 async def _partner(
     intake: str | None, token: str, world: World, clock: Callable[[], datetime]
 ) -> AsyncIterator[None]:
-    """The partner's pushes, for as long as the block runs."""
+    """Push the partner's rows while the block runs."""
     if intake is None:
         yield
         return

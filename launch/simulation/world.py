@@ -1,7 +1,7 @@
-"""The truth of the simulated world: who mines where, as a pure function of seed, scenario and time.
+"""The simulated truth: who mines where, as a pure function of seed, scenario and time.
 
-No clock is read here and nothing is remembered but cached results, so the history and the live
-servers, in whatever process, agree about every instant.
+This module reads no clock and has no state except caches, so the history and the live servers agree
+about every instant, even in different processes.
 """
 
 from __future__ import annotations
@@ -14,26 +14,27 @@ from functools import cached_property, lru_cache
 from typing import Final
 
 from launch.simulation.noise import noise
-from launch.simulation.pools import BY_SLUG, POOLS
+from launch.simulation.pools import POOLS, pool_of
 from launch.simulation.scenarios import DEFAULT, SCENARIOS, Scenario
 from miningmap.times import DAY_H, DAY_S, HOUR_S, bucket_start
 
 NETWORK_HASHRATE: Final = 950e18
-"""About what the network has, in H/s, before drift, seasons and events."""
+"""The network's approximate hashrate in H/s, before drift, seasons and events."""
 
 _YEAR_D: Final = 365.25
 
-# How far each wanders, and how long it goes one way.
+# The size of each random variation, and the seconds between its changes of direction.
 _NETWORK_DRIFT: Final = (0.03, 6 * DAY_S)
 _NETWORK_NOISE: Final = (0.003, 20 * 60)
 _POOL_NOISE: Final = (0.01, 2 * HOUR_S)
 _SITE_DRIFT: Final = (0.03, 4 * DAY_S)
 
-# Hydropower draws miners to the south-west in the wet season, coal and wind to the north after it.
+# Hydropower attracts miners to the south-west in the wet season; later coal and wind attract them
+# to the north.
 _WET_SEASON_PEAK_D: Final = 235.0
 _WET_SEASON: Final = {"CN-SC": 0.30, "CN-YN": 0.30, "CN-GZ": 0.15, "CN-XJ": -0.15, "CN-NM": -0.10}
 
-# Power is dearest in the late afternoon: (part of it that moves, hour UTC of the lowest).
+# Power is most expensive in the late afternoon: (part that switches off, hour UTC of the lowest).
 _DAILY: Final = {
     "US-TX": (0.03, 22.0),
     "US-GA": (0.01, 21.0),
@@ -60,11 +61,11 @@ class World:
         return self._key
 
     def is_up(self, pool: str, at: datetime) -> bool:
-        """Whether the pool mines, and its API answers."""
+        """Return whether the pool mines, and its API answers."""
         return self.is_up_over(pool, at, at)
 
     def is_up_over(self, pool: str, start: datetime, end: datetime) -> bool:
-        """Whether the pool is up all the time over ``[start, end]``."""
+        """Return whether the pool is up all the time over ``[start, end]``."""
         return not any(
             outage.pool == pool
             and self.origin + outage.start <= end
@@ -73,41 +74,33 @@ class World:
         )
 
     def located(self, pool: str, at: datetime) -> dict[str, float]:
-        """The pool's hashrate by place; all 0 while it is out.
-
-        Raises:
-            KeyError: there is no such pool.
-        """
+        """Return the pool's hashrate by place; all are 0 while it is out."""
         size = self._size(pool, at) if self.is_up(pool, at) else 0.0
         return {
             place: size * weight * self._site(pool, place, at)
-            for place, weight in BY_SLUG[pool].places.items()
+            for place, weight in pool_of(pool).places.items()
         }
 
     def hashrate(self, pool: str, at: datetime) -> float:
-        """The pool's total."""
+        """Return the pool's total."""
         return math.fsum(self.located(pool, at).values())
 
     def network(self, at: datetime) -> float:
-        """The whole network's hashrate: that of all pools."""
+        """Return the network's hashrate: the sum of all listed pools."""
         return math.fsum(self.hashrate(pool.slug, at) for pool in POOLS)
 
     def mean_located(
         self, pool: str, end: datetime, length: timedelta, samples: int = 4
     ) -> dict[str, float]:
-        """The mean of :meth:`located` over ``[end - length, end)``, by the midpoints of slices."""
+        """Return the mean of :meth:`located` over ``[end - length, end)``, by samples of it."""
         step = length / samples
         total: Counter[str] = Counter()
         for n in range(samples):
             total.update(self.located(pool, end - length + step * (n + 0.5)))
         return {place: hashrate / samples for place, hashrate in total.items()}
 
-    def mean(self, pool: str, end: datetime, length: timedelta, samples: int = 4) -> float:
-        """The mean of :meth:`hashrate` over ``[end - length, end)``."""
-        return math.fsum(self.mean_located(pool, end, length, samples).values())
-
     def _size(self, pool: str, at: datetime) -> float:
-        """What the pool would have without seasons and events."""
+        """Return the pool's hashrate without seasons and events."""
         at_s = at.timestamp()
         network = NETWORK_HASHRATE * (
             1
@@ -115,10 +108,10 @@ class World:
             + self._wander("network", at_s, *_NETWORK_NOISE)
         )
         wandering = 1 + self._wander(pool, at_s, *_POOL_NOISE)
-        return network * BY_SLUG[pool].share * wandering
+        return network * pool_of(pool).share * wandering
 
     def _site(self, pool: str, place: str, at: datetime) -> float:
-        """What becomes of the pool's hashrate at one place: 1 for nothing out of the ordinary."""
+        """Return the factor of seasons and events on the pool's hashrate at one place."""
         at_s = at.timestamp()
         part = 1 + self._wander(f"{pool} in {place}", at_s, *_SITE_DRIFT)
         if place in _WET_SEASON:
@@ -136,16 +129,16 @@ class World:
         return size * noise(self.seed, name, at_s, grid_s)
 
 
-# Many answers are means over the same hours, so those are worth keeping: 40 days of them.
+# Many figures are means over the same hours, so 40 days of them are cached.
 @lru_cache(maxsize=960)
 def hour_means(world: World, hour: int) -> dict[str, dict[str, float]]:
-    """By pool and place, the mean hashrate of the hour with that number since the epoch."""
+    """Return the mean hashrate by pool and place, of the hour with that number since the epoch."""
     end = bucket_start(hour + 1, HOUR_S)
     return {pool.slug: world.mean_located(pool.slug, end, timedelta(hours=1)) for pool in POOLS}
 
 
 def network_mean(world: World, last_hour: int, hours: int) -> float:
-    """The network's mean hashrate over ``hours`` whole hours, ``last_hour`` being the last."""
+    """Return the network's mean hashrate over ``hours`` whole hours that end with ``last_hour``."""
     return (
         math.fsum(
             hashrate
@@ -158,7 +151,7 @@ def network_mean(world: World, last_hour: int, hours: int) -> float:
 
 
 def day_mean(world: World, pool: str, day: int) -> dict[str, float]:
-    """By place, the pool's mean hashrate over the UTC day with that number since the epoch."""
+    """Return the pool's mean hashrate by place over a UTC day, numbered since the epoch."""
     hours = range(day * DAY_H, (day + 1) * DAY_H)
     means = [hour_means(world, hour)[pool] for hour in hours]
     return {place: math.fsum(mean[place] for mean in means) / DAY_H for place in means[0]}

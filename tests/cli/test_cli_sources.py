@@ -31,11 +31,6 @@ FIELDS = {
 }
 
 
-def recorded(source: str) -> list[tuple[str, dict[str, Any]]]:
-    outcomes = json.loads((RECORDINGS / source / "expected.json").read_bytes())
-    return [(f"{source}/{case}", outcome) for case, outcome in outcomes.items()]
-
-
 def payloads(case: str) -> list[str | Path]:
     path = RECORDINGS / case
     files = [path] if path.is_file() else sorted(path.iterdir())
@@ -88,13 +83,14 @@ def configure(secrets):
     return replace(SOURCE, requests=(request,))
 
 
-def parse(bodies, _fetched_at):
+def parse(bodies):
     raise refused(decode(bodies[0], str))
 
 
 SOURCE = replace(
     OCEAN,
     slug="toy",
+    default=False,
     requests=(Request("https://pool.example/API_KEY"),),
     credentials=(Credential("api_key", "the key"), Credential("coin", "a coin", required=False)),
     configure=configure,
@@ -132,7 +128,8 @@ def test_a_source_is_off_until_what_it_needs_is_set(
     assert re.search(r"^ toy +pools +needs +api_key", run("sources").stdout, re.MULTILINE)
     missing = run("try", "toy")
     assert (missing.exit_code, missing.stdout) == (2, "")
-    assert missing.stderr == "miningmap: toy needs MININGMAP_CREDENTIALS__TOY__API_KEY\n"
+    setting = "MININGMAP_CREDENTIALS__TOY__API_KEY"
+    assert missing.stderr == f"miningmap: {setting}: not set, but toy needs it\n"
     monkeypatch.setenv("MININGMAP_CREDENTIALS__TOY__API_KEY", "ENIGMATIC")
     assert toy()["state"] == "on"
     assert "ENIGMATIC" not in run("sources", "--json").stdout
@@ -149,7 +146,7 @@ def test_a_source_is_off_until_what_it_needs_is_set(
         (b"HTTP/1.1 503 Out\r\n\r\n", "HTTP 503"),
         (b"HTTP/1.1 301 Moved\r\nLocation: /ENIGMATIC\r\n\r\n", "HTTP 301: moved"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n<html>", "connection failed"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>", "no JSON: HTML"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>", "not JSON but HTML"),
         (b'HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n"no ENIGMATIC xy"', "'no *** xy'"),
         (b"garbage\r\n\r\n", "connection failed"),
         (b"", "connection failed"),
@@ -190,38 +187,44 @@ def test_a_source_that_does_not_exist_is_named(run: Run, monkeypatch: pytest.Mon
     result = run("sources")
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith(
-        "miningmap: MININGMAP_COLLECTOR__SOURCES: no source 'ocaen'; there are "
+        "miningmap: MININGMAP_COLLECTOR__SOURCES: unknown source 'ocaen'; expected one of: "
     )
     unknown = run("try", "ocaen")
     assert (unknown.exit_code, unknown.stdout) == (2, "")
-    assert unknown.stderr.startswith("miningmap: no source 'ocaen'; there are ")
+    assert unknown.stderr.startswith("miningmap: unknown source 'ocaen'; expected one of: ")
     assert "ocean" in unknown.stderr
 
 
+# One recording of each kind of outcome; tests/collector/test_source_contract.py has them all.
 @pytest.mark.parametrize(
-    ("case", "expected"),
+    ("case", "hashrates"),
     [
-        pytest.param(case, outcome, id=case)
-        for source in ("pools/foundry", "pools/ckpool", "network/mempool")
-        for case, outcome in recorded(source)
+        ("pools/foundry/ok", [2.33712345678e20]),
+        ("pools/ckpool/ok", [2.117e17]),
+        ("network/mempool/ok", [9.077829864314339e20]),
     ],
 )
-def test_a_recorded_body_gives_its_messages_or_its_error(
-    run: Run, case: str, expected: dict[str, Any]
-) -> None:
-    source = case.rpartition("/")[0]
-    result = run("try", source, *payloads(case))
-    if "error" in expected:
-        assert (result.exit_code, result.stdout) == (1, "")
-        assert result.stderr.startswith("miningmap: ")
-        assert result.stderr.count("\n") == 1
-        return
-    assert result.exit_code == 0
-    said = [decode(line.encode()) for line in result.stdout.splitlines()]
-    assert [message.hashrate for message in said] == pytest.approx(
-        [reading["hashrate"] for reading in expected["readings"]]
-    )
-    assert result.stderr == ("" if said else f"{source} answered that it knows no figure\n")
+def test_recorded_bodies_become_messages(run: Run, case: str, hashrates: list[float]) -> None:
+    result = run("try", case.rpartition("/")[0], *payloads(case))
+    assert (result.exit_code, result.stderr) == (0, "")
+    messages = [decode(line.encode()) for line in result.stdout.splitlines()]
+    assert [message.hashrate for message in messages] == pytest.approx(hashrates)
+
+
+def test_an_unknown_figure_makes_no_message(run: Run) -> None:
+    result = run("try", "foundry", *payloads("pools/foundry/unknown-value"))
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == "foundry answered that it knows no figure\n"
+
+
+@pytest.mark.parametrize(
+    "case", ["pools/foundry/html", "pools/foundry/changed-shape", "pools/kanopool/error-as-200"]
+)
+def test_an_error_is_one_line(run: Run, case: str) -> None:
+    result = run("try", case.rpartition("/")[0], *payloads(case))
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("miningmap: ")
+    assert result.stderr.count("\n") == 1
 
 
 def test_simulated_is_what_the_settings_say(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,7 +237,9 @@ def test_simulated_is_what_the_settings_say(run: Run, monkeypatch: pytest.Monkey
 def test_another_number_of_bodies_than_requests_is_wrong_usage(run: Run) -> None:
     result = run("try", "ckpool", *payloads("pools/ckpool/ok")[:2])
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr.startswith("miningmap: ckpool needs 3 payloads, the answers of https://")
+    assert result.stderr.startswith(
+        "miningmap: ckpool needs 3 payloads, not 1: the responses of https://"
+    )
     assert result.stderr.count("\n") == 1
 
 

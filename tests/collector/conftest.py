@@ -93,7 +93,7 @@ class Pools:
         )
 
 
-def _parse(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
+def _parse(bodies: Sequence[bytes]) -> list[Reading]:
     said = decoding.decode(bodies[0], dict[str, str])
     figures = {pool: decoding.hashrate(text) for pool, text in said.items()}
     return [Reading(pool, figure) for pool, figure in figures.items() if figure is not None]

@@ -15,19 +15,20 @@ from pydantic import SecretStr
 
 from collector.http.fetcher import Fetcher
 from collector.metrics import Metrics
-from collector.network import bitcoincore, bitcoincore_mininginfo
 from collector.polling.reports import read
-from collector.registry import choose, discover
+from collector.registry import choose, load
 from collector.sources.base import (
     CredentialsError,
     NetworkReading,
     PermanentError,
+    Rate,
     Request,
     SourceError,
     TransientError,
 )
 from collector.sources.credentials import Credentials
 from miningmap.settings import Collector, SettingsError
+from tests.collector.recordings import sources
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from collector.sources.base import Source
 
 NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
-NODES: Final = (bitcoincore.SOURCE, bitcoincore_mininginfo.SOURCE)
+NODES: Final = ("network/bitcoincore", "network/bitcoincore_mininginfo")
 COOKIE: Final = "__cookie__:0123456789abcdef"
 # base64 of "alice:open sesame" and of the cookie
 ALICE: Final = "Basic YWxpY2U6b3BlbiBzZXNhbWU="
@@ -88,24 +89,23 @@ def credentials(source: Source, **given: str) -> Credentials:
     return Credentials({source.slug: {name: SecretStr(text) for name, text in given.items()}})
 
 
-async def ask(source: Source, **given: str) -> list[object]:
+async def ask(path: str, **given: str) -> list[object]:
+    source = replace(load(path), rate=Rate(1000, 1))  # so that the second request need not wait
     secrets = credentials(source, **given)
-    asked = secrets.configured(source)
+    asked = replace(secrets.configured(source), rate=source.rate)
     metrics = Metrics(CollectorRegistry())
     async with Fetcher(Collector(), metrics, credentials=secrets) as fetcher:
-        return list(read(asked, await fetcher.fetch(asked), NOW))
+        return list(read(asked, await fetcher.fetch(asked)))
 
 
-@pytest.mark.parametrize("source", NODES, ids=lambda source: source.slug)
-async def test_the_operators_node_is_asked_with_user_and_password(
-    node: Node, source: Source
-) -> None:
-    readings = await ask(source, url=node.url, user="alice", password="open sesame")
+@pytest.mark.parametrize("path", NODES)
+async def test_the_operators_node_is_asked_with_user_and_password(node: Node, path: str) -> None:
+    readings = await ask(path, url=node.url, user="alice", password="open sesame")
     assert readings == [NetworkReading(9.3e20)]
 
 
 async def test_what_is_asked_is_the_mean_of_120_blocks_up_to_the_tip(node: Node) -> None:
-    await ask(bitcoincore.SOURCE, url=node.url, user="alice", password="open sesame")
+    await ask(NODES[0], url=node.url, user="alice", password="open sesame")
     assert node.calls == [("getblockchaininfo", []), ("getnetworkhashps", [120, -1])]
 
 
@@ -114,24 +114,24 @@ async def test_the_cookie_file_is_read_anew_at_each_poll(node: Node, tmp_path: P
     for content, header in [(COOKIE, COOKIE_HEADER), ("alice:open sesame\n", ALICE)]:
         cookie.write_text(content)
         node.wants = header
-        assert await ask(bitcoincore.SOURCE, url=node.url, cookie_file=str(cookie))
+        assert await ask(NODES[0], url=node.url, cookie_file=str(cookie))
 
 
 async def test_a_node_that_is_down_and_took_its_cookie_along_stops_nothing_but_itself(
     node: Node, tmp_path: Path
 ) -> None:
     cookie = str(tmp_path / ".cookie")
-    secrets = credentials(bitcoincore.SOURCE, url=node.url, cookie_file=cookie)
-    assert "bitcoincore" in {s.slug for s in choose(discover(), Collector(), secrets)}
+    secrets = credentials(load(NODES[0]), url=node.url, cookie_file=cookie)
+    assert "bitcoincore" in {s.slug for s in choose(sources(), Collector(), secrets)}
     with pytest.raises(
         CredentialsError, match=r"COOKIE_FILE: cannot read .*\.cookie: No such file"
     ):
-        await ask(bitcoincore.SOURCE, url=node.url, cookie_file=cookie)
+        await ask(NODES[0], url=node.url, cookie_file=cookie)
 
 
 async def test_wrong_credentials_are_told_as_such_and_not_shown(node: Node) -> None:
     with pytest.raises(CredentialsError, match=r"HTTP 401") as caught:
-        await ask(bitcoincore.SOURCE, url=node.url, user="alice", password="sesame")
+        await ask(NODES[0], url=node.url, user="alice", password="sesame")
     assert "sesame" not in str(caught.value)
     assert node.calls == []
 
@@ -139,7 +139,7 @@ async def test_wrong_credentials_are_told_as_such_and_not_shown(node: Node) -> N
 @pytest.mark.parametrize("given", [{}, {"user": "alice"}, {"password": "open sesame"}])
 async def test_without_credentials_the_node_is_not_asked(node: Node, given: dict[str, str]) -> None:
     with pytest.raises(CredentialsError, match=r"set user and password, or cookie_file") as caught:
-        await ask(bitcoincore.SOURCE, url=node.url, **given)
+        await ask(NODES[0], url=node.url, **given)
     assert caught.value.reason == "unauthorized"
     assert node.calls == []
 
@@ -147,25 +147,23 @@ async def test_without_credentials_the_node_is_not_asked(node: Node, given: dict
 async def test_a_node_that_still_starts_is_asked_again(node: Node) -> None:
     node.error = {"code": -28, "message": "Loading block index…"}
     with pytest.raises(TransientError):
-        await ask(bitcoincore.SOURCE, url=node.url, user="alice", password="open sesame")
+        await ask(NODES[0], url=node.url, user="alice", password="open sesame")
 
 
-@pytest.mark.parametrize("source", NODES, ids=lambda source: source.slug)
-async def test_a_node_that_has_not_caught_up_knows_nothing_of_today(
-    node: Node, source: Source
-) -> None:
+@pytest.mark.parametrize("path", NODES)
+async def test_a_node_that_has_not_caught_up_knows_nothing_of_today(node: Node, path: str) -> None:
     node.chain = {"chain": "main", "initialblockdownload": True}
-    assert await ask(source, url=node.url, user="alice", password="open sesame") == []
+    assert await ask(path, url=node.url, user="alice", password="open sesame") == []
 
 
-@pytest.mark.parametrize("source", NODES, ids=lambda source: source.slug)
+@pytest.mark.parametrize("path", NODES)
 @pytest.mark.parametrize("chain", ["test", "testnet4", "signet", "regtest"])
 async def test_a_test_chains_hashrate_is_not_the_networks(
-    node: Node, source: Source, chain: str
+    node: Node, path: str, chain: str
 ) -> None:
     node.chain = {"chain": chain, "initialblockdownload": False}
     with pytest.raises(PermanentError, match=f"follows the chain '{chain}', not 'main'"):
-        await ask(source, url=node.url, user="alice", password="open sesame")
+        await ask(path, url=node.url, user="alice", password="open sesame")
 
 
 def answer(result: object) -> bytes:
@@ -178,14 +176,14 @@ SYNCED: Final = answer({"chain": "main", "initialblockdownload": False})
 @pytest.mark.parametrize("warnings", ["", "old: This is a pre-release", [], ["one", "two"]])
 def test_the_nodes_warnings_are_text_or_a_list(warnings: object) -> None:
     info = {"networkhashps": 934512955213370500000, "chain": "main", "warnings": warnings}
-    readings = read(bitcoincore_mininginfo.SOURCE, [SYNCED, answer(info)], NOW)
+    readings = read(load(NODES[1]), [SYNCED, answer(info)])
     assert readings == [NetworkReading(9.345129552133705e20)]
 
 
 def test_mining_info_of_a_test_chain_is_refused() -> None:
     info = {"networkhashps": 1.5e15, "chain": "signet"}
     with pytest.raises(PermanentError, match="'signet'"):
-        read(bitcoincore_mininginfo.SOURCE, [SYNCED, answer(info)], NOW)
+        read(load(NODES[1]), [SYNCED, answer(info)])
 
 
 @pytest.mark.parametrize(
@@ -195,16 +193,16 @@ def test_mining_info_of_a_test_chain_is_refused() -> None:
 def test_a_figure_of_0_means_that_the_node_has_nothing_to_reckon_with(
     result: float, readings: list[NetworkReading]
 ) -> None:
-    assert read(bitcoincore.SOURCE, [SYNCED, answer(result)], NOW) == readings
+    assert read(load(NODES[0]), [SYNCED, answer(result)]) == readings
 
 
 def test_an_error_of_the_node_that_came_as_a_200_is_told() -> None:
     error = json.dumps({"result": None, "error": {"code": -28, "message": "Rewinding blocks…"}})
     with pytest.raises(TransientError, match="-28 Rewinding"):
-        read(bitcoincore.SOURCE, [error.encode()] * 2, NOW)
+        read(load(NODES[0]), [error.encode()] * 2)
 
 
-@pytest.mark.parametrize("source", NODES, ids=lambda source: source.slug)
+@pytest.mark.parametrize("path", NODES)
 @pytest.mark.parametrize(
     ("url", "error"),
     [
@@ -217,20 +215,21 @@ def test_an_error_of_the_node_that_came_as_a_200_is_told() -> None:
     ],
 )
 def test_an_address_that_is_none_or_carries_credentials_stops_the_start(
-    source: Source, url: str, error: str
+    path: str, url: str, error: str
 ) -> None:
+    source = load(path)
     secrets = credentials(source, url=url, cookie=COOKIE)
     name = f"MININGMAP_CREDENTIALS__{source.slug.upper()}__URL: "
     with pytest.raises(SettingsError, match=f"^{name}.*{error}") as caught:
-        choose(discover(), Collector(), secrets)
+        choose(sources(), Collector(), secrets)
     assert "sesame" not in str(caught.value)
 
 
 def test_a_node_is_polled_as_soon_as_its_address_is_known() -> None:
-    secrets = credentials(bitcoincore.SOURCE, url="https://node.example:8332/rpc", cookie=COOKIE)
-    (chosen,) = [s for s in choose(discover(), Collector(), secrets) if s.slug == "bitcoincore"]
+    secrets = credentials(load(NODES[0]), url="https://node.example:8332/rpc", cookie=COOKIE)
+    (chosen,) = [s for s in choose(sources(), Collector(), secrets) if s.slug == "bitcoincore"]
     assert {request.url for request in chosen.requests} == {"https://node.example:8332/rpc"}
-    assert chosen.requests[1].body == bitcoincore.SOURCE.requests[1].body
+    assert chosen.requests[1].body == load(NODES[0]).requests[1].body
 
 
 @pytest.mark.parametrize(
@@ -243,7 +242,7 @@ def test_a_node_is_polled_as_soon_as_its_address_is_known() -> None:
     ],
 )
 def test_credentials_go_into_the_header_alone(secrets: Mapping[str, str], header: str) -> None:
-    authorise = bitcoincore.SOURCE.authorise
+    authorise = load(NODES[0]).authorise
     assert authorise is not None
     request = Request("http://127.0.0.1:8332/", headers={"X": "kept"}, body=b"kept")
     signed = authorise(request, secrets, NOW)
@@ -253,5 +252,5 @@ def test_credentials_go_into_the_header_alone(secrets: Mapping[str, str], header
 
 def test_errors_are_of_the_source() -> None:
     with pytest.raises(SourceError) as caught:
-        read(bitcoincore.SOURCE, [answer({}), answer(1)], NOW)
+        read(load(NODES[0]), [answer({}), answer(1)])
     assert caught.value.source == "bitcoincore"

@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import pytest
 
-from collector.network import braiins_insights as braiins_network
-from collector.polling.reports import read
-from collector.pools import braiins_insights, miningpoolstats, miningrigrentals, nicehash
+from collector.registry import load
 from collector.sources.base import PermanentError, Reading, TransientError
 from miningmap.messages import Located
-
-if TYPE_CHECKING:
-    from collector.sources.base import Source
+from tests.collector.recordings import readings
 
 NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
 
 
-def say(source: Source, *answers: object) -> list[Reading]:
-    readings = read(source, [json.dumps(answer).encode() for answer in answers], NOW)
-    return [reading for reading in readings if isinstance(reading, Reading)]
-
-
-@pytest.mark.parametrize(
-    "source", [nicehash.SOURCE, miningrigrentals.SOURCE], ids=lambda source: source.slug
-)
-def test_a_market_is_told_as_one_and_is_off_until_it_is_wished_for(source: Source) -> None:
-    assert source.scope == "market"
-    assert not source.default
+@pytest.mark.parametrize("path", ["pools/nicehash", "pools/miningrigrentals"])
+def test_a_market_is_declared_as_one_and_is_off_by_default(path: str) -> None:
+    assert load(path).scope == "market"
+    assert not load(path).default
 
 
 # --- NiceHash -------------------------------------------------------------------------------------
@@ -48,7 +35,7 @@ def book(**markets: object) -> dict[str, object]:
 def test_nicehashs_one_market_tells_no_place() -> None:
     new = book(BTC=market("0.5", factor="1000000000000000000", at="2026-08-18T09:12:31Z"))
     older = book(BTC=market("0.0016217", at="2026-08-18T09:12:01.5+00:00"))
-    assert say(nicehash.SOURCE, new, older) == [
+    assert readings("pools/nicehash", new, older) == [
         Reading(
             "nicehash-market",
             5.016217e17,
@@ -60,7 +47,7 @@ def test_nicehashs_one_market_tells_no_place() -> None:
 def test_nicehashs_markets_of_europe_and_the_us_are_places() -> None:
     boost = book(EU=market("2"), EU_N=market("0.5"), USA=market("0.75"), USA_E=market("0.25"))
     plain = book(EU=market("4", factor="1000000000000000.00000000", unit="PH"), ASIA=market("1"))
-    assert say(nicehash.SOURCE, boost, plain) == [
+    assert readings("pools/nicehash", boost, plain) == [
         Reading(
             "nicehash-market",
             4.504e18,
@@ -81,7 +68,7 @@ def test_nicehashs_markets_of_europe_and_the_us_are_places() -> None:
     ],
 )
 def test_nicehash_without_one_market_has_no_total(boost: object, plain: object) -> None:
-    assert say(nicehash.SOURCE, boost, plain) == []
+    assert readings("pools/nicehash", boost, plain) == []
 
 
 @pytest.mark.parametrize(
@@ -89,19 +76,19 @@ def test_nicehash_without_one_market_has_no_total(boost: object, plain: object) 
 )
 def test_nicehashs_factor_and_unit_have_to_agree(factor: str, unit: str) -> None:
     with pytest.raises(PermanentError) as caught:
-        say(nicehash.SOURCE, book(BTC=market("1", factor=factor, unit=unit)), book())
+        readings("pools/nicehash", book(BTC=market("1", factor=factor, unit=unit)), book())
     assert caught.value.reason == "unit"
 
 
 @pytest.mark.parametrize("speed", ["0.5 EH", "-5", "1e-3", 0.5])
 def test_nicehashs_speed_is_a_bare_number_as_text(speed: str) -> None:
     with pytest.raises(PermanentError):
-        say(nicehash.SOURCE, book(BTC=market(speed)), book())
+        readings("pools/nicehash", book(BTC=market(speed)), book())
 
 
 def test_a_market_of_nicehash_in_which_nobody_sells_is_a_zero() -> None:
     nobody = book(BTC=market("0"))
-    assert say(nicehash.SOURCE, nobody, nobody) == [Reading("nicehash-market", 0.0)]
+    assert readings("pools/nicehash", nobody, nobody) == [Reading("nicehash-market", 0.0)]
 
 
 # --- MiningRigRentals -----------------------------------------------------------------------------
@@ -137,7 +124,7 @@ def lists(first: list[object], second: list[object]) -> list[object]:
 
 
 def test_the_pages_that_are_asked_for_are_those_of_both_lists() -> None:
-    queries = [request.url.partition("?")[2] for request in miningrigrentals.SOURCE.requests]
+    queries = [request.url.partition("?")[2] for request in load("pools/miningrigrentals").requests]
     assert queries == [
         f"type={kind}&rented=true&count=100&offset={offset}"
         for kind in ("sha256", "sha256ab")
@@ -148,7 +135,7 @@ def test_the_pages_that_are_asked_for_are_those_of_both_lists() -> None:
 def test_rigs_of_several_pages_and_both_lists_count_once_each() -> None:
     first: list[object] = [rig(number) for number in range(250)]
     second: list[object] = [rig(number) for number in range(200, 300)]
-    (reading,) = say(miningrigrentals.SOURCE, *lists(first, second))
+    (reading,) = readings("pools/miningrigrentals", *lists(first, second))
     assert reading.hashrate == pytest.approx(300 * 1e14)
 
 
@@ -171,14 +158,14 @@ def test_rigs_of_several_pages_and_both_lists_count_once_each() -> None:
     ],
 )
 def test_a_rig_is_where_its_proxy_is(region: str, code: str) -> None:
-    (reading,) = say(miningrigrentals.SOURCE, *lists([rig(1, region=region)], []))
-    assert reading.places == (Located(code, 1e14, "estimated"),)
+    (reading,) = readings("pools/miningrigrentals", *lists([rig(1, region=region)], []))
+    assert reading == Reading("miningrigrentals", 1e14, (Located(code, 1e14, "estimated"),))
 
 
 @pytest.mark.parametrize("region", ["", "eu-ne", "ap-se", "usa", "DE", "sa"])
 def test_a_rig_behind_a_proxy_that_nobody_knows_is_located_nowhere(region: str) -> None:
-    (reading,) = say(
-        miningrigrentals.SOURCE, *lists([rig(1, region=region), rig(2, region="eu-de")], [])
+    (reading,) = readings(
+        "pools/miningrigrentals", *lists([rig(1, region=region), rig(2, region="eu-de")], [])
     )
     assert reading == Reading("miningrigrentals", 2e14, (Located("DE", 1e14, "estimated"),))
 
@@ -194,38 +181,40 @@ def test_a_rig_behind_a_proxy_that_nobody_knows_is_located_nowhere(region: str) 
     ],
 )
 def test_each_rig_has_a_unit_of_its_own(speed: object, unit: str, hashrate: float) -> None:
-    (reading,) = say(miningrigrentals.SOURCE, *lists([rig(1, speed=speed, unit=unit)], []))
+    (reading,) = readings("pools/miningrigrentals", *lists([rig(1, speed=speed, unit=unit)], []))
     assert reading.hashrate == pytest.approx(hashrate)
 
 
 @pytest.mark.parametrize(("speed", "unit"), [("1", "kW"), ("1", ""), ("1 PH", "th"), (True, "th")])
 def test_a_rig_with_another_unit_fails_loudly(speed: object, unit: str) -> None:
     with pytest.raises(PermanentError):
-        say(miningrigrentals.SOURCE, *lists([rig(1, speed=speed, unit=unit)], []))
+        readings("pools/miningrigrentals", *lists([rig(1, speed=speed, unit=unit)], []))
 
 
 def test_rigs_that_are_offline_or_of_unknown_speed_do_not_count() -> None:
     rigs: list[object] = [rig(1), rig(2, online=False), rig(3, speed=""), rig(4, speed=None)]
-    assert say(miningrigrentals.SOURCE, *lists(rigs, [])) == [Reading("miningrigrentals", 1e14)]
+    assert readings("pools/miningrigrentals", *lists(rigs, [])) == [
+        Reading("miningrigrentals", 1e14)
+    ]
 
 
 def test_more_rigs_than_are_asked_for_are_no_total() -> None:
     answers = lists([rig(number) for number in range(301)], [])
     with pytest.raises(PermanentError, match="301 rigs, more than the 300"):
-        say(miningrigrentals.SOURCE, *answers)
+        readings("pools/miningrigrentals", *answers)
 
 
 def test_a_list_that_changed_while_it_was_read_is_no_total() -> None:
     answers = lists([rig(number) for number in range(150)], [])
     answers[1] = page(149, *[rig(number) for number in range(101, 150)])
     with pytest.raises(TransientError, match="1 of 150 rigs are missing"):
-        say(miningrigrentals.SOURCE, *answers)
+        readings("pools/miningrigrentals", *answers)
 
 
 def test_a_rig_that_came_while_the_list_was_read_is_welcome() -> None:
     answers = lists([rig(number) for number in range(101)], [])
     answers[0] = page(100, *[rig(number) for number in range(100)])
-    (reading,) = say(miningrigrentals.SOURCE, *answers)
+    (reading,) = readings("pools/miningrigrentals", *answers)
     assert reading.hashrate == pytest.approx(101 * 1e14)
 
 
@@ -238,7 +227,7 @@ def totals(*pools: tuple[str | None, float | None], network: float = 1e21) -> di
 
 def test_the_relay_speaks_of_pools_by_the_slugs_of_all_others() -> None:
     said = totals(("foundryusapool.com", 2e20), ("f2pool", 1e20), ("Unknown", 5e18), (None, 1e18))
-    assert say(miningpoolstats.SOURCE, said) == [
+    assert readings("pools/miningpoolstats", said) == [
         Reading("foundryusa", 2e20),
         Reading("f2pool", 1e20),
     ]
@@ -246,26 +235,26 @@ def test_the_relay_speaks_of_pools_by_the_slugs_of_all_others() -> None:
 
 def test_what_the_relay_does_not_know_is_not_zero() -> None:
     said = totals(("antpool", -1), ("viabtc", -2), ("f2pool", None), ("ocean", 0))
-    assert say(miningpoolstats.SOURCE, said) == [Reading("ocean", 0.0)]
+    assert readings("pools/miningpoolstats", said) == [Reading("ocean", 0.0)]
 
 
 def test_a_pool_that_the_relay_lists_twice_is_left_out() -> None:
     said = totals(("f2pool", 1e20), ("antpool", 2e20), ("f2pool.com", 1.1e20))
-    assert say(miningpoolstats.SOURCE, said) == [Reading("antpool", 2e20)]
+    assert readings("pools/miningpoolstats", said) == [Reading("antpool", 2e20)]
 
 
 def test_a_pool_of_the_relay_is_no_larger_than_the_network() -> None:
-    with pytest.raises(PermanentError, match="f2pool has more than the whole network"):
-        say(miningpoolstats.SOURCE, totals(("f2pool", 1e20), network=946.0))
+    with pytest.raises(PermanentError, match=r"1e\+20 H/s is not between 0 and 946 H/s"):
+        readings("pools/miningpoolstats", totals(("f2pool", 1e20), network=946.0))
 
 
 def test_the_relay_is_asked_for_what_is_new_and_nothing_else_changes() -> None:
-    (request,) = miningpoolstats.SOURCE.requests
-    assert miningpoolstats.SOURCE.authorise is not None
-    asked = miningpoolstats.SOURCE.authorise(request, {}, NOW)
+    source = load("pools/miningpoolstats")
+    assert source.authorise is not None
+    asked = source.authorise(source.requests[0], {}, NOW)
     assert asked.url == "https://data.miningpoolstats.stream/data/bitcoin.js?t=1795359600"
     assert asked.headers == {"Referer": "https://miningpoolstats.stream/bitcoin"}
-    assert not miningpoolstats.SOURCE.default
+    assert not source.default
 
 
 # --- Braiins Insights -----------------------------------------------------------------------------
@@ -283,7 +272,7 @@ NETWORK = {"current_hashrate": 1000.0}
 
 def test_braiins_gives_each_pool_its_part_of_the_days_blocks() -> None:
     pools = found(("Foundry USA", 2, 50.0), ("SlushPool", 1, 25.0), ("Unknown", 1, 25.0))
-    assert say(braiins_insights.SOURCE, pools, NETWORK) == [
+    assert readings("pools/braiins_insights", pools, NETWORK) == [
         Reading("foundryusa", 5e20, blocks=2),
         Reading("braiinspool", 2.5e20, blocks=1),
     ]
@@ -291,7 +280,7 @@ def test_braiins_gives_each_pool_its_part_of_the_days_blocks() -> None:
 
 def test_blocks_of_pools_that_braiins_does_not_list_are_nobodys() -> None:
     pools = found(("Foundry USA", 2, 50.0), ("AntPool", 1, 25.0))
-    assert say(braiins_insights.SOURCE, pools, NETWORK) == [
+    assert readings("pools/braiins_insights", pools, NETWORK) == [
         Reading("foundryusa", 5e20, blocks=2),
         Reading("antpool", 2.5e20, blocks=1),
     ]
@@ -299,25 +288,27 @@ def test_blocks_of_pools_that_braiins_does_not_list_are_nobodys() -> None:
 
 def test_two_names_of_one_pool_are_one_at_braiins() -> None:
     pools = found(("Braiins Pool", 2, 50.0), ("SlushPool", 1, 25.0), ("AntPool", 1, 25.0))
-    assert say(braiins_insights.SOURCE, pools, NETWORK)[0] == (
+    assert readings("pools/braiins_insights", pools, NETWORK)[0] == (
         Reading("braiinspool", 7.5e20, blocks=3)
     )
 
 
 def test_a_pool_that_found_nothing_is_left_out_by_braiins() -> None:
     pools = found(("AntPool", 4, 100.0), ("Poolin", 0, 0.0))
-    assert say(braiins_insights.SOURCE, pools, NETWORK) == [Reading("antpool", 1e21, blocks=4)]
-    assert say(braiins_insights.SOURCE, found(("Poolin", 0, 0.0)), NETWORK) == []
+    assert readings("pools/braiins_insights", pools, NETWORK) == [
+        Reading("antpool", 1e21, blocks=4)
+    ]
+    assert readings("pools/braiins_insights", found(("Poolin", 0, 0.0)), NETWORK) == []
 
 
 @pytest.mark.parametrize("percent", [0.5, 0.25, 60.0])
 def test_braiins_percentages_have_to_add_up(percent: float) -> None:
     with pytest.raises(PermanentError, match="% of all blocks") as caught:
-        say(braiins_insights.SOURCE, found(("A", 1, percent), ("B", 1, percent)), NETWORK)
+        readings("pools/braiins_insights", found(("A", 1, percent), ("B", 1, percent)), NETWORK)
     assert caught.value.reason == "unit"
 
 
 def test_braiins_speaks_of_miners_only_by_block_never_by_country() -> None:
-    for source in (braiins_insights.SOURCE, braiins_network.SOURCE):
+    for source in (load("pools/braiins_insights"), load("network/braiins_insights")):
         assert source.locates is None
         assert not any("country" in request.url for request in source.requests)

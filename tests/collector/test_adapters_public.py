@@ -2,42 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import pytest
 
-from collector.network import blockchain_chart, mempool_difficulty, q_blockchain
-from collector.polling.reports import read
-from collector.pools import (
-    binance,
-    blockchain_info,
-    btccom,
-    publicpool,
-    solopool,
-    twominers,
-    viabtc,
-    whitepool,
-)
 from collector.sources.base import NetworkReading, PermanentError, Reading, TransientError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from collector.sources.base import Source
+from tests.collector.recordings import readings
 
 NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
 
 
-def say(source: Source, *answers: object) -> Sequence[Reading | NetworkReading]:
-    bodies = [a.encode() if isinstance(a, str) else json.dumps(a).encode() for a in answers]
-    return read(source, bodies, NOW)
-
-
 def test_blockchain_coms_labels_become_the_pools_slugs() -> None:
     counts = {"Foundry USA": 2, "SBI Crypto": 1, "Unknown": 5, "New Pool": 2, "Slush": 0}
-    assert say(blockchain_info.SOURCE, counts, "1000.0") == [
+    assert readings("pools/blockchain_info", counts, "1000.0") == [
         Reading("foundryusa", 2e11, blocks=2),
         Reading("sbicrypto", 1e11, blocks=1),
         Reading("newpool", 2e11, blocks=2),
@@ -45,37 +22,37 @@ def test_blockchain_coms_labels_become_the_pools_slugs() -> None:
 
 
 def test_two_labels_of_one_pool_are_one_pool() -> None:
-    (reading,) = say(blockchain_info.SOURCE, {"AntPool": 1, "Antpool": 2}, "1")
+    (reading,) = readings("pools/blockchain_info", {"AntPool": 1, "Antpool": 2}, "1")
     assert reading == Reading("antpool", 1e9, blocks=3)
 
 
 @pytest.mark.parametrize(("counts", "network"), [({}, "1"), ({"AntPool": 0}, "1")])
 def test_without_a_block_nothing_is_known_of_anybody(counts: object, network: str) -> None:
-    assert say(blockchain_info.SOURCE, counts, network) == []
+    assert readings("pools/blockchain_info", counts, network) == []
 
 
 @pytest.mark.parametrize("said", ["945812345678.9", "9.458123456789E11", "9.458123456789e+11"])
 def test_blockchain_coms_number_may_be_scientific(said: str) -> None:
-    assert say(q_blockchain.SOURCE, said) == [NetworkReading(9.458123456789e20)]
+    assert readings("network/q_blockchain", said) == [NetworkReading(9.458123456789e20)]
 
 
 def test_the_newest_point_of_the_chart_that_has_a_figure_counts() -> None:
     values = [{"x": 300, "y": None}, {"x": 100, "y": 1.0}, {"x": 200, "y": 2.0}]
     chart = {"status": "ok", "unit": "Hash Rate TH/s", "values": values}
     at = datetime.fromtimestamp(200, UTC)
-    assert say(blockchain_chart.SOURCE, chart) == [NetworkReading(2e12, at)]
+    assert readings("network/blockchain_chart", chart) == [NetworkReading(2e12, at)]
 
 
 def test_difficulty_times_two_to_the_32_every_ten_minutes() -> None:
     """As of the difficulty of 2026-10-27, which is told to be about 1006 EH/s."""
-    (reading,) = say(mempool_difficulty.SOURCE, {"currentDifficulty": 140.58e12})
+    (reading,) = readings("network/mempool_difficulty", {"currentDifficulty": 140.58e12})
     assert reading.hashrate == pytest.approx(1006e18, rel=1e-3)
 
 
 @pytest.mark.parametrize("points", [["96214512345678901234"], [1.0, 96214512345678901234]])
 def test_viabtcs_last_point_is_a_number_or_text(points: list[object]) -> None:
     answer = {"code": 0, "message": "OK", "data": {"viabtc_hash": points}}
-    assert say(viabtc.SOURCE, answer) == [Reading("viabtc", 9.62145123456789e19)]
+    assert readings("pools/viabtc", answer) == [Reading("viabtc", 9.62145123456789e19)]
 
 
 @pytest.mark.parametrize(
@@ -87,23 +64,23 @@ def test_cloverpools_unit_stands_beside_its_figure(
 ) -> None:
     status = {"pool_hashrate": figure, "pool_hashrate_unit": unit}
     answer = {"err_no": 0, "err_msg": None, "data": status}
-    assert say(btccom.SOURCE, answer) == [Reading("btccom", hashrate)]
+    assert readings("pools/btccom", answer) == [Reading("btccom", hashrate)]
 
 
 def test_cloverpools_figure_without_a_unit_is_refused() -> None:
     answer = {"err_no": 0, "data": {"pool_hashrate": 3.65, "pool_hashrate_unit": ""}}
     with pytest.raises(PermanentError, match="unit"):
-        say(btccom.SOURCE, answer)
+        readings("pools/btccom", answer)
 
 
 def test_binance_without_bitcoins_algorithm_says_nothing() -> None:
     listed = [{"algoName": "Ethash", "poolHash": "1"}]
-    assert say(binance.SOURCE, {"code": 0, "data": {"algoList": listed}}) == []
+    assert readings("pools/binance", {"code": 0, "data": {"algoList": listed}}) == []
 
 
 def test_an_error_of_binance_is_told_with_its_code() -> None:
     with pytest.raises(TransientError, match="-1003 Too many requests"):
-        say(binance.SOURCE, {"code": -1003, "msg": "Too many requests", "data": None})
+        readings("pools/binance", {"code": -1003, "msg": "Too many requests", "data": None})
 
 
 OLDER = {"location": "global", "currentHashRate": "3000000000000000000.0"}
@@ -118,28 +95,28 @@ def test_whitepool_is_read_in_each_of_its_forms_and_locates_nothing(
     said: object, *, enveloped: bool
 ) -> None:
     answer = {"data": said} if enveloped else said
-    assert say(whitepool.SOURCE, answer) == [Reading("whitepool", 3e18)]
+    assert readings("pools/whitepool", answer) == [Reading("whitepool", 3e18)]
 
 
 def test_whitepools_parts_add_up_and_one_unknown_leaves_the_sum_unknown() -> None:
-    assert say(whitepool.SOURCE, {"data": [OLDER, OLDER]}) == [Reading("whitepool", 6e18)]
-    assert say(whitepool.SOURCE, {"data": [OLDER, {"currentHashRate": None}]}) == []
+    assert readings("pools/whitepool", {"data": [OLDER, OLDER]}) == [Reading("whitepool", 6e18)]
+    assert readings("pools/whitepool", {"data": [OLDER, {"currentHashRate": None}]}) == []
 
 
 @pytest.mark.parametrize(
     "answer", [{"data": {}}, {"data": [{}]}, {"data": None}, {}, [{}]], ids=str
 )
 def test_whitepool_without_its_figure_has_another_shape(answer: object) -> None:
-    with pytest.raises(PermanentError, match="another shape"):
-        say(whitepool.SOURCE, answer)
+    with pytest.raises(PermanentError, match="unexpected shape"):
+        readings("pools/whitepool", answer)
 
 
 def test_a_small_pools_zero_is_a_zero() -> None:
-    assert say(publicpool.SOURCE, {"totalHashRate": 0}) == [Reading("publicpool", 0.0)]
-    assert say(solopool.SOURCE, {"hashrate": 0}) == [Reading("solopool", 0.0)]
+    assert readings("pools/publicpool", {"totalHashRate": 0}) == [Reading("publicpool", 0.0)]
+    assert readings("pools/solopool", {"hashrate": 0}) == [Reading("solopool", 0.0)]
 
 
 def test_2miners_time_is_in_milliseconds() -> None:
     at = datetime(2026, 11, 22, 14, 59, 30, 500_000, tzinfo=UTC)
     answer = {"hashrate": 1.2e16, "now": int(at.timestamp() * 1000)}
-    assert say(twominers.SOURCE, answer) == [Reading("2miners", 1.2e16, observed_at=at)]
+    assert readings("pools/twominers", answer) == [Reading("2miners", 1.2e16, observed_at=at)]

@@ -61,7 +61,7 @@ def test_a_source_that_is_named_but_lacks_a_credential_is_an_error() -> None:
         chosen(Credentials({}), "keyed")
     assert str(caught.value) == (
         "MININGMAP_CREDENTIALS__KEYED__KEY, MININGMAP_CREDENTIALS__KEYED__SECRET:"
-        " not set, and keyed needs it"
+        " not set, but keyed needs it"
     )
     assert chosen(given(**BOTH), "keyed") == ["keyed"]
 
@@ -71,19 +71,31 @@ def test_a_source_that_is_named_but_lacks_a_credential_is_an_error() -> None:
     [
         (
             given("kyed", key="SECRET"),
-            "MININGMAP_CREDENTIALS__KYED: no source with credentials; there are keyed",
+            (
+                "MININGMAP_CREDENTIALS__KYED: 'kyed' is not a source with credentials;"
+                " expected one of: keyed"
+            ),
         ),
         (
             given("open", key="SECRET"),
-            "MININGMAP_CREDENTIALS__OPEN: no source with credentials; there are keyed",
+            (
+                "MININGMAP_CREDENTIALS__OPEN: 'open' is not a source with credentials;"
+                " expected one of: keyed"
+            ),
         ),
         (
             given(kye="SECRET"),
-            "MININGMAP_CREDENTIALS__KEYED__KYE: keyed has no such; it has key, secret, coin",
+            (
+                "MININGMAP_CREDENTIALS__KEYED__KYE: unknown credential 'kye' for keyed;"
+                " expected one of: key, secret, coin"
+            ),
         ),
         (
             given(kye_file="SECRET"),
-            "MININGMAP_CREDENTIALS__KEYED__KYE_FILE: keyed has no such; it has key, secret, coin",
+            (
+                "MININGMAP_CREDENTIALS__KEYED__KYE_FILE: unknown credential 'kye_file' for keyed;"
+                " expected one of: key, secret, coin"
+            ),
         ),
     ],
 )
@@ -164,7 +176,9 @@ def test_credentials_lead_to_no_host_that_was_not_declared() -> None:
 def test_an_own_address_that_is_none_is_named_and_not_quoted(url: str) -> None:
     with pytest.raises(SettingsError) as caught:
         given(**BOTH).configured(asking(url, own_server=True))
-    assert str(caught.value) == ("MININGMAP_CREDENTIALS__KEYED: no address like https://HOST/PATH")
+    assert str(caught.value) == (
+        "MININGMAP_CREDENTIALS__KEYED: not an address like https://HOST/PATH"
+    )
 
 
 @pytest.mark.parametrize(

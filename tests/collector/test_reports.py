@@ -35,13 +35,13 @@ MINUTE = timedelta(minutes=1)
 
 
 def source_of(*readings: Reading) -> PoolSource:
-    return replace(OCEAN, parse=lambda _bodies, _fetched_at: readings)
+    return replace(OCEAN, parse=lambda _bodies: readings)
 
 
 def checked(*readings: Reading, poll_s: float = 60, simulated: bool = False) -> CheckedReadings:
     source = source_of(*readings)
     poll = Poll(source, NOW, poll_s, simulated)
-    return check_readings(poll, read(source, [], NOW), Plausibility())
+    return check_readings(poll, read(source, []), Plausibility())
 
 
 def claim(*readings: Reading, poll_s: float = 60, simulated: bool = False) -> list[Message]:
@@ -159,11 +159,11 @@ def test_an_interval_of_an_hour_is_rejected() -> None:
 
 
 def test_an_adapter_that_raises_has_met_an_unknown_shape() -> None:
-    def fail(bodies: Sequence[bytes], _fetched_at: datetime) -> list[Reading]:
+    def fail(bodies: Sequence[bytes]) -> list[Reading]:
         return [Reading("ocean", float(bodies[7]))]
 
     with pytest.raises(PermanentError, match="the adapter failed: IndexError") as caught:
-        read(replace(OCEAN, parse=fail), [], NOW)
+        read(replace(OCEAN, parse=fail), [])
     assert caught.value.reason == "shape"
     assert caught.value.source == "ocean"
 

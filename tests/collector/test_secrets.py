@@ -15,10 +15,10 @@ from structlog.testing import capture_logs
 from collector.catalogue import try_source
 from collector.polling.plausibility import Plausibility
 from collector.polling.poller import Poller
-from collector.registry import discover
 from collector.sources.base import Rate, SourceError
 from collector.sources.credentials import Credentials
 from miningmap.settings import load
+from tests.collector.recordings import sources
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collector.sources.base import Source
     from tests.collector.conftest import Handler, Pools
 
-KEYED = [source for source in discover() if source.credentials]
+KEYED = [source for source in sources() if source.credentials]
 SECRET = "ENIGMATIC/KEY"  # what has to be quoted in a URL
 
 

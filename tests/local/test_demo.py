@@ -17,7 +17,7 @@ from urllib.request import urlopen
 import pytest
 
 from launch.local.embedded import LOOPBACK, EmbeddedBroker, EmbeddedError, EmbeddedRedis, free_port
-from launch.simulation import SOURCES
+from launch.simulation import simulated_sources
 from miningmap.settings import PREFIX
 from streams.method.windows import ROLLING
 from tests.conftest import missing
@@ -147,7 +147,7 @@ def test_every_pool_is_simulated_and_some_are_live(demo: Demo) -> None:
 
 
 def test_its_sources_are_up(demo: Demo) -> None:
-    wanted = {path.partition("/")[2]: "1.0" for path in SOURCES}
+    wanted = {source.slug: "1.0" for source in simulated_sources()}
     sample = re.compile(r'^miningmap_pool_up\{.*\bsource="(\w+)".*\} (\S+)$', re.MULTILINE)
     deadline = time.monotonic() + POLLED_S
     while (up := dict(sample.findall(demo.text("/metrics", demo.metrics_port)))) != wanted:
