@@ -1,4 +1,4 @@
-"""CKPool's solo servers. Each reports itself, which tells the part of the world of its miners."""
+"""CKPool's solo servers. Each reports only its own part of the world."""
 
 from __future__ import annotations
 

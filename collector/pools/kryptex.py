@@ -14,7 +14,7 @@ class _Stats(msgspec.Struct):
     net_hashrate: float
 
 
-# In H/s. The hashrate of the whole network stands beside it, so a wrong unit shows.
+# In H/s. The response also has the network's hashrate, which exposes a wrong unit.
 parse = single_pool(
     "kryptex", _Stats, lambda stats: hashrate(stats.hashrate, most=stats.net_hashrate)
 )

@@ -74,7 +74,7 @@ def parse(bodies: Sequence[bytes], *, codes: Sequence[str] = ()) -> list[Reading
     if total is None:
         return []
     located = by_place(zip(codes, sites, strict=True), "measured")
-    # The sites are asked a moment later and may have grown since.
+    # The sites' responses come a moment later, and their hashrate may have grown.
     hashrate = max(total, sum(place.hashrate for place in located))
     return [Reading("luxor-account", hashrate, located)]
 

@@ -20,7 +20,7 @@ class _Stats(msgspec.Struct):
     hashrate: float | None
 
 
-# The pool's hashrate in H/s; the network's, as its node sees it, stands elsewhere in the response.
+# The pool's hashrate in H/s, not that of the network, which is in the response, too.
 parse = single_pool("solopool", _Stats, lambda stats: stats.hashrate)
 
 

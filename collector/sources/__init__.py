@@ -1,1 +1,1 @@
-"""What a source is: its declaration, and the parsing that sources share."""
+"""The declaration of a source, and the parsing that sources share."""

@@ -78,7 +78,7 @@ class SourceError(Exception):
 
 
 class TransientError(SourceError):
-    """A failure that is likely to end by itself; ``retry_after_s`` is what the server asked for."""
+    """A failure that is likely to end by itself; ``retry_after_s`` is the server's wish."""
 
     def __init__(
         self, text: str, *, reason: Reason, source: str = "", retry_after_s: float | None = None
@@ -224,7 +224,7 @@ class Source:
         confidence: how sure it is that address, shape and unit are as declared.
         unsure: what is not certain, in words.
         default: polled unless the settings name other sources. A source with credentials is polled
-            once they are set, whatever this says.
+            once they are set and must set this to ``False``.
         parse: bodies to readings. Pure. Figures that the source does not know are left out. Raises
             a :class:`SourceError`.
         example: readings and the server's time to the bodies that the real server would send, in

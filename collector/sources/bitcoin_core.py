@@ -1,7 +1,7 @@
 """The operator's own Bitcoin Core node: its address, its credentials and its responses.
 
-The sources that ask a node share this declaration. A node on a test chain, or one that has not
-caught up yet, has a hashrate that is not the network's of today, so each first asks for the chain.
+The sources that ask a node share this declaration. Each first requests the chain: a node on a test
+chain, or one that has not caught up yet, does not know the network's present hashrate.
 """
 
 from __future__ import annotations

@@ -149,7 +149,7 @@ def _reported(body: bytes) -> _Reported:
 
 
 def _text(part: object) -> str:
-    """Return what an error says: its code and message, where it is an object with these."""
+    """Return the text of an error: its code and message, if it is an object with these."""
     if isinstance(part, dict) and (known := [part[k] for k in ("code", "message") if k in part]):
         return " ".join(map(_text, known))
     if part is None or isinstance(part, str):

@@ -25,7 +25,7 @@ class Envelope:
         ok: the value of ``code`` in a response that succeeded; with any other it is ``refused``. A
             response without a code succeeded if its data has the expected shape.
         message: the field that explains an error.
-        data: the field that holds the data; ``None`` if the data stands beside the code.
+        data: the field that holds the data; ``None`` if the data is beside the code.
         unauthorized: the codes for what only the owner of the credentials can put right, each with
             what is wrong.
     """
@@ -52,9 +52,8 @@ class Envelope:
         return decoding.decode(bytes(fields.get(self.data, b"null")), shape)
 
     def _check(self, code: object, fields: Mapping[str, msgspec.Raw]) -> None:
-        if code in self.unauthorized:
-            raise CredentialsError(
-                f"{self.code} {code}: {self.unauthorized[code]}", reason="unauthorized"
-            )
+        if isinstance(code, int | str) and code in self.unauthorized:
+            text = f"{self.code} {code}: {self.unauthorized[code]}"
+            raise CredentialsError(text, reason="unauthorized")
         if code != self.ok:
             raise decoding.refused(code, msgspec.json.decode(fields.get(self.message, b"null")))

@@ -42,7 +42,7 @@ def make_app(world: World, clock: Clock = utc_now) -> web.Application:
     for source in simulated_sources():
         for number, request in enumerate(source.requests):
             url = URL(request.url)
-            route = request.method, f"/{url.host}{url.raw_path}"
+            route = request.method, f"/{url.host}{url.path}"
             endpoint = _Endpoint(frozenset(url.query.items()), source, number)
             endpoints.setdefault(route, []).append(endpoint)
     app = web.Application()

@@ -353,8 +353,12 @@ async def test_trying_raises_what_polling_would_meet(pools: Pools) -> None:
 @pytest.mark.parametrize(
     ("name", "payloads", "error"),
     [
-        ("ocaen", [b""], "no source 'ocaen'; there are antpool, .*ckpool, "),
-        ("ckpool", [b""], "ckpool needs 3 payloads, the answers of https://solo.ckpool.org/"),
+        ("ocaen", [b""], "unknown source 'ocaen'; expected one of: antpool, .*ckpool, "),
+        (
+            "ckpool",
+            [b""],
+            "ckpool needs 3 payloads, not 1: the responses of https://solo.ckpool.org/",
+        ),
     ],
 )
 async def test_what_cannot_be_tried_is_named(name: str, payloads: list[bytes], error: str) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import sys
 from collections import Counter
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -9,6 +11,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from collector.polling.reports import read
+from collector.registry import load
 from collector.sources.base import NetworkSource, PoolSource, Reading
 from launch.simulation import World, history, simulated_sources
 from launch.simulation.partner import daily_rows
@@ -151,6 +154,15 @@ def test_zhejiang_is_at_one_pool_only(past: list[Message]) -> None:
         if place.code == "CN-ZJ" and place.hashrate > 0.05 * m.hashrate
     }
     assert shown == {"viabtc"}
+
+
+def test_an_example_that_is_not_plausible_stops_the_history(
+    texas: World, origin: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy = replace(load("pools/ocean"), parse=lambda _bodies: [Reading("ocean", 1e25)])
+    monkeypatch.setattr(sys.modules[history.__module__], "simulated_sources", lambda: [toy])
+    with pytest.raises(ValueError, match="pools/ocean: its example is not plausible: 1e"):
+        list(history(texas, origin, days=1, minutes_h=1))
 
 
 def test_blocks_without_a_known_finder_are_no_pool(past: list[Message]) -> None:

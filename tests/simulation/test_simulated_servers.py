@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
@@ -10,7 +11,9 @@ import msgspec
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from launch.simulation import World, chain
+from collector.registry import load
+from collector.sources.base import Request
+from launch.simulation import World, chain, servers
 from launch.simulation.servers import make_app
 
 if TYPE_CHECKING:
@@ -264,6 +267,26 @@ async def test_ckpool_writes_three_documents_a_minute_for_each_instance(
             assert re.fullmatch(r"[0-9]+(\.[0-9]+)?P", text), text
         total += float(told.hashrate5m.removesuffix("P")) * 1e15
     assert total == pytest.approx(texas.hashrate("solock", origin), rel=0.02)
+
+
+async def test_requests_of_one_path_are_told_apart_by_method_and_query(
+    texas: World, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = "https://toy.example/a%20b"
+    requests = (Request(url), Request(url + "?coin=BTC"), Request(url, method="POST"))
+    toy = replace(
+        load("pools/ocean"),
+        slug="toy",
+        requests=requests,
+        example=lambda _readings, _at: [b"first", b"second", b"third"],
+    )
+    monkeypatch.setattr(servers, "simulated_sources", lambda: [toy])
+    async with TestClient(TestServer(make_app(texas, clock))) as client:
+        path = "/toy.example/a%20b"
+        assert await fetch(client, path) == b"first"
+        assert await fetch(client, f"{path}?coin=BTC&t=1") == b"second"
+        async with client.post(path) as response:
+            assert await response.read() == b"third"
 
 
 @pytest.mark.parametrize(

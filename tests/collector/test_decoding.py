@@ -1,0 +1,146 @@
+"""Decoding of bodies and envelopes: the policy that all sources share."""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import UTC, datetime
+
+import pytest
+
+from collector.sources import decoding
+from collector.sources.base import CredentialsError, PermanentError, SourceError, TransientError
+from collector.sources.envelope import Envelope
+from collector.sources.located import by_place
+from miningmap.messages import Located
+
+
+def encoded(body: object) -> bytes:
+    return json.dumps(body).encode()
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        ("try again", "try again"),
+        ({"code": -28, "message": "Loading"}, "-28 Loading"),
+        ({"message": "Loading", "data": 1}, "Loading"),
+        ({"status": 500}, '{"status":500}'),
+        (["busy"], '["busy"]'),
+        (True, "true"),
+        (7, "7"),
+    ],
+)
+def test_a_body_that_reports_an_error_is_refused_with_its_text(error: object, text: str) -> None:
+    with pytest.raises(TransientError) as caught:
+        decoding.decode(encoded({"hashrate": 1.0, "error": error}), dict)
+    assert caught.value.reason == "refused"
+    assert str(caught.value) == f"the server reported {text!r}"
+
+
+@pytest.mark.parametrize("nothing", [None, "", False, 0, {}, []])
+def test_an_empty_error_is_none(nothing: object) -> None:
+    body = {"hashrate": 1.0, "error": nothing}
+    assert decoding.decode(encoded(body), dict) == body
+
+
+def test_a_message_is_an_error_only_where_the_shape_is_another() -> None:
+    body = encoded({"message": "OK", "hashrate": 1.0})
+    assert decoding.decode(body, dict)["hashrate"] == 1.0
+    with pytest.raises(TransientError, match="reported 'OK'"):
+        decoding.decode(body, float)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b'{"a": "\xff"}', b'{"error": "no"', b"\xef\xbb\xbf{}"]
+)
+def test_what_is_not_json_may_be_over_soon(body: bytes) -> None:
+    with pytest.raises(TransientError) as caught:
+        decoding.decode(body, dict)
+    assert caught.value.reason == "not_json"
+
+
+@pytest.mark.parametrize("seconds", [-1, -0.5, 10**12, 10**400, 1e300, math.inf, math.nan])
+def test_a_time_out_of_range_is_another_shape(seconds: float) -> None:
+    with pytest.raises(PermanentError) as caught:
+        decoding.unix_time(seconds)
+    assert caught.value.reason == "shape"
+    assert len(str(caught.value)) < 100
+
+
+def test_times_are_seconds_since_1970() -> None:
+    assert decoding.unix_time(1_795_359_600.5) == datetime(
+        2026, 11, 22, 15, 0, 0, 500_000, tzinfo=UTC
+    )
+
+
+@pytest.mark.parametrize(
+    ("figure", "error"),
+    [
+        (None, None),
+        (-1, None),
+        (0, None),
+        (1e15, None),
+        (1e18, None),
+        (1e14, "unit"),
+        (2e18, "unit"),
+    ],
+)
+def test_a_figure_out_of_bounds_has_another_unit(figure: float | None, error: str | None) -> None:
+    """0 is in no other unit, and unknown is not compared."""
+    try:
+        decoding.hashrate(figure, least=1e15, most=1e18)
+        reason = None
+    except PermanentError as caught:
+        reason = caught.reason
+    assert reason == error
+
+
+def test_one_unknown_part_leaves_the_sum_unknown() -> None:
+    assert decoding.sum_or_unknown([1.0, 2.0]) == 3.0
+    assert decoding.sum_or_unknown([1.0, None, 2.0]) is None
+    assert decoding.sum_or_unknown([]) == 0.0
+
+
+def test_parts_add_up_by_place_and_the_others_stay_unlocated() -> None:
+    parts = [("US", 1.0), (None, 5.0), ("CA", 2.0), ("US", 3.0), ("AU", None)]
+    assert by_place(parts, "estimated") == (
+        Located("CA", 2.0, "estimated"),
+        Located("US", 4.0, "estimated"),
+    )
+
+
+ENVELOPE = Envelope(unauthorized={7: "the key is wrong"})
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ({"code": 0, "data": 1.5}, None),
+        ({"data": 1.5}, None),
+        ({"code": 1, "message": "busy", "data": 1.5}, "refused"),
+        ({"code": "0", "data": 1.5}, "refused"),
+        ({"code": [0], "data": 1.5}, "refused"),
+        ({"code": 0, "error": "busy", "data": 1.5}, "refused"),
+        ({"code": 0, "data": {"error": "busy"}}, "refused"),
+        ({"code": 7, "data": 1.5}, "unauthorized"),
+        ({"code": 0}, "shape"),
+        ({"code": 0, "data": "1.5"}, "shape"),
+        ({}, "shape"),
+        ([0, 1.5], "shape"),
+    ],
+)
+def test_an_envelope_has_data_or_an_error(body: object, reason: str | None) -> None:
+    try:
+        assert ENVELOPE.decode(encoded(body), float) == 1.5
+        got = None
+    except SourceError as error:
+        got = error.reason
+    assert got == reason
+
+
+def test_an_envelopes_error_names_the_code() -> None:
+    with pytest.raises(CredentialsError, match=r"^code 7: the key is wrong$"):
+        ENVELOPE.decode(encoded({"code": 7}), float)
+    with pytest.raises(TransientError, match=r"^the server reported '1 busy'$"):
+        ENVELOPE.decode(encoded({"code": 1, "message": "busy"}), float)
