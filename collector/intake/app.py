@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collector.intake.partners import Partner
     from collector.intake.rate_limit import RateLimiter
     from collector.metrics import Metrics
-    from miningmap.cbeci.contribution_rows import Period, Said
+    from miningmap.cbeci.contribution_rows import Period, Rows
     from miningmap.messages import Message, Report
 
     Authenticate = Callable[[str], Partner | None]
@@ -168,7 +168,7 @@ class _Desk:
         # In this process nobody begins a turn while another one's is under way: it would be lost.
         self._free: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def submit(self, partner: Partner, said: Mapping[Period, Said]) -> None:
+    async def submit(self, partner: Partner, said: Mapping[Period, Rows]) -> None:
         """Return when the reports are in Kafka and what was said is in the ledger.
 
         In this order: what is in the ledger alone would be on no map. If it ends in between, the
@@ -190,7 +190,7 @@ class _Desk:
                 # Another collector has begun a turn meanwhile, without these rows.
 
     def _reports(
-        self, pool: str, before: Mapping[Period, Said], said: Mapping[Period, Said], turn: datetime
+        self, pool: str, before: Mapping[Period, Rows], said: Mapping[Period, Rows], turn: datetime
     ) -> list[Report]:
         return [
             report(

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from redis.asyncio.client import Pipeline
 
     from collector.intake.partners import Partner
-    from miningmap.cbeci.contribution_rows import Period, Said
+    from miningmap.cbeci.contribution_rows import Period, Rows
 
 KEPT: Final = timedelta(days=400)
 """A year that may be corrected row by row, and a month to notice."""
@@ -59,7 +59,7 @@ class Ledger:
         turn: datetime = await self._redis.transaction(take, key, value_from_callable=True)
         return turn
 
-    async def read(self, partner: Partner, periods: Iterable[Period]) -> dict[Period, Said]:
+    async def read(self, partner: Partner, periods: Iterable[Period]) -> dict[Period, Rows]:
         """What a partner has said of these periods; empty of those that it has not."""
         wanted = list(periods)
         async with self._redis.pipeline(transaction=False) as pipe:
@@ -71,7 +71,7 @@ class Ledger:
             for period, said in zip(wanted, found, strict=True)
         }
 
-    async def write(self, partner: Partner, said: Mapping[Period, Said], turn: datetime) -> bool:
+    async def write(self, partner: Partner, said: Mapping[Period, Rows], turn: datetime) -> bool:
         """Add what a partner says now, all or nothing; not, and false, if the turn is over."""
         key = _turn(partner.pool)
         async with self._redis.pipeline(transaction=True) as pipe:
