@@ -1,8 +1,8 @@
-"""The live Bitcoin mining map: the vocabulary that its services share, and the command line.
+"""The live Bitcoin mining map: what its services and its client share.
 
-A reader who follows one report walks forward through ``collector`` (pools to Kafka), ``streams``
-(Kafka to Redis) and ``endpoint`` (Redis to HTTP). This package is what all three speak: messages,
-places, units, times, topics and settings.
+Messages, places, units, times, settings, Kafka topics, the models of the HTTP API and CBECI's
+formats. A report moves forward through ``collector`` (pools to Kafka), ``streams`` (Kafka to Redis)
+and ``endpoint`` (Redis to HTTP); ``launch`` starts them. This package imports none of them.
 """
 
 from importlib.metadata import version

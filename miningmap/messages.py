@@ -1,8 +1,8 @@
-"""The messages in Kafka, ``report/1`` and ``network/1``, and every rule that they keep.
+"""The messages in Kafka, ``report/1`` and ``network/1``, and all rules for them.
 
-A message is what one source said, nothing more; interpretation happens when a question is asked.
-Decoding validates in one pass: what comes out of :func:`decode_report` keeps all rules of
-``docs/method.md``, so nothing behind it checks them again.
+A message contains what one source reported and nothing else; it is interpreted when a question is
+asked. :func:`decode` and the constructors check all rules of ``docs/method.md`` 1, so no later code
+checks them again.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from miningmap import places
 from miningmap.times import HOUR_S, add_months, as_utc
 
 Kind: TypeAlias = Literal["measured", "estimated", "prior"]
-"""How a hashrate got its place: said by the pool, inferred, or spread over a distribution."""
+"""How the place of a hashrate is known: reported by the pool, inferred, or from a prior."""
 
 KINDS: tuple[Kind, ...] = ("measured", "estimated", "prior")
 """From best to worst."""
 
-SLUG = r"^[a-z0-9][a-z0-9._-]{0,63}$(?!\n)"  # in Python $ alone lets a newline pass
+SLUG = r"^[a-z0-9][a-z0-9._-]{0,63}$(?!\n)"  # in Python $ alone also matches before a newline
 FIGURE = r"[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?"
-"""A figure as tables print it."""
+"""The pattern of a figure as published tables print it."""
 
-# Bounds that no honest report meets; they keep one message from filling Redis with cells.
+# Far beyond any honest report; they keep one message from filling Redis with cells.
 MAX_HOLD_S = 86_400
 MAX_LENGTH_S = 366 * 86_400
 MAX_BLOCKS = 100_000  # more than are found in 366 days
-MAX_FIGURE = 64  # characters of a figure as it was printed; a float needs 24
+MAX_FIGURE = 64  # characters of a printed figure; a float needs 24
 MAX_HASHRATE = 1e30  # a thousand million times the network of 2026; sums of it stay finite
-# Sums of a pool's places are floats of 1e20: equal means equal but for their rounding.
+# A pool's hashrates are floats around 1e20; sums that differ by less than this part are equal.
 SUM_TOLERANCE = 1e-9
 
 Slug: TypeAlias = Annotated[str, msgspec.Meta(pattern=SLUG)]
@@ -47,11 +47,11 @@ _INSTANTS = ("start", "end", "fetched_at")
 _LONGEST_QUOTE = 64
 
 Reason: TypeAlias = Literal["undecodable", "schema", "invalid", "too_late"]
-"""Why a message became a dead letter."""
+"""Why a message is a dead letter."""
 
 
 class InvalidMessageError(ValueError):
-    """A message that cannot be used: ``reason`` is from a short list, the text says why."""
+    """A message cannot be used; ``reason`` classifies the error, and the text explains it."""
 
     def __init__(self, reason: Reason, error: str) -> None:
         super().__init__(error)
@@ -59,7 +59,7 @@ class InvalidMessageError(ValueError):
 
 
 class Located(msgspec.Struct, frozen=True, order=True):
-    """The part of a pool's hashrate (H/s) that is at ``code``, and how that is known."""
+    """The part of a pool's hashrate (H/s) at the place ``code``, and how the place is known."""
 
     code: str
     hashrate: Hashrate
@@ -67,10 +67,10 @@ class Located(msgspec.Struct, frozen=True, order=True):
 
 
 class Published(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A line of the table that a report was made from: its figures as they were printed.
+    """One line of the published table from which a report was made, with its figures as printed.
 
-    ``share`` is in percent: of the world, or of its country where ``code`` is a subdivision.
-    ``hashrate`` is in EH/s. What the table does not have is ``None``.
+    ``share`` is in percent: of the world, or of its country if ``code`` is a subdivision.
+    ``hashrate`` is in EH/s. A figure that the table does not have is ``None``.
     """
 
     code: str
@@ -79,7 +79,11 @@ class Published(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class _Claim(msgspec.Struct, frozen=True, kw_only=True):
-    """What both messages say: a hashrate over ``[start, end)``, held for ``hold_s`` after it."""
+    """The fields of both messages: a claim of a hashrate over ``[start, end)``.
+
+    For ``hold_s`` seconds after ``end`` it stands in for the next claim, so that a late poll leaves
+    no gap.
+    """
 
     source: Slug
     start: Instant
@@ -91,13 +95,13 @@ class _Claim(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def length_s(self) -> float:
-        """How long the claimed interval is, in seconds."""
+        """The length of the interval in seconds."""
         return (self.end - self.start).total_seconds()
 
     def __post_init__(self) -> None:
         for name in _INSTANTS:
             at = getattr(self, name)
-            if at.tzinfo is not UTC:  # so that it goes on with Z, in whatever zone it came
+            if at.tzinfo is not UTC:  # encoded times end with Z, whatever zone they arrived in
                 msgspec.structs.force_setattr(self, name, as_utc(at))
         if not math.isfinite(self.hashrate):
             raise ValueError("hashrate is not finite")
@@ -115,14 +119,14 @@ class _Claim(msgspec.Struct, frozen=True, kw_only=True):
 class Report(
     _Claim, frozen=True, kw_only=True, omit_defaults=True, tag_field="schema", tag="report/1"
 ):
-    """What one source says of one pool (method.md 2). Hashrates in H/s.
+    """What one source reports about one pool (docs/method.md 1). Hashrates are in H/s.
 
-    ``blocks`` is how many blocks the hashrate follows from. Left out where the pool reports it: no
-    share depends on it, it only says how sure a figure by blocks is.
+    ``blocks`` is the number of blocks from which the hashrate was estimated; ``None`` if the pool
+    reports its hashrate itself. No share depends on it: it tells how uncertain the estimate is.
 
-    ``published`` is the table of a calendar month that the report was made from, line by line. The
-    hashrates follow from it, but not the other way: its figures are rounded, and zero is spelt in
-    more than one way. It is left out of what was made from no table.
+    ``published`` has the lines of the monthly table from which the report was made, if any. The
+    hashrates can be computed from the lines, but not the lines from the hashrates, because the
+    printed figures are rounded and write zero in more than one way.
     """
 
     pool: Slug
@@ -150,25 +154,25 @@ class Report(
     def _check_published(self) -> None:
         first = self.start.replace(day=1, hour=0)
         if self.start != first or self.end != add_months(first, 1):
-            raise ValueError("published figures are of a calendar month, and this is none")
+            raise ValueError("published figures need the start and end of one calendar month")
         seen = set()
         for line in self.published:
             _check_place(line.code)
             if line.code in seen:
                 raise ValueError(f"{line.code} is published twice")
             if line.share is None and line.hashrate is None:
-                raise ValueError(f"nothing is published of {line.code}")
+                raise ValueError(f"neither share nor hashrate is published for {line.code}")
             seen.add(line.code)
 
 
 def _check_place(code: str) -> None:
     if not places.is_locatable(code):
         quoted = repr(code[:_LONGEST_QUOTE])
-        raise ValueError(f"{quoted} is no place: {places.hint(code)}")
+        raise ValueError(f"{quoted} is not a place: {places.hint(code)}")
 
 
 class Network(_Claim, frozen=True, kw_only=True, tag_field="schema", tag="network/1"):
-    """What one source says of the whole network's hashrate (H/s)."""
+    """What one source reports about the whole network's hashrate (H/s)."""
 
 
 Message: TypeAlias = Report | Network
@@ -189,11 +193,11 @@ _encoder = msgspec.json.Encoder()
 
 
 def decode(raw: bytes) -> Message:
-    """One message of either schema.
+    """Decode and check one message of either schema.
 
     Raises:
-        InvalidMessageError: not JSON (``undecodable``), another schema (``schema``), or a rule of
-            method.md 2 is broken (``invalid``).
+        InvalidMessageError: not JSON (``undecodable``), an unknown schema (``schema``), or against
+            a rule of docs/method.md 1 (``invalid``).
     """
     try:
         schema = _envelope.decode(raw).schema
@@ -205,7 +209,7 @@ def decode(raw: bytes) -> Message:
     if decoder is None:
         known = ", ".join(_decoders)
         quoted = repr(schema[:_LONGEST_QUOTE])
-        raise InvalidMessageError("schema", f"unknown schema {quoted}; known are {known}")
+        raise InvalidMessageError("schema", f"unknown schema {quoted}; expected one of: {known}")
     try:
         return decoder.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -213,10 +217,10 @@ def decode(raw: bytes) -> Message:
 
 
 def encode(message: Message) -> bytes:
-    """The message as the UTF-8 JSON that goes on the wire."""
+    """Encode the message as JSON in UTF-8."""
     return _encoder.encode(message)
 
 
 def key(message: Message) -> bytes:
-    """The Kafka key: all messages of one pool are in one partition, in order."""
+    """The Kafka key of the message, which keeps all messages of one pool in order."""
     return (message.pool if isinstance(message, Report) else NETWORK_KEY).encode()

@@ -1,8 +1,8 @@
 """Places: ISO 3166-1 countries, ISO 3166-2 subdivisions, and the few codes that are neither.
 
-``OTHER`` is located but in no listed country, ``CN-OTHER`` the same inside a country; both count in
-denominators. ``UNKNOWN`` is not located and never does. Names come from pools and from the World
-Bank's list, so :func:`resolve` takes what they write ("Iran, Islamic Rep.", "Nei Mongol").
+``OTHER`` is located, but in no listed country; ``CN-OTHER`` is in China, but in no listed
+subdivision. Both count in denominators. ``UNKNOWN`` is not located and never counts.
+:func:`resolve` accepts names as pools and the World Bank write them ("Iran, Islamic Rep.").
 """
 
 from __future__ import annotations
@@ -24,21 +24,22 @@ UNKNOWN: Final = "UNKNOWN"
 OTHER_SUFFIX: Final = "-OTHER"
 
 PROXY_SUSPECTED: Final = "proxy_suspected"
-# Starred by CCAF: no large operations are known there, proxies and VPN exits are.
+# CCAF marks these with a star: they have proxies and VPN exits, but no known large operations.
 FLAGS: Final[dict[str, tuple[str, ...]]] = {"DE": (PROXY_SUSPECTED,), "IE": (PROXY_SUSPECTED,)}
 
-# ISO lists these both as countries and as subdivisions of China; as countries they are comparable.
-_COUNTRIES_OF_THEIR_OWN: Final = frozenset({"CN-HK", "CN-MO", "CN-TW"})
-_UNKNOWN_HINT: Final = "leave out what is not located"
-# In errors: how much of a text is quoted, how many near matches are named, and how many letters of
-# a name's beginning tell which one was meant.
+# ISO lists these as countries and as subdivisions of China. Only the country codes are accepted, so
+# that figures of different sources can be compared.
+_COUNTRIES_ONLY: Final = frozenset({"CN-HK", "CN-MO", "CN-TW"})
+_UNKNOWN_HINT: Final = "leave out hashrate that is not located"
+# In errors: how many characters of a text are quoted, how many near matches are named, and how many
+# first letters of a name are enough for a near match.
 _LONGEST: Final = 64
 _NEAR: Final = 3
-_TELLING: Final = 3
-# Not in ISO 3166-1, but in the World Bank's list; XK is the code that all others use.
+_PREFIX: Final = 3
+# Kosovo is not in ISO 3166-1, but in the World Bank's list; XK is the code in common use.
 _KOSOVO: Final = "XK"
 
-# The World Bank's names, in which CBECI speaks of countries, where they are not ISO's.
+# The World Bank's names, which CBECI uses, where they differ from ISO's.
 _WORLD_BANK: Final[dict[str, str]] = {
     "BS": "Bahamas, The",
     "VG": "British Virgin Islands",
@@ -70,12 +71,12 @@ _WORLD_BANK: Final[dict[str, str]] = {
     "VI": "Virgin Islands (U.S.)",
     "YE": "Yemen, Rep.",
 }
-# What pools write, where neither those, nor ISO's names, nor those below (_NAMES) say it.
-# Lower case, no accents.
+# Other names that pools write: neither the World Bank's, nor ISO's, nor in _NAMES below. In lower
+# case, without accents.
 _COUNTRY_ALIASES: Final[dict[str, str]] = {
     "burma": "MM",
     "cape verde": "CV",
-    "channel islands": OTHER,  # two ISO codes (GG, JE): located, but not in one listed country
+    "channel islands": OTHER,  # two countries in ISO 3166-1 (GG, JE)
     "china (mainland)": "CN",
     "england": "GB",
     "great britain": "GB",
@@ -94,7 +95,7 @@ _COUNTRY_ALIASES: Final[dict[str, str]] = {
     "united states of america": "US",
     "usa": "US",
 }
-# Where miners are, and ISO's name is not the one that their neighbours abroad write.
+# English names of subdivisions with miners, where ISO has only the local name.
 _SUBDIVISION_ALIASES: Final[dict[str, dict[str, str]]] = {
     "AE": {"abu dhabi": "AE-AZ", "dubai": "AE-DU", "sharjah": "AE-SH"},
     "CN": {
@@ -136,14 +137,15 @@ _SUBDIVISION_ALIASES: Final[dict[str, dict[str, str]]] = {
     "SE": {"norrbotten": "SE-BD", "vasterbotten": "SE-AC"},
     "US": {"washington dc": "US-DC", "washington, d.c.": "US-DC"},
 }
-# What kind of subdivision it is, which some write and some do not; not "city": Kansas City is none
-# of Kansas. And the ending that makes Irkutsk an adjective.
+# Words for the kind of a subdivision, which some write and some leave out. "City" is not one of
+# them: Kansas City is not Kansas.
 _KIND_WORDS: Final = re.compile(
     r"\b(autonomous|county|governorate|kra[iy]|oblast|oblysy|of|prefecture|province|region"
     r"|republic|respublika|state)\b|[',]"
 )
+# The ending of an adjective, such as "Irkutskaya".
 _ADJECTIVE: Final = re.compile(r"(?<=sk)(aya|iy)\b")
-# How people write a place's name; ISO's own is for treaties.
+# Common names, where ISO has a formal or a local one.
 _NAMES: Final[dict[str, str]] = {
     OTHER: "Other",
     UNKNOWN: "Unknown",
@@ -169,7 +171,7 @@ _NAMES: Final[dict[str, str]] = {
 
 
 class Place(msgspec.Struct, frozen=True):
-    """A place as the API lists it; ``parent`` is its country, null for a country."""
+    """A place as the API lists it; ``parent`` is the country of a subdivision, else null."""
 
     code: str
     name: str
@@ -178,11 +180,11 @@ class Place(msgspec.Struct, frozen=True):
 
 
 class UnknownPlaceError(ValueError):
-    """A name or code that is no place; the text names near matches where there are any."""
+    """A name or code is not a place; the text names near matches if there are any."""
 
 
 def country_of(code: str) -> str:
-    """``CN`` for ``CN-SC``; a country, ``OTHER`` and ``UNKNOWN`` are their own."""
+    """The country of a subdivision; any other code is returned as it is."""
     return code.partition("-")[0]
 
 
@@ -214,18 +216,18 @@ def name_of(code: str) -> str:
 
 
 def world_bank_name(code: str) -> str:
-    """The World Bank's name of a country; of what it does not list, what :func:`name_of` says."""
+    """The World Bank's name of a country, or :func:`name_of` if the World Bank lists none."""
     return _WORLD_BANK.get(code) or _countries().get(code) or name_of(code)
 
 
 def flags_of(code: str) -> tuple[str, ...]:
-    """What a reader should know of a place's figures, such as ``proxy_suspected``."""
+    """Warnings about the figures of a place, such as ``proxy_suspected``."""
     return FLAGS.get(country_of(code), ())
 
 
 @cache
 def all_places() -> tuple[Place, ...]:
-    """Every country and subdivision and the special codes, by code."""
+    """All countries, all subdivisions and ``OTHER``, in the order of their codes."""
     codes = [*_countries(), *_subdivisions(), OTHER]
     return tuple(
         Place(code, name_of(code), country_of(code) if "-" in code else None, flags_of(code))
@@ -234,14 +236,14 @@ def all_places() -> tuple[Place, ...]:
 
 
 def resolve(country: str, province: str | None = None) -> str:
-    """The code of a place by what people call it.
+    """Find the code of a place by a name or code of it.
 
     Args:
         country: an ISO code, a World Bank name, or an alias ("Mainland China", "Germany *").
-        province: a name or code inside the country, "Other", or ``None`` for all of it.
+        province: a name or code inside the country, "Other", or ``None`` for the whole country.
 
     Raises:
-        UnknownPlaceError: no such place, or several; the text lists near matches, or the codes.
+        UnknownPlaceError: no place has this name, or several have it.
     """
     code = _lookup(country, None)
     if province is None:
@@ -255,20 +257,20 @@ def resolve(country: str, province: str | None = None) -> str:
 
 
 def hint(code: str) -> str:
-    """What is wrong with a code that is no place, and what was likely meant."""
-    if code in _COUNTRIES_OF_THEIR_OWN:
+    """An explanation of why ``code`` is not a place, with near matches."""
+    if code in _COUNTRIES_ONLY:
         return f"use the country code {code[3:]}"
     if code == UNKNOWN:
         return _UNKNOWN_HINT
-    wanted = "an ISO 3166-1 or 3166-2 code, OTHER, or XX-OTHER is wanted"
+    expected = "expected an ISO 3166-1 or 3166-2 code, OTHER, or XX-OTHER"
     country = country_of(code).upper()
     known = [country, *_subdivisions_of(country)] if is_country(country) else [*_countries(), OTHER]
     near = difflib.get_close_matches(code[:_LONGEST].upper(), known, n=3)
-    return f"{wanted}; near are {', '.join(near)}" if near else wanted
+    return f"{expected}; near matches: {', '.join(near)}" if near else expected
 
 
 def _lookup(text: str, country: str | None) -> str:
-    """The code that ``text`` means: a subdivision of ``country``, or without one a country."""
+    """The code of a subdivision of ``country``, or of a country if that is ``None``."""
     plain = plain_name(text)
     found = (
         _codes_by_name(country).get(plain)
@@ -278,39 +280,40 @@ def _lookup(text: str, country: str | None) -> str:
     )
     if len(found) == 1:
         return found[0]
-    said, what = repr(text[:_LONGEST]), f"subdivision of {country}" if country else "country"
+    quoted, what = repr(text[:_LONGEST]), f"subdivision of {country}" if country else "country"
     if found:
-        raise UnknownPlaceError(f"more than one {what} is {said}; send one of {', '.join(found)}")
-    raise UnknownPlaceError(f"unknown {what}: {said}{_remedy(plain[:_LONGEST], country)}")
+        codes = ", ".join(found)
+        raise UnknownPlaceError(f"more than one {what} is called {quoted}; send one of {codes}")
+    raise UnknownPlaceError(f"unknown {what}: {quoted}{_remedy(plain[:_LONGEST], country)}")
 
 
-@lru_cache(maxsize=1024)  # a misspelt name stands in every row of a file
+@lru_cache(maxsize=1024)  # a misspelt name is in many rows of a file
 def _remedy(plain: str, country: str | None) -> str:
     if plain == UNKNOWN.lower():
         return f"; {_UNKNOWN_HINT}"
     if country == "CN":
-        for code in sorted(_COUNTRIES_OF_THEIR_OWN):
+        for code in sorted(_COUNTRIES_ONLY):
             own = code.removeprefix("CN-")
             if own in _codes_by_name(None).get(plain, ()) or plain in {own.lower(), code.lower()}:
                 return f"; use the country code {own}"
     names = _codes_by_name(country)
-    begin_so = [name for name in names if len(plain) >= _TELLING and name.startswith(plain)]
+    longer = [name for name in names if len(plain) >= _PREFIX and name.startswith(plain)]
     similar = difflib.get_close_matches(plain, names, n=2 * _NEAR)
-    codes = dict.fromkeys(code for name in begin_so + similar for code in names[name])
+    codes = dict.fromkeys(code for name in longer + similar for code in names[name])
     near = ", ".join(f"{name_of(code)} ({code})" for code in list(codes)[:_NEAR])
     if near:
         return f"; near matches: {near}"
     if country is None:
         return ""
     if not names:
-        return "; ISO 3166-2 has none there; leave the province null"
-    return "; its ISO 3166-2 code is understood too"
+        return "; ISO 3166-2 has no subdivisions there; leave the province null"
+    return "; the ISO 3166-2 code is accepted too"
 
 
 def plain_name(text: str) -> str:
-    """A name as names are compared: in lower case, without accents.
+    """Normalise a name for comparison: lower case, without accents.
 
-    Also without the star that CCAF puts behind Germany and Ireland.
+    The star that CCAF puts after Germany and Ireland is removed too.
     """
     decomposed = unicodedata.normalize("NFKD", text)
     bare = "".join(c for c in decomposed if not unicodedata.combining(c))
@@ -329,7 +332,7 @@ def _subdivisions() -> dict[str, str]:
     return {
         code: _short(code, name)
         for code, name in _iso_names().items()
-        if code not in _COUNTRIES_OF_THEIR_OWN
+        if code not in _COUNTRIES_ONLY
     }
 
 
@@ -351,7 +354,7 @@ def _subdivisions_by_country() -> dict[str, dict[str, str]]:
 
 
 def _short(code: str, name: str) -> str:
-    """People write "Sichuan"; ISO writes "Sichuan Sheng" (province), "Beijing Shi" (city)."""
+    """A Chinese name without its kind: "Sichuan Sheng" (province), "Beijing Shi" (city)."""
     if not code.startswith("CN-"):
         return name
     return name.removesuffix(" Sheng").removesuffix(" Shi").removesuffix(" Zizhiqu")
@@ -359,7 +362,7 @@ def _short(code: str, name: str) -> str:
 
 @lru_cache(maxsize=512)  # more than there are countries
 def _codes_by_name(country: str | None) -> dict[str, tuple[str, ...]]:
-    """Plain name to code; to several where ISO gives a name twice ("Dhaka", BD-13 and BD-C)."""
+    """Codes by normalised name; ISO has some names twice ("Dhaka" is BD-13 and BD-C)."""
     pairs = _names_in(country) if country else _country_names()
     found: dict[str, tuple[str, ...]] = {}
     for name, code in sorted(set(pairs)):
@@ -378,7 +381,7 @@ def _codes_by_bare_name(country: str) -> dict[str, tuple[str, ...]]:
 
 
 def _bare(plain: str) -> str:
-    """A subdivision's name without what kind it is: "irkutsk" for "irkutskaya oblast'"."""
+    """A subdivision's name without its kind: "irkutsk" for "irkutskaya oblast'"."""
     bare = " ".join(_ADJECTIVE.sub("", _KIND_WORDS.sub(" ", plain)).split())
     return bare or plain
 
@@ -401,7 +404,7 @@ def _names_in(country: str) -> Iterator[tuple[str, str]]:
 
 @lru_cache(maxsize=512)
 def _codes_by_code(country: str | None) -> Mapping[str, tuple[str, ...]]:
-    """Lower-case code to code; a subdivision's also without its country ("tx")."""
+    """Codes by lower-case code; a subdivision's also without its country ("tx")."""
     if country is None:
         return {code.lower(): (code,) for code in [*_countries(), OTHER]}
     own = _subdivisions_of(country)

@@ -1,4 +1,4 @@
-"""What pools call themselves, by slug (mempool's slugs, so that all sources of a pool meet)."""
+"""Names of pools by slug; the slugs are mempool.space's, so that all sources of a pool agree."""
 
 from __future__ import annotations
 
@@ -38,11 +38,10 @@ _NAMES: Final[dict[str, str]] = {
     "whitepool": "WhitePool",
 }
 
-# What an operator's own account has at a pool is listed beside the pool, under a slug of its own.
+# An operator's own account at a pool is a pool with a slug of its own, such as f2pool-account.
 _ACCOUNT: Final = "-account"
 
-
-# What others call them, where neither slug nor name says it. As _plain leaves it.
+# Other names that match neither slug nor name, as _plain() writes them.
 _ALIASES: Final[dict[str, str]] = {
     "binance": "binancepool",
     "braiins": "braiinspool",
@@ -63,35 +62,38 @@ _ALIASES: Final[dict[str, str]] = {
     "ultimus": "ultimuspool",
 }
 
-# The blocks or the hashrate of nobody in particular.
-_NOBODY: Final = frozenset({"unknown", "other", "others"})
+# Labels for blocks or hashrate that belong to no particular pool.
+_NO_POOL: Final = frozenset({"unknown", "other", "others"})
 _HOST: Final = re.compile(r"([a-z0-9.-]+)\.[a-z]{2,}")
 _LONGEST: Final = 64
 
 
 def pool_name(slug: str) -> str:
-    """The pool's own name; the slug where it is not known. ``POOL-account`` is told apart."""
+    """The pool's name, or the slug if it is unknown; ``POOL-account`` is "NAME, own account"."""
     if slug.endswith(_ACCOUNT):
         return f"{pool_name(slug.removesuffix(_ACCOUNT))}, own account"
     return _NAMES.get(slug, slug)
 
 
 def pool_slug(label: str) -> str | None:
-    """The slug of the pool that a relay or a block explorer calls so; ``None`` for no pool.
+    """The slug of the pool with this label; ``None`` if the label names no pool.
 
-    A pool that nobody here knows gets a slug of its own, made from the label. Of a host's name the
-    ending says nothing, unless it is part of the pool's name: ``f2pool.com``, but ``BTC.com``.
+    An unknown pool gets a slug made from its label. The ending of a host name is dropped, unless it
+    is part of a known name: ``f2pool.com`` is F2Pool, but ``BTC.com`` is BTC.com.
+
+    Args:
+        label: as relays and block explorers write it.
     """
     spellings = [_plain(label)]
     if host := _HOST.fullmatch(label.strip().lower()):
         spellings.append(_plain(host[1]))
     known = next((_SLUGS[spelling] for spelling in spellings if spelling in _SLUGS), None)
     slug = known or spellings[-1][:_LONGEST]
-    return None if slug in _NOBODY else slug or None
+    return None if slug in _NO_POOL else slug or None
 
 
 def _plain(label: str) -> str:
-    """Letters and digits alone, so that "SBI Crypto", "SBI-Crypto" and "SBICrypto" are one."""
+    """Letters and digits only: "SBI Crypto", "SBI-Crypto" and "SBICrypto" are the same."""
     return re.sub(r"[^a-z0-9]", "", label.lower())
 
 

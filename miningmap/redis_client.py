@@ -1,4 +1,4 @@
-"""A client of Redis by the settings, the same for every service that has one."""
+"""Create the Redis client of a service from its settings."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ if TYPE_CHECKING:
 
 
 def connect(settings: RedisSettings, *, patient: bool = True) -> Redis:
-    """A client. Nothing is sent until it is used.
+    """A client that connects when it is first used.
 
     Args:
         settings: where Redis is.
-        patient: wait for a Redis that is away, as a writer in the background does; else fail at
-            once, for a request whose client is to be told. The one retry left is for connections
-            that a restart of Redis has left dead in the pool.
+        patient: retry with pauses while Redis is unavailable, as suits a writer in the background.
+            Without, a command fails at once, as suits an HTTP request; it is retried only once,
+            because a restart of Redis leaves closed connections in the pool.
 
     Raises:
-        SettingsError: the URL is none of a Redis.
+        SettingsError: the URL is not one of Redis.
     """
     try:
         redis = Redis.from_url(
             settings.url.get_secret_value(), socket_timeout=10, socket_connect_timeout=5
         )
-    except ValueError:  # its text can quote what was meant to be the password
-        text = "MININGMAP_REDIS__URL: a URL such as redis://127.0.0.1:6379/0 is wanted"
+    except ValueError:  # its text can contain the password
+        text = "MININGMAP_REDIS__URL: expected a URL such as redis://127.0.0.1:6379/0"
         raise SettingsError(text) from None
     if settings.password:
         redis.connection_pool.connection_kwargs["password"] = settings.password.get_secret_value()

@@ -1,7 +1,7 @@
-"""Times: UTC always, RFC 3339 with ``Z`` outside, whole minutes, hours and days inside.
+"""Times: always UTC, RFC 3339 with ``Z`` on the wire, numbered minutes, hours and days inside.
 
-A minute, an hour and a day are numbered from the Unix epoch (``int``), so that buckets are
-compared, ranged over and stored without a calendar. Months are the only thing that needs one.
+Minutes, hours and days are numbered from the Unix epoch (``int``), so buckets are compared, ranged
+over and stored without a calendar. Only months need one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ DAY_MIN = DAY_H * HOUR_MIN
 
 
 def utc_now() -> datetime:
-    """The wall clock, in UTC. The only place that asks it on behalf of pure code's callers."""
+    """The current time in UTC. Pure code gets it as an argument."""
     return datetime.now(UTC)
 
 
@@ -29,27 +29,27 @@ def bucket(at: datetime, seconds: int) -> int:
 
 
 def bucket_range(start: datetime, end: datetime, seconds: int) -> range:
-    """The buckets of ``seconds`` that ``[start, end)`` touches."""
+    """The numbers of the buckets of ``seconds`` that overlap ``[start, end)``."""
     return range(bucket(start, seconds), math.ceil(end.timestamp() / seconds))
 
 
 def bucket_start(number: int, seconds: int) -> datetime:
-    """When bucket ``number`` of ``seconds`` begins."""
+    """The start of the bucket ``number`` of ``seconds``."""
     return datetime.fromtimestamp(number * seconds, UTC)
 
 
 def month_days(year: int, month: int) -> range:
-    """The days of a calendar month, UTC.
+    """The numbers of the days of a calendar month in UTC.
 
     Raises:
-        ValueError: there is no such month.
+        ValueError: the month does not exist.
     """
     first = bucket(datetime(year, month, 1, tzinfo=UTC), DAY_S)
     return range(first, first + monthrange(year, month)[1])
 
 
 def add_months(at: datetime, months: int) -> datetime:
-    """The same day and time ``months`` later; a day the month lacks becomes its last one."""
+    """The same day and time ``months`` later, or the month's last day if it is shorter."""
     index = at.year * 12 + at.month - 1 + months
     year, month = divmod(index, 12)
     for day in range(at.day, 27, -1):
@@ -61,7 +61,7 @@ def add_months(at: datetime, months: int) -> datetime:
 
 
 def rfc3339(at: datetime) -> str:
-    """``2026-11-22T15:00:00Z``; fractions of a second only where there are some."""
+    """The time as ``2026-11-22T15:00:00Z``, with a fraction of a second only if it has one."""
     return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
@@ -69,7 +69,7 @@ def as_utc(at: datetime) -> datetime:
     """The same instant in UTC.
 
     Raises:
-        ValueError: it has no zone, or in UTC it is before the year 1 or after 9999.
+        ValueError: it has no time zone, or in UTC it is before the year 1 or after 9999.
     """
     if at.tzinfo is None:
         raise ValueError(f"{at.isoformat()} has no time zone")
@@ -80,10 +80,10 @@ def as_utc(at: datetime) -> datetime:
 
 
 def parse_rfc3339(text: str) -> datetime:
-    """An aware time in UTC.
+    """Parse an RFC 3339 time; the result is in UTC.
 
     Raises:
-        ValueError: not a time, one without a zone, or one that UTC has no year for.
+        ValueError: not a time, without a time zone, or in UTC before the year 1 or after 9999.
     """
     at = datetime.fromisoformat(text)
     if at.tzinfo is None:

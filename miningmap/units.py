@@ -1,6 +1,6 @@
-"""Hashrates as pools write them, in H/s: ``126P``, ``173.25 EH/s``, ``3.92e3``, ``?``.
+"""Parse hashrates as pools write them (``126P``, ``173.25 EH/s``, ``3.92e3``, ``?``) into H/s.
 
-Prefixes are decimal (SI), never 1024. Unknown is ``None``, never 0.
+Prefixes are decimal (SI), never powers of 1024. Unknown is ``None``, never 0.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ PREFIXES: Final[dict[str, Decimal]] = {
 }
 
 _NUMBER = r"(?P<number>[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)"
-# "H", "Hs", "H/s" and "hps" are hashes per second; pools differ in upper and lower case.
+# "H", "Hs", "H/s" and "hps" all are hashes per second, in upper or lower case.
 _UNIT = r"(?P<prefix>[kKmMgGtTpPeEzZ]?)(?P<hashes>[hH](?:/?[sS]|[pP][sS])?)?"
 _SPELLING: Final = re.compile(rf"{_NUMBER}\s*{_UNIT}")
 _UNIT_ALONE: Final = re.compile(_UNIT)
 
 _UNKNOWN: Final = frozenset({"", "?", "-", "n/a", "null", "none"})
 _UNKNOWN_NUMBERS: Final = (-1, -2)
-# Without traps, what is no number or too large becomes NaN or infinity, for the one check at the
-# end; 50 digits are more than twice what any pool writes.
+# Without traps an invalid or too large number becomes NaN or infinity, which one check at the end
+# finds. 50 digits are more than twice as many as any pool writes.
 _CONTEXT: Final = Context(prec=50, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[])
 _LONGEST_QUOTE: Final = 64
 
 
 class HashrateError(ValueError):
-    """Not a hashrate in any spelling that pools use."""
+    """A value is not a hashrate in any spelling that pools use."""
 
 
 def scale(unit: str) -> Decimal:
-    """How many H/s one of ``unit`` is: ``"th/s"``, ``"PH"``, ``"Gh/s"``, ``"E"``.
+    """The number of H/s in one ``unit``, such as ``"th/s"``, ``"PH"``, ``"Gh/s"`` or ``"E"``.
 
     Raises:
-        HashrateError: no such unit.
+        HashrateError: the unit is unknown.
     """
     match = _UNIT_ALONE.fullmatch(unit.strip())
     if match is None or not match[0]:
@@ -46,14 +46,14 @@ def scale(unit: str) -> Decimal:
 
 
 def parse_hashrate(value: str | float | Decimal, unit: str = "H/s") -> float | None:
-    """A hashrate in H/s, or ``None`` where the pool says that it does not know (``?``, -1, empty).
+    """Parse a hashrate; the result is in H/s, or ``None`` if it means unknown (``?``, -1, empty).
 
     Args:
-        value: a number, or text with or without a prefix of its own.
-        unit: of a bare number; a unit in the text itself wins.
+        value: a number, or text with or without a unit.
+        unit: of a number without a unit; a unit in the text takes precedence.
 
     Raises:
-        HashrateError: malformed, negative (but for the -1 and -2 that mean unknown), or not finite.
+        HashrateError: malformed, negative (except -1 and -2, which mean unknown), or not finite.
     """
     factor: Decimal | None = None
     if isinstance(value, str):
@@ -64,22 +64,26 @@ def parse_hashrate(value: str | float | Decimal, unit: str = "H/s") -> float | N
     else:
         number = _exact(value)
     if not number.is_finite():
-        raise _no_hashrate(value)
+        raise _not_a_hashrate(value)
     if factor is None:
         if number in _UNKNOWN_NUMBERS:
             return None
         factor = scale(unit)
     hashrate = float(_CONTEXT.multiply(number, factor))
     if hashrate < 0 or math.isinf(hashrate):
-        raise _no_hashrate(value)
-    return abs(hashrate)  # there is no -0.0
+        raise _not_a_hashrate(value)
+    return abs(hashrate)  # not -0.0
 
 
 def format_hashrate(hashrate: float, digits: int | None = 4) -> str:
-    """For people: ``946 EH/s``. With ``digits=None`` it parses back to the same number.
+    """Format a hashrate (H/s) for people, as ``946 EH/s``.
+
+    Args:
+        hashrate: in H/s.
+        digits: significant digits; with ``None`` the text parses back to the same number.
 
     Raises:
-        HashrateError: not finite.
+        HashrateError: the hashrate is not finite.
     """
     if not math.isfinite(hashrate):
         raise HashrateError(f"not a hashrate: {hashrate!r}")
@@ -92,22 +96,22 @@ def format_hashrate(hashrate: float, digits: int | None = 4) -> str:
 
 
 def _split(text: str) -> tuple[Decimal, Decimal | None]:
-    """The number, and the factor of the unit written behind it (``None`` where none is)."""
+    """The number, and the factor of the unit after it (``None`` if there is no unit)."""
     match = _SPELLING.fullmatch(text)
     if match is None:
-        raise _no_hashrate(text)
+        raise _not_a_hashrate(text)
     prefix, hashes = match["prefix"], match["hashes"]
-    if prefix == "e" and not hashes:  # "5e" is a number cut short, not 5 EH/s
-        raise _no_hashrate(text)
+    if prefix == "e" and not hashes:  # "5e" is a truncated number, not 5 EH/s
+        raise _not_a_hashrate(text)
     return _CONTEXT.create_decimal(match["number"]), _prefix(prefix) if prefix or hashes else None
 
 
 def _exact(value: float | Decimal) -> Decimal:
     if isinstance(value, Decimal):
         return _CONTEXT.create_decimal(value)
-    # JSON's true is no hashrate; and an integer of a million digits takes seconds to convert.
+    # JSON's true is not a hashrate, and converting an integer of a million digits takes seconds.
     if isinstance(value, bool) or abs(value) > sys.float_info.max:
-        raise _no_hashrate(value)
+        raise _not_a_hashrate(value)
     return _CONTEXT.create_decimal(repr(value))
 
 
@@ -115,7 +119,8 @@ def _prefix(letter: str) -> Decimal:
     return PREFIXES["k" if letter in {"k", "K"} else letter.upper()]
 
 
-def _no_hashrate(value: object) -> HashrateError:
-    # Python refuses to write out an integer of thousands of digits.
-    said = "an integer too large" if isinstance(value, int) and abs(value) > 10**30 else repr(value)
-    return HashrateError(f"not a hashrate: {said[:_LONGEST_QUOTE]}")
+def _not_a_hashrate(value: object) -> HashrateError:
+    # Python refuses to convert an integer of thousands of digits to text.
+    too_large = isinstance(value, int) and abs(value) > 10**30
+    quoted = "an integer too large" if too_large else repr(value)
+    return HashrateError(f"not a hashrate: {quoted[:_LONGEST_QUOTE]}")

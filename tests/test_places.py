@@ -1,3 +1,5 @@
+"""Places: every name that pools and the World Bank write, and errors that help."""
+
 from __future__ import annotations
 
 import pytest
@@ -20,8 +22,9 @@ from miningmap.places import (
     resolve,
     world_bank_name,
 )
+from tests.cases import all_cases
 
-# The names that CBECI's push takes: the World Bank's, 218 of them.
+# The 218 names of the World Bank, which CBECI's contribution API accepts.
 WORLD_BANK: dict[str, str] = {
     "Afghanistan": "AF",
     "Albania": "AL",
@@ -242,7 +245,7 @@ WORLD_BANK: dict[str, str] = {
     "Zambia": "ZM",
     "Zimbabwe": "ZW",
 }
-# Two ISO codes, GG and JE: located, but in no one listed country.
+# Two countries in ISO 3166-1, GG and JE.
 WITHOUT_A_CODE = {"Channel Islands"}
 
 
@@ -257,7 +260,7 @@ def test_the_list_of_the_world_bank_is_complete() -> None:
     assert len(WORLD_BANK) == 218
 
 
-@pytest.mark.parametrize(("name", "code"), WORLD_BANK.items())
+@all_cases(("name", "code"), WORLD_BANK.items())
 def test_every_name_of_the_world_bank_is_a_country(name: str, code: str) -> None:
     assert resolve(name) == code
     assert is_locatable(code)
@@ -275,7 +278,7 @@ def test_no_two_names_of_the_world_bank_are_one_country() -> None:
     assert len(codes) == len(set(codes)) == 217
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("name", "code"),
     [
         ("cn", "CN"),
@@ -309,11 +312,11 @@ def test_no_two_names_of_the_world_bank_are_one_country() -> None:
         ("OTHER", OTHER),
     ],
 )
-def test_countries_by_what_people_call_them(name: str, code: str) -> None:
+def test_countries_by_common_names(name: str, code: str) -> None:
     assert resolve(name) == code
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("country", "province", "code"),
     [
         ("China", "Sichuan", "CN-SC"),
@@ -352,7 +355,7 @@ def test_provinces_by_name_and_by_code(country: str, province: str | None, code:
     assert resolve(country, province) == code
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("country", "province", "code"),
     [
         ("China", "Sichuan Province", "CN-SC"),
@@ -376,13 +379,11 @@ def test_provinces_by_name_and_by_code(country: str, province: str | None, code:
         ("Oman", "Dhofar Governorate", "OM-ZU"),
     ],
 )
-def test_provinces_where_miners_are_as_people_abroad_write_them(
-    country: str, province: str, code: str
-) -> None:
+def test_provinces_by_english_names(country: str, province: str, code: str) -> None:
     assert resolve(country, province) == code
 
 
-def test_aliases_are_of_places_that_there_are_and_shadow_no_name() -> None:
+def test_aliases_name_existing_places_and_hide_no_name() -> None:
     for country, aliases in places._SUBDIVISION_ALIASES.items():
         for name, code in aliases.items():
             assert is_subdivision(code)
@@ -393,7 +394,7 @@ def test_aliases_are_of_places_that_there_are_and_shadow_no_name() -> None:
             )
 
 
-def test_all_chinese_provinces_and_american_states_go_by_their_names() -> None:
+def test_all_chinese_provinces_and_american_states_by_name() -> None:
     listed = [place for place in all_places() if place.parent in {"CN", "US"}]
     assert len([place for place in listed if place.parent == "CN"]) == 31
     assert {resolve(place.parent or "", place.name) for place in listed} == {
@@ -401,7 +402,7 @@ def test_all_chinese_provinces_and_american_states_go_by_their_names() -> None:
     }
 
 
-def test_a_place_goes_by_its_own_name_unless_its_country_has_two_of_it() -> None:
+def test_every_place_is_found_by_its_name_unless_another_has_it_too() -> None:
     for place in all_places():
         country, province = name_of(country_of(place.code)), place.name if place.parent else None
         found = code_or_error(country, province)
@@ -410,16 +411,16 @@ def test_a_place_goes_by_its_own_name_unless_its_country_has_two_of_it() -> None
             assert place.code in found
 
 
-def test_a_name_of_two_subdivisions_asks_for_the_code() -> None:
+def test_an_ambiguous_name_asks_for_the_code() -> None:
     with pytest.raises(
         UnknownPlaceError,
-        match=r"more than one subdivision of BD is 'Dhaka'; send one of BD-13, BD-C$",
+        match=r"more than one subdivision of BD is called 'Dhaka'; send one of BD-13, BD-C$",
     ):
         resolve("Bangladesh", "Dhaka")
     assert resolve("Bangladesh", "BD-13") == "BD-13"
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("country", "province", "error"),
     [
         ("Chnia", None, "unknown country: 'Chnia'; near matches: China (CN)"),
@@ -432,16 +433,24 @@ def test_a_name_of_two_subdivisions_asks_for_the_code() -> None:
         ("China", "Texas", "unknown subdivision of CN: 'Texas'"),
         ("China", "Beijing City", "near matches: Beijing (CN-BJ)"),
         ("United States", "Kansas City", "near matches: Kansas (US-KS), Arkansas (US-AR)"),
-        ("Kazakhstan", "Almaty Region", "more than one subdivision of KZ is 'Almaty Region'"),
+        (
+            "Kazakhstan",
+            "Almaty Region",
+            "more than one subdivision of KZ is called 'Almaty Region'",
+        ),
         ("Kazakhstan", "Almaty Region", "send one of KZ-19, KZ-75"),
-        ("Kazakhstan", "Ekibastuz", "'Ekibastuz'; its ISO 3166-2 code is understood too"),
-        ("Kosovo", "Pristina", "'Pristina'; ISO 3166-2 has none there; leave the province null"),
+        ("Kazakhstan", "Ekibastuz", "'Ekibastuz'; the ISO 3166-2 code is accepted too"),
+        (
+            "Kosovo",
+            "Pristina",
+            "; ISO 3166-2 has no subdivisions there; leave the province null",
+        ),
         ("Other", "Sichuan", "'Other' has no provinces; leave the province null"),
-        ("Unknown", None, "leave out what is not located"),
-        ("China", UNKNOWN, "leave out what is not located"),
+        ("Unknown", None, "leave out hashrate that is not located"),
+        ("China", UNKNOWN, "leave out hashrate that is not located"),
     ],
 )
-def test_what_is_no_place_says_what_was_likely_meant(
+def test_an_unknown_name_is_an_error_with_near_matches(
     country: str, province: str | None, error: str
 ) -> None:
     with pytest.raises(UnknownPlaceError) as caught:
@@ -449,7 +458,7 @@ def test_what_is_no_place_says_what_was_likely_meant(
     assert error in str(caught.value)
 
 
-def test_near_matches_are_three_at_most_and_each_once() -> None:
+def test_at_most_three_near_matches_and_each_once() -> None:
     with pytest.raises(UnknownPlaceError) as caught:
         resolve("united state")
     near = str(caught.value).partition("near matches: ")[2]
@@ -457,17 +466,17 @@ def test_near_matches_are_three_at_most_and_each_once() -> None:
     assert near.count("(") <= 3
 
 
-def test_an_error_quotes_no_more_than_the_beginning_of_a_long_text() -> None:
+def test_an_error_quotes_only_the_beginning_of_a_long_text() -> None:
     with pytest.raises(UnknownPlaceError) as caught:
         resolve("x" * 1_000_000)
     assert len(str(caught.value)) < 200
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("code", "name", "province"),
     [("HK", "Hong Kong", "HK"), ("MO", "Macao SAR, China", "Macau"), ("TW", "Taiwan", "Taiwan")],
 )
-def test_hong_kong_macao_and_taiwan_are_countries_and_no_provinces(
+def test_hong_kong_macao_and_taiwan_are_accepted_as_countries_only(
     code: str, name: str, province: str
 ) -> None:
     assert resolve(name) == code
@@ -480,30 +489,30 @@ def test_hong_kong_macao_and_taiwan_are_countries_and_no_provinces(
         resolve("China", province)
 
 
-@pytest.mark.parametrize("code", ["CN", "XK", "CN-SC", "US-TX", "CN-OTHER", "XK-OTHER", OTHER])
+@all_cases("code", ["CN", "XK", "CN-SC", "US-TX", "CN-OTHER", "XK-OTHER", OTHER])
 def test_a_report_may_place_hashrate_at(code: str) -> None:
     assert is_locatable(code)
 
 
-@pytest.mark.parametrize(
-    ("code", "said"),
+@all_cases(
+    ("code", "text"),
     [
-        (UNKNOWN, "leave out what is not located"),
-        ("XX", "an ISO 3166-1 or 3166-2 code, OTHER, or XX-OTHER is wanted"),
-        ("cn", "near are CN"),
-        ("us-tx", "near are US-TX"),
-        ("US-TXX", "near are US-TX"),
-        ("OTHERS", "near are OTHER"),
-        ("US-CN-OTHER", "is wanted"),
-        ("UNKNOWN-OTHER", "is wanted"),
-        ("OTHER-OTHER", "is wanted"),
-        ("", "is wanted"),
-        ("Ü" * 100_000, "is wanted"),
+        (UNKNOWN, "leave out hashrate that is not located"),
+        ("XX", "expected an ISO 3166-1 or 3166-2 code, OTHER, or XX-OTHER"),
+        ("cn", "near matches: CN"),
+        ("us-tx", "near matches: US-TX"),
+        ("US-TXX", "near matches: US-TX"),
+        ("OTHERS", "near matches: OTHER"),
+        ("US-CN-OTHER", "expected an ISO 3166-1"),
+        ("UNKNOWN-OTHER", "expected an ISO 3166-1"),
+        ("OTHER-OTHER", "expected an ISO 3166-1"),
+        ("", "expected an ISO 3166-1"),
+        ("Ü" * 100_000, "expected an ISO 3166-1"),
     ],
 )
-def test_a_report_may_not_place_hashrate_at(code: str, said: str) -> None:
+def test_a_report_may_not_place_hashrate_at(code: str, text: str) -> None:
     assert not is_locatable(code)
-    assert said in hint(code)
+    assert text in hint(code)
 
 
 def test_a_country_or_a_subdivision_never_both() -> None:
@@ -522,7 +531,7 @@ def test_special_codes_have_names() -> None:
     assert (name_of("RU"), name_of("HK"), name_of("XK")) == ("Russia", "Hong Kong", "Kosovo")
 
 
-def test_germany_and_ireland_are_suspected_of_proxies_and_nobody_else() -> None:
+def test_only_germany_and_ireland_are_suspected_of_proxies() -> None:
     flagged = {place.code for place in all_places() if place.flags}
     assert {code for code in flagged if is_country(code)} == {"DE", "IE"}
     assert {country_of(code) for code in flagged} == {"DE", "IE"}

@@ -1,20 +1,21 @@
+"""Names and slugs of pools."""
+
 from __future__ import annotations
 
 import re
 
-import pytest
-
 from miningmap.messages import SLUG
 from miningmap.pool_names import _ALIASES, _NAMES, pool_name, pool_slug
+from tests.cases import all_cases
 
 
-@pytest.mark.parametrize("slug", _NAMES)
-def test_a_pool_is_known_by_its_own_name_and_by_its_slug(slug: str) -> None:
+@all_cases("slug", _NAMES)
+def test_a_pool_is_found_by_its_name_and_by_its_slug(slug: str) -> None:
     assert pool_slug(pool_name(slug)) == slug
     assert pool_slug(slug) == slug
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("label", "slug"),
     [
         ("Foundry USA", "foundryusa"),
@@ -33,11 +34,11 @@ def test_a_pool_is_known_by_its_own_name_and_by_its_slug(slug: str) -> None:
         ("pool.binance.com", "binancepool"),
     ],
 )
-def test_others_names_of_a_pool_lead_to_its_slug(label: str, slug: str) -> None:
+def test_other_names_of_a_pool(label: str, slug: str) -> None:
     assert pool_slug(label) == slug
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("label", "slug"),
     [
         ("New Pool 7", "newpool7"),
@@ -46,16 +47,16 @@ def test_others_names_of_a_pool_lead_to_its_slug(label: str, slug: str) -> None:
         ("x" * 100, "x" * 64),
     ],
 )
-def test_a_pool_that_nobody_knows_gets_a_slug_of_its_own(label: str, slug: str) -> None:
+def test_an_unknown_pool_gets_a_slug_from_its_label(label: str, slug: str) -> None:
     assert pool_slug(label) == slug
     assert re.match(SLUG, slug)
 
 
-@pytest.mark.parametrize("label", ["Unknown", "unknown", "Other", "Others", "", " ", "鱼池", "?"])
-def test_what_names_nobody_is_no_pool(label: str) -> None:
+@all_cases("label", ["Unknown", "unknown", "Other", "Others", "", " ", "鱼池", "?"])
+def test_labels_that_name_no_pool(label: str) -> None:
     assert pool_slug(label) is None
 
 
-def test_every_alias_is_written_plainly_and_is_of_a_pool_that_has_a_name() -> None:
+def test_every_alias_is_normalised_and_of_a_pool_with_a_name() -> None:
     assert all(alias.isalnum() and alias == alias.lower() for alias in _ALIASES)
     assert set(_ALIASES.values()) <= set(_NAMES)

@@ -1,3 +1,5 @@
+"""Times, buckets and months."""
+
 from __future__ import annotations
 
 import calendar
@@ -21,6 +23,7 @@ from miningmap.times import (
     rfc3339,
     utc_now,
 )
+from tests.cases import all_cases
 
 SIZES = (MINUTE_S, HOUR_S, DAY_S)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -38,7 +41,7 @@ def utc(year: int, month: int, day: int, *clock: int) -> datetime:
     return datetime(year, month, day, hour, minute, second, microsecond, UTC)
 
 
-@pytest.mark.parametrize("seconds", SIZES)
+@all_cases("seconds", SIZES)
 def test_a_bucket_begins_with_its_first_instant_and_ends_before_the_next_one(seconds: int) -> None:
     number = bucket(utc(2026, 11, 22, 15), seconds)
     start = bucket_start(number, seconds)
@@ -57,7 +60,7 @@ def test_buckets_are_counted_from_the_epoch_in_utc() -> None:
     assert bucket_start(20_000, DAY_S) == utc(2024, 10, 4)
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("start", "end", "minutes"),
     [
         (utc(2026, 11, 22, 15, 0), utc(2026, 11, 22, 15, 2), [0, 1]),
@@ -68,7 +71,7 @@ def test_buckets_are_counted_from_the_epoch_in_utc() -> None:
         (utc(2026, 11, 22, 15, 0), utc(2026, 11, 22, 15, 0), []),
     ],
 )
-def test_an_interval_touches_every_bucket_that_it_has_a_part_of(
+def test_the_buckets_that_an_interval_overlaps(
     start: datetime, end: datetime, minutes: list[int]
 ) -> None:
     first = bucket(utc(2026, 11, 22, 15), MINUTE_S)
@@ -77,7 +80,7 @@ def test_an_interval_touches_every_bucket_that_it_has_a_part_of(
 
 
 @given(times, st.timedeltas(MICROSECOND, timedelta(days=3)), sizes)
-def test_the_touched_buckets_are_those_that_contain_an_instant_of_the_interval(
+def test_an_interval_overlaps_the_buckets_of_its_first_and_last_instant(
     start: datetime, length: timedelta, seconds: int
 ) -> None:
     touched = bucket_range(start, start + length, seconds)
@@ -91,7 +94,7 @@ def test_every_instant_is_in_its_bucket(at: datetime, seconds: int) -> None:
     assert start <= at < start + timedelta(seconds=seconds)
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("year", "month", "days"),
     [
         (2026, 11, 30),
@@ -110,13 +113,13 @@ def test_a_month_has_its_calendar_days(year: int, month: int, days: int) -> None
     assert bucket_start(numbers[-1], DAY_S) == utc(year, month, days)
 
 
-@pytest.mark.parametrize(("year", "month"), [(2026, 0), (2026, 13), (0, 1)])
-def test_a_month_that_there_is_not_is_an_error(year: int, month: int) -> None:
+@all_cases(("year", "month"), [(2026, 0), (2026, 13), (0, 1)])
+def test_a_month_that_does_not_exist_is_an_error(year: int, month: int) -> None:
     with pytest.raises(ValueError, match=r"month|year|out of range"):
         month_days(year, month)
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("at", "months", "expected"),
     [
         (utc(2026, 1, 31), 1, utc(2026, 2, 28)),
@@ -145,7 +148,7 @@ def test_months_are_added_to_the_calendar_and_nothing_else(at: datetime, months:
     assert later.timetz() == at.timetz()
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("at", "text"),
     [
         (utc(2026, 11, 22, 15), "2026-11-22T15:00:00Z"),
@@ -159,29 +162,29 @@ def test_a_time_is_written_in_utc_with_z(at: datetime, text: str) -> None:
 
 
 @given(times)
-def test_what_is_written_is_read_back(at: datetime) -> None:
+def test_parsing_reverses_formatting(at: datetime) -> None:
     text = rfc3339(at)
     assert text.endswith("Z")
     assert parse_rfc3339(text) == at
 
 
-@pytest.mark.parametrize(
+@all_cases(
     "text",
     ["2026-11-22T15:00:00Z", "2026-11-22T15:00:00+00:00", "2026-11-22T16:00:00+01:00"],
 )
-def test_any_zone_is_read_and_becomes_utc(text: str) -> None:
+def test_times_of_any_zone_become_utc(text: str) -> None:
     at = parse_rfc3339(text)
     assert at == utc(2026, 11, 22, 15)
     assert at.tzinfo is UTC
 
 
-@pytest.mark.parametrize("text", ["2026-11-22T15:00:00", "2026-11-22", "2026-11-22T15:00:00.5"])
-def test_a_time_without_a_zone_is_refused_with_the_remedy(text: str) -> None:
+@all_cases("text", ["2026-11-22T15:00:00", "2026-11-22", "2026-11-22T15:00:00.5"])
+def test_a_time_without_a_zone_is_rejected_with_the_remedy(text: str) -> None:
     with pytest.raises(ValueError, match=f"'{text}' has no time zone; write UTC as 2026-.*Z"):
         parse_rfc3339(text)
 
 
-@pytest.mark.parametrize(
+@all_cases(
     "text",
     [
         "",
@@ -193,12 +196,12 @@ def test_a_time_without_a_zone_is_refused_with_the_remedy(text: str) -> None:
         "9999-12-31T23:59:59-14:00",
     ],
 )
-def test_what_is_no_time_is_refused(text: str) -> None:
+def test_other_texts_are_rejected(text: str) -> None:
     with pytest.raises(ValueError, match=r"\S"):
         parse_rfc3339(text)
 
 
-def test_an_instant_is_put_into_utc() -> None:
+def test_converting_to_utc() -> None:
     assert rfc3339(as_utc(datetime(2026, 11, 22, 1, tzinfo=EAST))) == "2026-11-21T17:00:00Z"
     with pytest.raises(ValueError, match="2026-11-22T01:00:00 has no time zone"):
         as_utc(datetime(2026, 11, 22, 1))  # noqa: DTZ001 - that is the point

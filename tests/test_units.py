@@ -1,3 +1,5 @@
+"""Hashrates in all spellings of pools."""
+
 from __future__ import annotations
 
 import math
@@ -9,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from miningmap.units import PREFIXES, HashrateError, format_hashrate, parse_hashrate, scale
+from tests.cases import all_cases
 
 FACTORS = {
     "": 1,
@@ -20,7 +23,7 @@ FACTORS = {
     "E": 10**18,
     "Z": 10**21,
 }
-# From nothing to a million times the network of 2026; -0.0 is no hashrate of its own.
+# From 0 (never -0.0) to a million times the network of 2026.
 HASHRATES = st.floats(0, 1e27).map(abs)
 
 
@@ -28,8 +31,8 @@ def test_prefixes_are_decimal() -> None:
     assert {prefix: int(factor) for prefix, factor in PREFIXES.items()} == FACTORS
 
 
-# Every spelling of pools' answers: the number as text or not, the unit in the text or apart.
-@pytest.mark.parametrize(
+# Every spelling in pools' responses: numbers and texts, with the unit in the text or apart.
+@all_cases(
     ("value", "unit", "hashrate"),
     [
         pytest.param("173.25 EH/s", "H/s", 173.25e18, id="antpool poolcoins"),
@@ -73,22 +76,20 @@ def test_spellings_of_pools(value: Any, unit: str, hashrate: float) -> None:
     assert parse_hashrate(value, unit) == hashrate
 
 
-@pytest.mark.parametrize("value", [-0.0, "-0", "-0.0 EH/s", Decimal("-0")])
+@all_cases("value", [-0.0, "-0", "-0.0 EH/s", Decimal("-0")])
 def test_there_is_no_negative_zero(value: Any) -> None:
     hashrate = parse_hashrate(value)
     assert hashrate == 0
     assert math.copysign(1, hashrate) == 1
 
 
-@pytest.mark.parametrize(
-    "value", ["?", "", " ", "-", "n/a", "N/A", "null", "None", -1, -2, -1.0, "-1", "-2.0"]
-)
-def test_what_the_pool_does_not_know_is_none_and_not_zero(value: Any) -> None:
+@all_cases("value", ["?", "", " ", "-", "n/a", "N/A", "null", "None", -1, -2, -1.0, "-1", "-2.0"])
+def test_unknown_is_none_and_not_zero(value: Any) -> None:
     assert parse_hashrate(value) is None
     assert parse_hashrate(value, "EH/s") is None
 
 
-@pytest.mark.parametrize(
+@all_cases(
     "value",
     [
         *("EH/s", "e", "x", "12 X", "12 XH/s", "12 EH/h", "12 H/s/s", "12 EH /s", "12 B/s"),
@@ -100,31 +101,31 @@ def test_what_the_pool_does_not_know_is_none_and_not_zero(value: Any) -> None:
         *("1e999999999", "-1e999999999", "1e" + "9" * 30, "1e308 EH/s", "9" * 400),
     ],
 )
-def test_what_is_no_hashrate_is_refused(value: Any) -> None:
+def test_other_values_are_rejected(value: Any) -> None:
     with pytest.raises(HashrateError, match="not a hashrate"):
         parse_hashrate(value)
 
 
-@pytest.mark.parametrize("power", [400, 5_000, 1_000_000])
-@pytest.mark.parametrize("sign", [1, -1])
-def test_integers_beyond_all_floats_are_refused_at_once(power: int, sign: int) -> None:
+@all_cases("power", [400, 5_000, 1_000_000])
+@all_cases("sign", [1, -1])
+def test_huge_integers_are_rejected_at_once(power: int, sign: int) -> None:
     with pytest.raises(HashrateError, match="not a hashrate: an integer too large"):
         parse_hashrate(sign * (1 << 4 * power))
 
 
-@pytest.mark.parametrize("text", ["9" * 100_000, "x" * 100_000, "1e" + "9" * 100_000])
-def test_an_error_quotes_no_more_than_the_beginning_of_an_endless_text(text: str) -> None:
+@all_cases("text", ["9" * 100_000, "x" * 100_000, "1e" + "9" * 100_000])
+def test_an_error_quotes_only_the_beginning_of_a_long_text(text: str) -> None:
     with pytest.raises(HashrateError) as caught:
         parse_hashrate(text)
     assert len(str(caught.value)) < 100
 
 
-@pytest.mark.parametrize("text", ["0." + "0" * 100_000, "1e-999999999"])
-def test_less_than_any_float_is_zero(text: str) -> None:
+@all_cases("text", ["0." + "0" * 100_000, "1e-999999999"])
+def test_a_hashrate_below_every_float_is_zero(text: str) -> None:
     assert parse_hashrate(text) == 0
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("unit", "factor"),
     [
         *[(f"{prefix}H/s", factor) for prefix, factor in FACTORS.items()],
@@ -143,10 +144,10 @@ def test_units_alone(unit: str, factor: int) -> None:
     assert scale(unit) == factor
 
 
-@pytest.mark.parametrize(
+@all_cases(
     "unit", ["", " ", "X", "B/s", "/s", "HH", "EEH/s", "EH/h", "EH /s", "1", ".5", "e3", "5 T", "?"]
 )
-def test_what_is_no_unit_is_refused(unit: str) -> None:
+def test_an_unknown_unit_is_rejected(unit: str) -> None:
     with pytest.raises(HashrateError, match="unknown unit of hashrate"):
         scale(unit)
     with pytest.raises(HashrateError, match="unknown unit of hashrate"):
@@ -162,11 +163,11 @@ def test_format_and_parse_give_the_same_number(hashrate: float) -> None:
 
 
 @given(st.floats(min_value=0, allow_infinity=False).map(abs))
-def test_even_of_numbers_that_no_network_has(hashrate: float) -> None:
+def test_format_and_parse_any_float(hashrate: float) -> None:
     assert parse_hashrate(format_hashrate(hashrate, digits=None)) == hashrate
 
 
-# How a number is written, times how its unit is: all that pools do.
+# The ways to write a number and a unit.
 NUMBERS = st.sampled_from(["{:f}", "{:e}", "{:E}", "{}"])
 SPACES = st.sampled_from(["", " ", "\t", "  "])
 HASHES = st.sampled_from(["H/s", "h/s", "H/S", "Hs", "hps", "HPS", "H", "h"])
@@ -181,7 +182,7 @@ PREFIX = st.sampled_from(sorted(FACTORS))
     hashes=HASHES | st.just(""),
     small=st.booleans(),
 )
-def test_every_spelling_of_a_number_is_that_number(
+def test_every_spelling_of_a_number_parses_to_it(
     hashrate: float, number: str, space: str, prefix: str, hashes: str, *, small: bool
 ) -> None:
     exact = Decimal(repr(hashrate)) / FACTORS[prefix]
@@ -191,16 +192,14 @@ def test_every_spelling_of_a_number_is_that_number(
 
 
 @given(HASHRATES, PREFIX, HASHES)
-def test_a_unit_apart_means_what_a_unit_behind_the_number_means(
-    hashrate: float, prefix: str, hashes: str
-) -> None:
+def test_a_unit_apart_equals_a_unit_in_the_text(hashrate: float, prefix: str, hashes: str) -> None:
     unit = prefix + hashes
     assert parse_hashrate(hashrate, unit) == parse_hashrate(f"{hashrate!r} {unit}")
     assert parse_hashrate(str(hashrate), unit) == parse_hashrate(Decimal(str(hashrate)), unit)
 
 
 @given(st.text(max_size=30) | st.floats() | st.integers() | st.decimals() | st.booleans())
-def test_anything_is_a_hashrate_or_unknown_or_refused(value: Any) -> None:
+def test_any_value_is_a_hashrate_or_unknown_or_rejected(value: Any) -> None:
     try:
         hashrate = parse_hashrate(value)
     except HashrateError:
@@ -208,7 +207,7 @@ def test_anything_is_a_hashrate_or_unknown_or_refused(value: Any) -> None:
     assert hashrate is None or (math.isfinite(hashrate) and math.copysign(1, hashrate) == 1)
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("hashrate", "text"),
     [
         (0, "0 H/s"),
@@ -220,12 +219,12 @@ def test_anything_is_a_hashrate_or_unknown_or_refused(value: Any) -> None:
         (-5e18, "-5 EH/s"),
     ],
 )
-def test_for_people_it_is_short(hashrate: float, text: str) -> None:
+def test_formatted_for_people(hashrate: float, text: str) -> None:
     assert format_hashrate(hashrate) == text
 
 
-@pytest.mark.parametrize("hashrate", [math.nan, math.inf, -math.inf])
-@pytest.mark.parametrize("digits", [4, None])
-def test_what_is_not_finite_is_not_written(hashrate: float, digits: int | None) -> None:
+@all_cases("hashrate", [math.nan, math.inf, -math.inf])
+@all_cases("digits", [4, None])
+def test_formatting_a_number_that_is_not_finite_fails(hashrate: float, digits: int | None) -> None:
     with pytest.raises(HashrateError, match="not a hashrate"):
         format_hashrate(hashrate, digits)

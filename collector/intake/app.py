@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collector.intake.partners import Partner
     from collector.intake.rate_limit import RateLimiter
     from collector.metrics import Metrics
-    from miningmap.cbeci.contribution_rows import Period
+    from miningmap.cbeci.contribution_rows import Period, Rows
     from miningmap.messages import Message, Report
 
     Authenticate = Callable[[str], Partner | None]
@@ -171,7 +171,7 @@ class ReportPublisher:
         # and again, so within this process they queue.
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def publish(self, partner: Partner, rows: Mapping[Period, dict[str, float]]) -> None:
+    async def publish(self, partner: Partner, rows: Mapping[Period, Rows]) -> None:
         """Return when the reports are in Kafka and the rows (H/s by place) are in the ledger.
 
         In this order, because rows that are only in the ledger would be missing on the map. If the
@@ -197,8 +197,8 @@ class ReportPublisher:
     def _reports(
         self,
         pool: str,
-        before: Mapping[Period, dict[str, float]],
-        rows: Mapping[Period, dict[str, float]],
+        before: Mapping[Period, Rows],
+        rows: Mapping[Period, Rows],
         version: datetime,
     ) -> list[Report]:
         return [

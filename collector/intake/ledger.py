@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from redis.asyncio.client import Pipeline
 
     from collector.intake.partners import Partner
-    from miningmap.cbeci.contribution_rows import Period
+    from miningmap.cbeci.contribution_rows import Period, Rows
 
 KEPT: Final = timedelta(days=400)
 """A year in which single rows can be corrected, and a month to notice that they have to be."""
@@ -62,9 +62,7 @@ class Ledger:
         version: datetime = await self._redis.transaction(take, key, value_from_callable=True)
         return version
 
-    async def read(
-        self, partner: Partner, periods: Iterable[Period]
-    ) -> dict[Period, dict[str, float]]:
+    async def read(self, partner: Partner, periods: Iterable[Period]) -> dict[Period, Rows]:
         """Return a partner's rows of these periods as H/s by place; empty where there are none."""
         wanted = list(periods)
         async with self._redis.pipeline(transaction=False) as pipe:
@@ -76,9 +74,7 @@ class Ledger:
             for period, rows in zip(wanted, found, strict=True)
         }
 
-    async def write(
-        self, partner: Partner, rows: Mapping[Period, dict[str, float]], version: datetime
-    ) -> bool:
+    async def write(self, partner: Partner, rows: Mapping[Period, Rows], version: datetime) -> bool:
         """Add a partner's rows, all or none; return whether ``version`` still is the latest one.
 
         If it is not, nothing is written.

@@ -1,1 +1,1 @@
-"""CBECI's formats: the contribution API's rows and the monthly tables. Pure."""
+"""CBECI's formats: rows of its contribution API, and its monthly tables. Pure."""

@@ -1,6 +1,6 @@
-"""CBECI's contribution API, as both of its ends know it: rows of one pool, place by place.
+"""CBECI's contribution API, for both its server and its client: rows of one pool, by place.
 
-The names are CBECI's own (docs/partners.md). One end is :mod:`collector.intake.app`, the other
+The names are CBECI's (docs/partners.md). The server is :mod:`collector.intake.app`, the client
 :mod:`miningmap.partner`.
 """
 
@@ -12,11 +12,11 @@ import msgspec
 
 PATH: Final = "/cbeci/api/contribute/miners_geo_distribution"
 MAX_BODY: Final = 1024 * 1024
-"""Bytes that the intake reads of a body, uncompressed: some 7,000 rows."""
+"""The most bytes of a request body, uncompressed: about 7,000 rows."""
 
 
 class Row(TypedDict):
-    """One row of the body; ``province`` is null for a country as a whole."""
+    """One row of the request body; ``province`` is null for a whole country."""
 
     period_start_date: str
     period: str
@@ -34,7 +34,7 @@ PERIODS: Final = (*DAYS, MONTHLY)
 
 
 class RowError(msgspec.Struct, frozen=True):
-    """What is wrong with ``data[index]``; ``field`` is null where it is the row as a whole."""
+    """An error in ``data[index]``; ``field`` is null if it concerns the whole row."""
 
     index: int
     field: str | None

@@ -1,15 +1,16 @@
-"""A partner's rows to reports: pure, all or nothing.
+"""Convert a partner's rows to reports: pure, and either all rows are used or none.
 
-A row is CBECI's: the average hashrate of a pool in one country or province over one period. All
-rows of a partner with the same start and period form one :class:`Report`, kind ``measured``: the
-partner looked up where its miners are.
+A row has CBECI's format: the average hashrate of a pool in one country or province over one period.
+All rows of a partner with the same start and period form one :class:`Report` of the kind
+``measured``, because the partner knows where its miners are.
 
-Rows are parts: they add up, as at CBECI. A row without a province is all of a country, or, beside
-rows with provinces of that country, what is there in none of them; never their total.
+Rows are parts, and add up, as at CBECI. A row without a province is a whole country, or, beside
+rows for provinces of that country, the rest of it; never the total of the provinces.
 
-A row replaces the one that the partner sent before of the same place and period, also by 0, and no
-other (:func:`merged`). So the same rows form the same report again (but for ``fetched_at``), and a
-retry is harmless: a cell is the maximum of the claims on it, set and never added to (method.md 3).
+A row replaces the partner's earlier row for the same place and period, with 0 too, and no other
+(:func:`merged`). So the same rows form the same report again, except for ``fetched_at``, and
+sending them twice is harmless: a cell is the highest-ranking claim on it, never a sum of claims
+(docs/method.md 2).
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 SOURCE: Final = "partner"
 FIRST_BLOCK: Final = datetime(2009, 1, 3, tzinfo=UTC)
-# A thousand times the network of 2026. More is a figure sent with the wrong unit.
+# A thousand times the network of 2026. A larger figure has the wrong unit.
 MAX_HASHRATE: Final = 1e24
 
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -42,7 +43,7 @@ T = TypeVar("T")
 
 
 class InvalidRowsError(ValueError):
-    """Rows of which none was used; ``errors`` lists what is wrong with each bad one."""
+    """Rows are invalid and none was used; ``errors`` has every error of every row."""
 
     def __init__(self, errors: Sequence[RowError]) -> None:
         super().__init__(errors[0].error)
@@ -50,25 +51,25 @@ class InvalidRowsError(ValueError):
 
 
 class Period(NamedTuple):
-    """What a row is about: ``name`` is one of ``PERIODS``."""
+    """The period of a row; ``name`` is one of ``PERIODS``."""
 
     start: datetime
     name: str
 
     @property
     def end(self) -> datetime:
-        """When it is over."""
+        """The end of the period."""
         return period_end(self.start, self.name)
 
 
-Said: TypeAlias = "dict[str, float]"
-"""What a partner says of one period: H/s by place. A place is its code; where several names share
-one code, which only ``OTHER`` does, it is ``OTHER/name``, so that each is a place of its own."""
+Rows: TypeAlias = "dict[str, float]"
+"""A partner's rows of one period: H/s by place. A place is its code. Several names share the code
+``OTHER``; they are ``OTHER/name``, so that their rows stay apart."""
 
 
 @dataclass(frozen=True)
 class _Row:
-    """A row that is right by itself; hashrate in H/s."""
+    """A row without errors of its own; the hashrate is in H/s."""
 
     index: int
     period: Period
@@ -76,15 +77,15 @@ class _Row:
     hashrate: float
 
 
-def read(rows: Sequence[object], now: datetime) -> dict[Period, Said]:
-    """What the rows say, by period in their order.
+def read(rows: Sequence[object], now: datetime) -> dict[Period, Rows]:
+    """Check the rows and sort them by period, the earliest first.
 
     Args:
-        rows: what stood in ``data``, decoded but not checked.
+        rows: the array ``data`` of the request, decoded but not checked.
         now: no period may end later.
 
     Raises:
-        InvalidRowsError: a row is wrong, or two rows of one period say the same place.
+        InvalidRowsError: a row is invalid, or two rows of one period have the same place.
     """
     errors: list[RowError] = []
     by_period: defaultdict[Period, list[_Row]] = defaultdict(list)
@@ -103,34 +104,34 @@ def read(rows: Sequence[object], now: datetime) -> dict[Period, Said]:
     }
 
 
-def merged(before: Said, after: Said) -> Said:
-    """What a partner says of a period once it has said ``after``: of each place its last word."""
+def merged(before: Rows, after: Rows) -> Rows:
+    """A partner's rows of a period after it has sent more: the newest row of each place."""
     return before | after
 
 
 def report(
-    period: Period, said: Said, pool: str, *, fetched_at: datetime, simulated: bool
+    period: Period, rows: Rows, pool: str, *, fetched_at: datetime, simulated: bool
 ) -> Report:
-    """All that a partner says of one period as a report of its pool.
+    """The report of a pool that all rows of one period form.
 
     Args:
-        period: what it is about.
-        said: by place.
-        pool: slug.
-        fetched_at: when it was said.
-        simulated: whether the partner is.
+        period: the period of the rows.
+        rows: of the partner.
+        pool: its slug.
+        fetched_at: when the rows arrived.
+        simulated: whether the partner is simulated.
     """
     by_code: defaultdict[str, list[float]] = defaultdict(list)
-    for place, hashrate in said.items():
+    for place, hashrate in rows.items():
         by_code[place.partition("/")[0]].append(hashrate)
-    # fsum: the order of the rows changes nothing.
+    # fsum rounds once, so the order of the rows does not matter.
     return Report(
         pool=pool,
         source=SOURCE,
         start=period.start,
         end=period.end,
         hold_s=0,
-        hashrate=math.fsum(said.values()),
+        hashrate=math.fsum(rows.values()),
         places=tuple(
             Located(code, math.fsum(hashrates), "measured")
             for code, hashrates in sorted(by_code.items())
@@ -141,12 +142,12 @@ def report(
 
 
 def period_end(start: datetime, period: str) -> datetime:
-    """When a period that begins at ``start`` is over; ``period`` is one of ``PERIODS``."""
+    """The end of the period that begins at ``start``; ``period`` is one of ``PERIODS``."""
     return add_months(start, 1) if period == MONTHLY else start + timedelta(days=DAYS[period])
 
 
 def _duplicates(rows: Iterable[_Row]) -> Iterator[RowError]:
-    """Rows of one period that say the same place: only the partner knows which one is right."""
+    """Errors of rows of one period with the same place; only the partner knows which is right."""
     first: dict[str, _Row] = {}
     for row in rows:
         before = first.setdefault(row.place, row)
@@ -167,11 +168,11 @@ class _Fields:
         self.errors: list[RowError] = []
         self._row: Mapping[str, object] = row if isinstance(row, dict) else {}
         if not isinstance(row, dict):
-            self._refuse(None, f"a row is an object with {', '.join(FIELDS)}")
+            self._reject(None, f"a row is an object with {', '.join(FIELDS)}")
             return
         for field in FIELDS:
             if field not in self._row:
-                self._refuse(field, f"Missing key: {field}")
+                self._reject(field, f"Missing key: {field}")
 
     def read(self, field: str, check: Callable[[object], T]) -> T | None:
         """The checked value, or ``None`` and an error."""
@@ -180,15 +181,15 @@ class _Fields:
         try:
             return check(self._row[field])
         except ValueError as error:
-            self._refuse(field, str(error))
+            self._reject(field, str(error))
             return None
 
-    def _refuse(self, field: str | None, error: str) -> None:
+    def _reject(self, field: str | None, error: str) -> None:
         self.errors.append(RowError(self.index, field, error))
 
 
 def _read(fields: _Fields, now: datetime) -> _Row | None:
-    """The row, or ``None`` if there is anything wrong with it."""
+    """The row, or ``None`` if it has errors."""
     period = fields.read("period", _period)
     start = fields.read("period_start_date", partial(_start, period=period, now=now))
     country = fields.read("country", _country)
@@ -223,7 +224,7 @@ def _start(value: object, *, period: str | None, now: datetime) -> datetime:
         raise ValueError('date should be in "YYYY-MM-DD" format') from None
     if start < FIRST_BLOCK:
         raise ValueError(f"{value} is before Bitcoin's first block, {FIRST_BLOCK:%Y-%m-%d}")
-    # The start first: there is no month after December 9999.
+    # The start is checked first, because there is no month after December 9999.
     if start > now or (period is not None and period_end(start, period) > now):
         raise ValueError(f"the period that starts on {value} has not ended yet (UTC)")
     return start

@@ -1,25 +1,24 @@
-"""CBECI's own tables (CSV, every edition) to monthly reports: pure, all or nothing.
+"""Convert CBECI's tables (CSV, every edition) to monthly reports: pure, all tables or none.
 
-The header tells what a file is (:data:`FORMS`). Each month becomes one report of the pool
-``cbeci-sample``, kind ``measured``: the pools that took part looked up where their miners are.
+The header tells which kind of table a file is (:data:`FORMS`). Each month becomes one report of the
+pool ``cbeci-sample`` of the kind ``measured``: the pools of the sample know where their miners are.
 
-- **Hashrate.** CBECI publishes ``share x the network's mean hashrate``; the report's hashrate is
-  the month's sum of that, and each place's is ``sum x share / sum of the shares``. So a share
-  comes back as it was published, relative to the month's total: published shares are rounded and
-  add up to 99.98 to 100.02 %. Its EH/s have only two decimals, fewer than its shares need.
-- **No network hashrate** is made of it. How much hashrate the sample itself had was never
-  published (about a third of the network); with that sum as the network's, coverage would say 1,
-  and the bounds would be as narrow as if everything had been seen. Without, both are null.
-- **Subdivisions** are published as shares of their country only. So they need the table of
-  countries beside them; in the report they stand in place of the country.
-- **Edition v1.1.0** has shares of the world and no hashrates: it is refused. Later editions have
-  the same shares and the hashrates.
-- **Zeros** are places with hashrate 0: published, so looked for. CBECI writes ``0.0%`` for a
-  measured zero and ``0%`` for a zero or no figure; its readers cannot tell which, nor do we.
-- **As published.** The report keeps the table's own lines beside what it makes of them, as rounded
-  figures cannot be had back from their parts: of the 290 lines of v1.2.0 109 could not.
-- **Again.** The same tables make the same reports but for ``fetched_at``, by which the last import
-  of a month replaces the earlier one, as a revised edition should.
+- **Hashrate.** CBECI publishes ``share x mean hashrate of the network``. The report's hashrate is
+  the sum of a month's figures, and a place's is ``sum x share / sum of the shares``. So each share
+  is reproduced as published, relative to the month's total (published shares are rounded and add up
+  to 99.98 to 100.02 %). The published EH/s have two decimals, too few for this.
+- **No network hashrate** is reported. CBECI never published the hashrate of the sample itself
+  (about a third of the network). With the sum as the network's hashrate, coverage would be 1 and
+  the bounds as narrow as if every pool had been seen; without it, both are null.
+- **Subdivisions** are published as shares of their country only, so their table needs the table of
+  countries beside it. In the report they replace their country.
+- **Edition v1.1.0** has shares and no hashrates, so it is rejected. Later editions have both.
+- **Zeros** are places with hashrate 0. CBECI writes ``0.0%`` for a measured zero, and ``0%`` for a
+  zero or a missing figure, which cannot be told apart.
+- **Published lines.** The report also keeps the lines of the table, because rounded figures cannot
+  be computed from the hashrates: 109 of the 290 lines of v1.2.0 would differ.
+- **Repeated imports.** The same tables make the same reports except for ``fetched_at``; by it the
+  last import of a month replaces the earlier ones, as a revised edition should.
 """
 
 from __future__ import annotations
@@ -44,10 +43,10 @@ POOL: Final = "cbeci-sample"
 SOURCE: Final = "cbeci"
 
 SUM_TOLERANCE: Final = Decimal("0.1")
-"""Percentage points by which a month's shares may miss 100 %: rounding, and nothing missing."""
+"""How far the sum of a month's shares may be from 100 %, in percentage points, by rounding."""
 
 FIRST_MONTH: Final = datetime(2009, 1, 1, tzinfo=UTC)  # of Bitcoin's first block
-# A thousand times the network of 2026, in EH/s. More is a figure in another unit.
+# A thousand times the network of 2026, in EH/s. A larger figure has another unit.
 MAX_EHS: Final = 1_000_000
 
 _EHS: Final = scale("EH/s")
@@ -60,7 +59,7 @@ _LONGEST_QUOTE: Final = 64
 
 @dataclass(frozen=True)
 class Form:
-    """One kind of file: month, place and one or two figures a row, under a fixed header."""
+    """One kind of table: month, place and one or two figures in a row, under a fixed header."""
 
     header: tuple[str, ...]
     share: int | None = None
@@ -68,11 +67,11 @@ class Form:
     hashrate: int | None = None
     """The column of hashrates (EH/s)."""
     country: str | None = None
-    """Whose subdivisions the rows are, and of which the shares are; ``None``: of the world."""
+    """Whose subdivisions are listed, with shares of that country; ``None`` for the world."""
 
 
 SHARES_ALONE: Final = ("Date", "Country", "Share of global hashrate")
-"""The header of v1.1.0, which cannot be used."""
+"""The header of edition v1.1.0, which cannot be used."""
 
 FORMS: Final = (
     Form(
@@ -87,7 +86,7 @@ FORMS: Final = (
 
 
 class Fault(NamedTuple):
-    """What is wrong with a file; ``line`` is ``None`` where it is the file as a whole."""
+    """An error in a file; ``line`` is ``None`` if it concerns the whole file."""
 
     file: str
     line: int | None
@@ -99,7 +98,7 @@ class Fault(NamedTuple):
 
 
 class TablesError(ValueError):
-    """Tables of which none was used; ``faults`` lists what is wrong with each."""
+    """Tables are invalid and none was used; ``faults`` has every error of every file."""
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         super().__init__(str(faults[0]))
@@ -108,7 +107,7 @@ class TablesError(ValueError):
 
 @dataclass
 class _Month:
-    """One file's rows of one month; ``line`` is the first of them."""
+    """The rows of one month in one file; ``line`` is the line of the first."""
 
     line: int
     rows: list[Published] = field(default_factory=list)
@@ -130,15 +129,15 @@ class _Table:
 
 
 def reports(files: Mapping[str, bytes], *, fetched_at: datetime) -> list[Report]:
-    """The reports that tables are, by month.
+    """Convert tables to one report a month, the earliest first.
 
     Args:
-        files: the files' content by what errors call them: one table of countries that has
-            hashrates, and beside it any of those that have shares only.
+        files: content by name (the names are for errors): one table of countries with hashrates,
+            and any tables of subdivisions that go with it.
         fetched_at: when they were read; no month may end later.
 
     Raises:
-        TablesError: something is wrong with one of them, or they do not belong together.
+        TablesError: a table is invalid, or the tables do not belong together.
     """
     tables: list[_Table] = []
     faults: list[Fault] = []
@@ -149,9 +148,9 @@ def reports(files: Mapping[str, bytes], *, fetched_at: datetime) -> list[Report]
             faults += error.faults
     if faults:
         raise TablesError(faults)
-    base, splits = _sorted(tables)
-    if unfit := [fault for split in splits.items() for fault in _unfit(*split, base)]:
-        raise TablesError(unfit)
+    base, splits = _by_country(tables)
+    if faults := [fault for split in splits.items() for fault in _mismatches(*split, base)]:
+        raise TablesError(faults)
     return [_report(start, base, splits, fetched_at) for start in sorted(base.months)]
 
 
@@ -159,7 +158,7 @@ def reports(files: Mapping[str, bytes], *, fetched_at: datetime) -> list[Report]
 
 
 class _Reading:
-    """One file being read, and what was found to be wrong with it."""
+    """Reads one file, and collects its errors."""
 
     def __init__(self, name: str, now: datetime) -> None:
         self._name = name
@@ -167,14 +166,14 @@ class _Reading:
         self._faults: list[Fault] = []
         self._months: dict[datetime, _Month] = {}
         self._first: dict[tuple[datetime, str], int] = {}
-        # Months of which a row was refused (None: of an unknown one): their sums mean nothing.
-        self._spoilt: set[datetime | None] = set()
+        # Months with a rejected row (None for a row without a valid month), whose sums are useless.
+        self._incomplete: set[datetime | None] = set()
 
     def read(self, body: bytes) -> _Table:
-        """The table.
+        """Read the table.
 
         Raises:
-            TablesError: with all that is wrong with the file.
+            TablesError: the file is invalid; has all its errors.
         """
         rows = _rows(body)
         line = 1
@@ -184,11 +183,11 @@ class _Reading:
             for line, cells in rows:
                 self._take(line, cells, form)
         except _UnreadableError as error:
-            self._refuse(error.line, str(error))
+            self._reject(error.line, str(error))
         except ValueError as error:
-            self._refuse(line, str(error))
+            self._reject(line, str(error))
         else:
-            self._judge(form)
+            self._check_months(form)
         if self._faults:
             raise TablesError(sorted(self._faults, key=lambda fault: fault.line or 0))
         return _Table(self._name, form, self._months)
@@ -202,29 +201,29 @@ class _Reading:
             row = _row(cells, form)
             first = self._first.setdefault((start, row.code), line)
             if first != line:
-                raise ValueError(f"{row.code} in {start:%Y-%m} stands in line {first} already")
+                raise ValueError(f"{row.code} in {start:%Y-%m} is already in line {first}")
         except ValueError as error:
-            self._spoilt.add(start)
-            self._refuse(line, str(error))
+            self._incomplete.add(start)
+            self._reject(line, str(error))
         else:
             self._months.setdefault(start, _Month(line)).rows.append(row)
 
-    def _judge(self, form: Form) -> None:
-        """What only shows when all rows are read."""
+    def _check_months(self, form: Form) -> None:
+        """Check what depends on all rows."""
         if not self._months and not self._faults:
-            self._refuse(None, "has no rows")
-        if None in self._spoilt:
+            self._reject(None, "has no rows")
+        if None in self._incomplete:
             return
         for start, month in self._months.items():
-            if start not in self._spoilt and (error := _missum(month, form)):
-                self._refuse(month.line, f"{start:%Y-%m}: {error}")
+            if start not in self._incomplete and (error := _sum_error(month, form)):
+                self._reject(month.line, f"{start:%Y-%m}: {error}")
 
-    def _refuse(self, line: int | None, error: str) -> None:
+    def _reject(self, line: int | None, error: str) -> None:
         self._faults.append(Fault(self._name, line, error))
 
 
 class _UnreadableError(ValueError):
-    """From ``line`` on the file is no CSV."""
+    """The file is not CSV from ``line`` on."""
 
     def __init__(self, line: int, error: str) -> None:
         super().__init__(error)
@@ -232,7 +231,7 @@ class _UnreadableError(ValueError):
 
 
 def _rows(body: bytes) -> Iterator[tuple[int, list[str]]]:
-    """The rows that are not empty, and the line on which each ends."""
+    """The rows that are not empty, each with the line on which it ends."""
     try:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -253,9 +252,9 @@ def _form_of(header: Sequence[str]) -> Form:
         raise ValueError(
             "has shares and no hashrates (CBECI's v1.1.0); take mining_countries of v1.1.1 or later"
         )
-    said = ",".join(header)[:_LONGEST_QUOTE]
+    quoted = repr(",".join(header)[:_LONGEST_QUOTE])
     known = " | ".join(",".join(form.header) for form in FORMS)
-    raise ValueError(f"no header of CBECI's: {said!r}; there are {known}")
+    raise ValueError(f"{quoted} is not a header of CBECI's; expected one of: {known}")
 
 
 def _plain(header: Sequence[str]) -> list[str]:
@@ -281,8 +280,8 @@ def _month(text: str, now: datetime) -> datetime:
             f"{text[:_LONGEST_QUOTE]!r} is not the first day of a month, such as 2019-09-01"
         ) from None
     if start < FIRST_MONTH:
-        raise ValueError(f"{text} is before Bitcoin")
-    # The start first: there is no month after December 9999.
+        raise ValueError(f"{text} is before Bitcoin's first block, {FIRST_MONTH:%Y-%m}")
+    # The start is checked first, because there is no month after December 9999.
     if start > now or add_months(start, 1) > now:
         raise ValueError(f"the month {start:%Y-%m} has not ended yet (UTC)")
     return start
@@ -300,13 +299,13 @@ def _hashrate(text: str) -> str:
     if match is None or len(match[1]) > MAX_FIGURE:
         raise ValueError(f"{text[:_LONGEST_QUOTE]!r} is not a hashrate in EH/s, such as 66.76")
     if Decimal(match[1]) > MAX_EHS:
-        raise ValueError(f"{match[1]} EH/s is too much; is it in another unit?")
+        raise ValueError(f"{match[1]} EH/s is more than {MAX_EHS}; is it in another unit?")
     return match[1]
 
 
-def _missum(month: _Month, form: Form) -> str | None:
-    """What is wrong with the sums of a month, if anything."""
-    # A country without hashrate has no shares inside either: all are published as 0.
+def _sum_error(month: _Month, form: Form) -> str | None:
+    """The error in the sums of a month, or ``None``."""
+    # A country without hashrate has no shares either: all are published as 0.
     nothing = form.country is not None and not month.weight
     if form.share is not None and not nothing and abs(month.weight - _WHOLE) > SUM_TOLERANCE:
         return f"the shares add up to {month.weight:f} %, not 100 %"
@@ -318,13 +317,17 @@ def _missum(month: _Month, form: Form) -> str | None:
 # --- several files together -----------------------------------------------------------------------
 
 
-def _sorted(tables: Iterable[_Table]) -> tuple[_Table, dict[str, _Table]]:
-    """The table of countries, and by country those of their subdivisions."""
+def _by_country(tables: Iterable[_Table]) -> tuple[_Table, dict[str, _Table]]:
+    """The table of countries, and the tables of subdivisions by country.
+
+    Raises:
+        TablesError: two tables are of the same places, or there is no table of countries.
+    """
     by_country: dict[str | None, _Table] = {}
     for table in tables:
         other = by_country.setdefault(table.form.country, table)
         if other is not table:
-            error = f"is of the same places as {other.name}; give one of them"
+            error = f"has the same places as {other.name}; give one of them"
             raise TablesError([Fault(table.name, None, error)])
     base = by_country.pop(None, None)
     splits = {country: table for country, table in by_country.items() if country is not None}
@@ -338,12 +341,12 @@ def _without_countries(country: str, split: _Table) -> Fault:
         split.name,
         None,
         f"has only shares of {places.name_of(country)}; give CBECI's table of countries "
-        "(mining_countries of v1.1.1 or later) beside it",
+        "(mining_countries of v1.1.1 or later) too",
     )
 
 
-def _unfit(country: str, split: _Table, base: _Table) -> Iterator[Fault]:
-    """The months of a country's shares that its hashrate does not go with."""
+def _mismatches(country: str, split: _Table, base: _Table) -> Iterator[Fault]:
+    """Errors of months in which a country's shares and its hashrate do not go together."""
     name = places.name_of(country)
     for start, month in split.months.items():
         whole = _weights(base.months[start].rows).get(country) if start in base.months else None
@@ -378,11 +381,11 @@ def _report(
     )
 
 
-# --- what the rows of a month say -----------------------------------------------------------------
+# --- hashrates of a month -------------------------------------------------------------------------
 
 
 def located(published: Iterable[Published]) -> dict[str, float]:
-    """By place the hashrate (H/s) that a month's table says: countries, or what is inside them."""
+    """The hashrate (H/s) by place from the lines of a month: subdivisions replace their country."""
     countries: list[Published] = []
     inside: dict[str, list[Published]] = {}
     for row in published:
@@ -396,17 +399,17 @@ def located(published: Iterable[Published]) -> dict[str, float]:
 
 
 def _spread(whole: Decimal, rows: Iterable[Published]) -> dict[str, Decimal]:
-    """A hashrate over the rows' places, in proportion; nothing where there is nothing."""
+    """Divide a hashrate among the places of the rows in proportion to their weights."""
     weights = _weights(rows)
     weight = sum(weights.values(), Decimal(0)) or _WHOLE
     return {code: whole * share / weight for code, share in weights.items()}
 
 
 def _weights(rows: Iterable[Published]) -> dict[str, Decimal]:
-    """By place: the share, or the hashrate where the table has no shares."""
+    """The share by place, or the hashrate if the table has no shares."""
     return {row.code: Decimal(row.share or row.hashrate or 0) for row in rows}
 
 
 def _hashrates(rows: Iterable[Published]) -> Decimal:
-    """The sum, EH/s; 0 where the table has none."""
+    """The sum of the hashrates in EH/s; 0 if the table has none."""
     return sum((Decimal(row.hashrate or 0) for row in rows), Decimal(0))

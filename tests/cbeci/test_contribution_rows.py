@@ -1,3 +1,5 @@
+"""A partner's rows as reports."""
+
 from __future__ import annotations
 
 import math
@@ -19,6 +21,7 @@ from miningmap.cbeci.contribution_rows import (
     period_end,
 )
 from miningmap.messages import Located, Report
+from tests.cases import all_cases
 
 NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
 
@@ -36,8 +39,8 @@ def row(country: str = "United States", province: str | None = None, **changes: 
 
 def read(*rows: object, now: datetime = NOW) -> list[Report]:
     return [
-        partner_rows.report(period, said, "foundryusa", fetched_at=now, simulated=False)
-        for period, said in partner_rows.read(rows, now).items()
+        partner_rows.report(period, rows_, "foundryusa", fetched_at=now, simulated=False)
+        for period, rows_ in partner_rows.read(rows, now).items()
     ]
 
 
@@ -65,11 +68,11 @@ def test_a_report_is_the_pools_measured_hashrate_over_the_period() -> None:
     ]
 
 
-def test_no_rows_are_no_reports() -> None:
+def test_no_rows_give_no_reports() -> None:
     assert read() == []
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("start", "period", "end"),
     [
         ("2024-02-28", "daily", "2024-02-29"),
@@ -102,20 +105,18 @@ def test_each_start_and_period_is_a_report_of_its_own_in_order() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("unit", "hashrate"), [("th/s", 1.5e12), ("ph/s", 1.5e15), ("eh/s", 1.5e18)]
-)
+@all_cases(("unit", "hashrate"), [("th/s", 1.5e12), ("ph/s", 1.5e15), ("eh/s", 1.5e18)])
 def test_units_are_decimal(unit: str, hashrate: float) -> None:
     assert read(row(unit=unit))[0].hashrate == hashrate
 
 
-def test_zero_is_measured_too() -> None:
+def test_zero_is_a_measurement() -> None:
     (report,) = read(row(average_hashrate=0))
     assert report.hashrate == 0
     assert report.places == (Located("US", 0, "measured"),)
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("country", "province", "code"),
     [
         ("Iran, Islamic Rep.", None, "IR"),
@@ -132,18 +133,18 @@ def test_names_become_codes(country: str, province: str | None, code: str) -> No
     assert [place.code for place in read(row(country, province))[0].places] == [code]
 
 
-def test_places_without_a_code_of_their_own_are_added_up() -> None:
+def test_places_that_share_a_code_are_added_up() -> None:
     (report,) = read(row("Channel Islands"), row("Other"))
     assert report.places == (Located("OTHER", 3e18, "measured"),)
 
 
-@pytest.mark.parametrize("missing", FIELDS)
-def test_every_key_must_be_there(missing: str) -> None:
+@all_cases("missing", FIELDS)
+def test_a_missing_key_is_named(missing: str) -> None:
     found = {key: value for key, value in row().items() if key != missing}
     assert errors(found) == [(0, missing, f"Missing key: {missing}")]
 
 
-@pytest.mark.parametrize("value", [None, 1, "row", []])
+@all_cases("value", [None, 1, "row", []])
 def test_a_row_is_an_object(value: object) -> None:
     ((index, field, error),) = errors(row(), value)
     assert (index, field) == (1, None)
@@ -153,7 +154,7 @@ def test_a_row_is_an_object(value: object) -> None:
 DATE_FORMAT = 'date should be in "YYYY-MM-DD" format'
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("field", "value", "error"),
     [
         ("period_start_date", "2026-11-1", DATE_FORMAT),
@@ -175,12 +176,16 @@ DATE_FORMAT = 'date should be in "YYYY-MM-DD" format'
         ("period", ["daily"], "period should be one of daily, weekly, biweekly, monthly"),
         ("country", 1, "country should be a string"),
         ("country", None, "country should be a string"),
-        ("country", "Unknown", "unknown country: 'Unknown'; leave out what is not located"),
+        (
+            "country",
+            "Unknown",
+            "unknown country: 'Unknown'; leave out hashrate that is not located",
+        ),
         ("province", 1, "province should be a string, or null for the whole country"),
         (
             "province",
             "",
-            "unknown subdivision of US: ''; its ISO 3166-2 code is understood too",
+            "unknown subdivision of US: ''; the ISO 3166-2 code is accepted too",
         ),
         ("province", "Texsa", "unknown subdivision of US: 'Texsa'; near matches: Texas (US-TX)"),
         ("unit", "EH/s", "unit should be one of th/s, ph/s, eh/s"),
@@ -205,14 +210,14 @@ def test_a_wrong_value_is_named_with_its_field(field: str, value: object, error:
     assert errors(row("Canada"), row() | {field: value}) == [(1, field, error)]
 
 
-def test_a_hashrate_beyond_all_reason_is_a_wrong_unit() -> None:
+def test_a_hashrate_that_is_too_large_has_a_wrong_unit() -> None:
     ((_, field, error),) = errors(row(average_hashrate=230_000_000))  # TH/s sent as eh/s
     assert field == "average_hashrate"
     assert "is the unit right?" in error
     assert read(row(average_hashrate=MAX_HASHRATE / 1e18))[0].hashrate == MAX_HASHRATE
 
 
-def test_all_faults_of_all_rows_are_listed_and_the_first_one_is_the_text() -> None:
+def test_all_errors_of_all_rows_are_listed_and_the_first_is_the_text() -> None:
     with pytest.raises(InvalidRowsError, match="unknown country: 'Chnia'") as caught:
         read(
             row(),
@@ -228,13 +233,13 @@ def test_all_faults_of_all_rows_are_listed_and_the_first_one_is_the_text() -> No
     }
 
 
-def test_a_misspelt_country_does_not_blame_its_province() -> None:
+def test_a_misspelt_country_is_no_error_of_its_province() -> None:
     assert [(index, field) for index, field, _ in errors(row("Chnia", "Sichuan"))] == [
         (0, "country")
     ]
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("start", "period"),
     [
         ("2026-11-22", "daily"),
@@ -245,7 +250,7 @@ def test_a_misspelt_country_does_not_blame_its_province() -> None:
         ("9999-12-31", "monthly"),
     ],
 )
-def test_a_period_that_has_not_ended_is_refused(start: str, period: str) -> None:
+def test_a_period_that_has_not_ended_is_rejected(start: str, period: str) -> None:
     ((_, field, error),) = errors(row(period_start_date=start, period=period))
     assert field == "period_start_date"
     assert error == f"the period that starts on {start} has not ended yet (UTC)"
@@ -268,7 +273,7 @@ def test_the_same_place_twice_in_a_period_names_both_rows() -> None:
     ]
 
 
-def test_other_twice_is_a_duplicate_like_any_other() -> None:
+def test_other_twice_is_a_duplicate() -> None:
     ((index, _, error),) = errors(row("Other"), row("Channel Islands"), row(" OTHER "))
     assert index == 2
     assert error == "data[0] and data[2] are the same place, OTHER, in the same period"
@@ -278,20 +283,20 @@ def test_the_same_place_in_two_periods_is_no_duplicate() -> None:
     assert len(read(row(), row(period_start_date="2026-11-02"), row(period="weekly"))) == 3
 
 
-def test_a_country_beside_its_provinces_is_what_is_in_none_of_them() -> None:
+def test_a_country_beside_its_provinces_is_the_rest_of_it() -> None:
     (report,) = read(row("China"), row("China", "Sichuan"), row("China", "Other"))
     assert [place.code for place in report.places] == ["CN", "CN-OTHER", "CN-SC"]
     assert report.hashrate == 4.5e18
 
 
-def said(*rows: object) -> dict[str, float]:
+def hashrates(*rows: object) -> dict[str, float]:
     (found,) = partner_rows.read(rows, NOW).values()
     return found
 
 
-def test_a_row_replaces_the_one_of_its_place_and_no_other() -> None:
-    before = said(row(), row("Canada"), row("China", "Sichuan"))
-    after = said(row("CA", average_hashrate=2), row("China", "Xinjiang"))
+def test_a_row_replaces_the_row_of_its_place_and_no_other() -> None:
+    before = hashrates(row(), row("Canada"), row("China", "Sichuan"))
+    after = hashrates(row("CA", average_hashrate=2), row("China", "Xinjiang"))
     assert merged(before, after) == {
         "US": 1.5e18,
         "CA": 2e18,
@@ -300,26 +305,28 @@ def test_a_row_replaces_the_one_of_its_place_and_no_other() -> None:
     }
 
 
-def test_a_row_of_zero_replaces_too_and_stays_a_finding() -> None:
-    assert merged(said(row(), row("Canada")), said(row(average_hashrate=0))) == {
+def test_a_row_of_zero_replaces_too() -> None:
+    assert merged(hashrates(row(), row("Canada")), hashrates(row(average_hashrate=0))) == {
         "US": 0,
         "CA": 1.5e18,
     }
 
 
 def test_a_row_of_a_country_replaces_none_of_its_provinces() -> None:
-    before = said(row("China"), row("China", "Sichuan"))
-    assert merged(before, said(row("China", average_hashrate=0))) == {"CN": 0, "CN-SC": 1.5e18}
+    before = hashrates(row("China"), row("China", "Sichuan"))
+    assert merged(before, hashrates(row("China", average_hashrate=0))) == {"CN": 0, "CN-SC": 1.5e18}
 
 
-def test_places_that_share_a_code_are_replaced_each_for_itself() -> None:
-    now = merged(said(row("Other"), row("Channel Islands")), said(row("other", average_hashrate=0)))
+def test_places_that_share_a_code_are_replaced_separately() -> None:
+    now = merged(
+        hashrates(row("Other"), row("Channel Islands")), hashrates(row("other", average_hashrate=0))
+    )
     (found,) = dict.fromkeys(partner_rows.read([row()], NOW), now).items()
     report = partner_rows.report(*found, "foundryusa", fetched_at=NOW, simulated=False)
     assert report.places == (Located("OTHER", 1.5e18, "measured"),)
 
 
-def test_periods_that_overlap_are_reports_of_their_own() -> None:
+def test_overlapping_periods_are_separate() -> None:
     day = row(period_start_date="2026-10-01")
     month = row(period_start_date="2026-10-01", period="monthly")
     first = datetime(2026, 10, 1, tzinfo=UTC)
@@ -365,7 +372,7 @@ def test_the_order_of_the_rows_changes_nothing(rows: list[Any], random: Any) -> 
 
 
 @given(posts(), posts())
-def test_what_is_sent_again_changes_nothing_and_what_is_sent_later_wins(
+def test_repeated_rows_change_nothing_and_later_rows_win(
     earlier: list[Any], later: list[Any]
 ) -> None:
     before, after = partner_rows.read(earlier, NOW), partner_rows.read(later, NOW)
@@ -393,7 +400,7 @@ JSON = st.recursive(
 
 
 @given(st.lists(st.fixed_dictionaries(dict.fromkeys(FIELDS, JSON)) | JSON, min_size=1))
-def test_whatever_is_sent_is_refused_with_its_rows_and_nothing_worse(rows: list[Any]) -> None:
+def test_arbitrary_rows_are_rejected_with_their_index(rows: list[Any]) -> None:
     assert {index for index, _, _ in errors(*rows)} == set(range(len(rows)))
 
 

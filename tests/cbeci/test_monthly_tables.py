@@ -1,5 +1,7 @@
-"""CBECI's tables as reports. The figures here are made up; the published ones are asked for too,
-where they lie beside the project (they are not copied into it)."""
+"""CBECI's tables as reports, with made-up figures.
+
+The published tables are not copied into the project; they are tested where they are beside it.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +33,7 @@ from streams.method.placing import Beliefs
 from streams.method.windows import parse_window
 from streams.queries.parameters import parse_question
 from streams.queries.recompute import recompute
+from tests.cases import all_cases
 from tests.streams import golden
 
 if TYPE_CHECKING:
@@ -116,7 +119,7 @@ def test_the_hashrate_is_the_sum_of_the_published_ones_divided_by_the_shares() -
     assert july.hashrate == pytest.approx(100 * EH)
 
 
-def test_nothing_stays_unlocated() -> None:
+def test_all_hashrate_is_located() -> None:
     answer = answered(made(TWO_MONTHS), "2021-06")
     assert answer.located == pytest.approx(1, abs=1e-12)
     assert all(row.kinds.estimated == row.kinds.prior == 0 for row in answer.shares)
@@ -130,7 +133,7 @@ def test_coverage_and_bounds_stay_unknown() -> None:
     assert {(row.low, row.high, row.network_hashrate) for row in answer.shares} == {(None,) * 3}
 
 
-def test_a_published_zero_is_a_place_that_was_looked_at() -> None:
+def test_a_published_zero_is_a_place_with_hashrate_0() -> None:
     june, july = made(TWO_MONTHS)
     assert places(june)["IE"] == 0
     assert places(july)["CN"] == 0
@@ -150,7 +153,7 @@ def published(draw: st.DrawFn) -> dict[str, Decimal]:
 
 
 @given(published(), st.integers(1, 1_000_000))
-def test_shares_come_back_relative_to_the_months_total(
+def test_shares_are_reproduced_relative_to_the_months_total(
     shares: dict[str, Decimal], cents: int
 ) -> None:
     rows = [
@@ -165,7 +168,7 @@ def test_shares_come_back_relative_to_the_months_total(
     assert got == pytest.approx(want | {"BR": 0.0}, abs=1e-12)
 
 
-@pytest.mark.parametrize(
+@all_cases(
     "text",
     [
         "\ufeff" + TWO_MONTHS,
@@ -175,13 +178,12 @@ def test_shares_come_back_relative_to_the_months_total(
         TWO_MONTHS.replace("0%", "0").replace("date,country", " Date , COUNTRY "),
         TWO_MONTHS.replace("Mainland China", "China").replace("Germany *", "Germany"),
     ],
-    ids=["bom", "crlf", "empty lines", "blanks", "no percent signs", "other names"],
 )
-def test_spellings_that_mean_the_same(text: str) -> None:
+def test_equivalent_spellings(text: str) -> None:
     assert made(text) == made(TWO_MONTHS)
 
 
-def test_in_another_order_the_places_are_the_same_and_the_table_is_in_its_own() -> None:
+def test_the_order_of_rows_changes_the_kept_lines_alone() -> None:
     header, *rows = TWO_MONTHS.splitlines()
     reordered = made("\n".join([header, *reversed(rows)]))
     for there, here in zip(reordered, made(TWO_MONTHS), strict=True):
@@ -189,7 +191,7 @@ def test_in_another_order_the_places_are_the_same_and_the_table_is_in_its_own() 
         assert there.published == tuple(reversed(here.published))
 
 
-def test_the_table_is_kept_as_it_was_printed() -> None:
+def test_the_lines_are_kept_as_printed() -> None:
     june, july = made(TWO_MONTHS, table(PROVINCES, "2021-06-01,Nei Mongol,100 %"))
     assert june.published == (
         Published("CN", "50.00", "60.00"),
@@ -205,7 +207,7 @@ def test_the_table_is_kept_as_it_was_printed() -> None:
     assert decode(encode(june)) == june
 
 
-def test_the_table_locates_what_its_report_does() -> None:
+def test_the_kept_lines_give_the_places_of_their_report() -> None:
     provinces = table(
         PROVINCES, "2021-06-01,Sichuan,60.01", "2021-06-01,Other,40", "2021-07-01,Other,0"
     )
@@ -213,14 +215,14 @@ def test_the_table_locates_what_its_report_does() -> None:
         assert located(report.published) == places(report)
 
 
-def test_hashrates_alone_are_shares_too() -> None:
+def test_a_table_with_hashrates_only() -> None:
     text = table(ABSOLUTE, "2021-06-01,China,30.5", "2021-06-01,Ireland,0", "2021-06-01,US,9.15e1")
     (june,) = made(text)
     assert june.hashrate == pytest.approx(122 * EH)
     assert places(june) == pytest.approx({"CN": 30.5 * EH, "US": 91.5 * EH, "IE": 0})
 
 
-def test_subdivisions_take_the_place_of_their_country() -> None:
+def test_subdivisions_replace_their_country() -> None:
     provinces = table(
         PROVINCES,
         *("2021-06-01,Sichuan,40.00", "2021-06-01,Nei Mongol,35", "2021-06-01,Other,25.01"),
@@ -243,7 +245,7 @@ def test_subdivisions_take_the_place_of_their_country() -> None:
     assert july == made(TWO_MONTHS)[1]
 
 
-def test_both_levels_are_answered_and_countries_are_what_they_were() -> None:
+def test_subdivisions_do_not_change_the_shares_of_countries() -> None:
     provinces = table(PROVINCES, "2021-06-01,Sichuan,40.00", "2021-06-01,Yunnan,60.00")
     split, plain = made(TWO_MONTHS, provinces), made(TWO_MONTHS)
     countries = {row.code: row.share for row in answered(plain, "2021-06").shares}
@@ -252,7 +254,7 @@ def test_both_levels_are_answered_and_countries_are_what_they_were() -> None:
     assert inside(split, "2021-06") == pytest.approx({"CN-YN": 0.6, "CN-SC": 0.4})
 
 
-def test_provinces_of_a_country_without_hashrate_are_looked_at_zeros() -> None:
+def test_provinces_of_a_country_without_hashrate_are_zeros() -> None:
     provinces = table(PROVINCES, "2021-07-01,Sichuan,0.00", "2021-07-01,Other,0%")
     july = made(TWO_MONTHS, provinces)[1]
     assert places(july)["CN-SC"] == places(july)["CN-OTHER"] == 0
@@ -261,7 +263,7 @@ def test_provinces_of_a_country_without_hashrate_are_looked_at_zeros() -> None:
     assert inside([july], "2021-07") == {}
 
 
-def test_imported_again_the_cells_are_the_same_and_a_revision_replaces() -> None:
+def test_a_repeated_import_changes_no_cell_and_a_revision_replaces() -> None:
     first = made(TWO_MONTHS)
     later = {"fetched_at": datetime(2026, 11, 23, tzinfo=UTC)}
     again = reports({"a.csv": TWO_MONTHS.encode()}, **later)
@@ -281,18 +283,18 @@ def test_imported_again_the_cells_are_the_same_and_a_revision_replaces() -> None
     assert cell(*revised) != cell(*first)
 
 
-# --- what is wrong --------------------------------------------------------------------------------
+# --- errors ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("row", "said"),
+@all_cases(
+    ("row", "error"),
     [
         ("2021-06-01,Kazakstan,1%,1.2", "near matches: Kazakhstan (KZ)"),
         ("2021-06-01,,1%,1.2", "unknown country: ''"),
         ("2021-06-02,Brazil,1%,1.2", "'2021-06-02' is not the first day of a month"),
         ("2021-13-01,Brazil,1%,1.2", "'2021-13-01' is not the first day"),
         ("June 2021,Brazil,1%,1.2", "'June 2021' is not the first day"),
-        ("2008-12-01,Brazil,1%,1.2", "before Bitcoin"),
+        ("2008-12-01,Brazil,1%,1.2", "2008-12-01 is before Bitcoin's first block, 2009-01"),
         ("2026-11-01,Brazil,1%,1.2", "2026-11 has not ended yet"),
         ("9999-12-01,Brazil,1%,1.2", "9999-12 has not ended yet"),
         ("2021-06-01,Brazil,-1%,1.2", "'-1%' is not a share in percent"),
@@ -303,19 +305,22 @@ def test_imported_again_the_cells_are_the_same_and_a_revision_replaces() -> None
         ("2021-06-01,Brazil,1%,1.2 EH/s", "'1.2 EH/s' is not a hashrate"),
         (f"2021-06-01,Brazil,0.{'0' * 63}%,1.2", "0000' is not a share"),
         (f"2021-06-01,Brazil,1%,0.{'0' * 63}", "0000' is not a hashrate"),
-        ("2021-06-01,Brazil,1%,1200000", "1200000 EH/s is too much; is it in another unit?"),
+        (
+            "2021-06-01,Brazil,1%,1200000",
+            "1200000 EH/s is more than 1000000; is it in",
+        ),
         ("2021-06-01,Brazil,1%", "3 columns instead of 4"),
-        ("2021-06-01,Iran,1%,1.2", "IR in 2021-06 stands in line 4 already"),
+        ("2021-06-01,Iran,1%,1.2", "IR in 2021-06 is already in line 4"),
     ],
 )
-def test_a_bad_row_is_named_by_its_line(row: str, said: str) -> None:
+def test_a_bad_row_is_named_by_its_line(row: str, error: str) -> None:
     (fault,) = faults(TWO_MONTHS + row + "\n")
     assert (fault.file, fault.line) == ("0.csv", 10)
-    assert said in fault.error
+    assert error in fault.error
     assert str(fault) == f"0.csv: line 10: {fault.error}"
 
 
-def test_all_that_is_wrong_is_told_at_once_in_the_order_of_files_and_lines() -> None:
+def test_all_errors_are_listed_by_file_and_line() -> None:
     bad = TWO_MONTHS.replace("Germany *", "Germani").replace("80.00%", "70.00%")
     found = faults(bad, table(PROVINCES, "2021-06-01,Sichuan,110", "2021-07-01,Texas,1"))
     assert [(fault.file, fault.line) for fault in found] == [
@@ -325,76 +330,78 @@ def test_all_that_is_wrong_is_told_at_once_in_the_order_of_files_and_lines() -> 
     assert found[1].error == "2021-07: the shares add up to 90.00 %, not 100 %"
 
 
-def test_sums_are_not_judged_where_rows_are_missing() -> None:
+def test_sums_of_months_with_rejected_rows_are_not_checked() -> None:
     known = TWO_MONTHS.replace("30.01%", "x").replace("80.00%", "70.00%")
     assert [fault.line for fault in faults(known)] == [3, 7]
     unknown = TWO_MONTHS.replace("2021-06-01,United", "2021-06-31,United")
     assert [fault.line for fault in faults(unknown.replace("80.00%", "70.00%"))] == [3]
 
 
-@pytest.mark.parametrize("us", ["29.90%", "30.10%"])
-def test_rounding_may_miss_100_percent_by_a_tenth(us: str) -> None:
+@all_cases("us", ["29.90%", "30.10%"])
+def test_shares_may_miss_100_percent_by_a_tenth(us: str) -> None:
     text = TWO_MONTHS.replace("30.01%", us)
     assert len(made(text)) == 2
     (fault,) = faults(text.replace("12.50%", "12.49%" if us < "30" else "12.51%"))
     assert (fault.line, fault.error[:29]) == (2, "2021-06: the shares add up to")
 
 
-def test_a_month_without_any_hashrate_is_refused() -> None:
+def test_a_month_without_hashrate_is_rejected() -> None:
     (fault,) = faults(table(ABSOLUTE, "2021-06-01,China,0", "2021-06-01,US,0.0"))
     assert fault.error == "2021-06: the hashrates add up to 0"
     (fault,) = faults(table(COUNTRIES, "2021-06-01,China,0%,0"))
     assert fault.error == "2021-06: the shares add up to 0 %, not 100 %"
 
 
-@pytest.mark.parametrize(
-    ("body", "line", "said"),
+@all_cases(
+    ("body", "line", "error"),
     [
-        ("", 1, "no header of CBECI's: ''"),
-        ("<!doctype html>\n<html>", 1, "no header of CBECI's: '<!doctype html>'"),
-        ("month,share\n", 1, "there are date,country,monthly_hashrate_%"),
+        ("", 1, "'' is not a header of CBECI's"),
+        ("<!doctype html>\n<html>", 1, "'<!doctype html>' is not a header of CBECI's"),
+        ("month,share\n", 1, "expected one of: date,country,monthly_hashrate_%"),
         (TWO_MONTHS.splitlines()[0], None, "has no rows"),
         (TWO_MONTHS.encode() + b"2021-08-01,C\xf4te d'Ivoire,1%,1\n", 10, "is not UTF-8"),
         (TWO_MONTHS + '2021-08-01,"Other', 10, "is not CSV: unexpected end of data"),
         (",".join(SHARES_ALONE), 1, "has shares and no hashrates (CBECI's v1.1.0); take"),
     ],
 )
-def test_a_file_that_is_none_of_the_tables(body: str | bytes, line: int | None, said: str) -> None:
+def test_a_file_that_is_not_a_table_of_cbeci(
+    body: str | bytes, line: int | None, error: str
+) -> None:
     (fault,) = faults(body)
     assert fault.line == line
-    assert said in fault.error
+    assert error in fault.error
 
 
-def test_what_was_wrong_before_a_file_breaks_off_is_told_too() -> None:
+def test_errors_before_a_truncated_line_are_listed_too() -> None:
     broken = TWO_MONTHS.replace("80.00%", "x") + '2021-08-01,"Other'
     assert [fault.line for fault in faults(broken)] == [7, 10]
 
 
-def test_a_file_as_a_whole_is_named_without_a_line() -> None:
+def test_an_error_of_the_whole_file_has_no_line() -> None:
     (fault,) = faults(TWO_MONTHS.splitlines()[0])
     assert str(fault) == "0.csv: has no rows"
 
 
-def test_shares_of_a_country_need_the_countries() -> None:
+def test_a_table_of_subdivisions_needs_the_table_of_countries() -> None:
     provinces = table(PROVINCES, "2021-06-01,Sichuan,100")
     states = table(STATES, "2021-06-01,Texas,100")
     found = faults(provinces, states)
     assert [fault.file for fault in found] == ["0.csv", "1.csv"]
     assert found[0].error == (
         "has only shares of China; give CBECI's table of countries (mining_countries of v1.1.1 or "
-        "later) beside it"
+        "later) too"
     )
 
 
-def test_two_tables_of_the_same_are_refused() -> None:
+def test_two_tables_of_the_same_places_are_rejected() -> None:
     (fault,) = faults(TWO_MONTHS, TWO_MONTHS)
     assert (fault.file, fault.error) == (
         "1.csv",
-        "is of the same places as 0.csv; give one of them",
+        "has the same places as 0.csv; give one of them",
     )
 
 
-def test_shares_of_what_is_not_there_are_refused() -> None:
+def test_shares_of_a_country_without_hashrate_are_rejected() -> None:
     before = table(PROVINCES, "2021-05-01,Sichuan,100", "2021-06-01,Sichuan,0")
     early, nothing = faults(TWO_MONTHS, before)
     assert (early.line, early.error) == (2, "2021-05: 0.csv has no hashrate of China")
@@ -409,7 +416,7 @@ def test_shares_of_what_is_not_there_are_refused() -> None:
 
 
 @pytest.mark.skipif(not PUBLISHED.exists(), reason="CBECI's own table is not beside the project")
-def test_every_published_share_comes_back() -> None:
+def test_every_published_share_is_reproduced() -> None:
     text = PUBLISHED.read_text()
     messages = made(text)
     months: defaultdict[str, list[tuple[str, float]]] = defaultdict(list)
@@ -431,7 +438,7 @@ def test_every_published_share_comes_back() -> None:
 @pytest.mark.skipif(
     not PUBLISHED_PROVINCES.exists(), reason="CBECI's provinces are not beside the project"
 )
-def test_every_published_share_of_a_province_comes_back() -> None:
+def test_every_published_share_of_a_province_is_reproduced() -> None:
     with PUBLISHED_PROVINCES.open() as opened:
         published = list(csv.DictReader(opened))
     rows = [

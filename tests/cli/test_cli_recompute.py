@@ -136,7 +136,7 @@ def test_a_bad_line_is_named(run: Run, messages: Path) -> None:
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == (
         f"miningmap: {messages}: line 5: schema: unknown schema 'report/2'; "
-        "known are report/1, network/1\n"
+        "expected one of: report/1, network/1\n"
     )
 
 

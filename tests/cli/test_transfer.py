@@ -133,7 +133,7 @@ def test_provinces_alone_are_told_what_is_missing(run: Run, provinces: Path) -> 
     assert result.exit_code == 2
     assert result.stderr == (
         f"miningmap: {provinces}: has only shares of China; give CBECI's table of countries "
-        "(mining_countries of v1.1.1 or later) beside it; nothing was imported\n"
+        "(mining_countries of v1.1.1 or later) too; nothing was imported\n"
     )
 
 
