@@ -1,4 +1,4 @@
-"""The streams service, run for a test, and waiting for what it does."""
+"""Run the streams service in a test, and wait for what it does."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TOPICS = frozenset({REPORTS, NETWORK})
 
 @asynccontextmanager
 async def streams(settings: Settings) -> AsyncIterator[None]:
-    """The service in this process, until the end of the block."""
+    """Run the service in this process during the block."""
     stop = asyncio.Event()
     task = asyncio.create_task(run(settings, stop))
     try:
@@ -38,7 +38,7 @@ async def streams(settings: Settings) -> AsyncIterator[None]:
 
 
 class StreamsProcess:
-    """The service as a process of its own, which can be killed."""
+    """The service as a separate process, which can be killed."""
 
     def __init__(self, settings: Settings, **more: str) -> None:
         kept = settings.retention
@@ -65,20 +65,20 @@ class StreamsProcess:
             await self.end(signal.SIGKILL)
 
     async def end(self, sign: signal.Signals) -> int:
-        """Send a signal and wait; the exit code."""
+        """Send a signal, wait for the end and return the exit code."""
         self.process.send_signal(sign)
         async with asyncio.timeout(DEADLINE_S):
             return await self.process.wait()
 
 
 async def publish(settings: Settings, messages: Sequence[Message], *raw: Record) -> None:
-    """Messages, and raw records, acknowledged by Kafka."""
+    """Publish messages and raw records; return when Kafka has acknowledged them."""
     async with Publisher(settings.kafka, TOPICS) as publisher:
         await publisher.publish([*map(record_of, messages), *raw])
 
 
 async def processed(settings: Settings) -> None:
-    """Wait until the consumer group has committed all that there is."""
+    """Wait until the consumer group has committed every message."""
     kafka = settings.kafka
     async with lag_of(kafka.bootstrap_servers, kafka.group, sorted(TOPICS)) as ask:
 

@@ -35,7 +35,7 @@ def days(cells: MemoryCells, start: datetime, places: dict[str, float]) -> None:
         ("month", "2026-09-30", "2026-11-22", (1, 0), 3),
     ],
 )
-def test_every_bucket_that_the_range_touches_is_there(
+def test_every_bucket_that_the_range_touches_has_a_point(
     step: str, start: str, to: str, first: tuple[int, int], count: int
 ) -> None:
     found = ask(MemoryCells(), code="US", step=step, from_=start, to=to)
@@ -46,7 +46,7 @@ def test_every_bucket_that_the_range_touches_is_there(
 
 
 @pytest.mark.parametrize(("step", "count"), [("hour", 49), ("day", 31), ("month", 12)])
-def test_without_a_range_it_is_the_latest(step: str, count: int) -> None:
+def test_the_default_range_is_the_latest_buckets(step: str, count: int) -> None:
     points = ask(MemoryCells(), code="US", step=step).points
     assert len(points) == count
     assert points[-1].at <= NOW
@@ -72,7 +72,7 @@ def test_the_calendar_has_a_first_and_a_last_bucket(
     assert all(point.share is None for point in points)
 
 
-def test_a_zero_that_was_looked_for_is_0_and_what_nobody_looked_for_is_null() -> None:
+def test_a_reported_0_is_0_and_an_unreported_place_is_null() -> None:
     cells = MemoryCells()
     start = datetime(2026, 11, 18, tzinfo=UTC)
     days(cells, start, {"US": 3.0, "CA": 1.0})
@@ -82,7 +82,7 @@ def test_a_zero_that_was_looked_for_is_0_and_what_nobody_looked_for_is_null() ->
     assert [point.share for point in found.points] == [0.25, 0, None, None]
 
 
-def test_figures_are_those_of_the_window_of_the_same_name() -> None:
+def test_figures_equal_those_of_the_window_of_the_same_name() -> None:
     cells = MemoryCells()
     start = datetime(2026, 11, 18, tzinfo=UTC)
     days(cells, start, {"US": 3.0, "CN-SC": 1.0})
@@ -92,7 +92,7 @@ def test_figures_are_those_of_the_window_of_the_same_name() -> None:
     assert (point.coverage, point.low, point.high) == (0.1, 0.025, 0.925)
 
 
-def test_adjust_none_leaves_what_a_rule_would_move() -> None:
+def test_adjust_none_applies_no_rule() -> None:
     cells = MemoryCells()
     days(cells, datetime(2026, 11, 18, tzinfo=UTC), {"CN-ZJ": 1.0, "CN-SC": 3.0})
     beliefs = Beliefs(rules=[Rule("cn-zhejiang", "CN-ZJ", None)])

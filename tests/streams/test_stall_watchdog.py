@@ -1,9 +1,27 @@
+"""The stall watchdog: waiting messages without a commit end the service; slow progress does not."""
+
 from __future__ import annotations
 
-import pytest
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
-from miningmap.kafka.lag import Progress
+import pytest
+from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
+
+from miningmap import settings as config
+from miningmap.kafka.lag import LagError, Progress
+from streams.metrics import Metrics
+from streams.worker import stall_watchdog
 from streams.worker.stall_watchdog import StallDetector, StalledError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from miningmap.kafka.lag import Lag
+
+DEADLINE_S = 30.0
 
 WHERE = ("miningmap.reports", 0)
 
@@ -29,3 +47,34 @@ def test_an_idle_consumer_is_not_stalled() -> None:
     detector.check({WHERE: Progress(committed=5, lag=1)}, 250)
     with pytest.raises(StalledError):
         detector.check({WHERE: Progress(committed=5, lag=1)}, 261)
+
+
+async def test_the_watchdog_updates_the_metric_and_logs_outages_and_the_stall(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    connections = iter([LagError("no broker"), LagError("still none"), None])
+
+    @asynccontextmanager
+    async def lag_of(*_: object) -> AsyncIterator[Callable[[], Awaitable[Lag]]]:
+        if error := next(connections):
+            raise error
+
+        async def ask() -> Lag:
+            return {WHERE: Progress(committed=5, lag=2)}
+
+        yield ask
+
+    monkeypatch.setattr(stall_watchdog, "lag_of", lag_of)
+    monkeypatch.setattr(stall_watchdog, "PERIOD_S", 0.001)
+    settings = config.Settings(streams=config.Streams(stalled_s=0.01))
+    metrics = Metrics(CollectorRegistry())
+    with capture_logs() as logs, pytest.raises(StalledError):
+        async with asyncio.timeout(DEADLINE_S):
+            await stall_watchdog.watch(settings, metrics)
+    assert [log["event"] for log in logs] == [
+        "consumer_lag_unavailable",
+        "consumer_lag_available",
+        "stall_detected",
+    ]
+    labels = {"topic": "miningmap.reports", "partition": "0"}
+    assert metrics.registry.get_sample_value("miningmap_consumer_lag", labels) == 2
