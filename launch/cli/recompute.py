@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from streams.queries.parameters import Question
+    from streams.queries.parameters import SharesQuery
 
 
 @click.command()
@@ -49,15 +49,15 @@ def recompute(
     click.echo(msgspec.json.encode(answer(cells, question, held)))
 
 
-def _question(asked: Mapping[str, str]) -> Question:
-    from miningmap.times import utc_now
-    from streams.queries.parameters import QuestionError, parse_question
+def _question(asked: Mapping[str, str]) -> SharesQuery:
+    from streams.queries.parameters import ParameterError, SharesParameters
 
     try:
-        if not asked["as_of"]:  # over HTTP that means now
-            raise QuestionError("as_of", "a time is wanted, such as 2026-11-22T15:00:00Z")
-        return parse_question(asked, utc_now())
-    except QuestionError as error:
+        parameters = SharesParameters.parse(asked)
+        if parameters.as_of is None:  # over HTTP that means now
+            raise ParameterError("as_of", "expected a time such as 2026-11-22T15:00:00Z")
+        return parameters.query(parameters.as_of)
+    except ParameterError as error:
         raise Misuse(f"--{error.parameter.replace('_', '-')}: {error}") from None
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from miningmap.api.models import Answer
     from streams.method.shares import Beliefs
-    from streams.queries.parameters import Question
+    from streams.queries.parameters import SharesQuery
 
 
 class LineError(ValueError):
@@ -38,7 +38,7 @@ def read_cells(lines: Iterable[bytes]) -> Cells:
     return cells
 
 
-def recompute(cells: Cells, question: Question, beliefs: Beliefs) -> Answer:
+def recompute(cells: Cells, question: SharesQuery, beliefs: Beliefs) -> Answer:
     """The answer to a question from all cells there are."""
     cohort = cohort_for(question, *observe(cells, question.window), beliefs)
     return answer(question, cohort, (rule.id for rule in beliefs.rules))

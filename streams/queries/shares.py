@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
     from streams.method.cells import Cell
     from streams.method.shares import Beliefs, Cohort, Observed, Share
-    from streams.queries.parameters import Question
+    from streams.queries.parameters import SharesQuery
 
 
 def cohort_for(
-    question: Question,
+    question: SharesQuery,
     pools: Mapping[str, Mapping[str, Observed]],
     network: Mapping[str, Cell],
     beliefs: Beliefs,
@@ -37,7 +37,7 @@ def cohort_for(
     return shares.cohort_of(pools, network, question.window.span.minutes, held)
 
 
-def answer(question: Question, cohort: Cohort, rules: Iterable[str]) -> Answer:
+def answer(question: SharesQuery, cohort: Cohort, rules: Iterable[str]) -> Answer:
     """The answer to a question from its cohort; ``rules`` are the ids of those applied."""
     lines = (
         shares.subdivision_shares(cohort, question.country)

@@ -13,7 +13,7 @@ from miningmap.times import rfc3339
 from streams.method.observations import observe, spans_of
 from streams.method.windows import ROLLING, parse_window
 from streams.queries.history import history
-from streams.queries.parameters import Question
+from streams.queries.parameters import SharesQuery
 from streams.queries.pools import PoolFacts, pool_list
 from streams.queries.shares import answer, cohort_for
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from miningmap.api.models import Answer, History, Refusal
     from streams.method.observations import Known
     from streams.method.shares import Beliefs, Cohort
-    from streams.queries.history import HistoryQuestion
+    from streams.queries.history import HistoryQuery
     from streams.redis.store import Sheet, Store
 
 POOLS = "pools"
@@ -33,20 +33,20 @@ REFUSED_SHOWN: Final = timedelta(days=1)
 """A reading that was refused is shown beside its pool for so long."""
 
 
-def snapshot_key(question: Question) -> str:
+def snapshot_key(question: SharesQuery) -> str:
     """``1h/country``, ``1h/subdivision/CN``: the snapshot's name in Redis, its key in Kafka."""
     parts = (question.window.name, question.level, question.country)
     return "/".join(part for part in parts if part is not None)
 
 
-async def ask(store: Store, question: Question, beliefs: Beliefs) -> Answer:
+async def ask(store: Store, question: SharesQuery, beliefs: Beliefs) -> Answer:
     """Answer one question from the cells that are kept."""
     sheet = await store.read(spans_of([question.window]))
     cohort = cohort_for(question, *observe(sheet, question.window), beliefs)
     return answer(question, cohort, (rule.id for rule in beliefs.rules))
 
 
-async def ask_history(store: Store, question: HistoryQuestion, beliefs: Beliefs) -> History:
+async def ask_history(store: Store, question: HistoryQuery, beliefs: Beliefs) -> History:
     """Answer one question about a history from the cells that are kept."""
     sheet = await store.read(spans_of(bucket.window for bucket in question.buckets))
     # Seconds of arithmetic for a long one, so not on the event loop.
@@ -76,7 +76,7 @@ class Snapshots:
             known = observe(self._sheet, window)
             answered = self._answered.get(window.name)
             if answered is None or answered.known != known:
-                question = Question(window=window, as_of=now)
+                question = SharesQuery(window=window, as_of=now)
                 self._answered[window.name] = _answer(question, known, self._beliefs)
         refused = await self._store.refused()
         return _encode(self._sheet, self._answered, refused, now)
@@ -96,7 +96,7 @@ class _Answered:
     answers: dict[str, Answer]
 
 
-def _answer(question: Question, known: Known, beliefs: Beliefs) -> _Answered:
+def _answer(question: SharesQuery, known: Known, beliefs: Beliefs) -> _Answered:
     cohort = cohort_for(question, *known, beliefs)
     rules = [rule.id for rule in beliefs.rules]
     asked = (question, *_inside(question, cohort))
@@ -126,11 +126,13 @@ def _encode(
     return {**made, POOLS: msgspec.json.encode(pools), AT: rfc3339(now).encode()}
 
 
-def _inside(question: Question, cohort: Cohort) -> list[Question]:
+def _inside(question: SharesQuery, cohort: Cohort) -> list[SharesQuery]:
     """The questions about every country of which the cohort lists a subdivision."""
     codes = {code for member in cohort.members for code, _ in member.places}
     countries = sorted({code.partition("-")[0] for code in codes if "-" in code})
     return [
-        Question(window=question.window, as_of=question.as_of, level="subdivision", country=country)
+        SharesQuery(
+            window=question.window, as_of=question.as_of, level="subdivision", country=country
+        )
         for country in countries
     ]

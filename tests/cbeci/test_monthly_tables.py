@@ -29,7 +29,7 @@ from miningmap.messages import Published, decode, encode
 from streams.method.cells import Cells, Series
 from streams.method.shares import Beliefs
 from streams.method.windows import parse_window
-from streams.queries.parameters import parse_question
+from streams.queries.parameters import SharesParameters
 from streams.queries.recompute import recompute
 from tests.streams import golden
 
@@ -82,7 +82,9 @@ def answered(messages: Iterable[Report], window: str, **asked: str) -> Answer:
     cells = Cells()
     for message in messages:
         cells.take(message)
-    return recompute(cells, parse_question({"window": window, **asked}, NOW), Beliefs())
+    return recompute(
+        cells, SharesParameters.parse({"window": window, **asked}).query(NOW), Beliefs()
+    )
 
 
 def inside(messages: Iterable[Report], window: str) -> dict[str, float]:

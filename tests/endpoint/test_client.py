@@ -108,7 +108,7 @@ async def test_a_refusal_carries_the_problem_document(mining: AsyncClient, waiti
         await mining.shares("2h")
     assert refused.value.problem.parameter == "window"
     assert refused.value.problem.status == 400
-    with pytest.raises(ApiError, match="code: no place 'XX'"):
+    with pytest.raises(ApiError, match="code: unknown place 'XX'"):
         await asyncio.to_thread(waiting.history, "XX")
 
 
@@ -167,7 +167,7 @@ async def test_a_gap_in_a_stream_is_told(mining: AsyncClient) -> None:
 
 async def test_a_stream_that_is_refused_says_why(mining: AsyncClient) -> None:
     async with aclosing(mining.stream("2026-11")) as events:
-        with pytest.raises(ApiError, match="window: no stream of '2026-11'"):
+        with pytest.raises(ApiError, match="window: '2026-11' is not allowed"):
             await heard(events)
 
 

@@ -13,7 +13,7 @@ import openapi_spec_validator
 import pytest
 from pydantic import SecretStr
 
-from endpoint.routes import openapi
+from endpoint.routes import descriptions, openapi
 from endpoint.service import application
 from miningmap import __version__
 from miningmap import settings as config
@@ -35,7 +35,7 @@ EXAMPLES = 10
 
 
 def test_all_that_is_described_is_valid_openapi() -> None:
-    described = openapi.document(openapi.described_paths())
+    described = openapi.document(descriptions.DESCRIBED)
     assert described["openapi"].startswith("3.1")
     assert described["info"]["version"] == __version__
     openapi_spec_validator.validate(described)
@@ -165,6 +165,6 @@ def unasked() -> Store:
 def test_the_document_is_made_once_and_tells_what_is_wrong_at_start(
     unasked: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delitem(openapi._DESCRIBED, "/metrics")
+    monkeypatch.delitem(descriptions.DESCRIBED, "/metrics")
     with pytest.raises(ValueError, match="/metrics"):
         application(unasked, Beliefs(), config.Endpoint())

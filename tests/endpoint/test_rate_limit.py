@@ -150,7 +150,7 @@ async def test_every_answer_tells_what_is_left_and_too_many_are_refused(
     assert document["status"] == 429
     assert document["type"].endswith("#quota-exceeded")
     assert document["violated-policies"] == ["client"]
-    assert "3 requests a minute" in document["detail"]
+    assert "3 requests per minute" in document["detail"]
 
 
 @pytest.mark.integration

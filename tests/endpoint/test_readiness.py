@@ -90,7 +90,7 @@ async def test_redis_lost_and_back_is_told_once_each(
         assert await statuses() == [503] * 3
         await line.mend()
         assert await statuses() == [200] * 3
-    assert [log["event"] for log in logs] == ["redis_lost", "redis_back"]
+    assert [log["event"] for log in logs] == ["redis_unavailable", "redis_available"]
 
 
 @pytest.mark.usefixtures("snapshots")

@@ -114,7 +114,7 @@ async def test_while_redis_is_away_a_fresh_snapshot_is_served_but_nothing_is_rea
     snapshots: dict[str, bytes],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("endpoint.data.snapshot_cache.SURE_S", 0.0)
+    monkeypatch.setattr("endpoint.data.snapshot_cache.CONFIRMED_S", 0.0)
     client = await serve(store_at(line.url))
     await until_held(client)
     await line.cut()
@@ -142,7 +142,7 @@ async def test_while_redis_is_away_an_old_snapshot_is_not_served(
     now: datetime,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("endpoint.data.snapshot_cache.SURE_S", 0.0)
+    monkeypatch.setattr("endpoint.data.snapshot_cache.CONFIRMED_S", 0.0)
     client = await serve(store_at(line.url), now + timedelta(seconds=61))
     await body(client)
     await line.cut()

@@ -222,7 +222,7 @@ async def test_an_id_that_leads_nowhere_is_told_of_and_followed_by_the_newest(
     async with listening(client, last=last) as listener:
         gap, newest = await listener.take(2)
     assert (gap.event, gap.id) == ("gap", "")
-    assert "no longer kept" in msgspec.json.decode(gap.data)["detail"]
+    assert "no longer stored" in msgspec.json.decode(gap.data)["detail"]
     assert numbers([newest]) == [2]
 
 
@@ -333,7 +333,7 @@ async def test_more_clients_than_allowed_are_refused_until_one_has_gone(
                 assert refused.content_type == "application/problem+json"
                 assert int(refused.headers["Retry-After"]) > 0
                 detail = (await refused.json(content_type=None))["detail"]
-        assert "2 clients listen already" in detail
+        assert "limit of 2 stream clients" in detail
         assert await figure(client, "miningmap_stream_dropped_total", reason="full") == 1
 
         async def is_free() -> bool:

@@ -16,7 +16,7 @@ import pytest
 from miningmap.messages import Message, decode
 from miningmap.times import parse_rfc3339
 from streams.method.shares import Beliefs, Rule
-from streams.queries.parameters import Question, parse_question
+from streams.queries.parameters import SharesParameters, SharesQuery
 
 Json = dict[str, Any]
 
@@ -61,9 +61,12 @@ class Case:
         self.asked: list[dict[str, str]] = content["queries"]
         self.expected: list[Json] = content["expect"]
 
-    def questions(self) -> list[Question]:
+    def questions(self) -> list[SharesQuery]:
         """What is asked, as the pure functions take it."""
-        return [parse_question(asked, parse_rfc3339(asked["as_of"])) for asked in self.asked]
+        return [
+            SharesParameters.parse(asked).query(parse_rfc3339(asked["as_of"]))
+            for asked in self.asked
+        ]
 
 
 def assert_same(got: Json, want: Json) -> None:

@@ -17,7 +17,7 @@ from miningmap.api.models import (
 )
 from streams.method.cells import Cell
 from streams.method.shares import Beliefs, Cohort, Member, Observed, Rule
-from streams.queries.parameters import parse_question
+from streams.queries.parameters import SharesParameters
 from streams.queries.shares import answer, cohort_for
 from tests.streams.fixtures import NOON
 
@@ -40,7 +40,7 @@ MADE = Cohort(
 
 
 def ask(cohort: Cohort, asked: Mapping[str, str]) -> Answer:
-    return answer(parse_question(asked, NOON), cohort, ["zj"])
+    return answer(SharesParameters.parse(asked).query(NOON), cohort, ["zj"])
 
 
 def test_an_answer_says_what_was_asked_and_who_counts() -> None:
@@ -119,7 +119,7 @@ def test_rules_apply_and_are_named_unless_no_adjustment_is_asked_for(
     window = Cell(30, 240, {("CN-ZJ", "measured"): 60, ("CN-SC", "measured"): 180})
     pools = {"a": {"own": Observed(window, Cell(), seen_before=False)}}
     beliefs = Beliefs(rules=[Rule("zj", "CN-ZJ", None)])
-    question = parse_question({"adjust": adjust}, NOON)
+    question = SharesParameters.parse({"adjust": adjust}).query(NOON)
     cohort = cohort_for(question, pools, {"mempool": Cell(60, 960)}, beliefs)
     assert [member.places for member in cohort.members] == [places]
     assert (cohort.network, cohort.network_source) == (16, "mempool")
@@ -130,5 +130,5 @@ def test_rules_apply_and_are_named_unless_no_adjustment_is_asked_for(
 def test_a_source_counts_by_the_minutes_of_the_window_that_is_asked_for() -> None:
     pools = {"a": {"own": Observed(Cell(30, 30), Cell(), seen_before=False)}}
     for window, excluded in (("1h", {}), ("24h", {"a": "thin"})):
-        question = parse_question({"window": window}, NOON)
+        question = SharesParameters.parse({"window": window}).query(NOON)
         assert cohort_for(question, pools, {}, Beliefs()).excluded == excluded

@@ -16,7 +16,7 @@ from miningmap.redis_client import connect
 from streams.method.cells import Cells, claims_of
 from streams.method.shares import Beliefs, Rule
 from streams.method.windows import ROLLING, parse_window
-from streams.queries.parameters import Question
+from streams.queries.parameters import SharesQuery
 from streams.queries.recompute import recompute
 from streams.queries.snapshot import Snapshots, ask, take_snapshot
 from streams.redis.store import Store
@@ -173,8 +173,8 @@ async def test_the_answer_is_the_recomputed_one_to_the_last_digit(
             )
 
 
-def _question(window: str, as_of: datetime, country: str | None) -> Question:
-    return Question(
+def _question(window: str, as_of: datetime, country: str | None) -> SharesQuery:
+    return SharesQuery(
         window=parse_window(window, as_of),
         as_of=as_of,
         level="country" if country is None else "subdivision",

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from miningmap.messages import KINDS, Located, Message, Network, Report
 from streams.method.cells import Cells
 from streams.method.shares import Beliefs, Rule
-from streams.queries.parameters import Question, parse_question
+from streams.queries.parameters import SharesParameters, SharesQuery
 from streams.queries.recompute import recompute
 from tests.streams import model
 from tests.streams.model import World
@@ -270,12 +270,12 @@ def beliefs_of(world: World) -> Beliefs:
     return Beliefs(world.priors, world.default_prior, rules)
 
 
-def question_of(asked: Asked) -> Question:
+def question_of(asked: Asked) -> SharesQuery:
     """A question, as the pure functions take it."""
     parameters = {"window": asked.window, "adjust": asked.adjust}
     if asked.country is not None:
         parameters |= {"level": "subdivision", "country": asked.country}
-    return parse_question(parameters, asked.as_of)
+    return SharesParameters.parse(parameters).query(asked.as_of)
 
 
 def cells_of(said: Iterable[Message]) -> Cells:
