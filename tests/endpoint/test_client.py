@@ -117,7 +117,7 @@ async def test_a_time_without_a_zone_is_refused_before_it_is_asked(mining: Async
         await mining.shares(as_of=datetime(2026, 11, 22))  # noqa: DTZ001 - that is what is wrong
 
 
-async def test_what_something_in_between_says_is_a_problem_too() -> None:
+async def test_an_error_of_a_proxy_becomes_a_problem_too() -> None:
     async def refuse(_: web.Request) -> web.Response:
         return web.Response(status=502, text="<html>nobody there", content_type="text/html")
 
@@ -128,7 +128,7 @@ async def test_what_something_in_between_says_is_a_problem_too() -> None:
             await mining.pools()
 
 
-async def test_nobody_there_is_the_transports_error(unused_tcp_port: int) -> None:
+async def test_a_refused_connection_is_the_transports_error(unused_tcp_port: int) -> None:
     async with AsyncClient(f"http://127.0.0.1:{unused_tcp_port}") as mining:
         with pytest.raises(httpx.ConnectError):
             await mining.pools()
