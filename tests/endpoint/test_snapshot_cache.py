@@ -94,7 +94,7 @@ async def test_a_response_may_be_cached_until_the_next_snapshot_is_due(
     for age_s, kept_s in ((0, 5), (1.9, 3), (2.2, 2), (4.5, 1), (5, 1), (3600, 1), (-1, 6)):
         client = await serve(store, now + timedelta(seconds=age_s))
         async with asyncio.timeout(DEADLINE_S):
-            found = []
+            found: list[str] = []
             while found != [f"public, max-age={kept_s}"] * len(paths):
                 # The first responses may come from Redis, before the cache has the snapshots.
                 found = [await cache_control(client, path) for path in paths]
