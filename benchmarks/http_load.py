@@ -1,8 +1,8 @@
-"""What the benchmarks of the endpoint share: the service as a process, and cheap clients of it.
+"""Load tools of the endpoint's benchmarks: the service as a process, and cheap clients of it.
 
-As a script it is that process: the endpoint, and beside it a bare aiohttp handler that returns the
-bytes of ``/api/v1/shares`` as they were at the start. It has one core to itself; Redis and whoever
-asks have the other.
+As a script this module is that process: the endpoint and, for comparison, a bare aiohttp handler
+that returns the bytes of ``/api/v1/shares`` as they were at the start. The process has one core to
+itself; Redis and the clients have the other.
 """
 
 from __future__ import annotations
@@ -42,46 +42,50 @@ POOLS: Final = 20
 PLACES: Final = 9
 KEPT: Final = config.Retention()
 SHARES: Final = "/api/v1/shares"
-SNAPSHOT: Final = "1h/country"  # that answers it
+SNAPSHOT: Final = "1h/country"  # the snapshot that answers SHARES by default
 LOOPBACK: Final = "127.0.0.1"
 END_S: Final = 10.0
 PARALLEL: Final = 64
 
 
-class World:
-    """A Redis with a snapshot in it, in which all windows have shares."""
+class SnapshotSource:
+    """A Redis with a snapshot in which all windows have shares; it is written again on request."""
 
-    def __init__(self, url: str, redis: Redis, made: Mapping[str, bytes]) -> None:
+    def __init__(self, url: str, redis: Redis, snapshots: Mapping[str, bytes]) -> None:
         self.url = url
         self._redis = redis
         self._store = Store(redis, KEPT)
-        self._made = made
+        self._snapshots = snapshots
 
     @property
     def sizes(self) -> list[int]:
-        """How many bytes each window's answer by country has; an event has them all."""
-        return [len(self._made[f"{window}/country"]) for window in ROLLING]
+        """The number of bytes of each window's shares by country; an event contains them all."""
+        return [len(self._snapshots[f"{window}/country"]) for window in ROLLING]
 
     @property
     def size(self) -> int:
-        """How many bytes ``/api/v1/shares`` answers."""
-        return len(self._made[SNAPSHOT])
+        """The number of bytes of a response of ``/api/v1/shares``."""
+        return len(self._snapshots[SNAPSHOT])
 
-    async def tell(self) -> None:
-        """Another snapshot: the same figures, as of now."""
-        then, now = self._made[AT], rfc3339(utc_now()).encode()
+    async def write(self) -> None:
+        """Write another snapshot, with the same figures and the current time."""
+        then, now = self._snapshots[AT], rfc3339(utc_now()).encode()
         await self._store.write_snapshots(
-            {name: value.replace(then, now, 1) for name, value in self._made.items()}
+            {name: value.replace(then, now, 1) for name, value in self._snapshots.items()}
         )
 
     async def log_mib(self) -> float:
-        """What the log of events takes in Redis."""
+        """Return the memory of the event log in Redis, in MiB."""
         return (await self._redis.memory_usage(keys.EVENTS, samples=0) or 0) / 2**20
 
 
 @asynccontextmanager
-async def world() -> AsyncIterator[World]:
-    """20 pools of 9 places each; this process leaves a core to the service."""
+async def snapshot_source(*, small: bool = False) -> AsyncIterator[SnapshotSource]:
+    """Start a Redis with the figures of 20 pools, and leave a core of the machine to the service.
+
+    Args:
+        small: two pools instead, for a quick check that a benchmark runs.
+    """
     _take_core(last=True)
     allow_many_connections()
     server = RedisServer.launch()
@@ -89,50 +93,50 @@ async def world() -> AsyncIterator[World]:
     try:
         store = Store(redis, KEPT)
         minute, day = whole(NOW, MINUTE), whole(NOW, DAY)
-        some = pools(POOLS, PLACES)
+        some = pools(2 if small else POOLS, PLACES)
         for step, starts in (
             (MINUTE, begins(minute - 60 * MINUTE, NOW, MINUTE)),
             (DAY, begins(day - 30 * DAY, day, DAY)),
         ):
-            said = [report(pool, start, step) for pool in some for start in starts]
-            await write(store, [*said, *(network(start, step) for start in starts)], KEPT)
-        made = World(server.url, redis, await take_snapshot(store, BELIEFS, NOW))
-        await made.tell()
-        yield made
+            reports = [report(pool, start, step) for pool in some for start in starts]
+            await write(store, [*reports, *(network(start, step) for start in starts)], KEPT)
+        source = SnapshotSource(server.url, redis, await take_snapshot(store, BELIEFS, NOW))
+        await source.write()
+        yield source
     finally:
         await redis.aclose()
         server.close()
 
 
 class Service(NamedTuple):
-    """The process, and where it listens."""
+    """The process and its ports."""
 
     pid: int
     endpoint: int
     bare: int
 
     def cpu_s(self) -> float:
-        """Seconds that it has computed so far."""
+        """Return the CPU time of the process so far, in seconds."""
         stat = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii")
         user, system = stat.rpartition(")")[2].split()[11:13]
         return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
     def memory_mib(self) -> float:
-        """What it has resident."""
+        """Return the resident memory of the process."""
         pages = int(Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 @asynccontextmanager
 async def service(url: str) -> AsyncIterator[Service]:
-    """The endpoint in a process of its own, over the Redis at a URL."""
+    """Run the endpoint in its own process, with the Redis at a URL."""
     process = await asyncio.create_subprocess_exec(
         *bound_to_this_process([sys.executable, "-m", "benchmarks.http_load", url]),
         stdout=asyncio.subprocess.PIPE,
     )
     try:
-        said = process.stdout or asyncio.StreamReader()
-        ports = (await said.readline()).split()
+        output = process.stdout or asyncio.StreamReader()
+        ports = (await output.readline()).split()
         yield Service(process.pid, *map(int, ports))
     finally:
         process.terminate()
@@ -140,92 +144,92 @@ async def service(url: str) -> AsyncIterator[Service]:
 
 
 class Connection(asyncio.Protocol):
-    """A connection that sends a request again and again, and looks at no more than it must."""
+    """A connection that repeats a request, and parses as little of the responses as possible."""
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport
-        self._answered: asyncio.Future[None] | None = None
-        self._got = bytearray()
-        self._wanted = 0
+        self._response: asyncio.Future[None] | None = None
+        self._received = bytearray()
+        self._length = 0
 
     @classmethod
     async def to(cls, port: int) -> Connection:
-        """A connection to a port of this machine."""
+        """Connect to a port of this machine."""
         loop = asyncio.get_running_loop()
         _, connection = await loop.create_connection(cls, LOOPBACK, port)
         return connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """As the event loop calls it."""
+        """Handle the event loop's callback."""
         self._transport = cast("asyncio.Transport", transport)
 
     def connection_lost(self, error: Exception | None) -> None:
-        """As the event loop calls it."""
-        if self._answered and not self._answered.done():
-            self._answered.set_exception(error or ConnectionError("closed"))
+        """Handle the event loop's callback."""
+        if self._response and not self._response.done():
+            self._response.set_exception(error or ConnectionError("closed"))
 
-    def ask(self, request: bytes) -> asyncio.Future[None]:
-        """Done once the answer is here, which has to be 200."""
-        self._answered = answered = asyncio.get_running_loop().create_future()
-        self._got.clear()
-        self._wanted = 0
+    def send(self, request: bytes) -> asyncio.Future[None]:
+        """Send a request; the future is done when the response is complete, which must be a 200."""
+        self._response = response = asyncio.get_running_loop().create_future()
+        self._received.clear()
+        self._length = 0
         self._transport.write(request)
-        return answered
+        return response
 
     def data_received(self, data: bytes) -> None:
-        """As the event loop calls it."""
-        self._got += data
-        if not self._wanted:
-            head, end, _ = self._got.partition(b"\r\n\r\n")
+        """Handle the event loop's callback."""
+        self._received += data
+        if not self._length:
+            head, end, _ = self._received.partition(b"\r\n\r\n")
             if not end:
                 return
             length = head.lower().partition(b"content-length:")[2].split(maxsplit=1)
-            self._wanted = len(head) + len(end) + (int(length[0]) if length else 0)
-        if len(self._got) < self._wanted or self._answered is None:
+            self._length = len(head) + len(end) + (int(length[0]) if length else 0)
+        if len(self._received) < self._length or self._response is None:
             return
-        if self._got.startswith(b"HTTP/1.1 200"):
-            self._answered.set_result(None)
+        if self._received.startswith(b"HTTP/1.1 200"):
+            self._response.set_result(None)
         else:
-            self._answered.set_exception(ValueError(self._got[:200].decode(errors="replace")))
+            self._response.set_exception(ValueError(self._received[:200].decode(errors="replace")))
 
     def close(self) -> None:
-        """The end of it."""
+        """Close the connection."""
         self._transport.close()
 
 
 async def latencies(port: int, request: bytes, a_second: int, for_s: float) -> list[float]:
-    """Seconds to the whole answer of requests at fixed times, whoever is still waiting or not."""
+    """Send requests at a fixed rate, and return the seconds until each response was complete."""
     free: asyncio.Queue[Connection] = asyncio.Queue()
     for _ in range(PARALLEL):
         free.put_nowait(await Connection.to(port))
 
     async def timed(due: float) -> float:
         connection = await free.get()
-        await connection.ask(request)
+        await connection.send(request)
         took = perf_counter() - due
         free.put_nowait(connection)
         return took
 
     started = perf_counter()
-    async with asyncio.TaskGroup() as asking:
+    async with asyncio.TaskGroup() as group:
         tasks = []
         for number in range(int(for_s * a_second)):
             due = started + number / a_second
             await asyncio.sleep(max(0.0, due - perf_counter()))
-            tasks.append(asking.create_task(timed(due)))
+            tasks.append(group.create_task(timed(due)))
     while not free.empty():
         free.get_nowait().close()
     return [task.result() for task in tasks]
 
 
 def spread(seconds: Sequence[float]) -> list[str]:
-    """Median, p99 and longest, in milliseconds."""
+    """Return the median, the 99th percentile and the maximum, in milliseconds."""
     p99 = quantiles(seconds, n=100, method="inclusive")[98]
     return [f"{1000 * s:.1f}" for s in (median(seconds), p99, max(seconds))]
 
 
 def get(path: str, port: int, **headers: str) -> bytes:
-    """A request; ``Accept_Encoding`` stands for ``Accept-Encoding``."""
+    """Return a request; a header ``Accept-Encoding`` is given as ``Accept_Encoding``."""
     lines = [f"GET {path} HTTP/1.1", f"Host: {LOOPBACK}:{port}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
@@ -240,11 +244,11 @@ async def _serve(url: str) -> None:
     async def bare(_request: web.Request) -> web.Response:
         return web.Response(body=body, content_type="application/json")
 
-    peer = web.Application()
-    peer.router.add_get(SHARES, bare)
+    bare_app = web.Application()
+    bare_app.router.add_get(SHARES, bare)
     runners = [
         web.AppRunner(app, access_log=None)
-        for app in (application(store, BELIEFS, config.Endpoint()), peer)
+        for app in (application(store, BELIEFS, config.Endpoint()), bare_app)
     ]
     ports = []
     for runner in runners:

@@ -1,4 +1,4 @@
-"""What the endpoint adds to aiohttp: requests a second beside a bare handler, and latency."""
+"""The cost of the endpoint over a bare aiohttp handler: requests per second, CPU and latency."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from benchmarks.http_load import (
     SHARES,
     Connection,
     Service,
-    World,
+    SnapshotSource,
     get,
     latencies,
     service,
+    snapshot_source,
     spread,
-    world,
 )
 from miningmap.settings import Streams
 
@@ -31,37 +31,42 @@ BROWSER: Final = "gzip, deflate, br, zstd"
 
 
 class Round(NamedTuple):
-    """One round of one handler."""
+    """The result of one round of one handler."""
 
     a_second: float
     cpu_us: float
-    """What the service computed for one request."""
+    """The service's CPU time per request."""
 
 
 @click.command()
-@click.option("--rounds", default=40, show_default=True, help="Of each handler, in turns.")
+@click.option("--rounds", default=40, show_default=True, help="Rounds of each handler, in turns.")
 @click.option("--round-s", default=0.5, show_default=True)
 @click.option("--latency-s", default=30.0, show_default=True)
-def main(rounds: int, round_s: float, latency_s: float) -> None:
+@click.option("--small", is_flag=True, help="Few figures, to check that it runs.")
+def main(rounds: int, round_s: float, latency_s: float, *, small: bool) -> None:
     """Print the tables of docs/performance.md."""
-    asyncio.run(_main(rounds, round_s, latency_s))
+    asyncio.run(_main(rounds, round_s, latency_s, small=small))
 
 
-async def _main(rounds: int, round_s: float, latency_s: float) -> None:
-    async with world() as told, service(told.url) as served:
-        telling = asyncio.create_task(_tell(told))
-        await _throughput(told, served, rounds, round_s)
+async def _main(rounds: int, round_s: float, latency_s: float, *, small: bool) -> None:
+    async with (
+        snapshot_source(small=small) as source,
+        service(source.url) as served,
+        asyncio.TaskGroup() as tasks,
+    ):
+        writing = tasks.create_task(_write_snapshots(source))
+        await _throughput(source, served, rounds, round_s)
         await _latency(served, latency_s)
-        telling.cancel()
+        writing.cancel()
 
 
-async def _tell(told: World) -> None:
+async def _write_snapshots(source: SnapshotSource) -> None:
     while True:
         await asyncio.sleep(EVERY_S)
-        await told.tell()
+        await source.write()
 
 
-async def _throughput(told: World, served: Service, rounds: int, round_s: float) -> None:
+async def _throughput(source: SnapshotSource, served: Service, rounds: int, round_s: float) -> None:
     bare, ours = get(SHARES, served.bare), get(SHARES, served.endpoint)
     zipped = get(SHARES, served.endpoint, Accept_Encoding=BROWSER)
     handlers = {
@@ -72,51 +77,56 @@ async def _throughput(told: World, served: Service, rounds: int, round_s: float)
     measured: dict[str, list[Round]] = {name: [] for name in handlers}
     for number in range(rounds + 1):
         for name, (port, request) in handlers.items():
-            made = await _round(served, port, request, round_s)
-            if number:  # the first one warms up
-                measured[name].append(made)
+            result = await _round(served, port, request, round_s)
+            if number:  # the first round warms up
+                measured[name].append(result)
     first = measured["bare handler"]
     rows = []
-    for name, all_made in measured.items():
-        turns = zip(all_made, first, strict=True)
-        ratio = median(one.a_second / peer.a_second for one, peer in turns)
-        rate, cpu = median(r.a_second for r in all_made), median(r.cpu_us for r in all_made)
+    for name, results in measured.items():
+        turns = zip(results, first, strict=True)
+        ratio = median(result.a_second / peer.a_second for result, peer in turns)
+        rate, cpu = median(r.a_second for r in results), median(r.cpu_us for r in results)
         rows.append((name, f"{rate:,.0f}", f"{cpu:.0f}", f"{ratio:.2f}"))
-    title = f"One process, one core, {CONNECTIONS} connections; {told.size:,} bytes"
+    title = f"One process, one core, {CONNECTIONS} connections; {source.size:,} bytes"
     print_table(title, ("what", "requests/s", "CPU, µs a request", "of the bare handler"), rows)
 
 
 async def _round(served: Service, port: int, request: bytes, for_s: float) -> Round:
-    """As many requests as go, one after the other on each connection."""
+    """Send requests one after the other on each connection, as fast as they are answered."""
     connections = [await Connection.to(port) for _ in range(CONNECTIONS)]
     cpu, started = served.cpu_s(), perf_counter()
-    asked = sum(await asyncio.gather(*(_repeat(c, request, started + for_s) for c in connections)))
+    async with asyncio.TaskGroup() as group:
+        counts = [
+            group.create_task(_repeat(connection, request, started + for_s))
+            for connection in connections
+        ]
+    sent = sum(count.result() for count in counts)
     took, cpu = perf_counter() - started, served.cpu_s() - cpu
     for connection in connections:
         connection.close()
-    return Round(asked / took, 1e6 * cpu / asked)
+    return Round(sent / took, 1e6 * cpu / sent)
 
 
 async def _repeat(connection: Connection, request: bytes, until: float) -> int:
-    asked = 0
+    sent = 0
     while perf_counter() < until:
-        await connection.ask(request)
-        asked += 1
-    return asked
+        await connection.send(request)
+        sent += 1
+    return sent
 
 
 async def _latency(served: Service, for_s: float) -> None:
-    """Of both in turns: what the machine does meanwhile, both feel."""
-    asked = {
+    """Measure both handlers in turns, so that other load on the machine affects both."""
+    handlers = {
         "bare handler": (served.bare, get(SHARES, served.bare)),
         f"{SHARES}, gzip": (
             served.endpoint,
             get(SHARES, served.endpoint, Accept_Encoding=BROWSER),
         ),
     }
-    times: dict[str, list[float]] = {name: [] for name in asked}
+    times: dict[str, list[float]] = {name: [] for name in handlers}
     for _ in range(TURNS):
-        for name, (port, request) in asked.items():
+        for name, (port, request) in handlers.items():
             times[name] += await latencies(port, request, RATE, for_s / TURNS)
     title = f"{RATE} requests a second for {for_s:g} s, ms"
     head = ("what", "median", "p99", "longest")

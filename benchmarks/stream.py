@@ -1,4 +1,4 @@
-"""How many clients one process tells every event, how soon, and what others feel of it."""
+"""The delivery of every event to many clients of one process: delay, CPU, memory, side effects."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from benchmarks.http_load import (
     LOOPBACK,
     SHARES,
     Service,
-    World,
+    SnapshotSource,
     get,
     latencies,
     service,
+    snapshot_source,
     spread,
-    world,
 )
 from miningmap.settings import Streams
 from streams.redis.event_log import KEPT_S
@@ -49,92 +49,101 @@ _LONGEST_ID: Final = 64
 
 
 class Listener(asyncio.Protocol):
-    """A client that notes which events came, and how long after they were logged."""
+    """A client that records which events it received, and how long after they were logged."""
 
     def __init__(self) -> None:
-        self.heard: dict[bytes, float] = {}
+        self.delays: dict[bytes, float] = {}
         self._transport: asyncio.BaseTransport
         self._rest = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """As the event loop calls it."""
+        """Handle the event loop's callback."""
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """As the event loop calls it."""
+        """Handle the event loop's callback."""
         seen = self._rest + data
         for match in _ID.finditer(seen):
-            # Redis' clock, which is this machine's.
-            self.heard.setdefault(match[0], time.time() - int(match[1]) / 1000)
+            # The id has the time of Redis' clock, which is this machine's.
+            self.delays.setdefault(match[0], time.time() - int(match[1]) / 1000)
         self._rest = seen[-_LONGEST_ID:]
 
     def close(self) -> None:
-        """The end of it."""
+        """Close the connection."""
         self._transport.close()
 
 
 @click.command()
 @click.option("--clients", default=1000, show_default=True)
 @click.option("--for-s", default=60.0, show_default=True)
-@click.option("--every-s", default=EVERY_S, show_default=True, help="Between two events.")
-@click.option("--hour/--no-hour", default=True, show_default=True, help="Weigh an hour of events.")
-def main(clients: int, for_s: float, every_s: float, *, hour: bool) -> None:
+@click.option("--every-s", default=EVERY_S, show_default=True, help="Seconds between two events.")
+@click.option(
+    "--hour/--no-hour",
+    default=True,
+    show_default=True,
+    help="Also measure the memory of an hour of events.",
+)
+@click.option("--small", is_flag=True, help="Few figures, to check that it runs.")
+def main(clients: int, for_s: float, every_s: float, *, hour: bool, small: bool) -> None:
     """Print the tables of docs/performance.md; exit 1 if an event did not reach a client."""
-    sys.exit(not asyncio.run(_main(clients, for_s, every_s, hour=hour)))
+    sys.exit(not asyncio.run(_main(clients, for_s, every_s, hour=hour, small=small)))
 
 
-async def _main(clients: int, for_s: float, every_s: float, *, hour: bool) -> bool:
-    async with world() as told, service(told.url) as served:
-        whole = await _crowd(told, served, clients, for_s, every_s)
+async def _main(clients: int, for_s: float, every_s: float, *, hour: bool, small: bool) -> bool:
+    async with snapshot_source(small=small) as source, service(source.url) as served:
+        complete = await _deliver(source, served, clients, for_s, every_s)
         if hour:
-            await _hour(told, served)
-    return whole
+            await _measure_hour(source, served)
+    return complete
 
 
-async def _crowd(told: World, served: Service, clients: int, for_s: float, every_s: float) -> bool:
-    """Whether all clients were told every event."""
+async def _deliver(
+    source: SnapshotSource, served: Service, clients: int, for_s: float, every_s: float
+) -> bool:
+    """Send events to many clients, and return whether all of them received every event."""
     before_mib = served.memory_mib()
     listeners = [await _listen(served) for _ in range(clients)]
-    await _until(lambda: all(listener.heard for listener in listeners), WARM_S)
+    await _until(lambda: all(listener.delays for listener in listeners), WARM_S)
     each_kib = 1024 * (served.memory_mib() - before_mib) / clients
     for listener in listeners:
-        listener.heard.clear()
+        listener.delays.clear()
     cpu, started = served.cpu_s(), time.monotonic()
     request = get(SHARES, served.endpoint)
-    asking = asyncio.create_task(latencies(served.endpoint, request, RATE, for_s))
-    events = 0
-    while time.monotonic() < started + for_s:
-        await told.tell()
-        events += 1
-        await asyncio.sleep(max(0.0, started + events * every_s - time.monotonic()))
-    await _until(lambda: all(len(listener.heard) >= events for listener in listeners), LAST_S)
+    async with asyncio.TaskGroup() as tasks:
+        requests = tasks.create_task(latencies(served.endpoint, request, RATE, for_s))
+        events = 0
+        while time.monotonic() < started + for_s:
+            await source.write()
+            events += 1
+            await asyncio.sleep(max(0.0, started + events * every_s - time.monotonic()))
+        await _until(lambda: all(len(each.delays) >= events for each in listeners), LAST_S)
     cpu, took = served.cpu_s() - cpu, time.monotonic() - started
-    delivered = sum(len(listener.heard) for listener in listeners)
+    delivered = sum(len(listener.delays) for listener in listeners)
     row = (
         f"{clients:,}",
         f"{events} in {took:.0f} s",
         f"{delivered:,} of {clients * events:,}",
-        *spread([late for listener in listeners for late in listener.heard.values()]),
+        *spread([delay for listener in listeners for delay in listener.delays.values()]),
         f"{100 * cpu / took:.0f} %",
         f"{each_kib:.0f}",
     )
-    print_table(f"One process; events of {told.size:,} bytes", HEAD, [row])
+    print_table(f"One process; events of {source.size:,} bytes", HEAD, [row])
     title = f"{SHARES} meanwhile, {RATE} requests a second, ms"
-    print_table(title, ("median", "p99", "longest"), [spread(await asking)])
+    print_table(title, ("median", "p99", "longest"), [spread(requests.result())])
     for listener in listeners:
         listener.close()
     return delivered == clients * events
 
 
-async def _hour(told: World, served: Service) -> None:
-    """What an hour of events takes, in Redis and in the process, which holds them too."""
+async def _measure_hour(source: SnapshotSource, served: Service) -> None:
+    """Measure the memory of an hour of events, in Redis and in the process, which caches them."""
     before_mib, events = served.memory_mib(), int(KEPT_S / EVERY_S)
     for _ in range(events):
-        await told.tell()
+        await source.write()
     row = (
         f"{events:,}",
-        f"{events * sum(told.sizes) / 2**20:.0f}",
-        f"{await told.log_mib():.0f}",
+        f"{events * sum(source.sizes) / 2**20:.0f}",
+        f"{await source.log_mib():.0f}",
         f"{served.memory_mib() - before_mib:.0f}",
     )
     head = ("events", "answers in them, MiB", "in Redis, MiB", "in the process, MiB")
@@ -149,9 +158,9 @@ async def _listen(served: Service) -> Listener:
 
 
 async def _until(met: Callable[[], bool], within_s: float) -> None:
-    """Until it is so, or it is too late."""
+    """Wait until a condition is met, but no longer than ``within_s``."""
     until = time.monotonic() + within_s
-    while not met() and time.monotonic() < until:  # noqa: ASYNC110 - seen by protocols
+    while not met() and time.monotonic() < until:  # noqa: ASYNC110 - protocols have no event to wait for
         await asyncio.sleep(0.05)
 
 

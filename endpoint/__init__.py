@@ -1,1 +1,1 @@
-"""HTTP: shares, pools, metrics, health and the page. Reads Redis, writes nothing."""
+"""Redis to HTTP: shares, pools, metrics, health and the page. Writes nothing."""

@@ -1,13 +1,13 @@
-"""Months in the shapes of CBECI's charts (JSON) and downloads (CSV, a form a version). Pure.
+"""Months in the formats of CBECI's charts (JSON) and downloads (CSV, one format per version). Pure.
 
-A month that is a table, as it was published, has the figures that were printed. Any other is
-computed: in area charts and downloads it has CBECI's nine countries and eight provinces, and
-``Other`` for the rest; in map charts every place that is listed.
+A month that is a published table has the printed figures. Any other month is computed: area charts
+and downloads have CBECI's nine countries and eight provinces, and ``Other`` for the remainder; map
+charts have every listed place.
 
-CBECI spells the share of a place that it knows nothing of like that of one without hashrate,
-``0%``, and a zero that was looked for, or a share that rounds to it, ``0.0%``. So it is here. A
-hashrate that cannot be known, as the network's is not, is an empty cell, where CBECI would write 0.
-In the download of hashrates alone and in JSON all that is unknown is empty or null, as there.
+CBECI writes ``0%`` both for a place without data and for one without hashrate, and ``0.0%`` for a
+measured zero or a share that rounds to zero. This module does the same. Where the network's
+hashrate is unknown, hashrates are empty cells (CBECI would write 0). In the download of hashrates
+alone and in JSON, everything unknown is empty or null, as in CBECI's.
 """
 
 from __future__ import annotations
@@ -33,8 +33,7 @@ if TYPE_CHECKING:
 VERSIONS: Final = ("v1.1.0", "v1.1.1", "v1.2.0", "v1.5.0")
 
 COUNTRIES: Final = ("CN", "US", "RU", "KZ", "MY", "IR", "CA", "DE", "IE")
-INSIDE: Final = ("CN", "US")
-"""The countries that CBECI looks into."""
+COUNTRIES_WITH_SUBDIVISIONS: Final = ("CN", "US")
 PROVINCES: Final = ("CN-SC", "CN-XJ", "CN-YN", "CN-NM", "CN-GS", "CN-BJ", "CN-SX", "CN-QH")
 
 _COUNTRY_NAMES: Final = {"CN": "Mainland China", "DE": "Germany *", "IE": "Ireland *"}
@@ -45,8 +44,8 @@ _EHS: Final = float(scale("EH/s"))
 class Row(NamedTuple):
     """A place in the month that begins at ``start``.
 
-    ``share`` is a ratio, of the world or of the place's country; ``hashrate`` is in EH/s.
-    ``printed`` is the place's line in the table that the month is, if it is one.
+    ``share`` is a fraction of the world or of the place's country; ``hashrate`` is in EH/s.
+    ``printed`` is the place's line in the published table, if the month is one.
     """
 
     start: datetime
@@ -57,29 +56,29 @@ class Row(NamedTuple):
 
 
 Rows: TypeAlias = Callable[["Month"], Sequence[Row]]
-"""A month's rows, in order."""
+"""Returns a month's rows in order."""
 
 
 class Chart(NamedTuple):
-    """JSON: a point a row."""
+    """A chart in JSON, with one point per row."""
 
     rows: Rows
     point: Callable[[Row], dict[str, object]]
 
     def body(self, rows: Iterable[Row]) -> bytes:
-        """The chart of these rows."""
+        """Return the chart of these rows."""
         return msgspec.json.encode({"data": list(map(self.point, rows))})
 
 
 class Download(NamedTuple):
-    """CSV: the month, the place, and its figures."""
+    """A table in CSV: the month, the place and its figures."""
 
     rows: Rows
     header: str
     cells: Callable[[Row], tuple[str, ...]]
 
     def body(self, rows: Iterable[Row]) -> bytes:
-        """The file of these rows."""
+        """Return the file of these rows."""
         text = io.StringIO()
         lines = csv.writer(text, lineterminator="\n")
         lines.writerow(self.header.split(","))
@@ -88,52 +87,52 @@ class Download(NamedTuple):
 
 
 def bodies(months: Sequence[Month]) -> dict[str, bytes]:
-    """All that CBECI has at its addresses, by their ends (:data:`SERVED`), of these months."""
-    sorts = {served.rows for served in SERVED.values()}
-    rows = {sort: [row for month in months for row in sort(month)] for sort in sorts}
-    return {path: served.body(rows[served.rows]) for path, served in SERVED.items()}
+    """Return the body of every chart and download (:data:`TABLES`) with these months, by path."""
+    selections = {table.rows for table in TABLES.values()}
+    rows = {select: [row for month in months for row in select(month)] for select in selections}
+    return {path: table.body(rows[table.rows]) for path, table in TABLES.items()}
 
 
 # --- rows -----------------------------------------------------------------------------------------
 
 
 def area_countries(month: Month) -> list[Row]:
-    """CBECI's nine countries and Other, by share."""
+    """Return CBECI's nine countries and Other, by share."""
     rows = _countries(month)
     if not month.published:
-        rows = _folded(rows, COUNTRIES, OTHER)
+        rows = _with_remainder(rows, COUNTRIES, OTHER)
     return sorted(rows, key=lambda row: -math.inf if row.share is None else row.share, reverse=True)
 
 
 def map_countries(month: Month) -> list[Row]:
-    """Every country that is listed, by code."""
+    """Return every listed country, by code."""
     rows = (row for row in _countries(month) if is_country(row.code))
     return sorted(rows, key=lambda row: row.code)
 
 
 def area_provinces(month: Month) -> list[Row]:
-    """CBECI's eight provinces of China and Other."""
-    rows = _inside(month, "CN")
-    return rows if month.published else _folded(rows, PROVINCES, "CN" + OTHER_SUFFIX)
+    """Return CBECI's eight provinces of China and Other."""
+    rows = _subdivisions(month, "CN")
+    return rows if month.published else _with_remainder(rows, PROVINCES, "CN" + OTHER_SUFFIX)
 
 
 def area_states(month: Month) -> list[Row]:
-    """Every state of the US that is listed, and Other."""
-    return _inside(month, "US")
+    """Return every listed state of the US, and Other."""
+    return _subdivisions(month, "US")
 
 
 def map_provinces(month: Month) -> list[Row]:
-    """Every province of China that is listed."""
-    return _with_iso_code(_inside(month, "CN"))
+    """Return every listed province of China."""
+    return _with_iso_code(_subdivisions(month, "CN"))
 
 
 def map_states(month: Month) -> list[Row]:
-    """Every state of the US that is listed."""
-    return _with_iso_code(_inside(month, "US"))
+    """Return every listed state of the US."""
+    return _with_iso_code(_subdivisions(month, "US"))
 
 
 def _countries(month: Month) -> list[Row]:
-    """Every country that is listed, and OTHER."""
+    """Return every listed country and OTHER."""
     if month.published:
         lines = (line for line in month.published if line.code == country_of(line.code))
         return _printed(month, lines, {s.code: s.share for s in month.countries})
@@ -144,8 +143,8 @@ def _countries(month: Month) -> list[Row]:
     ]
 
 
-def _inside(month: Month, country: str) -> list[Row]:
-    """Every subdivision that is listed, and XX-OTHER."""
+def _subdivisions(month: Month, country: str) -> list[Row]:
+    """Return every listed subdivision and XX-OTHER."""
     found = {s.code: s.share_of_country for s in month.inside[country]}
     if month.published:
         lines = (line for line in month.published if line.code.startswith(f"{country}-"))
@@ -156,7 +155,7 @@ def _inside(month: Month, country: str) -> list[Row]:
 def _printed(
     month: Month, lines: Iterable[Published], computed: Mapping[str, float | None]
 ) -> list[Row]:
-    """A table's lines. One of hashrates alone has the shares that follow from them."""
+    """Return the lines of a published table, with computed shares if it has only hashrates."""
     return [
         Row(
             month.start,
@@ -169,10 +168,10 @@ def _printed(
     ]
 
 
-def _folded(rows: Sequence[Row], listed: Sequence[str], other: str) -> list[Row]:
-    """Those that are listed, in that order, and all the rest as one; nothing of nothing.
+def _with_remainder(rows: Sequence[Row], listed: Sequence[str], other: str) -> list[Row]:
+    """Return the rows of the listed codes in that order, and the sum of all others.
 
-    What no report names is unknown, not 0.
+    A code that no report names is unknown, not 0. Without rows there is no remainder either.
     """
     if not rows:
         return []
@@ -186,13 +185,13 @@ def _folded(rows: Sequence[Row], listed: Sequence[str], other: str) -> list[Row]
 
 
 def _sum(figures: Iterable[float | None]) -> float | None:
-    """Of unknown figures, as of none at all, the sum is unknown."""
+    """Return the sum of the known figures, or ``None`` if none is known."""
     known = [figure for figure in figures if figure is not None]
     return math.fsum(known) if known else None
 
 
 def _with_iso_code(rows: Iterable[Row]) -> list[Row]:
-    """Without XX-OTHER, which is on no map."""
+    """Return the rows without XX-OTHER, which has no place on a map."""
     return [row for row in rows if not row.code.endswith(OTHER_SUFFIX)]
 
 
@@ -255,26 +254,31 @@ def _share_and_hashrate(row: Row) -> tuple[str, ...]:
     return (f"{_percent(row)}%", f"{Decimal(hashrate):.2f}" if hashrate else "")
 
 
-# --- what is where --------------------------------------------------------------------------------
+# --- the tables -----------------------------------------------------------------------------------
 
-_PLAIN: Final = Download(area_countries, "Date,Country,Share of global hashrate", _share)
-_FULL: Final = Download(
+_SHARES: Final = Download(area_countries, "Date,Country,Share of global hashrate", _share)
+_SHARES_AND_HASHRATES: Final = Download(
     area_countries,
     "date,country,monthly_hashrate_%,monthly_absolute_hashrate_EH/S",
     _share_and_hashrate,
 )
-_ABSOLUTE: Final = Download(area_countries, "Date,Country,Estimated absolute hashrate", _hashrate)
+_HASHRATES: Final = Download(area_countries, "Date,Country,Estimated absolute hashrate", _hashrate)
 _PROVINCES: Final = Download(area_provinces, "Date,Province,Share of Chinese hashrate", _share)
 _STATES: Final = Download(area_states, "Date,State,US hashrate by state", _share)
 
 DOWNLOADS: Final[dict[str, dict[str, Download]]] = {
-    "mining_countries": {"v1.1.0": _PLAIN, "v1.1.1": _FULL, "v1.2.0": _FULL, "v1.5.0": _FULL},
-    "absolute_mining_countries": dict.fromkeys(("v1.1.1", "v1.5.0"), _ABSOLUTE),
+    "mining_countries": {
+        "v1.1.0": _SHARES,
+        "v1.1.1": _SHARES_AND_HASHRATES,
+        "v1.2.0": _SHARES_AND_HASHRATES,
+        "v1.5.0": _SHARES_AND_HASHRATES,
+    },
+    "absolute_mining_countries": dict.fromkeys(("v1.1.1", "v1.5.0"), _HASHRATES),
     "mining_provinces": dict.fromkeys(VERSIONS, _PROVINCES),
     "mining_provinces/cn": dict.fromkeys(VERSIONS, _PROVINCES),
     "mining_provinces/us": dict.fromkeys(VERSIONS, _STATES),
 }
-"""By name the versions that there are of it."""
+"""The downloads by name and version."""
 
 CHARTS: Final[dict[str, Chart]] = {
     "mining_countries": Chart(area_countries, _country_point),
@@ -288,7 +292,7 @@ CHARTS: Final[dict[str, Chart]] = {
     "mining_map_provinces/us": Chart(map_states, _map_province_point),
 }
 
-SERVED: Final[dict[str, Chart | Download]] = {
+TABLES: Final[dict[str, Chart | Download]] = {
     **{f"charts/{name}": chart for name, chart in CHARTS.items()},
     **{
         f"{version}/download/{name}": download
@@ -296,4 +300,4 @@ SERVED: Final[dict[str, Chart | Download]] = {
         for version, download in versions.items()
     },
 }
-"""By the end of its address."""
+"""Every chart and download by its path after the prefix."""

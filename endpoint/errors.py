@@ -1,7 +1,7 @@
-"""Errors that the parts of the endpoint share."""
+"""Errors that the packages of the endpoint share."""
 
 from __future__ import annotations
 
 
 class UnavailableError(Exception):
-    """Redis did not answer, or not in time."""
+    """Redis failed, or did not answer before the deadline."""

@@ -1,60 +1,67 @@
-"""The HTTP service: its routes, what every answer carries, and its life from start to stop."""
+"""The HTTP service: its routes and middlewares, and its life from start to stop."""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from endpoint.data.gateway import Reader
-from endpoint.data.snapshot_cache import Feed
-from endpoint.http.middleware import framed, not_allowed, not_found, options
+from endpoint.data.gateway import Gateway
+from endpoint.data.snapshot_cache import SnapshotCache
+from endpoint.http.middleware import (
+    add_common_headers,
+    error_middleware,
+    preflight,
+    rate_limit_middleware,
+)
 from endpoint.http.rate_limit import Clients, Limiter, RateLimit
 from endpoint.routes import page
 from endpoint.routes.api import PREFIX, Api
 from endpoint.routes.cbeci import Cbeci
 from endpoint.routes.health import Health
-from endpoint.routes.metrics import Metrics, own_registry
+from endpoint.routes.metrics import Metrics, process_registry
 from endpoint.routes.openapi import OpenApi
 from endpoint.routes.stream import Stream
+from miningmap.http.problems import problem_middleware
 from miningmap.http.server import allow_many_connections, serving
 from miningmap.redis_client import connect
 from miningmap.settings import SettingsError
 from miningmap.times import utc_now
-from streams import beliefs as files
-from streams.redis import store as cells
+from streams import beliefs as belief_files
+from streams.redis.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from datetime import datetime
 
-    from aiohttp.typedefs import Handler
+    from aiohttp.typedefs import Handler, Middleware
+    from prometheus_client import CollectorRegistry
 
     from miningmap.settings import Endpoint as EndpointSettings
     from miningmap.settings import Settings
     from streams.method.placing import Beliefs
-    from streams.redis.store import Store
 
 SNAPSHOT_S: Final = 5.0
 
 
 async def run(settings: Settings, stop: asyncio.Event) -> None:
-    """Serve until told to stop. Redis need not be there yet: ``/readyz`` says when it is.
+    """Serve until ``stop`` is set.
+
+    Redis need not be available at the start: ``/readyz`` answers 503 until it is.
 
     Raises:
-        SettingsError: a file of priors or rules, the Redis URL or the address is unusable.
+        SettingsError: a file of priors or rules, the Redis URL or the address is invalid.
     """
     try:
-        beliefs = files.load(settings.method)
-    except files.BeliefsError as error:
+        beliefs = belief_files.load(settings.method)
+    except belief_files.BeliefsError as error:
         raise SettingsError(str(error)) from None
     allow_many_connections()
     redis = connect(settings.redis, patient=False)
     try:
         app = application(
-            cells.Store(redis, settings.retention),
+            Store(redis, settings.retention),
             beliefs,
             settings.endpoint,
             snapshot_s=settings.streams.snapshot_s,
@@ -71,63 +78,73 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
 def application(
     store: Store,
     beliefs: Beliefs,
-    served: EndpointSettings,
+    settings: EndpointSettings,
     *,
     snapshot_s: float = SNAPSHOT_S,
     now: Callable[[], datetime] = utc_now,
 ) -> web.Application:
-    """The whole service, to be run on a port.
+    """Return the whole service, to be run on a port.
 
     Args:
-        store: the cells and snapshots; only read.
-        beliefs: priors and rules, for the answers that no snapshot has.
-        served: how fresh, to how many, how often.
-        snapshot_s: seconds between snapshots; so long an answer may be kept.
+        store: the cells and snapshots, which are only read.
+        beliefs: priors and rules, for responses that are computed on request.
+        settings: freshness, number of stream clients and rate limit.
+        snapshot_s: seconds between snapshots, for which a response may be cached.
         now: the clock, UTC.
     """
-    own = own_registry()
-    reader = Reader(store, beliefs)
-    feed = Feed(reader, fresh_s=served.fresh_s, now=now)
-    health = Health(reader, fresh_s=served.fresh_s, now=now)
-    stream = Stream(feed, most_clients=served.stream_clients, registry=own)
+    registry = process_registry()
+    gateway = Gateway(store, beliefs)
+    cache = SnapshotCache(gateway, fresh_s=settings.fresh_s, now=now)
+    health = Health(gateway, fresh_s=settings.fresh_s, now=now)
+    stream = Stream(cache, most_clients=settings.stream_clients, registry=registry)
     routes: dict[str, Handler] = {
         **page.routes(),
-        **Api(reader, feed, snapshot_s=snapshot_s, now=now).routes(),
-        **Cbeci(reader, now=now).routes(),
+        **Api(gateway, cache, snapshot_s=snapshot_s, now=now).routes(),
+        **Cbeci(gateway, now=now).routes(),
         f"{PREFIX}/stream": stream.serve,
-        "/metrics": Metrics(reader, own).scrape,
+        "/metrics": Metrics(gateway, registry).scrape,
         "/healthz": health.alive,
         "/readyz": health.ready,
     }
     routes |= OpenApi(routes).routes()
-    limit = None
-    if served.rate_limit:
-        clients = Clients(served.trusted_proxies, loopback=served.limit_loopback)
-        limit = RateLimit(Limiter(served.rate_limit), clients, own)
-    app = web.Application()
+    app = web.Application(middlewares=_middlewares(settings, registry))
     for path, handler in routes.items():
-        app.router.add_get(path, framed(handler, limit))
-        app.router.add_options(path, framed(options, limit))
-        app.router.add_route("*", path, framed(not_allowed, limit))
-    app.router.add_route("*", "/{path:.*}", framed(not_found, limit))
-    app.cleanup_ctx.append(_following(feed))
-    app.on_shutdown.append(_closing(feed))
+        app.router.add_get(path, handler)
+        app.router.add_options(path, preflight)
+    app.on_response_prepare.append(add_common_headers)
+    app.cleanup_ctx.append(_following(cache))
+    app.on_shutdown.append(_closing(cache))
     return app
 
 
-def _following(feed: Feed) -> Callable[[web.Application], AsyncIterator[None]]:
+def _middlewares(settings: EndpointSettings, registry: CollectorRegistry) -> list[Middleware]:
+    """The middlewares, from the outermost to the one next to the handlers."""
+    if not settings.rate_limit:
+        return [problem_middleware, error_middleware]
+    clients = Clients(settings.trusted_proxies, loopback=settings.limit_loopback)
+    limit = RateLimit(Limiter(settings.rate_limit), clients, registry)
+    return [problem_middleware, rate_limit_middleware(limit), error_middleware]
+
+
+def _following(cache: SnapshotCache) -> Callable[[web.Application], AsyncIterator[None]]:
+    """Return the context in which the cache follows Redis.
+
+    The task ends with the context. If it fails, the task group ends the service with its error.
+    """
+
     async def follow(_app: web.Application) -> AsyncIterator[None]:
-        task = asyncio.create_task(feed.follow())
-        yield
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        async with asyncio.TaskGroup() as tasks:
+            follower = tasks.create_task(cache.follow())
+            yield
+            follower.cancel()
 
     return follow
 
 
-def _closing(feed: Feed) -> Callable[[web.Application], Awaitable[None]]:
+def _closing(cache: SnapshotCache) -> Callable[[web.Application], Awaitable[None]]:
+    """Return the handler that ends all streams at shutdown, before open requests are awaited."""
+
     async def close(_app: web.Application) -> None:
-        await feed.close()
+        await cache.close()
 
     return close

@@ -1,1 +1,1 @@
-"""Read Redis: the store with deadlines, and the newest snapshots in memory."""
+"""Reads from Redis: the store with deadlines, and the newest snapshots in memory."""

@@ -1,4 +1,4 @@
-"""All that this service reads from Redis, and the one place that knows what to do without it."""
+"""The gateway to Redis: every read of this service, with a deadline."""
 
 from __future__ import annotations
 
@@ -20,108 +20,88 @@ if TYPE_CHECKING:
 
     from miningmap.api.models import Answer, History
     from streams.method.placing import Beliefs
-    from streams.queries.history import HistoryQuestion
+    from streams.queries.history import HistoryQuery
     from streams.queries.months import Month
-    from streams.queries.parameters import Question
+    from streams.queries.parameters import SharesQuery
     from streams.redis.event_log import Event, EventId
     from streams.redis.store import Store
 
 T = TypeVar("T")
 
-SHORT_PATIENCE_S: Final = 2.0
-"""How long the one that follows Redis waits for it: nobody else waits for that one."""
-PATIENCE_S: Final = 5.0
-"""How long a request may wait for Redis."""
-LONG_PATIENCE_S: Final = 30.0
-"""The same for one that adds a year up."""
+EVENTS_DEADLINE_S: Final = 2.0
+"""Deadline of the snapshot cache's read of events, beyond the time for which it waits for one."""
+DEADLINE_S: Final = 5.0
+"""Deadline of most reads."""
+LONG_DEADLINE_S: Final = 30.0
+"""Deadline of reads that add up a year of cells."""
 
 _log = structlog.get_logger(__name__)
 
 
-class Reader:
-    """Reads of one Redis. Logs when it is lost and when it is back, once each."""
+class Gateway:
+    """Reads the store with deadlines, and logs once when Redis becomes unavailable or available.
+
+    Every method raises :class:`UnavailableError` if Redis fails or exceeds the deadline.
+
+    Args:
+        store: the cells and snapshots.
+        beliefs: the priors and rules for computed responses.
+    """
 
     def __init__(self, store: Store, beliefs: Beliefs) -> None:
         self._store = store
         self._beliefs = beliefs
-        self._lost = False
+        self._available = True
 
     async def snapshot(self, name: str) -> bytes | None:
-        """One snapshot as it was written.
-
-        Raises:
-            UnavailableError: Redis did not answer.
-        """
+        """Return one snapshot as it was written, or ``None`` if there is none of that name."""
         return await self._read(self._store.snapshot(name))
 
     async def snapshots(self) -> dict[str, bytes]:
-        """All snapshots, of one moment.
-
-        Raises:
-            UnavailableError: Redis did not answer.
-        """
+        """Return all snapshots of one moment by name."""
         return await self._read(self._store.snapshots())
 
     async def events(self, after: EventId, *, most: int, wait_s: float) -> list[Event]:
-        """The next events of the log, in order; waits so long for one if there is none yet.
-
-        Raises:
-            UnavailableError: Redis did not answer.
-        """
+        """Return the next events of the log in order, after waiting up to ``wait_s`` for one."""
         reading = self._store.events(after, most=most, wait_s=wait_s)
-        return await self._read(reading, wait_s + SHORT_PATIENCE_S)
+        return await self._read(reading, wait_s + EVENTS_DEADLINE_S)
 
     async def last_event(self) -> EventId | None:
-        """The id of the newest event of the log.
-
-        Raises:
-            UnavailableError: Redis did not answer.
-        """
+        """Return the id of the newest event of the log."""
         return await self._read(self._store.last_event())
 
-    async def ask(self, question: Question) -> Answer:
-        """The answer to a question, computed from the cells.
+    async def shares(self, query: SharesQuery) -> Answer:
+        """Compute shares from the cells."""
+        return await self._read(ask(self._store, query, self._beliefs))
 
-        Raises:
-            UnavailableError: Redis did not answer.
-        """
-        return await self._read(ask(self._store, question, self._beliefs))
-
-    async def ask_history(self, question: HistoryQuestion) -> History:
-        """The history that is asked for, computed from the cells.
-
-        Raises:
-            UnavailableError: Redis did not answer.
-        """
-        return await self._read(ask_history(self._store, question, self._beliefs), LONG_PATIENCE_S)
+    async def history(self, query: HistoryQuery) -> History:
+        """Compute a history from the cells."""
+        return await self._read(ask_history(self._store, query, self._beliefs), LONG_DEADLINE_S)
 
     async def months(self, now: datetime, inside: Sequence[str]) -> list[Month]:
-        """Every month that is over at ``now``, with what is inside of these countries.
+        """Compute every month that is over at ``now``.
 
-        Raises:
-            UnavailableError: Redis did not answer.
+        Args:
+            now: UTC.
+            inside: the countries whose subdivisions are needed.
         """
-        asking = ask_months(self._store, now, self._beliefs, inside)
-        return await self._read(asking, LONG_PATIENCE_S)
+        reading = ask_months(self._store, now, self._beliefs, inside)
+        return await self._read(reading, LONG_DEADLINE_S)
 
-    async def imported(self) -> bytes | None:
-        """Another value whenever a table was imported: the stamp of what tables become.
-
-        Raises:
-            UnavailableError: Redis did not answer.
-        """
+    async def import_version(self) -> bytes | None:
+        """Return a value that changes whenever a CBECI table is imported."""
         return await self._read(self._store.stamp(Series(POOL, SOURCE)))
 
-    async def _read(self, reading: Awaitable[T], patience_s: float = PATIENCE_S) -> T:
+    async def _read(self, reading: Awaitable[T], deadline_s: float = DEADLINE_S) -> T:
         try:
-            async with asyncio.timeout(patience_s):
-                found = await reading
+            async with asyncio.timeout(deadline_s):
+                result = await reading
         except (RedisError, OSError) as error:  # a TimeoutError is an OSError
-            if not self._lost:
-                _log.warning("redis_lost", error=str(error) or type(error).__name__)
-            self._lost = True
+            if self._available:
+                _log.warning("redis_unavailable", error=str(error) or type(error).__name__)
+            self._available = False
             raise UnavailableError from error
-        if self._lost:
-            _log.info("redis_back")
-        self._lost = False
-        return found
+        if not self._available:
+            _log.info("redis_available")
+        self._available = True
+        return result

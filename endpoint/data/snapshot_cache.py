@@ -1,7 +1,7 @@
-"""What Redis has newest, held here: snapshots as they are served, and the last hour of events.
+"""The newest snapshots and the last hour of events, cached in memory.
 
-One task follows the log of events, and with each event reads the snapshots anew. It asks whether
-they are others once a second even if the log is quiet, so nothing depends on one announcement.
+One task follows the event log in Redis and reads the snapshots after each event. It also compares
+their time once a second while the log is quiet, so a lost event delays nothing for long.
 """
 
 from __future__ import annotations
@@ -24,44 +24,46 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from endpoint.data.gateway import Reader
+    from endpoint.data.gateway import Gateway
     from endpoint.http.representation import Representation
     from streams.redis.event_log import Event
 
-CHECK_S: Final = 1.0
-"""How often Redis is asked if nothing happens."""
-SURE_S: Final = 3.0
-"""So long what is held is taken for the newest, without an answer of Redis."""
+POLL_S: Final = 1.0
+"""The interval at which Redis is polled while the log is quiet."""
+CONFIRMED_S: Final = 3.0
+"""For so long after Redis confirmed the cached snapshots, they count as the newest."""
 
 _RETRY_S: Final = 0.5
 _LONG_RETRY_S: Final = 10.0
-# An hour's events are some 30 MB, so not all at once.
+# An hour of events is some 30 MB, so it is read in pages.
 _PAGE: Final = 50
-# Others are served in between while so many listeners are woken.
+# Other requests get a turn each time this many listeners were woken.
 _WOKEN_AT_ONCE: Final = 10
-_NOTHING: Final = EventId(0, 0)
+_START: Final = EventId(0, 0)
 
 _log = structlog.get_logger(__name__)
 
 
-class Held:
-    """The snapshots of one moment; what is served of them is made once.
+class CachedSnapshots:
+    """The snapshots of one moment, and the representations rendered from them so far.
 
     Args:
-        snapshots: as :meth:`streams.redis.store.Store.snapshots` gives them.
+        snapshots: as :meth:`streams.redis.store.Store.snapshots` returns them.
     """
 
     def __init__(self, snapshots: Mapping[str, bytes]) -> None:
         self._snapshots = snapshots
-        self._made: dict[tuple[str, Callable[[bytes], Representation]], Representation] = {}
+        self._rendered: dict[tuple[str, Callable[[bytes], Representation]], Representation] = {}
         self.stamp = snapshots.get(AT)
         self.at = None if self.stamp is None else parse_rfc3339(self.stamp.decode())
 
-    def made(self, name: str, make: Callable[[bytes], Representation]) -> Representation | None:
-        """What ``make`` makes of a snapshot; ``None`` if there is none of that name."""
-        found = self._made.get((name, make))
+    def representation(
+        self, name: str, render: Callable[[bytes], Representation]
+    ) -> Representation | None:
+        """Return a snapshot rendered by ``render``, or ``None`` if there is none of that name."""
+        found = self._rendered.get((name, render))
         if found is None and name in self._snapshots:
-            found = self._made[name, make] = make(self._snapshots[name])
+            found = self._rendered[name, render] = render(self._snapshots[name])
         return found
 
 
@@ -70,75 +72,77 @@ class EventLog:
 
     def __init__(self) -> None:
         self._events: list[Event] = []
-        # The newest event that is no longer here, or the place before the first one that ever was.
-        self._floor = _NOTHING
-        self.last = _NOTHING
+        # The newest expired event or, before any expired, the position before the first event.
+        self._floor = _START
+        self.last = _START
 
     def add(self, events: Sequence[Event]) -> None:
-        """Append events; those that are an hour older than the newest go."""
+        """Append events, and drop those that are an hour older than the newest."""
         if not events:
             return
-        if self.last == _NOTHING:
+        if self.last == _START:
             self._floor = _before(events[0].id)
         self._events.extend(events)
         self.last = self._events[-1].id
-        old = bisect_right(self._events, self.last.at_ms - KEPT_S * 1000, key=lambda e: e.id.at_ms)
-        if old:
-            self._floor = self._events[old - 1].id
-            del self._events[:old]
+        expired = bisect_right(
+            self._events, self.last.at_ms - KEPT_S * 1000, key=lambda event: event.id.at_ms
+        )
+        if expired:
+            self._floor = self._events[expired - 1].id
+            del self._events[:expired]
 
     def reaches(self, after: EventId) -> bool:
-        """Whether every event since ``after`` is here, so that nothing would be left out."""
+        """Return whether the log has every event since ``after``."""
         return self._floor <= after <= self.last
 
     def start(self) -> EventId | None:
-        """Where to begin for those who have nothing: right before the newest shares, if any."""
+        """Return the position before the newest shares, where new clients begin."""
         events = reversed(self._events)
         return next((_before(event.id) for event in events if event.name == SHARES), None)
 
     def next(self, after: EventId) -> Event | None:
-        """The first event after a place in the log."""
+        """Return the first event after a position."""
         if after >= self.last:
             return None
         return self._events[bisect_right(self._events, after, key=lambda event: event.id)]
 
 
-class Feed:
-    """Follows one Redis.
+class SnapshotCache:
+    """The cache of one Redis; :meth:`follow` keeps it up to date.
 
     Args:
-        reader: of that Redis.
-        fresh_s: the age in seconds up to which a snapshot is served while Redis is away.
+        gateway: to that Redis.
+        fresh_s: the age in seconds up to which snapshots are served while Redis is unavailable.
         now: the clock, UTC.
     """
 
-    def __init__(self, reader: Reader, *, fresh_s: float, now: Callable[[], datetime]) -> None:
-        self._reader = reader
+    def __init__(self, gateway: Gateway, *, fresh_s: float, now: Callable[[], datetime]) -> None:
+        self._gateway = gateway
         self._fresh_s = fresh_s
         self._now = now
-        self._held: Held | None = None
-        self._sure_until = -math.inf
+        self._snapshots: CachedSnapshots | None = None
+        self._confirmed_until = -math.inf
         self._listeners: set[asyncio.Event] = set()
         self.log = EventLog()
         self._caught_up = asyncio.Event()
         self.closed = False
 
-    def newest(self) -> Held | None:
-        """The newest snapshots, if they may be served: ``None`` if only Redis could say.
+    def newest(self) -> CachedSnapshots | None:
+        """Return the cached snapshots if they may be served without asking Redis.
 
-        They may while Redis says that they are the newest; while it is away, until they are no
-        longer fresh.
+        They may while Redis has confirmed them recently and, while it is unavailable, until they
+        are no longer fresh.
         """
-        held = self._held
-        if held is None or monotonic() < self._sure_until or self._is_fresh(held):
-            return held
+        cached = self._snapshots
+        if cached is None or monotonic() < self._confirmed_until or self._is_fresh(cached):
+            return cached
         return None
 
-    def _is_fresh(self, held: Held) -> bool:
-        return held.at is not None and (self._now() - held.at).total_seconds() < self._fresh_s
+    def _is_fresh(self, cached: CachedSnapshots) -> bool:
+        return cached.at is not None and (self._now() - cached.at).total_seconds() < self._fresh_s
 
     async def has_caught_up(self, within_s: float) -> bool:
-        """Whether the log is known as far as Redis had it at the start; waits a while for that."""
+        """Wait up to ``within_s`` until the log has been read to its end once; return whether."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 await self._caught_up.wait()
@@ -146,12 +150,12 @@ class Feed:
 
     @property
     def listeners(self) -> int:
-        """How many listen."""
+        """The number of listeners."""
         return len(self._listeners)
 
     @contextmanager
     def listening(self) -> Iterator[asyncio.Event]:
-        """An event that is set whenever the log has news, and when the feed is closed."""
+        """Yield an event that is set whenever the log has grown and when the cache is closed."""
         news = asyncio.Event()
         self._listeners.add(news)
         try:
@@ -160,29 +164,32 @@ class Feed:
             self._listeners.discard(news)
 
     async def close(self) -> None:
-        """Tell all listeners that it is over."""
+        """Stop following, and wake all listeners so that they end."""
         self.closed = True
         await self._wake()
 
     async def follow(self) -> None:
-        """Until cancelled or closed; redis-py can swallow a cancellation while it connects."""
+        """Keep the cache up to date until it is closed.
+
+        Cancelling is not enough to stop it: redis-py can swallow a cancellation while it connects.
+        """
         while not self.closed:
             try:
                 await self._step()
             except UnavailableError:
                 await asyncio.sleep(_RETRY_S)
-            except Exception:  # noqa: BLE001 - of whatever kind: this task must not end unseen
-                # What is held gets old meanwhile, and whoever asks is sent to Redis itself.
-                _log.exception("what is in Redis cannot be understood", again_in_s=_LONG_RETRY_S)
+            except Exception:  # noqa: BLE001 - any error: the cache must recover from bad data
+                # Meanwhile the cached snapshots become stale, and requests read Redis themselves.
+                _log.exception("snapshot_cache_failed", retry_s=_LONG_RETRY_S)
                 await asyncio.sleep(_LONG_RETRY_S)
 
     async def _step(self) -> None:
-        """Read what is new; waits for a while if nothing is."""
-        if self._held is None:
-            await self._refresh(told=False)
-        events = await self._reader.events(self.log.last, most=_PAGE, wait_s=self._patience_s())
-        await self._refresh(told=bool(events))
-        if not events and await self._is_another_log():
+        """Read what is new, after waiting a while for it."""
+        if self._snapshots is None:
+            await self._refresh(changed=False)
+        events = await self._gateway.events(self.log.last, most=_PAGE, wait_s=self._wait_s())
+        await self._refresh(changed=bool(events))
+        if not events and await self._log_was_replaced():
             self.log = EventLog()
             return
         self.log.add(events)
@@ -191,20 +198,21 @@ class Feed:
         if events:
             await self._wake()
 
-    def _patience_s(self) -> float:
-        # At first somebody may wait to hear that there is nothing.
-        return CHECK_S if self._caught_up.is_set() else 0.0
+    def _wait_s(self) -> float:
+        # The first read does not wait: a client may already wait for the cache to catch up.
+        return POLL_S if self._caught_up.is_set() else 0.0
 
-    async def _refresh(self, *, told: bool) -> None:
-        """Read the snapshots if there are others, of which an event told or not."""
-        if told or self._held is None or await self._reader.snapshot(AT) != self._held.stamp:
-            self._held = Held(await self._reader.snapshots())
-        self._sure_until = monotonic() + SURE_S
+    async def _refresh(self, *, changed: bool) -> None:
+        """Read the snapshots if an event announced new ones, or if their time has changed."""
+        cached = self._snapshots
+        if changed or cached is None or await self._gateway.snapshot(AT) != cached.stamp:
+            self._snapshots = CachedSnapshots(await self._gateway.snapshots())
+        self._confirmed_until = monotonic() + CONFIRMED_S
 
-    async def _is_another_log(self) -> bool:
-        """Whether Redis has lost the log that is held here, and perhaps begun a new one."""
-        last = await self._reader.last_event()
-        return (last or _NOTHING) < self.log.last
+    async def _log_was_replaced(self) -> bool:
+        """Return whether Redis has lost the cached log and perhaps begun a new one."""
+        last = await self._gateway.last_event()
+        return (last or _START) < self.log.last
 
     async def _wake(self) -> None:
         for number, news in enumerate(list(self._listeners), start=1):

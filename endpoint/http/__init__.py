@@ -1,1 +1,1 @@
-"""HTTP policies: middleware, errors, rate limit, caching and CSV."""
+"""HTTP policies: middlewares, errors, rate limit, caching and CSV."""

@@ -1,4 +1,4 @@
-"""Lists as CSV (RFC 4180): the rows of the JSON answer, one figure a column. Pure."""
+"""Lists as CSV (RFC 4180): the rows of the JSON response, one figure per column. Pure."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 CONTENT_TYPE: Final = "text/csv; charset=utf-8; header=present"
 
-# Spreadsheets run what begins so. Numbers may begin with a minus, and do no harm.
+# A spreadsheet takes text that begins so for a formula. A number with a minus is harmless.
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 def to_csv(fields: Iterable[str], rows: Iterable[Mapping[str, object]]) -> bytes:
-    """The header and one line a row.
+    """Return the header and one line per row.
 
     Args:
         fields: the rows' field names, in the order of the columns.
-        rows: as decoded from JSON; what is null is an empty cell.
+        rows: as decoded from JSON; null becomes an empty cell.
     """
     names = tuple(fields)
     text = io.StringIO()
@@ -41,7 +41,7 @@ def _cell(value: object) -> str:
         case list():
             return " ".join(_cell(item) for item in value)
         case {"source": source}:
-            return _cell(source)  # of a pool's sources, their names
+            return _cell(source)  # a pool's sources are listed by name
         case str() if value.startswith(_FORMULA):
             return f"'{value}"
         case _:

@@ -1,8 +1,4 @@
-"""The frame around every handler: rate limit, errors as problem documents, common headers.
-
-One function that wraps a handler. aiohttp's middlewares and signals, which could do the same, would
-take a tenth of the time of a whole request.
-"""
+"""What every request passes through: the rate limit, problem documents and common headers."""
 
 from __future__ import annotations
 
@@ -11,77 +7,62 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import hdrs, web
 
-from endpoint.http.errors import fault
-from endpoint.http.headers import COMMON
-from miningmap.http.problems import problem_of
+from endpoint.errors import UnavailableError
+from endpoint.http.errors import bad_request, unavailable
+from endpoint.http.headers import COMMON, SERVER_NAME
+from streams.queries.parameters import ParameterError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from aiohttp.typedefs import Handler
+    from aiohttp.typedefs import Handler, Middleware
 
     from endpoint.http.rate_limit import RateLimit
 
-METHODS: Final = (hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS)
+METHODS: Final = f"{hdrs.METH_GET}, {hdrs.METH_HEAD}, {hdrs.METH_OPTIONS}"
 
-_NOTHING: Final[dict[str, str]] = {}
-_EXTRA: Final = web.RequestKey("extra", dict[str, str])
+_NO_HEADERS: Final[dict[str, str]] = {}
+_RATE_LIMIT: Final = web.RequestKey("rate_limit", dict[str, str])
 
 
-def framed(handler: Handler, limit: RateLimit | None) -> Handler:
-    """A handler with the frame around it.
+@web.middleware
+async def error_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer 400 for an invalid parameter and 503 while Redis is unavailable."""
+    try:
+        return await handler(request)
+    except ParameterError as error:
+        return bad_request(error)
+    except UnavailableError:
+        return unavailable("Redis, which stores all figures, is unavailable; try again later")
 
-    Args:
-        handler: of one path.
-        limit: of what one client may ask; ``None`` for none.
+
+def rate_limit_middleware(limit: RateLimit) -> Middleware:
+    """Return a middleware that answers 429 to clients that exceed the limit."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        headers, refusal = limit.check(request)
+        request[_RATE_LIMIT] = headers
+        return await handler(request) if refusal is None else refusal
+
+    return middleware
+
+
+async def add_common_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """Complete the headers of a response right before they are sent.
+
+    A signal handler (``on_response_prepare``) and not a middleware, because the event stream sends
+    its headers while its handler still runs.
     """
-
-    async def frame(request: web.Request) -> web.StreamResponse:
-        extra, refusal = (_NOTHING, None) if limit is None else limit.check(request)
-        if extra:
-            request[_EXTRA] = extra
-        response: web.StreamResponse
-        try:
-            response = refusal or await handler(request)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the client gets a document
-            response = fault(error) or problem_of(error, request)
-        _complete(response, extra)
-        return response
-
-    return frame
-
-
-def complete_early(request: web.Request, response: web.StreamResponse) -> None:
-    """Give an answer its headers now: for a handler that sends them itself."""
-    _complete(response, request.get(_EXTRA, _NOTHING))
-
-
-def _complete(response: web.StreamResponse, extra: Mapping[str, str]) -> None:
     headers = response.headers
-    # Who has this one was made with all of them.
-    if hdrs.ACCESS_CONTROL_ALLOW_ORIGIN not in headers:
-        for name, value in COMMON.items():
-            headers.setdefault(name, value)
-    if extra:
-        headers.update(extra)
+    headers.merge(COMMON)
+    headers[hdrs.SERVER] = SERVER_NAME
+    headers.update(request.get(_RATE_LIMIT, _NO_HEADERS))
 
 
-async def not_allowed(request: web.Request) -> web.StreamResponse:
-    """The handler of other methods at a path that there is: 405."""
-    raise web.HTTPMethodNotAllowed(request.method, METHODS)
-
-
-async def not_found(_request: web.Request) -> web.StreamResponse:
-    """The handler of all other paths: 404."""
-    raise web.HTTPNotFound
-
-
-async def options(_request: web.Request) -> web.Response:
-    """What may be asked, for browsers that ask first (CORS preflight)."""
-    allowed = ", ".join(METHODS)
+async def preflight(_request: web.Request) -> web.Response:
+    """Answer ``OPTIONS``, which browsers send before some requests to another site (CORS)."""
     headers = {
-        hdrs.ALLOW: allowed,
-        hdrs.ACCESS_CONTROL_ALLOW_METHODS: allowed,
+        hdrs.ALLOW: METHODS,
+        hdrs.ACCESS_CONTROL_ALLOW_METHODS: METHODS,
         hdrs.ACCESS_CONTROL_ALLOW_HEADERS: "*",
         hdrs.ACCESS_CONTROL_MAX_AGE: "86400",
     }

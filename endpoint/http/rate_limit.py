@@ -1,7 +1,7 @@
-"""How much one client may ask (draft-ietf-httpapi-ratelimit-headers).
+"""The rate limit for each client (draft-ietf-httpapi-ratelimit-headers).
 
-A bucket a client, of as many requests as it may make in a minute, which fills evenly. A client is
-an address; of IPv6 a network of 64 bits, which is what one customer gets.
+Each client has a token bucket that holds one minute's requests and refills evenly. A client is an
+IPv4 address or an IPv6 network of 64 bits, the smallest that one customer gets.
 """
 
 from __future__ import annotations
@@ -33,20 +33,21 @@ _Address: TypeAlias = IPv4Address | IPv6Address
 
 WINDOW_S: Final = 60
 MOST_CLIENTS: Final = 20_000
-"""So many are remembered, in some 5 MB; who was not seen for longest is forgotten first."""
+"""So many clients are tracked, in some 5 MB; the least recently seen is dropped first."""
 FORWARDED: Final = "X-Forwarded-For"
 
 _POLICY: Final = "client"
 _EXCEEDED: Final = "https://iana.org/assignments/http-problem-types#quota-exceeded"
 _TITLE: Final = "Request cannot be satisfied as assigned quota has been exceeded"
 EXEMPT: Final = frozenset({"/healthz", "/readyz", "/metrics"})
-"""Paths without a limit: who watches the service must see it at all times."""
+"""Paths without a limit: monitoring must see the service at all times."""
 _UNLIMITED: Final[tuple[dict[str, str], None]] = ({}, None)
 _IPV6_BITS: Final = 64
-_LOCAL: Final = "127.0.0.1"  # who comes by a socket that has no address
-_ROUNDING: Final = 0.01  # of a request: what many small additions may be off
+_LOCAL: Final = "127.0.0.1"  # stands for clients on a Unix socket, which have no address
+_ROUNDING: Final = 0.01  # tolerance for floating-point error, as a fraction of a request
 _REMEDY: Final = (
-    "all that come through one are one client; name it in MININGMAP_ENDPOINT__TRUSTED_PROXIES"
+    "all clients behind a proxy share one limit until the proxy is listed in "
+    "MININGMAP_ENDPOINT__TRUSTED_PROXIES"
 )
 
 _log = structlog.get_logger(__name__)
@@ -54,12 +55,12 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Quota:
-    """What a client has left.
+    """A client's quota after a request.
 
     Args:
-        left: requests that it may make at once.
-        full_s: seconds until it may make as many as ever.
-        wait_s: seconds until it may make this one; 0 if it may now.
+        left: further requests that are allowed now.
+        full_s: seconds until the bucket is full again.
+        wait_s: seconds until this request is allowed; 0 if it is allowed now.
     """
 
     left: int
@@ -68,12 +69,12 @@ class Quota:
 
 
 class Limiter:
-    """The buckets.
+    """The token buckets of all clients.
 
     Args:
-        limit: requests a minute.
-        most_clients: that are remembered.
-        clock: seconds, from any zero.
+        limit: requests per minute.
+        most_clients: the number of clients that are tracked.
+        clock: returns seconds from an arbitrary zero.
     """
 
     def __init__(
@@ -87,11 +88,11 @@ class Limiter:
         self._interval_s = WINDOW_S / limit
         self._most_clients = most_clients
         self._clock = clock
-        # When each bucket will be full; one that is full need not be here.
+        # The time at which each bucket will be full; full ones may be missing.
         self._full_at: OrderedDict[str, float] = OrderedDict()
 
     def take(self, client: str) -> Quota:
-        """One request out of a client's bucket, if one is left."""
+        """Take one request from a client's bucket, if one is left."""
         now = self._clock()
         full_at = max(now, self._full_at.get(client, now))
         after = full_at + self._interval_s
@@ -106,11 +107,11 @@ class Limiter:
 
 
 class Clients:
-    """Who asks.
+    """Identifies the client of a request.
 
     Args:
-        trusted: proxies, of which ``X-Forwarded-For`` is believed; nobody else's is.
-        loopback: whether this machine's own clients are limited too.
+        trusted: the proxies whose ``X-Forwarded-For`` is used; others could forge it.
+        loopback: whether clients on this machine are limited too.
     """
 
     def __init__(self, trusted: Sequence[Network], *, loopback: bool) -> None:
@@ -119,11 +120,11 @@ class Clients:
         self._direct = lru_cache(maxsize=4096)(self._bucket)
 
     def bucket(self, remote: str, headers: MultiMapping[str]) -> str | None:
-        """The bucket of whoever asks; ``None`` if there is no limit.
+        """Return the key of the client's bucket, or ``None`` if the client is not limited.
 
         Args:
-            remote: the address that the connection comes from.
-            headers: of the request.
+            remote: the address of the connection's other end.
+            headers: the headers of the request.
         """
         if self._trusted and FORWARDED in headers:
             hops = ",".join(headers.getall(FORWARDED)).split(",")
@@ -139,7 +140,7 @@ class Clients:
         return str(address)
 
     def _behind(self, remote: str, hops: list[str]) -> str:
-        """The nearest address that is no trusted proxy: what is said behind it, anyone can say."""
+        """Return the nearest address that is not a trusted proxy; those behind it can be forged."""
         while hops and any(_address(remote) in network for network in self._trusted):
             hop = hops.pop().strip()
             try:
@@ -151,11 +152,11 @@ class Clients:
 
 
 class RateLimit:
-    """What keeps clients within their limit.
+    """Applies the limit to requests.
 
     Args:
         limiter: the buckets.
-        clients: whose they are.
+        clients: identifies the client of a request.
         registry: for the metrics.
     """
 
@@ -163,13 +164,15 @@ class RateLimit:
         self._limiter = limiter
         self._clients = clients
         self._policy = f'"{_POLICY}";q={limiter.limit};w={WINDOW_S}'
-        self._told = False
+        self._proxy_logged = False
         self._limited = Counter(
-            "miningmap_rate_limited", "Requests beyond a client's limit: 429.", registry=registry
+            "miningmap_rate_limited",
+            "Requests that were refused with 429 because the client exceeded its limit.",
+            registry=registry,
         )
 
     def check(self, request: web.Request) -> tuple[dict[str, str], web.Response | None]:
-        """The headers that tell a client what it has left; 429 if that was nothing."""
+        """Return the ``RateLimit`` headers of the response, and a 429 if the limit is exceeded."""
         bucket = self._clients.bucket(request.remote or _LOCAL, request.headers)
         if bucket is None or request.path in EXEMPT:
             return _UNLIMITED
@@ -180,29 +183,28 @@ class RateLimit:
         }
         if not quota.wait_s:
             return headers, None
-        if FORWARDED in request.headers and not self._told:
-            self._told = True
-            _log.warning("rate limit reached by what may be a proxy", remedy=_REMEDY)
+        if FORWARDED in request.headers and not self._proxy_logged:
+            self._proxy_logged = True
+            _log.warning("proxy_rate_limited", remedy=_REMEDY)
         return headers, self._refusal(quota)
 
     def _refusal(self, quota: Quota) -> web.Response:
         self._limited.inc()
-        answer = problem(
+        response = problem(
             HTTPStatus.TOO_MANY_REQUESTS,
             _TITLE,
-            f"{self._limiter.limit} requests a minute are allowed; "
-            f"the next one in {quota.wait_s} s",
+            f"{self._limiter.limit} requests per minute are allowed; try again in {quota.wait_s} s",
             **{"type": _EXCEEDED, "violated-policies": [_POLICY]},
         )
-        answer.headers[hdrs.RETRY_AFTER] = str(quota.wait_s)
-        return answer
+        response.headers[hdrs.RETRY_AFTER] = str(quota.wait_s)
+        return response
 
 
 def _address(text: str) -> _Address:
-    """An address; an IPv4 one too if it comes in IPv6's clothes.
+    """Return the address; an IPv4 address that is mapped into IPv6 is returned as IPv4.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is not an address.
     """
     address = ip_address(text)
     return getattr(address, "ipv4_mapped", None) or address

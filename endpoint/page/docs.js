@@ -1,17 +1,17 @@
-// The page of the API: shows openapi.json. All text goes in as text, never as HTML.
+// The page of the API: shows openapi.json. All text is inserted as text, never as HTML.
 
-const FEW = 12; // of a longer list of values the first ones are shown
+const FEW = 12; // the number of values that are shown of a longer list
 
 const byId = (id) => document.getElementById(id);
 
 function element(name, text, ...children) {
-  const made = document.createElement(name);
-  if (text) made.append(...marked(text));
-  made.append(...children);
-  return made;
+  const node = document.createElement(name);
+  if (text) node.append(...marked(text));
+  node.append(...children);
+  return node;
 }
 
-// What stands between backticks is code.
+// Text between backticks is code.
 function marked(text) {
   return text.split("`").map((part, index) => {
     if (index % 2 === 0) return part;
@@ -26,9 +26,9 @@ function paragraphs(text) {
 }
 
 function link(target, text) {
-  const made = element("a", text);
-  made.href = target;
-  return made;
+  const node = element("a", text);
+  node.href = target;
+  return node;
 }
 
 function table(caption, rows) {
@@ -53,7 +53,7 @@ function listed(values) {
   return more > 0 ? [...codes, `, and ${more} more`] : codes;
 }
 
-// A schema in words: what may stand there, as nodes.
+// Describes the values that a schema allows, as a list of nodes.
 function words(schema) {
   if (schema.$ref) return [link(`#type-${nameOf(schema.$ref)}`, nameOf(schema.$ref))];
   if (schema.anyOf) {
@@ -70,8 +70,8 @@ function words(schema) {
   return [schema.format ?? [schema.type].flat().join(" or ")];
 }
 
-// What a field says of itself, wherever in its schema that stands.
-function said(schema) {
+// Finds the description of a field, which can be nested in its schema.
+function descriptionOf(schema) {
   return schema.description ?? schema.anyOf?.map((one) => one.description).find(Boolean) ?? "";
 }
 
@@ -82,11 +82,11 @@ function typeArticle(name, schema) {
     article.append(element("p", "One of ", ...words(schema), "."));
     return article;
   }
-  const needed = new Set(schema.required ?? []);
+  const required = new Set(schema.required ?? []);
   const fields = Object.entries(schema.properties).map(([field, kind]) => [
     element("code", field),
-    needed.has(field) ? words(kind) : ["may be missing; ", ...words(kind)],
-    marked(said(kind)),
+    required.has(field) ? words(kind) : ["optional; ", ...words(kind)],
+    marked(descriptionOf(kind)),
   ]);
   article.append(table(`Fields of ${name}`, fields));
   return article;
@@ -98,27 +98,27 @@ function parameterRow({ name, in: where, required, description, schema }) {
   const title = [element("code", name)];
   if (where !== "query") title.push(` (${where})`);
   if (required) {
-    const mark = element("span", "needed");
+    const mark = element("span", "required");
     mark.className = "needed";
     title.push(" ", mark);
   }
   const allowed = words(schema);
   if (schema.default !== undefined) {
-    allowed.push("; if left out ", element("code", String(schema.default)));
+    allowed.push("; default ", element("code", String(schema.default)));
   }
   const meant = marked(description);
-  if (schema.examples) meant.push(" Such as ", ...listed(schema.examples), ".");
+  if (schema.examples) meant.push(" Examples: ", ...listed(schema.examples), ".");
   return [title, allowed, meant];
 }
 
-function answerRow([status, { description, content = {}, headers = {} }]) {
+function responseRow([status, { description, content = {}, headers = {} }]) {
   const bodies = Object.entries(content).map(([media, { schema }]) => {
-    const told = schema.type === "string" ? marked(schema.description ?? "") : words(schema);
-    return element("div", "", element("code", media), " ", ...told);
+    const described = schema.type === "string" ? marked(schema.description ?? "") : words(schema);
+    return element("div", "", element("code", media), " ", ...described);
   });
   const names = Object.keys(headers);
-  const told = names.length ? element("div", "Headers: ", ...listed(names)) : "";
-  return [element("code", status), [...marked(description), told], bodies];
+  const listedHeaders = names.length ? element("div", "Headers: ", ...listed(names)) : "";
+  return [element("code", status), [...marked(description), listedHeaders], bodies];
 }
 
 function example(path, parameters) {
@@ -138,7 +138,7 @@ function pathArticle(path, item) {
   );
   article.id = operationId;
   if (parameters.length) article.append(table("Parameters", parameters.map(parameterRow)));
-  article.append(table("Answers", Object.entries(responses).map(answerRow)));
+  article.append(table("Responses", Object.entries(responses).map(responseRow)));
   if (!path.includes("{")) article.append(example(path, parameters));
   return article;
 }
@@ -161,13 +161,13 @@ function show(api) {
 
 const status = byId("status");
 try {
-  const answer = await fetch("openapi.json");
-  if (!answer.ok) throw new Error(`the service answered ${answer.status}`);
-  show(await answer.json());
+  const response = await fetch("openapi.json");
+  if (!response.ok) throw new Error(`the service responded with status ${response.status}`);
+  show(await response.json());
   status.hidden = true;
-  // The browser looked for the part that the address names before it was there.
+  // The browser looked for the anchor of the URL before the page had it.
   if (location.hash) document.getElementById(decodeURIComponent(location.hash.slice(1)))?.scrollIntoView();
 } catch (error) {
-  status.textContent = `The description cannot be shown: ${error.message}.`;
+  status.textContent = `The documentation cannot be shown: ${error.message}.`;
   status.classList.add("problem");
 }

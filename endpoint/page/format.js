@@ -1,5 +1,5 @@
-// Numbers for people. Inside and in the API shares are ratios and hashrates H/s; only here they
-// become percent and prefixes. Unknown is a dash, never 0.
+// Formats numbers for people. The API has shares as fractions and hashrates in H/s; only here they
+// get percent signs and unit prefixes. Unknown is a dash, never 0.
 
 export const UNKNOWN = "–";
 

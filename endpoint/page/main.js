@@ -1,12 +1,12 @@
-// The page: asks the API every few seconds and shows the answer. All text goes in as text, never as
-// HTML: names of pools and places are other people's words.
+// The page: requests the API every few seconds and shows the response. All text is inserted as text,
+// never as HTML, because names of pools and places come from other parties.
 
 import { age, hashrate, percent, range } from "./format.js";
 
 const REFRESH_MS = 5_000;
-const PATIENCE_MS = 10_000;
+const TIMEOUT_MS = 10_000;
 const STALE_S = 60;
-// The API's words for how a place is known, and the page's, from best to worst.
+// The API's kinds of evidence and the page's words for them, from best to worst.
 const KINDS = { measured: "measured", estimated: "inferred", prior: "assumed" };
 const FLAGS = { proxy_suspected: "proxy suspected" };
 const REASONS = { thin: "too few minutes", stale: "no report in this window" };
@@ -14,32 +14,32 @@ const REASONS = { thin: "too few minutes", stale: "no report in this window" };
 const byId = (id) => document.getElementById(id);
 const form = byId("windows");
 
-let current = null; // the answer on show
-let round = 0; // tells late answers to an earlier choice from the one that is waited for
+let current = null; // the response that is shown
+let round = 0; // the number of the newest request; responses to earlier ones are ignored
 let timer = 0;
 
 function element(name, { text, className, title, label } = {}, ...children) {
-  const made = document.createElement(name);
-  if (text !== undefined) made.textContent = text;
-  if (className) made.className = className;
-  if (title) made.title = title;
+  const node = document.createElement(name);
+  if (text !== undefined) node.textContent = text;
+  if (className) node.className = className;
+  if (title) node.title = title;
   if (label) {
-    made.setAttribute("role", "img");
-    made.setAttribute("aria-label", label);
+    node.setAttribute("role", "img");
+    node.setAttribute("aria-label", label);
   }
-  made.append(...children);
-  return made;
+  node.append(...children);
+  return node;
 }
 
 function cell(label, options, ...children) {
-  const made = element("td", options, ...children);
-  made.dataset.label = label;
-  return made;
+  const node = element("td", options, ...children);
+  node.dataset.label = label;
+  return node;
 }
 
-function say(text, problem = false) {
+function showStatus(text, problem = false) {
   const status = byId("status");
-  if (status.textContent !== text) status.textContent = text; // said aloud only when it changes
+  if (status.textContent !== text) status.textContent = text; // screen readers announce only changes
   status.classList.toggle("problem", problem);
 }
 
@@ -55,10 +55,10 @@ function placeHeader({ code, name, flags }) {
 }
 
 function span(className, from, to) {
-  const made = element("span", { className });
-  made.style.left = `${100 * from}%`;
-  made.style.width = `${100 * (to - from)}%`;
-  return made;
+  const node = element("span", { className });
+  node.style.left = `${100 * from}%`;
+  node.style.width = `${100 * (to - from)}%`;
+  return node;
 }
 
 function rangeCell({ low, high, share }) {
@@ -79,19 +79,19 @@ function kindsCell({ kinds, hashrate: whole }) {
     part.style.flexGrow = String(kinds[kind] / whole);
     bar.append(part);
   }
-  return cell("How known", {}, bar);
+  return cell("Evidence", {}, bar);
 }
 
 function row(line) {
-  const made = element("tr", {}, placeHeader(line));
-  made.append(
+  const node = element("tr", {}, placeHeader(line));
+  node.append(
     cell("Share", { text: percent(line.share), className: "number share" }),
     rangeCell(line),
     cell("Without one pool", { text: range(...(line.sensitivity ?? [null, null])) }),
     kindsCell(line),
-    cell("Hashrate seen", { text: hashrate(line.hashrate), className: "number" }),
+    cell("Located hashrate", { text: hashrate(line.hashrate), className: "number" }),
   );
-  return made;
+  return node;
 }
 
 // --- the facts -----------------------------------------------------------------------------------
@@ -100,14 +100,14 @@ function showFacts(answer) {
   byId("simulated").hidden = !answer.simulated;
   byId("network").textContent = hashrate(answer.network?.hashrate ?? null);
   byId("network-source").textContent = answer.network
-    ? `hashrate of all miners, by ${answer.network.source}`
-    : "no source knows the network's hashrate";
+    ? `hashrate of all miners, from ${answer.network.source}`
+    : "unknown: no source reports it";
   byId("coverage").textContent = percent(answer.coverage);
   byId("measured-coverage").textContent = percent(answer.measured_coverage);
   byId("located").textContent = percent(answer.located);
-  byId("cohort-count").textContent = `Pools that count (${answer.cohort.length}):`;
+  byId("cohort-count").textContent = `Included pools (${answer.cohort.length}):`;
   byId("cohort").textContent =
-    answer.cohort.map(({ pool, source }) => `${pool} (by ${source})`).join(", ") || "none";
+    answer.cohort.map(({ pool, source }) => `${pool} (from ${source})`).join(", ") || "none";
   showLine("excluded", answer.excluded.map((e) => `${e.pool} (${REASONS[e.reason] ?? e.reason})`));
   showLine("rules", answer.rules);
 }
@@ -128,7 +128,7 @@ function showAge() {
   byId("age").classList.toggle("problem", seconds > STALE_S);
 }
 
-// --- asking --------------------------------------------------------------------------------------
+// --- requests ------------------------------------------------------------------------------------
 
 function chosen() {
   const input = form.elements.window.value;
@@ -147,30 +147,30 @@ function show(answer) {
   byId("empty").hidden = answer.shares.length > 0;
 }
 
-async function ask(name) {
-  const answer = await fetch(`api/v1/shares?window=${encodeURIComponent(name)}`, {
-    cache: "no-cache", // ask each time; what is unchanged comes as a 304
-    signal: AbortSignal.timeout(PATIENCE_MS),
+async function request(name) {
+  const response = await fetch(`api/v1/shares?window=${encodeURIComponent(name)}`, {
+    cache: "no-cache", // check each time for a change; without one the response is a 304
+    signal: AbortSignal.timeout(TIMEOUT_MS),
   });
-  const body = await answer.json();
-  if (!answer.ok) throw new Error(body.detail ?? `status ${answer.status}`);
+  const body = await response.json();
+  if (!response.ok) throw new Error(body.detail ?? `status ${response.status}`);
   return body;
 }
 
 async function refresh() {
   clearTimeout(timer);
   round += 1;
-  const mine = round;
+  const own = round;
   const { name, label } = chosen();
   try {
-    const answer = await ask(name);
-    if (mine !== round) return;
+    const answer = await request(name);
+    if (own !== round) return;
     show(answer);
-    say(`Mean over ${label}. New figures every ${REFRESH_MS / 1000} seconds.`);
+    showStatus(`Averaged over ${label}. Updated every ${REFRESH_MS / 1000} seconds.`);
   } catch (error) {
-    if (mine !== round) return;
-    const shown = current ? " What is shown is the last answer that came." : "";
-    say(`No answer from the service: ${error.message}.${shown}`, true);
+    if (own !== round) return;
+    const shown = current ? " The figures shown are the last ones received." : "";
+    showStatus(`The service does not respond: ${error.message}.${shown}`, true);
     showAge();
   }
   timer = setTimeout(refresh, REFRESH_MS);

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 import msgspec
 
 from endpoint.http import csv
-from endpoint.http.errors import parameters
 from endpoint.http.representation import Representation, public
 from miningmap.api.models import (
     Level,
@@ -22,8 +21,8 @@ from miningmap.api.models import (
 )
 from miningmap.places import Place, all_places
 from streams.method.windows import ROLLING
-from streams.queries.history import parse_history
-from streams.queries.parameters import Question, check_known, parse_question
+from streams.queries.history import HistoryParameters
+from streams.queries.parameters import Parameters, SharesParameters
 from streams.queries.snapshot import POOLS, snapshot_key
 
 if TYPE_CHECKING:
@@ -33,68 +32,73 @@ if TYPE_CHECKING:
     from aiohttp import web
     from aiohttp.typedefs import Handler
 
-    from endpoint.data.gateway import Reader
-    from endpoint.data.snapshot_cache import Feed, Held
+    from endpoint.data.gateway import Gateway
+    from endpoint.data.snapshot_cache import CachedSnapshots, SnapshotCache
 
 JSON: Final = "application/json"
 PREFIX: Final = "/api/v1"
 
 PLACES_MAX_AGE_S: Final = 3600
-"""Places change with a release of ISO 3166 only."""
+"""Places change only with a release of ISO 3166."""
 
-# Of the query strings that ask for a snapshot; there are a few dozen, and as many ways to write one
-# as a client likes.
+# Query strings whose snapshot is remembered. A few dozen are of use, but clients can write each of
+# them in any number of ways.
 _MOST_QUERIES: Final = 1024
-# The clock is not asked for each of a thousand answers in a second whose whole seconds count.
+# Reading the clock for each response would cost more than a tenth of a second of accuracy is worth.
 _CLOCK_S: Final = 0.1
 
-Form: TypeAlias = "Callable[[bytes], Representation]"
-"""What makes JSON of a snapshot, or of an answer, ready to be served in one form."""
+Renderer: TypeAlias = "Callable[[bytes], Representation]"
+"""Turns the JSON of a snapshot or of a computed response into its representation."""
 
 
-class _Live(NamedTuple):
-    """A snapshot of shares, by its name, and its level."""
+class _SnapshotOfShares(NamedTuple):
+    """The name of a snapshot of shares, and its level."""
 
     name: str
     level: Level
 
 
-class _Kept(NamedTuple):
-    """How long a snapshot may be kept; right until a moment of the monotonic clock."""
+class _CacheControl(NamedTuple):
+    """The ``Cache-Control`` of some snapshots, valid until a time of the monotonic clock."""
 
-    held: Held | None
-    until: float
-    cache_control: str
+    snapshots: CachedSnapshots | None
+    valid_until: float
+    value: str
 
 
 class Api:
     """Handlers of the API's paths.
 
     Args:
-        reader: where the figures are.
-        feed: the newest of them.
+        gateway: computes what no snapshot has.
+        cache: the newest snapshots.
         snapshot_s: seconds between two snapshots.
         now: the clock, UTC.
     """
 
     def __init__(
-        self, reader: Reader, feed: Feed, *, snapshot_s: float, now: Callable[[], datetime]
+        self,
+        gateway: Gateway,
+        cache: SnapshotCache,
+        *,
+        snapshot_s: float,
+        now: Callable[[], datetime],
     ) -> None:
-        self._reader = reader
-        self._feed = feed
+        self._gateway = gateway
+        self._cache = cache
         self._snapshot_s = snapshot_s
-        self._cache = public(snapshot_s)
+        self._public = public(snapshot_s)
         self._now = now
-        self._live: dict[str, _Live] = {}
-        self._as_json: dict[Level, Form] = {"country": self._json, "subdivision": self._json}
-        self._as_csv: dict[Level, Form] = {
+        self._snapshots: dict[str, _SnapshotOfShares] = {}
+        self._as_json: dict[Level, Renderer] = {"country": self._json, "subdivision": self._json}
+        self._as_csv: dict[Level, Renderer] = {
             "country": self._countries_csv,
             "subdivision": self._subdivisions_csv,
         }
-        self._kept = _Kept(None, 0.0, self._cache)
+        self._cache_control = _CacheControl(None, 0.0, self._public)
 
     def routes(self) -> dict[str, Handler]:
-        """Handlers by path."""
+        """Return the handlers by path."""
         return {
             f"{PREFIX}/shares": self.shares,
             f"{PREFIX}/shares.csv": self.shares_csv,
@@ -107,103 +111,107 @@ class Api:
         }
 
     async def shares(self, request: web.Request) -> web.Response:
-        """Where the hashrate is, by country or by a country's subdivisions."""
+        """Answer with shares by country, or by the subdivisions of a country."""
         return await self._shares(request, self._as_json)
 
     async def shares_csv(self, request: web.Request) -> web.Response:
-        """The rows of :meth:`shares`."""
+        """Answer with the rows of :meth:`shares`."""
         return await self._shares(request, self._as_csv)
 
     async def history(self, request: web.Request) -> web.Response:
-        """One place's share, bucket by bucket."""
-        body = await self._history(parameters(request))
-        return self._json(body).answer(request)
+        """Answer with the share of one place in each bucket of a range."""
+        return self._json(await self._history(request)).respond(request)
 
     async def history_csv(self, request: web.Request) -> web.Response:
-        """The points of :meth:`history`."""
-        body = await self._history(parameters(request))
-        return self._csv(Point.__struct_fields__, body, "points").answer(request)
+        """Answer with the points of :meth:`history`."""
+        body = await self._history(request)
+        return self._csv(Point.__struct_fields__, body, "points").respond(request)
 
     async def pools(self, request: web.Request) -> web.Response:
-        """How each pool is doing."""
+        """Answer with the state of each pool."""
         return await self._pools(request, self._json)
 
     async def pools_csv(self, request: web.Request) -> web.Response:
-        """The rows of :meth:`pools`."""
+        """Answer with the rows of :meth:`pools`."""
         return await self._pools(request, self._pools_csv)
 
     async def places(self, request: web.Request) -> web.Response:
-        """Every place that a report can name."""
-        check_known(parameters(request), ())
-        return self._places.answer(request)
+        """Answer with every place that a report can name."""
+        Parameters.parse(request.query)
+        return self._places.respond(request)
 
     async def places_csv(self, request: web.Request) -> web.Response:
-        """The rows of :meth:`places`."""
-        check_known(parameters(request), ())
-        return self._places_csv.answer(request)
+        """Answer with the rows of :meth:`places`."""
+        Parameters.parse(request.query)
+        return self._places_csv.respond(request)
 
-    async def _shares(self, request: web.Request, forms: Mapping[Level, Form]) -> web.Response:
-        live = self._live_of(request)
-        if live is not None:
-            form = forms[live.level]
-            answer = self._held(request, live.name, form)
-            if answer is not None:
-                return answer
-            stored = await self._reader.snapshot(live.name)
+    async def _shares(
+        self, request: web.Request, renderers: Mapping[Level, Renderer]
+    ) -> web.Response:
+        snapshot = self._snapshot_for(request)
+        if snapshot is not None:
+            render = renderers[snapshot.level]
+            response = self._from_cache(request, snapshot.name, render)
+            if response is not None:
+                return response
+            stored = await self._gateway.snapshot(snapshot.name)
             if stored is not None:
-                return form(stored).answer(request)
-            # No snapshot yet, or none of this country, as no pool lists a subdivision of it.
-        question = parse_question(parameters(request), self._now())
-        body = msgspec.json.encode(await self._reader.ask(question))
-        return forms[question.level](body).answer(request)
+                return render(stored).respond(request)
+            # There is no snapshot yet, or none of this country, as no pool names a subdivision.
+        query = SharesParameters.parse(request.query).query(self._now())
+        body = msgspec.json.encode(await self._gateway.shares(query))
+        return renderers[query.level](body).respond(request)
 
-    async def _pools(self, request: web.Request, form: Form) -> web.Response:
-        check_known(parameters(request), ())
-        answer = self._held(request, POOLS, form)
-        if answer is not None:
-            return answer
-        stored = await self._reader.snapshot(POOLS)
-        return form(stored or msgspec.json.encode(PoolList(()))).answer(request)
+    async def _pools(self, request: web.Request, render: Renderer) -> web.Response:
+        Parameters.parse(request.query)
+        response = self._from_cache(request, POOLS, render)
+        if response is not None:
+            return response
+        stored = await self._gateway.snapshot(POOLS)
+        return render(stored or msgspec.json.encode(PoolList(()))).respond(request)
 
-    def _live_of(self, request: web.Request) -> _Live | None:
-        """The snapshot that answers; ``None`` if another moment or method is asked for.
+    async def _history(self, request: web.Request) -> bytes:
+        query = HistoryParameters.parse(request.query).query(self._now())
+        return msgspec.json.encode(await self._gateway.history(query))
+
+    def _snapshot_for(self, request: web.Request) -> _SnapshotOfShares | None:
+        """Return the snapshot that answers a request, or ``None`` if the answer is computed.
 
         Raises:
-            QuestionError: a parameter is unknown or wrong.
+            ParameterError: a parameter is unknown or invalid.
         """
-        query = request.rel_url.raw_query_string
-        live = self._live.get(query)
-        if live is None:
-            asked = parameters(request)
-            question = parse_question(asked, self._now())
-            if not _has_snapshot(question, asked):
+        query_string = request.rel_url.raw_query_string
+        snapshot = self._snapshots.get(query_string)
+        if snapshot is None:
+            parameters = SharesParameters.parse(request.query)
+            query = parameters.query(self._now())
+            if not _has_snapshot(parameters):
                 return None
-            live = _Live(snapshot_key(question), question.level)
-            if len(self._live) < _MOST_QUERIES:
-                self._live[query] = live
-        return live
+            snapshot = _SnapshotOfShares(snapshot_key(query), query.level)
+            if len(self._snapshots) < _MOST_QUERIES:
+                self._snapshots[query_string] = snapshot
+        return snapshot
 
-    def _held(self, request: web.Request, name: str, form: Form) -> web.Response | None:
-        """The answer by a snapshot that is held; ``None`` if only Redis could give one."""
-        held = self._feed.newest()
-        made = None if held is None else held.made(name, form)
-        if held is None or made is None:
+    def _from_cache(self, request: web.Request, name: str, render: Renderer) -> web.Response | None:
+        """Respond with a cached snapshot; return ``None`` if it has to be read from Redis."""
+        snapshots = self._cache.newest()
+        if snapshots is None:
             return None
-        return made.answer(request, self._until_next(held))
+        representation = snapshots.representation(name, render)
+        if representation is None:
+            return None
+        return representation.respond(request, self._until_next(snapshots))
 
-    def _until_next(self, held: Held) -> str:
-        """A snapshot may be kept until the next one is due."""
-        kept, now = self._kept, monotonic()
-        if kept.held is not held or now > kept.until:
-            cache = self._cache
-            if held.at is not None:
-                cache = public(self._snapshot_s - (self._now() - held.at).total_seconds())
-            kept = self._kept = _Kept(held, now + _CLOCK_S, cache)
-        return kept.cache_control
-
-    async def _history(self, asked: Mapping[str, str]) -> bytes:
-        question = parse_history(asked, self._now())
-        return msgspec.json.encode(await self._reader.ask_history(question))
+    def _until_next(self, snapshots: CachedSnapshots) -> str:
+        """Return the ``Cache-Control`` that expires when the next snapshots are due."""
+        known, now = self._cache_control, monotonic()
+        if known.snapshots is not snapshots or now > known.valid_until:
+            value = self._public
+            if snapshots.at is not None:
+                age_s = (self._now() - snapshots.at).total_seconds()
+                value = public(self._snapshot_s - age_s)
+            known = self._cache_control = _CacheControl(snapshots, now + _CLOCK_S, value)
+        return known.value
 
     @cached_property
     def _places(self) -> Representation:
@@ -213,11 +221,10 @@ class Api:
     @cached_property
     def _places_csv(self) -> Representation:
         names = Place.__struct_fields__
-        cache = public(PLACES_MAX_AGE_S)
-        return self._csv(names, self._places.body, "places", cache)
+        return self._csv(names, self._places.body, "places", public(PLACES_MAX_AGE_S))
 
     def _json(self, body: bytes) -> Representation:
-        return Representation(body, JSON, self._cache)
+        return Representation(body, JSON, self._public)
 
     def _countries_csv(self, body: bytes) -> Representation:
         return self._csv(ShareRow.__struct_fields__, body, "shares")
@@ -229,13 +236,14 @@ class Api:
         return self._csv(PoolState.__struct_fields__, body, "pools")
 
     def _csv(
-        self, names: Iterable[str], body: bytes, key: str, cache: str | None = None
+        self, names: Iterable[str], body: bytes, key: str, cache_control: str | None = None
     ) -> Representation:
         rows = msgspec.json.decode(body)[key]
-        return Representation(csv.to_csv(names, rows), csv.CONTENT_TYPE, cache or self._cache)
+        table = csv.to_csv(names, rows)
+        return Representation(table, csv.CONTENT_TYPE, cache_control or self._public)
 
 
-def _has_snapshot(question: Question, asked: Mapping[str, str]) -> bool:
-    """Whether the newest snapshot answers this: any other moment or method has to be computed."""
-    live = not asked.get("as_of") and question.window.name in ROLLING
-    return live and question.adjust == "published"
+def _has_snapshot(parameters: SharesParameters) -> bool:
+    """Return whether the newest snapshot has the answer: any other time or method is computed."""
+    live = parameters.as_of is None and parameters.window in ROLLING
+    return live and parameters.adjust == "published"

@@ -1,7 +1,7 @@
-"""CBECI's addresses under ``/cbeci/api``: a client of theirs works with a new base address.
+"""CBECI's paths under ``/cbeci/api``: its clients only need another base address.
 
-All bodies are made together from the months that are over, and kept for as long as clients may
-keep them, or until a table is imported: years of months are too much work for each request.
+All bodies are computed together from the months that are over. They are cached for as long as
+clients may cache them, or until a table is imported: years of months are too much work per request.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from aiohttp import web
 
-from endpoint.cbeci_tables import CHARTS, DOWNLOADS, INSIDE, SERVED, bodies
+from endpoint.cbeci_tables import CHARTS, COUNTRIES_WITH_SUBDIVISIONS, DOWNLOADS, TABLES, bodies
 from endpoint.http.representation import Representation
 
 if TYPE_CHECKING:
@@ -23,44 +23,44 @@ if TYPE_CHECKING:
 
     from aiohttp.typedefs import Handler
 
-    from endpoint.data.gateway import Reader
+    from endpoint.data.gateway import Gateway
 
 PREFIX: Final = "/cbeci/api"
 MAX_AGE: Final = timedelta(seconds=300)
 SIMULATED: Final = {"X-Simulated": "true"}
-"""Goes with what has a month of made-up figures in it: CBECI's shapes have no place to say so."""
+"""Marks responses with a month of simulated figures, which CBECI's formats have no field for."""
 
-_CACHE: Final = f"public,max-age={MAX_AGE.seconds}"
+_CACHE_CONTROL: Final = f"public,max-age={MAX_AGE.seconds}"
 _JSON: Final = "application/json"
 _NO_VERSION: Final = b'{"error":"Not Implemented"}'
 _CSV: Final = "text/csv; charset=utf-8"
 
 
-class _Made(NamedTuple):
-    """All bodies, when and after which import they were made, and what their answers say beside."""
+class _Tables(NamedTuple):
+    """All bodies by path, when and after which import they were computed, and common headers."""
 
     at: datetime
-    imported: bytes | None
+    import_version: bytes | None
     headers: Mapping[str, str]
     by_path: Mapping[str, Representation]
 
 
 class Cbeci:
-    """Handlers of the paths. What parameters a request has (``file_type``) makes no difference.
+    """Handlers of the paths. Query parameters such as ``file_type`` are ignored.
 
     Args:
-        reader: where the figures are.
+        gateway: computes the months.
         now: the clock, UTC.
     """
 
-    def __init__(self, reader: Reader, *, now: Callable[[], datetime]) -> None:
-        self._reader = reader
+    def __init__(self, gateway: Gateway, *, now: Callable[[], datetime]) -> None:
+        self._gateway = gateway
         self._now = now
-        self._made: _Made | None = None
-        self._making = asyncio.Lock()
+        self._tables: _Tables | None = None
+        self._computing = asyncio.Lock()
 
     def routes(self) -> dict[str, Handler]:
-        """Handlers by path."""
+        """Return the handlers by path."""
         return {
             **{f"{PREFIX}/charts/{name}": partial(self.chart, name) for name in CHARTS},
             **{
@@ -70,51 +70,51 @@ class Cbeci:
         }
 
     async def chart(self, name: str, request: web.Request) -> web.Response:
-        """One chart's points."""
-        return await self._answer(f"charts/{name}", request)
+        """Answer with the points of a chart."""
+        return await self._respond(f"charts/{name}", request)
 
     async def download(self, name: str, request: web.Request) -> web.Response:
-        """One table in the form of one version; CBECI's own 404 for versions that it has not."""
+        """Answer with a table in one version's format, or CBECI's 404 for an unknown version."""
         path = f"{request.match_info['version']}/download/{name}"
-        if path not in SERVED:
+        if path not in TABLES:
             return web.Response(
                 body=_NO_VERSION, status=HTTPStatus.NOT_FOUND, content_type=_JSON, charset="utf-8"
             )
-        answer = await self._answer(path, request)
-        answer.headers["Content-Disposition"] = "attachment; filename=export.csv"
-        return answer
+        response = await self._respond(path, request)
+        response.headers["Content-Disposition"] = "attachment; filename=export.csv"
+        return response
 
-    async def _answer(self, path: str, request: web.Request) -> web.Response:
-        made = await self._newest()
-        answer = made.by_path[path].answer(request)
-        answer.headers.update(made.headers)
-        return answer
+    async def _respond(self, path: str, request: web.Request) -> web.Response:
+        tables = await self._newest()
+        response = tables.by_path[path].respond(request)
+        response.headers.update(tables.headers)
+        return response
 
-    async def _newest(self) -> _Made:
-        held = await self._held()
-        if held is not None:
-            return held
-        async with self._making:  # whoever comes while it is made waits for it
-            held = await self._held()
-            if held is not None:
-                return held
-            # Asked before the months are: what is imported meanwhile is seen the next time.
-            now, imported = self._now(), await self._reader.imported()
-            months = await self._reader.months(now, INSIDE)
-            made = await asyncio.to_thread(bodies, months)
+    async def _newest(self) -> _Tables:
+        cached = await self._cached()
+        if cached is not None:
+            return cached
+        async with self._computing:  # requests that come meanwhile wait for the same result
+            cached = await self._cached()
+            if cached is not None:
+                return cached
+            # Read before the months, so that an import in between is noticed the next time.
+            now, import_version = self._now(), await self._gateway.import_version()
+            months = await self._gateway.months(now, COUNTRIES_WITH_SUBDIVISIONS)
+            computed = await asyncio.to_thread(bodies, months)
             headers = SIMULATED if any(month.simulated for month in months) else {}
-            by_path = {path: _represented(path, body) for path, body in made.items()}
-            self._made = _Made(now, imported, headers, by_path)
-            return self._made
+            by_path = {path: _representation(path, body) for path, body in computed.items()}
+            self._tables = _Tables(now, import_version, headers, by_path)
+            return self._tables
 
-    async def _held(self) -> _Made | None:
-        """What was made, if it would be made alike now."""
-        imported = await self._reader.imported()
-        made = self._made
-        if made is None or made.imported != imported:
+    async def _cached(self) -> _Tables | None:
+        """Return the cached bodies unless they have expired."""
+        import_version = await self._gateway.import_version()
+        tables = self._tables
+        if tables is None or tables.import_version != import_version:
             return None
-        return made if timedelta(0) <= self._now() - made.at < MAX_AGE else None
+        return tables if timedelta(0) <= self._now() - tables.at < MAX_AGE else None
 
 
-def _represented(path: str, body: bytes) -> Representation:
-    return Representation(body, _JSON if path.startswith("charts/") else _CSV, _CACHE)
+def _representation(path: str, body: bytes) -> Representation:
+    return Representation(body, _JSON if path.startswith("charts/") else _CSV, _CACHE_CONTROL)

@@ -1,4 +1,4 @@
-"""``/healthz``: the process is alive. ``/readyz``: it is fit to serve, or why not."""
+"""``/healthz``: the process is alive. ``/readyz``: it can serve, or why it cannot."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from endpoint.data.gateway import Reader
+    from endpoint.data.gateway import Gateway
 
 
 class Health:
     """Handlers of the two paths.
 
     Args:
-        reader: where the snapshot's time is.
-        fresh_s: the age in seconds from which on a snapshot is too old.
+        gateway: reads the time of the snapshot.
+        fresh_s: the age in seconds at which a snapshot is too old.
         now: the clock, UTC.
     """
 
-    def __init__(self, reader: Reader, *, fresh_s: float, now: Callable[[], datetime]) -> None:
-        self._reader = reader
+    def __init__(self, gateway: Gateway, *, fresh_s: float, now: Callable[[], datetime]) -> None:
+        self._gateway = gateway
         self._fresh_s = fresh_s
         self._now = now
 
     async def alive(self, _request: web.Request) -> web.Response:
-        """200 as long as anything here works at all."""
+        """Answer 200 as long as the process works at all."""
         return web.Response(text="alive\n")
 
     async def ready(self, _request: web.Request) -> web.Response:
-        """200 if Redis answers and has a fresh snapshot."""
-        reason = self._reason(await self._reader.snapshot(AT))
+        """Answer 200 if Redis is available and has a fresh snapshot, else 503."""
+        reason = self._reason(await self._gateway.snapshot(AT))
         return web.Response(text="ready\n") if reason is None else unavailable(reason)
 
     def _reason(self, stored: bytes | None) -> str | None:

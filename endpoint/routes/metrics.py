@@ -1,6 +1,7 @@
-"""The snapshots as Prometheus metrics, made anew for each scrape: what vanished has vanished.
+"""The snapshots as Prometheus metrics.
 
-Base units, no total rows; a figure that is null is left out.
+They are built for each scrape, so that places and pools that are gone disappear. Units are base
+units, there are no rows of totals, and unknown figures are left out.
 """
 
 from __future__ import annotations
@@ -26,21 +27,21 @@ if TYPE_CHECKING:
     from aiohttp import web
     from prometheus_client import Metric
 
-    from endpoint.data.gateway import Reader
+    from endpoint.data.gateway import Gateway
 
 _PLACE: Final = ("country", "subdivision", "window")
 _ROWS: Final = (
-    "subdivision is empty in a country's row, and the row of a country contains those of its "
-    "subdivisions: add up one or the other."
+    "subdivision is empty in a country's row, which includes its subdivisions: sum one or the "
+    "other."
 )
 
 _answer = msgspec.json.Decoder(Answer)
 _pool_list = msgspec.json.Decoder(PoolList)
 
 
-def own_registry() -> CollectorRegistry:
-    """For what a process counts itself."""
-    # The library's one switch for the process; it forgot its annotation.
+def process_registry() -> CollectorRegistry:
+    """Return the registry of the metrics that this process counts itself."""
+    # The switch is global to the process, and the library has no annotation for it.
     disable_created_metrics()  # type: ignore[no-untyped-call]
     return CollectorRegistry()
 
@@ -49,46 +50,46 @@ class Metrics:
     """Handler of ``/metrics``.
 
     Args:
-        reader: where the snapshots are.
-        own: what this process counts itself.
+        gateway: reads the snapshots.
+        registry: the metrics that this process counts itself.
     """
 
-    def __init__(self, reader: Reader, own: CollectorRegistry) -> None:
-        self._reader = reader
-        self._own = own
+    def __init__(self, gateway: Gateway, registry: CollectorRegistry) -> None:
+        self._gateway = gateway
+        self._registry = registry
 
     async def scrape(self, request: web.Request) -> web.Response:
-        """All metrics, in the format that the scraper asks for."""
+        """Answer with all metrics in the format that the scraper accepts."""
         registry = CollectorRegistry()
-        registry.register(SnapshotCollector(await self._reader.snapshots()))
-        registry.register(self._own)
+        registry.register(SnapshotCollector(await self._gateway.snapshots()))
+        registry.register(self._registry)
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        return Representation(encode(registry), content_type, NO_STORE).answer(request)
+        return Representation(encode(registry), content_type, NO_STORE).respond(request)
 
 
 class SnapshotCollector(Collector):
-    """The metrics of one moment's snapshots.
+    """Collects the metrics of one moment's snapshots.
 
     Args:
-        snapshots: JSON by name, as :meth:`streams.queries.snapshot.Snapshots.take` makes them;
+        snapshots: JSON by name, as :meth:`streams.queries.snapshot.Snapshots.take` returns them;
             empty before the first.
     """
 
     def __init__(self, snapshots: Mapping[str, bytes]) -> None:
-        # Answers are named WINDOW/LEVEL[/COUNTRY]; nothing else has a slash.
+        # Only snapshots of shares have a slash in their names: WINDOW/LEVEL[/COUNTRY].
         self._answers = [_answer.decode(raw) for key, raw in snapshots.items() if "/" in key]
         self._pools = _pool_list.decode(snapshots[POOLS]) if POOLS in snapshots else PoolList(())
         self._at = parse_rfc3339(snapshots[AT].decode()) if AT in snapshots else None
 
     def collect(self) -> Iterable[Metric]:
-        """Every metric family; of what is unknown without samples."""
+        """Yield every metric family, without samples where figures are unknown."""
         yield from _by_place(self._answers)
         yield from _by_window([a for a in self._answers if a.level == "country"])
         yield from _by_pool(self._pools)
         at = None if self._at is None else self._at.timestamp()
         yield _gauge(
             "miningmap_snapshot_timestamp_seconds",
-            "When the snapshot was taken that all shares here are of; Unix time.",
+            "When the snapshot of all figures here was taken; Unix time.",
             (),
             [((), at)],
         )
@@ -109,17 +110,17 @@ def _by_place(answers: Sequence[Answer]) -> Iterable[Metric]:
         ),
         (
             "miningmap_share_low_ratio",
-            "Least share that the measured hashrate alone allows, 0 to 1.",
+            "The smallest share that the measured hashrate allows, 0 to 1.",
             lambda row: row.low,
         ),
         (
             "miningmap_share_high_ratio",
-            "Largest share that the measured hashrate alone allows, 0 to 1.",
+            "The largest share that the measured hashrate allows, 0 to 1.",
             lambda row: row.high,
         ),
         (
             "miningmap_hashrate_hashes_per_second",
-            "Hashrate of the cohort that is located at the place.",
+            "The cohort's hashrate that is located at the place.",
             lambda row: row.hashrate,
         ),
     )
@@ -137,17 +138,17 @@ def _by_window(answers: Sequence[Answer]) -> Iterable[Metric]:
         ),
         (
             "miningmap_coverage_ratio",
-            "The cohort's hashrate as a part of the network's; can exceed 1.",
+            "The cohort's hashrate as a fraction of the network's; can exceed 1.",
             lambda answer: answer.coverage,
         ),
         (
             "miningmap_measured_coverage_ratio",
-            "The hashrate whose place is measured as a part of the network's.",
+            "The hashrate with a measured place, as a fraction of the network's.",
             lambda answer: answer.measured_coverage,
         ),
         (
             "miningmap_cohort_pools",
-            "How many pools count.",
+            "Number of pools in the cohort.",
             lambda answer: len(answer.cohort),
         ),
     )
@@ -159,13 +160,13 @@ def _by_window(answers: Sequence[Answer]) -> Iterable[Metric]:
 def _by_pool(listed: PoolList) -> Iterable[Metric]:
     yield _gauge(
         "miningmap_pool_hashrate_hashes_per_second",
-        "The pool's newest mean hashrate; absent where it has none.",
+        "The pool's newest mean hashrate; absent if unknown.",
         ("pool",),
         (((pool.pool,), pool.hashrate) for pool in listed.pools),
     )
     yield _gauge(
         "miningmap_pool_last_report_timestamp_seconds",
-        "End of the last report that the source gave of the pool; Unix time.",
+        "End of the last report about the pool from the source; Unix time.",
         ("pool", "source"),
         (
             ((pool.pool, source.source), source.last_report.timestamp())
@@ -176,12 +177,12 @@ def _by_pool(listed: PoolList) -> Iterable[Metric]:
     wanted: tuple[tuple[str, str, Callable[[Gap], float]], ...] = (
         (
             "miningmap_pool_reported_gap_ratio",
-            "Hashrate that the pool reports over what follows from its blocks, less 1.",
+            "The pool's reported hashrate divided by the one that its blocks imply, minus 1.",
             lambda gap: gap.ratio,
         ),
         (
             "miningmap_pool_reported_gap_error_ratio",
-            "What luck alone does to that many blocks, 1/sqrt(n): a smaller gap says nothing.",
+            "Standard error of the gap, 1/sqrt(blocks): a smaller gap can be chance.",
             lambda gap: gap.error,
         ),
     )

@@ -1,4 +1,4 @@
-"""The page: a fixed list of files, read at start. No path of a request ever becomes a file's."""
+"""The page: a fixed list of files, read at the start. No request path becomes a file name."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ FILES: Final = {
     "/page/docs.css": ("docs.css", "text/css; charset=utf-8"),
     "/page/icon.svg": ("icon.svg", "image/svg+xml"),
 }
-"""Of each path the file, and its type."""
+"""The file and its media type by path."""
 
 
 def routes() -> dict[str, Handler]:
-    """Handlers of the page's files by path."""
-    return {path: _handler(*described) for path, described in FILES.items()}
+    """Return the handlers of the page's files by path."""
+    return {path: _handler(*file) for path, file in FILES.items()}
 
 
 def _handler(name: str, content_type: str) -> Handler:
     file = Representation((_FOLDER / name).read_bytes(), content_type, REVALIDATE)
 
     async def serve(request: web.Request) -> web.Response:
-        return file.answer(request)
+        return file.respond(request)
 
     return serve

@@ -1,8 +1,8 @@
-"""``/api/v1/stream``: events as they happen, by server-sent events.
+"""``/api/v1/stream``: events as they happen, as server-sent events.
 
-Nothing is queued for a client: it has a place in the log of events that the feed holds, and is sent
-the next one when it has taken the one before. One that was cut off says by ``Last-Event-ID`` where
-it was; one that takes nothing for too long is dropped.
+No events are queued for a client. Each has a position in the cached event log and is sent the next
+event when it has received the one before. A client that reconnects gives its position by
+``Last-Event-ID``; one that receives nothing for too long is disconnected.
 """
 
 from __future__ import annotations
@@ -12,85 +12,90 @@ import random
 import socket
 from contextlib import suppress
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 from aiohttp import hdrs, web
 from aiohttp_sse import EventSourceResponse
+from msgspec import Meta
 from prometheus_client import Counter, Gauge
 
-from endpoint.http.errors import parameters, unavailable
-from endpoint.http.middleware import complete_early
+from endpoint.http.errors import unavailable
 from endpoint.http.representation import NO_STORE
 from streams.method.windows import ROLLING
-from streams.queries.parameters import QuestionError, check_known
+from streams.queries.parameters import Parameters, one_of
 from streams.redis.event_log import EventId
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-    from endpoint.data.snapshot_cache import Feed
+    from endpoint.data.snapshot_cache import SnapshotCache
     from streams.redis.event_log import Event
 
 HEARTBEAT_S: Final = 15.0
 SEND_S: Final = 15.0
-"""So long a client may take nothing."""
+"""A client that receives nothing for so long is disconnected."""
 CATCH_UP_S: Final = 5.0
 """How long a client waits for a process that has just started."""
 LAG_S: Final = 2.0
-"""So much later than others a process may know of an event."""
+"""How much later than other processes this one may see an event."""
 
-_DEFAULT_WINDOW: Final = "1h"
 _LAST_EVENT_ID: Final = "Last-Event-ID"
 _TYPE: Final = "text/event-stream"
-# How soon to come back, in ms: not all at once.
+# Clients wait a random time in ms before they reconnect, so that they do not all come at once.
 _RETRY_MS: Final = (2000, 5000)
-# What the kernel may hold for one client: by itself it would go up to megabytes.
+# Limits the kernel's buffer for one client, which would otherwise grow to megabytes.
 _SEND_BUFFER: Final = 128 * 1024
-# The newest event in each window, and some that are told again to many at once.
+# Caches the newest event in each window, and some that many clients catch up on at once.
 _FRAMES: Final = 64
 
 _SLOW: Final = "slow"
 _FULL: Final = "full"
-_NOWHERE: Final = EventId(-1, -1)
+_EXPIRED: Final = EventId(-1, -1)
 _GAP: Final = (
     b'event: gap\ndata: {"detail":"events are missing here: those after your Last-Event-ID are no '
-    b'longer kept, or it is not from here; the newest follow"}\n\n'
+    b'longer stored, or it is unknown; the newest follow"}\n\n'
 )
+
+
+class StreamParameters(Parameters, frozen=True, kw_only=True):
+    """The parameters of ``/api/v1/stream``."""
+
+    window: Annotated[str, one_of(ROLLING), Meta(description="The window of the shares.")] = "1h"
 
 
 class Stream:
     """Handler of the path.
 
     Args:
-        feed: the log of events.
-        most_clients: at a time.
+        cache: has the event log.
+        most_clients: the number of clients at a time.
         registry: for the metrics.
-        send_s: so long a client may take nothing.
-        heartbeat_s: between two signs of life.
+        send_s: seconds after which a client that receives nothing is disconnected.
+        heartbeat_s: seconds between two comments on a stream without events.
     """
 
     def __init__(
         self,
-        feed: Feed,
+        cache: SnapshotCache,
         *,
         most_clients: int,
         registry: CollectorRegistry,
         send_s: float = SEND_S,
         heartbeat_s: float = HEARTBEAT_S,
     ) -> None:
-        self._feed = feed
+        self._cache = cache
         self._most_clients = most_clients
         self._send_s = send_s
         self._heartbeat_s = heartbeat_s
         self._frame = lru_cache(maxsize=_FRAMES)(_frame)
         Gauge(
             "miningmap_stream_clients",
-            "Clients that listen to this process' stream.",
+            "Clients that are connected to this process' stream.",
             registry=registry,
-        ).set_function(lambda: feed.listeners)
+        ).set_function(lambda: cache.listeners)
         self._dropped = Counter(
             "miningmap_stream_dropped",
-            "Clients that were not served on, by reason: slow, or full (refused at once).",
+            "Stream clients that were disconnected (slow) or refused at once (full).",
             ["reason"],
             registry=registry,
         )
@@ -98,8 +103,8 @@ class Stream:
             self._dropped.labels(reason)
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
-        """Events until the client goes, or this service does."""
-        window = _window(request)
+        """Send events until the client or this service stops."""
+        window = StreamParameters.parse(request.query).window
         refusal = await self._refusal()
         if refusal is not None:
             return refusal
@@ -107,78 +112,77 @@ class Stream:
             return web.Response(headers={hdrs.CONTENT_TYPE: _TYPE, hdrs.CACHE_CONTROL: NO_STORE})
         response = EventSourceResponse(ping_interval=self._heartbeat_s, sep="\n")
         response.headers[hdrs.CACHE_CONTROL] = NO_STORE
-        with self._feed.listening() as news:
-            complete_early(request, response)
-            _bound_buffer(request)
+        with self._cache.listening() as news:
+            _limit_send_buffer(request)
             await response.prepare(request)
             async with response:
                 try:
-                    await self._tell(response, news, window, _place(request))
+                    await self._send_events(response, news, window, _resume_position(request))
                 except TimeoutError:
                     self._dropped.labels(_SLOW).inc()
                     if request.transport is not None:
-                        request.transport.abort()  # a close would wait for what it does not take
+                        request.transport.abort()  # closing would wait for unsent data
                 except ConnectionError:
-                    pass  # it has gone
+                    pass  # the client has disconnected
         return response
 
     async def _refusal(self) -> web.Response | None:
-        """What to say instead if there can be no stream now."""
-        if not await self._feed.has_caught_up(CATCH_UP_S) or self._feed.newest() is None:
-            return unavailable("Redis, which has all events, does not answer; try again later")
-        if self._feed.listeners >= self._most_clients:
+        """Return the 503 if there can be no stream now."""
+        if not await self._cache.has_caught_up(CATCH_UP_S) or self._cache.newest() is None:
+            return unavailable("Redis, which stores all events, is unavailable; try again later")
+        if self._cache.listeners >= self._most_clients:
             self._dropped.labels(_FULL).inc()
             return unavailable(
-                f"{self._most_clients} clients listen already, and no more may; "
-                "try again later, or ask /api/v1/shares from time to time"
+                f"the limit of {self._most_clients} stream clients is reached; "
+                "try again later, or poll /api/v1/shares"
             )
         return None
 
-    async def _tell(
+    async def _send_events(
         self,
         response: EventSourceResponse,
         news: asyncio.Event,
         window: str,
-        place: EventId | None,
+        position: EventId | None,
     ) -> None:
-        """Every event after a place in the log; from the newest one on without a place.
+        """Send every event after a position, or from the newest shares on without one.
 
         Raises:
-            TimeoutError: the client takes nothing.
-            ConnectionError: it has gone.
+            TimeoutError: the client receives nothing.
+            ConnectionError: the client has disconnected.
         """
         await self._send(response, _retry())
-        while not self._feed.closed and response.is_connected():
+        while not self._cache.closed and response.is_connected():
             news.clear()
-            log = self._feed.log
-            if place is not None and not log.reaches(place):
-                if place > log.last and await self._arrives_at(place, news):
+            log = self._cache.log
+            if position is not None and not log.reaches(position):
+                if position > log.last and await self._arrives_at(position, news):
                     continue
                 await self._send(response, _GAP)
-                place = None
-            if place is None:
-                place = log.start()
-            event = None if place is None else log.next(place)
+                position = None
+            if position is None:
+                position = log.start()
+            event = None if position is None else log.next(position)
             if event is None:
-                await self._until(news)
+                await self._wait_for(news)
                 continue
-            place = event.id
+            position = event.id
             frame = self._frame(event, window)
             if frame is not None:
                 await self._send(response, frame)
-                await asyncio.sleep(0)  # an hour told again must not keep others waiting
+                await asyncio.sleep(0)  # other requests get a turn while a client catches up
 
-    async def _arrives_at(self, place: EventId, news: asyncio.Event) -> bool:
-        """Whether the log is here soon where that of another process was already."""
+    async def _arrives_at(self, position: EventId, news: asyncio.Event) -> bool:
+        """Wait until the log reaches a position that another process has sent; return whether."""
         with suppress(TimeoutError):
             async with asyncio.timeout(LAG_S):
-                while self._feed.log.last < place and not self._feed.closed:
+                while self._cache.log.last < position and not self._cache.closed:
                     await news.wait()
                     news.clear()
-        return self._feed.log.last >= place
+        return self._cache.log.last >= position
 
-    async def _until(self, news: asyncio.Event) -> None:
-        """Until there is news, or it is time to see whether the client is still there."""
+    async def _wait_for(self, news: asyncio.Event) -> None:
+        """Wait for news, but no longer than until the connection should be checked again."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._heartbeat_s):
                 await news.wait()
@@ -188,35 +192,22 @@ class Stream:
             await response.write(frame)
 
 
-def _window(request: web.Request) -> str:
-    """The window that is asked for.
+def _resume_position(request: web.Request) -> EventId | None:
+    """Return the client's resume position, or ``None`` for a new client.
 
-    Raises:
-        QuestionError: a parameter is unknown or wrong.
+    A malformed Last-Event-ID is handled like an expired one: the client gets a ``gap`` event.
     """
-    asked = parameters(request)
-    check_known(asked, ("window",))
-    window = asked.get("window", _DEFAULT_WINDOW)
-    if window not in ROLLING:
-        raise QuestionError(
-            "window", f"no stream of {window[:32]!r}; there are {', '.join(ROLLING)}"
-        )
-    return window
-
-
-def _place(request: web.Request) -> EventId | None:
-    """Where the client was; what is no place in any log leads nowhere, as one that is lost does."""
     last = request.headers.get(_LAST_EVENT_ID)
     if not last:
         return None
     try:
         return EventId.parse(last)
     except ValueError:
-        return _NOWHERE
+        return _EXPIRED
 
 
 def _frame(event: Event, window: str) -> bytes | None:
-    """An event as it is sent; JSON has no line breaks that would need care."""
+    """Return an event as it is sent. JSON has no line breaks that would have to be escaped."""
     body = event.body(window)
     if body is None:
         return None
@@ -227,7 +218,7 @@ def _retry() -> bytes:
     return b"retry: %d\n\n" % random.randint(*_RETRY_MS)  # noqa: S311 - no secret
 
 
-def _bound_buffer(request: web.Request) -> None:
+def _limit_send_buffer(request: web.Request) -> None:
     connection = request.get_extra_info("socket")
     if connection is not None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)

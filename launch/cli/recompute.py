@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from streams.beliefs import BeliefOptions
-    from streams.queries.parameters import Question
+    from streams.queries.parameters import SharesQuery
 
 CONFIGURES_BELIEFS: Final = ("MININGMAP_METHOD__", "MININGMAP_SECRETS_DIR")
 """Beginnings of the variables that can configure beliefs."""
@@ -56,7 +56,7 @@ def recompute(
     from streams.queries.recompute import LineError, read_cells
     from streams.queries.recompute import recompute as answer
 
-    question = question_of(parameters)
+    query = query_of(parameters)
     options = _configured_beliefs(context)
     if priors:
         options = replace(options, priors_file=priors, default_prior=False)
@@ -69,7 +69,7 @@ def recompute(
             cells = read_cells(lines)
     except LineError as error:
         raise CommandUsageError(f"{file}: {error}") from None
-    click.echo(msgspec.json.encode(answer(cells, question, loaded)))
+    click.echo(msgspec.json.encode(answer(cells, query, loaded)))
 
 
 def _configured_beliefs(context: click.Context) -> BeliefOptions:
@@ -94,20 +94,20 @@ def _configured_beliefs(context: click.Context) -> BeliefOptions:
     return BeliefOptions()
 
 
-def question_of(parameters: Mapping[str, str]) -> Question:
-    """Return the question of these parameters, named as those of /api/v1/shares.
+def query_of(texts: Mapping[str, str]) -> SharesQuery:
+    """Return the query of these parameters, named as those of /api/v1/shares.
 
     Raises:
         CommandUsageError: one of them is wrong.
     """
-    from miningmap.times import utc_now
-    from streams.queries.parameters import QuestionError, parse_question
+    from streams.queries.parameters import ParameterError, SharesParameters
 
     try:
-        if not parameters["as_of"]:  # over HTTP an empty value means now
-            raise QuestionError("as_of", "expected a time such as 2026-11-22T15:00:00Z")
-        return parse_question(parameters, utc_now())
-    except QuestionError as error:
+        parameters = SharesParameters.parse(texts)
+        if parameters.as_of is None:  # over HTTP an empty value means now
+            raise ParameterError("as_of", "expected a time such as 2026-11-22T15:00:00Z")
+        return parameters.query(parameters.as_of)
+    except ParameterError as error:
         raise CommandUsageError(f"--{error.parameter.replace('_', '-')}: {error}") from None
 
 

@@ -1,4 +1,4 @@
-"""Rows as columns, one figure each: what the CSV twins and ``to_pandas()`` have in common. Pure."""
+"""Rows as columns of one figure each, for the CSV twins and ``to_pandas()``. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-# Fields of several figures become as many columns: kinds_measured, sensitivity_min.
+# A field with several figures becomes several columns, such as kinds_measured, sensitivity_min.
 _PARTS: Final[dict[str, tuple[str, ...]]] = {
     "kinds": ("measured", "estimated", "prior"),
     "sensitivity": ("min", "max"),
@@ -17,16 +17,16 @@ _PARTS: Final[dict[str, tuple[str, ...]]] = {
 
 
 def columns(fields: Iterable[str]) -> list[str]:
-    """The columns' names, in the order of the rows' fields."""
+    """Return the names of the columns, in the order of the rows' fields."""
     return [column for name in fields for column in _columns(name)]
 
 
 def cells(fields: Iterable[str], row: Mapping[str, object]) -> list[object]:
-    """A row's values, one a column; unknown is ``None``.
+    """Return a row's values, one per column; unknown values are ``None``.
 
     Args:
         fields: the row's fields, in the order of the columns.
-        row: as builtins, such as are decoded from JSON.
+        row: built-in types, as decoded from JSON.
     """
     return [cell for name in fields for cell in _cells(name, row[name])]
 

@@ -1,7 +1,7 @@
-"""The shapes of the API's answers, for those who make them, who serve them and who read them.
+"""The types of the API's responses, for the services and for the client.
 
-What is unknown is null (``None``). Shares, coverages and bounds are ratios, hashrates are in H/s,
-times are UTC.
+Unknown figures are null (``None``). Shares, coverages and bounds are fractions of 1, hashrates are
+in H/s, times are UTC.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ Adjust: TypeAlias = Literal["published", "none"]
 Step: TypeAlias = Literal["hour", "day", "month"]
 State: TypeAlias = Literal["live", "stale", "thin", "off"]
 
-Ratio: TypeAlias = Annotated[float, msgspec.Meta(description="A ratio: 1 is the whole.")]
+Ratio: TypeAlias = Annotated[float, msgspec.Meta(description="A fraction: 1 is the whole.")]
 Instant: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)]
 Hashrate: TypeAlias = Annotated[float, msgspec.Meta(description="Hashes per second.")]
 
 
 class Table(msgspec.Struct, frozen=True):
-    """An answer with rows, one of its fields."""
+    """A response with rows, which are one of its fields."""
 
     rows_field: ClassVar[str]
     row_type: ClassVar[type[msgspec.Struct]]
 
-    def to_pandas(self) -> Any:  # noqa: ANN401 - pandas is not there for those who do not need it
-        """The rows as a ``pandas.DataFrame``, with the columns of the CSV twin.
+    def to_pandas(self) -> Any:  # noqa: ANN401 - pandas is optional
+        """Return the rows as a ``pandas.DataFrame`` with the columns of the CSV twin.
 
         Raises:
             ImportError: pandas is not installed.
@@ -46,28 +46,28 @@ class Table(msgspec.Struct, frozen=True):
 
 
 class NetworkHashrate(msgspec.Struct, frozen=True):
-    """The network's hashrate (H/s) and who says so."""
+    """The network's hashrate (H/s) and its source."""
 
     hashrate: Hashrate
     source: str
 
 
 class CohortPool(msgspec.Struct, frozen=True):
-    """A pool that counts, and the source that represents it."""
+    """A pool of the cohort, and the source that represents it."""
 
     pool: str
     source: str
 
 
 class ExcludedPool(msgspec.Struct, frozen=True):
-    """A pool that does not count: ``thin`` (too few minutes) or ``stale`` (none)."""
+    """A pool outside the cohort: ``thin`` (too few minutes) or ``stale`` (none)."""
 
     pool: str
     reason: str
 
 
 class KindSplit(msgspec.Struct, frozen=True):
-    """A hashrate (H/s) by how its place is known; adds up to it."""
+    """A hashrate (H/s) split by the kind of evidence for its place."""
 
     measured: Hashrate
     estimated: Hashrate
@@ -75,7 +75,7 @@ class KindSplit(msgspec.Struct, frozen=True):
 
 
 class ShareRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One country's line. Shares and bounds are ratios, hashrates H/s."""
+    """The row of a country. Shares and bounds are fractions, hashrates are in H/s."""
 
     code: str
     name: str
@@ -90,13 +90,13 @@ class ShareRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SubdivisionRow(ShareRow, frozen=True, kw_only=True):
-    """One subdivision's line: its share of the world, and of its country."""
+    """The row of a subdivision, with its share of the world and of its country."""
 
     share_of_country: Ratio
 
 
 class Answer(Table, frozen=True, kw_only=True):
-    """What ``/api/v1/shares`` says of one window. Unknown figures are null."""
+    """A response of ``/api/v1/shares`` for one window. Unknown figures are null."""
 
     rows_field: ClassVar[str] = "shares"
     row_type: ClassVar[type[msgspec.Struct]] = ShareRow
@@ -118,7 +118,7 @@ class Answer(Table, frozen=True, kw_only=True):
 
 
 class SubdivisionAnswer(Answer, frozen=True, kw_only=True):
-    """The same of a country's subdivisions."""
+    """A response of ``/api/v1/shares`` with the subdivisions of a country."""
 
     row_type: ClassVar[type[msgspec.Struct]] = SubdivisionRow
 
@@ -126,7 +126,7 @@ class SubdivisionAnswer(Answer, frozen=True, kw_only=True):
 
 
 class Point(msgspec.Struct, frozen=True):
-    """One bucket. Without data, or where nobody looked, a figure is null."""
+    """One bucket of a history. A figure without a report is null."""
 
     at: Instant
     share: Ratio | None
@@ -138,7 +138,7 @@ class Point(msgspec.Struct, frozen=True):
 
 
 class History(Table, frozen=True):
-    """What ``/api/v1/history`` says: every bucket, in the order of time."""
+    """A response of ``/api/v1/history``: every bucket, in the order of time."""
 
     rows_field: ClassVar[str] = "points"
     row_type: ClassVar[type[msgspec.Struct]] = Point
@@ -152,7 +152,7 @@ class History(Table, frozen=True):
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """When something was refused, who said it if that is known, and why."""
+    """A rejected reading: when, from which source if that is known, and why."""
 
     at: Instant
     source: str | None
@@ -161,10 +161,11 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 class SourceState(msgspec.Struct, frozen=True):
-    """One source of a pool: what it said last, and whether it was simulated.
+    """One source of a pool: its last report, and whether that was simulated.
 
-    ``hashrate`` is its mean in the window ``now``, in H/s, null if it says nothing there.
-    ``blocks`` is how many blocks it follows from, null where the pool reports it.
+    ``hashrate`` is its mean in the window ``now`` (H/s), null if it has no report there.
+    ``blocks`` is the number of blocks that the hashrate is computed from, null if the pool reports
+    the hashrate itself.
     """
 
     source: str
@@ -175,10 +176,10 @@ class SourceState(msgspec.Struct, frozen=True):
 
 
 class Gap(msgspec.Struct, frozen=True, kw_only=True):
-    """What a pool reports (its mean of 24 h) against what follows from its blocks. In H/s.
+    """A pool's reported hashrate (mean of 24 h) compared with the one that its blocks imply (H/s).
 
-    ``ratio`` is the reported over the mined hashrate, less 1. ``error`` is what luck alone does to
-    a count of so many blocks, 1/sqrt(blocks): a ratio within it says nothing.
+    ``ratio`` is the reported divided by the mined hashrate, minus 1. ``error`` is the standard
+    error of the number of blocks, 1/sqrt(blocks): a smaller ratio can be chance.
     """
 
     reported: Hashrate
@@ -191,11 +192,11 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PoolState(msgspec.Struct, frozen=True, kw_only=True):
-    """One pool. Hashrates in H/s; unknown is null.
+    """The state of a pool. Hashrates are in H/s; unknown figures are null.
 
-    ``live``: it counts. ``thin``: it has too few minutes to count. ``stale``: it had some before.
-    ``off``: nothing of it is kept but that it was there once. ``refused`` is the newest reading of
-    the last day that could not be used.
+    ``live``: it is in the cohort. ``thin``: it has too few minutes for the cohort. ``stale``: it
+    has only older reports. ``off``: none of its reports is stored any more. ``refused`` is its
+    newest rejected reading of the last day.
     """
 
     pool: str
@@ -214,7 +215,7 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PoolList(Table, frozen=True):
-    """Every pool that was ever heard of, by hashrate, then name."""
+    """Every pool that was ever reported, by hashrate, then name."""
 
     rows_field: ClassVar[str] = "pools"
     row_type: ClassVar[type[msgspec.Struct]] = PoolState
@@ -235,10 +236,10 @@ PROBLEM_CONTENT_TYPE: Final = "application/problem+json"
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A problem document, as it is read: what is wrong, and what to do about it.
+    """A problem document (RFC 9457): what is wrong, and what to do about it.
 
-    ``title`` is the kind of problem, the same at each occurrence. ``parameter`` is the one that is
-    wrong, if one is.
+    ``title`` is the kind of problem and the same at each occurrence. ``parameter`` is the name of
+    the invalid parameter, if there is one.
     """
 
     type: str

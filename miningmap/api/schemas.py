@@ -1,4 +1,4 @@
-"""JSON Schemas of types, for the documents that describe the API and the topics."""
+"""JSON Schemas of types, for the descriptions of the API and the topics."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ PREFIX = "#/components/schemas/"
 
 
 def ref(kind: type | str) -> dict[str, str]:
-    """A reference to the schema of a type, or to the one of that name."""
+    """Return a reference to the schema of a type, or to the schema of that name."""
     return {"$ref": PREFIX + (kind if isinstance(kind, str) else kind.__name__)}
 
 
 def schemas(kinds: Iterable[type]) -> dict[str, dict[str, Any]]:
-    """The schemas of types, and of those that they are made of, by name.
+    """Return the schemas of types and of the types of their fields, by name.
 
-    Docstrings, which describe them, become Markdown.
+    Docstrings become descriptions in Markdown.
     """
     _, found = msgspec.json.schema_components(kinds, ref_template=PREFIX + "{name}")
     for schema in found.values():

@@ -70,7 +70,7 @@ def subdivision_shares(cohort: Cohort, country: str) -> list[Share]:
 
 
 class _CountryPart(NamedTuple):
-    """What one pool locates in all, and the part of that in the country in question (H/s)."""
+    """What one pool locates in all, and the part of that in the country concerned (H/s)."""
 
     located: Hashrate
     country: Hashrate

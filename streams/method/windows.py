@@ -1,4 +1,4 @@
-"""Windows: which minutes, hours or days a question covers (method.md 4 and 5). Pure."""
+"""Windows: which minutes, hours or days a query covers (method.md 4 and 5). Pure."""
 
 from __future__ import annotations
 

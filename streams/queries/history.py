@@ -4,24 +4,33 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
+
+import msgspec
+from msgspec import Meta
 
 from miningmap import places
 from miningmap.api.models import Adjust, History, Point, Step
-from miningmap.times import add_months, parse_rfc3339, rfc3339
+from miningmap.times import add_months, rfc3339
 from streams.method import placing, shares
 from streams.method.observations import observe
 from streams.method.windows import Window, parse_window
-from streams.queries.parameters import QuestionError, check_known, one_of
+from streams.queries.parameters import (
+    DATE_TIME,
+    AdjustParameter,
+    Format,
+    ParameterError,
+    Parameters,
+    parse_time,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from streams.method.observations import CellReader
     from streams.method.placing import Beliefs, Cohort
     from streams.method.shares import Share
 
-PARAMETERS: Final = ("code", "step", "from", "to", "adjust")
 MAX_POINTS: Final = 1000
 
 _FIRST: Final = datetime.min.replace(tzinfo=UTC)
@@ -65,8 +74,8 @@ class Bucket:
 
 
 @dataclass(frozen=True)
-class HistoryQuestion:
-    """What is asked: a country's or a subdivision's share, bucket by bucket."""
+class HistoryQuery:
+    """A query for one place's share in each of some buckets."""
 
     code: str
     step: Step
@@ -74,50 +83,104 @@ class HistoryQuestion:
     buckets: tuple[Bucket, ...]
 
 
-def parse_history(asked: Mapping[str, str], now: datetime) -> HistoryQuestion:
-    """The history that parameters ask for.
-
-    ``from`` and ``to`` select the buckets that ``[from, to)`` touches; left out, they are the last
-    48 hours, 30 days or 12 months.
-
-    Raises:
-        QuestionError: a parameter is unknown or wrong, or the range is too long or upside down.
-    """
-    check_known(asked, PARAMETERS)
-    step = cast("Step", one_of(asked, "step", Step))
-    stepping = _STEPS[step]
-    to = _time(asked, "to") or now
-    start = _time(asked, "from")
-    if start is None:
-        start = _default_start(stepping, to)
-    if start >= to:
-        raise QuestionError("from", f"from ({rfc3339(start)}) is not before to ({rfc3339(to)})")
-    buckets: list[Bucket] = []
-    for at in _begins(stepping, start, to):
-        if len(buckets) == MAX_POINTS:
-            most = f"more than {MAX_POINTS} points; ask for them range by range, this one"
-            raise QuestionError("from", f"{most} until to={rfc3339(at)}, the next from there")
-        buckets.append(Bucket(at, parse_window(at.isoformat()[: stepping.named], now)))
-    return HistoryQuestion(
-        _code(asked.get("code", "")),
-        step,
-        cast("Adjust", one_of(asked, "adjust", Adjust)),
-        tuple(buckets),
-    )
+def _place(text: str) -> str:
+    if not places.is_locatable(text):
+        raise ValueError(f"unknown place {text[:32]!r}: {places.hint(text[:32])}")
+    return text
 
 
-def history(cells: CellReader, question: HistoryQuestion, beliefs: Beliefs) -> History:
+def _date_or_time(text: str) -> datetime:
+    """Return a time in UTC; a date is the beginning of that day."""
+    try:
+        if len(text) == len("2026-11-22"):
+            return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+        return parse_time(text)
+    except ValueError:
+        raise ValueError(
+            f"{text[:32]!r} is neither a date nor a time with a time zone (RFC 3339); "
+            "expected a value such as 2026-11-22 or 2026-11-22T15:00:00Z"
+        ) from None
+
+
+_PLACE: Final = Format(
+    _place,
+    {"type": "string", "pattern": "^(?:OTHER|[A-Z]{2}(?:-(?:OTHER|[A-Z0-9]{1,3}))?)$"},
+)
+_DATE_OR_TIME: Final = Format(
+    _date_or_time, {"anyOf": [{"type": "string", "format": "date"}, DATE_TIME]}
+)
+
+
+class HistoryParameters(Parameters, frozen=True, kw_only=True):
+    """The parameters of ``/api/v1/history``."""
+
+    code: Annotated[
+        str,
+        _PLACE,
+        Meta(
+            description="The place: a code of `/api/v1/places`, or `XX-OTHER` for the rest of a "
+            "country.",
+            examples=["US", "CN-SC"],
+        ),
+    ]
+    step: Annotated[
+        Step, Meta(description="The length of a bucket. Hours are stored for 35 days.")
+    ] = "hour"
+    start: Annotated[
+        datetime | None,
+        _DATE_OR_TIME,
+        Meta(
+            description="The first bucket is the one that contains this time; a date is its first "
+            "moment. If left out, the history covers 48 hours, 30 days or 12 months.",
+            examples=["2026-11-01"],
+        ),
+    ] = msgspec.field(name="from", default=None)
+    to: Annotated[
+        datetime | None,
+        _DATE_OR_TIME,
+        Meta(
+            description="The end of the last bucket, or a time in it; now, if left out. It is "
+            f"after `from`, by at most {MAX_POINTS} buckets.",
+            examples=["2026-11-22T15:00:00Z"],
+        ),
+    ] = None
+    adjust: AdjustParameter = "published"
+
+    def query(self, now: datetime) -> HistoryQuery:
+        """Return the query at ``now`` (UTC), with the buckets that ``[from, to)`` touches.
+
+        Raises:
+            ParameterError: the range is empty, reversed or too long.
+        """
+        stepping = _STEPS[self.step]
+        to = self.to or now
+        start = self.start or _default_start(stepping, to)
+        if start >= to:
+            raise ParameterError("from", f"{rfc3339(start)} must be before to={rfc3339(to)}")
+        buckets: list[Bucket] = []
+        for at in _begins(stepping, start, to):
+            if len(buckets) == MAX_POINTS:
+                raise ParameterError(
+                    "from",
+                    f"the range has more than {MAX_POINTS} points; divide it: request this range "
+                    f"with to={rfc3339(at)}, then the rest from there",
+                )
+            buckets.append(Bucket(at, parse_window(at.isoformat()[: stepping.named], now)))
+        return HistoryQuery(self.code, self.step, self.adjust, tuple(buckets))
+
+
+def history(cells: CellReader, query: HistoryQuery, beliefs: Beliefs) -> History:
     """Return a place's share in every bucket, from cells that were read."""
-    applied = beliefs if question.adjust == "published" else beliefs.without_rules()
+    applied = beliefs if query.adjust == "published" else beliefs.without_rules()
     simulated = False
     points = []
-    for bucket in question.buckets:
+    for bucket in query.buckets:
         observed = observe(cells, bucket.window)
         cohort = placing.cohort_of(*observed, bucket.window.span.minutes, applied)
         simulated |= cohort.simulated
-        points.append(_point(bucket.at, question.code, cohort))
-    name = places.name_of(question.code)
-    return History(question.code, name, question.step, question.adjust, simulated, tuple(points))
+        points.append(_point(bucket.at, query.code, cohort))
+    name = places.name_of(query.code)
+    return History(query.code, name, query.step, query.adjust, simulated, tuple(points))
 
 
 def _point(at: datetime, code: str, cohort: Cohort) -> Point:
@@ -134,29 +197,6 @@ def _share(code: str, cohort: Cohort) -> Share | None:
     inside = country != code
     every = shares.subdivision_shares(cohort, country) if inside else shares.country_shares(cohort)
     return next((share for share in every if share.code == code), None)
-
-
-def _code(code: str) -> str:
-    if not code:
-        raise QuestionError("code", "a place is wanted, such as code=US or code=CN-SC")
-    if not places.is_locatable(code):
-        raise QuestionError("code", f"no place {code[:32]!r}: {places.hint(code[:32])}")
-    return code
-
-
-def _time(asked: Mapping[str, str], name: str) -> datetime | None:
-    """A time with a zone, or a date, which is that day's beginning in UTC."""
-    text = asked.get(name, "")
-    if not text:
-        return None
-    try:
-        if len(text) == len("2026-11-22"):
-            return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
-        # In a query string a "+" that was not escaped arrives as a blank.
-        return parse_rfc3339(text.replace(" ", "+"))
-    except (ValueError, OverflowError) as error:
-        wanted = "2026-11-22 or 2026-11-22T15:00:00Z"
-        raise QuestionError(name, f"{error}; wanted is a time such as {wanted}") from None
 
 
 def _default_start(stepping: _Stepping, to: datetime) -> datetime:

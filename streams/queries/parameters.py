@@ -1,33 +1,240 @@
-"""Questions: what may be asked of the map, and what is wrong with one that may not. Pure."""
+"""Query parameters: structs that parse a request and describe themselves for OpenAPI. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, cast, get_args
+from datetime import UTC, datetime
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, Self, get_args
+
+import msgspec
+from msgspec import Meta
 
 from miningmap import places
 from miningmap.api.models import Adjust, Level
+from miningmap.api.schemas import ref
 from miningmap.times import parse_rfc3339
-from streams.method.windows import Window, WindowError, parse_window
+from streams.method.windows import ROLLING, Window, parse_window
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime
+    from collections.abc import Callable, Mapping
 
-PARAMETERS: Final = ("window", "level", "country", "adjust", "as_of")
+_SHOWN: Final = 32
+"""An error quotes so many characters of what it is about."""
 
 
-class QuestionError(ValueError):
-    """A parameter is wrong: ``parameter`` names it, the text says what is allowed."""
+class ParameterError(ValueError):
+    """An invalid parameter: ``parameter`` is its name, the text says what is allowed."""
 
     def __init__(self, parameter: str, error: str) -> None:
         super().__init__(error)
         self.parameter = parameter
 
 
+class Format(NamedTuple):
+    """How a value is written in a query string.
+
+    Attributes:
+        parse: turns the text into the value; its ``ValueError`` says what is allowed.
+        schema: the JSON Schema of the text.
+    """
+
+    parse: Callable[[str], object]
+    schema: Mapping[str, Any]
+
+
+class Parameters(msgspec.Struct, frozen=True, kw_only=True):
+    """The parameters of one path; a subclass declares each as a field.
+
+    The field's type is annotated with its :class:`Format` (which follows from a ``Literal``), and
+    with its description and examples (:class:`msgspec.Meta`). A field without a default is
+    required. Where ``None`` is allowed, an empty text counts as left out.
+    """
+
+    @classmethod
+    def parse(cls, given: Mapping[str, str]) -> Self:
+        """Return the parameters of a request.
+
+        Args:
+            given: the texts by name; may be a multi-dict.
+
+        Raises:
+            ParameterError: a parameter is unknown, given twice, missing or invalid.
+        """
+        known = _parameters(cls)
+        texts: dict[str, str] = {}
+        for name, text in given.items():
+            if name in texts:
+                raise ParameterError(name, "given more than once; give it once")
+            if name not in known:
+                raise ParameterError(name, _unknown(name, known))
+            texts[name] = text
+        values = {}
+        for name, parameter in known.items():
+            text = texts.get(name, "")
+            if text or (name in texts and not parameter.may_be_empty):
+                values[parameter.attribute] = parameter.parse(text)
+            elif parameter.required:
+                such_as = " or ".join(f"{name}={example}" for example in parameter.examples)
+                raise ParameterError(name, f"a value is required, such as {such_as}")
+        return cls(**values)
+
+    @classmethod
+    def describe(cls) -> list[dict[str, Any]]:
+        """Return the OpenAPI parameter objects."""
+        return [parameter.describe() for parameter in _parameters(cls).values()]
+
+
+class _Parameter(NamedTuple):
+    """One field of a declaration."""
+
+    name: str
+    attribute: str
+    format: Format
+    description: str
+    examples: list[str]
+    default: object
+    may_be_empty: bool
+
+    @property
+    def required(self) -> bool:
+        return self.default is msgspec.NODEFAULT
+
+    def parse(self, text: str) -> object:
+        try:
+            return self.format.parse(text)
+        except ValueError as error:
+            raise ParameterError(self.name, str(error)) from None
+
+    def describe(self) -> dict[str, Any]:
+        schema = {**self.format.schema}
+        if self.default is None:
+            schema = {"anyOf": [*schema.get("anyOf", [schema]), _LEFT_OUT]}
+        elif not self.required:
+            schema["default"] = self.default
+        if self.examples:
+            schema["examples"] = self.examples
+        described = {
+            "name": self.name,
+            "in": "query",
+            "description": self.description,
+            "schema": schema,
+        }
+        return described | {"required": True} if self.required else described
+
+
+@cache
+def _parameters(declaration: type[Parameters]) -> dict[str, _Parameter]:
+    """The parameters of a declaration by name."""
+    found = {}
+    for field in msgspec.structs.fields(declaration):
+        annotated, *metadata = get_args(field.type)
+        (meta,) = (item for item in metadata if isinstance(item, Meta))
+        formats = [item for item in metadata if isinstance(item, Format)]
+        found[field.encode_name] = _Parameter(
+            name=field.encode_name,
+            attribute=field.name,
+            format=formats[0] if formats else one_of(get_args(annotated)),
+            description=meta.description or "",
+            examples=meta.examples or [],
+            default=field.default,
+            may_be_empty=field.required or field.default is None,
+        )
+    return found
+
+
+def _unknown(name: str, known: Mapping[str, object]) -> str:
+    expected = f"expected one of: {', '.join(known)}" if known else "this path has no parameters"
+    return f"unknown parameter {name[:_SHOWN]!r}; {expected}"
+
+
+# --- formats --------------------------------------------------------------------------------------
+
+_LEFT_OUT: Final = {"const": "", "description": "As if left out."}
+DATE_TIME: Final = {"type": "string", "format": "date-time"}
+_YEAR: Final = "(?:000[1-9]|00[1-9][0-9]|0[1-9][0-9]{2}|[1-9][0-9]{3})"
+_LEAP_YEAR: Final = (
+    "(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:0[48]|[2468][048]|[13579][26])00)"
+)
+_MONTH: Final = f"{_YEAR}-(?:0[1-9]|1[0-2])"
+_DAY: Final = (
+    f"(?:{_YEAR}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])"
+    f"|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)|{_LEAP_YEAR}-02-29)"
+)
+_ANY_TIME: Final = datetime.fromtimestamp(0, UTC)
+
+
+def one_of(values: tuple[str, ...]) -> Format:
+    """Return the format of a value from a list."""
+
+    def parse(text: str) -> str:
+        if text not in values:
+            expected = ", ".join(values)
+            raise ValueError(f"{text[:_SHOWN]!r} is not allowed; expected one of: {expected}")
+        return text
+
+    return Format(parse, {"type": "string", "enum": list(values)})
+
+
+def parse_time(text: str) -> datetime:
+    """Return the time of a text such as ``2026-11-22T15:00:00Z``, in UTC.
+
+    Raises:
+        ValueError: the text is no time, has no zone or is out of range.
+    """
+    try:
+        # In a query string a "+" that was not escaped arrives as a blank.
+        return parse_rfc3339(text.replace(" ", "+"))
+    except (ValueError, OverflowError):
+        raise ValueError(
+            f"{text[:_SHOWN]!r} is not a time with a time zone (RFC 3339); "
+            "expected a value such as 2026-11-22T15:00:00Z"
+        ) from None
+
+
+def _window(text: str) -> str:
+    """Return the name of a window, which is valid at any time or never."""
+    return parse_window(text, _ANY_TIME).name
+
+
+def _country(text: str) -> str:
+    if not places.is_country(text):
+        raise ValueError(
+            f"unknown country {text[:_SHOWN]!r}; expected an ISO 3166-1 alpha-2 code such as CN"
+        )
+    return text
+
+
+_TIME: Final = Format(parse_time, DATE_TIME)
+_COUNTRY: Final = Format(_country, ref("CountryCode"))
+_WINDOW: Final = Format(
+    _window,
+    {
+        "anyOf": [
+            one_of(ROLLING).schema,
+            {"type": "string", "pattern": f"^{_MONTH}$", "description": "YYYY-MM"},
+            {"type": "string", "pattern": f"^{_DAY}$", "description": "YYYY-MM-DD"},
+            {
+                "type": "string",
+                "pattern": f"^{_DAY}T(?:[01][0-9]|2[0-3])$",
+                "description": "YYYY-MM-DDTHH",
+            },
+        ],
+    },
+)
+
+
+# --- shares ---------------------------------------------------------------------------------------
+
+AdjustParameter = Annotated[
+    Adjust,
+    Meta(description="`published` applies the published relabelling rules, `none` applies none."),
+]
+
+
 @dataclass(frozen=True, kw_only=True)
-class Question:
-    """What is asked; ``country`` goes with level ``subdivision``, and only with it."""
+class SharesQuery:
+    """A query for shares; ``country`` is set if and only if the level is ``subdivision``."""
 
     window: Window
     as_of: datetime
@@ -36,79 +243,58 @@ class Question:
     adjust: Adjust = "published"
 
 
-def parse_question(asked: Mapping[str, str], now: datetime) -> Question:
-    """The question that parameters ask; what is left out has its default.
+class SharesParameters(Parameters, frozen=True, kw_only=True):
+    """The parameters of ``/api/v1/shares``."""
 
-    Raises:
-        QuestionError: a parameter is unknown or wrong.
-    """
-    check_known(asked, PARAMETERS)
-    level = cast("Level", one_of(asked, "level", Level))
-    as_of = parse_time(asked, "as_of") or now
-    try:
-        window = parse_window(asked.get("window", "1h"), as_of)
-    except WindowError as error:
-        raise QuestionError("window", str(error)) from None
-    return Question(
-        window=window,
-        as_of=as_of,
-        level=level,
-        country=_country(asked.get("country"), level),
-        adjust=cast("Adjust", one_of(asked, "adjust", Adjust)),
-    )
+    window: Annotated[
+        str,
+        _WINDOW,
+        Meta(
+            description="The time over which figures are averaged: a rolling window, a month, a "
+            "day or an hour.",
+            examples=["24h", "2026-10", "2026-11-22", "2026-11-22T14"],
+        ),
+    ] = "1h"
+    level: Annotated[
+        Level, Meta(description="Countries, or the subdivisions of one `country`.")
+    ] = "country"
+    country: Annotated[
+        str | None,
+        _COUNTRY,
+        Meta(
+            description="The country whose subdivisions are listed. Required with "
+            "`level=subdivision`, and allowed only with it.",
+            examples=["CN"],
+        ),
+    ] = None
+    adjust: AdjustParameter = "published"
+    as_of: Annotated[
+        datetime | None,
+        _TIME,
+        Meta(
+            description="The time of the answer; now, if left out. Minutes are stored for 48 "
+            "hours: for earlier times request a month, a day or an hour by `window`.",
+            examples=["2026-11-22T15:00:00Z"],
+        ),
+    ] = None
 
+    def query(self, now: datetime) -> SharesQuery:
+        """Return the query at ``now`` (UTC).
 
-def check_known(asked: Mapping[str, str], known: tuple[str, ...]) -> None:
-    """Refuse parameters that do not exist, which would otherwise be ignored.
-
-    Raises:
-        QuestionError: there is one.
-    """
-    for name in asked:
-        if name not in known:
-            there_are = f"there are {', '.join(known)}" if known else "there are none here"
-            raise QuestionError(name, f"no parameter {name[:32]!r}; {there_are}")
-
-
-def parse_time(asked: Mapping[str, str], name: str) -> datetime | None:
-    """A time with a zone, or ``None`` where it was left out.
-
-    Raises:
-        QuestionError: not such a time.
-    """
-    text = asked.get(name)
-    if not text:
-        return None
-    try:
-        # In a query string a "+" that was not escaped arrives as a blank.
-        return parse_rfc3339(text.replace(" ", "+"))
-    except (ValueError, OverflowError) as error:
-        example = "2026-11-22T15:00:00Z"
-        raise QuestionError(name, f"{error}; wanted is RFC 3339, such as {example}") from None
-
-
-def one_of(asked: Mapping[str, str], name: str, allowed: object) -> str:
-    """A value of a ``Literal``; the first of them where the parameter was left out.
-
-    Raises:
-        QuestionError: another value.
-    """
-    values: tuple[str, ...] = get_args(allowed)
-    value = asked.get(name, values[0])
-    if value not in values:
-        raise QuestionError(name, f"no {name} {value[:32]!r}; there are {' and '.join(values)}")
-    return value
-
-
-def _country(code: str | None, level: Level) -> str | None:
-    if level == "country":
-        if code:
-            raise QuestionError("country", "country goes with level=subdivision only")
-        return None
-    if not code:
-        raise QuestionError("country", "level=subdivision needs a country, such as country=CN")
-    if not places.is_country(code):
-        raise QuestionError(
-            "country", f"no country {code[:32]!r}; an ISO 3166-1 alpha-2 code is wanted, such as CN"
+        Raises:
+            ParameterError: ``country`` does not fit ``level``.
+        """
+        if self.level == "subdivision" and self.country is None:
+            raise ParameterError(
+                "country", "level=subdivision requires a country, such as country=CN"
+            )
+        if self.level == "country" and self.country is not None:
+            raise ParameterError("country", "a country is allowed only with level=subdivision")
+        as_of = self.as_of or now
+        return SharesQuery(
+            window=parse_window(self.window, as_of),
+            as_of=as_of,
+            level=self.level,
+            country=self.country,
+            adjust=self.adjust,
         )
-    return code

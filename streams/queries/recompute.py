@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from miningmap.api.models import Answer
     from streams.method.placing import Beliefs
-    from streams.queries.parameters import Question
+    from streams.queries.parameters import SharesQuery
 
 
 class LineError(ValueError):
@@ -38,7 +38,7 @@ def read_cells(lines: Iterable[bytes]) -> MemoryCells:
     return cells
 
 
-def recompute(cells: MemoryCells, question: Question, beliefs: Beliefs) -> Answer:
-    """Return the answer to a question from cells in memory."""
-    cohort = cohort_for(question, *observe(cells, question.window), beliefs)
-    return answer(question, cohort, (rule.id for rule in beliefs.rules))
+def recompute(cells: MemoryCells, query: SharesQuery, beliefs: Beliefs) -> Answer:
+    """Return the answer to a query from cells in memory."""
+    cohort = cohort_for(query, *observe(cells, query.window), beliefs)
+    return answer(query, cohort, (rule.id for rule in beliefs.rules))

@@ -25,37 +25,37 @@ if TYPE_CHECKING:
     from streams.method.observations import Observation
     from streams.method.placing import Beliefs, Cohort
     from streams.method.shares import Share
-    from streams.queries.parameters import Question
+    from streams.queries.parameters import SharesQuery
 
 
 def cohort_for(
-    question: Question,
+    query: SharesQuery,
     pools: Mapping[str, Mapping[str, Observation]],
     network: Mapping[str, Cell],
     beliefs: Beliefs,
 ) -> Cohort:
-    """Return the cohort of a question's window; ``adjust=none`` applies no rules."""
-    applied = beliefs if question.adjust == "published" else beliefs.without_rules()
-    return placing.cohort_of(pools, network, question.window.span.minutes, applied)
+    """Return the cohort of a query's window; ``adjust=none`` applies no rules."""
+    applied = beliefs if query.adjust == "published" else beliefs.without_rules()
+    return placing.cohort_of(pools, network, query.window.span.minutes, applied)
 
 
-def answer(question: Question, cohort: Cohort, rules: Iterable[str]) -> Answer:
-    """Return the answer to a question from its cohort; ``rules`` are the ids of those applied."""
+def answer(query: SharesQuery, cohort: Cohort, rules: Iterable[str]) -> Answer:
+    """Return the answer to a query from its cohort; ``rules`` are the ids of those applied."""
     every = (
-        shares.subdivision_shares(cohort, question.country)
-        if question.country is not None
+        shares.subdivision_shares(cohort, query.country)
+        if query.country is not None
         else shares.country_shares(cohort)
     )
     network = None
     if cohort.network is not None and cohort.network_source is not None:
         network = NetworkHashrate(cohort.network, cohort.network_source)
     return Answer(
-        window=question.window.name,
-        level=question.level,
-        country=question.country,
-        as_of=question.as_of,
-        adjust=question.adjust,
-        rules=tuple(rules) if question.adjust == "published" else (),
+        window=query.window.name,
+        level=query.level,
+        country=query.country,
+        as_of=query.as_of,
+        adjust=query.adjust,
+        rules=tuple(rules) if query.adjust == "published" else (),
         simulated=cohort.simulated,
         network=network,
         coverage=shares.coverage(cohort),

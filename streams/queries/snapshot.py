@@ -13,7 +13,7 @@ from miningmap.times import rfc3339
 from streams.method.observations import observe, spans_of
 from streams.method.windows import ROLLING, parse_window
 from streams.queries.history import history
-from streams.queries.parameters import Question
+from streams.queries.parameters import SharesQuery
 from streams.queries.pools import PoolFacts, pool_list
 from streams.queries.shares import answer, cohort_for
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from miningmap.api.models import Answer, History, Refusal
     from streams.method.observations import Observations
     from streams.method.placing import Beliefs, Cohort
-    from streams.queries.history import HistoryQuestion
+    from streams.queries.history import HistoryQuery
     from streams.redis.loaded_cells import LoadedCells
     from streams.redis.store import Store
 
@@ -34,24 +34,24 @@ REJECTED_SHOWN: Final = timedelta(days=1)
 """How long a rejected reading is shown with its pool."""
 
 
-def snapshot_key(question: Question) -> str:
+def snapshot_key(query: SharesQuery) -> str:
     """Return the name of an answer in Redis and its key in Kafka, such as ``1h/subdivision/CN``."""
-    parts = (question.window.name, question.level, question.country)
+    parts = (query.window.name, query.level, query.country)
     return "/".join(part for part in parts if part is not None)
 
 
-async def ask(store: Store, question: Question, beliefs: Beliefs) -> Answer:
-    """Answer one question from the cells in Redis."""
-    cells = await store.read(spans_of([question.window]))
-    cohort = cohort_for(question, *observe(cells, question.window), beliefs)
-    return answer(question, cohort, (rule.id for rule in beliefs.rules))
+async def ask(store: Store, query: SharesQuery, beliefs: Beliefs) -> Answer:
+    """Answer one query from the cells in Redis."""
+    cells = await store.read(spans_of([query.window]))
+    cohort = cohort_for(query, *observe(cells, query.window), beliefs)
+    return answer(query, cohort, (rule.id for rule in beliefs.rules))
 
 
-async def ask_history(store: Store, question: HistoryQuestion, beliefs: Beliefs) -> History:
-    """Answer one question about a history from the cells in Redis."""
-    cells = await store.read(spans_of(bucket.window for bucket in question.buckets))
+async def ask_history(store: Store, query: HistoryQuery, beliefs: Beliefs) -> History:
+    """Answer one query about a history from the cells in Redis."""
+    cells = await store.read(spans_of(bucket.window for bucket in query.buckets))
     # A long history takes seconds of arithmetic, which would block the event loop.
-    return await asyncio.to_thread(history, cells, question, beliefs)
+    return await asyncio.to_thread(history, cells, query, beliefs)
 
 
 class Snapshots:
@@ -78,8 +78,8 @@ class Snapshots:
             observed = observe(self._cells, window)
             answered = self._answered.get(window.name)
             if answered is None or answered.observed != observed:
-                question = Question(window=window, as_of=now)
-                self._answered[window.name] = _answer(question, observed, self._beliefs)
+                query = SharesQuery(window=window, as_of=now)
+                self._answered[window.name] = _answer(query, observed, self._beliefs)
         rejections = await self._store.rejections()
         return _encode(self._cells, self._answered, rejections, now)
 
@@ -98,11 +98,11 @@ class _Answered:
     answers: dict[str, Answer]
 
 
-def _answer(question: Question, observed: Observations, beliefs: Beliefs) -> _Answered:
-    cohort = cohort_for(question, *observed, beliefs)
+def _answer(query: SharesQuery, observed: Observations, beliefs: Beliefs) -> _Answered:
+    cohort = cohort_for(query, *observed, beliefs)
     rules = [rule.id for rule in beliefs.rules]
-    questions = (question, *_inside(question, cohort))
-    answers = {snapshot_key(q): answer(q, cohort, rules) for q in questions}
+    queries = (query, *_inside(query, cohort))
+    answers = {snapshot_key(q): answer(q, cohort, rules) for q in queries}
     return _Answered(observed, cohort, answers)
 
 
@@ -129,11 +129,11 @@ def _encode(
     return {**answers, POOLS: msgspec.json.encode(pools), AT: rfc3339(now).encode()}
 
 
-def _inside(question: Question, cohort: Cohort) -> list[Question]:
-    """Return the questions about every country with a subdivision that the cohort lists."""
+def _inside(query: SharesQuery, cohort: Cohort) -> list[SharesQuery]:
+    """Return the queries about every country with a subdivision that the cohort lists."""
     codes = {code for member in cohort.members for code, _ in member.places}
     countries = sorted({code.partition("-")[0] for code in codes if "-" in code})
     return [
-        Question(window=question.window, as_of=question.as_of, level="subdivision", country=country)
+        SharesQuery(window=query.window, as_of=query.as_of, level="subdivision", country=country)
         for country in countries
     ]

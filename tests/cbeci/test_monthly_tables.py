@@ -31,7 +31,7 @@ from miningmap.messages import Published, decode, encode
 from streams.method.cells import MemoryCells, Series
 from streams.method.placing import Beliefs
 from streams.method.windows import parse_window
-from streams.queries.parameters import parse_question
+from streams.queries.parameters import SharesParameters
 from streams.queries.recompute import recompute
 from tests.cases import all_cases
 from tests.streams import golden
@@ -85,7 +85,8 @@ def answered(messages: Iterable[Report], window: str, **asked: str) -> Answer:
     cells = MemoryCells()
     for message in messages:
         cells.add(message)
-    return recompute(cells, parse_question({"window": window, **asked}, NOW), Beliefs())
+    query = SharesParameters.parse({"window": window, **asked}).query(NOW)
+    return recompute(cells, query, Beliefs())
 
 
 def inside(messages: Iterable[Report], window: str) -> dict[str, float]:

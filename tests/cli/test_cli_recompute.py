@@ -112,13 +112,16 @@ def test_the_configured_files_are_used(
     ("options", "line"),
     [
         (["--window", "2h"], "--window: unknown window '2h'; expected one of: now, 1h, 24h, 7d"),
-        (["--level", "city"], "--level: no level 'city'; there are country and subdivision"),
-        (["--level", "subdivision"], "--country: level=subdivision needs a country"),
-        (["--country", "CN"], "--country: country goes with level=subdivision only"),
-        (["--level", "subdivision", "--country", "ZZ"], "--country: no country 'ZZ'"),
-        (["--adjust", "mine"], "--adjust: no adjust 'mine'; there are published and none"),
-        (["--as-of", "2026-11-22T15:00:00"], "--as-of: '2026-11-22T15:00:00' has no time zone"),
-        (["--as-of", "noon"], "--as-of: Invalid isoformat string: 'noon'; wanted is RFC 3339"),
+        (["--level", "city"], "--level: 'city' is not allowed; expected one of: country"),
+        (["--level", "subdivision"], "--country: level=subdivision requires a country"),
+        (["--country", "CN"], "--country: a country is allowed only with level=subdivision"),
+        (["--level", "subdivision", "--country", "ZZ"], "--country: unknown country 'ZZ'"),
+        (["--adjust", "mine"], "--adjust: 'mine' is not allowed; expected one of: published"),
+        (
+            ["--as-of", "2026-11-22T15:00:00"],
+            "--as-of: '2026-11-22T15:00:00' is not a time with a time zone",
+        ),
+        (["--as-of", "noon"], "--as-of: 'noon' is not a time with a time zone (RFC 3339)"),
         (["--as-of", ""], "--as-of: expected a time such as 2026-11-22T15:00:00Z"),
     ],
 )

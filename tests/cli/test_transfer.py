@@ -16,7 +16,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer, unused_port
 
 from endpoint.service import application
-from launch.cli.recompute import question_of
+from launch.cli.recompute import query_of
 from miningmap import places
 from miningmap.kafka.producer import Record
 from miningmap.kafka.topics import REPORTS
@@ -473,7 +473,7 @@ async def test_recompute_on_an_export_is_the_live_answer(
     with file.open("rb") as lines:
         cells = read_cells(lines)
     for asked, want in zip(QUESTIONS, live, strict=True):
-        answer = recompute(cells, question_of(asked), held)
+        answer = recompute(cells, query_of(asked), held)
         assert formatted(msgspec.json.encode(answer)) == formatted(want), asked
     # The command adds only options and files to that, so each level once is enough.
     for asked, want in zip(QUESTIONS[: len(LEVELS)], live, strict=False):

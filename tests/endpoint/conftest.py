@@ -1,7 +1,7 @@
-"""A small world in a real Redis, and the service over real HTTP in front of it.
+"""A few pools in a real Redis, and the service over real HTTP in front of it.
 
-At NOW ``alpha`` says where its miners are, ``beta`` does not and has a prior, and ``gamma`` has
-fallen silent. Reports go back 12 days: too few for a cohort of 30 days, where all is unknown.
+At NOW ``alpha`` reports where its miners are, ``beta`` has only a prior, and ``gamma`` no longer
+reports. Reports cover 12 days: too few for a cohort of 30 days, whose figures are unknown.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from streams.method.cells import claims_of
 from streams.method.placing import Beliefs, Rule
 from streams.queries.snapshot import take_snapshot
 from streams.redis.store import Store
-from tests.endpoint.csv_lines import Line
+from tests.endpoint.redis_proxy import RedisProxy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 NOW = datetime(2026, 11, 22, 15, 0, 30, tzinfo=UTC)
 FRESH_S = 60.0
-# Redis expires by its own clock, and these tests are to hold on any day.
+# Redis expires keys by its own clock, and these tests must pass on any day.
 FOR_EVER = config.Retention(minutes_h=10_000_000, hours_d=400_000)
 BELIEFS = Beliefs(
     priors={"beta": {"US": 1.0, "CA": 1.0}}, rules=[Rule("cn-zhejiang", "CN-ZJ", None)]
@@ -99,7 +99,7 @@ def now() -> datetime:
 
 @pytest.fixture
 async def store_at() -> AsyncIterator[Callable[[str], Store]]:
-    """Makes stores over the Redis at a URL."""
+    """Returns a store over the Redis at a URL."""
     clients = []
 
     def at(url: str) -> Store:
@@ -117,17 +117,17 @@ async def store(store_at: Callable[[str], Store], redis_url: str) -> Store:
 
 
 @pytest.fixture
-async def line(redis_url: str) -> AsyncIterator[Line]:
-    """A line to the Redis, to be cut."""
-    made = Line(redis_url)
-    await made.mend()
-    yield made
-    await made.cut()
+async def redis_proxy(redis_url: str) -> AsyncIterator[RedisProxy]:
+    """A proxy to the Redis, which the test can stop."""
+    proxy = RedisProxy(redis_url)
+    await proxy.start()
+    yield proxy
+    await proxy.stop()
 
 
 @pytest.fixture
 async def cells(store: Store) -> None:
-    """The world's cells, of which nobody has taken a snapshot yet."""
+    """The cells, without a snapshot."""
     await store.write([(message, claims_of(message)) for message in messages()])
 
 
@@ -140,13 +140,13 @@ async def snapshots(store: Store, cells: None) -> dict[str, bytes]:  # noqa: ARG
 
 @pytest.fixture
 async def serve(
-    store_at: Callable[[str], Store],  # noqa: ARG001 - whose connections are closed after these
+    store_at: Callable[[str], Store],  # noqa: ARG001 - closes its connections after these clients
 ) -> AsyncIterator[Callable[..., Awaitable[Client]]]:
-    """Serves a store over HTTP; the clock and settings of the section can be set."""
+    """Serves a store over HTTP with a fixed clock and settings of the endpoint section."""
     clients: list[Client] = []
 
-    async def start(store: Store, now: datetime = NOW, **served: Any) -> Client:
-        settings = config.Endpoint.model_validate({"fresh_s": FRESH_S, **served})
+    async def start(store: Store, now: datetime = NOW, **section: Any) -> Client:
+        settings = config.Endpoint.model_validate({"fresh_s": FRESH_S, **section})
         app = application(store, BELIEFS, settings, now=lambda: now)
         client = TestClient(TestServer(app))
         clients.append(client)

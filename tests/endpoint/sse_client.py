@@ -1,4 +1,4 @@
-"""A client of ``/api/v1/stream``, as a browser's EventSource is one."""
+"""A client of ``/api/v1/stream`` that parses server-sent events, as a browser's EventSource."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ STREAM = "/api/v1/stream"
 DEADLINE_S = 10.0
 
 
-class Told(NamedTuple):
-    """One block of the stream; empty where it lacks a field."""
+class Block(NamedTuple):
+    """One block of the stream: an event, a comment or a retry time. Missing fields are empty."""
 
     event: str
     id: str
@@ -27,34 +27,39 @@ class Told(NamedTuple):
     comment: str
     retry: str
 
+    @property
+    def position(self) -> EventId:
+        """The event's position in the log."""
+        return EventId.parse(self.id)
+
 
 class Listener:
-    """Reads an answer block by block."""
+    """Reads a response block by block."""
 
-    def __init__(self, answer: ClientResponse) -> None:
-        self.answer = answer
+    def __init__(self, response: ClientResponse) -> None:
+        self.response = response
 
-    async def block(self) -> Told:
-        """The next block; EOFError at the end of the stream."""
+    async def block(self) -> Block:
+        """Return the next block; EOFError at the end of the stream."""
         fields: dict[str, str] = {}
         async with asyncio.timeout(DEADLINE_S):
-            while (line := await self.answer.content.readline()) not in {b"\n", b"\r\n"}:
+            while (line := await self.response.content.readline()) not in {b"\n", b"\r\n"}:
                 if not line:
                     raise EOFError
                 name, _, value = line.decode().rstrip("\r\n").partition(":")
                 fields[name] = value.removeprefix(" ")
         get = fields.get
         data = get("data", "").encode()
-        return Told(get("event", ""), get("id", ""), data, get("", ""), get("retry", ""))
+        return Block(get("event", ""), get("id", ""), data, get("", ""), get("retry", ""))
 
-    async def next(self) -> Told:
-        """The next event; what is no event is passed over."""
-        while not (told := await self.block()).event:
+    async def next(self) -> Block:
+        """Return the next event, and skip comments and retry times."""
+        while not (block := await self.block()).event:
             pass
-        return told
+        return block
 
-    async def take(self, number: int) -> list[Told]:
-        """So many events."""
+    async def take(self, number: int) -> list[Block]:
+        """Return the next events."""
         return [await self.next() for _ in range(number)]
 
 
@@ -65,13 +70,8 @@ async def listening(
     last: str | None = None,
     **query: str,
 ) -> AsyncIterator[Listener]:
-    """Listen by a client of aiohttp's, after an event or from now on."""
+    """Connect to the stream, after an event or from now on."""
     headers = {} if last is None else {"Last-Event-ID": last}
-    async with client.get(STREAM, params=query, headers=headers) as answer:
-        assert answer.status == 200, await answer.text()
-        yield Listener(answer)
-
-
-def place(told: Told) -> EventId:
-    """Where in the log an event stands."""
-    return EventId.parse(told.id)
+    async with client.get(STREAM, params=query, headers=headers) as response:
+        assert response.status == 200, await response.text()
+        yield Listener(response)

@@ -1,4 +1,4 @@
-"""The endpoint's benchmarks run, and lose nothing on the way; how fast it is, a test cannot say."""
+"""The endpoint's benchmarks run and deliver every event. Their speed is not tested."""
 
 from __future__ import annotations
 
@@ -23,27 +23,29 @@ DEADLINE_S = 120.0
 
 
 async def printed(name: str, *options: str) -> list[str]:
-    """What a benchmark prints, which has to end well."""
+    """Run a benchmark, which must succeed, and return the lines that it prints."""
     process = await asyncio.create_subprocess_exec(
         *bound_to_this_process([sys.executable, "-m", f"benchmarks.{name}", *options]),
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
     )
     async with asyncio.timeout(DEADLINE_S):
-        said, _ = await process.communicate()
+        output, _ = await process.communicate()
     assert process.returncode == 0
-    return said.decode().splitlines()
+    return output.decode().splitlines()
 
 
 async def test_every_event_reaches_every_client(redis: RedisServer) -> None:
-    assert redis.running  # so that there is one on this machine
-    options = ("--clients", "100", "--for-s", "3", "--every-s", "0.5", "--no-hour")
+    assert redis.running  # so Redis is installed on this machine
+    options = ("--clients", "50", "--for-s", "1", "--every-s", "0.25", "--no-hour", "--small")
     lines = await printed("stream", *options)
-    assert any("| 600 of 600 |" in line for line in lines)
+    assert any("| 200 of 200 |" in line for line in lines)
 
 
 async def test_serving_is_measured_beside_a_bare_handler(redis: RedisServer) -> None:
     assert redis.running
-    lines = await printed("serving", "--rounds", "1", "--round-s", "0.2", "--latency-s", "1")
+    lines = await printed(
+        "serving", "--rounds", "1", "--round-s", "0.1", "--latency-s", "0.3", "--small"
+    )
     rows = [line.split("|")[1].strip() for line in lines if line.startswith("| ")]
     assert {"bare handler", "/api/v1/shares", "/api/v1/shares, gzip"} <= set(rows)

@@ -1,5 +1,7 @@
-"""CBECI's addresses over HTTP: their shapes, tables that come back as they were printed, and what
-is made of months that no table was published of. The figures here are made up."""
+"""CBECI's paths over HTTP: formats, published tables as printed, and computed months.
+
+The figures here are made up.
+"""
 
 from __future__ import annotations
 
@@ -128,7 +130,7 @@ def points(client: Client) -> Callable[[str], Awaitable[list[dict[str, Any]]]]:
 
 
 async def arrive(store: Store, messages: Sequence[Message], kept: Any = FOR_EVER) -> None:
-    """Let messages come as they do from Kafka."""
+    """Write messages as if they came from Kafka."""
     batch = [
         RawMessage(REPORTS, 0, offset, key(message), encode(message))
         for offset, message in enumerate(messages)
@@ -147,7 +149,7 @@ def imported(*tables: str, fetched_at: datetime = NOW) -> list[Report]:
 def of_month(
     start: datetime, places: dict[str, float], pool: str = "alpha", source: str = "own"
 ) -> Report:
-    """A whole month of a pool; hashrates in EH/s."""
+    """A pool's report of a whole month; hashrates in EH/s."""
     return Report(
         pool=pool,
         source=source,
@@ -173,13 +175,13 @@ def network(start: datetime, hashrate: float) -> Network:
     )
 
 
-# Hebei is none of CBECI's provinces, Norway none of its countries; of Iran and others nobody spoke.
+# CBECI lists neither Hebei nor Norway; no report names Iran and others that it lists.
 LIVE = {"US-TX": 64.0, "CN-NM": 20.0, "CN-HE": 10.0, "NO": 4.0, "OTHER": 2.0, "IE": 0.0}
 
 
 @pytest.fixture
 async def live(store: Store) -> None:
-    """A month of a pool and of the network, and the next one, which is not over."""
+    """A month of a pool and of the network, and the current month."""
     november = of_month(OCTOBER, {"BR": 1.0})
     await arrive(
         store,
@@ -193,14 +195,12 @@ async def live(store: Store) -> None:
     )
 
 
-# --- tables come back as they were printed --------------------------------------------------------
+# --- published tables -----------------------------------------------------------------------------
 
 
 @pytest.mark.skipif(not PUBLISHED.exists(), reason="CBECI's own table is not beside the project")
 @pytest.mark.parametrize("hours_d", [35, 400_000])
-async def test_the_published_table_comes_back_to_the_letter(
-    store: Store, get: Get, hours_d: int
-) -> None:
+async def test_cbecis_own_table_is_returned_exactly(store: Store, get: Get, hours_d: int) -> None:
     text = PUBLISHED.read_text()
     assert len(text.splitlines()) == 1 + 290
     await arrive(store, imported(text), FOR_EVER.model_copy(update={"hours_d": hours_d}))
@@ -208,12 +208,14 @@ async def test_the_published_table_comes_back_to_the_letter(
     assert await get("v1.5.0/download/mining_countries") == text
 
 
-async def test_a_table_comes_back_to_the_letter(store: Store, get: Get) -> None:
+async def test_a_table_is_returned_exactly(store: Store, get: Get) -> None:
     await arrive(store, imported(TABLE))
     assert await get(FULL) == TABLE
 
 
-async def test_tables_come_back_beside_their_subdivisions(store: Store, get: Get) -> None:
+async def test_tables_of_countries_and_subdivisions_are_returned_exactly(
+    store: Store, get: Get
+) -> None:
     await arrive(store, imported(STATES, TABLE, PROVINCES))
     assert await get(FULL) == TABLE
     for path in ("mining_provinces", "mining_provinces/cn"):
@@ -221,7 +223,7 @@ async def test_tables_come_back_beside_their_subdivisions(store: Store, get: Get
     assert await get("v1.2.0/download/mining_provinces/us") == STATES
 
 
-async def test_every_version_has_its_form(store: Store, get: Get) -> None:
+async def test_every_version_has_its_format(store: Store, get: Get) -> None:
     await arrive(store, imported(TABLE))
     assert await get("v1.1.1/download/mining_countries") == TABLE
     plain = (await get("v1.1.0/download/mining_countries")).splitlines()
@@ -234,7 +236,7 @@ async def test_every_version_has_its_form(store: Store, get: Get) -> None:
     assert len(absolute) == 9
 
 
-async def test_a_table_of_hashrates_alone_comes_back_and_has_the_shares_that_follow(
+async def test_a_table_of_hashrates_alone_is_returned_with_computed_shares(
     store: Store, get: Get
 ) -> None:
     text = "Date,Country,Estimated absolute hashrate\n2021-06-01,Other,90.125\n2021-06-01,China,10"
@@ -249,7 +251,7 @@ async def test_a_table_of_hashrates_alone_comes_back_and_has_the_shares_that_fol
     ]
 
 
-async def test_another_order_of_rows_is_cbecis_order(store: Store, get: Get) -> None:
+async def test_rows_are_sorted_as_cbecis(store: Store, get: Get) -> None:
     header, *rows = TABLE.splitlines()
     await arrive(store, imported("\n".join([header, *rows[4::-1], *rows[:4:-1]])))
     lines = (await get(FULL)).splitlines()
@@ -257,21 +259,23 @@ async def test_another_order_of_rows_is_cbecis_order(store: Store, get: Get) -> 
     assert "\n".join([*lines[:3], germany, iran, *lines[5:], ""]) == TABLE
 
 
-@pytest.mark.parametrize("order", [*itertools.permutations(range(3))])
-async def test_a_revised_edition_replaces_the_earlier_one_whatever_came_first(
-    store: Store, get: Get, order: tuple[int, ...]
+async def test_a_revised_edition_replaces_the_earlier_one_in_any_order(
+    store: Store, get: Get, clock: Clock
 ) -> None:
     revised = TABLE.replace("0.0%", "0%").replace("60.01", "60.00")
     editions = [
         imported(text, fetched_at=NOW + timedelta(days=n))
         for n, text in enumerate((TABLE, TABLE, revised))
     ]
-    for number in (*order, order[0]):
-        await arrive(store, editions[number])
-    assert await get(FULL) == revised
+    for order in itertools.permutations(range(3)):
+        await store._redis.flushall()
+        clock.now += timedelta(seconds=300)  # so that the cached tables have expired
+        for number in (*order, order[0]):
+            await arrive(store, editions[number])
+        assert await get(FULL) == revised, order
 
 
-# --- months that are not what was published -------------------------------------------------------
+# --- months that differ from a published table ----------------------------------------------------
 
 
 async def lines_of_june(get: Get) -> list[str]:
@@ -299,7 +303,7 @@ async def test_a_day_of_its_own_makes_it_another_month(store: Store, get: Get) -
 
 
 async def test_a_rule_that_moves_something_makes_it_another_month(store: Store, get: Get) -> None:
-    """A month is a table as a whole: its countries follow from the same cells."""
+    """A month is a published table as a whole or not at all."""
     provinces = PROVINCES.replace("Nei Mongol", "Zhejiang")
     await arrive(store, imported(TABLE, provinces))
     lines = (await get("v1.2.0/download/mining_provinces")).splitlines()
@@ -321,7 +325,7 @@ async def test_the_table_of_a_report_that_was_replaced_is_not_used(
     assert "2021-06-01,Germany *,0%,0.00" in lines
 
 
-# --- months that are computed ---------------------------------------------------------------------
+# --- computed months ------------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("live")
@@ -484,7 +488,7 @@ async def test_years_without_a_report_have_no_rows(store: Store, get: Get) -> No
     assert months == {"2021-06-01", "2021-07-01", "2026-10-01"}
 
 
-async def test_our_own_api_tells_a_zero_from_a_month_that_nobody_reported(
+async def test_the_api_distinguishes_zero_from_a_month_without_reports(
     store: Store, client: Client
 ) -> None:
     await arrive(store, imported(TABLE))
@@ -497,81 +501,76 @@ async def test_our_own_api_tells_a_zero_from_a_month_that_nobody_reported(
 # --- how it is served -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", PATHS)
-async def test_of_no_month_every_path_has_its_frame(client: Client, path: str) -> None:
-    async with client.get(path) as answer:
-        assert answer.status == 200
-        text = await answer.text()
-    assert text == '{"data":[]}' if "/charts/" in path else text.count("\n") == 1
+async def test_without_months_every_path_has_an_empty_body(client: Client) -> None:
+    for path in PATHS:
+        async with client.get(path) as answer:
+            assert answer.status == 200, path
+            text = await answer.text()
+        assert text == '{"data":[]}' if "/charts/" in path else text.count("\n") == 1, path
 
 
 @pytest.mark.usefixtures("live")
-@pytest.mark.parametrize("path", PATHS)
-async def test_every_path_has_its_headers(client: Client, path: str) -> None:
+async def test_every_path_has_its_headers(client: Client) -> None:
+    for path in PATHS:
+        await check_headers(client, path)
+
+
+async def check_headers(client: Client, path: str) -> None:
     async with client.get(path, headers={"Origin": "https://example.org"}) as answer:
         body = await answer.read()
         headers = answer.headers
-    assert headers["Cache-Control"] == KEPT
-    assert headers["Content-Encoding"] == "gzip"
-    assert headers["Access-Control-Allow-Origin"] == "*"
+    assert headers["Cache-Control"] == KEPT, path
+    assert headers["Content-Encoding"] == "gzip", path
+    assert headers["Access-Control-Allow-Origin"] == "*", path
     if "/charts/" in path:
-        assert answer.content_type == "application/json"
-        assert "Content-Disposition" not in headers
+        assert answer.content_type == "application/json", path
+        assert "Content-Disposition" not in headers, path
     else:
-        assert answer.content_type == "text/csv"
-        assert headers["Content-Disposition"] == "attachment; filename=export.csv"
+        assert answer.content_type == "text/csv", path
+        assert headers["Content-Disposition"] == "attachment; filename=export.csv", path
     async with client.head(path) as head:
-        assert (head.status, await head.read()) == (200, b"")
-        assert head.headers["ETag"] == headers["ETag"]
-        assert head.headers["Cache-Control"] == KEPT
+        assert (head.status, await head.read()) == (200, b""), path
+        assert head.headers["ETag"] == headers["ETag"], path
+        assert head.headers["Cache-Control"] == KEPT, path
     async with client.get(path, headers={"If-None-Match": headers["ETag"]}) as again:
-        assert (again.status, await again.read()) == (304, b"")
+        assert (again.status, await again.read()) == (304, b""), path
     async with client.get(path, headers={"Accept-Encoding": "identity"}) as plain:
-        assert await plain.read() == body
-        assert "Content-Encoding" not in plain.headers
+        assert await plain.read() == body, path
+        assert "Content-Encoding" not in plain.headers, path
     async with client.options(path) as preflight:
-        assert preflight.status == 204
+        assert preflight.status == 204, path
     async with client.post(path) as posted:
-        assert posted.status == 405
-        assert posted.content_type == "application/problem+json"
-        assert posted.headers["Allow"] == "GET, HEAD, OPTIONS"
+        assert posted.status == 405, path
+        assert posted.content_type == "application/problem+json", path
+        assert posted.headers["Allow"] == "GET, HEAD, OPTIONS", path
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        *(
-            f"{version}/download/{name}"
-            for version in ("v9.9.9", "v1.1", "1.2.0")
-            for name in NAMES
-        ),
+async def test_an_unknown_version_is_cbecis_404(client: Client) -> None:
+    unknown = [
+        *(f"{v}/download/{name}" for v in ("v9.9.9", "v1.1", "1.2.0") for name in NAMES),
         "v1.1.0/download/absolute_mining_countries",
         "v1.2.0/download/absolute_mining_countries",
         "v1.1.2/download/mining_countries?file_type=csv",
         "%2e%2e%2fcharts/download/mining_countries",
-    ],
-)
-async def test_a_version_that_there_is_not_is_cbecis_404(client: Client, path: str) -> None:
-    for method in ("GET", "HEAD"):
+    ]
+    for method, path in itertools.product(("GET", "HEAD"), unknown):
         async with client.request(method, f"{PREFIX}/{path}") as answer:
-            assert answer.status == 404
-            assert answer.content_type == "application/json"
-            assert answer.headers["Access-Control-Allow-Origin"] == "*"
+            assert answer.status == 404, path
+            assert answer.content_type == "application/json", path
+            assert answer.headers["Access-Control-Allow-Origin"] == "*", path
             if method == "GET":
-                assert await answer.text() == '{"error":"Not Implemented"}'
+                assert await answer.text() == '{"error":"Not Implemented"}', path
 
 
-@pytest.mark.parametrize(
-    "path", ["charts/nothing", "v1.2.0/download/mining_provinces/de", "v1.2.0/download/", ""]
-)
-async def test_another_path_is_a_404_problem(client: Client, path: str) -> None:
-    async with client.get(f"{PREFIX}/{path}") as answer:
-        assert answer.status == 404
-        assert answer.content_type == "application/problem+json"
+async def test_any_other_path_is_a_404_problem(client: Client) -> None:
+    for path in ("charts/nothing", "v1.2.0/download/mining_provinces/de", "v1.2.0/download/", ""):
+        async with client.get(f"{PREFIX}/{path}") as answer:
+            assert answer.status == 404, path
+            assert answer.content_type == "application/problem+json", path
 
 
 @pytest.mark.usefixtures("live")
-async def test_figures_that_are_made_up_are_marked_in_a_header(
+async def test_simulated_figures_are_marked_by_a_header(
     store: Store, client: Client, clock: Clock
 ) -> None:
     async with client.get(f"{PREFIX}/{FULL}") as answer:
@@ -585,14 +584,14 @@ async def test_figures_that_are_made_up_are_marked_in_a_header(
 
 
 @pytest.mark.usefixtures("live")
-async def test_parameters_make_no_difference(get: Get) -> None:
+async def test_parameters_are_ignored(get: Get) -> None:
     plain = await get(FULL)
     for query in ("file_type=csv", "file_type=xlsx", "file_type=json&file_type=csv&cache=1"):
         assert await get(f"{FULL}?{query}") == plain
 
 
 @pytest.mark.usefixtures("live")
-async def test_the_work_is_done_once_in_five_minutes(
+async def test_the_tables_are_computed_once_in_five_minutes(
     store: Store, get: Get, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = 0
@@ -614,7 +613,7 @@ async def test_the_work_is_done_once_in_five_minutes(
     clock.now = NOW + timedelta(seconds=300)
     assert "2021-06-01,United States,100.00%," in await get(FULL)
     assert asked == 2
-    clock.now = NOW  # a clock that was set back does not keep what is old
+    clock.now = NOW  # after a clock was set back, old bodies are not kept
     await get(FULL)
     assert asked == 3
 
@@ -631,7 +630,7 @@ async def test_an_import_shows_at_once(store: Store, get: Get) -> None:
     assert (await get(FULL)).startswith(revised)
 
 
-async def test_a_share_that_rounds_to_nothing_is_spelt_like_a_zero_that_was_looked_for(
+async def test_a_share_that_rounds_to_zero_is_written_like_a_measured_zero(
     store: Store, get: Get
 ) -> None:
     places = {"US": 99.99, "IE": 0.004, "DE": 0.005, "IR": 0.0}
@@ -643,7 +642,7 @@ async def test_a_share_that_rounds_to_nothing_is_spelt_like_a_zero_that_was_look
     ]
 
 
-async def test_without_redis_it_is_503_and_then_it_is_there_again(
+async def test_without_redis_it_is_503_until_redis_is_available_again(
     client: Client, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def gone() -> dict[Any, Tables]:

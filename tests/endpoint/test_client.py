@@ -108,7 +108,7 @@ async def test_a_refusal_carries_the_problem_document(mining: AsyncClient, waiti
         await mining.shares("2h")
     assert refused.value.problem.parameter == "window"
     assert refused.value.problem.status == 400
-    with pytest.raises(ApiError, match="code: no place 'XX'"):
+    with pytest.raises(ApiError, match="code: unknown place 'XX'"):
         await asyncio.to_thread(waiting.history, "XX")
 
 
@@ -117,7 +117,7 @@ async def test_a_time_without_a_zone_is_refused_before_it_is_asked(mining: Async
         await mining.shares(as_of=datetime(2026, 11, 22))  # noqa: DTZ001 - that is what is wrong
 
 
-async def test_what_something_in_between_says_is_a_problem_too() -> None:
+async def test_an_error_of_a_proxy_becomes_a_problem_too() -> None:
     async def refuse(_: web.Request) -> web.Response:
         return web.Response(status=502, text="<html>nobody there", content_type="text/html")
 
@@ -128,7 +128,7 @@ async def test_what_something_in_between_says_is_a_problem_too() -> None:
             await mining.pools()
 
 
-async def test_nobody_there_is_the_transports_error(unused_tcp_port: int) -> None:
+async def test_a_refused_connection_is_the_transports_error(unused_tcp_port: int) -> None:
     async with AsyncClient(f"http://127.0.0.1:{unused_tcp_port}") as mining:
         with pytest.raises(httpx.ConnectError):
             await mining.pools()
@@ -167,7 +167,7 @@ async def test_a_gap_in_a_stream_is_told(mining: AsyncClient) -> None:
 
 async def test_a_stream_that_is_refused_says_why(mining: AsyncClient) -> None:
     async with aclosing(mining.stream("2026-11")) as events:
-        with pytest.raises(ApiError, match="window: no stream of '2026-11'"):
+        with pytest.raises(ApiError, match="window: '2026-11' is not allowed"):
             await heard(events)
 
 

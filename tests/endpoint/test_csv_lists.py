@@ -1,4 +1,4 @@
-"""The CSV twins: the JSON's rows, and cells that a spreadsheet can be trusted with."""
+"""The CSV twins have the rows of the JSON, and cells that are safe in a spreadsheet."""
 
 from __future__ import annotations
 
@@ -32,23 +32,25 @@ async def both(client: Client, path: str, key: str, query: str = "") -> Any:
 
 @pytest.mark.integration
 @pytest.mark.usefixtures("snapshots")
-@pytest.mark.parametrize(
-    "query",
-    ["", "?window=now", "?window=now&adjust=none", "?window=now&as_of=2026-11-22T14:30:00Z"],
-)
-async def test_shares_have_the_rows_and_figures_of_the_json(client: Client, query: str) -> None:
-    listed, rows = await both(client, "shares", "shares", query)
-    assert [row["code"] for row in rows] == [row["code"] for row in listed] != []
-    for line, row in zip(listed, rows, strict=True):
-        assert row["name"] == line["name"]
-        assert float(row["share"]) == line["share"]
-        assert float(row["low"]) == line["low"]
-        assert float(row["sensitivity_min"]) == line["sensitivity"][0]
-        assert float(row["sensitivity_max"]) == line["sensitivity"][1]
-        assert float(row["network_hashrate"]) == line["network_hashrate"]
-        kinds = {kind: float(row[f"kinds_{kind}"]) for kind in line["kinds"]}
-        assert kinds == line["kinds"]
-        assert row["flags"] == " ".join(line["flags"])
+async def test_shares_have_the_rows_and_figures_of_the_json(client: Client) -> None:
+    for query in (
+        "",
+        "?window=now",
+        "?window=now&adjust=none",
+        "?window=now&as_of=2026-11-22T14:30:00Z",
+    ):
+        listed, rows = await both(client, "shares", "shares", query)
+        assert [row["code"] for row in rows] == [row["code"] for row in listed] != [], query
+        for line, row in zip(listed, rows, strict=True):
+            assert row["name"] == line["name"]
+            assert float(row["share"]) == line["share"]
+            assert float(row["low"]) == line["low"]
+            assert float(row["sensitivity_min"]) == line["sensitivity"][0]
+            assert float(row["sensitivity_max"]) == line["sensitivity"][1]
+            assert float(row["network_hashrate"]) == line["network_hashrate"]
+            kinds = {kind: float(row[f"kinds_{kind}"]) for kind in line["kinds"]}
+            assert kinds == line["kinds"]
+            assert row["flags"] == " ".join(line["flags"])
 
 
 @pytest.mark.integration
@@ -94,9 +96,7 @@ async def test_places_have_the_rows_of_the_json(client: Client) -> None:
 
 
 @pytest.mark.integration
-async def test_commas_quotes_and_line_breaks_come_back_as_they_were(
-    client: Client, store: Store
-) -> None:
+async def test_commas_quotes_and_line_breaks_are_preserved(client: Client, store: Store) -> None:
     name = 'A "place", or\r\ntwo'
     row = {
         "code": "US",
@@ -117,7 +117,7 @@ async def test_commas_quotes_and_line_breaks_come_back_as_they_were(
     assert [rows[0][name] for name in ("low", "sensitivity_min", "sensitivity_max")] == ["", "", ""]
 
 
-def test_text_that_a_spreadsheet_would_run_is_guarded_and_numbers_are_not() -> None:
+def test_text_that_looks_like_a_formula_is_escaped_and_numbers_are_not() -> None:
     table = to_csv(
         ["name", "share"], [{"name": "=1+1", "share": -0.25}, {"name": "@a", "share": 1}]
     )

@@ -1,4 +1,4 @@
-"""The service's life: it starts without Redis, says where it listens, and ends when told to."""
+"""The service starts without Redis, logs its address, and stops with all its tasks."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from aiohttp import ClientError, ClientSession
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
+from endpoint.data.snapshot_cache import SnapshotCache
 from endpoint.service import run
 from miningmap import settings as config
 from miningmap.settings import SettingsError
@@ -36,7 +37,7 @@ def settings_for(
 
 @contextlib.asynccontextmanager
 async def running(redis_url: str) -> AsyncIterator[str]:
-    """The service and where it says that it listens; when the block ends, it has to end."""
+    """Run the service, yield the address that it logs, and stop it within a deadline."""
     stop = asyncio.Event()
     with capture_logs() as logs:
         task = asyncio.create_task(run(settings_for(redis_url), stop))
@@ -53,7 +54,7 @@ async def running(redis_url: str) -> AsyncIterator[str]:
             await task
 
 
-async def test_it_starts_without_redis_and_says_so(unused_tcp_port: int) -> None:
+async def test_it_starts_without_redis_and_is_not_ready(unused_tcp_port: int) -> None:
     async with (
         running(f"redis://127.0.0.1:{unused_tcp_port}/0") as url,
         ClientSession(url) as session,
@@ -92,26 +93,45 @@ async def test_it_ends_in_time_with_a_request_in_flight() -> None:
             await waiting
 
 
+async def test_no_task_outlives_the_service(unused_tcp_port: int) -> None:
+    async with running(f"redis://127.0.0.1:{unused_tcp_port}/0"):
+        assert len(asyncio.all_tasks()) > 1
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_failure_of_the_snapshot_cache_ends_the_service_with_its_error(
+    unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(_cache: SnapshotCache) -> None:
+        raise LookupError("a bug in the cache")
+
+    monkeypatch.setattr(SnapshotCache, "follow", fail)
+    settings = settings_for(f"redis://127.0.0.1:{unused_tcp_port}/0")
+    async with asyncio.timeout(DEADLINE_S):
+        with pytest.RaisesGroup(pytest.RaisesExc(LookupError, match="a bug in the cache")):
+            await run(settings, asyncio.Event())
+
+
 async def _status(session: ClientSession, url: str) -> int:
     async with session.get(url) as answer:
         return answer.status
 
 
-async def test_a_port_that_is_taken_is_named() -> None:
+async def test_an_error_names_a_port_in_use() -> None:
     async with await asyncio.start_server(lambda _r, _w: None, "127.0.0.1", 0) as other:
         port = other.sockets[0].getsockname()[1]
         with pytest.raises(SettingsError, match=rf"MININGMAP_ENDPOINT__PORT.*127\.0\.0\.1:{port}"):
             await run(settings_for("redis://127.0.0.1:1/0", port=port), asyncio.Event())
 
 
-async def test_a_file_of_priors_that_is_not_there_is_named(tmp_path: Path) -> None:
+async def test_an_error_names_a_missing_file_of_priors(tmp_path: Path) -> None:
     method = config.Method(priors_file=tmp_path / "priors.json")
     wrong = settings_for("redis://127.0.0.1:1/0", method=method)
     with pytest.raises(SettingsError, match=r"priors\.json: No such file"):
         await run(wrong, asyncio.Event())
 
 
-async def test_a_wrong_redis_url_is_refused_without_being_quoted() -> None:
+async def test_an_error_does_not_quote_an_invalid_redis_url() -> None:
     for url in ("http://secret@127.0.0.1", "redis://:sec/ret@127.0.0.1:6379/0"):
         with pytest.raises(SettingsError, match="MININGMAP_REDIS__URL") as refused:
             await run(settings_for(url), asyncio.Event())

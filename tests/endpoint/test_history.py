@@ -34,7 +34,7 @@ async def test_a_history_is_answered_as_json_and_csv(client: Client) -> None:
     assert [row["at"] for row in rows] == [point["at"] for point in found["points"]]
 
 
-async def test_days_are_answered_for_ever_when_only_they_are_kept(
+async def test_days_are_answered_after_their_hours_have_expired(
     client: Client, store: Store
 ) -> None:
     imported = report(
@@ -53,7 +53,9 @@ async def test_days_are_answered_for_ever_when_only_they_are_kept(
         assert [point["share"] for point in points] == pytest.approx(shares)
 
 
-async def test_a_range_that_is_too_long_is_told_where_to_divide_it(client: Client) -> None:
+async def test_the_error_of_a_range_that_is_too_long_says_where_to_divide_it(
+    client: Client,
+) -> None:
     asked = {"code": "US", "step": "day", "from": "2019-09-01T12:00:00Z", "to": "2022-10-01"}
     async with client.get("/api/v1/history", params=asked) as answer:
         assert answer.status == 400

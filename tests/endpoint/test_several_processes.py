@@ -1,4 +1,4 @@
-"""Several endpoint processes on one port: whoever answers, the answer is the same."""
+"""Several endpoint processes on one port give the same responses."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def port() -> int:
 
 @pytest.fixture
 async def client(port: int) -> AsyncIterator[ClientSession]:
-    """Comes by a new connection each time, so that the system can choose anew."""
+    """A client with a new connection per request, for which the system chooses a process."""
     connector = TCPConnector(force_close=True, limit=0)
     async with ClientSession(f"http://127.0.0.1:{port}", connector=connector) as session:
         yield session
@@ -41,7 +41,7 @@ async def client(port: int) -> AsyncIterator[ClientSession]:
 
 @pytest.fixture
 async def processes(redis_url: str, port: int) -> AsyncIterator[list[asyncio.subprocess.Process]]:
-    """Two that listen on the port."""
+    """Two endpoint processes that listen on the port."""
     env = {
         "PATH": os.environ["PATH"],
         "MININGMAP_REDIS__URL": redis_url,
@@ -69,7 +69,7 @@ async def processes(redis_url: str, port: int) -> AsyncIterator[list[asyncio.sub
             await process.wait()
 
 
-async def test_they_share_a_port_and_answer_alike(
+async def test_they_share_a_port_and_give_the_same_responses(
     client: ClientSession,
     processes: list[asyncio.subprocess.Process],
     snapshots: dict[str, bytes],
@@ -80,7 +80,7 @@ async def test_they_share_a_port_and_answer_alike(
         assert {event.data for event in told} == {snapshots["1h/country"]}
         assert len({event.id for event in told}) == 1
 
-        # Whichever tells how many it has, it has not all of them.
+        # Each process counts its own clients, which are not all of them.
         async with client.get("/metrics") as answer:
             text = await answer.text()
         (count,) = re.findall(r"^miningmap_stream_clients (\S+)$", text, re.MULTILINE)
@@ -92,7 +92,7 @@ async def test_they_share_a_port_and_answer_alike(
                 answers.add((answer.status, answer.headers["ETag"], await answer.read()))
         assert len(answers) == 1
 
-        # Told to end, they end all streams at once and as a whole.
+        # When they are stopped, they end all streams at once and completely.
         for process in processes:
             process.terminate()
         async with asyncio.timeout(ENDS_WITHIN_S):

@@ -1,4 +1,4 @@
-"""``/metrics``: the API's figures under their Prometheus names, and nothing that is not there."""
+"""``/metrics`` has exactly the API's figures under their Prometheus names."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 PLACE = {"country", "subdivision", "window"}
-# What the process counts itself, snapshot or not.
+# Counted by the process itself, with or without a snapshot.
 OWN: dict[str, set[str]] = {
     "miningmap_stream_clients": set(),
     "miningmap_stream_dropped": {"reason"},
@@ -70,7 +70,7 @@ def labelled(**labels: str) -> frozenset[tuple[str, str]]:
 
 
 def with_gap(snapshots: Mapping[str, bytes]) -> dict[str, bytes]:
-    """The same, but that the largest pool is counted by blocks too."""
+    """Return the snapshots with a gap between the largest pool's reports and its blocks."""
     said = msgspec.json.decode(snapshots["pools"])
     said["pools"][0]["gap"] = {
         "reported": 11e19,
@@ -177,7 +177,7 @@ async def test_the_gap_between_reported_and_mined_is_shown_with_its_error(
     assert found["miningmap_pool_reported_gap_error_ratio"] == {labelled(pool="alpha"): 0.25}
 
 
-async def test_a_place_that_vanishes_vanishes(
+async def test_a_place_that_is_gone_has_no_samples(
     client: Client, store: Store, snapshots: dict[str, bytes]
 ) -> None:
     def countries(found: Any) -> set[str]:
@@ -193,7 +193,7 @@ async def test_a_place_that_vanishes_vanishes(
     assert countries(await scrape(client)) == {"US", "CN", "CA"}
 
 
-async def test_before_the_first_snapshot_only_the_process_itself_is_known(client: Client) -> None:
+async def test_before_the_first_snapshot_only_the_process_has_samples(client: Client) -> None:
     found = await scrape(client)
     assert found.keys() == LABELS.keys()
     assert found.pop("miningmap_build_info") == {labelled(version=__version__): 1}
@@ -202,7 +202,7 @@ async def test_before_the_first_snapshot_only_the_process_itself_is_known(client
 
 
 @pytest.mark.usefixtures("snapshots")
-async def test_a_scraper_that_speaks_openmetrics_gets_it(client: Client) -> None:
+async def test_openmetrics_is_sent_to_scrapers_that_accept_it(client: Client) -> None:
     accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
     async with client.get("/metrics", headers=accept) as answer:
         assert answer.content_type == "application/openmetrics-text"

@@ -1,4 +1,4 @@
-"""``/api/v1/stream`` over real HTTP and a real Redis: what is told, to whom, and when no more."""
+"""``/api/v1/stream`` over real HTTP and a real Redis: events, resuming, limits and the end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from endpoint.routes.stream import Stream
 from streams.method.windows import ROLLING
 from streams.redis import keys
 from streams.redis.event_log import EventId
-from tests.endpoint.sse_client import DEADLINE_S, STREAM, Told, listening, place
+from tests.endpoint.sse_client import DEADLINE_S, STREAM, Block, listening
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -35,13 +35,13 @@ pytestmark = pytest.mark.integration
 
 
 def answers(number: int) -> dict[str, bytes]:
-    """Snapshots of every window, which can be told from those of other numbers."""
+    """Return snapshots of every window that are marked with a number."""
     return {
         f"{window}/country": b'{"n":%d,"of":"%s"}' % (number, window.encode()) for window in ROLLING
     }
 
 
-def numbers(told: list[Told]) -> list[int]:
+def numbers(told: list[Block]) -> list[int]:
     return [msgspec.json.decode(one.data)["n"] for one in told]
 
 
@@ -58,12 +58,12 @@ async def figure(client: Client, name: str, **labels: str) -> float:
 
 
 async def log(store: Store, entry: str = "*", **fields: bytes) -> None:
-    """Another event, as whoever detects swings will log one."""
+    """Append another event to the log, as the detection of swings will."""
     await store._redis.xadd(keys.EVENTS, cast("Any", fields), id=entry)
 
 
 async def until_known(client: Client, number: int) -> str:
-    """Until a process has heard of a snapshot; the id of that."""
+    """Wait until a process streams a snapshot, and return the event's id."""
     async with listening(client) as listener:
         while numbers([told := await listener.next()]) != [number]:
             pass
@@ -76,27 +76,27 @@ async def until(met: Callable[[], Awaitable[bool]]) -> None:
             await asyncio.sleep(0.01)
 
 
-# --- what is told ---------------------------------------------------------------------------------
+# --- events ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("window", ROLLING)
 async def test_the_newest_shares_come_at_once_and_are_those_of_the_api(
-    client: Client, snapshots: dict[str, bytes], window: str
+    client: Client, snapshots: dict[str, bytes]
 ) -> None:
-    async with listening(client, window=window) as listener:
-        told = await listener.next()
-    assert told.event == "shares"
-    assert told.data == snapshots[f"{window}/country"]
-    async with client.get("/api/v1/shares", params={"window": window}) as answer:
-        assert await answer.read() == told.data
+    for window in ROLLING:
+        async with listening(client, window=window) as listener:
+            first = await listener.next()
+        assert first.event == "shares"
+        assert first.data == snapshots[f"{window}/country"], window
+        async with client.get("/api/v1/shares", params={"window": window}) as answer:
+            assert await answer.read() == first.data, window
 
 
-async def test_one_hour_is_told_by_default(client: Client, snapshots: dict[str, bytes]) -> None:
+async def test_the_default_window_is_one_hour(client: Client, snapshots: dict[str, bytes]) -> None:
     async with listening(client) as listener:
         assert (await listener.next()).data == snapshots["1h/country"]
 
 
-async def test_every_snapshot_is_told_in_order_with_growing_ids(
+async def test_every_snapshot_is_streamed_in_order_with_growing_ids(
     client: Client, store: Store
 ) -> None:
     await store.write_snapshots(answers(0))
@@ -108,10 +108,10 @@ async def test_every_snapshot_is_told_in_order_with_growing_ids(
     assert numbers(told) == numbers(told_other) == list(range(6))
     assert {msgspec.json.decode(event.data)["of"] for event in told_other} == {"7d"}
     assert [event.id for event in told] == [event.id for event in told_other]
-    assert sorted({place(event) for event in told}) == [place(event) for event in told]
+    assert sorted({event.position for event in told}) == [event.position for event in told]
 
 
-async def test_before_the_first_snapshot_nothing_is_told_and_then_it_is(
+async def test_a_stream_before_the_first_snapshot_gets_it_when_it_comes(
     client: Client, store: Store
 ) -> None:
     async with listening(client) as listener:
@@ -120,7 +120,7 @@ async def test_before_the_first_snapshot_nothing_is_told_and_then_it_is(
         assert numbers([await listener.next()]) == [1]
 
 
-async def test_other_events_of_the_log_are_told_to_all_in_their_place(
+async def test_other_events_are_streamed_to_all_in_their_order(
     client: Client, store: Store
 ) -> None:
     await store.write_snapshots(answers(0))
@@ -134,7 +134,7 @@ async def test_other_events_of_the_log_are_told_to_all_in_their_place(
             assert told[1].data == b'{"place":"US"}'
 
 
-async def test_who_comes_after_another_event_is_told_the_newest_shares_and_that(
+async def test_a_new_client_gets_the_newest_shares_and_the_events_after_them(
     client: Client, store: Store
 ) -> None:
     await store.write_snapshots(answers(0))
@@ -148,7 +148,7 @@ async def test_who_comes_after_another_event_is_told_the_newest_shares_and_that(
 
 
 @pytest.mark.usefixtures("snapshots")
-async def test_the_answer_is_not_to_be_kept_coded_or_buffered(client: Client) -> None:
+async def test_the_stream_is_not_cached_compressed_or_buffered(client: Client) -> None:
     headers = {"Accept-Encoding": "gzip", "Origin": "https://example.org"}
     async with client.get(STREAM, headers=headers) as answer:
         assert answer.content_type == "text/event-stream"
@@ -166,29 +166,24 @@ async def test_head_has_the_headers_and_no_stream(client: Client) -> None:
         assert await answer.read() == b""
 
 
-@pytest.mark.parametrize(
-    ("query", "parameter", "allowed"),
-    [
+async def test_an_invalid_parameter_is_a_400_that_says_what_is_allowed(client: Client) -> None:
+    for query, parameter, allowed in (
         ("window=2h", "window", "30d"),
         ("window=2026-11", "window", "24h"),
         ("level=country", "level", "window"),
         ("window=1h&window=now", "window", "once"),
-    ],
-)
-async def test_a_wrong_parameter_is_a_400_that_says_what_is_allowed(
-    client: Client, query: str, parameter: str, allowed: str
-) -> None:
-    async with client.get(f"{STREAM}?{query}") as answer:
-        assert answer.status == 400
-        document = await answer.json(content_type=None)
-    assert document["parameter"] == parameter
-    assert allowed in document["detail"]
+    ):
+        async with client.get(f"{STREAM}?{query}") as answer:
+            assert answer.status == 400, query
+            document = await answer.json(content_type=None)
+        assert document["parameter"] == parameter, query
+        assert allowed in document["detail"], query
 
 
-# --- cut off and back -----------------------------------------------------------------------------
+# --- resuming -------------------------------------------------------------------------------------
 
 
-async def test_after_a_last_event_id_all_that_followed_is_told_by_any_process(
+async def test_after_a_last_event_id_any_process_streams_all_that_followed(
     serve: Serve, store: Store
 ) -> None:
     first, second = await serve(store), await serve(store)
@@ -205,7 +200,9 @@ async def test_after_a_last_event_id_all_that_followed_is_told_by_any_process(
     assert numbers(heard[0]) == [3, 4, 5, 6]
 
 
-async def test_whoever_has_all_is_told_only_what_comes(client: Client, store: Store) -> None:
+async def test_a_client_that_is_up_to_date_gets_only_new_events(
+    client: Client, store: Store
+) -> None:
     await store.write_snapshots(answers(0))
     last = await until_known(client, 0)
     async with listening(client, last=last) as listener:
@@ -213,21 +210,19 @@ async def test_whoever_has_all_is_told_only_what_comes(client: Client, store: St
         assert numbers([await listener.next()]) == [1]
 
 
-@pytest.mark.parametrize("last", ["nonsense", "1-1", "1795633815906-99999999999999999999999", "5"])
-async def test_an_id_that_leads_nowhere_is_told_of_and_followed_by_the_newest(
-    client: Client, store: Store, last: str
-) -> None:
+async def test_an_unknown_id_gets_a_gap_and_the_newest_shares(client: Client, store: Store) -> None:
     for number in range(3):
         await store.write_snapshots(answers(number))
     await until_known(client, 2)
-    async with listening(client, last=last) as listener:
-        gap, newest = await listener.take(2)
-    assert (gap.event, gap.id) == ("gap", "")
-    assert "no longer kept" in msgspec.json.decode(gap.data)["detail"]
-    assert numbers([newest]) == [2]
+    for last in ("nonsense", "1-1", "1795633815906-99999999999999999999999", "5"):
+        async with listening(client, last=last) as listener:
+            gap, newest = await listener.take(2)
+        assert (gap.event, gap.id) == ("gap", ""), last
+        assert "no longer stored" in msgspec.json.decode(gap.data)["detail"]
+        assert numbers([newest]) == [2], last
 
 
-async def test_an_id_of_the_future_is_waited_for_and_then_leads_nowhere(
+async def test_an_id_of_the_future_gets_a_gap_after_a_while(
     client: Client, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("endpoint.routes.stream.LAG_S", 0.05)
@@ -236,12 +231,12 @@ async def test_an_id_of_the_future_is_waited_for_and_then_leads_nowhere(
         assert [told.event for told in await listener.take(2)] == ["gap", "shares"]
 
 
-async def test_an_id_that_this_process_does_not_know_yet_is_waited_for(
+async def test_an_id_that_this_process_has_not_seen_yet_is_waited_for(
     client: Client, store: Store
 ) -> None:
     await store.write_snapshots(answers(0))
     async with listening(client) as listener:
-        at = place(await listener.next())
+        at = (await listener.next()).position
     soon = EventId(at.at_ms + 3_600_000, 0)
     async with listening(client, last=str(soon)) as listener:
         assert (await listener.block()).retry
@@ -251,7 +246,7 @@ async def test_an_id_that_this_process_does_not_know_yet_is_waited_for(
         assert numbers([await listener.next()]) == [1]
 
 
-async def test_what_the_log_has_lost_is_told_of(serve: Serve, store: Store) -> None:
+async def test_events_that_the_log_has_lost_are_a_gap(serve: Serve, store: Store) -> None:
     client = await serve(store)
     await store.write_snapshots(answers(0))
     last = await until_known(client, 0)
@@ -264,7 +259,7 @@ async def test_what_the_log_has_lost_is_told_of(serve: Serve, store: Store) -> N
     assert numbers(told[1:]) == [3]
 
 
-async def test_a_restart_of_redis_that_loses_the_log_cuts_nobody_off(
+async def test_a_restart_of_redis_that_loses_the_log_disconnects_no_client(
     redis: RedisServer, client: Client, store: Store
 ) -> None:
     await store.write_snapshots(answers(0))
@@ -274,15 +269,15 @@ async def test_a_restart_of_redis_that_loses_the_log_cuts_nobody_off(
         redis.start()
         await store.write_snapshots(answers(1))
         told = await listener.next()
-        if told.event == "gap":  # the empty log was seen before its first event
+        if told.event == "gap":  # the empty log was read before its first event
             told = await listener.next()
         assert numbers([told]) == [1]
 
 
-# --- signs of life, and the end -------------------------------------------------------------------
+# --- heartbeats, and the end ----------------------------------------------------------------------
 
 
-async def test_a_silent_stream_shows_that_it_lives(
+async def test_a_stream_without_events_has_heartbeats(
     serve: Serve, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("endpoint.service.Stream", partial(Stream, heartbeat_s=0.05))
@@ -292,7 +287,7 @@ async def test_a_silent_stream_shows_that_it_lives(
             assert (await listener.block()).comment == "ping"
 
 
-async def test_at_the_end_of_the_service_streams_end_at_once_and_whole(
+async def test_streams_end_at_once_and_completely_with_the_service(
     serve: Serve, store: Store
 ) -> None:
     await store.write_snapshots(answers(0))
@@ -317,10 +312,10 @@ async def test_listeners_are_counted(client: Client) -> None:
             assert await count(2)
 
 
-# --- not too many, not too slow -------------------------------------------------------------------
+# --- limits ---------------------------------------------------------------------------------------
 
 
-async def test_more_clients_than_allowed_are_refused_until_one_has_gone(
+async def test_more_clients_than_allowed_are_refused_until_one_disconnects(
     serve: Serve, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("endpoint.service.Stream", partial(Stream, heartbeat_s=0.05))
@@ -334,7 +329,7 @@ async def test_more_clients_than_allowed_are_refused_until_one_has_gone(
                 assert refused.content_type == "application/problem+json"
                 assert int(refused.headers["Retry-After"]) > 0
                 detail = (await refused.json(content_type=None))["detail"]
-        assert "2 clients listen already" in detail
+        assert "limit of 2 stream clients" in detail
         assert await figure(client, "miningmap_stream_dropped_total", reason="full") == 1
 
         async def is_free() -> bool:
@@ -344,7 +339,7 @@ async def test_more_clients_than_allowed_are_refused_until_one_has_gone(
         await until(is_free)
 
 
-async def test_a_client_that_takes_nothing_is_dropped_and_the_others_miss_nothing(
+async def test_a_client_that_reads_nothing_is_disconnected_and_others_miss_nothing(
     serve: Serve, store: Store, snapshots: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("endpoint.service.Stream", partial(Stream, send_s=0.3))

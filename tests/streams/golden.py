@@ -17,7 +17,7 @@ import pytest
 from miningmap.messages import Message, decode
 from miningmap.times import parse_rfc3339
 from streams.method.placing import Beliefs, Rule
-from streams.queries.parameters import Question, parse_question
+from streams.queries.parameters import SharesParameters, SharesQuery
 
 Json = dict[str, Any]
 
@@ -62,9 +62,12 @@ class Case:
         self.asked: list[dict[str, str]] = content["queries"]
         self.expected: list[Json] = content["expect"]
 
-    def questions(self) -> list[Question]:
-        """The questions, as the pure functions take them."""
-        return [parse_question(asked, parse_rfc3339(asked["as_of"])) for asked in self.asked]
+    def queries(self) -> list[SharesQuery]:
+        """The queries, as the pure functions take them."""
+        return [
+            SharesParameters.parse(asked).query(parse_rfc3339(asked["as_of"]))
+            for asked in self.asked
+        ]
 
 
 def assert_same(got: Json, want: Json) -> None:

@@ -19,6 +19,6 @@ if TYPE_CHECKING:
 def test_every_answer_is_recomputed_from_the_messages(path: Path) -> None:
     case = golden.Case(path)
     cells = read_cells(encode(message) for message in case.messages)
-    for question, want in zip(case.questions(), case.expected, strict=True):
-        got = json.loads(msgspec.json.encode(recompute(cells, question, case.beliefs)))
+    for query, want in zip(case.queries(), case.expected, strict=True):
+        got = json.loads(msgspec.json.encode(recompute(cells, query, case.beliefs)))
         golden.assert_same(got, want)

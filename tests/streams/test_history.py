@@ -7,8 +7,8 @@ import pytest
 
 from streams.method.cells import MemoryCells
 from streams.method.placing import Beliefs, Rule
-from streams.queries.history import history, parse_history
-from streams.queries.parameters import QuestionError
+from streams.queries.history import HistoryParameters, history
+from streams.queries.parameters import ParameterError
 from tests.streams.fixtures import NOON, network, report
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ DAY = timedelta(days=1)
 
 def ask(cells: MemoryCells, beliefs: Beliefs | None = None, **asked: str) -> History:
     named = {name.rstrip("_"): value for name, value in asked.items()}
-    return history(cells, parse_history(named, NOW), beliefs or Beliefs())
+    return history(cells, HistoryParameters.parse(named).query(NOW), beliefs or Beliefs())
 
 
 def days(cells: MemoryCells, start: datetime, places: dict[str, float]) -> None:
@@ -109,22 +109,26 @@ def test_adjust_none_applies_no_rule() -> None:
         assert found.points[0].share == share
 
 
-@pytest.mark.parametrize(
-    ("asked", "parameter"),
-    [
+def test_an_invalid_parameter_is_named() -> None:
+    us = {"code": "US"}
+    cases: list[tuple[dict[str, str], str]] = [
         ({"step": "day"}, "code"),
+        ({"code": ""}, "code"),
         ({"code": "XX"}, "code"),
         ({"code": "UNKNOWN"}, "code"),
-        ({"code": "US", "step": "week"}, "step"),
-        ({"code": "US", "from": "yesterday"}, "from"),
-        ({"code": "US", "to": "2026-11-22T00:00:00"}, "to"),
-        ({"code": "US", "from": "2026-02-01", "to": "2026-01-01"}, "from"),
-        ({"code": "US", "step": "hour", "from": "2020-01-01"}, "from"),
-        ({"code": "US", "adjust": "some"}, "adjust"),
-        ({"code": "US", "windw": "1h"}, "windw"),
-    ],
-)
-def test_a_wrong_parameter_is_named(asked: dict[str, str], parameter: str) -> None:
-    with pytest.raises(QuestionError) as caught:
-        parse_history(asked, NOW)
-    assert caught.value.parameter == parameter
+        (us | {"step": "week"}, "step"),
+        (us | {"from": "yesterday"}, "from"),
+        (us | {"from": "2026-13-01"}, "from"),
+        (us | {"to": "2026-11-22T00:00:00"}, "to"),
+        (us | {"from": "2026-02-01", "to": "2026-01-01"}, "from"),
+        (us | {"from": "2026-02-01", "to": "2026-02-01"}, "from"),
+        (us | {"step": "hour", "from": "2020-01-01"}, "from"),
+        (us | {"adjust": "some"}, "adjust"),
+        (us | {"windw": "1h"}, "windw"),
+    ]
+    named = []
+    for given, _ in cases:
+        with pytest.raises(ParameterError) as caught:
+            HistoryParameters.parse(given).query(NOW)
+        named.append(caught.value.parameter)
+    assert named == [parameter for _, parameter in cases]

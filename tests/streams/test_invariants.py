@@ -22,7 +22,7 @@ from streams.method.shares import country_shares, subdivision_shares
 from streams.queries.shares import cohort_for
 from tests.streams import worlds
 from tests.streams.examples import examples
-from tests.streams.worlds import MIDNIGHT, Asked, beliefs_of, question_of
+from tests.streams.worlds import MIDNIGHT, Asked, beliefs_of, query_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -50,8 +50,8 @@ def cohort(world: World, adjust: str = "published", beliefs: Beliefs | None = No
         else:
             seen = pools[message.pool][message.source]
             pools[message.pool][message.source] = replace(seen, profile=claim.cell)
-    question = question_of(Asked("now", MIDNIGHT, adjust=adjust))
-    return cohort_for(question, pools, network, beliefs or beliefs_of(world))
+    query = query_of(Asked("now", MIDNIGHT, adjust=adjust))
+    return cohort_for(query, pools, network, beliefs or beliefs_of(world))
 
 
 def pool(name: str, total: float = 0, **places: float) -> Member:

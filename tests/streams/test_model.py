@@ -118,8 +118,8 @@ async def write(
 
 
 async def asked_of_redis(clients: Sequence[Redis], scene: Scene) -> Json:
-    question, beliefs = worlds.question_of(scene.asked), worlds.beliefs_of(scene.world)
-    return worlds.as_json(await ask(Store(clients[-1], FOR_EVER), question, beliefs))
+    query, beliefs = worlds.query_of(scene.asked), worlds.beliefs_of(scene.world)
+    return worlds.as_json(await ask(Store(clients[-1], FOR_EVER), query, beliefs))
 
 
 @examples(60, "REDIS_EXAMPLES")

@@ -1,30 +1,46 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Annotated, Literal
 
 import pytest
+from msgspec import Meta, field
+from multidict import MultiDict
 
 from streams.method.windows import parse_window
-from streams.queries.parameters import Question, QuestionError, check_known, parse_question
+from streams.queries.parameters import (
+    ParameterError,
+    Parameters,
+    SharesParameters,
+    SharesQuery,
+    one_of,
+)
 from tests.streams.fixtures import NOON
 
 
 def test_what_is_left_out_has_its_default() -> None:
     window = parse_window("1h", NOON)
-    default = Question(window=window, as_of=NOON, level="country", country=None, adjust="published")
-    assert parse_question({}, NOON) == Question(window=window, as_of=NOON) == default
+    default = SharesQuery(
+        window=window, as_of=NOON, level="country", country=None, adjust="published"
+    )
+    assert SharesParameters.parse({}).query(NOON) == default
+    assert SharesQuery(window=window, as_of=NOON) == default
 
 
-def test_everything_can_be_asked_for() -> None:
+def test_an_empty_country_or_time_counts_as_left_out() -> None:
+    assert SharesParameters.parse({"country": "", "as_of": ""}) == SharesParameters()
+
+
+def test_every_parameter_can_be_given() -> None:
     then = datetime(2026, 10, 5, 7, 30, tzinfo=UTC)
-    asked = {
+    given = {
         "window": "2026-10",
         "level": "subdivision",
         "country": "CN",
         "adjust": "none",
         "as_of": "2026-10-05T07:30:00Z",
     }
-    assert parse_question(asked, NOON) == Question(
+    assert SharesParameters.parse(given).query(NOON) == SharesQuery(
         window=parse_window("2026-10", then),
         as_of=then,
         level="subdivision",
@@ -34,67 +50,128 @@ def test_everything_can_be_asked_for() -> None:
 
 
 def test_a_plus_that_was_not_escaped_is_read_as_one() -> None:
-    asked = {"as_of": "2026-10-05T09:30:00 02:00"}
-    assert parse_question(asked, NOON).as_of == datetime(2026, 10, 5, 7, 30, tzinfo=UTC)
+    parsed = SharesParameters.parse({"as_of": "2026-10-05T09:30:00 02:00"})
+    assert parsed.as_of == datetime(2026, 10, 5, 7, 30, tzinfo=UTC)
 
 
-@pytest.mark.parametrize(
-    ("asked", "parameter", "text"),
-    [
-        ({"windw": "1h"}, "windw", "no parameter 'windw'; there are window, level, country"),
-        ({"window": "2h"}, "window", "unknown window '2h'; expected one of: now, 1h"),
-        ({"level": "city"}, "level", "no level 'city'; there are country and subdivision"),
-        ({"adjust": ""}, "adjust", "no adjust ''; there are published and none"),
-        ({"as_of": "noon"}, "as_of", "wanted is RFC 3339, such as 2026"),
-        ({"as_of": "2026-10-05T07:30:00"}, "as_of", "has no time zone"),
-        ({"country": "CN"}, "country", "goes with level=subdivision only"),
-        ({"level": "subdivision"}, "country", "needs a country, such as country=CN"),
-        ({"level": "subdivision", "country": "CN-SC"}, "country", "no country 'CN-SC'; an ISO"),
-        ({"level": "subdivision", "country": "OTHER"}, "country", "no country 'OTHER'"),
-    ],
-)
-def test_what_is_wrong_is_named_with_what_is_allowed(
-    asked: dict[str, str], parameter: str, text: str
-) -> None:
-    with pytest.raises(QuestionError) as caught:
-        parse_question(asked, NOON)
-    assert caught.value.parameter == parameter
-    assert text in str(caught.value)
+def error_of(given: dict[str, str]) -> tuple[str, str]:
+    with pytest.raises(ParameterError) as caught:
+        SharesParameters.parse(given).query(NOON)
+    return caught.value.parameter, str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("asked", "text"),
-    [
+TIME = "is not a time with a time zone (RFC 3339); expected a value such as 2026-11-22T15:00:00Z"
+COUNTRY = "expected an ISO 3166-1 alpha-2 code such as CN"
+
+
+def test_an_error_names_the_parameter_and_says_what_is_allowed() -> None:
+    cases: list[tuple[dict[str, str], str, str]] = [
         (
-            {"as_of": "2026-10-05T07:30:00"},
+            {"windw": "1h"},
+            "windw",
+            "unknown parameter 'windw'; expected one of: window, level, country, adjust, as_of",
+        ),
+        (
+            {"level": "city"},
+            "level",
+            "'city' is not allowed; expected one of: country, subdivision",
+        ),
+        ({"level": ""}, "level", "'' is not allowed; expected one of: country, subdivision"),
+        ({"adjust": ""}, "adjust", "'' is not allowed; expected one of: published, none"),
+        ({"as_of": "noon"}, "as_of", f"'noon' {TIME}"),
+        ({"as_of": "2026-10-05T07:30:00"}, "as_of", f"'2026-10-05T07:30:00' {TIME}"),
+        ({"as_of": "0001-01-01T00:00:00+23:00"}, "as_of", f"'0001-01-01T00:00:00+23:00' {TIME}"),
+        ({"country": "CN"}, "country", "a country is allowed only with level=subdivision"),
+        (
+            {"level": "subdivision"},
+            "country",
+            "level=subdivision requires a country, such as country=CN",
+        ),
+        *(
             (
-                "'2026-10-05T07:30:00' has no time zone; write UTC as 2026-11-22T15:00:00Z; "
-                "wanted is RFC 3339, such as 2026-11-22T15:00:00Z"
-            ),
+                {"level": "subdivision", "country": code},
+                "country",
+                f"unknown country {code!r}; {COUNTRY}",
+            )
+            for code in ("CN-SC", "OTHER", "cn")
         ),
-        ({"country": "CN"}, "country goes with level=subdivision only"),
-        ({"level": "subdivision"}, "level=subdivision needs a country, such as country=CN"),
-        (
-            {"level": "subdivision", "country": "cn"},
-            "no country 'cn'; an ISO 3166-1 alpha-2 code is wanted, such as CN",
-        ),
-    ],
-)
-def test_an_error_is_said_in_one_sentence(asked: dict[str, str], text: str) -> None:
-    with pytest.raises(QuestionError) as caught:
-        parse_question(asked, NOON)
-    assert str(caught.value) == text
+    ]
+    assert [error_of(given) for given, *_ in cases] == [(name, text) for _, name, text in cases]
 
 
-@pytest.mark.parametrize("name", ["level", "adjust", "country", "window", "x"])
-def test_of_what_is_too_long_only_the_beginning_is_quoted(name: str) -> None:
-    asked = {"level": "subdivision", name: "x" * 500} if name != "x" else {"x" * 500: ""}
-    with pytest.raises(QuestionError) as caught:
-        parse_question(asked, NOON)
-    assert "x" * 33 not in str(caught.value)
+def test_an_unknown_window_is_listed_with_the_known_ones() -> None:
+    for window in ("2h", "", "2026-13"):
+        parameter, text = error_of({"window": window})
+        assert parameter == "window"
+        assert repr(window) in text
+        assert "24h" in text
+        assert "YYYY-MM" in text
 
 
-def test_where_there_are_no_parameters_that_is_said() -> None:
-    check_known({}, ())
-    with pytest.raises(QuestionError, match="no parameter 'x'; there are none here"):
-        check_known({"x": "1"}, ())
+def test_of_what_is_too_long_only_the_beginning_is_quoted() -> None:
+    for name in ("level", "adjust", "country", "window", "as_of", "x" * 500):
+        _, text = error_of({"level": "subdivision", name: "x" * 500})
+        assert "x" * 33 not in text
+
+
+def test_a_parameter_is_given_once() -> None:
+    given: MultiDict[str] = MultiDict([("window", "1h"), ("window", "24h")])
+    with pytest.raises(ParameterError, match="given more than once") as caught:
+        SharesParameters.parse(given)
+    assert caught.value.parameter == "window"
+
+
+def test_a_path_without_parameters_says_so() -> None:
+    assert Parameters.parse({}) == Parameters()
+    with pytest.raises(ParameterError, match="unknown parameter 'x'; this path has no parameters"):
+        Parameters.parse({"x": "1"})
+
+
+class Declared(Parameters, frozen=True, kw_only=True):
+    """A declaration with each kind of parameter."""
+
+    needed: Annotated[str, one_of(("a", "b")), Meta(description="Needed.", examples=["a", "b"])]
+    choice: Annotated[Literal["x", "y"], Meta(description="A choice.")] = "y"
+    maybe: Annotated[str | None, one_of(("c",)), Meta(description="Perhaps.")] = field(
+        name="from", default=None
+    )
+
+
+def test_a_declaration_parses() -> None:
+    parsed = Declared.parse({"needed": "b", "from": "c", "choice": "x"})
+    assert parsed == Declared(needed="b", choice="x", maybe="c")
+    assert Declared.parse({"needed": "a", "from": ""}) == Declared(needed="a")
+    for given in ({}, {"needed": ""}):
+        with pytest.raises(ParameterError) as caught:
+            Declared.parse(given)
+        assert caught.value.parameter == "needed"
+        assert str(caught.value) == "a value is required, such as needed=a or needed=b"
+
+
+def test_a_declaration_describes_itself() -> None:
+    assert Declared.describe() == [
+        {
+            "name": "needed",
+            "in": "query",
+            "description": "Needed.",
+            "schema": {"type": "string", "enum": ["a", "b"], "examples": ["a", "b"]},
+            "required": True,
+        },
+        {
+            "name": "choice",
+            "in": "query",
+            "description": "A choice.",
+            "schema": {"type": "string", "enum": ["x", "y"], "default": "y"},
+        },
+        {
+            "name": "from",
+            "in": "query",
+            "description": "Perhaps.",
+            "schema": {
+                "anyOf": [
+                    {"type": "string", "enum": ["c"]},
+                    {"const": "", "description": "As if left out."},
+                ]
+            },
+        },
+    ]

@@ -14,7 +14,7 @@ from streams.method.cells import MemoryCells, series_of
 from streams.method.observations import observe
 from streams.method.placing import Beliefs
 from streams.method.windows import parse_window
-from streams.queries.parameters import Question
+from streams.queries.parameters import SharesQuery
 from streams.queries.pools import PoolFacts, pool_list
 from streams.queries.shares import cohort_for
 from streams.redis.loaded_cells import LastReport
@@ -51,7 +51,7 @@ def listed(*reports: Report, rejected: Mapping[str, Refusal] | None = None) -> d
 
     def cohort(name: str):  # type: ignore[no-untyped-def] # noqa: ANN202 - one of streams.method.shares
         return cohort_for(
-            Question(window=parse_window(name, NOW), as_of=NOW), *known[name], Beliefs()
+            SharesQuery(window=parse_window(name, NOW), as_of=NOW), *known[name], Beliefs()
         )
 
     facts = PoolFacts(

@@ -18,7 +18,7 @@ from miningmap.api.models import (
 from streams.method.cells import Cell
 from streams.method.observations import Observation
 from streams.method.placing import Beliefs, Cohort, Member, Rule
-from streams.queries.parameters import parse_question
+from streams.queries.parameters import SharesParameters
 from streams.queries.shares import answer, cohort_for
 from tests.streams.fixtures import NOON
 
@@ -41,7 +41,7 @@ MADE = Cohort(
 
 
 def ask(cohort: Cohort, asked: Mapping[str, str]) -> Answer:
-    return answer(parse_question(asked, NOON), cohort, ["zj"])
+    return answer(SharesParameters.parse(asked).query(NOON), cohort, ["zj"])
 
 
 def test_an_answer_repeats_the_question_and_lists_the_cohort() -> None:
@@ -120,16 +120,16 @@ def test_rules_are_applied_and_named_unless_adjust_is_none(
     window = Cell(30, 240, {("CN-ZJ", "measured"): 60, ("CN-SC", "measured"): 180})
     pools = {"a": {"own": Observation(window, Cell(), seen_before=False)}}
     beliefs = Beliefs(rules=[Rule("zj", "CN-ZJ", None)])
-    question = parse_question({"adjust": adjust}, NOON)
-    cohort = cohort_for(question, pools, {"mempool": Cell(60, 960)}, beliefs)
+    query = SharesParameters.parse({"adjust": adjust}).query(NOON)
+    cohort = cohort_for(query, pools, {"mempool": Cell(60, 960)}, beliefs)
     assert [member.places for member in cohort.members] == [places]
     assert (cohort.network, cohort.network_source) == (16, "mempool")
-    result = answer(question, cohort, ["zj"])
+    result = answer(query, cohort, ["zj"])
     assert (result.adjust, result.rules) == (adjust, rules)
 
 
 def test_eligibility_depends_on_the_minutes_of_the_window() -> None:
     pools = {"a": {"own": Observation(Cell(30, 30), Cell(), seen_before=False)}}
     for window, excluded in (("1h", {}), ("24h", {"a": "thin"})):
-        question = parse_question({"window": window}, NOON)
-        assert cohort_for(question, pools, {}, Beliefs()).excluded == excluded
+        query = SharesParameters.parse({"window": window}).query(NOON)
+        assert cohort_for(query, pools, {}, Beliefs()).excluded == excluded

@@ -16,7 +16,7 @@ from miningmap.redis_client import connect
 from streams.method.cells import MemoryCells, claims_of
 from streams.method.placing import Beliefs, Rule
 from streams.method.windows import ROLLING, parse_window
-from streams.queries.parameters import Question
+from streams.queries.parameters import SharesQuery
 from streams.queries.recompute import recompute
 from streams.queries.snapshot import Snapshots, ask, take_snapshot
 from streams.redis import keys
@@ -160,15 +160,15 @@ async def test_the_answer_equals_the_recomputed_one_to_the_last_digit(
         cells.add(message)
     for name in ROLLING:
         for country in (None, "US", "CN"):
-            question = _question(name, NOON, country)
-            live = await ask(store, question, BELIEFS)
+            query = _query(name, NOON, country)
+            live = await ask(store, query, BELIEFS)
             assert msgspec.json.encode(live) == msgspec.json.encode(
-                recompute(cells, question, BELIEFS)
+                recompute(cells, query, BELIEFS)
             )
 
 
-def _question(window: str, as_of: datetime, country: str | None) -> Question:
-    return Question(
+def _query(window: str, as_of: datetime, country: str | None) -> SharesQuery:
+    return SharesQuery(
         window=parse_window(window, as_of),
         as_of=as_of,
         level="country" if country is None else "subdivision",

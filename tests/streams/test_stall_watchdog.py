@@ -11,7 +11,8 @@ from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from miningmap import settings as config
-from miningmap.kafka.lag import LagError, Progress
+from miningmap.kafka.errors import BrokerError
+from miningmap.kafka.lag import Progress
 from streams.metrics import Metrics
 from streams.worker import stall_watchdog
 from streams.worker.stall_watchdog import StallDetector, StalledError
@@ -52,7 +53,7 @@ def test_an_idle_consumer_is_not_stalled() -> None:
 async def test_the_watchdog_updates_the_metric_and_logs_outages_and_the_stall(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    connections = iter([LagError("no broker"), LagError("still none"), None])
+    connections = iter([BrokerError("no broker"), BrokerError("still none"), None])
 
     @asynccontextmanager
     async def lag_of(*_: object) -> AsyncIterator[Callable[[], Awaitable[Lag]]]:

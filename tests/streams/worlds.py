@@ -1,4 +1,4 @@
-"""Random small worlds: messages of several pools and sources around midnight, and a question.
+"""Random small worlds: messages of several pools and sources around midnight, and a query.
 
 Times and hashrates are few, so that claims collide: covered on held, daily on monthly rows, one end
 from two fetches. What is rare in production is common here: half of a window's minutes, one minute
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from miningmap.messages import KINDS, Located, Message, Network, Report
 from streams.method.cells import MemoryCells
 from streams.method.placing import Beliefs, Rule
-from streams.queries.parameters import Question, parse_question
+from streams.queries.parameters import SharesParameters, SharesQuery
 from streams.queries.recompute import recompute
 from tests.streams import model
 from tests.streams.model import World
@@ -44,7 +44,7 @@ RULES = (
 
 
 class Asked(NamedTuple):
-    """A question."""
+    """A query."""
 
     window: str
     as_of: datetime
@@ -53,7 +53,7 @@ class Asked(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """A world, and a question that many of its messages matter for."""
+    """A world, and a query that many of its messages matter for."""
 
     world: World
     asked: Asked
@@ -184,7 +184,7 @@ def _decider(message: Message) -> tuple[object, ...]:
     return pool, message.source, long, message.end, message.fetched_at, message.hashrate
 
 
-# --- worlds and questions -------------------------------------------------------------------------
+# --- worlds and queries -------------------------------------------------------------------------
 
 weights = weights_at(*CODES)
 as_ofs = st.builds(datetime.__add__, _around(MIDNIGHT, model.MINUTE, -5, 150), _beside)
@@ -199,9 +199,9 @@ def _questions(*windows: str) -> st.SearchStrategy[Asked]:
 
 @st.composite
 def _scenes(
-    draw: st.DrawFn, questions: st.SearchStrategy[Asked], delays: st.SearchStrategy[timedelta]
+    draw: st.DrawFn, queries: st.SearchStrategy[Asked], delays: st.SearchStrategy[timedelta]
 ) -> Scene:
-    asked = draw(questions)
+    asked = draw(queries)
     about = messages_about(model.window_of(asked.window, asked.as_of), delays)
     messages = draw(st.lists(about, min_size=4, max_size=14, unique_by=_decider))
     priors = draw(st.dictionaries(pools, weights, max_size=2))
@@ -211,12 +211,12 @@ def _scenes(
 
 
 def scenes() -> st.SearchStrategy[Scene]:
-    """A question, and a world about it."""
+    """A query, and a world about it."""
     return _scenes(_questions(*WINDOWS), prompt)
 
 
 def old_scenes() -> st.SearchStrategy[Scene]:
-    """A question about days, and a world whose messages arrive late."""
+    """A query about days, and a world whose messages arrive late."""
     return _scenes(_questions("2026-12", "2026-11"), late)
 
 
@@ -257,12 +257,12 @@ def beliefs_of(world: World) -> Beliefs:
     return Beliefs(world.priors, world.default_prior, rules)
 
 
-def question_of(asked: Asked) -> Question:
-    """A question, as the pure functions take it."""
+def query_of(asked: Asked) -> SharesQuery:
+    """A query, as the pure functions take it."""
     parameters = {"window": asked.window, "adjust": asked.adjust}
     if asked.country is not None:
         parameters |= {"level": "subdivision", "country": asked.country}
-    return parse_question(parameters, asked.as_of)
+    return SharesParameters.parse(parameters).query(asked.as_of)
 
 
 def cells_of(messages: Iterable[Message]) -> MemoryCells:
@@ -274,8 +274,8 @@ def cells_of(messages: Iterable[Message]) -> MemoryCells:
 
 
 def recomputed(messages: Iterable[Message], scene: Scene) -> Json:
-    """The answer of ``streams`` to a question, from messages alone."""
-    return as_json(recompute(cells_of(messages), question_of(scene.asked), beliefs_of(scene.world)))
+    """The answer of ``streams`` to a query, from messages alone."""
+    return as_json(recompute(cells_of(messages), query_of(scene.asked), beliefs_of(scene.world)))
 
 
 def as_json(answer: Answer) -> Json:
