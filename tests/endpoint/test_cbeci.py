@@ -157,7 +157,7 @@ def of_month(
         end=add_months(start, 1),
         hold_s=0,
         hashrate=sum(places.values()) * EH,
-        places=tuple(Located(code, said * EH, "measured") for code, said in places.items()),
+        places=tuple(Located(code, hashrate * EH, "measured") for code, hashrate in places.items()),
         fetched_at=NOW + timedelta(seconds=1),
         simulated=False,
     )
@@ -492,8 +492,8 @@ async def test_the_api_distinguishes_zero_from_a_month_without_reports(
     store: Store, client: Client
 ) -> None:
     await arrive(store, imported(TABLE))
-    asked = {"code": "CN", "step": "month", "from": "2021-06-01", "to": "2021-09-01"}
-    async with client.get("/api/v1/history", params=asked) as answer:
+    query = {"code": "CN", "step": "month", "from": "2021-06-01", "to": "2021-09-01"}
+    async with client.get("/api/v1/history", params=query) as answer:
         found = [point["share"] for point in (await answer.json())["points"]]
     assert found == [pytest.approx(50 / 100.01), 0.0, None]
 
@@ -594,28 +594,28 @@ async def test_parameters_are_ignored(get: Get) -> None:
 async def test_the_tables_are_computed_once_in_five_minutes(
     store: Store, get: Get, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = 0
+    reads = 0
     published = store.published
 
     async def counted() -> dict[Any, Tables]:
-        nonlocal asked
-        asked += 1
+        nonlocal reads
+        reads += 1
         return await published()
 
     monkeypatch.setattr(store, "published", counted)
     paths = [path.removeprefix(f"{PREFIX}/") for path in PATHS]
     first = await asyncio.gather(*map(get, paths))
-    assert asked == 1
+    assert reads == 1
     await arrive(store, [of_month(JUNE, {"US": 1.0})])
     clock.now = NOW + timedelta(seconds=299)
     assert await asyncio.gather(*map(get, paths)) == first
-    assert asked == 1
+    assert reads == 1
     clock.now = NOW + timedelta(seconds=300)
     assert "2021-06-01,United States,100.00%," in await get(FULL)
-    assert asked == 2
+    assert reads == 2
     clock.now = NOW  # after a clock was set back, old bodies are not kept
     await get(FULL)
-    assert asked == 3
+    assert reads == 3
 
 
 @pytest.mark.usefixtures("live")

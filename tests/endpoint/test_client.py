@@ -187,8 +187,8 @@ async def test_frames_have_the_columns_of_the_csv_twins(
     }
     for path, answer in answers.items():
         frame = answer.to_pandas()
-        asked = path if ".csv" in path else f"{path}.csv"
-        async with client.get(f"/api/v1/{asked}") as twin:
+        twin_path = path if ".csv" in path else f"{path}.csv"
+        async with client.get(f"/api/v1/{twin_path}") as twin:
             header, *lines = (await twin.text()).splitlines()
         assert list(frame.columns) == header.split(",")
         assert len(frame) == len(lines)

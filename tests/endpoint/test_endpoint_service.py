@@ -77,10 +77,10 @@ async def test_it_serves_what_is_in_redis(redis_url: str, snapshots: dict[str, b
 
 
 async def test_it_ends_in_time_with_a_request_in_flight() -> None:
-    asked = asyncio.Event()
+    requested = asyncio.Event()
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        asked.set()
+        requested.set()
         await reader.read(-1)
         writer.close()
 
@@ -88,7 +88,7 @@ async def test_it_ends_in_time_with_a_request_in_flight() -> None:
         port = redis.sockets[0].getsockname()[1]
         async with running(f"redis://127.0.0.1:{port}/0") as url:
             waiting = asyncio.create_task(_status(web, f"{url}/readyz"))
-            await asyncio.wait_for(asked.wait(), DEADLINE_S)
+            await asyncio.wait_for(requested.wait(), DEADLINE_S)
         with pytest.raises(ClientError):
             await waiting
 

@@ -53,15 +53,15 @@ async def python(*arguments: str) -> tuple[int, list[str]]:
         stderr=asyncio.subprocess.STDOUT,
     )
     async with asyncio.timeout(60):
-        told, _ = await script.communicate()
+        output, _ = await script.communicate()
     assert script.returncode is not None
-    return script.returncode, told.decode().splitlines()
+    return script.returncode, output.decode().splitlines()
 
 
 async def test_the_seasons_of_sichuan_and_xinjiang(client: Client, store: Store) -> None:
     tables = {"countries": COUNTRIES.encode(), "provinces": PROVINCES.encode()}
-    said = reports(tables, fetched_at=NOW)
-    await store.write([(message, claims_of(message)) for message in said])
+    messages = reports(tables, fetched_at=NOW)
+    await store.write([(message, claims_of(message)) for message in messages])
     code, lines = await run("seasons.py", client, "--start", "2019-09", "--to", "2020-08")
     assert code == 0, lines
     rows = [line.split() for line in lines]
@@ -101,8 +101,8 @@ def minutes_with_an_outage() -> list[Message]:
 
 
 async def test_an_outage_moves_coverage_and_no_share(client: Client, store: Store) -> None:
-    said = minutes_with_an_outage()
-    await store.write([(message, claims_of(message)) for message in said])
+    messages = minutes_with_an_outage()
+    await store.write([(message, claims_of(message)) for message in messages])
     await store.write_snapshots(await take_snapshot(store, BELIEFS, NOW))
     code, lines = await run("outage.py", client)
     assert code == 0, lines
@@ -130,6 +130,6 @@ def first_lines_of_python(document: Path) -> str:
 @pytest.mark.parametrize("document", [DOCS / "api.md", DOCS.parent / "README.md"])
 async def test_the_lines_of_the_documents_run(client: Client, document: Path) -> None:
     lines = first_lines_of_python(document)
-    code, told = await python("-c", lines.replace(BASE_URL, str(client.make_url("/"))))
-    assert code == 0, told
-    assert any("United States" in line for line in told)
+    code, output = await python("-c", lines.replace(BASE_URL, str(client.make_url("/"))))
+    assert code == 0, output
+    assert any("United States" in line for line in output)

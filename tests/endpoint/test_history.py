@@ -23,13 +23,13 @@ pytestmark = pytest.mark.integration
 
 @pytest.mark.usefixtures("cells")
 async def test_a_history_is_answered_as_json_and_csv(client: Client) -> None:
-    asked = {"code": "US", "step": "day", "from": "2026-11-15", "to": "2026-11-22"}
-    answer = await client.get("/api/v1/history", params=asked)
+    query = {"code": "US", "step": "day", "from": "2026-11-15", "to": "2026-11-22"}
+    answer = await client.get("/api/v1/history", params=query)
     assert answer.status == 200
     found = await answer.json()
     assert (found["code"], found["step"], len(found["points"])) == ("US", "day", 7)
     assert all(point["share"] for point in found["points"])
-    text = await (await client.get("/api/v1/history.csv", params=asked)).text()
+    text = await (await client.get("/api/v1/history.csv", params=query)).text()
     rows = list(csv.DictReader(io.StringIO(text)))
     assert [row["at"] for row in rows] == [point["at"] for point in found["points"]]
 
@@ -46,8 +46,8 @@ async def test_days_are_answered_after_their_hours_have_expired(
     )
     await store.write([(imported, claims_of(imported, horizon(config.Retention(), NOW)))])
     for step, count in (("day", 3), ("month", 1), ("hour", 72)):
-        asked = {"code": "CN-SC", "step": step, "from": "2020-04-10", "to": "2020-04-13"}
-        async with client.get("/api/v1/history", params=asked) as answer:
+        query = {"code": "CN-SC", "step": step, "from": "2020-04-10", "to": "2020-04-13"}
+        async with client.get("/api/v1/history", params=query) as answer:
             points = (await answer.json())["points"]
         shares = [None if step == "hour" else 0.75] * count
         assert [point["share"] for point in points] == pytest.approx(shares)
@@ -56,13 +56,13 @@ async def test_days_are_answered_after_their_hours_have_expired(
 async def test_the_error_of_a_range_that_is_too_long_says_where_to_divide_it(
     client: Client,
 ) -> None:
-    asked = {"code": "US", "step": "day", "from": "2019-09-01T12:00:00Z", "to": "2022-10-01"}
-    async with client.get("/api/v1/history", params=asked) as answer:
+    query = {"code": "US", "step": "day", "from": "2019-09-01T12:00:00Z", "to": "2022-10-01"}
+    async with client.get("/api/v1/history", params=query) as answer:
         assert answer.status == 400
-        (first, to) = (asked["from"], re.findall(r"to=(\S+Z)", (await answer.json())["detail"])[0])
+        (first, to) = (query["from"], re.findall(r"to=(\S+Z)", (await answer.json())["detail"])[0])
     ats = []
-    for start, end in ((first, to), (to, asked["to"])):
-        ranged = asked | {"from": start, "to": end}
+    for start, end in ((first, to), (to, query["to"])):
+        ranged = query | {"from": start, "to": end}
         async with client.get("/api/v1/history", params=ranged) as answer:
             ats += [point["at"] for point in (await answer.json())["points"]]
     assert len(ats) == len(set(ats)) == 1126  # 2019-09-01 to 2022-09-30

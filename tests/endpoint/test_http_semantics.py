@@ -129,6 +129,15 @@ async def test_every_response_has_the_common_headers(raw: ClientSession) -> None
             assert answer.headers["Server"] == "miningmap"
 
 
+async def test_errors_outside_the_middlewares_have_the_common_headers_too(
+    raw: ClientSession,
+) -> None:
+    async with raw.get(SHARES, headers={"Expect": "nonsense"}) as answer:
+        assert answer.status == 417
+        assert {name: answer.headers[name] for name in COMMON} == dict(COMMON)
+        assert answer.headers["Server"] == "miningmap"
+
+
 async def test_a_cors_preflight_is_answered(raw: ClientSession) -> None:
     asks = {"Origin": "https://example.org", "Access-Control-Request-Method": "GET"}
     async with raw.options(SHARES, headers=asks) as answer:

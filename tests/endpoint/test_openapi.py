@@ -87,11 +87,11 @@ async def test_without_redis_exactly_the_described_paths_are_503(
     paths = (await described(away))["paths"]
     assert "503" in paths["/api/v1/shares"]["get"]["responses"]
     for path, item in paths.items():
-        asked = {p["name"]: p["schema"]["examples"][0] for p in needed(item["get"])}
-        version = asked.pop("version", "")
+        query = {p["name"]: p["schema"]["examples"][0] for p in needed(item["get"])}
+        version = query.pop("version", "")
         expected = 503 if "503" in item["get"]["responses"] else 200
         for method in ("get", "head"):
-            async with away.request(method, path.format(version=version), params=asked) as answer:
+            async with away.request(method, path.format(version=version), params=query) as answer:
                 assert answer.status == expected, path
                 if expected == 503:
                     assert int(answer.headers["Retry-After"]) >= 1
@@ -106,10 +106,13 @@ async def test_beyond_the_limit_exactly_the_described_paths_are_429(
     assert "429" not in paths["/readyz"]["get"]["responses"]
     for path, item in paths.items():
         for method, operation in item.items():
-            said = operation["responses"].get("429")
+            described_429 = operation["responses"].get("429")
             async with client.request(method, path) as answer:
-                assert (answer.status == 429) is (said is not None), path
-                assert said is None or said["headers"].keys() <= answer.headers.keys()
+                assert (answer.status == 429) is (described_429 is not None), path
+                assert (
+                    described_429 is None
+                    or described_429["headers"].keys() <= answer.headers.keys()
+                )
 
 
 def needed(operation: Any) -> list[Any]:
@@ -125,8 +128,8 @@ async def month(store: Store, snapshots: dict[str, bytes]) -> None:  # noqa: ARG
         Located("US-GA", 2 * EH, "measured"),
         Located("OTHER", 1 * EH, "measured"),
     )
-    said = report("alpha", start, end, 6 * EH, places)
-    await store.write([(said, claims_of(said))])
+    message = report("alpha", start, end, 6 * EH, places)
+    await store.write([(message, claims_of(message))])
 
 
 @pytest.mark.integration

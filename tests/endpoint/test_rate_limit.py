@@ -1,4 +1,4 @@
-"""The rate limit: its buckets, how clients are identified, and what they are told."""
+"""The rate limit: its buckets, how clients are identified, and the responses that they get."""
 
 from __future__ import annotations
 

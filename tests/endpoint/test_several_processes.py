@@ -76,9 +76,9 @@ async def test_they_share_a_port_and_give_the_same_responses(
 ) -> None:
     async with AsyncExitStack() as stack:
         listeners = [await stack.enter_async_context(listening(client)) for _ in range(ASKED)]
-        told = [await listener.next() for listener in listeners]
-        assert {event.data for event in told} == {snapshots["1h/country"]}
-        assert len({event.id for event in told}) == 1
+        received = [await listener.next() for listener in listeners]
+        assert {event.data for event in received} == {snapshots["1h/country"]}
+        assert len({event.id for event in received}) == 1
 
         # Each process counts its own clients, which are not all of them.
         async with client.get("/metrics") as answer:

@@ -71,8 +71,8 @@ def labelled(**labels: str) -> frozenset[tuple[str, str]]:
 
 def with_gap(snapshots: Mapping[str, bytes]) -> dict[str, bytes]:
     """Return the snapshots with a gap between the largest pool's reports and its blocks."""
-    said = msgspec.json.decode(snapshots["pools"])
-    said["pools"][0]["gap"] = {
+    pools = msgspec.json.decode(snapshots["pools"])
+    pools["pools"][0]["gap"] = {
         "reported": 11e19,
         "reported_by": "alpha-api",
         "mined": 10e19,
@@ -81,7 +81,7 @@ def with_gap(snapshots: Mapping[str, bytes]) -> dict[str, bytes]:
         "ratio": 0.1,
         "error": 0.25,
     }
-    return {**snapshots, "pools": msgspec.json.encode(said)}
+    return {**snapshots, "pools": msgspec.json.encode(pools)}
 
 
 def answers_of(snapshots: Mapping[str, bytes]) -> list[Any]:

@@ -43,7 +43,7 @@ async def body(client: Client, path: str = SHARES) -> bytes:
 
 async def until_served(client: Client, wanted: bytes, within_s: float = SOON_S) -> None:
     async with asyncio.timeout(within_s):
-        while await body(client) != wanted:  # noqa: ASYNC110 - asked over HTTP
+        while await body(client) != wanted:  # noqa: ASYNC110 - polled over HTTP
             await asyncio.sleep(0.01)
 
 
@@ -79,7 +79,7 @@ async def test_snapshots_that_redis_has_lost_are_no_longer_served(
     await store._redis.flushall()
 
     async with asyncio.timeout(SOON_S):
-        while b'"shares":[]' not in await body(client):  # noqa: ASYNC110 - asked over HTTP
+        while b'"shares":[]' not in await body(client):  # noqa: ASYNC110 - polled over HTTP
             await asyncio.sleep(0.01)
 
 

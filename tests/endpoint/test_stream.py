@@ -41,8 +41,8 @@ def answers(number: int) -> dict[str, bytes]:
     }
 
 
-def numbers(told: list[Block]) -> list[int]:
-    return [msgspec.json.decode(one.data)["n"] for one in told]
+def numbers(received: list[Block]) -> list[int]:
+    return [msgspec.json.decode(one.data)["n"] for one in received]
 
 
 async def figure(client: Client, name: str, **labels: str) -> float:
@@ -65,14 +65,14 @@ async def log(store: Store, entry: str = "*", **fields: bytes) -> None:
 async def until_known(client: Client, number: int) -> str:
     """Wait until a process streams a snapshot, and return the event's id."""
     async with listening(client) as listener:
-        while numbers([told := await listener.next()]) != [number]:
+        while numbers([received := await listener.next()]) != [number]:
             pass
-    return told.id
+    return received.id
 
 
 async def until(met: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(DEADLINE_S):
-        while not await met():  # noqa: ASYNC110 - asked over HTTP
+        while not await met():  # noqa: ASYNC110 - polled over HTTP
             await asyncio.sleep(0.01)
 
 
@@ -104,11 +104,11 @@ async def test_every_snapshot_is_streamed_in_order_with_growing_ids(
     async with listening(client) as one, listening(client, window="7d") as other:
         for number in range(1, 6):
             await store.write_snapshots(answers(number))
-        told, told_other = await one.take(6), await other.take(6)
-    assert numbers(told) == numbers(told_other) == list(range(6))
-    assert {msgspec.json.decode(event.data)["of"] for event in told_other} == {"7d"}
-    assert [event.id for event in told] == [event.id for event in told_other]
-    assert sorted({event.position for event in told}) == [event.position for event in told]
+        received, received_other = await one.take(6), await other.take(6)
+    assert numbers(received) == numbers(received_other) == list(range(6))
+    assert {msgspec.json.decode(event.data)["of"] for event in received_other} == {"7d"}
+    assert [event.id for event in received] == [event.id for event in received_other]
+    assert sorted({event.position for event in received}) == [event.position for event in received]
 
 
 async def test_a_stream_before_the_first_snapshot_gets_it_when_it_comes(
@@ -129,9 +129,9 @@ async def test_other_events_are_streamed_to_all_in_their_order(
         await log(store, event=b"swing", all=zlib.compress(b'{"place":"US"}'))
         await store.write_snapshots(answers(1))
         for listener in (one, other):
-            told = await listener.take(3)
-            assert [event.event for event in told] == ["shares", "swing", "shares"]
-            assert told[1].data == b'{"place":"US"}'
+            received = await listener.take(3)
+            assert [event.event for event in received] == ["shares", "swing", "shares"]
+            assert received[1].data == b'{"place":"US"}'
 
 
 async def test_a_new_client_gets_the_newest_shares_and_the_events_after_them(
@@ -142,9 +142,9 @@ async def test_a_new_client_gets_the_newest_shares_and_the_events_after_them(
     await until_known(client, 1)
     await log(store, event=b"swing", all=zlib.compress(b"{}"))
     async with listening(client) as listener:
-        told = await listener.take(2)
-    assert [event.event for event in told] == ["shares", "swing"]
-    assert numbers(told[:1]) == [1]
+        received = await listener.take(2)
+    assert [event.event for event in received] == ["shares", "swing"]
+    assert numbers(received[:1]) == [1]
 
 
 @pytest.mark.usefixtures("snapshots")
@@ -228,7 +228,7 @@ async def test_an_id_of_the_future_gets_a_gap_after_a_while(
     monkeypatch.setattr("endpoint.routes.stream.LAG_S", 0.05)
     await store.write_snapshots(answers(0))
     async with listening(client, last=f"{10**15}-0") as listener:
-        assert [told.event for told in await listener.take(2)] == ["gap", "shares"]
+        assert [received.event for received in await listener.take(2)] == ["gap", "shares"]
 
 
 async def test_an_id_that_this_process_has_not_seen_yet_is_waited_for(
@@ -254,9 +254,9 @@ async def test_events_that_the_log_has_lost_are_a_gap(serve: Serve, store: Store
         await store.write_snapshots(answers(number))
     await store._redis.xtrim(keys.EVENTS, maxlen=2, approximate=False)
     async with listening(await serve(store), last=last) as listener:
-        told = await listener.take(2)
-    assert [event.event for event in told] == ["gap", "shares"]
-    assert numbers(told[1:]) == [3]
+        received = await listener.take(2)
+    assert [event.event for event in received] == ["gap", "shares"]
+    assert numbers(received[1:]) == [3]
 
 
 async def test_a_restart_of_redis_that_loses_the_log_disconnects_no_client(
@@ -268,10 +268,10 @@ async def test_a_restart_of_redis_that_loses_the_log_disconnects_no_client(
         redis.stop()
         redis.start()
         await store.write_snapshots(answers(1))
-        told = await listener.next()
-        if told.event == "gap":  # the empty log was read before its first event
-            told = await listener.next()
-        assert numbers([told]) == [1]
+        received = await listener.next()
+        if received.event == "gap":  # the empty log was read before its first event
+            received = await listener.next()
+        assert numbers([received]) == [1]
 
 
 # --- heartbeats, and the end ----------------------------------------------------------------------
