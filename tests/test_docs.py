@@ -158,7 +158,8 @@ def test_every_link_leads_somewhere(document: Path) -> None:
 
 @every_document
 def test_every_command_named_exists_with_its_options(document: Path) -> None:
-    context = click.Context(main)
+    # Commands remember the help option of the first context that asks for it.
+    context = click.Context(main, **main.context_settings)
     for words in calls_of(document, "miningmap"):
         command: click.Command = main
         for word in words:
