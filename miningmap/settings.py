@@ -1,7 +1,8 @@
-"""Settings: environment ``MININGMAP_SECTION__NAME``, secrets from files, a TOML file; all checked.
+"""The settings of all services, with their defaults, and how they are loaded and checked.
 
-One place for every default. What wins: environment, then secrets (``MININGMAP_SECRETS_DIR``), then
-the TOML file of ``--config``, then the defaults here.
+In order of precedence: the environment (``MININGMAP_SECTION__NAME``), files of secrets (in
+``MININGMAP_SECRETS_DIR``), the TOML file of ``--config``, and the defaults here. docs/settings.md
+documents each setting.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ _SERVERS: Final = re.compile(f"{_SERVER}(,{_SERVER})*")
 
 def _check_servers(text: str) -> str:
     if not _SERVERS.fullmatch(text):
-        raise PydanticCustomError("servers", "HOST:PORT is wanted, several with commas between")
+        raise PydanticCustomError("servers", "expected HOST:PORT, or several separated by commas")
     return text
 
 
@@ -50,7 +51,7 @@ Rate = Annotated[list[PositiveInt], Field(min_length=2, max_length=2)]
 
 
 class SettingsError(Exception):
-    """A setting is missing or wrong; the text is one line and names it."""
+    """A setting is missing or invalid; the text is one line that starts with its name."""
 
 
 class _Section(BaseModel):
@@ -63,19 +64,23 @@ class Kafka(_Section):
     bootstrap_servers: Servers = "127.0.0.1:9092"
     group: str = Field(default="miningmap-streams", description="consumer group of the streams")
     session_timeout_s: float = Field(
-        default=45, ge=6, description="a silent member of the group loses its partitions after this"
+        default=45,
+        ge=6,
+        description="seconds after which a silent group member loses its partitions",
     )
     idempotent: bool = Field(
         default=True,
-        description="off only for brokers that cannot: a retry may repeat a message",
+        description="off only for brokers without support: a retry may then repeat a message",
     )
 
 
 class Redis(_Section):
-    """How to reach Redis. The URL may carry a password: it is never logged."""
+    """How to reach Redis. The URL can contain a password, so it is never logged."""
 
     url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
-    password: SecretStr | None = Field(default=None, description="wins over one in the URL")
+    password: SecretStr | None = Field(
+        default=None, description="takes precedence over one in the URL"
+    )
 
 
 class Endpoint(_Section):
@@ -83,21 +88,27 @@ class Endpoint(_Section):
 
     host: str = "127.0.0.1"
     port: Port = 8080
-    fresh_s: float = Field(default=60, gt=0, description="an older snapshot is not fit to serve")
+    fresh_s: float = Field(
+        default=60, gt=0, description="the service is not ready with an older snapshot"
+    )
     reuse_port: bool = Field(
-        default=False, description="share the port with other endpoint processes of this machine"
+        default=False, description="share the port with other endpoint processes on this machine"
     )
     stream_clients: int = Field(
-        default=2000, ge=0, description="clients that may listen to one process' stream at a time"
+        default=2000,
+        ge=0,
+        description="clients that may listen to the stream of one process at a time",
     )
     rate_limit: int = Field(
-        default=600, ge=0, description="requests a minute that one client may make; 0 for any"
+        default=600,
+        ge=0,
+        description="requests that one client may make in a minute; 0 for no limit",
     )
     limit_loopback: bool = Field(
-        default=False, description="hold clients on this machine to the rate limit too"
+        default=False, description="apply the rate limit to clients on this machine too"
     )
     trusted_proxies: list[IPvAnyNetwork] = Field(
-        default=[], description="addresses or networks whose X-Forwarded-For is believed"
+        default=[], description="addresses or networks whose X-Forwarded-For is trusted"
     )
 
 
@@ -112,12 +123,12 @@ class Intake(_Section):
     )
     rates: list[Rate] = Field(
         default=[[15, 10], [300, 600], [12_000, 86_400]],
-        description="for each token: [requests, within seconds], as CBECI has them; [] for none",
+        description="limits of each token: [requests, seconds]; CBECI's by default, [] for none",
     )
 
 
 class Collector(_Section):
-    """Polling other people's servers."""
+    """Polling the sources."""
 
     metrics_host: str = "127.0.0.1"
     metrics_port: Port = 9101
@@ -125,11 +136,11 @@ class Collector(_Section):
         default=None, description="slugs to poll; unset polls all that are on by default"
     )
     poll_s: float | None = Field(
-        default=None, gt=0, description="instead of each source's own interval"
+        default=None, gt=0, description="replaces each source's own interval"
     )
     upstream: str | None = Field(
         default=None,
-        description="send every request to this server, as /HOST/PATH: simulated pools, a mirror",
+        description="send every request to this server, as /HOST/PATH (simulated pools, a mirror)",
     )
     allow_private: bool = Field(
         default=False, description="allow sources at private and loopback addresses"
@@ -141,7 +152,7 @@ class Collector(_Section):
 
 
 class Streams(_Section):
-    """Kafka to Redis, and the snapshots."""
+    """From Kafka to Redis, and the snapshots."""
 
     metrics_host: str = "127.0.0.1"
     metrics_port: Port = 9102
@@ -149,22 +160,22 @@ class Streams(_Section):
     batch_within_s: float = Field(default=0.5, gt=0, le=2)
     snapshot_s: float = Field(default=5, gt=0)
     publish_s: float = Field(
-        default=0, ge=0, description="snapshots go to Kafka no more often than this; 0 for all"
+        default=0, ge=0, description="shortest time between snapshots sent to Kafka; 0 for all"
     )
     stalled_s: float = Field(
-        default=120, gt=0, description="messages wait and none was processed for so long: exit"
+        default=120, gt=0, description="exit if messages wait and none is processed for this long"
     )
 
 
 class Retention(_Section):
-    """How long Redis keeps what (method.md 3). Days are kept for ever."""
+    """How long Redis keeps cells (docs/method.md 2). Days are kept for ever."""
 
     minutes_h: int = Field(default=48, ge=2)
     hours_d: int = Field(default=35, ge=31)
 
 
 class Method(_Section):
-    """What interprets the messages: the operator's own priors and rules."""
+    """How messages are interpreted: the operator's priors and rules."""
 
     priors_file: Path | None = None
     rules_file: Path | None = None
@@ -173,7 +184,7 @@ class Method(_Section):
         description="pools whose Zhejiang hashrate is spread over their other Chinese provinces",
     )
     default_prior: bool = Field(
-        default=True, description="spread pools that declare no prior by the shipped estimate"
+        default=True, description="place pools without a declared prior by the shipped estimate"
     )
 
 
@@ -185,7 +196,7 @@ class Log(_Section):
 
 
 class Settings(BaseSettings):
-    """All settings of all services. Made by :func:`load`."""
+    """All settings of all services; :func:`load` creates them."""
 
     kafka: Kafka = Kafka()
     redis: Redis = Redis()
@@ -196,7 +207,7 @@ class Settings(BaseSettings):
     retention: Retention = Retention()
     method: Method = Method()
     credentials: dict[str, dict[str, SecretStr]] = Field(
-        default={}, description="what sources need to be asked, by slug and name"
+        default={}, description="credentials of sources, by slug and name"
     )
     log: Log = Log()
 
@@ -204,23 +215,26 @@ class Settings(BaseSettings):
 
 
 def load(config: Path | None = None) -> Settings:
-    """The settings of this process: environment, secrets, ``config`` (TOML), defaults.
+    """Load and check the settings of this process.
+
+    Args:
+        config: a TOML file, if any.
 
     Raises:
-        SettingsError: something is missing or wrong; one line that names the setting.
+        SettingsError: a setting is missing or invalid.
     """
     toml = _read_toml(config) if config else {}
     secrets = _secrets_folder()
-    _refuse_unknown_sections(os.environ)
+    _reject_unknown_sections(os.environ)
     if secrets:
-        _refuse_unknown_sections(path.name for path in secrets.iterdir())
+        _reject_unknown_sections(path.name for path in secrets.iterdir())
 
     class Loaded(Settings):
         @classmethod
         def settings_customise_sources(
             cls,
             settings_cls: type[BaseSettings],
-            init_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - nothing is passed
+            init_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - no settings are passed as arguments
             env_settings: PydanticBaseSettingsSource,
             dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - there is no .env file
             file_secret_settings: PydanticBaseSettingsSource,
@@ -246,7 +260,7 @@ def _secrets_folder() -> Path | None:
     if not name:
         return None
     if not Path(name).is_dir():
-        raise SettingsError(f"{SECRETS_DIR}: no such folder: {name}")
+        raise SettingsError(f"{SECRETS_DIR}: not a folder: {name}")
     return Path(name)
 
 
@@ -260,14 +274,14 @@ def _read_toml(config: Path) -> dict[str, Any]:
 
 
 def _line(error: ErrorDetails) -> str:
-    """One error; never with the value, which may be a secret."""
+    """One error, without the value, which can be a secret."""
     *section, _ = error["loc"]
     name = PREFIX + "__".join(str(part).upper() for part in error["loc"])
     if error["type"] == "extra_forbidden":
         known = _settings_of(str(section[0])) if section else list(Settings.model_fields)
-        return f"{name}: no such setting; there are {', '.join(known)}"
+        return f"{name}: unknown setting; expected one of: {', '.join(known)}"
     if error["type"] == "list_type":
-        return f'{name}: a list is wanted, in the environment as JSON: ["…", "…"]'
+        return f'{name}: expected a list, in the environment as JSON: ["…", "…"]'
     return f"{name}: {error['msg']}"
 
 
@@ -276,19 +290,19 @@ def _settings_of(section: str) -> list[str]:
     return list(kind.model_fields) if isinstance(kind, type) and issubclass(kind, _Section) else []
 
 
-def _refuse_unknown_sections(names: Iterable[str]) -> None:
-    """A misspelt section would otherwise be ignored, and a default used in its place."""
+def _reject_unknown_sections(names: Iterable[str]) -> None:
+    """Reject misspelt sections, which pydantic would ignore."""
     known = sorted(Settings.model_fields)
     for name in names:
-        # Like pydantic, which takes them in any case.
+        # In upper or lower case, as pydantic accepts them.
         prefix, _, rest = name.upper().partition(PREFIX)
         if prefix or not rest or name in {SECRETS_DIR, PARTNER_TOKEN}:
             continue
         section, separator, _ = rest.lower().partition("__")
         if section not in known:
-            raise SettingsError(f"{name}: no such section; there are {', '.join(known)}")
+            raise SettingsError(f"{name}: unknown section; expected one of: {', '.join(known)}")
         if not separator:
             if section == "credentials":
-                raise SettingsError(f"{name}: a section; its settings are {name}__SOURCE__NAME")
+                raise SettingsError(f"{name}: is a section; its settings are {name}__SOURCE__NAME")
             settings = ", ".join(f"{name}__{own.upper()}" for own in _settings_of(section))
-            raise SettingsError(f"{name}: a section; its settings are {settings}")
+            raise SettingsError(f"{name}: is a section; its settings are {settings}")

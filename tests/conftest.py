@@ -1,8 +1,8 @@
-"""What tests share: real servers, and settings that point at them.
+"""Fixtures for all tests: real servers, and settings that point at them.
 
-A test that asks for ``kafka`` or ``redis`` gets a real one, started once for all tests; it is
-marked ``integration``. Where a machine cannot run them such tests are skipped, except with
-``CI=true``: there they fail.
+A test that uses the fixture ``kafka`` or ``redis`` is marked ``integration``. The servers are
+started once and shared by all tests. On a machine that cannot run a server its tests are skipped;
+with ``CI=true`` they fail instead.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ AnyServer = TypeVar("AnyServer", bound=Server)
 
 
 def pytest_configure() -> None:
-    # Told to end, do as at Ctrl-C: the fixtures end what they have started.
+    # End like at Ctrl-C, so that the fixtures stop the servers that they started.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
@@ -50,19 +50,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def started() -> list[Server]:
-    """The servers that run by now."""
+    """The servers that have been started."""
     return []
 
 
 @pytest.fixture(scope="session")
 def kafka(started: list[Server]) -> Iterator[KafkaServer]:
-    """A real Apache Kafka, shared by all tests; one that stops it need not start it again."""
+    """A real Apache Kafka, shared by all tests; if a test stops it, it is started again."""
     yield from _served(KafkaServer, started)
 
 
 @pytest.fixture(scope="session")
 def redis(started: list[Server]) -> Iterator[RedisServer]:
-    """A real Redis, shared by all tests; one that stops it need not start it again."""
+    """A real Redis, shared by all tests; if a test stops it, it is started again."""
     yield from _served(RedisServer, started)
 
 
@@ -83,7 +83,7 @@ def _launched(kind: type[AnyServer]) -> AnyServer:
 
 
 def missing(reason: str, ci: str) -> BaseException:
-    """What ends the test: where all tests should run, one that cannot has failed."""
+    """The outcome of a test without its server: skipped, or failed in CI."""
     if ci.lower() in {"", "0", "false"}:
         return pytest.skip.Exception(reason)
     return pytest.fail.Exception(f"{reason} (no skip, because CI={ci})", pytrace=False)
@@ -112,7 +112,7 @@ def redis_url(redis: RedisServer) -> str:
 
 
 @pytest.fixture(autouse=True)
-def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_settings_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
         if name.startswith(config.PREFIX):
             monkeypatch.delenv(name)
@@ -120,8 +120,8 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def settings(kafka: KafkaServer, redis_url: str) -> Settings:
-    """Settings for all services: the real servers, a group of the test's own, any free ports."""
-    ours = {
+    """Settings for all services: the real servers, a new consumer group, any free ports."""
+    values = {
         "kafka": config.Kafka(
             bootstrap_servers=kafka.bootstrap_servers, group=f"test-{uuid.uuid4().hex}"
         ),
@@ -131,4 +131,4 @@ def settings(kafka: KafkaServer, redis_url: str) -> Settings:
         "collector": config.Collector(metrics_port=0),
         "streams": config.Streams(metrics_port=0),
     }
-    return config.load().model_copy(update=ours)
+    return config.load().model_copy(update=values)

@@ -1,7 +1,8 @@
 """Real servers for tests and development: Apache Kafka (KRaft) and Redis, on loopback.
 
-The fixtures of ``conftest.py`` start them on free ports in temporary folders. As a script it runs
-one in the foreground for development: ``python tests/servers.py kafka`` (``make kafka``).
+The fixtures of ``conftest.py`` start them on free ports in temporary folders. As a script this
+module runs one in the foreground for development: ``python -m tests.servers kafka`` (``make
+kafka``).
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ from typing import ClassVar, Final, Self
 
 import click
 import redis
-from aiokafka.admin import AIOKafkaAdminClient
 
 from launch.local.embedded import LOOPBACK, free_port
 from launch.local.supervisor import bound_to_this_process
 from miningmap.kafka.admin import ensure_topics
+from miningmap.kafka.clients import admin_client
 from miningmap.kafka.topics import TOPICS
 
 ROOT: Final = Path(__file__).parents[1]
@@ -45,21 +46,21 @@ ATTEMPTS: Final = 3
 POLL_S: Final = 0.02
 TAIL_LINES: Final = 15
 
-# A server dies with the thread that has started it (see bound_to_this_process). So that is one
-# that lives until the end, and not whichever thread a test calls start() from.
+# A server ends with the thread that started it (see bound_to_this_process), and a test can call
+# start() from a short-lived thread. So one thread that lives until the end starts all servers.
 _spawner: Final = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawner")
 
 
 class UnavailableError(Exception):
-    """This machine lacks a server; the text is one line and names the remedy."""
+    """This machine cannot run a server; the text is one line with the remedy."""
 
 
 class ServerError(Exception):
-    """A server did not start or stop; the text ends with its last lines."""
+    """A server did not start or stop; the text ends with the last lines of its log."""
 
 
 class Server(abc.ABC):
-    """A server process with a folder and ports of its own, which outlive a stop."""
+    """A server process; its folder and ports stay the same when it is stopped and started."""
 
     name: ClassVar[str]
 
@@ -72,11 +73,15 @@ class Server(abc.ABC):
     @classmethod
     @abc.abstractmethod
     def require(cls) -> None:
-        """Raise UnavailableError if this machine cannot run it."""
+        """Check that this machine can run the server.
+
+        Raises:
+            UnavailableError: it cannot.
+        """
 
     @classmethod
     def launch(cls) -> Self:
-        """Start a new one on free ports in a temporary folder, which close() removes."""
+        """Start a new server on free ports in a temporary folder, which close() removes."""
         cls.require()
         attempts = ATTEMPTS
         while True:
@@ -85,7 +90,7 @@ class Server(abc.ABC):
                 server.start()
             except BaseException as error:
                 server.close()
-                attempts -= 1  # somebody else may have taken a port meanwhile
+                attempts -= 1  # another process may have taken a port meanwhile
                 if not attempts or not isinstance(error, ServerError):
                     raise
             else:
@@ -100,23 +105,25 @@ class Server(abc.ABC):
         return self._process is not None and self._process.poll() is None
 
     def start(self, within_s: float = KAFKA_START_S) -> None:
-        """Blocks until it answers; again after a stop, with the same folder and ports."""
-        assert not self.running, f"{self.name} runs already"
+        """Start the server, also after a stop, and wait until it responds."""
+        assert not self.running, f"{self.name} is running already"
         with self._log.open("ab") as log:
             command = bound_to_this_process(self._command())
             process = _spawner.submit(self._popen, command, log.fileno()).result()
         self._process = process
         deadline = time.monotonic() + within_s
-        while not self._answers():
+        while not self._responds():
             if process.poll() is not None:
-                raise ServerError(self.said(f"ended at start, code {process.returncode}"))
+                raise ServerError(
+                    self.with_last_lines(f"ended at its start with code {process.returncode}")
+                )
             if time.monotonic() > deadline:
                 self.stop(signal.SIGKILL)
-                raise ServerError(self.said(f"did not answer in {within_s:g} s"))
+                raise ServerError(self.with_last_lines(f"did not respond within {within_s:g} s"))
             time.sleep(POLL_S)
 
     def stop(self, sign: signal.Signals = signal.SIGTERM) -> None:
-        """Blocks until it has gone. SIGKILL is the crash, SIGTERM the orderly end."""
+        """Stop the server (SIGTERM: orderly, SIGKILL: as in a crash) and wait for its end."""
         assert self._process is not None, f"{self.name} was never started"
         if self.running:
             self._process.send_signal(sign)
@@ -125,10 +132,10 @@ class Server(abc.ABC):
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-            raise ServerError(self.said(f"did not end in {STOP_S:g} s")) from None
+            raise ServerError(self.with_last_lines(f"did not end within {STOP_S:g} s")) from None
 
     def close(self) -> None:
-        """The end of it and of its folder."""
+        """Kill the server and remove its folder."""
         if self._process is not None:
             self.stop(signal.SIGKILL)
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -137,8 +144,8 @@ class Server(abc.ABC):
     def _command(self) -> list[str]: ...
 
     @abc.abstractmethod
-    def _answers(self) -> bool:
-        """Whether this very process serves, and not another one on its port."""
+    def _responds(self) -> bool:
+        """Whether this process responds, and not another one on its port."""
 
     def _popen(self, command: list[str], log: int) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
@@ -150,14 +157,14 @@ class Server(abc.ABC):
             start_new_session=True,
         )
 
-    def said(self, what: str) -> str:
-        """``what`` happened, and the server's last lines."""
+    def with_last_lines(self, what: str) -> str:
+        """What happened, with the last lines of the server's log."""
         lines = self._log.read_text(errors="replace").splitlines()[-TAIL_LINES:]
         return "\n  ".join([f"{self.name} {what}; its last lines:", *lines])
 
 
 class RedisServer(Server):
-    """A real Redis. By default it keeps nothing: after a stop and a start it is empty."""
+    """A real Redis. Unless it is persistent, it is empty after a stop and a start."""
 
     name = "redis"
 
@@ -171,7 +178,7 @@ class RedisServer(Server):
         _redis_server()
 
     def flush(self) -> None:
-        """Remove all keys of all databases."""
+        """Delete all keys of all databases."""
         with redis.Redis.from_url(self.url) as client:
             client.flushall()
 
@@ -189,11 +196,11 @@ class RedisServer(Server):
             *(word for key, value in options.items() for word in (f"--{key}", value)),
         ]
 
-    def _answers(self) -> bool:
+    def _responds(self) -> bool:
         try:
             with redis.Redis.from_url(self.url) as client:
                 return bool(client.info("server")["process_id"] == self.pid)
-        except redis.ConnectionError:  # nobody listens yet, or it still loads
+        except redis.ConnectionError:  # it does not listen yet, or is still loading
             return False
 
 
@@ -237,12 +244,12 @@ class KafkaServer(Server):
             "listeners": f"PLAINTEXT://{self.bootstrap_servers},CONTROLLER://{controller}",
             "advertised.listeners": f"PLAINTEXT://{self.bootstrap_servers}",
             "log.dirs": str(self._data),
-            # As in production: a service that relies on topics made by chance fails here.
+            # As in production: a service that relies on topics created on first use fails.
             "auto.create.topics.enable": "false",
-            # How long a killed broker keeps its successor waiting.
+            # How long a killed broker delays its successor.
             "broker.session.timeout.ms": "3000",
             "broker.heartbeat.interval.ms": "500",
-            # What one node cannot have more of, and what only costs time in tests.
+            # One node cannot have more replicas, and more partitions only cost time.
             "offsets.topic.replication.factor": "1",
             "offsets.topic.num.partitions": "1",
             "transaction.state.log.replication.factor": "1",
@@ -267,7 +274,7 @@ class KafkaServer(Server):
         return [
             _java(),
             "-Xmx512m",
-            # Ready sooner, on less: no optimising compiler, no collector threads.
+            # Starts faster with less memory: no optimising compiler, no garbage collector threads.
             "-XX:+UseSerialGC",
             "-XX:TieredStopAtLevel=1",
             "-Dlog4j2.level=WARN",
@@ -277,26 +284,26 @@ class KafkaServer(Server):
             str(self._properties),
         ]
 
-    def _answers(self) -> bool:
-        """Metadata, version 2: the broker lists itself once it serves; the cluster is ours."""
+    def _responds(self) -> bool:
+        """Ask for metadata (version 2): a broker that serves lists itself, and its cluster's id."""
         request = struct.pack(">hhihi", 3, 2, 1, -1, 0)  # key, version, id, no client, no topics
         try:
             with socket.create_connection((LOOPBACK, self.ports[0]), timeout=5) as connection:
                 connection.sendall(struct.pack(">i", len(request)) + request)
                 with connection.makefile("rb") as stream:
                     (length,) = struct.unpack(">i", stream.read(4))
-                    answer = stream.read(length)
-        except (OSError, struct.error):  # nobody listens yet, or it hung up
+                    response = stream.read(length)
+        except (OSError, struct.error):  # it does not listen yet, or closed the connection
             return False
-        _, brokers = struct.unpack_from(">ii", answer)
-        return brokers > 0 and self.cluster_id.encode() in answer
+        _, brokers = struct.unpack_from(">ii", response)
+        return brokers > 0 and self.cluster_id.encode() in response
 
 
 def kafka_jars() -> Path:
-    """The folder of Kafka's jars, fetched by Maven the first time and never again.
+    """The folder of Kafka's jars, which Maven fetches when they are needed first.
 
     Raises:
-        UnavailableError: they are not there and cannot be fetched.
+        UnavailableError: the jars cannot be fetched.
     """
     pom = KAFKA_POM.read_text()
     version = re.search(r"<kafka.version>(.+)</kafka.version>", pom)
@@ -326,8 +333,8 @@ def _fetch_jars(folder: Path) -> None:
             timeout=MVN_S,
         )
         if run.returncode:
-            said = (run.stdout + run.stderr).strip().splitlines() or ["nothing"]
-            raise UnavailableError(f"Maven cannot fetch Apache Kafka's jars; it said: {said[0]}")
+            lines = (run.stdout + run.stderr).strip().splitlines() or ["no output"]
+            raise UnavailableError(f"Maven cannot fetch Apache Kafka's jars: {lines[0]}")
         shutil.copy(KAFKA_POM, fetched / "pom.xml")
         shutil.rmtree(folder, ignore_errors=True)
         fetched.rename(folder)
@@ -341,8 +348,8 @@ def _java() -> str:
             f"Apache Kafka needs Java {JAVA} or newer: install it "
             "(Debian: apt-get install default-jre-headless)"
         )
-    said = subprocess.run([java, "-version"], check=False, capture_output=True, text=True).stderr
-    version = re.search(r'version "(\d+)', said)
+    output = subprocess.run([java, "-version"], check=False, capture_output=True, text=True).stderr
+    version = re.search(r'version "(\d+)', output)
     if version is None or int(version[1]) < JAVA:
         raise UnavailableError(
             f"Apache Kafka needs Java {JAVA} or newer, and {java} is not: set JAVA_HOME"
@@ -360,22 +367,17 @@ def _redis_server() -> str:
 
 
 async def recreate_topics(bootstrap_servers: str) -> None:
-    """The project's topics, empty."""
+    """Delete the project's topics and create them again."""
     await delete_topics(bootstrap_servers, *(topic.name for topic in TOPICS))
     await ensure_topics(bootstrap_servers)
 
 
 async def delete_topics(bootstrap_servers: str, *names: str) -> None:
-    """Delete those that there are, and wait until the broker no longer tells of them."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
-    await admin.start()
-    try:
-        async with asyncio.timeout(STOP_S):
-            while there := set(names).intersection(await admin.list_topics()):
-                await admin.delete_topics(sorted(there))
-                await asyncio.sleep(POLL_S)
-    finally:
-        await admin.close()
+    """Delete the topics that exist, and wait until the broker no longer lists them."""
+    async with admin_client(bootstrap_servers) as admin, asyncio.timeout(STOP_S):
+        while existing := set(names).intersection(await admin.list_topics()):
+            await admin.delete_topics(sorted(existing))
+            await asyncio.sleep(POLL_S)
 
 
 @click.group()
@@ -387,7 +389,7 @@ _folder = click.option(
     "--folder",
     type=click.Path(file_okay=False, path_type=Path),
     default=CACHE / "dev",
-    help="where it keeps its data",
+    help="folder for its data",
 )
 
 
@@ -397,8 +399,8 @@ _folder = click.option(
 @_folder
 def _kafka(port: int, controller_port: int, folder: Path) -> None:
     """Apache Kafka."""
-    reach = f"MININGMAP_KAFKA__BOOTSTRAP_SERVERS={LOOPBACK}:{port}"
-    _serve(KafkaServer(_made(folder / "kafka"), [port, controller_port]), reach)
+    address = f"MININGMAP_KAFKA__BOOTSTRAP_SERVERS={LOOPBACK}:{port}"
+    _serve(KafkaServer(_created(folder / "kafka"), [port, controller_port]), address)
 
 
 @main.command("redis")
@@ -406,30 +408,30 @@ def _kafka(port: int, controller_port: int, folder: Path) -> None:
 @_folder
 def _redis(port: int, folder: Path) -> None:
     """Redis, with an append-only file."""
-    reach = f"MININGMAP_REDIS__URL=redis://{LOOPBACK}:{port}/0"
-    _serve(RedisServer(_made(folder / "redis"), [port], persistent=True), reach)
+    address = f"MININGMAP_REDIS__URL=redis://{LOOPBACK}:{port}/0"
+    _serve(RedisServer(_created(folder / "redis"), [port], persistent=True), address)
 
 
-def _made(folder: Path) -> Path:
+def _created(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
-def _serve(server: Server, reach: str) -> None:
+def _serve(server: Server, address: str) -> None:
     stopped = threading.Event()
     for sign in (signal.SIGINT, signal.SIGTERM):
         signal.signal(sign, lambda *_: stopped.set())
     try:
         server.require()
         server.start()
-        click.echo(f"{server.name} runs (process {server.pid}).")
-        click.echo(f"  reach it: {reach}")
-        click.echo(f"  stop it:  Ctrl-C, or kill {os.getpid()}")
-        click.echo(f"  its data: {server.folder} (delete it to begin anew)")
+        click.echo(f"{server.name} is running (process {server.pid}).")
+        click.echo(f"  setting: {address}")
+        click.echo(f"  to stop: Ctrl-C, or kill {os.getpid()}")
+        click.echo(f"  data:    {server.folder} (delete it to start empty)")
         while server.running and not stopped.wait(0.5):
             pass
         if not stopped.is_set():
-            raise ServerError(server.said("ended"))
+            raise ServerError(server.with_last_lines("ended"))
         server.stop()
     except (UnavailableError, ServerError) as error:
         raise click.ClickException(str(error)) from None

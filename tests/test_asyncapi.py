@@ -1,4 +1,4 @@
-"""``docs/asyncapi.yaml``, and the check of it by npm's parser."""
+"""``docs/asyncapi.yaml``, and its check with AsyncAPI's parser."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ OF_TOPIC = {REPORTS: ("report",), NETWORK: ("network",), SHARES: ("shares", "sub
 """The files of sample messages of each topic."""
 
 
-def test_the_committed_document_is_what_the_code_says(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_committed_document_is_up_to_date(capsys: pytest.CaptureFixture[str]) -> None:
     asyncapi.main()
     assert capsys.readouterr().out == COMMITTED.read_text()
 
 
-def test_every_topic_is_a_channel_as_it_is_made() -> None:
+def test_every_topic_is_a_channel_with_its_settings() -> None:
     channels = yaml.safe_load(COMMITTED.read_text())["channels"]
     assert list(channels) == [topic.name for topic in TOPICS]
     for topic in TOPICS:
@@ -47,12 +47,12 @@ def samples() -> Iterator[tuple[str, Any]]:
 
 
 @pytest.mark.parametrize(("topic", "message"), list(samples()))
-def test_payloads_are_as_described(topic: str, message: Any) -> None:
+def test_sample_messages_match_their_schema(topic: str, message: Any) -> None:
     schema, described = payload_of(topic)
     jsonschema.Draft7Validator(schema | {"components": described["components"]}).validate(message)
 
 
-def test_a_payload_that_is_not_as_described_is_refused() -> None:
+def test_another_payload_does_not_match() -> None:
     schema, described = payload_of(SHARES)
     validator = jsonschema.Draft7Validator(schema | {"components": described["components"]})
     (message, *_) = (message for topic, message in samples() if topic == SHARES)
@@ -66,7 +66,7 @@ def payload_of(topic: str) -> tuple[Any, Any]:
     return described["components"]["messages"][message]["payload"], described
 
 
-def test_dead_letters_tell_whence_and_why() -> None:
+def test_dead_letters_have_headers_for_origin_and_reason() -> None:
     described = yaml.safe_load(COMMITTED.read_text())
     assert described["channels"][DEAD_LETTERS]["messages"].keys() == {"deadLetter"}
     headers = described["components"]["messages"]["deadLetter"]["headers"]
@@ -74,7 +74,7 @@ def test_dead_letters_tell_whence_and_why() -> None:
     assert headers["properties"].keys() > {"partition", "offset", "source"}
 
 
-def test_without_npm_the_check_says_that_it_is_left_out(tmp_path: Path) -> None:
+def test_without_npm_the_check_is_skipped_with_a_message(tmp_path: Path) -> None:
     for name in ("bash", "dirname"):
         (tmp_path / name).symlink_to(shutil.which(name) or name)
     done = subprocess.run(
@@ -85,4 +85,4 @@ def test_without_npm_the_check_says_that_it_is_left_out(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0
-    assert "is not checked by AsyncAPI's parser: there is no npm" in done.stderr
+    assert "is not checked with AsyncAPI's parser: there is no npm" in done.stderr

@@ -1,4 +1,4 @@
-"""What needs no service also needs no service's libraries: the base install has none of them."""
+"""The base install has no libraries of the services, so its modules import without them."""
 
 from __future__ import annotations
 

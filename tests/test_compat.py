@@ -1,7 +1,7 @@
-"""What earlier releases wrote to Kafka is read by this one.
+"""This release reads the messages that earlier releases wrote to Kafka.
 
-``tests/compat`` has a folder for each release: the schemas that it had (``tools/compat.py`` writes
-them) and messages as it wrote them, one a line.
+``tests/compat`` has a folder for each release with its schemas (written by ``tools/compat.py``) and
+sample messages that it wrote, one in a line.
 """
 
 from __future__ import annotations
@@ -46,24 +46,24 @@ def decoded(name: str, raw: bytes) -> msgspec.Struct:
     return msgspec.json.decode(raw, type=compat.KINDS[name])
 
 
-def keeps(said: Any, again: Any) -> bool:
-    """Whether everything that was said is said again."""
-    match said, again:
+def keeps(written: Any, read: Any) -> bool:
+    """Whether everything that was written is in what was read."""
+    match written, read:
         case dict(), dict():
-            return all(name in again and keeps(said[name], again[name]) for name in said)
+            return all(name in read and keeps(written[name], read[name]) for name in written)
         case list(), list():
-            return len(said) == len(again) and all(map(keeps, said, again))
+            return len(written) == len(read) and all(map(keeps, written, read))
         case _:
-            return bool(said == again)
+            return bool(written == read)
 
 
-def refusals(before: Json, now: Json, at: str = "") -> list[str]:
-    """Where a schema might refuse what an earlier one allowed."""
+def restrictions(before: Json, now: Json, at: str = "") -> list[str]:
+    """Where a schema can reject what an earlier one allowed."""
     found: list[str] = []
     for name in ("properties", "$defs"):
         for field, schema in before.get(name, {}).items():
             if field in now.get(name, {}):
-                found += refusals(schema, now[name][field], f"{at}/{field}")
+                found += restrictions(schema, now[name][field], f"{at}/{field}")
             else:
                 found.append(f"{at}/{field} is gone")
     if more := set(now.get("required", ())) - set(before.get("required", ())):
@@ -82,26 +82,26 @@ def refusals(before: Json, now: Json, at: str = "") -> list[str]:
 
 @every_kind
 @every_release
-def test_what_a_release_wrote_is_read_with_nothing_lost(release: str, name: str) -> None:
+def test_messages_of_a_release_are_read_without_loss(release: str, name: str) -> None:
     lines = lines_of(release, name)
     assert lines
     for raw in lines:
-        said = json.loads(raw)
-        jsonschema.validate(said, schema_of(release, name))
+        written = json.loads(raw)
+        jsonschema.validate(written, schema_of(release, name))
         read = decoded(name, raw)
         assert type(read) is compat.KINDS[name]
-        assert keeps(said, json.loads(msgspec.json.encode(read)))
+        assert keeps(written, json.loads(msgspec.json.encode(read)))
 
 
 @every_kind
 @every_release
-def test_what_a_release_allowed_is_allowed(release: str, name: str) -> None:
-    assert refusals(schema_of(release, name), compat.schema(name)) == []
+def test_everything_that_a_release_allowed_is_allowed(release: str, name: str) -> None:
+    assert restrictions(schema_of(release, name), compat.schema(name)) == []
 
 
 @every_kind
 @every_release
-def test_what_a_later_release_adds_is_passed_over(release: str, name: str) -> None:
+def test_fields_of_a_later_release_are_ignored(release: str, name: str) -> None:
     for raw in lines_of(release, name):
         more = json.dumps(json.loads(raw) | {"of_a_later_release": [1]}).encode()
         assert decoded(name, more) == decoded(name, raw)
@@ -121,11 +121,11 @@ class _Now(msgspec.Struct):
     new: int
 
 
-def test_a_schema_that_refuses_what_was_allowed_is_told_apart() -> None:
+def test_a_restricted_schema_is_noticed() -> None:
     before, now = msgspec.json.schema(_Before), msgspec.json.schema(_Now)
     now["$defs"]["_Before"] = now["$defs"].pop("_Now")
     now["$ref"] = before["$ref"]
-    assert refusals(before, now) == [
+    assert restrictions(before, now) == [
         "/_Before/code has another type",
         "/_Before/kind is no longer a",
         "/_Before/size has a higher minimum",
@@ -133,4 +133,4 @@ def test_a_schema_that_refuses_what_was_allowed_is_told_apart() -> None:
         "/_Before/gone is gone",
         "/_Before needs new",
     ]
-    assert refusals(before, before) == []
+    assert restrictions(before, before) == []

@@ -1,4 +1,4 @@
-"""The documents hold to the code: links, commands, targets, settings, and every worked figure."""
+"""The documents agree with the code: links, commands, targets, settings and worked figures."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ SETTINGS: Final = ROOT / "docs" / "settings.md"
 NOTHING: Final = "\N{EN DASH}"
 """An empty cell of a table."""
 SOMETHING: Final = f"{PREFIX}SECTION__NAME"
-"""How documents write "any setting"."""
+"""The placeholder for any setting in the documents."""
 
 FENCED: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE: Final = re.compile(r"`([^`]+)`")
@@ -74,7 +74,7 @@ every_document = pytest.mark.parametrize(
 
 
 def anchors(document: Path) -> set[str]:
-    """What GitHub makes of a document's headings."""
+    """The anchors that GitHub makes from a document's headings."""
     found: set[str] = set()
     times: Counter[str] = Counter()
     for match in HEADING.finditer(FENCED.sub("", document.read_text())):
@@ -95,7 +95,7 @@ def code_of(document: Path) -> Iterator[str]:
 
 
 def calls_of(document: Path, program: str) -> Iterator[list[str]]:
-    """The words behind each call of a program."""
+    """The words after the program's name in each call of it."""
     for line in code_of(document):
         for command in re.split(r"[;&|<>#]", line):
             words = command.split()
@@ -106,7 +106,7 @@ def calls_of(document: Path, program: str) -> Iterator[list[str]]:
 
 
 def part_of(document: Path, title: str) -> str:
-    """What stands under a heading, down to the next one of any level."""
+    """The text under a heading, up to the next heading of any level."""
     text = document.read_text()
     headings = list(HEADING.finditer(FENCED.sub(lambda m: " " * len(m[0]), text)))
     ends = [match.start() for match in headings[1:]] + [len(text)]
@@ -119,20 +119,20 @@ def part_of(document: Path, title: str) -> str:
 
 
 def example(document: Path, title: str, language: str) -> str:
-    """The one block of code in a language that stands under a heading."""
+    """The only block of code in a language under a heading."""
     (block,) = (m[2] for m in FENCED.finditer(part_of(document, title)) if m[1] == language)
     return block
 
 
 def tables(text: str) -> Iterator[list[dict[str, str]]]:
-    """Every table, as its rows by the column's heading."""
+    """The rows of every table, by the headings of the columns."""
     for match in re.finditer(r"^(\|.*\n)\|[-|]+\n((?:\|.*(?:\n|$))+)", text, re.MULTILINE):
         names = _cells(match[1])
         yield [dict(zip(names, _cells(row), strict=True)) for row in match[2].splitlines()]
 
 
 def table(document: Path, *columns: str) -> list[dict[str, str]]:
-    """The one table that has exactly these columns."""
+    """The only table with exactly these columns."""
     (found,) = (rows for rows in tables(document.read_text()) if tuple(rows[0]) == columns)
     return found
 
@@ -149,12 +149,12 @@ def test_there_are_documents() -> None:
 
 
 @every_document
-def test_every_link_leads_somewhere(document: Path) -> None:
+def test_every_link_has_a_target(document: Path) -> None:
     prose = INLINE.sub("code", FENCED.sub("", document.read_text()))
     for groups in LINK.findall(prose):
         target = "".join(groups)
         if re.match(r"[a-z]+:", target):
-            continue  # another site, which no test should depend on
+            continue  # tests do not depend on other sites
         name, _, anchor = target.partition("#")
         path = (document.parent / name).resolve() if name else document
         assert path.is_relative_to(ROOT), target
@@ -164,7 +164,8 @@ def test_every_link_leads_somewhere(document: Path) -> None:
 
 @every_document
 def test_every_command_named_exists_with_its_options(document: Path) -> None:
-    context = click.Context(main)
+    # Commands remember the help option of the first context that asks for it.
+    context = click.Context(main, **main.context_settings)
     for words in calls_of(document, "miningmap"):
         command: click.Command = main
         for word in words:
@@ -203,7 +204,7 @@ def test_every_setting_named_exists(document: Path) -> None:
 
 
 def test_the_readme_names_commands_and_targets() -> None:
-    """So that the tests above cannot pass for having found nothing."""
+    """Otherwise the tests above could pass because they found nothing."""
     readme = ROOT / "README.md"
     assert ["demo"] in list(calls_of(readme, "make"))
     assert {"up", "topics", "collector"} <= {
@@ -224,7 +225,7 @@ def settings_in_code() -> dict[str, FieldInfo]:
 
 
 def sections_in_code() -> dict[str, dict[str, FieldInfo]]:
-    """The sections whose settings are known; those of ``credentials`` are the sources' own."""
+    """The sections with fixed settings; those of ``credentials`` depend on the sources."""
     return {
         section: field.annotation.model_fields
         for section, field in Settings.model_fields.items()
@@ -233,7 +234,7 @@ def sections_in_code() -> dict[str, dict[str, FieldInfo]]:
 
 
 def credentials_in_code() -> set[str]:
-    """The setting of every credential that a source declares, by value and by file."""
+    """The settings of every credential that a source declares: its value, and its file."""
     names = {
         credential_setting(source.slug, credential.name + suffix)
         for source in discover()
@@ -244,7 +245,7 @@ def credentials_in_code() -> set[str]:
 
 
 def shown(default: object) -> str:
-    """A default as the tables write it."""
+    """A default in the form of the tables."""
     if isinstance(default, SecretStr):
         default = default.get_secret_value()
     if default is None:
@@ -255,7 +256,7 @@ def shown(default: object) -> str:
 
 
 def limits(setting: FieldInfo) -> str:
-    """What values there may be, as the tables write it."""
+    """The limits of a setting in the form of the tables."""
     given = {type(limit): limit for limit in setting.metadata}
     words = []
     match given.get(annotated_types.Ge), given.get(annotated_types.Le):
@@ -270,7 +271,7 @@ def limits(setting: FieldInfo) -> str:
     return ", ".join(words)
 
 
-def test_every_setting_stands_in_its_section_with_its_default() -> None:
+def test_every_setting_is_documented_in_its_section_with_its_default() -> None:
     documented = []
     for section in sections_in_code():
         (rows,) = tables(part_of(SETTINGS, section))
@@ -284,19 +285,19 @@ def test_every_setting_stands_in_its_section_with_its_default() -> None:
     assert documented == [(name, shown(setting.default)) for name, setting in in_code]
 
 
-def test_the_limits_of_settings_are_told() -> None:
-    told = {
+def test_the_limits_of_settings_are_documented() -> None:
+    documented = {
         row["setting"].strip("`"): row["meaning"]
         for rows in tables(SETTINGS.read_text())
         for row in rows
     }
     for name, setting in settings_in_code().items():
-        assert re.search(re.escape(limits(setting)) + r"(?![\d.])", told[name]), name
+        assert re.search(re.escape(limits(setting)) + r"(?![\d.])", documented[name]), name
         for choice in get_args(setting.annotation):
-            assert not isinstance(choice, str) or f"`{choice}`" in told[name], name
+            assert not isinstance(choice, str) or f"`{choice}`" in documented[name], name
 
 
-def test_the_toml_example_is_understood(tmp_path: Path) -> None:
+def test_the_toml_example_can_be_loaded(tmp_path: Path) -> None:
     text = example(SETTINGS, "TOML", "toml")
     path = tmp_path / "miningmap.toml"
     path.write_text(text)
@@ -308,7 +309,7 @@ def test_the_toml_example_is_understood(tmp_path: Path) -> None:
             assert got == (Path(value) if isinstance(got, Path) else value)
 
 
-def test_the_examples_of_files_are_read(tmp_path: Path) -> None:
+def test_the_examples_of_files_can_be_loaded(tmp_path: Path) -> None:
     path = tmp_path / "example.json"
     path.write_text(example(SETTINGS, "Priors", "json"))
     assert all(sum(weights.values()) == pytest.approx(1) for weights in read_priors(path).values())
@@ -341,14 +342,14 @@ def test_the_list_of_miners_can_be_aggregated() -> None:
     assert found.located["NO"].hashrate == 104e12 + 3.4e15
 
 
-def test_the_fields_periods_and_units_of_rows_are_told() -> None:
-    told = {row["field"].strip("`"): row["is"] for row in table(PARTNERS, "field", "is")}
-    assert tuple(told) == FIELDS
-    assert all(f"`{period}`" in told["period"] for period in PERIODS)
-    assert all(f"`{unit}`" in told["unit"] for unit in UNITS)
+def test_the_fields_periods_and_units_of_rows_are_documented() -> None:
+    documented = {row["field"].strip("`"): row["is"] for row in table(PARTNERS, "field", "is")}
+    assert tuple(documented) == FIELDS
+    assert all(f"`{period}`" in documented["period"] for period in PERIODS)
+    assert all(f"`{unit}`" in documented["unit"] for unit in UNITS)
 
 
-def test_the_rates_of_a_token_are_told() -> None:
+def test_the_rates_of_a_token_are_documented() -> None:
     rows = {row["status"]: row["means"] for row in table(PARTNERS, "status", "means", "do")}
     for requests, seconds in Intake().rates:
         time = {10: "10 s", 600: "10 min", 86_400: "a day"}[seconds]
@@ -364,20 +365,20 @@ def ratio(percent: str) -> float:
 
 
 def weights(cell: str) -> dict[str, float]:
-    """``US 80, KZ 40`` by place; empty where the table has a dash."""
+    """``US 80, KZ 40`` by place; empty for a dash."""
     pairs = [] if cell == NOTHING else [part.split() for part in cell.split(",")]
     return {code: float(weight) for code, weight in pairs}
 
 
 def sums(minutes: int, total: float, measured: dict[str, float]) -> Cell:
-    """A cell with these means over so many minutes."""
+    """A cell with these mean hashrates over a number of minutes."""
     kind: Kind = "measured"
     places = {(code, kind): mean * minutes for code, mean in measured.items()}
     return Cell(minutes, total * minutes, places)
 
 
 def four_pools(without: str | None = None) -> Cohort:
-    """The second example, or what is left of it."""
+    """The pools of the second example, with one left out if given."""
     pools, priors = {}, {}
     for row in table(METHOD, "pool", "total", "measured", "profile", "prior"):
         if row["pool"] == without:
@@ -392,7 +393,7 @@ def four_pools(without: str | None = None) -> Cohort:
     return placing.cohort_of(pools, {"any": sums(60, float(network), {})}, 60, Beliefs(priors))
 
 
-def test_the_relabelling_is_the_codes() -> None:
+def test_the_relabelling_agrees() -> None:
     rows = table(METHOD, "place", "before", "after")
     measured: Kind = "measured"
     before, after = (
@@ -403,7 +404,7 @@ def test_the_relabelling_is_the_codes() -> None:
     assert before != after
 
 
-def test_the_four_pools_are_seen_as_the_code_sees_them() -> None:
+def test_the_coverage_of_the_four_pools_agrees() -> None:
     made = four_pools()
     (row,) = table(METHOD, "coverage", "located", "measured_coverage")
     assert shares.coverage(made) == pytest.approx(ratio(row["coverage"]))
@@ -411,7 +412,7 @@ def test_the_four_pools_are_seen_as_the_code_sees_them() -> None:
     assert shares.measured_coverage(made) == pytest.approx(ratio(row["measured_coverage"]))
 
 
-def test_the_four_pools_have_the_codes_shares_and_bounds() -> None:
+def test_the_shares_and_bounds_of_the_four_pools_agree() -> None:
     made = four_pools()
     assert made.network is not None
     columns = ("place", *KINDS, "share", "network_hashrate", "low", "high", "sensitivity")
@@ -427,7 +428,7 @@ def test_the_four_pools_have_the_codes_shares_and_bounds() -> None:
         assert line.sensitivity == pytest.approx(list(map(ratio, row["sensitivity"].split("to"))))
 
 
-def test_each_pool_left_out_gives_the_codes_shares() -> None:
+def test_the_shares_without_each_pool_agree() -> None:
     rows = table(METHOD, "without", "total located", "US", "KZ", "RU")
     assert {row["without"] for row in rows} == {member.pool for member in four_pools().members}
     for row in rows:
@@ -438,7 +439,7 @@ def test_each_pool_left_out_gives_the_codes_shares() -> None:
         assert got == pytest.approx({code: ratio(row[code]) for code in ("US", "KZ", "RU")})
 
 
-def test_the_bounds_of_april_2020_are_the_codes() -> None:
+def test_the_bounds_of_april_2020_agree() -> None:
     text = METHOD.read_text()
     (f,) = map(float, re.findall(r"`f` = (0\.\d+) be", text))
     rows = table(METHOD, "place", "published share", "low", "high")
@@ -457,7 +458,7 @@ def test_the_bounds_of_april_2020_are_the_codes() -> None:
     assert gap == pytest.approx(100 * level, abs=0.05)
 
 
-def test_the_shipped_prior_is_quoted_as_it_is() -> None:
+def test_the_shipped_prior_is_quoted_correctly() -> None:
     text, prior = METHOD.read_text(), read_default_prior()
     for name, code in (("US", "US"), ("Russia", "RU"), ("China", "CN")):
         assert f"{name} {prior[code]:g} %" in text

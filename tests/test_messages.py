@@ -55,8 +55,8 @@ TOTAL = 2.3e20
 BRACKETS = 100_000
 
 
-def raw(said: dict[str, Any] = REPORT, /, **changes: Any) -> bytes:
-    return json.dumps(said | changes).encode()
+def raw(fields: dict[str, Any] = REPORT, /, **changes: Any) -> bytes:
+    return json.dumps(fields | changes).encode()
 
 
 def place(code: str = "US", hashrate: float = 1.0, kind: str = "measured") -> dict[str, Any]:
@@ -110,9 +110,9 @@ def test_a_network_message() -> None:
     )
 
 
-@all_cases("said", [REPORT, NETWORK])
-def test_unknown_extra_fields_are_ignored(said: dict[str, Any]) -> None:
-    assert decode(raw(said, comment="hello", nested={"a": [1, None]})) == decode(raw(said))
+@all_cases("fields", [REPORT, NETWORK])
+def test_unknown_extra_fields_are_ignored(fields: dict[str, Any]) -> None:
+    assert decode(raw(fields, comment="hello", nested={"a": [1, None]})) == decode(raw(fields))
 
 
 def test_unknown_extra_fields_of_a_place_are_ignored() -> None:
@@ -163,10 +163,10 @@ def test_a_missing_or_unknown_schema_is_a_reason_of_its_own(message: bytes, text
     assert text in error
 
 
-@all_cases("said", [REPORT, NETWORK])
+@all_cases("fields", [REPORT, NETWORK])
 @all_cases("name", ["source", "start", "end", "hold_s", "hashrate", "fetched_at"])
-def test_a_missing_field_is_named(said: dict[str, Any], name: str) -> None:
-    without = {key: value for key, value in said.items() if key != name}
+def test_a_missing_field_is_named(fields: dict[str, Any], name: str) -> None:
+    without = {key: value for key, value in fields.items() if key != name}
     assert refusal(raw(without)) == ("invalid", f"Object missing required field `{name}`")
 
 
@@ -485,8 +485,8 @@ def claims(draw: st.DrawFn) -> dict[str, Any]:
     else:
         start, hold_s = draw(ANY_TIMES), draw(st.integers(0, 86_400))
         end = start + draw(SHORT)
-    said = {"source": draw(SLUGS), "start": start, "end": end, "hold_s": hold_s}
-    return said | {"fetched_at": draw(ANY_TIMES), "simulated": draw(st.booleans())}
+    fields = {"source": draw(SLUGS), "start": start, "end": end, "hold_s": hold_s}
+    return fields | {"fetched_at": draw(ANY_TIMES), "simulated": draw(st.booleans())}
 
 
 @st.composite
@@ -497,7 +497,9 @@ def reports(draw: st.DrawFn) -> Report:
     return Report(pool=draw(SLUGS), places=located, hashrate=total, **draw(claims()))
 
 
-NETWORKS = st.builds(lambda said, hashrate: Network(hashrate=hashrate, **said), claims(), FIGURES)
+NETWORKS = st.builds(
+    lambda fields, hashrate: Network(hashrate=hashrate, **fields), claims(), FIGURES
+)
 
 
 @given(reports() | NETWORKS)

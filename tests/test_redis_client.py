@@ -1,4 +1,4 @@
-"""The client of Redis: what is wrong with its settings, and which of them win."""
+"""The client of Redis: its settings, and what it does while Redis is unavailable."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from miningmap import settings as config
 from miningmap.redis_client import connect
 
 
-def test_a_url_that_is_none_is_a_setting_error_that_does_not_quote_it() -> None:
+def test_an_invalid_url_is_a_setting_error_that_does_not_quote_it() -> None:
     with pytest.raises(config.SettingsError, match="MININGMAP_REDIS__URL") as caught:
         connect(config.Redis(url=SecretStr("s3cret")))
     assert "s3cret" not in str(caught.value)
 
 
-async def test_a_password_of_its_own_wins(redis_url: str) -> None:
+async def test_a_separate_password_overrides_one_in_the_url(redis_url: str) -> None:
     redis = connect(config.Redis(url=SecretStr(redis_url)))
     await redis.config_set("requirepass", "right")
     try:
@@ -33,7 +33,7 @@ async def test_a_password_of_its_own_wins(redis_url: str) -> None:
         await redis.aclose()
 
 
-async def test_without_patience_a_redis_that_is_away_is_an_error_at_once(
+async def test_without_patience_a_command_fails_at_once(
     unused_tcp_port: int,
 ) -> None:
     url = SecretStr(f"redis://127.0.0.1:{unused_tcp_port}/0")

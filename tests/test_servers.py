@@ -1,4 +1,4 @@
-"""The real servers that the other tests run against do what those tests rely on."""
+"""The real servers behave as the other tests expect."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def values(kafka: KafkaServer) -> list[bytes | None]:
 
 
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGKILL])
-async def test_kafka_comes_back_at_the_same_address_with_all_that_it_acknowledged(
+async def test_kafka_restarts_at_the_same_address_with_all_acknowledged_records(
     clean_kafka: KafkaServer, sign: signal.Signals
 ) -> None:
     await send(clean_kafka, b"before")
@@ -68,21 +68,21 @@ async def test_kafka_comes_back_at_the_same_address_with_all_that_it_acknowledge
     assert await values(clean_kafka) == [b"before", b"after"]
 
 
-async def test_a_server_that_a_test_stopped_runs_for_the_next_one_first(
+async def test_a_stopped_server_is_started_for_the_next_test_first(
     kafka: KafkaServer, redis: RedisServer
 ) -> None:
     kafka.stop()
     redis.stop()
 
 
-async def test_a_server_that_a_test_stopped_runs_for_the_next_one_second(
+async def test_a_stopped_server_is_started_for_the_next_test_second(
     kafka: KafkaServer, redis: RedisServer
 ) -> None:
     assert kafka.running
     assert redis.running
 
 
-async def test_clean_kafka_has_the_topics_and_nothing_in_them(clean_kafka: KafkaServer) -> None:
+async def test_clean_kafka_has_empty_topics(clean_kafka: KafkaServer) -> None:
     await send(clean_kafka, b"left behind")
     await servers.recreate_topics(clean_kafka.bootstrap_servers)
     async with AIOKafkaConsumer(bootstrap_servers=clean_kafka.bootstrap_servers) as consumer:
@@ -90,13 +90,13 @@ async def test_clean_kafka_has_the_topics_and_nothing_in_them(clean_kafka: Kafka
     assert await values(clean_kafka) == []
 
 
-async def test_kafka_makes_no_topic_by_chance(kafka: KafkaServer) -> None:
+async def test_kafka_creates_no_topic_on_first_use(kafka: KafkaServer) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
     await admin.start()
     try:
-        (asked,) = await admin.describe_topics(["never-made"])
+        (asked,) = await admin.describe_topics(["never-created"])
         assert asked["error_code"] == UnknownTopicOrPartitionError.errno
-        assert "never-made" not in await admin.list_topics()
+        assert "never-created" not in await admin.list_topics()
     finally:
         await admin.close()
 
@@ -112,7 +112,7 @@ async def test_redis_is_empty_for_each_test(redis: RedisServer, redis_url: str) 
         assert not await client.info("keyspace")
 
 
-async def test_redis_that_keeps_nothing_comes_back_empty(redis: RedisServer) -> None:
+async def test_redis_restarts_empty(redis: RedisServer) -> None:
     async with Redis.from_url(redis.url) as client:
         await client.set("key", "value")
     redis.stop(signal.SIGKILL)
@@ -121,10 +121,10 @@ async def test_redis_that_keeps_nothing_comes_back_empty(redis: RedisServer) -> 
         assert await client.get("key") is None
 
 
-async def test_redis_that_is_persistent_comes_back_with_all(
+async def test_a_persistent_redis_restarts_with_its_keys(
     redis: RedisServer, tmp_path: Path
 ) -> None:
-    del redis  # asked for its rule about machines without one
+    del redis  # requested to skip on machines without Redis
     server = RedisServer(tmp_path, [free_port()], persistent=True)
     server.start()
     try:
@@ -138,16 +138,18 @@ async def test_redis_that_is_persistent_comes_back_with_all(
         server.close()
 
 
-def test_a_server_that_does_not_start_says_why(redis: RedisServer, tmp_path: Path) -> None:
+def test_a_server_that_does_not_start_is_an_error_with_its_log(
+    redis: RedisServer, tmp_path: Path
+) -> None:
     second = RedisServer(tmp_path, redis.ports)
     with pytest.raises(ServerError, match=r"(?i)address already in use"):
         second.start()
     assert not second.running
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children of a parent's death")
-def test_servers_end_with_a_test_run_that_is_killed(redis: RedisServer, tmp_path: Path) -> None:
-    del redis  # asked for its rule about machines without one
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends children with their parent")
+def test_servers_end_when_the_test_run_is_killed(redis: RedisServer, tmp_path: Path) -> None:
+    del redis  # requested to skip on machines without Redis
     script = (
         "import os, pathlib, signal, sys\n"
         "from tests.servers import RedisServer, free_port\n"
@@ -165,19 +167,19 @@ def test_servers_end_with_a_test_run_that_is_killed(redis: RedisServer, tmp_path
     )
     assert run.returncode == -signal.SIGKILL
     pid = int(run.stdout)
-    with contextlib.suppress(ProcessLookupError):  # it has gone already
-        gone, _, _ = select.select([os.pidfd_open(pid)], [], [], 10)
-        assert gone, f"Redis, process {pid}, still runs after 10 s"
+    with contextlib.suppress(ProcessLookupError):  # it has ended already
+        ended, _, _ = select.select([os.pidfd_open(pid)], [], [], 10)
+        assert ended, f"Redis, process {pid}, is still running after 10 s"
 
 
 def test_kafkas_jars_are_fetched_once(kafka: KafkaServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    del kafka  # they are there now
+    del kafka  # fetches them
     monkeypatch.setenv("PATH", "")
     assert list(kafka_jars().glob("kafka_2.13-*.jar"))
     assert kafka_jars().is_relative_to(CACHE)
 
 
-def test_jars_of_another_pom_are_fetched_anew(
+def test_jars_of_another_pom_are_fetched_again(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     pom = tmp_path / "pom.xml"
@@ -192,7 +194,7 @@ def test_jars_of_another_pom_are_fetched_anew(
     ("kind", "lacks"),
     [(RedisServer, "there is no redis-server"), (KafkaServer, "needs Java 17 or newer")],
 )
-def test_a_machine_without_a_server_says_what_to_install(
+def test_a_missing_server_is_an_error_with_what_to_install(
     kind: type[servers.Server], lacks: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "")
@@ -204,7 +206,7 @@ def test_a_machine_without_a_server_says_what_to_install(
 @pytest.mark.parametrize(
     ("version", "fits"), [("1.8.0_402", False), ("11.0.2", False), ("17", True)]
 )
-def test_java_has_to_be_new_enough(
+def test_an_old_java_is_rejected(
     version: str, *, fits: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     java = tmp_path / "bin/java"
@@ -246,18 +248,18 @@ def port() -> int:
     return free_port()
 
 
-def test_a_server_for_development_says_how_to_reach_and_stop_it(
+def test_a_development_server_prints_its_setting_and_how_to_stop_it(
     redis: RedisServer, tmp_path: Path, port: int
 ) -> None:
-    del redis  # asked for its rule about machines without one
+    del redis  # requested to skip on machines without Redis
     command = [sys.executable, "-m", "tests.servers", "redis", f"--port={port}"]
     with subprocess.Popen(
         [*command, f"--folder={tmp_path}"], cwd=ROOT, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
-        said = [process.stdout.readline().strip() for _ in range(4)]
-        assert f"reach it: MININGMAP_REDIS__URL=redis://127.0.0.1:{port}/0" in said
-        assert f"stop it:  Ctrl-C, or kill {process.pid}" in said
+        lines = [process.stdout.readline().strip() for _ in range(4)]
+        assert f"setting: MININGMAP_REDIS__URL=redis://127.0.0.1:{port}/0" in lines
+        assert f"to stop: Ctrl-C, or kill {process.pid}" in lines
         with RedisClient(port=port) as client:
             client.set("key", "value")
         process.terminate()
@@ -265,7 +267,7 @@ def test_a_server_for_development_says_how_to_reach_and_stop_it(
     assert list((tmp_path / "redis").rglob("*.aof"))
 
 
-def test_a_server_for_development_whose_port_is_taken_says_so(
+def test_a_development_server_without_its_port_is_an_error(
     redis: RedisServer, tmp_path: Path
 ) -> None:
     result = CliRunner().invoke(

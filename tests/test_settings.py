@@ -1,4 +1,4 @@
-"""Settings: where they come from, what wins, and one clear line for each mistake."""
+"""Settings: their sources, the precedence, and one clear line for each mistake."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ def secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def refusal(config: Path | None = None) -> str:
     with pytest.raises(SettingsError) as caught:
         load(config)
-    said = str(caught.value)
-    assert said
-    assert "\n" not in said
-    return said
+    line = str(caught.value)
+    assert line
+    assert "\n" not in line
+    return line
 
 
 def revealed(secret: SecretStr | None) -> str:
@@ -52,7 +52,7 @@ def revealed(secret: SecretStr | None) -> str:
     return secret.get_secret_value()
 
 
-def test_without_anything_the_defaults_are_those_of_the_documentation() -> None:
+def test_the_defaults_are_the_documented_ones() -> None:
     settings = load()
     assert settings.kafka.bootstrap_servers == "127.0.0.1:9092"
     assert revealed(settings.redis.url) == "redis://127.0.0.1:6379/0"
@@ -65,7 +65,7 @@ def test_without_anything_the_defaults_are_those_of_the_documentation() -> None:
     assert settings.collector.sources is None
 
 
-def test_the_environment_wins_over_secrets_over_the_file_over_the_defaults(
+def test_the_environment_overrides_secrets_the_file_and_the_defaults(
     toml: Callable[[str], Path], secrets: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert load().redis.password is None
@@ -75,7 +75,7 @@ def test_the_environment_wins_over_secrets_over_the_file_over_the_defaults(
     assert revealed(load(config).redis.password) == "of the secrets"
     monkeypatch.setenv(PASSWORD, "of the environment")
     assert revealed(load(config).redis.password) == "of the environment"
-    # What only the lower one sets is still taken from it.
+    # A setting that only the file has is still taken from it.
     assert revealed(load(config).redis.url) == "redis://file:1/0"
 
 
@@ -98,7 +98,7 @@ def test_a_list_is_json_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> N
     assert load().collector.sources == ["ocean", "foundry"]
 
 
-def test_what_is_set_is_told_from_what_is_a_default(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_that_were_set_differ_from_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MININGMAP_REDIS__URL", "redis://127.0.0.1:6379/0")
     settings = load()
     assert "url" in settings.redis.model_fields_set
@@ -106,30 +106,30 @@ def test_what_is_set_is_told_from_what_is_a_default(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "error"),
     [
-        ("MININGMAP_ENDPIONT__PORT", "1", f"no such section; there are {SECTIONS}"),
-        ("MININGMAP_PORT", "1", f"no such section; there are {SECTIONS}"),
-        ("MININGMAP_ENDPOINT_PORT", "1", f"no such section; there are {SECTIONS}"),
-        ("miningmap_endpiont__port", "1", f"no such section; there are {SECTIONS}"),
-        ("MININGMAP_REDIS__PASSWROD", "x", "no such setting; there are url, password"),
-        ("MININGMAP_ENDPOINT__PROT", "1", "no such setting; there are host, port, fresh_s"),
-        ("MININGMAP_ENDPOINT__", "1", "no such setting; there are host, port, fresh_s"),
+        ("MININGMAP_ENDPIONT__PORT", "1", f"unknown section; expected one of: {SECTIONS}"),
+        ("MININGMAP_PORT", "1", f"unknown section; expected one of: {SECTIONS}"),
+        ("MININGMAP_ENDPOINT_PORT", "1", f"unknown section; expected one of: {SECTIONS}"),
+        ("miningmap_endpiont__port", "1", f"unknown section; expected one of: {SECTIONS}"),
+        ("MININGMAP_REDIS__PASSWROD", "x", "unknown setting; expected one of: url, password"),
+        ("MININGMAP_ENDPOINT__PROT", "1", "unknown setting; expected one of: host, port, fresh_s"),
+        ("MININGMAP_ENDPOINT__", "1", "unknown setting; expected one of: host, port, fresh_s"),
         (
             "MININGMAP_REDIS",
             '{"password": "x"}',
-            "a section; its settings are MININGMAP_REDIS__URL, MININGMAP_REDIS__PASSWORD",
+            "is a section; its settings are MININGMAP_REDIS__URL, MININGMAP_REDIS__PASSWORD",
         ),
         ("MININGMAP_ENDPOINT__PORT", "http", "Input should be a valid integer"),
         ("MININGMAP_ENDPOINT__PORT", "", "Input should be a valid integer"),
         ("MININGMAP_ENDPOINT__PORT", "65536", "Input should be less than or equal to 65535"),
         ("MININGMAP_ENDPOINT__PORT", "-1", "Input should be greater than or equal to 0"),
         ("MININGMAP_KAFKA__IDEMPOTENT", "maybe", "Input should be a valid boolean"),
-        ("MININGMAP_KAFKA__BOOTSTRAP_SERVERS", "", "HOST:PORT is wanted"),
-        ("MININGMAP_KAFKA__BOOTSTRAP_SERVERS", "kafka:plaintext", "HOST:PORT is wanted"),
-        ("MININGMAP_KAFKA__BOOTSTRAP_SERVERS", "kafka://a:9092", "HOST:PORT is wanted"),
-        ("MININGMAP_KAFKA__BOOTSTRAP_SERVERS", "a:9092 b:9092", "HOST:PORT is wanted"),
-        ("MININGMAP_COLLECTOR__SOURCES", "ocean,foundry", "a list is wanted"),
+        ("MININGMAP_KAFKA__BOOTSTRAP_SERVERS", "", "expected HOST:PORT"),
+        ("MININGMAP_KAFKA__BOOTSTRAP_SERVERS", "kafka:plaintext", "expected HOST:PORT"),
+        ("MININGMAP_KAFKA__BOOTSTRAP_SERVERS", "kafka://a:9092", "expected HOST:PORT"),
+        ("MININGMAP_KAFKA__BOOTSTRAP_SERVERS", "a:9092 b:9092", "expected HOST:PORT"),
+        ("MININGMAP_COLLECTOR__SOURCES", "ocean,foundry", "expected a list"),
         ("MININGMAP_LOG__LEVEL", "loud", "'debug', 'info', 'warning' or 'error'"),
         ("MININGMAP_STREAMS__SNAPSHOT_S", "0", "greater than 0"),
         ("MININGMAP_STREAMS__SNAPSHOT_S", "nan", "finite number"),
@@ -138,13 +138,13 @@ def test_what_is_set_is_told_from_what_is_a_default(monkeypatch: pytest.MonkeyPa
         ("MININGMAP_RETENTION__HOURS_D", "30", "greater than or equal to 31"),
     ],
 )
-def test_a_wrong_setting_is_one_line_that_names_it(
-    monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+def test_an_invalid_setting_is_one_line_that_names_it(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, error: str
 ) -> None:
     monkeypatch.setenv(name, value)
     line = refusal()
     assert line.startswith(f"{name}: ")
-    assert said in line
+    assert error in line
 
 
 @pytest.mark.parametrize(
@@ -155,14 +155,14 @@ def test_addresses_of_brokers(monkeypatch: pytest.MonkeyPatch, servers: str) -> 
     assert load().kafka.bootstrap_servers == servers
 
 
-def test_all_that_is_wrong_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_errors_are_listed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MININGMAP_ENDPOINT__PORT", "x")
     monkeypatch.setenv("MININGMAP_INTAKE__PORT", "y")
     assert "MININGMAP_ENDPOINT__PORT: " in refusal()
     assert "MININGMAP_INTAKE__PORT: " in refusal()
 
 
-def test_what_is_not_ours_in_the_environment_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_variables_of_the_environment_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MININGMAPS__PORT", "x")
     monkeypatch.setenv("ENDPOINT__PORT", "x")
     monkeypatch.setenv("OTHER_MININGMAP_ENDPOINT__PORT", "x")
@@ -170,19 +170,22 @@ def test_what_is_not_ours_in_the_environment_is_left_alone(monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "error"),
     [
-        ("[endpiont]\nport = 1", "MININGMAP_ENDPIONT: no such setting; there are kafka, "),
-        ("[endpoint]\nprot = 1", "MININGMAP_ENDPOINT__PROT: no such setting; there are host, port"),
+        ("[endpiont]\nport = 1", "MININGMAP_ENDPIONT: unknown setting; expected one of: kafka, "),
+        (
+            "[endpoint]\nprot = 1",
+            "MININGMAP_ENDPOINT__PROT: unknown setting; expected one of: host, port",
+        ),
         ('[endpoint]\nport = "x"', "MININGMAP_ENDPOINT__PORT: Input should be a valid integer"),
         ("endpoint = 8080", "MININGMAP_ENDPOINT: "),
-        ("port = 8080", "MININGMAP_PORT: no such setting; there are kafka, "),
+        ("port = 8080", "MININGMAP_PORT: unknown setting; expected one of: kafka, "),
     ],
 )
-def test_a_wrong_setting_in_the_file_is_named_like_any_other(
-    toml: Callable[[str], Path], text: str, said: str
+def test_an_invalid_setting_in_the_file_is_named_the_same_way(
+    toml: Callable[[str], Path], text: str, error: str
 ) -> None:
-    assert refusal(toml(text)).startswith(said)
+    assert refusal(toml(text)).startswith(error)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
@@ -191,14 +194,14 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     assert refusal(tmp_path) == f"--config {tmp_path}: Is a directory"
 
 
-def test_a_file_that_is_no_toml_is_named_with_the_place(toml: Callable[[str], Path]) -> None:
+def test_a_file_that_is_not_toml_is_named_with_the_position(toml: Callable[[str], Path]) -> None:
     path = toml("[endpoint\nport = 1")
     line = refusal(path)
     assert line.startswith(f"--config {path}: ")
     assert "line 1, column 10" in line
 
 
-def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_not_text_is_named(tmp_path: Path) -> None:
     path = tmp_path / "binary.toml"
     path.write_bytes(b"\xff\xfe")
     assert refusal(path).startswith(f"--config {path}: 'utf-8' codec")
@@ -209,7 +212,7 @@ def test_a_missing_folder_of_secrets_is_named(
 ) -> None:
     for path in (tmp_path / "none", Path(__file__)):
         monkeypatch.setenv("MININGMAP_SECRETS_DIR", str(path))
-        assert refusal() == f"MININGMAP_SECRETS_DIR: no such folder: {path}"
+        assert refusal() == f"MININGMAP_SECRETS_DIR: not a folder: {path}"
 
 
 def test_no_folder_of_secrets_is_fine(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,19 +222,19 @@ def test_no_folder_of_secrets_is_fine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_misspelt_secret_is_named(secrets: Path) -> None:
     (secrets / "MININGMAP_REDIS__PASSWROD").write_text("geheim")
-    assert refusal().startswith("MININGMAP_REDIS__PASSWROD: no such setting")
+    assert refusal().startswith("MININGMAP_REDIS__PASSWROD: unknown setting")
     (secrets / "MININGMAP_REDSI__PASSWORD").write_text("geheim")
-    assert refusal().startswith("MININGMAP_REDSI__PASSWORD: no such section")
+    assert refusal().startswith("MININGMAP_REDSI__PASSWORD: unknown section")
 
 
-def test_a_secret_that_is_no_text_is_an_error(secrets: Path) -> None:
+def test_a_secret_that_is_not_text_is_an_error(secrets: Path) -> None:
     (secrets / PASSWORD).write_bytes(b"geheim\xff")
     line = refusal()
     assert line.startswith("MININGMAP_SECRETS_DIR: ")
     assert "geheim" not in line
 
 
-def test_other_files_among_the_secrets_are_left_alone(secrets: Path) -> None:
+def test_other_files_among_the_secrets_are_ignored(secrets: Path) -> None:
     (secrets / "tls.key").write_text("of somebody else")
     assert load().model_dump() == Settings().model_dump()
 

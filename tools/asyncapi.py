@@ -1,4 +1,4 @@
-"""Prints ``docs/asyncapi.yaml``: the topics and their messages, as the code has them."""
+"""Print ``docs/asyncapi.yaml``: the Kafka topics and their messages, made from the code."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from streams.method.windows import ROLLING
 Json: TypeAlias = Mapping[str, Any]
 
 _ABOUT: Final = """\
-What miningmap's services say to each other over Kafka. Messages are JSON in UTF-8: times are
-RFC 3339 with `Z`, hashrates are in H/s, `null` is unknown. Readers ignore fields that they do not
-know; a message of an unknown `schema` becomes a dead letter.
+The messages that miningmap's services exchange over Kafka. Messages are JSON in UTF-8: times are
+RFC 3339 with `Z`, hashrates are in H/s, and `null` means unknown. Readers ignore unknown fields; a
+message with an unknown `schema` becomes a dead letter.
 """
 _TOPICS: Final = {
-    REPORTS: "What sources say of pools: the truth from which all else can be made again.",
-    NETWORK: "What sources say of the whole network's hashrate.",
-    SHARES: "The snapshots that `/api/v1/shares` serves, the newest by key.",
-    SWINGS: "Places whose share moves. The topic is made; nothing is written to it yet.",
-    DEAD_LETTERS: "What could not be used, as it came, with whence and why.",
+    REPORTS: "Reports about pools. With `miningmap.network`, all else can be rebuilt from them.",
+    NETWORK: "Messages about the whole network's hashrate.",
+    SHARES: "The snapshots that `/api/v1/shares` serves; the newest of each key is kept.",
+    SWINGS: "Places whose share moves. The topic is created, but nothing is written to it yet.",
+    DEAD_LETTERS: "Messages that could not be used, unchanged, with their origin and the reason.",
 }
 _NUMBERS: Final = ("retention.ms", "max.message.bytes")
 
 
 def document() -> Json:
-    """The document."""
+    """The AsyncAPI document."""
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -68,22 +68,28 @@ def _channel(topic: Topic) -> Json:
 
 
 def _operations() -> Json:
-    said = (
-        ("send", "collector", "Reports", REPORTS, "What was polled, or pushed by a partner."),
-        ("send", "collector", "Network", NETWORK, "What was polled."),
-        ("receive", "streams", "Reports", REPORTS, "Into cells."),
-        ("receive", "streams", "Network", NETWORK, "Into cells."),
-        ("send", "streams", "Shares", SHARES, "Every few seconds, what changed."),
-        ("send", "services", "DeadLetters", DEAD_LETTERS, "By the collector and by streams."),
-        ("receive", "streams", "DeadLetters", DEAD_LETTERS, "To show them beside their pools."),
+    operations = (
+        (
+            "send",
+            "collector",
+            "Reports",
+            REPORTS,
+            "Reports polled from a source or pushed by a partner.",
+        ),
+        ("send", "collector", "Network", NETWORK, "The network's hashrate, polled from a source."),
+        ("receive", "streams", "Reports", REPORTS, "Read to write cells."),
+        ("receive", "streams", "Network", NETWORK, "Read to write cells."),
+        ("send", "streams", "Shares", SHARES, "The answers of each snapshot, every few seconds."),
+        ("send", "services", "DeadLetters", DEAD_LETTERS, "Sent by the collector and by streams."),
+        ("receive", "streams", "DeadLetters", DEAD_LETTERS, "Read to list them with their pools."),
     )
     return {
-        f"{who}{action.capitalize()}{what}": {
+        f"{service}{action.capitalize()}{messages}": {
             "action": action,
             "channel": {"$ref": f"#/channels/{topic}"},
             "summary": summary,
         }
-        for action, who, what, topic, summary in said
+        for action, service, messages, topic, summary in operations
     }
 
 
@@ -94,16 +100,19 @@ def _messages() -> Json:
         "network": _message("Network", "network/1", ref(Network), {"const": NETWORK_KEY}),
         "shares": _message(
             "Shares",
-            "A snapshot: a window's shares by country, or by a country's subdivisions.",
+            "An answer of a snapshot: a window's shares by country, or by subdivision.",
             {"anyOf": [ref(SubdivisionAnswer), ref(Answer)]},
             {"type": "string", "pattern": name},
         ),
         "deadLetter": {
             **_message(
                 "Dead letter",
-                "The bytes as they came, or would have gone.",
-                {"description": "Anything, JSON or not."},
-                {"type": "string", "description": "As it came: a pool's slug, or nothing."},
+                "The bytes of a message that arrived, or that would have been sent.",
+                {"description": "Any bytes, JSON or not."},
+                {
+                    "type": "string",
+                    "description": "The key of the message: a pool's slug, or none.",
+                },
             ),
             "contentType": "application/octet-stream",
             "headers": _dead_letter_headers(),
@@ -124,7 +133,7 @@ def _dead_letter_headers() -> Json:
     least = DeadLetter(None, b"", "invalid", "", datetime(2026, 1, 1, tzinfo=UTC), REPORTS)
     most = DeadLetter(b"", b"", "invalid", "", least.at, REPORTS, 0, 0, "mempool")
     properties: dict[str, Any] = {name: {"type": "string"} for name, _ in record_of(most).headers}
-    properties["reason"]["description"] = "From the short list in architecture.md."
+    properties["reason"]["description"] = "One of the reasons in architecture.md."
     properties["at"]["format"] = "date-time"
     required = [name for name, _ in record_of(least).headers]
     return {"type": "object", "properties": properties, "required": required}
@@ -144,7 +153,7 @@ def _schemas() -> Json:
 
 
 def _draft_07(schema: Any) -> Any:  # noqa: ANN401 - JSON
-    """A schema in AsyncAPI's dialect, where tuples are written otherwise."""
+    """A schema in AsyncAPI's dialect (draft 7), which writes tuples differently."""
     match schema:
         case {"prefixItems": items, "items": False}:
             rest = {k: v for k, v in schema.items() if k not in {"prefixItems", "items"}}
@@ -161,7 +170,7 @@ def _draft_07(schema: Any) -> Any:  # noqa: ANN401 - JSON
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes every value where it is used, and text of several lines as such."""
+    """Write values without references, and text of several lines as a block."""
 
     def ignore_aliases(self, _data: object) -> bool:
         return True

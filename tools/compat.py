@@ -1,4 +1,4 @@
-"""Writes the schemas of all messages to ``tests/compat/VERSION``: once, at a release."""
+"""Write the schemas of all messages to ``tests/compat/VERSION``, once for each release."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ KINDS: Final[dict[str, type[msgspec.Struct]]] = {
     "shares": Answer,
     "subdivisions": SubdivisionAnswer,
 }
-"""Everything that is read from Kafka by those who may run another version, by the file's name."""
+"""The messages that another version may read from Kafka, by the name of their file."""
 
 
 def schema(name: str) -> Any:  # noqa: ANN401 - JSON
-    """The schema of one of :data:`KINDS`, as it is now."""
+    """The current schema of one of :data:`KINDS`."""
     return msgspec.json.schema(KINDS[name])
 
 

@@ -147,8 +147,8 @@ def test_a_wrong_setting_is_one_line_that_names_it(
     assert result.exit_code == 2
     assert result.stdout == ""
     assert result.stderr == (
-        "miningmap: MININGMAP_ENDPOINT__PROT: no such setting; there are host, port, fresh_s, "
-        "reuse_port, stream_clients, rate_limit, limit_loopback, trusted_proxies\n"
+        "miningmap: MININGMAP_ENDPOINT__PROT: unknown setting; expected one of: host, port, "
+        "fresh_s, reuse_port, stream_clients, rate_limit, limit_loopback, trusted_proxies\n"
     )
 
 

@@ -93,14 +93,14 @@ def test_a_network_message_is_written_to_network_with_bitcoin_as_key() -> None:
 
 
 async def test_publishing_without_a_broker_fails_in_time_with_the_reason() -> None:
-    nobody = Kafka(bootstrap_servers=f"127.0.0.1:{unused_port()}")
+    unreachable = Kafka(bootstrap_servers=f"127.0.0.1:{unused_port()}")
     with capture_logs() as logs:
-        async with Publisher(nobody, TOPICS, timeout_s=0.2) as unconnected:
+        async with Publisher(unreachable, TOPICS, timeout_s=0.2) as unconnected:
             for _ in range(2):
                 with pytest.raises(BrokerError, match="Unable to bootstrap") as caught:
                     await unconnected.publish([record()])
                 text = str(caught.value)
-                assert text.startswith(f"Kafka at {nobody.bootstrap_servers}: ")
+                assert text.startswith(f"Kafka at {unreachable.bootstrap_servers}: ")
                 assert text.endswith(" (no acknowledgement within 0.2 s)")
                 assert caught.value.retriable
     assert [log["event"] for log in logs] == ["kafka_unavailable"]
@@ -236,9 +236,9 @@ async def test_a_delivery_on_a_connection_that_broke_ends_with_an_error(
 
 
 async def test_no_task_outlives_the_publisher(clean_kafka: KafkaServer) -> None:
-    nobody = Kafka(bootstrap_servers=f"127.0.0.1:{unused_port()}")
+    unreachable = Kafka(bootstrap_servers=f"127.0.0.1:{unused_port()}")
     before = tasks()
-    async with publisher(clean_kafka) as connected, Publisher(nobody, TOPICS):
+    async with publisher(clean_kafka) as connected, Publisher(unreachable, TOPICS):
         await connected.publish([record()])
         assert tasks() > before
     assert tasks() == before
@@ -259,7 +259,7 @@ async def test_an_unexpected_error_of_the_background_task_ends_the_block(
         raise RuntimeError("a fault of the publisher")
 
     monkeypatch.setattr(producer, "_start", broken)
-    nobody = Kafka(bootstrap_servers=f"127.0.0.1:{unused_port()}")
+    unreachable = Kafka(bootstrap_servers=f"127.0.0.1:{unused_port()}")
     with pytest.RaisesGroup(pytest.RaisesExc(RuntimeError, match="a fault of the publisher")):
-        async with Publisher(nobody, TOPICS) as unconnected:
+        async with Publisher(unreachable, TOPICS) as unconnected:
             await unconnected.connected()
