@@ -90,7 +90,6 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         ]
         _log.info("service_started", sources=[source.path for source in sources])
         await _collect(pollers, outbox, stop)
-    _log.info("service_stopped")
 
 
 def _partners(path: Path | None) -> PartnersFile | Partners:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+import structlog
 from aiohttp import web
 
 from endpoint.data.gateway import Gateway
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 
 SNAPSHOT_S: Final = 5.0
 
+_log = structlog.get_logger(__name__)
+
 
 async def run(settings: Settings, stop: asyncio.Event) -> None:
     """Serve until ``stop`` is set.
@@ -70,6 +73,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         async with serving(
             app, served.host, served.port, "ENDPOINT__PORT", reuse_port=served.reuse_port
         ):
+            _log.info("service_started")
             await stop.wait()
     finally:
         await redis.aclose()

@@ -242,6 +242,7 @@ def run_service(
 
     settings = settings_of(context)
     logs.configure(settings.log, name)
+    log = structlog.get_logger(__name__)
 
     async def until_stopped() -> None:
         stop = asyncio.Event()
@@ -249,11 +250,12 @@ def run_service(
         for stop_signal in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(stop_signal, stop.set)
         await run(settings, stop)
+        log.info("service_stopped")
 
     try:
         asyncio.run(until_stopped())
     except SettingsError as error:
         raise CommandUsageError(str(error)) from None
-    except Exception as error:  # noqa: BLE001 - whatever it is, this process ends
-        structlog.get_logger(__name__).exception("service_failed")
+    except Exception as error:
+        log.exception("service_failed")
         raise CommandError(f"{name} failed: {error!r}") from None

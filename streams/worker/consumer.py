@@ -38,7 +38,7 @@ async def consume(settings: Settings, publisher: Publisher, processor: Processor
     batches = _Batches(processor)
     app = build_app(settings, batches.process)
     async with _running(app, batches):
-        _log.info("streams_started", servers=settings.kafka.bootstrap_servers)
+        _log.info("service_started", servers=settings.kafka.bootstrap_servers)
         await run_until_first_ends(batches.failed(), app.wait_until_stopped())
         raise app.crash_reason or RuntimeError("Faust ended by itself")
 

@@ -57,7 +57,7 @@ def test_a_service_ends_well_when_it_is_told_to(sign: signal.Signals) -> None:
         code, lines = until_ended(process)
     assert code == 0
     assert (up["event"], up["service"]) == ("up", "toy")
-    assert [json.loads(line)["event"] for line in lines] == ["down"]
+    assert [json.loads(line)["event"] for line in lines] == ["down", "service_stopped"]
 
 
 def test_a_wrong_setting_that_the_service_finds_is_wrong_configuration() -> None:

@@ -97,18 +97,18 @@ def test_in_a_terminal_logs_are_for_people_and_ctrl_c_ends_all(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("chosen", "is_terminal", "told"),
-    [("auto", True, "console"), ("auto", False, None), ("json", True, None)],
+    ("chosen", "is_terminal", "expected"),
+    [("auto", True, "console"), ("auto", False, "json"), ("json", True, "json")],
 )
-def test_children_are_told_of_the_terminal_unless_a_format_is_set(
+def test_children_log_in_the_format_of_their_parent(
     chosen: Literal["auto", "json"],
     is_terminal: bool,  # noqa: FBT001 - a parameter of the test
-    told: str | None,
+    expected: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal)
     settings = load()
     settings.log.format = chosen
     for child in services(settings, {"OTHER": "1"}, None):
-        assert child.env.get("MININGMAP_LOG__FORMAT") == told
+        assert child.env["MININGMAP_LOG__FORMAT"] == expected
         assert child.env["OTHER"] == "1"

@@ -27,7 +27,7 @@ class RedisCluster(RedisServer):
             deadline = time.monotonic() + READY_S
             while client.execute_command("CLUSTER INFO")["cluster_state"] != "ok":
                 if time.monotonic() > deadline:
-                    raise ServerError(self.said(f"served not all slots in {READY_S:g} s"))
+                    raise ServerError(self.with_last_lines(f"no cluster in {READY_S:g} s"))
                 time.sleep(POLL_S)
 
     def _command(self) -> list[str]:
