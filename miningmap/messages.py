@@ -1,7 +1,7 @@
 """The messages in Kafka, ``report/1`` and ``network/1``, and all rules for them.
 
 A message contains what one source reported and nothing else; it is interpreted when a question is
-asked. :func:`decode` and the constructors check all rules of ``docs/method.md`` 1, so no later code
+asked. :func:`decode` and the constructors check all rules of method.md 2, so no later code
 checks them again.
 """
 
@@ -119,7 +119,7 @@ class _Claim(msgspec.Struct, frozen=True, kw_only=True):
 class Report(
     _Claim, frozen=True, kw_only=True, omit_defaults=True, tag_field="schema", tag="report/1"
 ):
-    """What one source reports about one pool (docs/method.md 1). Hashrates are in H/s.
+    """What one source reports about one pool (method.md 2). Hashrates are in H/s.
 
     ``blocks`` is the number of blocks from which the hashrate was estimated; ``None`` if the pool
     reports its hashrate itself. No share depends on it: it tells how uncertain the estimate is.
@@ -197,7 +197,7 @@ def decode(raw: bytes) -> Message:
 
     Raises:
         InvalidMessageError: not JSON (``undecodable``), an unknown schema (``schema``), or against
-            a rule of docs/method.md 1 (``invalid``).
+            a rule of method.md 2 (``invalid``).
     """
     try:
         schema = _envelope.decode(raw).schema

@@ -168,7 +168,7 @@ class Streams(_Section):
 
 
 class Retention(_Section):
-    """How long Redis keeps cells (docs/method.md 2). Days are kept for ever."""
+    """How long Redis keeps cells (method.md 3). Days are kept for ever."""
 
     minutes_h: int = Field(default=48, ge=2)
     hours_d: int = Field(default=35, ge=31)

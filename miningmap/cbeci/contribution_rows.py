@@ -10,7 +10,7 @@ rows for provinces of that country, the rest of it; never the total of the provi
 A row replaces the partner's earlier row for the same place and period, with 0 too, and no other
 (:func:`merged`). So the same rows form the same report again, except for ``fetched_at``, and
 sending them twice is harmless: a cell is the highest-ranking claim on it, never a sum of claims
-(docs/method.md 2).
+(method.md 3).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Publish records to Kafka: acknowledged by all in-sync replicas, or an error that says why not.
 
 The connection is made in the background, and replaced when it breaks, so a service can start while
-the broker is away. A record may arrive twice; that changes no cell (method.md 2).
+the broker is away. A record may arrive twice; that changes no cell (method.md 3).
 """
 
 from __future__ import annotations
