@@ -57,8 +57,8 @@ async def serve(
     try:
         site = web.TCPSite(runner, host, port)
         await site.start()
-        address, scenario = runner.addresses[0], world.scenario.name
-        _log.info("listening", address=address, scenario=scenario)
+        bound_host, bound_port = runner.addresses[0][:2]
+        _log.info("listening", url=f"http://{bound_host}:{bound_port}")
         async with _partner(intake, token, world, clock):
             await stop.wait()
     finally:
@@ -73,12 +73,8 @@ async def _partner(
     if intake is None:
         yield
         return
-    async with intake_client() as client:
-        url = intake.rstrip("/") + PATH
-        task = asyncio.create_task(push_daily(client, url, token, world, clock=clock))
-        try:
-            yield
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+    url = intake.rstrip("/") + PATH
+    async with intake_client() as client, asyncio.TaskGroup() as tasks:
+        pushing = tasks.create_task(push_daily(client, url, token, world, clock=clock))
+        yield
+        pushing.cancel()
