@@ -50,7 +50,7 @@ docs: setup ## write the pages that are generated from the code
 	@$(BIN)/miningmap sources --markdown > docs/sources.md
 	@$(BIN)/python -m tools.asyncapi > docs/asyncapi.yaml
 
-check: setup ## check format, lint, types, imports, AsyncAPI, OpenAPI and the Compose file
+check: setup ## check format, lint, types, imports, generated documents and the Compose file
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy

@@ -70,7 +70,7 @@ class Kafka(_Section):
     )
     idempotent: bool = Field(
         default=True,
-        description="off only for brokers without support: a retry may then repeat a message",
+        description="false only for brokers without support: a retry may then repeat a message",
     )
 
 
@@ -89,7 +89,7 @@ class Endpoint(_Section):
     host: str = "127.0.0.1"
     port: Port = 8080
     fresh_s: float = Field(
-        default=60, gt=0, description="the service is not ready with an older snapshot"
+        default=60, gt=0, description="age in seconds at which a snapshot is too old to be ready"
     )
     reuse_port: bool = Field(
         default=False, description="share the port with other endpoint processes on this machine"
@@ -97,7 +97,7 @@ class Endpoint(_Section):
     stream_clients: int = Field(
         default=2000,
         ge=0,
-        description="clients that may listen to the stream of one process at a time",
+        description="clients that can be connected to the stream of one process at a time",
     )
     rate_limit: int = Field(
         default=600,
@@ -133,10 +133,11 @@ class Collector(_Section):
     metrics_host: str = "127.0.0.1"
     metrics_port: Port = 9101
     sources: list[str] | None = Field(
-        default=None, description="slugs to poll; unset polls all that are on by default"
+        default=None,
+        description="sources to poll; unset: those on by default or with their credentials",
     )
     poll_s: float | None = Field(
-        default=None, gt=0, description="replaces each source's own interval"
+        default=None, gt=0, description="seconds between polls, instead of each source's interval"
     )
     upstream: str | None = Field(
         default=None,
@@ -160,10 +161,10 @@ class Streams(_Section):
     batch_within_s: float = Field(default=0.5, gt=0, le=2)
     snapshot_s: float = Field(default=5, gt=0)
     publish_s: float = Field(
-        default=0, ge=0, description="shortest time between snapshots sent to Kafka; 0 for all"
+        default=0, ge=0, description="shortest time in s between snapshots sent to Kafka; 0: all"
     )
     stalled_s: float = Field(
-        default=120, gt=0, description="exit if messages wait and none is processed for this long"
+        default=120, gt=0, description="exit if messages wait and none is committed for so many s"
     )
 
 
@@ -184,7 +185,7 @@ class Method(_Section):
         description="pools whose Zhejiang hashrate is spread over their other Chinese provinces",
     )
     default_prior: bool = Field(
-        default=True, description="place pools without a declared prior by the shipped estimate"
+        default=True, description="use the default prior for pools without a prior of their own"
     )
 
 

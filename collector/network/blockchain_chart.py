@@ -54,7 +54,7 @@ SOURCE = NetworkSource(
         ),
     ),
     poll_s=3540,
-    poll_reason="The chart has one point a day, so it is polled as rarely as is allowed.",
+    poll_reason="The chart has one point a day; a source must be polled at least once an hour.",
     averaging_s=28_800,
     hold_s=3600,
     confidence="high",

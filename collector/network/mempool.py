@@ -55,7 +55,7 @@ SOURCE = NetworkSource(
     poll_s=300,
     poll_reason=(
         "The server caches the response for 300 s. Its limits are not published; beyond them it"
-        " answers 429, then bans the client."
+        " responds with 429, then bans the client."
     ),
     averaging_s=86_400,
     hold_s=1800,

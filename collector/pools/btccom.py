@@ -37,7 +37,7 @@ SOURCE = PoolSource(
     hold_s=900,
     confidence="low",
     unsure=(
-        "It is not known whether the host still answers after the pool was renamed, nor over what"
+        "It is not known whether the host still responds after the pool was renamed, nor over what"
         " time the figure is averaged."
     ),
     default=False,

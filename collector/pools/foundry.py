@@ -63,7 +63,7 @@ SOURCE = PoolSource(
     terms="none stated for this request, which needs no key",
     requests=(Request("https://api.foundryusapool.com/pool_stats?coin=BTC"),),
     poll_s=60,
-    poll_reason="The figure is an average over 5 minutes; polling each minute shows how it moves.",
+    poll_reason="The figure is an average over 5 minutes; polling each minute shows changes early.",
     averaging_s=300,
     # The figure's own time can be as old as the average is long.
     hold_s=600,

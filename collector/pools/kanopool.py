@@ -48,8 +48,8 @@ SOURCE = PoolSource(
     hold_s=600,
     confidence="medium",
     unsure=(
-        "It is not known whether the pool still answers as its published code does. The answer nil"
-        " may also mean that the pool's database is not available."
+        "It is not known whether the pool still responds as its published code does. The response"
+        " nil may also mean that the pool's database is not available."
     ),
     default=False,
     pool="kanopool",

@@ -88,7 +88,7 @@ SOURCE = PoolSource(
     poll_s=60,
     poll_reason=(
         "The server caches the response for 60 s. Its limits are not published; beyond them it"
-        " answers 429, then bans the client."
+        " responds with 429, then bans the client."
     ),
     averaging_s=86_400,
     # An average over a day hardly changes in ten minutes.

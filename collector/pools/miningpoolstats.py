@@ -74,7 +74,7 @@ SOURCE = PoolSource(
     hold_s=1800,
     confidence="low",
     unsure=(
-        "It is not known whether the server answers clients that are not browsers, how pools are"
+        "It is not known whether the server accepts clients that are not browsers, how pools are"
         " named, and how old a figure is. The source relays what pools publish elsewhere, so it is"
         " off by default."
     ),

@@ -86,9 +86,9 @@ SOURCE = PoolSource(
     ),
     confidence="medium",
     unsure=(
-        "It is not documented over what time a speed is averaged, whether a market's time is that"
-        " of its speed, and what part mines other coins. The hashrate is also in the totals of the"
-        " pools at which buyers mine, so the source is off by default."
+        "It is not documented over what time a speed is averaged, whether the time in the response"
+        " is the time of the speed, and what part mines other coins. The hashrate is also in the"
+        " totals of the pools at which buyers mine, so the source is off by default."
     ),
     default=False,
     pool="nicehash-market",

@@ -45,7 +45,7 @@ SOURCE = PoolSource(
     confidence="low",
     unsure=(
         "This request is known from other clients; the documentation describes its fields for other"
-        " requests only. It is not known whether the pool still answers."
+        " requests only. It is not known whether the pool still responds."
     ),
     default=False,
     pool="poolin-account",

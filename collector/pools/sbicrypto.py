@@ -74,7 +74,7 @@ SOURCE = PoolSource(
     unsure=(
         "The unit and the order of the averages are not documented; two independent clients take"
         " the unit for MH/s. It is not known how many workers a page may hold, and whether workers"
-        " that mine other coins are listed, too."
+        " that mine other coins are listed too."
     ),
     default=False,
     pool="sbicrypto-account",

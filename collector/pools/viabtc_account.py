@@ -62,7 +62,7 @@ SOURCE = PoolSource(
     scope="account",
     credentials=(
         Credential(
-            "key", "the API key; the pool answers only the addresses in the account's settings"
+            "key", "the API key; the pool accepts only the addresses in the account's settings"
         ),
         Credential(
             "secret", "the secret key, which signs requests and is never sent", required=False

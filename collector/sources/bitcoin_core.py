@@ -33,12 +33,12 @@ BLOCKS: Final = 120
 
 _CREDENTIALS: Final = (
     Credential("url", "the address of the node's JSON-RPC, like http://127.0.0.1:8332/"),
-    Credential("user", "the user of rpcauth or rpcuser; goes with password", required=False),
+    Credential("user", "the user of rpcauth or rpcuser, used with the password", required=False),
     Credential("password", "the password of rpcauth or rpcpassword", required=False),
     Credential(
         "cookie",
-        "the content of the node's file .cookie, instead of user and password. The node writes"
-        " another at each start, so it is better to give the file's path as cookie_file",
+        "the content of the node's file .cookie, instead of user and password. The node writes a"
+        " new cookie at each start, so set the path of that file, as cookie_file",
         required=False,
     ),
 )

@@ -14,20 +14,22 @@ if TYPE_CHECKING:
 _HEAD: Final = """\
 # Sources
 
-This page lists who is polled, how often and why, and what is not certain. `make docs` writes it
-from the declarations in `collector/pools/` and `collector/network/`. To add a source, see
+This page lists all sources: how often each is polled and why, and what is not certain. `make docs`
+writes it from the declarations in `collector/pools/` and `collector/network/`. To add a source, see
 [add-a-pool.md](add-a-pool.md).
 
 A source is polled if it is on by default, or once its required credentials are set. If
 `MININGMAP_COLLECTOR__SOURCES` is set, exactly the sources that it names are polled.
-`miningmap try SLUG` polls one source once. Hardly any source says where its miners are: partners
-push that.
+`miningmap try SLUG` polls one source once. Hardly any source gives the places of its miners; these
+come from partners, who push them.
 
 - **scope**: whose hashrate the source gives. `pool`: a whole pool's. `account`: one account's,
   which is also in the total of its pool. `market`: what is traded, which is also in the totals of
   other pools.
-- **confidence**: how sure it is that address, shape and unit are still as declared. A source whose
-  response has another shape fails with an error; it never guesses.
+- **confidence**: how certain it is that the address, the shape of the response and its unit are as
+  declared. A response of another shape is an error; nothing is guessed.
+- **locates**: the kind of the places that the source gives, and whether they are countries or
+  subdivisions.
 """
 
 
@@ -79,9 +81,9 @@ def _section(source: Source) -> str:
         "Terms": f"<{source.terms}>" if source.terms.startswith("https://") else source.terms,
         "Requests": "the operator's own server" if source.own_server else urls,
         "Interval": f"{source.poll_s} s. {source.poll_reason}",
-        "Limit of the host": f"{source.rate}",
+        "Limit of the host": _limit(source),
         "Average": f"over {source.averaging_s} s; a figure is valid for {source.hold_s} s",
-        "Locates": str(source.locates or "nothing"),
+        "Locates": _locates(source),
         "Confidence": f"{source.confidence}. {source.unsure}"
         if source.unsure
         else source.confidence,
@@ -92,6 +94,17 @@ def _section(source: Source) -> str:
         optional = "" if credential.required else ", optional"
         items.append(f"- `{name}`{optional}: {credential.meaning}")
     return f"### {_title(source)}\n\n" + "\n".join(items) + "\n"
+
+
+def _limit(source: Source) -> str:
+    noun = "request" if source.rate.requests == 1 else "requests"
+    return f"{source.rate.requests:g} {noun} in {source.rate.seconds:g} s"
+
+
+def _locates(source: Source) -> str:
+    if source.locates is None:
+        return "nothing"
+    return f"{source.locates.kind}, by {source.locates.granularity} ({source.locates.how})"
 
 
 def _title(source: Source) -> str:

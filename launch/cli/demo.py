@@ -41,9 +41,11 @@ POLL_S: Final = "10"
 
 
 @click.command()
-@click.option("--port", type=PORT, default=8080, show_default=True, help="Of page and API.")
 @click.option(
-    "--scenario", default="texas", show_default=True, help="The events of the simulated world."
+    "--port", type=PORT, default=8080, show_default=True, help="Port of the page and the API."
+)
+@click.option(
+    "--scenario", default="texas", show_default=True, help="Events of the simulated world."
 )
 @click.option("--for", "for_s", type=float, help="End after this many seconds.")
 @click.option("--verbose", is_flag=True, help="Show the logs of the services.")
@@ -187,7 +189,7 @@ async def _until_processed(servers: str, group: str) -> None:
 
 
 @click.command()
-@click.option("--port", type=PORT, help="Of page and API.")
+@click.option("--port", type=PORT, help="Port of the page and the API.")
 @click.option("--for", "for_s", type=float, help="End after this many seconds.")
 @click.pass_context
 def up(context: click.Context, /, *, port: int | None, for_s: float | None) -> None:

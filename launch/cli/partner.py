@@ -36,13 +36,13 @@ FEW: Final = 3
 FILE: Final = click.option(
     "--file",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="The file of partners; by default that of MININGMAP_INTAKE__PARTNERS_FILE.",
+    help="The file of partners; by default MININGMAP_INTAKE__PARTNERS_FILE.",
 )
 
 
 @click.group(cls=Commands)
 def partner() -> None:
-    """Manage partners' tokens (add, list, revoke); make and send rows (aggregate, push)."""
+    """Manage partners' tokens (add, list, revoke); create and send rows (aggregate, push)."""
 
 
 # --- at the intake --------------------------------------------------------------------------------
@@ -56,9 +56,9 @@ def partner() -> None:
 def add(context: click.Context, /, name: str, pool: str, file: Path | None) -> None:
     """Create a token for the partner NAME and print it; it cannot be shown again.
 
-    NAME is a pseudonym. Logs and metrics call the partner by it, so choose one that does not
-    reveal who the partner is. The same NAME again gets an additional token: hand it over, then
-    revoke the old one. A running collector accepts the token immediately.
+    NAME is a pseudonym, the only name of the partner in logs and metrics, so choose one that does
+    not reveal who the partner is. A known NAME gets an additional token: give it to the partner,
+    then revoke the old one. A running collector accepts the token immediately.
     """
     from collector.intake.partners import PartnersError
     from collector.intake.tokens import add as add_token
@@ -77,7 +77,7 @@ def add(context: click.Context, /, name: str, pool: str, file: Path | None) -> N
 @FILE
 @click.pass_context
 def list_(context: click.Context, /, file: Path | None) -> None:
-    """List partners, their pools and the numbers of their tokens, one token a line."""
+    """List partners, their pools and the ids of their tokens, one token a line."""
     from collector.intake.partners import PartnersError
     from collector.intake.tokens import listed
 
@@ -97,7 +97,7 @@ def list_(context: click.Context, /, file: Path | None) -> None:
 def revoke(context: click.Context, /, name: str, token_id: int | None, file: Path | None) -> None:
     """Revoke the tokens of the partner NAME; the intake rejects them immediately.
 
-    Rows that the partner has pushed stay. Other tokens keep their numbers.
+    Rows that the partner has pushed are kept, and so are the ids of other tokens.
     """
     from collector.intake.partners import PartnersError
     from collector.intake.tokens import revoke as revoke_tokens
@@ -135,7 +135,7 @@ def push(
     """Send the rows in FILE to an intake.
 
     FILE is CSV with the columns period_start_date, period, country, province, average_hashrate and
-    unit. The whole file is checked first, by the rules of the intake: if one row is wrong, nothing
+    unit. The whole file is checked first, by the rules of the intake: if a row is invalid, nothing
     is sent. A row replaces an earlier one of the same place and period.
     """
     from miningmap.partner.csv import TableError
@@ -241,10 +241,10 @@ def _token(file: Path | None) -> str:
 
 @partner.command()
 @click.argument("file", type=EXISTING)
-@click.option("--database", type=EXISTING, help="Places of addresses, in MaxMind's format (.mmdb).")
-@click.option("--date", required=True, type=click.DateTime(["%Y-%m-%d"]), help="First day, UTC.")
-@click.option("--period", required=True, type=click.Choice(PERIODS), help="Begins on that day.")
-@click.option("--unit", default="H/s", show_default=True, help="Of hashrates without a unit.")
+@click.option("--database", type=EXISTING, help="Database of addresses, in MaxMind's format.")
+@click.option("--date", required=True, type=click.DateTime(["%Y-%m-%d"]), help="First day (UTC).")
+@click.option("--period", required=True, type=click.Choice(PERIODS), help="Starts on --date.")
+@click.option("--unit", default="H/s", show_default=True, help="Unit of hashrates that have none.")
 @click.option(
     "--min-miners",
     type=click.IntRange(1),
@@ -271,11 +271,11 @@ def aggregate(
 ) -> None:
     """Turn a list of miners into rows for `push`, on a machine of the pool.
 
-    FILE is CSV with the columns hashrate, and ip or place (a country, or a code such as US-TX). No
-    address appears in the output; errors name lines.
+    FILE is CSV with the columns hashrate, and ip or place (a country, or a code such as US-TX). The
+    output and errors contain no address; errors name lines.
 
-    Miners that the database cannot locate are left out and counted: rows have no place for them,
-    because OTHER is for miners that are known to be in another country.
+    Miners that the database cannot locate are left out, and their number is printed. They do not
+    count as OTHER, which is for miners that are known to be in another country.
     """
     from miningmap.partner.aggregate import fold, rows_of
     from miningmap.partner.csv import write_rows

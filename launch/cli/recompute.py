@@ -35,7 +35,9 @@ CONFIGURES_BELIEFS: Final = ("MININGMAP_METHOD__", "MININGMAP_SECRETS_DIR")
 @click.option("--level", default="country", show_default=True, help="country or subdivision.")
 @click.option("--country", default="", help="With --level subdivision: an ISO code such as CN.")
 @click.option("--adjust", default="published", show_default=True, help="published or none.")
-@click.option("--priors", type=EXISTING, help="Use only these priors, not the configured ones.")
+@click.option(
+    "--priors", type=EXISTING, help="Use only these priors, not the configured or the default ones."
+)
 @click.option("--rules", type=EXISTING, help="Use only these rules, not the configured ones.")
 @click.pass_context
 def recompute(
@@ -48,7 +50,8 @@ def recompute(
 ) -> None:
     """Compute the answer of /api/v1/shares offline from FILE (one message a line).
 
-    Without the extra "server", which reads settings, the shipped priors and rules are used.
+    Priors and rules are those of the settings. Without the extra "server" no settings can be read:
+    then the default prior and no rules are used.
     """
     import msgspec
 
@@ -73,7 +76,7 @@ def recompute(
 
 
 def _configured_beliefs(context: click.Context) -> BeliefOptions:
-    """Return the configured beliefs, or the shipped ones where settings cannot be read.
+    """Return the configured beliefs, or the default ones where settings cannot be read.
 
     Raises:
         MissingExtraError: beliefs are configured, and the packages that read settings are missing.

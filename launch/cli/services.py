@@ -37,8 +37,8 @@ def endpoint(context: click.Context) -> None:
 
 
 @click.command()
-@click.option("--check", is_flag=True, help="Only report what is missing or different.")
-@click.option("--replication-factor", default=1, show_default=True, help="Of topics it creates.")
+@click.option("--check", is_flag=True, help="Create nothing; only compare.")
+@click.option("--replication-factor", default=1, show_default=True, help="Of new topics.")
 @click.pass_context
 def topics(context: click.Context, /, *, check: bool, replication_factor: int) -> None:
     """Create missing Kafka topics and compare the existing ones, which are never changed."""

@@ -19,7 +19,9 @@ _NARROW: Final = 12
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print the whole declarations as JSON.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print everything about each source, as JSON."
+)
 @click.option("--markdown", is_flag=True, help="Print the page docs/sources.md.")
 @click.pass_context
 def sources(context: click.Context, /, *, as_json: bool, markdown: bool) -> None:
@@ -68,12 +70,12 @@ def _print_table(rows: Sequence[dict[str, object]]) -> None:
     "payloads",
     type=EXISTING,
     multiple=True,
-    help="Parse this recorded body instead of sending a request; once for each of the source's "
-    "requests.",
+    help="Parse this recorded body instead of sending a request; give one for each request of the "
+    "source.",
 )
 @click.pass_context
 def try_(context: click.Context, /, slug: str, payloads: tuple[Path, ...]) -> None:
-    """Ask one source once, and print the resulting messages or the error."""
+    """Poll one source once, and print the resulting messages or the error."""
     from collector.catalogue import TrialError, try_source
     from collector.sources.base import SourceError
     from miningmap.messages import encode

@@ -39,7 +39,7 @@ _URL: Final = re.compile(r"https?://", re.IGNORECASE)
 def publish(context: click.Context, /, file: Path) -> None:
     """Publish the messages in FILE (report/1 and network/1, one a line) to Kafka.
 
-    All lines are checked first: if one is not a valid message, nothing is published.
+    All lines are checked first. If one is not a valid message, nothing is published.
     """
     kafka = settings_of(context).kafka
     messages = _read(file)
@@ -90,7 +90,7 @@ def import_history(context: click.Context, /, files: tuple[str, ...]) -> None:
     published with it, and coverage and bounds of those months stay unknown. A published 0 % is a
     place with hashrate 0.
 
-    If one row is wrong, nothing is published. Importing a table again changes nothing; another
+    If a row is invalid, nothing is published. Importing a table again changes nothing; another
     edition replaces the months that it contains.
     """  # noqa: D301 - \b keeps click from filling the lines of the example
     from miningmap.cbeci.monthly_tables import POOL, TablesError, reports
@@ -137,7 +137,7 @@ def _body(file: Path) -> bytes:
 
 @click.command()
 @click.option("--from", "since", help="Start of the range, such as 2026-11-22T15:00:00Z.")
-@click.option("--to", "until", help="End of the range, itself not included.")
+@click.option("--to", "until", help="End of the range, which is excluded.")
 @click.option(
     "--output", default="-", metavar="FILE", help="Write to FILE instead of standard output (-)."
 )
@@ -147,7 +147,7 @@ def export(context: click.Context, /, since: str | None, until: str | None, outp
 
     Exports every message that is in Kafka when the command starts, unchanged: first the reports,
     then the network hashrates, each partition in its order. --from and --to select by the time
-    that a message is about (from its start to its end plus the time that it holds), not by its
+    that a message is about (from its start to its end, or to the end of its hold), not by its
     arrival. To recompute a window, export a range that covers it and the 30 days before it.
 
     Invalid messages, which are also dead letters, are left out and counted on standard error.
