@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from collector.polling.plausibility import Plausibility
-from collector.polling.reports import Poll, check_readings, read
+from collector.polling.reports import Poll, check_readings, parse_readings
 from collector.sources.base import NetworkSource
 from launch.simulation import partner
 from launch.simulation.pools import MEASURED
@@ -77,7 +77,7 @@ def _messages(world: World, source: Source, end: datetime, length: timedelta) ->
     A collector claims less than an hour at a time, so an hour's messages are those of a poll at its
     end with the hour as their interval.
     """
-    readings = read(source, bodies(world, source, end, length))
+    readings = parse_readings(source, bodies(world, source, end, length))
     hourly = length >= _HOUR
     every_s = source.poll_s if hourly else length.total_seconds()
     checked = check_readings(Poll(source, end, every_s, simulated=True), readings, Plausibility())
