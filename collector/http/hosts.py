@@ -54,7 +54,7 @@ class Host:
         """
         if wait_s := self._backoff.wait_s():
             raise TransientError(
-                f"{self.name}: not requested because it failed too often; next attempt in "
+                f"{self.name}: not asked because it failed too often; next attempt in "
                 f"{wait_s:.0f} s",
                 reason=CIRCUIT_OPEN,
                 retry_after_s=wait_s,

@@ -1,4 +1,4 @@
-"""Commands about sources: the list of all, and one request to one of them."""
+"""Commands about sources: list all of them, and poll one of them once."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _print_table(rows: Sequence[dict[str, object]]) -> None:
 )
 @click.pass_context
 def try_(context: click.Context, /, slug: str, payloads: tuple[Path, ...]) -> None:
-    """Ask one source once, and print the resulting messages or the error."""
+    """Poll one source once, and print the resulting messages or the error."""
     from collector.catalogue import TrialError, try_source
     from collector.sources.base import SourceError
     from miningmap.messages import encode
