@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 from collector.http.fetcher import Fetcher
 from collector.metrics import Metrics
 from collector.polling.plausibility import Plausibility
-from collector.polling.reports import IMPLAUSIBLE, Poll, check_readings, read
+from collector.polling.reports import IMPLAUSIBLE, Poll, check_readings, parse_readings
 from collector.registry import choose, discover, unknown
 from collector.sources.base import PermanentError, SourceError
 from collector.sources.credentials import Credentials, setting
@@ -85,7 +85,7 @@ async def try_source(
         fetched_at = now()
         every_s = settings.collector.poll_s or source.poll_s
         poll = Poll(source, fetched_at, every_s, settings.collector.simulated)
-        checked = check_readings(poll, read(source, payloads), Plausibility())
+        checked = check_readings(poll, parse_readings(source, payloads), Plausibility())
         for letter in checked.rejected:
             raise PermanentError(letter.error, reason=IMPLAUSIBLE, source=source.slug)
     except SourceError as error:

@@ -1,7 +1,7 @@
 """Publishing to Kafka, for callers that wait for the acknowledgement and for those that do not.
 
-:meth:`Publisher.publish` is for the intake, whose client waits for a response: it gives up after a
-while. :class:`Outbox` is for pollers: it keeps their messages while the broker is unavailable, so
+:meth:`MessagePublisher.publish` is for the intake, whose client waits for a response: it has a time
+limit. :class:`Outbox` is for pollers: it keeps their messages while the broker is unavailable, so
 that polling continues.
 """
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Outgoing: TypeAlias = "Message | DeadLetter"
 """A message to publish, or a rejected reading in its place."""
 
-# Polls that are kept while the broker is unavailable; beyond it the oldest are dropped.
+# How many polls are kept while the broker is unavailable; above that the oldest are dropped.
 CAPACITY: Final = 5_000
 # The pause before a failed delivery is retried.
 RETRY_S: Final = 0.5
@@ -36,7 +36,7 @@ RETRY_S: Final = 0.5
 _log = structlog.get_logger(__name__)
 
 
-class Publisher:
+class MessagePublisher:
     """A connection to Kafka for reports, network messages and dead letters."""
 
     def __init__(
@@ -46,7 +46,7 @@ class Publisher:
         acknowledged: Callable[[Sequence[Outgoing]], None],
         timeout_s: float = producer.TIMEOUT_S,
     ) -> None:
-        """Connect nothing yet; ``async with`` does, without waiting for the broker.
+        """Prepare a publisher; it connects in the background inside ``async with``.
 
         Args:
             settings: how to reach the broker.
@@ -73,7 +73,7 @@ class Publisher:
         """Return when the broker has acknowledged all messages.
 
         Raises:
-            BrokerError: it has not; some of the messages may have arrived, or arrive later.
+            BrokerError: it has not in time; some of the messages may have arrived, or arrive later.
         """
         await self._kafka.publish(list(map(_record, messages)))
         self._acknowledged(messages)
@@ -82,7 +82,8 @@ class Publisher:
         """Like :meth:`publish`, but wait for as long as the broker is unavailable.
 
         Raises:
-            BrokerError: the connection failed for good; the next call gets a new one.
+            BrokerError: a message is too large, or the connection broke. The next call uses a new
+                connection.
         """
         await self._kafka.deliver(list(map(_record, messages)))
         self._acknowledged(messages)

@@ -15,7 +15,7 @@ from collector.intake.ledger import Ledger
 from collector.intake.partners import SETTING, Partners, PartnersError, PartnersFile
 from collector.intake.rate_limit import Rate, RateLimiter
 from collector.metrics import Metrics
-from collector.outbox import Outbox, Publisher
+from collector.outbox import MessagePublisher, Outbox
 from collector.polling.plausibility import Plausibility
 from collector.polling.poller import Poller, start_spread_s
 from collector.registry import choose, discover
@@ -44,16 +44,16 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         ExceptionGroup: the unexpected errors of all tasks that failed.
     """
     if settings.log.level != "debug":
-        # The publisher logs once that Kafka is unavailable; aiokafka would ten times a second.
+        # The publisher logs once that Kafka is unavailable; aiokafka logs it ten times a second.
         logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     credentials = Credentials(settings.credentials)
     sources = choose(discover(), settings.collector, credentials)
     partners = _partners(settings.intake.partners_file)
     metrics = Metrics(CollectorRegistry())
     async with (
-        # A partner waits for a response: 503 at once is better than waiting for Redis to return.
+        # A partner waits for a response: an immediate 503 is better than waiting for Redis.
         connect(settings.redis, patient=False) as redis,
-        Publisher(settings.kafka, acknowledged=metrics.count) as publisher,
+        MessagePublisher(settings.kafka, acknowledged=metrics.count) as publisher,
         Fetcher(settings.collector, metrics, credentials=credentials) as fetcher,
         serving(
             monitoring_app(metrics.registry),

@@ -1,1 +1,1 @@
-"""The roof: the command line, the local supervisor and the simulation. Nothing below imports it."""
+"""The top layer: command line, local supervisor and simulation; no other package imports it."""

@@ -1,4 +1,4 @@
-"""``python -m launch``: the command line, as the supervisor starts it for its children."""
+"""``python -m launch``: the command line, which the supervisor runs in its child processes."""
 
 from launch.cli import main
 

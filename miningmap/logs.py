@@ -20,10 +20,10 @@ _CHATTY: Final = ("aiokafka", "faust", "mode", "aiohttp.access", "httpx", "kafka
 
 
 def resolved_format(log: Log) -> Literal["console", "json"]:
-    """The format of this process's lines, with ``auto`` decided by whether a person reads them.
+    """The format of this process's lines; ``auto`` means ``console`` on a terminal, else ``json``.
 
-    A process that reads its children's lines passes it on to them as ``MININGMAP_LOG__FORMAT``:
-    their standard error is a pipe, so they cannot find it out themselves.
+    A process that reads its children's lines passes the result on to them as
+    ``MININGMAP_LOG__FORMAT``, because their standard error is always a pipe.
     """
     if log.format == "auto":
         return "console" if sys.stderr.isatty() else "json"
@@ -34,7 +34,7 @@ def configure(log: Log, service: str) -> None:
     """Set up logging for this process, to be called once at its start.
 
     Covers structlog, the standard library's loggers (so aiokafka's and Faust's too), warnings, and
-    exceptions that nothing caught.
+    uncaught exceptions.
 
     Args:
         log: level and format; ``auto`` is ``console`` where standard error is a terminal.
@@ -84,11 +84,11 @@ def configure(log: Log, service: str) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
     )
-    _log_what_nothing_caught(structlog.get_logger(__name__))
+    _log_uncaught(structlog.get_logger(__name__))
 
 
 def keep_quiet() -> None:
-    """Log errors alone, on standard error: for commands, which print their own errors."""
+    """Log only errors, on standard error: for commands, which print their own errors."""
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it logs each failed attempt
     try:
         import structlog  # noqa: PLC0415 - see above
@@ -100,7 +100,7 @@ def keep_quiet() -> None:
     )
 
 
-def _log_what_nothing_caught(log: Any) -> None:  # noqa: ANN401 - structlog's loggers are Any
+def _log_uncaught(log: Any) -> None:  # noqa: ANN401 - structlog's loggers are Any
     """Log warnings and uncaught exceptions, which Python prints as plain text otherwise."""
     logging.captureWarnings(capture=True)
 

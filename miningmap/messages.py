@@ -26,7 +26,7 @@ SLUG = r"^[a-z0-9][a-z0-9._-]{0,63}$(?!\n)"  # in Python $ alone also matches be
 FIGURE = r"[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?"
 """The pattern of a figure as published tables print it."""
 
-# Far beyond any honest report; they keep one message from filling Redis with cells.
+# Far beyond any plausible report; the limits keep one message from filling Redis with cells.
 MAX_HOLD_S = 86_400
 MAX_LENGTH_S = 366 * 86_400
 MAX_BLOCKS = 100_000  # more than are found in 366 days

@@ -1,1 +1,1 @@
-"""Requests to other servers: rate limits, back-off, conditional requests, address checks."""
+"""Requests to third-party servers: rate limits, back-off, conditional requests, address checks."""

@@ -44,15 +44,15 @@ class PublicResolver(AbstractResolver):
 
 
 def reject_unsafe(url: URL) -> None:
-    """Reject what the resolver never sees: plain HTTP, and private addresses in place of names.
+    """Reject URLs that the resolver cannot check: plain HTTP, and private addresses as hosts.
 
     Raises:
-        PermanentError: the URL is one of those.
+        PermanentError: the URL is one of these.
     """
     if url.scheme != "https":
         raise PermanentError("is not HTTPS", reason="address")
     host = url.host or ""
-    # A host without a letter is an address: aiohttp and the system take "2130706433" for one, and
+    # A host without a letter is an address: aiohttp and the system take "2130706433" for one and
     # connect to 127.0.0.1.
     if ":" in host or not any(map(str.isalpha, host)):
         _reject_private(host)

@@ -1,4 +1,4 @@
-"""Back-off: when a host or a source that failed may be asked again. Pure.
+"""Back-off: when a host or a source that failed may be requested again. Pure.
 
 One policy serves both, with different thresholds: a host starts to wait after several failures in a
 row of all its sources together, which is a circuit breaker; a source waits after its first failure.
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collector.sources.base import Reason
 
 LONGEST_S: Final = 900.0
-"""The longest wait, in seconds, of anything that is not asked more rarely than this anyway."""
+"""The longest wait, in seconds, unless the first wait is longer."""
 PROBE_S: Final = 5.0
 """How long other callers wait, in seconds, while a probe is in flight."""
 
@@ -63,7 +63,7 @@ class Backoff:
 
     @property
     def is_open(self) -> bool:
-        """Whether it failed too often and no probe has succeeded since."""
+        """True after too many failures in a row, until a probe succeeds."""
         return self._next_at is not None
 
     def wait_s(self) -> float:

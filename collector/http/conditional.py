@@ -1,4 +1,4 @@
-"""Conditional requests: a server need not send again what has not changed since the last poll.
+"""Conditional requests: a server does not have to send an unchanged response again.
 
 Only responses with a validator (RFC 9110: ``ETag``, ``Last-Modified``) are cached, up to a total
 size; beyond it the least recently stored ones are evicted.
@@ -25,7 +25,7 @@ _Key: TypeAlias = tuple[str, frozenset[tuple[str, str]]]
 class CachedResponse(NamedTuple):
     """A response body, and the request headers that ask whether it is still current.
 
-    ``conditions`` is empty if the server cannot be asked that.
+    ``conditions`` is empty if the response has no validator.
     """
 
     body: bytes
@@ -44,7 +44,7 @@ class CachedResponse(NamedTuple):
 
 
 class ResponseCache:
-    """The last response to each request, if the server can be asked whether it is current."""
+    """The last response to each request, if it has a validator."""
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self._max_bytes = max_bytes
@@ -56,7 +56,7 @@ class ResponseCache:
         return self._responses.get(_key(request))
 
     def store(self, request: Request, response: CachedResponse) -> None:
-        """Cache a response in place of the last one, and evict the oldest ones if need be."""
+        """Cache a response in place of the last one, and evict the oldest ones above the limit."""
         key = _key(request)
         self._evict(key)
         if response.conditions:

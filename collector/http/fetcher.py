@@ -1,9 +1,9 @@
-"""Fetch what sources declare: the one place where requests to other servers are made.
+"""Send the requests that sources declare: the one place for requests to third-party servers.
 
-Only the hosts that a source declares are asked, over HTTPS, at public addresses, without following
-redirects. Response bodies are limited in size and time. Whatever goes wrong is raised as one of the
-three errors of :mod:`collector.sources.base`. URLs may contain keys, so errors and log lines carry
-nothing of a URL but its host.
+Requests go only to the hosts that a source declares, over HTTPS, at public addresses, without
+following redirects. Response bodies are limited in size and time. Every failure is raised as one of
+the three errors of :mod:`collector.sources.base`. URLs may contain keys, so errors and log lines
+show only the host of a URL.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Fetcher:
         now: Callable[[], datetime] = utc_now,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Open nothing yet; ``async with`` does.
+        """Prepare a client; it opens its sessions inside ``async with``.
 
         Args:
             settings: the upstream, the contact, and whether private addresses are allowed.
@@ -86,8 +86,8 @@ class Fetcher:
             SettingsError: ``upstream`` is not an HTTP address.
         """
         self._upstream = _upstream(settings.upstream)
-        # The upstream is the operator's own choice, so it may be anywhere; and no request goes to
-        # any other server then.
+        # The operator has chosen the upstream, so it may have a private address. All requests go
+        # to it and none to another server.
         self._allow_private = settings.allow_private or self._upstream is not None
         self._user_agent = _user_agent(settings.contact)
         self._credentials = credentials
@@ -113,8 +113,8 @@ class Fetcher:
 
     def _session(self, resolver: AbstractResolver) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
-            # Without a limit: each source has one connection at most, and must not wait for a free
-            # one while hosts that do not answer hold them all.
+            # No limit: each source has at most one connection, and it must not wait while hosts
+            # that do not answer occupy all of them.
             connector=aiohttp.TCPConnector(resolver=resolver, limit=0),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": self._user_agent, "Accept": "application/json, text/plain"},
@@ -165,7 +165,7 @@ class Fetcher:
         except SourceError as error:
             error.source = source.slug
             if bodies and isinstance(error, TransientError) and error.reason == CIRCUIT_OPEN:
-                # The hosts that were asked already must not be asked before the next poll is due.
+                # The hosts that have responded must get no request before the next poll is due.
                 error.retry_after_s = max(source.poll_s, error.retry_after_s or 0.0)
             raise
         return bodies
@@ -181,7 +181,7 @@ class Fetcher:
         host = self._host(declared)
         await host.acquire()
         try:
-            # Authorised only now: a signature may hold the time at which the request is sent.
+            # Authorised just before sending, because a signature may contain the time.
             request = self._authorised(source, declared)
             session = self._session_for(source, request, host)
             return await self._fetch_cached(source, request, host, session)
@@ -193,10 +193,10 @@ class Fetcher:
         """Return the session that may send the request.
 
         Raises:
-            PermanentError: none may: the URL is unsafe, or its host is not the declared one.
+            PermanentError: none may, because the URL is unsafe or its host is not the declared one.
         """
         if not source.own_server and host_of(request.url) != host.name:
-            raise PermanentError("asks another host than it declares", reason="address")
+            raise PermanentError("requests another host than the source declares", reason="address")
         if self._allow_private or source.own_server:
             return self._unchecked
         reject_unsafe(URL(request.url))
@@ -234,13 +234,13 @@ class Fetcher:
         """Return the response, or ``cached`` if the server says that it is still current.
 
         Raises:
-            SourceError: of the kind that fits. Its text is never aiohttp's, which quotes the URL.
+            SourceError: the fitting subclass. Its text is never aiohttp's, which quotes the URL.
         """
         try:
             return await self._receive(session, request, cached)
         except TimeoutError:
             raise TransientError("no answer in time", reason="timeout") from None
-        except ValueError as error:  # aiohttp rejects the request, for a line feed in a header say
+        except ValueError as error:  # aiohttp rejects it, for example a line feed in a header
             text = f"the request cannot be sent: {type(error).__name__}"
             raise PermanentError(text, reason="client_error") from None
         except (aiohttp.ClientError, OSError) as error:

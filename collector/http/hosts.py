@@ -40,14 +40,14 @@ class Host:
         self.limit(rate)
 
     def limit(self, rate: Rate) -> None:
-        """Keep to this rate too. Requests are spread evenly instead of being sent in bursts."""
+        """Apply this rate too, if it is stricter; requests are spread evenly, not in bursts."""
         interval_s = rate.seconds / rate.requests
         if interval_s > self._interval_s:
             self._interval_s = interval_s
             self._limiter = AsyncLimiter(1, interval_s)
 
     def raise_if_open(self) -> None:
-        """Check that the circuit allows a request now.
+        """Raise if the circuit allows no request now.
 
         Raises:
             TransientError: it is open; ``retry_after_s`` says for how much longer.
@@ -72,15 +72,15 @@ class Host:
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
-        """Send one request in the block; how it ends opens or closes the circuit."""
+        """Send one request in the block; its outcome may open or close the circuit."""
         try:
             with self._backoff.attempt():
                 yield
         finally:
-            self._report()
+            self._log_change()
 
-    def _report(self) -> None:
-        """Show and log whether the circuit is open, if that has changed."""
+    def _log_change(self) -> None:
+        """Log whether the circuit is open and set the metric, if that has changed."""
         is_open = self._backoff.is_open
         if is_open == self._logged_open:
             return

@@ -1,11 +1,11 @@
-"""The partners' HTTP service: takes rows in CBECI's format and publishes them as reports.
+"""The partners' HTTP service: accepts rows in CBECI's format and publishes them as reports.
 
-A client of the Cambridge Bitcoin Mining Map's API works with a new base URL and token. Three things
-are better than there: an error is never a 200, all errors of all rows are reported, and a row
-counts once for its partner, period and place, however often it is sent
+A client of the Cambridge Bitcoin Mining Map's API works with a new base URL and token. The service
+differs from that API in three ways: an error never has the status 200, all errors of all rows are
+listed, and a row counts once for its partner, period and place, however often it is sent
 (:mod:`collector.intake.ledger`).
 
-Errors in what was sent have CBECI's form ``{"error": ...}``; a wrong path or method is a problem
+All errors of the handler have CBECI's form ``{"error": ...}``; a wrong path or method is a problem
 document (RFC 9457).
 """
 
@@ -20,8 +20,9 @@ import msgspec
 import structlog
 from aiohttp import web
 
+from miningmap.cbeci import contribution_rows
 from miningmap.cbeci.contribution import MAX_BODY, PATH
-from miningmap.cbeci.contribution_rows import InvalidRowsError, merged, read, report
+from miningmap.cbeci.contribution_rows import InvalidRowsError
 from miningmap.http.problems import problem_middleware
 from miningmap.times import utc_now
 
@@ -64,7 +65,7 @@ def intake_app(
     simulated: bool,
     now: Callable[[], datetime] = utc_now,
 ) -> web.Application:
-    """Return the service, which runs on a port of its own.
+    """Return the app, which runs on a port of its own.
 
     Args:
         authenticate: returns the partner that a token belongs to.
@@ -100,9 +101,12 @@ class ContributionHandler:
         self._now = now
 
     async def contribute(self, request: web.Request) -> web.Response:
-        """Respond with 200 when all rows are in Kafka; with an error if none was used."""
+        """Return 200 if all rows are in Kafka and in the ledger, else an error.
+
+        After a 503 some rows may be in Kafka already; sending all of them again is harmless.
+        """
         partner = self._authenticate(_bearer_token(request))
-        if partner is None:  # a stranger's body is not read
+        if partner is None:  # without authentication the body is not read
             return _error(
                 HTTPStatus.UNAUTHORIZED, "Invalid bearer token", {"WWW-Authenticate": "Bearer"}
             )
@@ -112,7 +116,7 @@ class ContributionHandler:
 
     async def _respond(self, request: web.Request, partner: Partner) -> web.Response:
         if wait_s := self._limiter.wait_s(partner.token_id):
-            # Counted but not logged: a client that does not stop would fill the log.
+            # Counted but not logged: a client that ignores the limit would fill the log.
             return _error(
                 HTTPStatus.TOO_MANY_REQUESTS,
                 # CBECI's text, which its clients know; the limit here is for each token.
@@ -124,17 +128,18 @@ class ContributionHandler:
         except _BodyError as error:
             _log.warning("intake_rejected", partner=partner.name, error=str(error))
             return _error(error.status, str(error))
-        response = await self._publish(partner, rows)
+        response = await self._accept(partner, rows)
         result = "accepted" if response.status == HTTPStatus.OK else "rejected"
         self._metrics.intake_rows.labels(partner=partner.name, result=result).inc(len(rows))
         return response
 
-    async def _publish(self, partner: Partner, rows: Sequence[object]) -> web.Response:
+    async def _accept(self, partner: Partner, rows: Sequence[object]) -> web.Response:
+        """Validate the rows, publish them, and return the response."""
         log = _log.bind(partner=partner.name, pool=partner.pool, rows=len(rows))
         try:
             # In a thread, because suggestions for thousands of misspelt names take seconds, and
             # pollers share this event loop.
-            by_period = await asyncio.to_thread(read, rows, self._now())
+            by_period = await asyncio.to_thread(contribution_rows.read, rows, self._now())
         except InvalidRowsError as error:
             log.warning("intake_rejected", error=str(error), errors=len(error.errors))
             return _json(
@@ -144,7 +149,7 @@ class ContributionHandler:
             if by_period:
                 async with asyncio.timeout(TIMEOUT_S):
                     await self._publisher.publish(partner, by_period)
-        except Exception:  # whatever it was, the partner has to send the rows again
+        except Exception:  # after any error the partner has to send the rows again
             log.exception("intake_failed")
             return _error(
                 HTTPStatus.SERVICE_UNAVAILABLE,
@@ -167,8 +172,8 @@ class ReportPublisher:
         self._ledger = ledger
         self._simulated = simulated
         self._now = now
-        # Concurrent requests of one pool would outdate each other's versions and start over again
-        # and again, so within this process they queue.
+        # Concurrent requests of one pool would invalidate each other's versions and retry, so they
+        # queue within this process.
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def publish(self, partner: Partner, rows: Mapping[Period, Rows]) -> None:
@@ -202,11 +207,11 @@ class ReportPublisher:
         version: datetime,
     ) -> list[Report]:
         return [
-            report(
+            contribution_rows.report(
                 period,
-                merged(before[period], places),
+                contribution_rows.merged(before[period], places),
                 pool,
-                fetched_at=version,
+                fetched_at=version,  # of two reports on a period, the later version wins
                 simulated=self._simulated,
             )
             for period, places in rows.items()

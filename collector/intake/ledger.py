@@ -37,13 +37,13 @@ if TYPE_CHECKING:
     from miningmap.cbeci.contribution_rows import Period, Rows
 
 KEPT: Final = timedelta(days=400)
-"""A year in which single rows can be corrected, and a month to notice that they have to be."""
+"""Single rows can be corrected for a year, and for a month more if an error is noticed late."""
 
 _TICK: Final = timedelta(microseconds=1)  # the resolution of times in messages
 
 
 class Ledger:
-    """The partners' ledger in one Redis. Every method raises ``redis.RedisError`` without it."""
+    """The partners' ledger in one Redis. Every method raises ``redis.RedisError`` if that fails."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis

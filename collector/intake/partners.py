@@ -1,4 +1,4 @@
-"""Partners and their tokens: a JSON file of who may push rows, and for which pool.
+"""Partners and their tokens: a JSON file that says who may push rows, and for which pool.
 
     [{"id": 482913, "partner": "partner-1", "pool": "foundryusa", "token_sha256": "<64 digits>"}]
 
@@ -41,7 +41,7 @@ class PartnersError(Exception):
 class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One entry of the file. Unknown fields are errors: one could be a token in plain text."""
 
-    id: TokenId = 0  # 0: not given; read() replaces it by the position
+    id: TokenId = 0  # 0: not given; read_entries() replaces it by the position
     partner: Slug
     pool: Slug
     token_sha256: Sha256
@@ -78,7 +78,7 @@ class Partners:
         """
         return cls(
             (Partner(entry.partner, entry.pool, entry.id), entry.token_sha256)
-            for entry in read(path)
+            for entry in read_entries(path)
         )
 
     def authenticate(self, token: str) -> Partner | None:
@@ -126,7 +126,7 @@ class PartnersFile:
             _log.info("partners_file_loaded", file=str(self._path))
 
 
-def read(path: Path) -> list[Entry]:
+def read_entries(path: Path) -> list[Entry]:
     """Return the entries of a file, each with its id and with its hash in lower case.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Rate limits for tokens. Like CBECI's, they are counts within fixed windows."""
+"""Rate limits for tokens: like CBECI's, they count requests within fixed periods of time."""
 
 from __future__ import annotations
 
@@ -13,27 +13,29 @@ if TYPE_CHECKING:
 
 
 class Rate(NamedTuple):
-    """At most ``requests`` within ``seconds``, counted from the first request on."""
+    """At most ``requests`` within ``seconds``; the period begins with the first request."""
 
     requests: int
     seconds: int
 
 
 @dataclass
-class _Window:
+class _Quota:
+    """How many requests remain until a time of the clock."""
+
     ends: float = -math.inf
     remaining: int = 0
 
 
 class RateLimiter:
-    """Counts requests by client, in memory: a few numbers for each."""
+    """Counts the requests of each client, in memory."""
 
     def __init__(self, rates: Iterable[Rate], clock: Callable[[], float] = time.monotonic) -> None:
-        """Apply all of these rates at once; without any, nothing is limited."""
+        """Apply all of these rates together; without any, nothing is limited."""
         self._rates = tuple(rates)
         self._clock = clock
-        self._windows: defaultdict[Hashable, list[_Window]] = defaultdict(
-            lambda: [_Window() for _ in self._rates]
+        self._quotas: defaultdict[Hashable, list[_Quota]] = defaultdict(
+            lambda: [_Quota() for _ in self._rates]
         )
 
     def wait_s(self, client: Hashable) -> int:
@@ -42,12 +44,12 @@ class RateLimiter:
         The wait is in whole seconds, rounded up.
         """
         now = self._clock()
-        windows = self._windows[client]
-        for window, rate in zip(windows, self._rates, strict=True):
-            if now >= window.ends:
-                window.ends, window.remaining = now + rate.seconds, rate.requests
-        if full := [window.ends - now for window in windows if not window.remaining]:
+        quotas = self._quotas[client]
+        for quota, rate in zip(quotas, self._rates, strict=True):
+            if now >= quota.ends:
+                quota.ends, quota.remaining = now + rate.seconds, rate.requests
+        if full := [quota.ends - now for quota in quotas if not quota.remaining]:
             return math.ceil(max(full))
-        for window in windows:
-            window.remaining -= 1
+        for quota in quotas:
+            quota.remaining -= 1
         return 0

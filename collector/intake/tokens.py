@@ -12,13 +12,20 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from collector.intake.partners import Entry, Partner, PartnersError, conflict_in, hash_of, read
+from collector.intake.partners import (
+    Entry,
+    Partner,
+    PartnersError,
+    conflict_in,
+    hash_of,
+    read_entries,
+)
 from miningmap.messages import SLUG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-# Drawn at random: counting would give the id of a revoked token to the next one.
+# Ids are random: the next number in sequence could be the id of a revoked token.
 _IDS: Final = range(100_000, 1_000_000)
 
 
@@ -68,7 +75,7 @@ def listed(path: Path) -> list[Partner]:
     Raises:
         PartnersError: the file cannot be read or is invalid.
     """
-    return list(map(_partner, read(path)))
+    return list(map(_partner, read_entries(path)))
 
 
 def _entry(token_id: int, name: str, pool: str, token: str) -> Entry:
@@ -96,7 +103,7 @@ def _changing(path: Path) -> Iterator[list[Entry]]:
     """
     try:
         with _locked(path.parent):
-            entries = read(path) if path.exists() else []
+            entries = read_entries(path) if path.exists() else []
             yield entries
             _replace(path, msgspec.json.format(msgspec.json.encode(entries), indent=2) + b"\n")
     except OSError as error:

@@ -2,8 +2,8 @@
 
 An implausible reading becomes a dead letter with its reason; it neither stops the other readings of
 its response nor counts as 0. A sudden change has to be confirmed by further polls before it is
-accepted: at first, a mistaken unit and a broken source look the same as a real change. They are
-corrected or noticed before the map shows them.
+accepted, because a wrong unit or a broken source looks the same as a real change at first. The
+delay gives the source time to correct itself before the map shows the figure.
 """
 
 from __future__ import annotations
@@ -138,6 +138,6 @@ def _invalid(reading: Reading | NetworkReading, fetched_at: datetime) -> str | N
 
 
 def _is_near(a: float, b: float) -> bool:
-    """Whether a change from one to the other is not a jump; only 0 is near 0."""
+    """Return whether a change from one to the other is not a jump; only 0 is near 0."""
     low, high = sorted((a, b))
     return high <= JUMP * low

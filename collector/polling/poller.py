@@ -1,8 +1,9 @@
-"""Polling: one task for each source, which fetches, reads, checks and hands on its figures.
+"""Polling: one task for each source, which fetches, parses, checks and publishes its figures.
 
-A source has at most one request in flight. A source that fails is retried more and more rarely; it
-is logged once when it is lost and once when it recovers. Meanwhile it publishes nothing: a figure
-that is unknown is absent, never 0.
+A source has at most one request in flight. After a transient error the pause doubles up to 15
+minutes; after an error that somebody must fix it is 15 minutes at once (collector/http/backoff.py).
+A source is logged once when it is lost and once when it recovers. Meanwhile it publishes nothing: a
+figure that is unknown is absent, never 0.
 """
 
 from __future__ import annotations
@@ -15,7 +16,13 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from collector.http.backoff import Backoff
-from collector.polling.reports import IMPLAUSIBLE, Poll, check_readings, read
+from collector.polling.reports import (
+    IMPLAUSIBLE,
+    UNKNOWN_VALUE,
+    Poll,
+    check_readings,
+    parse_readings,
+)
 from collector.sources.base import PoolSource, SourceError
 from miningmap.messages import NETWORK_KEY, key
 from miningmap.times import utc_now
@@ -33,19 +40,22 @@ if TYPE_CHECKING:
     from miningmap.kafka.dead_letters import DeadLetter
     from miningmap.settings import Collector
 
-# Without jitter, sources that start together would meet at every poll, and so would collectors. It
-# only lengthens a pause: no source is polled sooner than it declares or than Retry-After says.
+# Without jitter, sources that start together would be polled together ever after, and so would
+# collectors. It only lengthens a pause: a source is polled never sooner than its interval or
+# Retry-After.
 JITTER: Final = 0.1
-# Sources that start in one second; and the shortest time over which the starts are spread.
+# How many sources start in one second, and the shortest time over which the starts are spread.
 STARTS_PER_S: Final = 100
 MIN_START_SPREAD_S: Final = 3.0
+# The label of a source of many pools that has not answered yet.
+NO_POOL_YET: Final = ""
 
 _log = structlog.get_logger(__name__)
 
 
-def start_spread_s(sources: int) -> float:
+def start_spread_s(source_count: int) -> float:
     """Return the time over which the first polls of this many sources are spread, in seconds."""
-    return max(MIN_START_SPREAD_S, sources / STARTS_PER_S)
+    return max(MIN_START_SPREAD_S, source_count / STARTS_PER_S)
 
 
 class Poller:
@@ -88,11 +98,16 @@ class Poller:
         self._lost_at: float | None = None  # by the clock; None while the source gives figures
         self._up: dict[str, bool] = {}  # by pool, as shown in the metrics
         self._log = _log.bind(source=source.path)
-        self._show({_declared_pool(source) or "": False})
+        pool = _declared_pool(source)
+        self._set_pool_up({NO_POOL_YET if pool is None else pool: False})
         fetcher.register(source)
 
     async def run(self, spread_s: float = MIN_START_SPREAD_S) -> None:
-        """Poll until cancelled, for the first time within ``spread_s`` or the interval."""
+        """Poll until cancelled.
+
+        The first poll comes after a random delay of at most ``spread_s`` or the interval, whichever
+        is shorter.
+        """
         # The pauses need not be hard to predict, so S311 does not apply.
         await asyncio.sleep(random.uniform(0, min(spread_s, self._interval_s)))  # noqa: S311
         while True:
@@ -106,48 +121,42 @@ class Poller:
         """
         started = self._clock()
         try:
-            checked = await self._fetch()
+            with self._backoff.attempt():
+                bodies = await self._fetcher.fetch(self._source)
+                fetched_at = self._now()
+                readings = parse_readings(self._source, bodies)
         except SourceError as error:
             self._record_error(error)
             return self._backoff.retry_s(error)
-        self._record(checked)
-        return max(0.0, self._interval_s - (self._clock() - started))
-
-    async def _fetch(self) -> CheckedReadings:
-        with self._backoff.attempt():
-            bodies = await self._fetcher.fetch(self._source)
-            fetched_at = self._now()
-            readings = read(self._source, bodies)
         poll = Poll(self._source, fetched_at, self._interval_s, self._simulated)
         checked = check_readings(poll, readings, self._plausibility)
         if readings:
             self._put([*checked.messages, *checked.rejected])
-        return checked
+        self._record_readings(checked)
+        return max(0.0, self._interval_s - (self._clock() - started))
 
     def _record_error(self, error: SourceError) -> None:
         self._metrics.failures.labels(self._source.slug, error.reason).inc()
-        self._show(dict.fromkeys(self._up, False))
+        self._set_pool_up(dict.fromkeys(self._up, False))
         self._record_loss(error.reason, self._fetcher.masked(self._source, str(error)))
 
-    def _record(self, checked: CheckedReadings) -> None:
+    def _record_readings(self, checked: CheckedReadings) -> None:
         """Show and log the readings of one poll; without an accepted one the source is lost."""
         for letter in checked.rejected:
             self._metrics.failures.labels(self._source.slug, IMPLAUSIBLE).inc()
-            self._log.warning("reading_rejected", pool=_pool(letter), error=letter.error)
+            self._log.warning("reading_rejected", pool=_pool_of(letter), error=letter.error)
         accepted = {key(message).decode(): True for message in checked.messages}
-        rejected = {_pool(letter): False for letter in checked.rejected}
+        rejected = {_pool_of(letter): False for letter in checked.rejected}
         if accepted:
-            # A pool that a source of many pools no longer lists is not shown as down: it may have
-            # stopped mining.
-            self._show(rejected | accepted)
+            self._set_pool_up(rejected | accepted)
             self._record_recovery()
         elif rejected:
-            self._show(rejected)
+            self._set_pool_up(rejected)
             self._record_loss(IMPLAUSIBLE, checked.rejected[0].error)
         else:
-            self._metrics.failures.labels(self._source.slug, "unknown_value").inc()
-            self._show(dict.fromkeys(self._up, False))
-            self._record_loss("unknown_value", "the response has no figure")
+            self._metrics.failures.labels(self._source.slug, UNKNOWN_VALUE).inc()
+            self._set_pool_up(dict.fromkeys(self._up, False))
+            self._record_loss(UNKNOWN_VALUE, "the response has no figure")
 
     def _record_loss(self, reason: Reason, error: str) -> None:
         if self._lost_at is None:
@@ -161,7 +170,11 @@ class Poller:
             self._log.info("source_recovered", seconds=round(self._clock() - self._lost_at))
             self._lost_at = None
 
-    def _show(self, up: dict[str, bool]) -> None:
+    def _set_pool_up(self, up: dict[str, bool]) -> None:
+        """Show whether each pool is up, and remove the labels of all other pools.
+
+        A pool that a source of many pools no longer lists is not down: it may have stopped mining.
+        """
         slug = self._source.slug
         for removed in self._up.keys() - up.keys():
             self._metrics.pool_up.remove(removed, slug)
@@ -170,10 +183,10 @@ class Poller:
         self._up = up
 
 
-def _pool(letter: DeadLetter) -> str:
+def _pool_of(letter: DeadLetter) -> str:
     return (letter.key or b"").decode()
 
 
 def _declared_pool(source: Source) -> str | None:
-    """Return the one pool that a source gives, if it is one; the whole network counts as one."""
+    """Return the source's only pool, NETWORK_KEY for a network source, None for many pools."""
     return source.pool if isinstance(source, PoolSource) else NETWORK_KEY

@@ -1,4 +1,4 @@
-"""From response bodies to readings to messages: pure, and the same for every source."""
+"""Turn response bodies into readings and these into messages: pure, the same for all sources."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 # between two polls.
 HELD_POLLS: Final = 2
 IMPLAUSIBLE: Final = "implausible"
+UNKNOWN_VALUE: Final = "unknown_value"
 # An unset time, such as Go's zero time in the year 1, is not a time of a figure, and the interval
 # before it cannot be represented.
 EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -58,7 +59,7 @@ class CheckedReadings:
     rejected: list[DeadLetter] = field(default_factory=list)
 
 
-def read(source: Source, bodies: Sequence[bytes]) -> Sequence[Reading | NetworkReading]:
+def parse_readings(source: Source, bodies: Sequence[bytes]) -> Sequence[Reading | NetworkReading]:
     """Return the readings in a source's response bodies; none if the source knows no figure.
 
     Raises:
@@ -72,8 +73,8 @@ def read(source: Source, bodies: Sequence[bytes]) -> Sequence[Reading | NetworkR
         error.source = source.slug
         raise
     except Exception as error:
-        # An adapter that fails at a body has met a shape that it does not know. That is an error
-        # of this source, and must not end the polling of the others.
+        # An adapter that fails has received a body of an unknown shape. That is an error of this
+        # source, and must not end the polling of the others.
         text = f"the adapter failed: {error!r}"
         raise PermanentError(text, reason="shape", source=source.slug) from error
     return readings
@@ -83,9 +84,9 @@ def _check_time(at: datetime | None) -> None:
     if at is None:
         return
     if at.tzinfo is None:
-        raise PermanentError("a time without a zone", reason="shape")
+        raise PermanentError("observed at a time without a zone", reason="shape")
     if at < EARLIEST:
-        raise PermanentError(f"a time before 1970: {at.isoformat()}", reason="shape")
+        raise PermanentError(f"observed before 1970, at {at.isoformat()}", reason="shape")
 
 
 def check_readings(

@@ -1,4 +1,4 @@
-"""CKPool's solo servers. Each reports only its own part of the world."""
+"""CKPool's solo servers. Each server reports only the miners connected to it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 # Miners choose the nearest server, so most of a server's hashrate is in its part of the world. The
-# main server is in the US and gets all who did not choose. The European one serves Europe and
-# Africa, so no country is right for it: OTHER means "located, but in no listed country".
+# main server is in the US and gets all miners that did not choose one. The European one serves
+# Europe and Africa, so no country is right for it: OTHER means "located, but in no listed country".
 _SERVERS: Final = {
     "solo.ckpool.org": "US",
     "eusolo.ckpool.org": OTHER,
@@ -35,20 +35,21 @@ class _Hashrates(msgspec.Struct):
 
 
 def parse(bodies: Sequence[bytes]) -> list[Reading]:
-    """Return all servers as one pool, as of the oldest of them; each is one place."""
+    """Return all servers as one pool with one place each, as of the oldest status file."""
     times, hashrates = zip(*map(_server, bodies), strict=True)
     total = decoding.sum_or_unknown(hashrates)
     if total is None:
         return []
     servers = zip(_SERVERS.values(), hashrates, strict=True)
+    # No rate is None here; the condition tells the type checker.
     places = tuple(Located(code, rate, "estimated") for code, rate in servers if rate is not None)
     return [Reading("solock", total, places, observed_at=min(times))]
 
 
 def _server(body: bytes) -> tuple[datetime, float | None]:
-    """Return when a server wrote its status file, and its hashrate over 5 minutes in H/s ("141P").
+    """Return when a server wrote its status file, and its hashrate over 5 minutes in H/s.
 
-    The file has three lines, each of which is a JSON document.
+    The file has three lines, each of which is a JSON document. Hashrates in it are like "141P".
     """
     first, second, *_ = [*body.splitlines(), b"", b""]  # a missing line is a truncated document
     status = decoding.decode(first, _Status)
@@ -105,7 +106,7 @@ SOURCE = PoolSource(
     locates=Locating("estimated", "country", "by server: US, AU, and OTHER for Europe and Africa"),
     confidence="medium",
     default=True,
-    pool="solock",
+    pool="solock",  # mempool.space's slug of the pool
     parse=parse,
     example=example,
 )

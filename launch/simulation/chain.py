@@ -1,6 +1,7 @@
 """The simulated block chain: a block about every ten minutes, and the pool that found it.
 
-Sources that count blocks see pools through it, those that report nothing themselves included.
+Sources that count blocks derive the hashrates of all pools from it, also of pools that report
+nothing themselves.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ BLOCK_S: Final = 600
 # block 973413 was found around 2026-10-27.
 _SLOT_0: Final = 2_015_019
 
-# Real luck is a Poisson process: over 144 blocks it would move a pool of 10 % by a quarter, and
-# most swings of a demonstration would be luck. So finders follow the golden ratio's sequence, which
-# is as even as possible, with a little luck on top.
+# Real finds are a Poisson process: over 144 blocks a pool of 10 % would vary by a quarter, and most
+# swings of a demonstration would be luck. So finders are drawn with the golden ratio's sequence,
+# which is as even as possible, and a little randomness is added.
 _GOLDEN: Final = 0.6180339887498949
 _LUCK: Final = 0.004
-# The largest relative error of the estimate from blocks and difficulty.
+# The largest relative error of the network's hashrate as estimated from blocks and difficulty.
 _ESTIMATE_ERROR: Final = 0.01
 
 
@@ -51,18 +52,18 @@ def finder(world: World, block: int) -> str:
     """Return the pool that found the block of that height; larger pools are more likely."""
     luck = _LUCK * (2 * uniform(world.seed, "luck", block) - 1)
     draw = (block * _GOLDEN + uniform(world.seed, "first draw", 0) + luck) % 1.0
-    upto = _ranges(world, bucket(found_at(world, block), HOUR_S))
-    return POOLS[min(bisect_right(upto, draw * upto[-1]), len(POOLS) - 1)].slug
+    cumulative = _cumulative_hashrates(world, bucket(found_at(world, block), HOUR_S))
+    return POOLS[min(bisect_right(cumulative, draw * cumulative[-1]), len(POOLS) - 1)].slug
 
 
 def blocks_by_pool(world: World, at: datetime, length: timedelta) -> Counter[str]:
-    """Return how many blocks each pool found in ``(at - length, at]``, if it found any."""
+    """Return how many blocks each pool found in ``(at - length, at]``; pools without are absent."""
     after, newest = height(world, at - length), height(world, at)
     return Counter(finder(world, block) for block in range(after + 1, newest + 1))
 
 
 def estimated_network(world: World, at: datetime, length: timedelta) -> float:
-    """Return the network's mean hashrate (H/s) as blocks and difficulty show it: nearly the truth.
+    """Return the network's mean hashrate (H/s) as estimated from blocks: nearly the true one.
 
     Args:
         world: the world.
@@ -75,7 +76,7 @@ def estimated_network(world: World, at: datetime, length: timedelta) -> float:
 
 
 @lru_cache(maxsize=960)
-def _ranges(world: World, hour: int) -> list[float]:
+def _cumulative_hashrates(world: World, hour: int) -> list[float]:
     """Return the cumulative sums of the pools' hashrates in that hour."""
     means = hour_means(world, hour)
     return list(accumulate(math.fsum(means[pool.slug].values()) for pool in POOLS))

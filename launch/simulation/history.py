@@ -1,4 +1,4 @@
-"""The simulated past as messages: what a collector that ran all that time would have published."""
+"""The simulated history: the messages that a collector would have published in the past."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from collector.polling.plausibility import Plausibility
-from collector.polling.reports import Poll, check_readings, read
+from collector.polling.reports import Poll, check_readings, parse_readings
 from collector.sources.base import NetworkSource
 from launch.simulation import partner
 from launch.simulation.pools import MEASURED
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _MINUTE: Final = timedelta(minutes=1)
 _HOUR: Final = timedelta(hours=1)
 _DAY: Final = timedelta(days=1)
-# How long after an interval's end its message is there.
+# How long after the end of a claim its message is fetched.
 _FETCH_DELAY: Final = timedelta(seconds=1)
 _PARTNER_DELAY: Final = timedelta(minutes=1)
 
@@ -49,7 +49,7 @@ def history(world: World, until: datetime, days: int = 30, minutes_h: int = 3) -
 
 
 def _polled(world: World, until: datetime, every_s: int, reach: timedelta) -> Iterator[Message]:
-    """Yield the sources' messages at each whole hour or minute of the last ``reach``."""
+    """Yield the sources' messages at each whole hour or minute over the last ``reach``."""
     sources = simulated_sources()
     last = bucket(until - _FETCH_DELAY, every_s)
     for n in range(last - int(reach.total_seconds()) // every_s + 1, last + 1):
@@ -62,7 +62,7 @@ def _polled(world: World, until: datetime, every_s: int, reach: timedelta) -> It
 
 
 def _length(source: Source, every_s: int) -> timedelta:
-    """Return how long the source's claims are where polls are ``every_s`` apart.
+    """Return the length of the source's claims where polls are ``every_s`` apart.
 
     In the history pools are polled each minute, so that each minute has its own figure, and the
     network as often as its sources declare.
@@ -72,12 +72,12 @@ def _length(source: Source, every_s: int) -> timedelta:
 
 
 def _messages(world: World, source: Source, end: datetime, length: timedelta) -> Iterator[Message]:
-    """Yield the messages that the collector makes of the source's bodies at ``end``.
+    """Yield the messages that the collector makes from the source's bodies at ``end``.
 
-    A collector claims less than an hour at a time, so an hour's messages are those of a poll at its
-    end with the hour as their interval.
+    A collector claims less than an hour at a time, so for an hour this takes the messages of a
+    poll at its end and sets their interval to the whole hour.
     """
-    readings = read(source, bodies(world, source, end, length))
+    readings = parse_readings(source, bodies(world, source, end, length))
     hourly = length >= _HOUR
     every_s = source.poll_s if hourly else length.total_seconds()
     checked = check_readings(Poll(source, end, every_s, simulated=True), readings, Plausibility())
@@ -89,7 +89,7 @@ def _messages(world: World, source: Source, end: datetime, length: timedelta) ->
 
 
 def _pushed(world: World, until: datetime, days: int) -> Iterator[Message]:
-    """Yield the reports of the partners' rows, day by day, each as late as its partner is."""
+    """Yield the reports of the partners' rows, day by day, each with its partner's delay."""
     today = bucket(until, DAY_S)
     for arrival in range(today - days + 1, today + 1):
         fetched_at = bucket_start(arrival, DAY_S) + _PARTNER_DELAY

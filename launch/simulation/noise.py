@@ -14,7 +14,7 @@ _STEP: Final = 2.0**-_BITS
 
 @lru_cache(maxsize=1 << 16)
 def uniform(seed: int, name: str, n: int) -> float:
-    """Return the ``n``-th number of the series ``name``, in [0, 1)."""
+    """Return number ``n`` of the random series ``name``, in [0, 1)."""
     # Python's hash() would differ between processes, because each salts it.
     digest = blake2b(f"{seed}/{name}/{n}".encode(), digest_size=8).digest()
     return (int.from_bytes(digest, "big") >> (64 - _BITS)) * _STEP

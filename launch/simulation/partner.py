@@ -34,7 +34,7 @@ UNIT: Final = "ph/s"
 _H_PER_UNIT: Final = 1e15
 _DECIMALS: Final = 3
 
-# The World Bank's names that differ from the usual ones; only countries of this world.
+# The World Bank's names of the countries of this world, where they differ from ISO's.
 _WORLD_BANK: Final = {
     "HK": "Hong Kong SAR, China",
     "IR": "Iran, Islamic Rep.",
@@ -61,7 +61,7 @@ def daily_rows(world: World, pool: str, day: date) -> list[Row]:
 
 
 def report(pool: str, rows: Sequence[Row], fetched_at: datetime) -> Report:
-    """Return the report that the intake makes of one day's rows: all of it is measured.
+    """Return the report that the intake makes from one day's rows; its places are ``measured``.
 
     Args:
         pool: slug.

@@ -1,8 +1,8 @@
 """The pools of the simulated world: their sizes and the true places of their miners.
 
-Sizes follow the shares of blocks in 2026, and slugs are mempool's. The places are invented, but of
-the known kind: American pools with their states, Chinese pools with provinces and much hashrate
-abroad. None of it was reported by a real pool.
+Sizes follow the shares of blocks in 2026, and slugs are mempool's. The places are invented but
+typical: American pools with their states, Chinese pools with provinces and much hashrate abroad.
+None of it was reported by a real pool.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ class Curtailment:
     ramp: timedelta
 
     def left(self, since: timedelta) -> float:
-        """Return the part that still mines, ``since`` the start of the run, 0..1."""
+        """Return the part that still mines at a time after the start of the run, 0..1."""
         rising = (since - self.start) / self.ramp
         falling = (self.end - since) / self.ramp
         return 1 - self.depth * min(1.0, max(0.0, min(rising, falling)))
@@ -42,7 +42,7 @@ class Curtailment:
 
 @dataclass(frozen=True)
 class Outage:
-    """A pool is out over ``[start, end)``: it mines nothing and its API answers 503."""
+    """Over ``[start, end)`` the pool mines nothing and its API responds with 503."""
 
     pool: str
     start: timedelta
@@ -64,8 +64,8 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         Scenario("calm"),
         Scenario(
             "texas",
-            # It starts more than an hour before the history ends, so that the window 1h lies in it
-            # and a swing is in progress from the start.
+            # It starts more than an hour before the history ends, so that the window 1h is within
+            # it and a swing is in progress from the start.
             curtailments=(
                 Curtailment(
                     "US-TX",

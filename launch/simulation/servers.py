@@ -1,4 +1,4 @@
-"""The simulated pools' HTTP servers, all in one: ``/HOST/PATH`` answers as ``https://HOST/PATH``.
+"""The simulated pools' HTTP servers in one: ``/HOST/PATH`` responds as ``https://HOST/PATH``.
 
 The routes are the requests that the sources declare, and the bodies are their own examples.
 """
@@ -36,7 +36,7 @@ def make_app(world: World, clock: Clock = utc_now) -> web.Application:
     """Return the application that serves all simulated sources, as of the time of ``clock``.
 
     A wrong host or path is a 404. A query without the parameters that the source declares is a 400.
-    A pool that is out is a 503.
+    A pool in an outage is a 503.
     """
     endpoints: dict[tuple[str, str], list[_Endpoint]] = {}
     for source in simulated_sources():

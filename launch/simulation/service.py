@@ -51,7 +51,7 @@ async def serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    # No request needs to be completed at the end: the collector will poll again.
+    # Requests in flight may be dropped at the end: the collector polls again.
     runner = web.AppRunner(make_app(world, clock), access_log=None, shutdown_timeout=0)
     await runner.setup()
     try:

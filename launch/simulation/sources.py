@@ -20,17 +20,20 @@ if TYPE_CHECKING:
     from launch.simulation.world import World
 
 _DAY: Final = timedelta(days=1)
+# A mean takes a sample for each hour, because a pool's hashrate varies over hours: at least 4, so
+# that a short mean follows an event that begins within it, and at most 24, because more would cost
+# time and hardly change a mean over days.
 _MIN_SAMPLES: Final = 4
 _MAX_SAMPLES: Final = 24
 
 
 def simulated_sources() -> list[Source]:
-    """Return the sources that the simulation serves; no other need be polled."""
+    """Return the sources that the simulation serves; the collector needs no others."""
     return [source for source in discover() if source.default]
 
 
 def is_up(world: World, source: Source, start: datetime, end: datetime) -> bool:
-    """Return whether the source's server answers all the time over ``[start, end]``."""
+    """Return whether the source's server responds all the time over ``[start, end]``."""
     pool = source.pool if isinstance(source, PoolSource) else None
     return pool is None or world.is_up_over(pool, start, end)
 
@@ -44,7 +47,9 @@ def bodies(
         world: the world.
         source: one of :func:`simulated_sources`.
         at: the time of the responses.
-        length: the time over which figures are averaged, if longer than the source declares.
+        length: the time over which figures are averaged, if longer than the source declares. The
+            history passes the length of each claim, because its polls can be an hour apart; live
+            servers pass none.
     """
     if source.example is None:
         raise TypeError(f"{source.path} has no example")
@@ -66,7 +71,7 @@ def _readings(
 
 
 def _by_blocks(world: World, at: datetime, span: timedelta) -> list[Reading]:
-    """Return all pools by their blocks, those of unknown finders included."""
+    """Return a reading of each pool that found blocks; unknown finders are one pool."""
     found = chain.blocks_by_pool(world, at, span)
     network = chain.estimated_network(world, at, span)
     return [

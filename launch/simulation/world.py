@@ -1,7 +1,7 @@
-"""The simulated truth: who mines where, as a pure function of seed, scenario and time.
+"""The true hashrate by pool and place: a pure function of seed, scenario and time.
 
 This module reads no clock and has no state except caches, so the history and the live servers agree
-about every instant, even in different processes.
+at every time, even in different processes.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class World:
         return self._key
 
     def is_up(self, pool: str, at: datetime) -> bool:
-        """Return whether the pool mines, and its API answers."""
+        """Return whether the pool mines and its API responds."""
         return self.is_up_over(pool, at, at)
 
     def is_up_over(self, pool: str, start: datetime, end: datetime) -> bool:
@@ -74,7 +74,7 @@ class World:
         )
 
     def located(self, pool: str, at: datetime) -> dict[str, float]:
-        """Return the pool's hashrate by place; all are 0 while it is out."""
+        """Return the pool's hashrate by place; all are 0 during an outage."""
         size = self._size(pool, at) if self.is_up(pool, at) else 0.0
         return {
             place: size * weight * self._site(pool, place, at)
@@ -92,7 +92,7 @@ class World:
     def mean_located(
         self, pool: str, end: datetime, length: timedelta, samples: int = 4
     ) -> dict[str, float]:
-        """Return the mean of :meth:`located` over ``[end - length, end)``, by samples of it."""
+        """Return the mean of ``samples`` values of :meth:`located` over ``[end - length, end)``."""
         step = length / samples
         total: Counter[str] = Counter()
         for n in range(samples):
@@ -132,7 +132,7 @@ class World:
 # Many figures are means over the same hours, so 40 days of them are cached.
 @lru_cache(maxsize=960)
 def hour_means(world: World, hour: int) -> dict[str, dict[str, float]]:
-    """Return the mean hashrate by pool and place, of the hour with that number since the epoch."""
+    """Return the mean hashrate by pool and place in an hour, numbered since the epoch."""
     end = bucket_start(hour + 1, HOUR_S)
     return {pool.slug: world.mean_located(pool.slug, end, timedelta(hours=1)) for pool in POOLS}
 

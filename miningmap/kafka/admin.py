@@ -1,4 +1,4 @@
-"""Create the topics that a broker lacks, and compare those that it has with the expected ones.
+"""Create the topics that a broker lacks, and compare the existing ones with ``TOPICS``.
 
 Existing topics are never changed: more partitions would move keys, another retention would delete
 messages.
@@ -39,7 +39,7 @@ async def check_topics(servers: str) -> list[TopicState]:
     """Compare the broker's topics with ``TOPICS``, in their order. Changes nothing.
 
     Raises:
-        BrokerError: the broker cannot be reached, or refuses.
+        BrokerError: the broker cannot be reached, or refuses the request.
     """
     async with admin_client(servers) as admin, broker_errors(servers):
         return await _compare(admin)
@@ -51,7 +51,7 @@ async def ensure_topics(servers: str, replication_factor: int = 1) -> list[Topic
     On return the broker lists all of them to its clients.
 
     Raises:
-        BrokerError: the broker cannot be reached, or refuses.
+        BrokerError: the broker cannot be reached, or refuses the request.
     """
     async with admin_client(servers) as admin, broker_errors(servers):
         created: set[str] = set()
@@ -119,15 +119,17 @@ def _state(topic: Topic, partitions: int, config: dict[str, str]) -> str:
 
 
 async def _partitions(admin: AIOKafkaAdminClient) -> dict[str, int]:
-    """The number of partitions of every topic: some brokers create a topic asked for by name."""
+    """The number of partitions of every topic."""
+    # All topics: some brokers create a topic that is requested by name.
     topics: list[dict[str, Any]] = await admin.describe_topics()
     return {topic["topic"]: len(topic["partitions"]) for topic in topics}
 
 
 async def _configs(admin: AIOKafkaAdminClient, topics: list[Topic]) -> dict[str, dict[str, str]]:
-    """All settings of each topic: the embedded broker hangs up when asked for single ones."""
+    """All settings of each topic."""
     if not topics:
         return {}
+    # All settings: the embedded broker closes the connection if single ones are requested.
     responses = await admin.describe_configs(
         [ConfigResource(ConfigResourceType.TOPIC, topic.name) for topic in topics]
     )

@@ -1,4 +1,4 @@
-"""Close aiokafka's clients in bounded time, also while the broker is away.
+"""Close aiokafka's clients in bounded time, also while the broker is unavailable.
 
 The only module that uses private parts of aiokafka (docs/adr/0008-aiokafka-private-calls.md).
 """
@@ -48,13 +48,13 @@ async def close_producer(producer: AIOKafkaProducer, servers: str) -> None:
 async def close_consumer(consumer: AIOKafkaConsumer) -> None:
     """Close the consumer.
 
-    While the broker is away, stop() cancels its own fetches and lets their CancelledError out.
+    While the broker is unavailable, stop() cancels its own fetches and raises their CancelledError.
     The caller would take it for its own cancellation, and the connections would stay open.
     """
     try:
         await consumer.stop()
     except asyncio.CancelledError:
-        # The step of stop() that the error left out.
+        # The step of stop() that the error skipped.
         await consumer._client.close()  # noqa: SLF001 - decision record 8
     _raise_if_cancelled()
 

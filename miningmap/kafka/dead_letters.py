@@ -1,6 +1,6 @@
 """Dead letters: messages that cannot be used, kept with their origin and the reason.
 
-Every service writes them in the same form, so that they can be inspected, counted and sent again.
+Every service writes them in the same form, so that they can be inspected, counted and republished.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The one error of this package, and the place where aiokafka's errors become it."""
+"""The only error that this package raises, and the conversion of aiokafka's errors to it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TIMEOUT_S: Final = 30.0
 
 
 class BrokerError(Exception):
-    """Kafka could not do what was asked; the text is one line.
+    """Kafka could not do what was requested; the text is one line.
 
     Attributes:
         retriable: whether the same request can succeed later.
@@ -33,18 +33,18 @@ class BrokerError(Exception):
     def at(
         cls, servers: str, problem: object, remedy: str = START_BROKER, *, retriable: bool = True
     ) -> Self:
-        """The error with a text that names the servers, the problem and the remedy."""
+        """Return the error with a text that names the servers, the problem and the remedy."""
         line = " ".join(str(problem).split())
         return cls(f"Kafka at {servers}: {line}; {remedy}", retriable=retriable)
 
 
 @asynccontextmanager
 async def broker_errors(servers: str, timeout_s: float | None = TIMEOUT_S) -> AsyncIterator[None]:
-    """Raise what aiokafka raises inside the block as a :class:`BrokerError`.
+    """Convert aiokafka's errors inside the block to :class:`BrokerError`.
 
     Args:
         servers: of the broker, for the text.
-        timeout_s: after this the block is given up, in seconds; ``None`` for never.
+        timeout_s: how long the block may take, in seconds; ``None`` for no limit.
 
     Raises:
         BrokerError: the broker failed, refused or did not answer in time.

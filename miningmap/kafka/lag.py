@@ -1,4 +1,4 @@
-"""How far a consumer group is behind, as the broker itself counts it."""
+"""How far a consumer group is behind, by the offsets that the broker gives."""
 
 from __future__ import annotations
 

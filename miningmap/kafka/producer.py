@@ -1,7 +1,7 @@
-"""Publish records to Kafka: acknowledged by all in-sync replicas, or an error that says why not.
+"""Publish records to Kafka; return once all in-sync replicas have them, else raise BrokerError.
 
 The connection is made in the background, and replaced when it breaks, so a service can start while
-the broker is away. A record may arrive twice; that changes no cell (method.md 3).
+the broker is unavailable. A record may arrive twice; that changes no cell (method.md 3).
 """
 
 from __future__ import annotations
@@ -29,19 +29,21 @@ if TYPE_CHECKING:
 TIMEOUT_S: Final = 10.0
 """How long :meth:`Publisher.publish` waits for an acknowledgement, in seconds."""
 SLOW_S: Final = 5.0
-"""How long an acknowledgement may take before the log reports the broker as unavailable."""
+"""How long an acknowledgement may take, in seconds, before the log says kafka_unavailable."""
 MAX_RECORD_BYTES: Final = 2 * 1024 * 1024
 """Room for a dead letter: a message of the broker's largest size, and its headers."""
 # The pause between two attempts to connect doubles from the first to the longest.
 FIRST_WAIT_S: Final = 0.5
 LONGEST_WAIT_S: Final = 10.0
 
+_CHECK_BROKER: Final = "check that the broker is running and that its replicas are in sync"
+
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
 class Record:
-    """One record, and the topic that it is written to."""
+    """A record and the topic that it is written to."""
 
     topic: str
     key: bytes | None
@@ -50,28 +52,58 @@ class Record:
 
 
 def record_of(message: Message) -> Record:
-    """The record of a message; its key keeps all messages of one pool in order."""
+    """Return the record of a message; its key keeps all messages of one pool in order."""
     topic = REPORTS if isinstance(message, Report) else NETWORK
     return Record(topic, messages.key(message), messages.encode(message))
 
 
 @dataclass(frozen=True, eq=False)
 class _Connection:
+    """A connected producer, and the deliveries that wait for its acknowledgements.
+
+    Attributes:
+        servers: of the broker.
+        producer: aiokafka's producer.
+        broken: set when the connection has to be replaced.
+        deliveries: the scopes of the deliveries in progress; :meth:`close` ends them.
+    """
+
+    servers: str
     producer: AIOKafkaProducer
     broken: asyncio.Event = field(default_factory=asyncio.Event)
     deliveries: set[asyncio.Timeout] = field(default_factory=set)
 
-    async def close(self, servers: str) -> None:
-        """Close the producer, and raise a TimeoutError in the deliveries that still wait for it."""
+    async def deliver(self, records: Sequence[Record]) -> None:
+        """Send the records, and return when the broker has acknowledged all of them.
+
+        Raises:
+            BrokerError: the connection was closed before that.
+            KafkaError: the producer gave up a record.
+        """
+        scope = asyncio.timeout(None)  # expires only if close() makes it
+        self.deliveries.add(scope)
         try:
-            await close_producer(self.producer, servers)
+            async with scope:
+                await _send(self.producer, records)
+        except TimeoutError:
+            raise BrokerError.at(self.servers, "the connection broke") from None
         finally:
-            for delivery in self.deliveries:
-                delivery.reschedule(0)
+            self.deliveries.discard(scope)
+
+    async def close(self) -> None:
+        """Close the producer, and end the deliveries that it has not acknowledged.
+
+        aiokafka may never resolve their futures, so they would wait for ever.
+        """
+        try:
+            await close_producer(self.producer, self.servers)
+        finally:
+            for scope in self.deliveries:
+                scope.reschedule(0)
 
 
 class Publisher:
-    """An idempotent producer that replaces its connection when it breaks."""
+    """A producer, idempotent unless the setting turns that off, that reconnects by itself."""
 
     def __init__(
         self, kafka: Kafka, topics: frozenset[str], *, timeout_s: float = TIMEOUT_S
@@ -87,15 +119,16 @@ class Publisher:
         self._servers = kafka.bootstrap_servers
         self._topics = topics
         self._timeout_s = timeout_s
-        self._outage: BrokerError | None = None
+        self._connection_error: BrokerError | None = None  # why there is no connection
+        self._logged_unavailable = False
         self._tasks = asyncio.TaskGroup()
-        self._connecting: asyncio.Task[NoReturn]
+        self._connect_task: asyncio.Task[NoReturn]
         self._connection: asyncio.Future[_Connection]
 
     async def __aenter__(self) -> Self:
         self._connection = asyncio.get_running_loop().create_future()
         await self._tasks.__aenter__()
-        self._connecting = self._tasks.create_task(self._keep_connected())
+        self._connect_task = self._tasks.create_task(self._keep_connected())
         return self
 
     async def __aexit__(
@@ -104,10 +137,10 @@ class Publisher:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._connecting.cancel()
+        self._connect_task.cancel()
         if not isinstance(exc, asyncio.CancelledError):
-            # A task group would wrap the block's own exception in an ExceptionGroup, so it is
-            # passed cancellation alone.
+            # A task group would wrap the block's own exception in an ExceptionGroup, so only a
+            # cancellation is passed on to it.
             exc_type = exc = traceback = None
         await self._tasks.__aexit__(exc_type, exc, traceback)
 
@@ -119,66 +152,59 @@ class Publisher:
         """Return when the broker has acknowledged all records.
 
         Raises:
-            BrokerError: it has not; some of the records may have arrived, or arrive later.
+            BrokerError: it has not in time; some of the records may have arrived, or arrive later.
         """
         try:
             async with asyncio.timeout(self._timeout_s):
                 await self.deliver(records)
         except TimeoutError:
+            if self._connection_error is not None:
+                raise BrokerError(str(self._connection_error)) from None
             problem = f"no acknowledgement within {self._timeout_s:g} s"
-            if self._outage is None:
-                raise BrokerError.at(self._servers, problem) from None
-            raise BrokerError(f"{self._outage} ({problem})") from None
+            raise BrokerError.at(self._servers, problem, _CHECK_BROKER) from None
 
     async def deliver(self, records: Sequence[Record]) -> None:
         """Publish the records, waiting for as long as the broker is unavailable.
 
         Raises:
-            BrokerError: a record is too large, or the connection broke; if it broke, the next call
-                uses another one.
+            BrokerError: a record is too large, or the connection broke. The next call uses a new
+                connection.
         """
-        slow = asyncio.get_running_loop().call_later(SLOW_S, self._report_slow)
+        slow = asyncio.get_running_loop().call_later(SLOW_S, self._log_slow)
         try:
             connection = await asyncio.shield(self._connection)
-            await self._send(connection, records)
-        finally:
-            slow.cancel()
-        self._report_available()
-
-    async def _send(self, connection: _Connection, records: Sequence[Record]) -> None:
-        try:
-            async with asyncio.timeout(None) as delivery:
-                connection.deliveries.add(delivery)
-                await _acknowledged(connection.producer, records)
-        except TimeoutError:
-            raise BrokerError.at(self._servers, "the connection broke") from None
-        except MessageSizeTooLargeError as error:
-            problem, remedy = f"a record is too large: {error}", "send a smaller one"
-            raise BrokerError.at(self._servers, problem, remedy, retriable=False) from error
+            await connection.deliver(records)
         except KafkaError as error:
             # An idempotent producer retries by itself. A record that it gives up leaves a gap in
             # its sequence numbers, and the broker refuses everything after a gap.
             self._replace(connection)
-            failed = BrokerError.at(self._servers, error)
-            self._report_unavailable(failed)
-            raise failed from error
+            raise self._delivery_error(error) from error
         finally:
-            connection.deliveries.discard(delivery)
+            slow.cancel()
+        self._set_available()
 
-    def _replace(self, broken: _Connection) -> None:
-        if not broken.broken.is_set():
-            broken.broken.set()
+    def _delivery_error(self, error: KafkaError) -> BrokerError:
+        if isinstance(error, MessageSizeTooLargeError):
+            problem, remedy = f"a record is too large: {error}", "send a smaller one"
+            return BrokerError.at(self._servers, problem, remedy, retriable=False)
+        failed = BrokerError.at(self._servers, error)
+        self._set_unavailable(failed)
+        return failed
+
+    def _replace(self, connection: _Connection) -> None:
+        if not connection.broken.is_set():
+            connection.broken.set()
             self._connection = asyncio.get_running_loop().create_future()
 
     async def _keep_connected(self) -> NoReturn:
         """Connect, and connect again whenever the connection breaks, until cancelled."""
         while True:
-            connection = _Connection(await self._connect())
+            connection = _Connection(self._servers, await self._connect())
             try:
                 self._connection.set_result(connection)
                 await connection.broken.wait()
             finally:
-                await connection.close(self._servers)
+                await connection.close()
 
     async def _connect(self) -> AIOKafkaProducer:
         wait_s = FIRST_WAIT_S
@@ -186,31 +212,35 @@ class Publisher:
             try:
                 producer = await _start(self._kafka, self._topics)
             except BrokerError as error:
-                self._report_unavailable(error)
+                self._set_unavailable(error)
             else:
-                self._report_available()
+                self._set_available()
                 return producer
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, LONGEST_WAIT_S)
 
-    def _report_unavailable(self, error: BrokerError) -> None:
-        if self._outage is None:
-            _log.warning("kafka_unavailable", servers=self._servers, error=str(error))
-        self._outage = error
+    def _set_unavailable(self, error: BrokerError) -> None:
+        self._connection_error = error
+        self._log_unavailable(error)
 
-    def _report_slow(self) -> None:
-        if self._outage is None:
-            problem = f"no acknowledgement for {SLOW_S:g} s"
-            self._report_unavailable(BrokerError.at(self._servers, problem))
-
-    def _report_available(self) -> None:
-        if self._outage is not None:
-            self._outage = None
+    def _set_available(self) -> None:
+        self._connection_error = None
+        if self._logged_unavailable:
+            self._logged_unavailable = False
             _log.info("kafka_available", servers=self._servers)
+
+    def _log_slow(self) -> None:
+        problem = f"no acknowledgement for {SLOW_S:g} s"
+        self._log_unavailable(BrokerError.at(self._servers, problem, _CHECK_BROKER))
+
+    def _log_unavailable(self, error: BrokerError) -> None:
+        if not self._logged_unavailable:
+            self._logged_unavailable = True
+            _log.warning("kafka_unavailable", servers=self._servers, error=str(error))
 
 
 async def _start(kafka: Kafka, topics: frozenset[str]) -> AIOKafkaProducer:
-    """A connected producer.
+    """Return a connected producer.
 
     Raises:
         BrokerError: the broker cannot be reached, or a topic does not exist.
@@ -226,7 +256,7 @@ async def _start(kafka: Kafka, topics: frozenset[str]) -> AIOKafkaProducer:
     try:
         async with broker_errors(servers, timeout_s=None):
             await producer.start()
-            # All topics: some brokers create a topic that is asked for by name.
+            # All topics: some brokers create a topic that is requested by name.
             existing = (await producer.client.fetch_all_metadata()).topics()
         if missing := topics - existing:
             raise BrokerError.at(servers, f"no topic {', '.join(sorted(missing))}", CREATE_TOPICS)
@@ -236,12 +266,12 @@ async def _start(kafka: Kafka, topics: frozenset[str]) -> AIOKafkaProducer:
     return producer
 
 
-async def _acknowledged(producer: AIOKafkaProducer, records: Sequence[Record]) -> None:
+async def _send(producer: AIOKafkaProducer, records: Sequence[Record]) -> None:
     """Send the records, and return when the broker has acknowledged all of them."""
     sent: list[asyncio.Future[object]] = []
     try:
         for record in records:
-            sent.append(  # noqa: PERF401 - what was sent before a failure is cancelled below
+            sent.append(  # noqa: PERF401 - keeps the futures so far, so that none is left unawaited
                 await producer.send(
                     record.topic, key=record.key, value=record.value, headers=list(record.headers)
                 )

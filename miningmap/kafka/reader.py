@@ -100,7 +100,7 @@ async def _partitions(
         BrokerError: a topic does not exist.
     """
     async with admin_client(servers, timeout_s=timeout_s) as admin:
-        # All topics: some brokers create a topic that is asked for by name.
+        # All topics: some brokers create a topic that is requested by name.
         described = {topic["topic"]: topic["partitions"] for topic in await admin.describe_topics()}
     if missing := [topic for topic in topics if topic not in described]:
         raise BrokerError.at(servers, f"no topic {', '.join(missing)}", CREATE_TOPICS)
@@ -116,8 +116,8 @@ async def _parts(consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition
     starts = await consumer.beginning_offsets(partitions)
     ends = await consumer.end_offsets(partitions)
     filled = [p for p in partitions if starts[p] < ends[p]]
-    # Asked where a partition ends, the embedded broker (Tansu 0.6) counts the last batch as one
-    # message. The high-water mark that comes with a fetched message is right.
+    # end_offsets() is too low on the embedded broker (Tansu 0.6), which counts the last batch as
+    # one message. The high-water mark that comes with a fetched message is right.
     consumer.assign(filled)
     for partition in filled:
         consumer.seek(partition, ends[partition] - 1)

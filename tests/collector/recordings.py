@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from collector import registry
-from collector.polling.reports import read
+from collector.polling.reports import parse_readings
 from collector.sources.base import CredentialsError, Reading, SourceError, TransientError
 from miningmap.times import rfc3339
 
@@ -79,7 +79,7 @@ def expected(path: str) -> dict[str, Any]:
 def outcome(source: Source, bodies: Sequence[bytes]) -> dict[str, Any]:
     """Return what the source makes of these bodies, in the form of expected.json."""
     try:
-        readings = read(source, bodies)
+        readings = parse_readings(source, bodies)
     except SourceError as error:
         if error.source != source.slug:
             pytest.fail(f"the error names the source {error.source!r}, not {source.slug!r}")
@@ -106,7 +106,7 @@ def readings(path: str, *bodies: object) -> Sequence[Reading | NetworkReading]:
 def readings_of(source: Source, *bodies: object) -> Sequence[Reading | NetworkReading]:
     """Return the readings that a source makes of these bodies, which are text or become JSON."""
     encoded = [b.encode() if isinstance(b, str) else msgspec.json.encode(b) for b in bodies]
-    return read(source, encoded)
+    return parse_readings(source, encoded)
 
 
 def _kind(error: SourceError) -> str:

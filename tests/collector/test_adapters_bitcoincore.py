@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from collector.http.fetcher import Fetcher
 from collector.metrics import Metrics
-from collector.polling.reports import read
+from collector.polling.reports import parse_readings
 from collector.registry import choose, load
 from collector.sources.base import (
     CredentialsError,
@@ -95,7 +95,7 @@ async def ask(path: str, **given: str) -> list[object]:
     asked = replace(secrets.configured(source), rate=source.rate)
     metrics = Metrics(CollectorRegistry())
     async with Fetcher(Collector(), metrics, credentials=secrets) as fetcher:
-        return list(read(asked, await fetcher.fetch(asked)))
+        return list(parse_readings(asked, await fetcher.fetch(asked)))
 
 
 @pytest.mark.parametrize("path", NODES)
@@ -176,14 +176,14 @@ SYNCED: Final = answer({"chain": "main", "initialblockdownload": False})
 @pytest.mark.parametrize("warnings", ["", "old: This is a pre-release", [], ["one", "two"]])
 def test_the_nodes_warnings_are_text_or_a_list(warnings: object) -> None:
     info = {"networkhashps": 934512955213370500000, "chain": "main", "warnings": warnings}
-    readings = read(load(NODES[1]), [SYNCED, answer(info)])
+    readings = parse_readings(load(NODES[1]), [SYNCED, answer(info)])
     assert readings == [NetworkReading(9.345129552133705e20)]
 
 
 def test_mining_info_of_a_test_chain_is_refused() -> None:
     info = {"networkhashps": 1.5e15, "chain": "signet"}
     with pytest.raises(PermanentError, match="'signet'"):
-        read(load(NODES[1]), [SYNCED, answer(info)])
+        parse_readings(load(NODES[1]), [SYNCED, answer(info)])
 
 
 @pytest.mark.parametrize(
@@ -193,13 +193,13 @@ def test_mining_info_of_a_test_chain_is_refused() -> None:
 def test_a_figure_of_0_means_that_the_node_has_nothing_to_reckon_with(
     result: float, readings: list[NetworkReading]
 ) -> None:
-    assert read(load(NODES[0]), [SYNCED, answer(result)]) == readings
+    assert parse_readings(load(NODES[0]), [SYNCED, answer(result)]) == readings
 
 
 def test_an_error_of_the_node_that_came_as_a_200_is_told() -> None:
     error = json.dumps({"result": None, "error": {"code": -28, "message": "Rewinding blocks…"}})
     with pytest.raises(TransientError, match="-28 Rewinding"):
-        read(load(NODES[0]), [error.encode()] * 2)
+        parse_readings(load(NODES[0]), [error.encode()] * 2)
 
 
 @pytest.mark.parametrize("path", NODES)
@@ -252,5 +252,5 @@ def test_credentials_go_into_the_header_alone(secrets: Mapping[str, str], header
 
 def test_errors_are_of_the_source() -> None:
     with pytest.raises(SourceError) as caught:
-        read(load(NODES[0]), [answer({}), answer(1)])
+        parse_readings(load(NODES[0]), [answer({}), answer(1)])
     assert caught.value.source == "bitcoincore"

@@ -16,7 +16,7 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from collector.http.fetcher import Fetcher
-from collector.polling.reports import read
+from collector.polling.reports import parse_readings
 from collector.registry import choose, load
 from collector.sources.authorisation import hmac_sha256
 from collector.sources.base import (
@@ -262,7 +262,7 @@ async def test_no_key_is_in_an_error_of_any_source(pools: Pools, handler: Handle
         pools.requests.clear()
         with pytest.raises(SourceError) as caught:
             async with fetcher(pools, source, secrets) as fetch:
-                read(source, await fetch.fetch(source))
+                parse_readings(source, await fetch.fetch(source))
         assert pools.requests, source.slug  # so the credentials were sent
         text = "".join(traceback.format_exception_only(caught.value)) + repr(caught.value)
         assert not [secret for secret in secrets.values() if secret in text], source.slug

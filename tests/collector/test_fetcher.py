@@ -499,7 +499,7 @@ async def test_only_a_declared_host_receives_a_key(pools: Pools) -> None:
 
     source = signed(pools.source(), astray)
     async with pools.fetcher(credentials=KEYS) as fetcher:
-        with pytest.raises(PermanentError, match="another host than it declares") as caught:
+        with pytest.raises(PermanentError, match="another host than the source declares") as caught:
             await fetcher.fetch(source)
         assert caught.value.reason == "address"
         assert pools.requests == []

@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from collector.metrics import Metrics
-from collector.outbox import Outbox, Outgoing, Publisher
+from collector.outbox import MessagePublisher, Outbox, Outgoing
 from miningmap import messages as wire
 from miningmap.kafka import producer as connections
 from miningmap.kafka.dead_letters import DeadLetter
@@ -168,7 +168,9 @@ async def test_it_starts_without_a_broker_and_publishing_times_out() -> None:
     nobody = Kafka(bootstrap_servers=f"127.0.0.1:{unused_port()}")
     acknowledged: list[Outgoing] = []
     with capture_logs() as logs:
-        async with Publisher(nobody, acknowledged=acknowledged.extend, timeout_s=0.1) as publisher:
+        async with MessagePublisher(
+            nobody, acknowledged=acknowledged.extend, timeout_s=0.1
+        ) as publisher:
             for _ in range(3):
                 with pytest.raises(BrokerError, match=nobody.bootstrap_servers) as caught:
                     await publisher.publish([report("toy")])
@@ -202,7 +204,7 @@ async def test_a_published_message_is_in_its_topic_under_its_key(clean_kafka: Ka
     acknowledged: list[Outgoing] = []
     messages: list[Outgoing] = [report(pool, 1e18), network(source), report(pool, 2e18)]
     settings = Kafka(bootstrap_servers=clean_kafka.bootstrap_servers)
-    async with Publisher(settings, acknowledged=acknowledged.extend) as publisher:
+    async with MessagePublisher(settings, acknowledged=acknowledged.extend) as publisher:
         await publisher.publish(messages)
         assert acknowledged == messages
 
@@ -223,7 +225,7 @@ async def test_rejected_readings_are_dead_letters_and_counted(
     letter = DeadLetter(pool.encode(), value, "implausible", "too much", NOW, REPORTS, source="toy")
     metrics = Metrics(CollectorRegistry())
     settings = Kafka(bootstrap_servers=clean_kafka.bootstrap_servers)
-    async with Publisher(settings, acknowledged=metrics.count) as publisher:
+    async with MessagePublisher(settings, acknowledged=metrics.count) as publisher:
         await publisher.publish([report(pool), letter])
         (record,) = await records(clean_kafka, DEAD_LETTERS, 1, pool)
     assert (record.key, record.value) == (pool.encode(), value)
@@ -243,7 +245,7 @@ async def test_rejected_readings_are_dead_letters_and_counted(
 async def test_concurrent_publishing_loses_nothing(clean_kafka: KafkaServer) -> None:
     pool = f"toy-{uuid4().hex}"
     settings = Kafka(bootstrap_servers=clean_kafka.bootstrap_servers)
-    async with Publisher(settings, acknowledged=ignore) as publisher:
+    async with MessagePublisher(settings, acknowledged=ignore) as publisher:
         await asyncio.gather(*(publisher.publish([report(pool, n)]) for n in range(200)))
     found = [wire.decode(record.value) for record in await records(clean_kafka, REPORTS, 200, pool)]
     assert sorted(message.hashrate for message in found) == list(range(200))
@@ -256,7 +258,7 @@ async def test_a_message_that_is_too_large_is_rejected_and_others_are_not(
     pool = f"toy-{uuid4().hex}"
     settings = Kafka(bootstrap_servers=clean_kafka.bootstrap_servers)
     huge = msgspec.structs.replace(report(pool), source="x" * 3_000_000)
-    async with Publisher(settings, acknowledged=ignore) as publisher:
+    async with MessagePublisher(settings, acknowledged=ignore) as publisher:
         with pytest.raises(BrokerError) as caught:
             await publisher.publish([huge])
         assert not caught.value.retriable
@@ -287,7 +289,7 @@ async def test_messages_from_before_the_broker_started_arrive(clean_kafka: Kafka
     pool, port = f"toy-{uuid4().hex}", unused_port()
     settings = Kafka(bootstrap_servers=f"127.0.0.1:{port}")
     with capture_logs() as logs:
-        async with Publisher(settings, acknowledged=ignore) as publisher:
+        async with MessagePublisher(settings, acknowledged=ignore) as publisher:
             outbox = Outbox(publisher.deliver)
             async with delivering(outbox):
                 outbox.put([report(pool)])
@@ -303,7 +305,7 @@ async def test_messages_from_before_the_broker_started_arrive(clean_kafka: Kafka
 async def test_messages_from_while_the_broker_was_killed_arrive(clean_kafka: KafkaServer) -> None:
     settings = Kafka(bootstrap_servers=clean_kafka.bootstrap_servers)
     acknowledged: list[Outgoing] = []
-    async with Publisher(settings, acknowledged=acknowledged.extend) as publisher:
+    async with MessagePublisher(settings, acknowledged=acknowledged.extend) as publisher:
         outbox = Outbox(publisher.deliver)
         async with delivering(outbox):
             outbox.put([report("toy", 1)])

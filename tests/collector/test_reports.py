@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from collector.network.mempool import SOURCE as NETWORK
 from collector.polling import reports
 from collector.polling.plausibility import MAX_AHEAD, MAX_HASHRATE, Plausibility
-from collector.polling.reports import CheckedReadings, Poll, check_readings, read
+from collector.polling.reports import CheckedReadings, Poll, check_readings, parse_readings
 from collector.pools.ocean import SOURCE as OCEAN
 from collector.sources.base import NetworkReading, PermanentError, Reading
 from miningmap import messages as wire
@@ -41,7 +41,7 @@ def source_of(*readings: Reading) -> PoolSource:
 def checked(*readings: Reading, poll_s: float = 60, simulated: bool = False) -> CheckedReadings:
     source = source_of(*readings)
     poll = Poll(source, NOW, poll_s, simulated)
-    return check_readings(poll, read(source, []), Plausibility())
+    return check_readings(poll, parse_readings(source, []), Plausibility())
 
 
 def claim(*readings: Reading, poll_s: float = 60, simulated: bool = False) -> list[Message]:
@@ -163,7 +163,7 @@ def test_an_adapter_that_raises_has_met_an_unknown_shape() -> None:
         return [Reading("ocean", float(bodies[7]))]
 
     with pytest.raises(PermanentError, match="the adapter failed: IndexError") as caught:
-        read(replace(OCEAN, parse=fail), [])
+        parse_readings(replace(OCEAN, parse=fail), [])
     assert caught.value.reason == "shape"
     assert caught.value.source == "ocean"
 

@@ -15,7 +15,7 @@ from hypothesis import settings
 
 from collector import registry
 from collector.polling.plausibility import Plausibility
-from collector.polling.reports import Poll, check_readings, read
+from collector.polling.reports import Poll, check_readings, parse_readings
 from miningmap import messages as wire
 from tests.collector.recordings import (
     CASES,
@@ -154,7 +154,7 @@ def places(length: int, count: int) -> Sequence[int]:
 @every_source
 def test_a_recorded_response_becomes_messages_that_keep_all_rules(path: str) -> None:
     source = registry.load(path)
-    readings = read(source, recorded(path, "ok"))
+    readings = parse_readings(source, recorded(path, "ok"))
     poll = Poll(source, NOW, source.poll_s, simulated=False)
     checked = check_readings(poll, readings, Plausibility())
     assert checked.rejected == []

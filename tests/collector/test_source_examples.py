@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collector import registry
-from collector.polling.reports import read
+from collector.polling.reports import parse_readings
 from collector.sources.base import NetworkReading, PoolSource, Reading
 from miningmap.messages import Located
 from tests.collector.recordings import outcome, recorded, same
@@ -43,7 +43,7 @@ def test_parse_reads_back_what_the_example_was_made_of(path: str, data: st.DataO
     assert len(bodies) == len(source.requests)
     got = outcome(source, list(bodies))
     assert same(got, outcome(replace(source, parse=lambda _bodies: readings), []))
-    assert blocks(read(source, bodies)) == blocks(readings)
+    assert blocks(parse_readings(source, bodies)) == blocks(readings)
 
 
 @pytest.mark.parametrize("path", registry.paths())
@@ -51,15 +51,17 @@ def test_an_example_is_as_of_the_servers_time(path: str) -> None:
     source = registry.load(path)
     if source.example is None:
         return
-    sample = read(source, recorded(path, "ok"))
+    sample = parse_readings(source, recorded(path, "ok"))
     timeless: Sequence[Any] = [replace(reading, observed_at=None) for reading in sample]
-    for before, after in zip(sample, read(source, source.example(timeless, NOW)), strict=True):
+    for before, after in zip(
+        sample, parse_readings(source, source.example(timeless, NOW)), strict=True
+    ):
         assert after.observed_at == (NOW if before.observed_at else None)
 
 
 def expressible(source: Source) -> st.SearchStrategy[Sequence[Any]]:
     """Readings with the parts that the recorded response has: times, places, blocks."""
-    first = read(source, recorded(source.path, "ok"))[0]
+    first = parse_readings(source, recorded(source.path, "ok"))[0]
     times = TIMES if first.observed_at else st.none()
     if not isinstance(first, Reading):
         return st.builds(NetworkReading, HASHRATES, times).map(lambda reading: [reading])

@@ -193,6 +193,13 @@ async def test_when_one_dies_all_end(supervisor: Supervisor, lines: Lines) -> No
     assert not alive(lines.pid("first"))
 
 
+async def test_a_child_killed_by_a_realtime_signal_is_an_error_with_its_number(
+    supervisor: Supervisor,
+) -> None:
+    with pytest.raises(ChildError, match=r"child ended unexpectedly \(killed by signal 40\)"):
+        await run(supervisor, shell("kill -40 $$"))
+
+
 async def test_a_child_that_ends_by_itself_is_an_error_even_with_exit_code_0(
     supervisor: Supervisor,
 ) -> None:
@@ -401,6 +408,27 @@ async def test_being_cancelled_from_outside_is_no_good_end(
     with pytest.raises(asyncio.CancelledError):
         await task
     assert not alive(lines.pid("child"))
+
+
+async def test_a_cancellation_while_the_bodys_error_is_examined_stops_the_children(
+    supervisor: Supervisor, lines: Lines
+) -> None:
+    failing = asyncio.Event()
+
+    async def body() -> None:
+        async with supervisor:
+            await supervisor.start(shell(TELL_PID))
+            await until(lambda: bool(lines), "the pid")
+            failing.set()
+            raise ZeroDivisionError
+
+    task = asyncio.create_task(body())
+    await failing.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not alive(lines.pid("child"))
+    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children of a parent's death")

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from collector.polling.reports import read
+from collector.polling.reports import parse_readings
 from collector.registry import load
 from collector.sources.base import NetworkSource, PoolSource, Reading
 from launch.simulation import World, history, simulated_sources
@@ -208,7 +208,7 @@ async def test_the_live_collector_reads_what_the_history_says_of_the_same_minute
                 async with client.get(f"/{url.hostname}{url.path}?{url.query}") as response:
                     assert response.status == 200
                     bodies.append(await response.read())
-            readings = read(source, bodies)
+            readings = parse_readings(source, bodies)
             if isinstance(source, NetworkSource):
                 told_of = {(source.slug, reading.hashrate) for reading in readings}
                 assert told_of & networks or at.minute % 5
