@@ -402,7 +402,7 @@ class Names(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Do nothing: there is nothing to close."""
+        """There is nothing to close."""
 
 
 async def test_a_name_with_public_addresses_is_resolved() -> None:

@@ -39,7 +39,7 @@ def is_open(pools: Pools, host: str = "pool.example") -> float | None:
         (b"\n <html>", 200),
     ],
 )
-async def test_a_host_that_fails_too_often_in_a_row_is_not_asked(
+async def test_a_host_that_fails_too_often_in_a_row_gets_no_request(
     pools: Pools, content: bytes, status: int
 ) -> None:
     pools.answer(content, status)
@@ -69,7 +69,7 @@ async def test_well_formed_responses_do_not_count_as_failures(
     assert is_open(pools) == 0
 
 
-async def test_hosts_that_cannot_be_reached_are_not_asked(pools: Pools) -> None:
+async def test_unreachable_hosts_get_no_request(pools: Pools) -> None:
     async with pools.fetcher() as fetcher:
         await pools.server.close()
         await fail(pools, fetcher)

@@ -158,7 +158,7 @@ def test_an_interval_of_an_hour_is_rejected() -> None:
     assert "an hour or longer" in letter.error
 
 
-def test_an_adapter_that_raises_has_met_an_unknown_shape() -> None:
+def test_an_exception_of_an_adapter_is_a_shape_error() -> None:
     def fail(bodies: Sequence[bytes]) -> list[Reading]:
         return [Reading("ocean", float(bodies[7]))]
 
@@ -170,12 +170,12 @@ def test_an_adapter_that_raises_has_met_an_unknown_shape() -> None:
 
 # The second is Go's zero time, which servers send for an unset time.
 @pytest.mark.parametrize("at", [datetime(1969, 12, 31, tzinfo=UTC), datetime(1, 1, 1, tzinfo=UTC)])
-def test_a_time_before_1970_is_an_unknown_shape(at: datetime) -> None:
+def test_a_time_before_1970_is_a_shape_error(at: datetime) -> None:
     with pytest.raises(PermanentError, match="before 1970"):
         claim(Reading("ocean", 1.0, observed_at=at))
 
 
-def test_a_time_without_a_zone_is_an_unknown_shape() -> None:
+def test_a_time_without_a_zone_is_a_shape_error() -> None:
     with pytest.raises(PermanentError, match="without a zone"):
         claim(Reading("ocean", 1.0, observed_at=datetime(2026, 11, 22)))  # noqa: DTZ001
 
