@@ -7,7 +7,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from launch.simulation import SCENARIOS, World, chain, priors
@@ -17,6 +17,7 @@ from launch.simulation.scenarios import Curtailment
 from launch.simulation.world import day_mean, hour_means
 from miningmap.places import country_of, is_locatable
 from miningmap.times import DAY_S, HOUR_S, bucket
+from tests.examples import examples
 
 SECOND = timedelta(seconds=1)
 DAY = timedelta(days=1)
@@ -199,7 +200,7 @@ def test_an_hours_mean_lies_within_what_the_hour_saw(texas: World, origin: datet
         assert min(s[place] for s in seen) <= mean <= max(s[place] for s in seen)
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(times)
 def test_a_day_has_about_144_blocks(at: datetime) -> None:
     world = World(1, at, SCENARIOS["calm"])

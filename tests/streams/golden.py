@@ -34,12 +34,12 @@ NOTHING = 1e-12
 
 
 def parametrize() -> pytest.MarkDecorator:
-    """One test for each case; one skipped test that gives the reason where there are none."""
+    """One test for each case; if there are none, one skipped test that gives the reason."""
     if FILES:
         return pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-    reason = "those that were found are of method version 2" if FOLDER.is_dir() else "none found"
-    left_out = pytest.mark.skip(reason=f"golden cases left out: {reason}")
-    return pytest.mark.parametrize("path", [pytest.param(None, marks=left_out)])
+    reason = "all of them are of method version 2" if FOLDER.is_dir() else "none found"
+    skipped = pytest.mark.skip(reason=f"golden cases skipped: {reason}")
+    return pytest.mark.parametrize("path", [pytest.param(None, marks=skipped)])
 
 
 class Case:
@@ -59,14 +59,14 @@ class Case:
                 for r in content["rules"]
             ],
         )
-        self.asked: list[dict[str, str]] = content["queries"]
+        self.parameters: list[dict[str, str]] = content["queries"]
         self.expected: list[Json] = content["expect"]
 
     def queries(self) -> list[SharesQuery]:
         """The queries, as the pure functions take them."""
         return [
-            SharesParameters.parse(asked).query(parse_rfc3339(asked["as_of"]))
-            for asked in self.asked
+            SharesParameters.parse(given).query(parse_rfc3339(given["as_of"]))
+            for given in self.parameters
         ]
 
 
