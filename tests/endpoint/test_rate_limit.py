@@ -177,7 +177,7 @@ async def test_monitoring_paths_are_never_limited(serve: Serve, store: Store) ->
 
 
 @pytest.mark.integration
-async def test_by_default_loopback_is_not_limited_and_a_limit_of_zero_is_none(
+async def test_by_default_loopback_is_not_limited_and_a_limit_of_0_disables_the_limit(
     serve: Serve, store: Store
 ) -> None:
     for section in ({"rate_limit": 1}, {"rate_limit": 0, "limit_loopback": True}):

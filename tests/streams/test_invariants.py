@@ -20,8 +20,8 @@ from streams.method.observations import Observation
 from streams.method.placing import Beliefs, Cohort, Member
 from streams.method.shares import country_shares, subdivision_shares
 from streams.queries.shares import cohort_for
-from tests.streams import worlds
 from tests.examples import examples
+from tests.streams import worlds
 from tests.streams.worlds import MIDNIGHT, Query, beliefs_of, query_of
 
 if TYPE_CHECKING:

@@ -24,8 +24,8 @@ from miningmap.times import parse_rfc3339
 from streams.method.cells import TooLateError, claims_of
 from streams.queries.snapshot import ask
 from streams.redis.store import Store, horizon
-from tests.streams import golden, model, worlds
 from tests.examples import examples
+from tests.streams import golden, model, worlds
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
