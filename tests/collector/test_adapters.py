@@ -9,12 +9,13 @@ import pytest
 
 from collector.sources.base import PermanentError, Reading, TransientError
 from miningmap.messages import Located
+from tests.cases import all_cases
 from tests.collector.recordings import readings
 
 NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("updated_at", "observed_at"),
     [
         ("2026-11-22T14:55:00Z", datetime(2026, 11, 22, 14, 55, tzinfo=UTC)),
@@ -35,7 +36,7 @@ def test_foundry_timestamps_without_a_time_zone_are_ignored(
     ]
 
 
-@pytest.mark.parametrize("unknown", [-1, -2, None])
+@all_cases("unknown", [-1, -2, None])
 def test_foundry_unknown_hashrate_is_not_zero(unknown: int | None) -> None:
     assert readings("pools/foundry", {"hashrate5minAvg": unknown}) == []
 
@@ -63,7 +64,7 @@ def test_mempool_pools_without_blocks_have_no_reading() -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@all_cases(
     "answer",
     [
         blocks(2, ("antpool", 3)),
@@ -96,9 +97,7 @@ def test_antpool_error_code_is_an_error_even_with_a_hashrate() -> None:
         readings("pools/antpool", coins("173.25 EH/s", code="100001"))
 
 
-@pytest.mark.parametrize(
-    ("text", "hashrate"), [("14100000000000000000", 1.41e19), ("1.5", 1.5), ("0", 0.0)]
-)
+@all_cases(("text", "hashrate"), [("14100000000000000000", 1.41e19), ("1.5", 1.5), ("0", 0.0)])
 def test_ocean_hashrates_are_numbers_without_a_unit(text: str, hashrate: float) -> None:
     assert readings("pools/ocean", {"result": {"pool_300s": text}}) == [Reading("ocean", hashrate)]
 
@@ -127,7 +126,7 @@ def test_ckpool_is_located_by_server_and_dated_by_the_oldest_status() -> None:
     ]
 
 
-@pytest.mark.parametrize("unknown", ["?", None])
+@all_cases("unknown", ["?", None])
 def test_ckpool_has_no_reading_if_one_server_is_unknown(unknown: str | None) -> None:
     bodies = [status(1_787_472_180, text) for text in ("141P", unknown, "9P")]
     assert readings("pools/ckpool", *bodies) == []

@@ -28,6 +28,7 @@ from collector.sources.base import (
 )
 from collector.sources.credentials import Credentials
 from miningmap.settings import Collector, SettingsError
+from tests.cases import all_cases
 from tests.collector.recordings import sources
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ def answer(result: object) -> bytes:
 SYNCED: Final = answer({"chain": "main", "initialblockdownload": False})
 
 
-@pytest.mark.parametrize("warnings", ["", "old: This is a pre-release", [], ["one", "two"]])
+@all_cases("warnings", ["", "old: This is a pre-release", [], ["one", "two"]])
 def test_warnings_may_be_text_or_a_list(warnings: object) -> None:
     info = {"networkhashps": 934512955213370500000, "chain": "main", "warnings": warnings}
     readings = read(load(NODES[1]), [SYNCED, answer(info)])
@@ -184,7 +185,7 @@ def test_mining_info_of_a_test_chain_is_rejected() -> None:
         read(load(NODES[1]), [SYNCED, answer(info)])
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("result", "readings"),
     [(9.3e20, [NetworkReading(9.3e20)]), (930, [NetworkReading(930.0)]), (0, []), (-1, [])],
 )
@@ -198,8 +199,8 @@ def test_an_error_with_status_200_is_a_transient_error() -> None:
         read(load(NODES[0]), [error.encode()] * 2)
 
 
-@pytest.mark.parametrize("path", NODES)
-@pytest.mark.parametrize(
+@all_cases("path", NODES)
+@all_cases(
     ("url", "error"),
     [
         ("http://alice:sesame@127.0.0.1:8332/", r"__PASSWORD"),
@@ -228,7 +229,7 @@ def test_a_node_is_polled_once_its_url_is_set() -> None:
     assert chosen.requests[1].body == load(NODES[0]).requests[1].body
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("secrets", "header"),
     [
         ({"user": "alice", "password": "open sesame"}, ALICE),

@@ -31,6 +31,7 @@ from collector.sources.credentials import Credentials
 from miningmap.messages import Located
 from miningmap.pool_names import pool_name
 from miningmap.settings import Collector, SettingsError
+from tests.cases import all_cases
 from tests.collector.recordings import readings, readings_of, sources
 
 if TYPE_CHECKING:
@@ -311,7 +312,7 @@ def braiins_stats(hashrate: object, unit: str) -> object:
     return {"btc": stats}
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("hashrate", "unit", "expected"),
     [(13_712_345_678.5, "Gh/s", 1.37123456785e19), (13.7, "Eh/s", 1.37e19), (0, "Gh/s", 0.0)],
 )
@@ -322,7 +323,7 @@ def test_braiins_unit_is_in_the_response(hashrate: float, unit: str, expected: f
     ]
 
 
-@pytest.mark.parametrize("unit", ["", "Mh/h", "GB/s"])
+@all_cases("unit", ["", "Mh/h", "GB/s"])
 def test_braiins_hashrate_in_an_unknown_unit_is_an_error(unit: str) -> None:
     with pytest.raises(PermanentError) as caught:
         readings("pools/braiins", braiins_stats(1, unit))
@@ -347,7 +348,7 @@ def test_antpool_error_code_is_an_error_even_with_a_hashrate() -> None:
         readings("pools/antpool_signed", antpool_stats("173250000000000000000", code=1))
 
 
-@pytest.mark.parametrize("stamp", ["1787472180", 1_787_472_180])
+@all_cases("stamp", ["1787472180", 1_787_472_180])
 def test_kanopool_timestamp_may_be_text_or_a_number(stamp: object) -> None:
     response = {"STAMP": stamp, "p_hashrate5m": "23649083578790024.000000", "u_hashrate5m": "?"}
     at = datetime.fromtimestamp(1_787_472_180, UTC)
@@ -356,7 +357,7 @@ def test_kanopool_timestamp_may_be_text_or_a_number(stamp: object) -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("code", "remedy"),
     [
         (12001, "the key is wrong"),
@@ -381,13 +382,13 @@ def test_f2pool_account_of_another_token_is_a_credentials_error() -> None:
         readings("pools/f2pool", {"code": 5010, "msg": 'permission denied: name="me"'})
 
 
-@pytest.mark.parametrize("code", [5001, "B001"])
+@all_cases("code", [5001, "B001"])
 def test_other_f2pool_codes_are_transient_errors(code: object) -> None:
     with pytest.raises(TransientError, match=str(code)):
         readings("pools/f2pool", {"code": code, "msg": "busy"})
 
 
-@pytest.mark.parametrize(("unit", "expected"), [("K", 5213.0), ("T", 5.213e12), ("P", 5.213e15)])
+@all_cases(("unit", "expected"), [("K", 5213.0), ("T", 5.213e12), ("P", 5.213e15)])
 def test_poolin_unit_is_a_prefix_letter(unit: str, expected: float) -> None:
     response = {"err_no": 0, "data": {"shares_15m": 5.213, "shares_unit": unit}}
     assert readings("pools/poolin", response) == [Reading("poolin-account", expected)]
@@ -412,7 +413,7 @@ def test_sbi_crypto_page_without_all_workers_is_an_error() -> None:
         readings("pools/sbicrypto", workers([1e8], total=1001))
 
 
-@pytest.mark.parametrize("unknown", [None, -1])
+@all_cases("unknown", [None, -1])
 def test_sbi_crypto_has_no_reading_if_one_worker_is_unknown(unknown: float | None) -> None:
     assert readings("pools/sbicrypto", workers([1e8], [unknown])) == []
 
@@ -491,7 +492,7 @@ def test_luxor_sites_come_from_the_settings() -> None:
     assert len(source.requests) == 2
 
 
-@pytest.mark.parametrize("sites", ["US-TX", "[]", '{"a": 1}', '{"a": "US-TX"'])
+@all_cases("sites", ["US-TX", "[]", '{"a": 1}', '{"a": "US-TX"'])
 def test_luxor_sites_must_be_a_json_object(sites: str) -> None:
     with pytest.raises(SettingsError, match=r"LUXOR__SITES: must be JSON like \{"):
         configured({"token": "KEY", "sites": sites})

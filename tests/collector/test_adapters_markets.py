@@ -9,12 +9,13 @@ import pytest
 from collector.registry import load
 from collector.sources.base import PermanentError, Reading, TransientError
 from miningmap.messages import Located
+from tests.cases import all_cases
 from tests.collector.recordings import readings
 
 NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("path", ["pools/nicehash", "pools/miningrigrentals"])
+@all_cases("path", ["pools/nicehash", "pools/miningrigrentals"])
 def test_markets_are_declared_as_such_and_off_by_default(path: str) -> None:
     assert load(path).scope == "market"
     assert not load(path).default
@@ -59,7 +60,7 @@ def test_nicehash_regional_markets_are_places() -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("boost", "plain"),
     [
         (book(EU=market(None), USA=market("1")), book(EU=market("1"))),
@@ -71,7 +72,7 @@ def test_nicehash_has_no_reading_if_one_market_is_unknown(boost: object, plain: 
     assert readings("pools/nicehash", boost, plain) == []
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("factor", "unit"), [("1e18", "PH"), ("1e15", "EH"), ("1e18", "BTC"), ("1e18", ""), ("0", "EH")]
 )
 def test_nicehash_factor_and_unit_must_agree(factor: str, unit: str) -> None:
@@ -80,7 +81,7 @@ def test_nicehash_factor_and_unit_must_agree(factor: str, unit: str) -> None:
     assert caught.value.reason == "unit"
 
 
-@pytest.mark.parametrize("speed", ["0.5 EH", "-5", "1e-3", 0.5])
+@all_cases("speed", ["0.5 EH", "-5", "1e-3", 0.5])
 def test_nicehash_speed_must_be_a_number_as_text(speed: str) -> None:
     with pytest.raises(PermanentError):
         readings("pools/nicehash", book(BTC=market(speed)), book())
@@ -139,7 +140,7 @@ def test_rigs_on_several_pages_and_both_lists_count_once() -> None:
     assert reading.hashrate == pytest.approx(300 * 1e14)
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("region", "code"),
     [
         ("us-east", "US"),
@@ -162,7 +163,7 @@ def test_a_rig_is_located_at_its_proxy(region: str, code: str) -> None:
     assert reading == Reading("miningrigrentals", 1e14, (Located(code, 1e14, "estimated"),))
 
 
-@pytest.mark.parametrize("region", ["", "eu-ne", "ap-se", "usa", "DE", "sa"])
+@all_cases("region", ["", "eu-ne", "ap-se", "usa", "DE", "sa"])
 def test_a_rig_at_an_unknown_proxy_is_unlocated(region: str) -> None:
     (reading,) = readings(
         "pools/miningrigrentals", *lists([rig(1, region=region), rig(2, region="eu-de")], [])
@@ -170,7 +171,7 @@ def test_a_rig_at_an_unknown_proxy_is_unlocated(region: str) -> None:
     assert reading == Reading("miningrigrentals", 2e14, (Located("DE", 1e14, "estimated"),))
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("speed", "unit", "hashrate"),
     [
         ("137.137", "th", 1.37137e14),
@@ -185,7 +186,7 @@ def test_rigs_may_have_different_units(speed: object, unit: str, hashrate: float
     assert reading.hashrate == pytest.approx(hashrate)
 
 
-@pytest.mark.parametrize(("speed", "unit"), [("1", "kW"), ("1", ""), ("1 PH", "th"), (True, "th")])
+@all_cases(("speed", "unit"), [("1", "kW"), ("1", ""), ("1 PH", "th"), (True, "th")])
 def test_a_rig_with_an_unknown_unit_is_an_error(speed: object, unit: str) -> None:
     with pytest.raises(PermanentError):
         readings("pools/miningrigrentals", *lists([rig(1, speed=speed, unit=unit)], []))
@@ -301,7 +302,7 @@ def test_braiins_pools_without_blocks_have_no_reading() -> None:
     assert readings("pools/braiins_insights", found(("Poolin", 0, 0.0)), NETWORK) == []
 
 
-@pytest.mark.parametrize("percent", [0.5, 0.25, 60.0])
+@all_cases("percent", [0.5, 0.25, 60.0])
 def test_braiins_percentages_must_add_up_to_100(percent: float) -> None:
     with pytest.raises(PermanentError, match="% of all blocks") as caught:
         readings("pools/braiins_insights", found(("A", 1, percent), ("B", 1, percent)), NETWORK)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from collector.sources.base import NetworkReading, PermanentError, Reading, TransientError
+from tests.cases import all_cases
 from tests.collector.recordings import readings
 
 NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
@@ -26,12 +27,12 @@ def test_blockchain_com_labels_of_one_pool_are_added_up() -> None:
     assert reading == Reading("antpool", 1e9, blocks=3)
 
 
-@pytest.mark.parametrize(("counts", "network"), [({}, "1"), ({"AntPool": 0}, "1")])
+@all_cases(("counts", "network"), [({}, "1"), ({"AntPool": 0}, "1")])
 def test_blockchain_com_without_blocks_has_no_reading(counts: object, network: str) -> None:
     assert readings("pools/blockchain_info", counts, network) == []
 
 
-@pytest.mark.parametrize("text", ["945812345678.9", "9.458123456789E11", "9.458123456789e+11"])
+@all_cases("text", ["945812345678.9", "9.458123456789E11", "9.458123456789e+11"])
 def test_blockchain_com_hashrate_may_be_in_scientific_notation(text: str) -> None:
     assert readings("network/q_blockchain", text) == [NetworkReading(9.458123456789e20)]
 
@@ -49,13 +50,13 @@ def test_mempool_difficulty_becomes_the_hashrate_of_the_network() -> None:
     assert reading.hashrate == pytest.approx(1006e18, rel=1e-3)
 
 
-@pytest.mark.parametrize("points", [["96214512345678901234"], [1.0, 96214512345678901234]])
+@all_cases("points", [["96214512345678901234"], [1.0, 96214512345678901234]])
 def test_viabtc_last_point_may_be_a_number_or_text(points: list[object]) -> None:
     answer = {"code": 0, "message": "OK", "data": {"viabtc_hash": points}}
     assert readings("pools/viabtc", answer) == [Reading("viabtc", 9.62145123456789e19)]
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("figure", "unit", "hashrate"),
     [("3.65", "E", 3.65e18), (3.65, "P", 3.65e15), (3650, "PH/s", 3.65e18), ("0", "E", 0.0)],
 )
@@ -85,10 +86,8 @@ OLDER = {"location": "global", "currentHashRate": "3000000000000000000.0"}
 NEWER = {"location": "global", "current_hash_rate": "3000000000000000000.0"}
 
 
-@pytest.mark.parametrize(
-    "data", [[OLDER], NEWER, OLDER, [NEWER], [OLDER | {"location": "eu"}]], ids=str
-)
-@pytest.mark.parametrize("enveloped", [True, False])
+@all_cases("data", [[OLDER], NEWER, OLDER, [NEWER], [OLDER | {"location": "eu"}]])
+@all_cases("enveloped", [True, False])
 def test_whitepool_is_read_in_all_forms_and_has_no_places(data: object, *, enveloped: bool) -> None:
     answer = {"data": data} if enveloped else data
     assert readings("pools/whitepool", answer) == [Reading("whitepool", 3e18)]
@@ -99,9 +98,7 @@ def test_whitepool_has_no_reading_if_one_part_is_unknown() -> None:
     assert readings("pools/whitepool", {"data": [OLDER, {"currentHashRate": None}]}) == []
 
 
-@pytest.mark.parametrize(
-    "answer", [{"data": {}}, {"data": [{}]}, {"data": None}, {}, [{}]], ids=str
-)
+@all_cases("answer", [{"data": {}}, {"data": [{}]}, {"data": None}, {}, [{}]])
 def test_whitepool_without_a_hashrate_is_a_shape_error(answer: object) -> None:
     with pytest.raises(PermanentError, match="unexpected shape"):
         readings("pools/whitepool", answer)

@@ -13,13 +13,14 @@ from collector.sources.base import CredentialsError, PermanentError, SourceError
 from collector.sources.envelope import Envelope
 from collector.sources.located import by_place
 from miningmap.messages import Located
+from tests.cases import all_cases
 
 
 def encoded(body: object) -> bytes:
     return json.dumps(body).encode()
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("error", "text"),
     [
         ("try again", "try again"),
@@ -38,7 +39,7 @@ def test_a_body_that_reports_an_error_is_refused_with_its_text(error: object, te
     assert str(caught.value) == f"the server reported {text!r}"
 
 
-@pytest.mark.parametrize("nothing", [None, "", False, 0, {}, []])
+@all_cases("nothing", [None, "", False, 0, {}, []])
 def test_an_empty_error_is_not_an_error(nothing: object) -> None:
     body = {"hashrate": 1.0, "error": nothing}
     assert decoding.decode(encoded(body), dict) == body
@@ -51,16 +52,14 @@ def test_a_message_is_an_error_only_if_the_shape_is_unexpected() -> None:
         decoding.decode(body, float)
 
 
-@pytest.mark.parametrize(
-    "body", [b"", b"{", b'{"a": "\xff"}', b'{"error": "no"', b"\xef\xbb\xbf{}"]
-)
+@all_cases("body", [b"", b"{", b'{"a": "\xff"}', b'{"error": "no"', b"\xef\xbb\xbf{}"])
 def test_invalid_json_is_a_transient_error(body: bytes) -> None:
     with pytest.raises(TransientError) as caught:
         decoding.decode(body, dict)
     assert caught.value.reason == "not_json"
 
 
-@pytest.mark.parametrize("seconds", [-1, -0.5, 10**12, 10**400, 1e300, math.inf, math.nan])
+@all_cases("seconds", [-1, -0.5, 10**12, 10**400, 1e300, math.inf, math.nan])
 def test_a_time_out_of_range_is_a_shape_error(seconds: float) -> None:
     with pytest.raises(PermanentError) as caught:
         decoding.unix_time(seconds)
@@ -74,7 +73,7 @@ def test_times_are_seconds_since_1970() -> None:
     )
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("figure", "error"),
     [
         (None, None),
@@ -113,7 +112,7 @@ def test_parts_are_added_up_by_place_and_parts_without_one_left_out() -> None:
 ENVELOPE = Envelope(unauthorized={7: "the key is wrong"})
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("body", "reason"),
     [
         ({"code": 0, "data": 1.5}, None),

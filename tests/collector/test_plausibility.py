@@ -13,6 +13,7 @@ from collector.polling.plausibility import JUMP, MAX_AHEAD, NETWORK_KEPT, Plausi
 from collector.pools.ocean import SOURCE as OCEAN
 from collector.sources.base import NetworkReading, Reading
 from miningmap.messages import Located
+from tests.cases import all_cases
 
 NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
 EH = 1e18
@@ -37,7 +38,7 @@ def polls() -> Polls:
     return Polls()
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("reading", "text"),
     [
         (Reading("a", math.nan), "not a hashrate"),
@@ -58,7 +59,7 @@ def test_an_invalid_reading_is_rejected_with_its_figure(
     assert text in error
 
 
-@pytest.mark.parametrize(
+@all_cases(
     "reading",
     [
         Reading("a", 0.0),

@@ -14,6 +14,7 @@ from miningmap.partner.aggregate import Tally, aggregate, fold, rows_of
 from miningmap.partner.csv import TableError
 from miningmap.partner.database import Database, DatabaseError, code_of
 from miningmap.places import OTHER, country_of
+from tests.cases import all_cases
 from tests.partner.fixtures import ADDRESSES, write_database
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def test_errors_name_lines_and_quote_nothing(database: Database) -> None:
     assert text.startswith("line 2: place: neither a country nor")
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("header", "error"),
     [
         ("ip,place,hashrate", "line 1: expected either a column ip or a column place"),
@@ -143,7 +144,7 @@ def test_a_database_that_is_not_there_is_named(tmp_path: Path) -> None:
 UNHEARD_OF = {"iso_code": "?"}
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("record", "code"),
     [
         ({"country": {"iso_code": "US"}, "subdivisions": [{"iso_code": "TX"}]}, "US-TX"),

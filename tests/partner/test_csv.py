@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from miningmap.cbeci.contribution import FIELDS, Row
 from miningmap.partner.csv import TableError, read_rows, read_table, write_rows
+from tests.cases import all_cases
 
 HEADER = "period_start_date,period,country,province,average_hashrate,unit"
 
@@ -41,7 +42,7 @@ def test_an_empty_province_is_the_whole_country() -> None:
     assert row["province"] is None
 
 
-@pytest.mark.parametrize("text", ["", "many", "1_000", "1,5", "0x10"])
+@all_cases("text", ["", "many", "1_000", "1,5", "0x10"])
 def test_what_is_no_number_stays_text_for_the_check_to_refuse(text: str) -> None:
     (row,), _ = rows(f'2026-11-01,daily,China,,"{text}",ph/s')
     assert row["average_hashrate"] == text
@@ -62,7 +63,7 @@ def test_lines_are_those_of_the_file() -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("text", "message"),
     [
         ("", "line 1: missing column a, b; found none"),
