@@ -55,7 +55,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def started() -> list[Server]:
-    """The servers that have been started."""
+    """The servers that this run has started."""
     return []
 
 

@@ -1,4 +1,4 @@
-"""The base install has no libraries of the services, so its modules import without them."""
+"""The modules of the base install import without the libraries of the services."""
 
 from __future__ import annotations
 

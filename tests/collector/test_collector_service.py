@@ -297,9 +297,7 @@ async def test_a_port_in_use_is_named(pools: Pools, setting: str) -> None:
 
 @pytest.mark.integration
 @pytest.mark.usefixtures("recordings")
-async def test_reports_of_pools_are_published_to_kafka(
-    pools: Pools, clean_kafka: KafkaServer
-) -> None:
+async def test_reports_are_published_to_kafka(pools: Pools, clean_kafka: KafkaServer) -> None:
     settings = configured(pools, clean_kafka.bootstrap_servers, simulated=True)
     expected = {"foundry", "antpool", "ocean", "ckpool", "mempool"}
     found: dict[str, Any] = {}
@@ -362,9 +360,7 @@ async def test_trying_a_source_raises_its_errors(pools: Pools) -> None:
         ),
     ],
 )
-async def test_an_impossible_trial_is_an_error_with_the_reason(
-    name: str, payloads: list[bytes], error: str
-) -> None:
+async def test_an_invalid_trial_is_an_error(name: str, payloads: list[bytes], error: str) -> None:
     with pytest.raises(TrialError, match=error):
         await try_source(name, payloads, load())
 

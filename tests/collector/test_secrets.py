@@ -59,16 +59,15 @@ async def garbage(request: web.Request) -> web.StreamResponse:
     return web.Response()
 
 
-async def refuse(request: web.Request) -> web.StreamResponse:
-    raise web.HTTPUnauthorized(text=request.path_qs)
+def response(status: int, body: str | None = None) -> Handler:
+    """Respond with this body, or with the requested path, which can contain a key."""
 
+    async def respond(request: web.Request) -> web.StreamResponse:
+        headers = {"Location": str(request.url), "Retry-After": "60"}
+        return web.Response(text=body or request.path_qs, status=status, headers=headers)
 
-async def fail(request: web.Request) -> web.StreamResponse:
-    raise web.HTTPBadGateway(text=request.path_qs)
-
-
-async def redirect(request: web.Request) -> web.StreamResponse:
-    raise web.HTTPFound(request.path_qs)
+    respond.__name__ = body or str(status)
+    return respond
 
 
 async def echo(request: web.Request) -> web.StreamResponse:
@@ -76,8 +75,12 @@ async def echo(request: web.Request) -> web.StreamResponse:
     return web.json_response({"error": text, "message": text, "msg": text, "code": text})
 
 
+STATUSES = [response(status) for status in (302, 400, 401, 403, 404, 429, 500, 502)]
+BODIES = [response(200, body) for body in ("<html>", "{", "[[]]", '{"error": "no"}')]
+
+
 @pytest.mark.parametrize(
-    "respond", [silent, hang_up, garbage, refuse, fail, redirect, echo], ids=lambda f: f.__name__
+    "respond", [silent, hang_up, garbage, echo, *STATUSES, *BODIES], ids=lambda f: f.__name__
 )
 @pytest.mark.parametrize("source", KEYED, ids=lambda source: source.path)
 async def test_no_log_metric_or_error_contains_a_key(
@@ -111,4 +114,5 @@ async def test_no_log_metric_or_error_contains_a_key(
     settings.credentials = given
     with pytest.raises(SourceError) as caught:
         await try_source(source.path, None, settings)
-    assert "ENIGMATIC" not in str(caught.value)
+    assert "ENIGMATIC" not in str(caught.value) + repr(caught.value)
+    assert caught.value.source == source.slug

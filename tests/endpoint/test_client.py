@@ -34,7 +34,7 @@ def address(client: Service) -> str:
 
 
 @pytest.fixture
-def blocking_client(address: str) -> Iterator[Client]:
+def blocking(address: str) -> Iterator[Client]:
     with Client(address) as mining:
         yield mining
 
@@ -55,9 +55,7 @@ async def test_shares_equal_the_snapshot_of_the_service(
 
 
 @pytest.mark.usefixtures("snapshots")
-async def test_shares_can_be_requested_as_of_a_time_and_without_rules(
-    mining: AsyncClient, now: datetime
-) -> None:
+async def test_shares_have_the_requested_time_and_rules(mining: AsyncClient, now: datetime) -> None:
     found = await mining.shares("now", country="CN", adjust="none", as_of=now)
     assert found.as_of == now
     assert found.rules == ()
@@ -85,15 +83,15 @@ async def test_pools_and_places_are_listed(
 
 @pytest.mark.usefixtures("snapshots")
 async def test_the_blocking_client_has_the_same_answers(
-    blocking_client: Client, mining: AsyncClient
+    blocking: Client, mining: AsyncClient
 ) -> None:
     def answers() -> list[object]:
         return [
-            blocking_client.shares("24h"),
-            blocking_client.shares("now", country="CN"),
-            blocking_client.history("DE", step="day", start="2026-11-15"),
-            blocking_client.pools(),
-            blocking_client.places(),
+            blocking.shares("24h"),
+            blocking.shares("now", country="CN"),
+            blocking.history("DE", step="day", start="2026-11-15"),
+            blocking.pools(),
+            blocking.places(),
         ]
 
     assert await asyncio.to_thread(answers) == [
@@ -105,15 +103,13 @@ async def test_the_blocking_client_has_the_same_answers(
     ]
 
 
-async def test_an_error_of_the_service_has_the_problem_document(
-    mining: AsyncClient, blocking_client: Client
-) -> None:
+async def test_an_api_error_has_the_problem_document(mining: AsyncClient, blocking: Client) -> None:
     with pytest.raises(ApiError, match="400 Bad Request: window: unknown window '2h'") as refused:
         await mining.shares("2h")
     assert refused.value.problem.parameter == "window"
     assert refused.value.problem.status == 400
     with pytest.raises(ApiError, match="code: unknown place 'XX'"):
-        await asyncio.to_thread(blocking_client.history, "XX")
+        await asyncio.to_thread(blocking.history, "XX")
 
 
 async def test_a_time_without_a_zone_is_an_error_before_any_request(mining: AsyncClient) -> None:

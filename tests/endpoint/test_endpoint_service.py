@@ -66,9 +66,7 @@ async def test_the_service_starts_without_redis_and_is_not_ready(unused_tcp_port
 
 
 @pytest.mark.integration
-async def test_the_service_serves_the_snapshots_of_redis(
-    redis_url: str, snapshots: dict[str, bytes]
-) -> None:
+async def test_snapshots_of_redis_are_served(redis_url: str, snapshots: dict[str, bytes]) -> None:
     async with (
         running(redis_url) as url,
         ClientSession(url) as session,

@@ -70,7 +70,7 @@ async def test_it_has_exactly_the_routes_with_their_methods(client: Client) -> N
 
 
 @pytest.fixture
-async def without_redis(
+async def offline(
     serve: Callable[[Store], Awaitable[Client]], unused_tcp_port: int
 ) -> AsyncIterator[Client]:
     """The service while Redis is not running."""
@@ -81,17 +81,17 @@ async def without_redis(
 
 
 async def test_without_redis_exactly_the_described_paths_are_503(
-    without_redis: Client, monkeypatch: pytest.MonkeyPatch
+    offline: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("endpoint.routes.stream.CATCH_UP_S", 0.1)
-    paths = (await described(without_redis))["paths"]
+    paths = (await described(offline))["paths"]
     assert "503" in paths["/api/v1/shares"]["get"]["responses"]
     for path, item in paths.items():
         query = {p["name"]: p["schema"]["examples"][0] for p in needed(item["get"])}
         version = query.pop("version", "")
         expected = 503 if "503" in item["get"]["responses"] else 200
         for method in ("get", "head"):
-            async with without_redis.request(
+            async with offline.request(
                 method, path.format(version=version), params=query
             ) as answer:
                 assert answer.status == expected, path

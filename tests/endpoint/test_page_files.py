@@ -55,9 +55,7 @@ async def test_no_file_names_another_host(client: Client) -> None:
 
 
 @pytest.mark.parametrize(("path", "script"), PAGES.items())
-async def test_all_files_that_a_page_refers_to_are_served(
-    client: Client, path: str, script: str
-) -> None:
+async def test_all_files_of_a_page_are_served(client: Client, path: str, script: str) -> None:
     page = await text_of(client, path)
     links = re.findall(r'(?:src|href)="([^"#]+)"', page)
     assert {"page/style.css", script} <= {*links}

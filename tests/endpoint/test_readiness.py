@@ -49,9 +49,7 @@ async def test_without_a_snapshot_the_service_is_healthy_but_not_ready(client: C
 
 
 @pytest.mark.usefixtures("snapshots")
-async def test_with_a_fresh_snapshot_the_service_is_ready(
-    serve: Serve, store: Store, now: datetime
-) -> None:
+async def test_with_a_fresh_snapshot_it_is_ready(serve: Serve, store: Store, now: datetime) -> None:
     client = await serve(store, now + timedelta(seconds=59))
     async with client.get("/readyz") as answer:
         assert answer.status == 200
@@ -65,9 +63,7 @@ async def test_with_a_stale_snapshot_the_service_is_not_ready_and_gives_its_age(
     assert "60 s old" in await unready(client)
 
 
-async def test_without_redis_paths_that_need_it_are_503_with_the_reason(
-    without_redis: Client,
-) -> None:
+async def test_without_redis_paths_that_need_it_are_503(without_redis: Client) -> None:
     for path in NEEDS_REDIS:
         assert "Redis" in await unready(without_redis, path), path
 

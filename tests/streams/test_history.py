@@ -87,9 +87,8 @@ def test_figures_equal_those_of_the_window_of_the_same_name() -> None:
     start = datetime(2026, 11, 18, tzinfo=UTC)
     days(cells, start, {"US": 3.0, "CN-SC": 1.0})
     cells.add(network(40.0, start=start, end=start + DAY))
-    (point,) = history_of(
-        cells, code="CN-SC", step="day", from_="2026-11-18", to="2026-11-19"
-    ).points
+    found = history_of(cells, code="CN-SC", step="day", from_="2026-11-18", to="2026-11-19")
+    (point,) = found.points
     assert (point.share, point.hashrate, point.network_hashrate) == (0.25, 1, 10)
     assert (point.coverage, point.low, point.high) == (0.1, 0.025, 0.925)
 

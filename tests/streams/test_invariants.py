@@ -35,7 +35,7 @@ NEAR = 1e-9
 some = examples(60, "EXAMPLES")
 
 
-def cohort_of(world: World, adjust: str = "published", beliefs: Beliefs | None = None) -> Cohort:
+def cohort_in(world: World, adjust: str = "published", beliefs: Beliefs | None = None) -> Cohort:
     """The cohort of the minute from midnight on; reports of the day before are the profile."""
     pools: dict[str, dict[str, Observation]] = {}
     network: dict[str, Cell] = {}
@@ -84,7 +84,7 @@ class TestShares:
     @some
     @given(worlds.crowded_minutes())
     def test_add_up_to_one(self, world: World) -> None:
-        cohort = cohort_of(world)
+        cohort = cohort_in(world)
         lines = country_shares(cohort)
         assert bool(lines) == any(m.located for m in cohort.members)
         assert not lines or sum(line.share for line in lines) == pytest.approx(1, abs=NEAR)
@@ -92,7 +92,7 @@ class TestShares:
     @some
     @given(worlds.crowded_minutes(), st.sampled_from(["CN", "US"]))
     def test_inside_a_country_add_up_to_its_share(self, world: World, country: str) -> None:
-        cohort = cohort_of(world)
+        cohort = cohort_in(world)
         inside = subdivision_shares(cohort, country)
         assume(inside)
         whole = by_code(country_shares(cohort))[country]
@@ -102,7 +102,7 @@ class TestShares:
     @some
     @given(worlds.crowded_minutes())
     def test_are_of_all_hashrate_that_is_located(self, world: World) -> None:
-        cohort = cohort_of(world)
+        cohort = cohort_in(world)
         seen = sum(sum(line.kinds) for line in country_shares(cohort))
         total = sum(m.total for m in cohort.members)
         assert seen == pytest.approx((shares.located(cohort) or 0) * total)
@@ -113,7 +113,7 @@ class TestShares:
     def test_do_not_depend_on_the_unit(
         self, level: Callable[[Cohort], list[Share]], world: World, scale: float
     ) -> None:
-        cohort = cohort_of(world)
+        cohort = cohort_in(world)
         members = [
             Member(m.pool, m.source, m.total * scale, {k: h * scale for k, h in m.places.items()})
             for m in cohort.members
@@ -128,7 +128,7 @@ class TestShares:
     @given(worlds.crowded_minutes(), st.sampled_from([1e18, 3e18]))
     def test_do_not_change_with_a_pool_without_places(self, world: World, total: float) -> None:
         """It changes ``coverage`` and ``located``, and nothing else of the countries."""
-        cohort = cohort_of(world)
+        cohort = cohort_in(world)
         assume(len(cohort.members) > 1)
         joined = replace(cohort, members=[*cohort.members, pool("unlocated", total)])
         before, after = country_shares(cohort), country_shares(joined)
@@ -144,7 +144,7 @@ class TestBounds:
     @some
     @given(world=worlds.crowded_minutes())
     def test_are_in_order(self, level: Callable[[Cohort], list[Share]], world: World) -> None:
-        for line in level(cohort_of(world)):
+        for line in level(cohort_in(world)):
             if line.low is not None and line.high is not None:
                 assert 0 <= line.low <= line.high <= 1
 
@@ -156,10 +156,9 @@ class TestBounds:
         With M measured of h in a country and ML in all: low = M/H <= h/L. And all that is measured
         elsewhere is not here: 1 - h/L >= (ML - M)/L >= (ML - M)/H = 1 - high.
         """
-        cohort = cohort_of(world)
-        assume(
-            cohort.network is not None and sum(m.located for m in cohort.members) <= cohort.network
-        )
+        cohort = cohort_in(world)
+        located = sum(m.located for m in cohort.members)
+        assume(cohort.network is not None and located <= cohort.network)
         _assert_contained(country_shares(cohort))
 
     @some
@@ -168,10 +167,9 @@ class TestBounds:
         self, world: World, country: str
     ) -> None:
         """The same proof, with 1 - share >= (hashrate at other places with a subdivision) / L."""
-        cohort = cohort_of(world)
-        assume(
-            cohort.network is not None and sum(m.located for m in cohort.members) <= cohort.network
-        )
+        cohort = cohort_in(world)
+        located = sum(m.located for m in cohort.members)
+        assume(cohort.network is not None and located <= cohort.network)
         assume(not any(m.places.get((country, "measured")) for m in cohort.members))
         _assert_contained(subdivision_shares(cohort, country))
 
@@ -194,7 +192,7 @@ class TestBounds:
     ) -> None:
         others = Beliefs({}, prior, ())
         one, other = (
-            by_code(country_shares(cohort_of(world, "none", believed)))
+            by_code(country_shares(cohort_in(world, "none", believed)))
             for believed in (None, others)
         )
         for code in one.keys() & other.keys():
@@ -221,7 +219,7 @@ class TestRelabelling:
     @given(worlds.crowded_minutes())
     def test_keeps_every_countrys_share_hashrate_and_sensitivity(self, world: World) -> None:
         """``h (1 + E/O)`` over the others that add up to O is O + E: what E and O were."""
-        plain, moved = cohort_of(world, "none"), cohort_of(world)
+        plain, moved = cohort_in(world, "none"), cohort_in(world)
         before, after = by_code(country_shares(plain)), by_code(country_shares(moved))
         assert before.keys() == after.keys()
         for code, line in before.items():
@@ -234,7 +232,7 @@ class TestRelabelling:
     @some
     @given(worlds.crowded_minutes())
     def test_keeps_the_cohort_and_its_coverage(self, world: World) -> None:
-        plain, moved = cohort_of(world, "none"), cohort_of(world)
+        plain, moved = cohort_in(world, "none"), cohort_in(world)
         assert [(m.pool, m.source, m.total) for m in plain.members] == [
             (m.pool, m.source, m.total) for m in moved.members
         ]
@@ -253,7 +251,7 @@ class TestRelabelling:
     @some
     @given(worlds.crowded_minutes())
     def test_is_idempotent(self, world: World) -> None:
-        for member in cohort_of(world, "none").members:
+        for member in cohort_in(world, "none").members:
             once = placing.relabel(member.places, "CN-ZJ")
             assert placing.relabel(once, "CN-ZJ") == once
 
@@ -265,13 +263,13 @@ class TestSensitivity:
     def test_is_the_range_of_answers_without_the_messages_of_a_pool(
         self, level: Callable[[Cohort], list[Share]], world: World
     ) -> None:
-        cohort = cohort_of(world)
+        cohort = cohort_in(world)
         lefts = []
         for member in cohort.members:
             others = [
                 m for m in world.messages if not (isinstance(m, Report) and m.pool == member.pool)
             ]
-            if left := by_code(level(cohort_of(replace(world, messages=others)))):
+            if left := by_code(level(cohort_in(replace(world, messages=others)))):
                 lefts.append(left)
         for line in level(cohort):
             found = [left[line.code].share if line.code in left else 0.0 for left in lefts]
@@ -286,7 +284,7 @@ class TestSensitivity:
         """Left out one by one: with x of L in the country, and x_p of L_p by pool p, the shares
         (x - x_p)/(L - L_p), weighted by L - L_p, have the mean ((n-1) x)/((n-1) L): the share. A
         cohort that locates nothing has no weight; one that locates something there always is."""
-        cohort = cohort_of(world)
+        cohort = cohort_in(world)
         assume(len(cohort.members) > 1)
         for line in country_shares(cohort):
             assert line.sensitivity is not None
@@ -298,7 +296,7 @@ class TestSensitivity:
         self, world: World
     ) -> None:
         """Then its share is hashrate over L too, and no cohort is left out: the proof above."""
-        cohort = cohort_of(world)
+        cohort = cohort_in(world)
         listing = [m for m in cohort.members if sum(map(sum, m.by_subdivision("CN").values()))]
         assume(len(listing) > 1)
         for line in subdivision_shares(cohort, "CN"):
