@@ -221,7 +221,7 @@ def test_permanent_errors_wait_the_longest(
     assert source.retry_s(error) == wait_s
 
 
-def test_a_poll_that_the_hosts_circuit_prevents_adds_nothing_to_the_sources_backoff(
+def test_a_poll_that_an_open_circuit_prevents_does_not_change_the_backoff(
     source: Backoff, clock: Clock
 ) -> None:
     attempt(source, failure(), 2)

@@ -87,7 +87,7 @@ async def test_the_circuits_of_other_hosts_stay_closed(pools: Pools) -> None:
     assert (is_open(pools), is_open(pools, "other.example")) == (1, 0)
 
 
-async def test_a_source_sends_nothing_while_the_circuit_of_one_of_its_hosts_is_open(
+async def test_a_source_sends_no_request_while_the_circuit_of_one_of_its_hosts_is_open(
     pools: Pools,
 ) -> None:
     pools.answer(status=503)
@@ -170,7 +170,7 @@ async def test_after_a_probe_that_was_not_sent_the_next_request_is_the_probe(poo
     assert is_open(pools) == 0
 
 
-async def test_a_circuit_stays_open_for_as_long_as_retry_after_says(pools: Pools) -> None:
+async def test_a_circuit_stays_open_for_the_seconds_of_retry_after(pools: Pools) -> None:
     pools.answer(status=429, headers={"Retry-After": "7200"})
     async with pools.fetcher() as fetcher:
         await fail(pools, fetcher)

@@ -136,6 +136,6 @@ def test_pools_and_sources_are_compared_with_their_own_figures(polls: Polls) -> 
     assert polls.plausibility.check(other, Reading("ocean", 100.0), NOW) is None
 
 
-def test_a_jump_of_the_network_has_to_be_confirmed_too(polls: Polls) -> None:
+def test_a_jump_of_the_network_has_to_be_confirmed(polls: Polls) -> None:
     assert polls.network(9e20) is None
     assert [polls.network(9e11) is None for _ in range(3)] == [False, False, True]

@@ -255,7 +255,7 @@ async def test_a_poll_that_the_hosts_circuit_prevents_waits_for_the_host_alone(
     assert up(pools) == 1
 
 
-async def test_a_source_whose_host_failed_for_others_is_lost_without_a_failure_of_its_own(
+async def test_a_source_whose_host_failed_for_others_is_lost_without_a_failure(
     pools: Pools,
 ) -> None:
     pools.answer(status=503)

@@ -70,14 +70,14 @@ def test_dashboards_use_the_provisioned_source(
 ) -> None:
     file = root / "deploy/grafana/provisioning/datasources/prometheus.yml"
     [source] = yaml.safe_load(file.read_text())["datasources"]
-    asked = [
+    used = [
         target["datasource"]
         for dashboard in dashboards
         for panel in dashboard["panels"]
         for target in [panel, *panel["targets"]]
     ]
-    assert asked
-    assert all(each == {"type": "prometheus", "uid": source["uid"]} for each in asked)
+    assert used
+    assert all(each == {"type": "prometheus", "uid": source["uid"]} for each in used)
 
 
 def test_dashboards_use_existing_metrics(root: Path, dashboards: list[dict[str, Any]]) -> None:
@@ -86,9 +86,9 @@ def test_dashboards_use_existing_metrics(root: Path, dashboards: list[dict[str, 
         for package in ("collector", "streams", "endpoint")
         for file in (root / package).rglob("*.py")
     )
-    asked = set(re.findall(r"miningmap_[a-z_]+", " ".join(_queries(dashboards))))
-    assert asked
-    assert [name for name in sorted(asked) if f'"{name}"' not in code] == []
+    used = set(re.findall(r"miningmap_[a-z_]+", " ".join(_queries(dashboards))))
+    assert used
+    assert [name for name in sorted(used) if f'"{name}"' not in code] == []
 
 
 def test_no_query_mixes_countries_with_their_subdivisions(dashboards: list[dict[str, Any]]) -> None:

@@ -129,7 +129,7 @@ async def test_every_response_has_the_common_headers(raw: ClientSession) -> None
             assert answer.headers["Server"] == "miningmap"
 
 
-async def test_errors_outside_the_middlewares_have_the_common_headers_too(
+async def test_errors_outside_the_middlewares_have_the_common_headers(
     raw: ClientSession,
 ) -> None:
     async with raw.get(SHARES, headers={"Expect": "nonsense"}) as answer:

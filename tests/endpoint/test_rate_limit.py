@@ -120,7 +120,7 @@ def test_without_trusted_proxies_forwarded_addresses_are_ignored() -> None:
     assert clients.bucket("127.0.0.1", headers) is None
 
 
-def test_loopback_can_be_limited_too() -> None:
+def test_loopback_can_be_limited() -> None:
     assert Clients([], loopback=True).bucket("127.0.0.1", CIMultiDict()) == "127.0.0.1"
 
 

@@ -83,10 +83,10 @@ def assert_same(got: Json, want: Json) -> None:
 
 def _same_rows(got: list[Json], want: list[Json]) -> None:
     assert [row["code"] for row in got] == [row["code"] for row in want]
-    for mine, theirs in zip(got, want, strict=True):
+    for row, expected in zip(got, want, strict=True):
         nothing = NOTHING * sum(row["hashrate"] for row in want)
-        for name, value in theirs.items():
-            _same(mine[name], value, f"{theirs['code']}.{name}", nothing)
+        for name, value in expected.items():
+            _same(row[name], value, f"{expected['code']}.{name}", nothing)
 
 
 def _same(got: Any, want: Any, where: str, nothing: float) -> None:

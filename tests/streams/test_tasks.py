@@ -67,7 +67,7 @@ async def test_an_error_while_stopping_is_logged_and_does_not_replace_the_first(
     ]
 
 
-async def test_an_error_while_stopping_is_logged_after_an_orderly_end_too() -> None:
+async def test_an_error_while_stopping_is_logged_after_an_orderly_end() -> None:
     part = Part(LaterError("later"))
     with capture_logs() as logs:
         await run_until_first_ends(part.run(), ends_after(part))
