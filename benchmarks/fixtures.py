@@ -73,7 +73,7 @@ def report(pool: Pool, start: datetime, length: timedelta) -> Report:
         hold_s=_HOLD_S if length < HOUR else 0,
         hashrate=sum(place.hashrate for place in places) / 0.9 + 1.0,
         places=places,
-        fetched_at=utc_now(),  # so that it wins over earlier reports of that time
+        fetched_at=utc_now(),  # wins over earlier reports of that time
         simulated=True,
     )
 

@@ -1,8 +1,8 @@
-"""What it costs to poll thousands of sources, each once a minute, in one process.
+"""The cost of polling thousands of sources, each once a minute, in one process.
 
-The pools' servers are in another process, behind the setting ``upstream``; the collector's own has
-one core. What is measured is the collector's code as it runs in the service, up to where it would
-hand its messages to Kafka. TLS is not in it.
+The pools' servers run in another process, behind the setting ``upstream``; the process of the
+collector has one core. The measurement covers the collector's code as it runs in the service, up to
+the delivery of its messages to Kafka. It does not include TLS.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ if TYPE_CHECKING:
 
 SOURCES: Final = 5_000
 POLL_S: Final = 60
-WARM_S: Final = 60  # until all have been asked once
+WARM_S: Final = 60  # until every source has been polled once
 MEASURED_S: Final = 60
-ANSWER_S: Final = 0.2  # after which the servers answer
+ANSWER_S: Final = 0.2  # the response time of the servers
 TICK_S: Final = 0.05
 KINDS: Final = (antpool.SOURCE, foundry.SOURCE, mempool.SOURCE, ocean.SOURCE)
 RECORDINGS: Final = Path(__file__).parents[1] / "tests" / "recordings"
@@ -63,7 +63,7 @@ HEAD: Final = (
 
 
 class Figures(NamedTuple):
-    """What one run gave, in the order of the table."""
+    """The result of one run, in the order of the table."""
 
     polls: int
     cpu_s: float
@@ -73,7 +73,7 @@ class Figures(NamedTuple):
 
 
 def source(number: int) -> PoolSource:
-    """One of the real adapters, at a host of its own."""
+    """One of the real adapters, at a separate host."""
     kind = KINDS[number % len(KINDS)]
     requests = [
         replace(request, url=str(URL(request.url).with_host(f"pool{number}.example")))
@@ -83,7 +83,7 @@ def source(number: int) -> PoolSource:
 
 
 def serve(hang: int, port: Connection) -> None:
-    """All hosts, each as its kind was recorded; the first so many never answer."""
+    """Serve the recordings of all hosts; the first ``hang`` hosts never respond."""
     asyncio.run(_serve(hang, port))
 
 
@@ -98,7 +98,7 @@ async def _serve(hang: int, port: Connection) -> None:
         hangs = int(host.removeprefix("pool").removesuffix(".example")) < hang
         await asyncio.sleep(3600 if hangs else ANSWER_S)
         response = web.Response(body=bodies[f"/{path}"])
-        response.force_close()  # real hosts are many: no poll finds a connection of the last one
+        response.force_close()  # real hosts differ, so no poll reuses a connection
         return response
 
     app = web.Application()
@@ -112,7 +112,7 @@ async def _serve(hang: int, port: Connection) -> None:
 
 @contextmanager
 def servers(hang: int) -> Iterator[str]:
-    """The address of the servers, in a process of their own."""
+    """Run the servers in a separate process, and yield their URL."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
     process = context.Process(target=serve, args=(hang, there))
@@ -172,7 +172,7 @@ async def _measure(sources: int, upstream: str) -> Figures:
 
 
 async def _lateness(seconds: float) -> list[float]:
-    """How late timers fire, in seconds: as late as polls begin."""
+    """Return the delays of timers, in seconds, which are the delays of polls."""
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
     late_s = []

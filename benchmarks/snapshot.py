@@ -1,4 +1,4 @@
-"""The cost of a snapshot: by pools, by history, and by what changed since the last one."""
+"""The cost of a snapshot: by pools, by history, and by changes since the last one."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ MINUTES: Final = 2 * HOUR
 RUNS: Final = 5
 EVERY: Final = timedelta(seconds=Streams().snapshot_s)
 FOLLOWED: Final = 3 * MINUTE
-# Longer than the default, so that the longest history is one of hours all the way.
+# Longer than the default, so that the longest history consists of hours only.
 KEPT: Final = Retention(hours_d=max(HISTORY_D) + 1)
 BELIEFS: Final = Beliefs({}, read_default_prior(), [Rule("cn-zhejiang", "CN-ZJ", None)])
 
@@ -76,7 +76,7 @@ def _histories(some: Sequence[Pool]) -> Iterator[tuple[int, Iterator[Message]]]:
         hours = begins(first, end, HOUR)
         yield days, chain(_messages(some, minutes, MINUTE), _messages(some, hours, HOUR))
         minutes, end = [], first
-    # Whatever is older than the kept hours is in days.
+    # Reports that are older than the kept hours are stored in days.
     older = begins(day - DAYS_ONLY_D * DAY, day - KEPT.hours_d * DAY, DAY)
     yield DAYS_ONLY_D, _messages(some, older, DAY)
 
@@ -101,7 +101,7 @@ async def _times(store: Store, some: Sequence[Pool], now: datetime) -> list[str]
 
 
 async def _first(store: Store, now: datetime) -> tuple[list[float], list[float]]:
-    """Return the seconds of snapshots without a cache: for their reading, and in all."""
+    """Return the seconds of snapshots without a cache: for reading, and in total."""
     spans = spans_of(parse_window(name, now) for name in ROLLING)
     reads = [await _seconds(store.read(spans)) for _ in range(RUNS)]
     return reads, [await _seconds(take_snapshot(store, BELIEFS, now)) for _ in range(RUNS)]

@@ -1,4 +1,4 @@
-"""Run one test over a list of cases: every failing case is reported, each with its name."""
+"""Run one test over a list of cases, and report every failing case with its name."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def all_cases(names: str | tuple[str, ...], cases: Iterable[Any]) -> Callable[[T
     up once for all cases, so a test that changes them needs ``parametrize``.
 
     Args:
-        names: of the parameters, as for ``parametrize``.
+        names: the names of the parameters, as for ``parametrize``.
         cases: the values, or ``pytest.param`` with an id.
     """
-    wanted = (names,) if isinstance(names, str) else names
+    parameters = (names,) if isinstance(names, str) else names
     listed = [_named(case, single=isinstance(names, str)) for case in cases]
     assert listed, "there are no cases"
 
@@ -34,7 +34,7 @@ def all_cases(names: str | tuple[str, ...], cases: Iterable[Any]) -> Callable[[T
             failures = []
             for name, values in listed:
                 try:
-                    test(**fixtures, **dict(zip(wanted, values, strict=True)))
+                    test(**fixtures, **dict(zip(parameters, values, strict=True)))
                 except (Exception, pytest.fail.Exception) as error:  # noqa: BLE001 - reported below
                     error.add_note(f"case: {name}")
                     failures.append(error)
@@ -42,7 +42,7 @@ def all_cases(names: str | tuple[str, ...], cases: Iterable[Any]) -> Callable[[T
                 raise BaseExceptionGroup(f"{len(failures)} of {len(listed)} cases", failures)
 
         signature = inspect.signature(test)
-        rest = [p for name, p in signature.parameters.items() if name not in wanted]
+        rest = [p for name, p in signature.parameters.items() if name not in parameters]
         run.__signature__ = signature.replace(parameters=rest)  # type: ignore[attr-defined]
         return run
 

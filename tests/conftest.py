@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import hypothesis
 import pytest
+import structlog
 from pydantic import SecretStr
 
 from miningmap import settings as config
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 CI = os.environ.get("CI", "").lower() not in {"", "0", "false"}
 
-# No deadline: how long one example takes depends on the machine, not on the code.
+# No deadline: the time of an example depends on the machine.
 hypothesis.settings.register_profile("project", deadline=None, print_blob=True)
 hypothesis.settings.register_profile("ci", deadline=None, print_blob=True, max_examples=25)
 hypothesis.settings.register_profile("nightly", deadline=None, print_blob=True, max_examples=1000)
@@ -38,8 +39,12 @@ AnyServer = TypeVar("AnyServer", bound=Server)
 
 
 def pytest_configure() -> None:
-    # End like at Ctrl-C, so that the fixtures stop the servers that they started.
+    # SIGTERM ends the run like Ctrl-C, so that the fixtures stop their servers.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Plain tracebacks: structlog's default, with local variables, takes over a second each.
+    *others, _ = structlog.get_config()["processors"]
+    renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure([*others, renderer])
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -50,7 +55,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def started() -> list[Server]:
-    """The servers that have been started."""
+    """The servers that this run has started."""
     return []
 
 

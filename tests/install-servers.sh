@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what the tests' real servers (tests/servers.py) need and this machine lacks, where that
-# can be done: on Debian and its like, as root. Silent when nothing is missing. What cannot be
-# installed is no error here: the tests that need it skip, or fail with CI=true, and say why.
+# Install the missing packages that the tests' real servers (tests/servers.py) need. This works on
+# Debian and its derivatives, as root, and prints nothing if no package is missing. A package that
+# cannot be installed is not an error: the tests that need it skip, or fail with CI=true.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -24,7 +24,7 @@ if ! has apt-get || [ "$(id -u)" -ne 0 ]; then
   exit 0
 fi
 
-# Debian starts a service that is installed; this machine has not asked for one.
+# Debian starts each installed service, unless this policy forbids it.
 policy=/usr/sbin/policy-rc.d
 if [ ! -e $policy ]; then
   trap 'rm -f $policy' EXIT
@@ -35,12 +35,12 @@ fi
 export DEBIAN_FRONTEND=noninteractive
 install() { apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null; }
 echo "Installing ${missing[*]} ..." >&2
-# The lists of packages are fetched only where the ones that are there do not do.
+# The lists of packages are updated only if the installation fails without that.
 if ! install 2>/dev/null && ! { apt-get update -qq && install; }; then
   echo "Could not install ${missing[*]}" >&2
   exit 0
 fi
-# Nor is it to be started at the next boot.
+# Redis must not start at the next boot either.
 if [[ " ${missing[*]} " == *' redis-server '* ]] && has systemctl; then
   systemctl disable --quiet redis-server 2>/dev/null || true
 fi

@@ -90,7 +90,7 @@ class Server(abc.ABC):
                 server.start()
             except BaseException as error:
                 server.close()
-                attempts -= 1  # another process may have taken a port meanwhile
+                attempts -= 1  # another process may have taken a port since
                 if not attempts or not isinstance(error, ServerError):
                     raise
             else:
@@ -158,7 +158,7 @@ class Server(abc.ABC):
         )
 
     def with_last_lines(self, what: str) -> str:
-        """What happened, with the last lines of the server's log."""
+        """The text, followed by the last lines of the server's log."""
         lines = self._log.read_text(errors="replace").splitlines()[-TAIL_LINES:]
         return "\n  ".join([f"{self.name} {what}; its last lines:", *lines])
 
@@ -200,7 +200,7 @@ class RedisServer(Server):
         try:
             with redis.Redis.from_url(self.url) as client:
                 return bool(client.info("server")["process_id"] == self.pid)
-        except redis.ConnectionError:  # it does not listen yet, or is still loading
+        except redis.ConnectionError:  # not listening yet, or still loading
             return False
 
 
@@ -246,7 +246,7 @@ class KafkaServer(Server):
             "log.dirs": str(self._data),
             # As in production: a service that relies on topics created on first use fails.
             "auto.create.topics.enable": "false",
-            # How long a killed broker delays its successor.
+            # The time before a killed broker can be replaced.
             "broker.session.timeout.ms": "3000",
             "broker.heartbeat.interval.ms": "500",
             # One node cannot have more replicas, and more partitions only cost time.
@@ -293,14 +293,14 @@ class KafkaServer(Server):
                 with connection.makefile("rb") as stream:
                     (length,) = struct.unpack(">i", stream.read(4))
                     response = stream.read(length)
-        except (OSError, struct.error):  # it does not listen yet, or closed the connection
+        except (OSError, struct.error):  # not listening yet, or the connection was closed
             return False
         _, brokers = struct.unpack_from(">ii", response)
         return brokers > 0 and self.cluster_id.encode() in response
 
 
 def kafka_jars() -> Path:
-    """The folder of Kafka's jars, which Maven fetches when they are needed first.
+    """The folder of Kafka's jars, which Maven fetches at the first use.
 
     Raises:
         UnavailableError: the jars cannot be fetched.

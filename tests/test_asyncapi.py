@@ -52,7 +52,7 @@ def test_sample_messages_match_their_schema(topic: str, message: Any) -> None:
     jsonschema.Draft7Validator(schema | {"components": described["components"]}).validate(message)
 
 
-def test_another_payload_does_not_match() -> None:
+def test_an_invalid_payload_does_not_match() -> None:
     schema, described = payload_of(SHARES)
     validator = jsonschema.Draft7Validator(schema | {"components": described["components"]})
     (message, *_) = (message for topic, message in samples() if topic == SHARES)

@@ -27,11 +27,11 @@ def test_all_cases_run_and_each_failure_is_named() -> None:
 
 
 @all_cases("number", [1, 2])
-def test_a_test_has_fixtures_too(number: int, tmp_path: object) -> None:
+def test_cases_can_be_combined_with_fixtures(number: int, tmp_path: object) -> None:
     assert number
     assert tmp_path
 
 
-def test_a_list_without_cases_is_a_mistake() -> None:
+def test_a_list_without_cases_is_an_error() -> None:
     with pytest.raises(AssertionError, match="there are no cases"):
         all_cases("number", [])

@@ -1,7 +1,7 @@
 """This release reads the messages that earlier releases wrote to Kafka.
 
 ``tests/compat`` has a folder for each release with its schemas (written by ``tools/compat.py``) and
-sample messages that it wrote, one in a line.
+sample messages that it wrote, one per line.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def keeps(written: Any, read: Any) -> bool:
 
 
 def restrictions(before: Json, now: Json, at: str = "") -> list[str]:
-    """Where a schema can reject what an earlier one allowed."""
+    """The places where a schema can reject what an earlier one allowed."""
     found: list[str] = []
     for name in ("properties", "$defs"):
         for field, schema in before.get(name, {}).items():
@@ -81,7 +81,7 @@ def restrictions(before: Json, now: Json, at: str = "") -> list[str]:
 
 
 def undescribed(schema: Any) -> Any:
-    """A part of a schema without its descriptions, which reject nothing."""
+    """A part of a schema without its descriptions, which restrict nothing."""
     match schema:
         case dict():
             return {k: undescribed(v) for k, v in schema.items() if k != "description"}
@@ -105,7 +105,7 @@ def test_messages_of_a_release_are_read_without_loss(release: str, name: str) ->
 
 @every_kind
 @every_release
-def test_everything_that_a_release_allowed_is_allowed(release: str, name: str) -> None:
+def test_schemas_allow_everything_that_a_release_allowed(release: str, name: str) -> None:
     assert restrictions(schema_of(release, name), compat.schema(name)) == []
 
 
@@ -136,7 +136,7 @@ class _Now(msgspec.Struct):
     new: int
 
 
-def test_a_restricted_schema_is_noticed() -> None:
+def test_restrictions_finds_a_restricted_schema() -> None:
     before, now = msgspec.json.schema(_Before), msgspec.json.schema(_Now)
     now["$defs"]["_Before"] = now["$defs"].pop("_Now")
     now["$ref"] = before["$ref"]

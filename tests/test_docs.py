@@ -1,4 +1,4 @@
-"""The documents agree with the code: links, commands, targets, settings and worked figures."""
+"""The documents agree with the code: links, commands, targets, settings and examples."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def anchors(document: Path) -> set[str]:
 
 
 def code_of(document: Path) -> Iterator[str]:
-    """Every line of code: fenced, indented, or inside a sentence."""
+    """All code: fenced, indented, or inline."""
     text = document.read_text()
     for match in FENCED.finditer(text):
         yield from match[2].splitlines()
@@ -95,7 +95,7 @@ def code_of(document: Path) -> Iterator[str]:
 
 
 def calls_of(document: Path, program: str) -> Iterator[list[str]]:
-    """The words after the program's name in each call of it."""
+    """The arguments of each call of a program."""
     for line in code_of(document):
         for command in re.split(r"[;&|<>#]", line):
             words = command.split()
@@ -105,7 +105,7 @@ def calls_of(document: Path, program: str) -> Iterator[list[str]]:
                 yield words[1:]
 
 
-def part_of(document: Path, title: str) -> str:
+def section_of(document: Path, title: str) -> str:
     """The text under a heading, up to the next heading of any level."""
     text = document.read_text()
     headings = list(HEADING.finditer(FENCED.sub(lambda m: " " * len(m[0]), text)))
@@ -120,7 +120,7 @@ def part_of(document: Path, title: str) -> str:
 
 def example(document: Path, title: str, language: str) -> str:
     """The only block of code in a language under a heading."""
-    (block,) = (m[2] for m in FENCED.finditer(part_of(document, title)) if m[1] == language)
+    (block,) = (m[2] for m in FENCED.finditer(section_of(document, title)) if m[1] == language)
     return block
 
 
@@ -154,7 +154,7 @@ def test_every_link_has_a_target(document: Path) -> None:
     for groups in LINK.findall(prose):
         target = "".join(groups)
         if re.match(r"[a-z]+:", target):
-            continue  # tests do not depend on other sites
+            continue  # other sites are not tested
         name, _, anchor = target.partition("#")
         path = (document.parent / name).resolve() if name else document
         assert path.is_relative_to(ROOT), target
@@ -164,7 +164,7 @@ def test_every_link_has_a_target(document: Path) -> None:
 
 @every_document
 def test_every_command_named_exists_with_its_options(document: Path) -> None:
-    # Commands remember the help option of the first context that asks for it.
+    # Commands cache the help option of the first context that uses it.
     context = click.Context(main, **main.context_settings)
     for words in calls_of(document, "miningmap"):
         command: click.Command = main
@@ -273,7 +273,7 @@ def limits(setting: FieldInfo) -> str:
 def test_every_setting_is_documented_in_its_section_with_its_default() -> None:
     documented = []
     for section in sections_in_code():
-        (rows,) = tables(part_of(SETTINGS, section))
+        (rows,) = tables(section_of(SETTINGS, section))
         assert tuple(rows[0]) == ("setting", "default", "meaning")
         for row in rows:
             name = row["setting"].strip("`")
@@ -321,7 +321,7 @@ def test_the_examples_of_files_can_be_loaded(tmp_path: Path) -> None:
 # --- docs/partners.md -----------------------------------------------------------------------------
 
 
-def test_the_script_for_partners_is_the_one_that_is_tested() -> None:
+def test_the_script_for_partners_is_the_tested_one() -> None:
     script = (ROOT / "docs" / "examples" / "push_rows.py").read_text()
     assert example(PARTNERS, "2 Send rows", "python") == script
     assert len(script.splitlines()) <= 32
@@ -392,7 +392,7 @@ def four_pools(without: str | None = None) -> Cohort:
     return placing.cohort_of(pools, {"any": sums(60, float(network), {})}, 60, Beliefs(priors))
 
 
-def test_the_relabelling_agrees() -> None:
+def test_the_example_of_relabelling_agrees() -> None:
     rows = table(METHOD, "place", "before", "after")
     measured: Kind = "measured"
     before, after = (
@@ -404,24 +404,24 @@ def test_the_relabelling_agrees() -> None:
 
 
 def test_the_coverage_of_the_four_pools_agrees() -> None:
-    made = four_pools()
+    cohort = four_pools()
     (row,) = table(METHOD, "coverage", "located", "measured_coverage")
-    assert shares.coverage(made) == pytest.approx(ratio(row["coverage"]))
-    assert shares.located(made) == pytest.approx(ratio(row["located"]))
-    assert shares.measured_coverage(made) == pytest.approx(ratio(row["measured_coverage"]))
+    assert shares.coverage(cohort) == pytest.approx(ratio(row["coverage"]))
+    assert shares.located(cohort) == pytest.approx(ratio(row["located"]))
+    assert shares.measured_coverage(cohort) == pytest.approx(ratio(row["measured_coverage"]))
 
 
 def test_the_shares_and_bounds_of_the_four_pools_agree() -> None:
-    made = four_pools()
-    assert made.network is not None
+    cohort = four_pools()
+    assert cohort.network is not None
     columns = ("place", *KINDS, "share", "network_hashrate", "low", "high", "sensitivity")
     rows = table(METHOD, *columns)
-    lines = shares.country_shares(made)
+    lines = shares.country_shares(cohort)
     assert [row["place"] for row in rows] == [line.code for line in lines]
     for row, line in zip(rows, lines, strict=True):
         assert line.kinds == pytest.approx([float(row[kind]) for kind in KINDS])
         assert line.share == pytest.approx(ratio(row["share"]))
-        assert line.share * made.network == pytest.approx(float(row["network_hashrate"]))
+        assert line.share * cohort.network == pytest.approx(float(row["network_hashrate"]))
         assert line.low == pytest.approx(ratio(row["low"]))
         assert line.high == pytest.approx(ratio(row["high"]))
         assert line.sensitivity == pytest.approx(list(map(ratio, row["sensitivity"].split("to"))))
@@ -431,10 +431,10 @@ def test_the_shares_without_each_pool_agree() -> None:
     rows = table(METHOD, "without", "total located", "US", "KZ", "RU")
     assert {row["without"] for row in rows} == {member.pool for member in four_pools().members}
     for row in rows:
-        made = four_pools(row["without"])
-        located = sum(member.located for member in made.members)
+        cohort = four_pools(row["without"])
+        located = sum(member.located for member in cohort.members)
         assert located == pytest.approx(float(row["total located"]))
-        got = {line.code: line.share for line in shares.country_shares(made)}
+        got = {line.code: line.share for line in shares.country_shares(cohort)}
         assert got == pytest.approx({code: ratio(row[code]) for code in ("US", "KZ", "RU")})
 
 
@@ -445,8 +445,8 @@ def test_the_bounds_of_april_2020_agree() -> None:
     published = {row["place"]: ratio(row["published share"]) for row in rows}
     whole = published | {"OTHER": 1 - sum(published.values())}
     sample = Member("sample", "own", f, {(c, "measured"): f * s for c, s in whole.items()})
-    made = Cohort([sample], {}, 1.0, "any", simulated=False)
-    lines = {line.code: line for line in shares.country_shares(made)}
+    cohort = Cohort([sample], {}, 1.0, "any", simulated=False)
+    lines = {line.code: line for line in shares.country_shares(cohort)}
     for row in rows:
         line = lines[row["place"]]
         assert line.share == pytest.approx(ratio(row["published share"]))

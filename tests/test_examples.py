@@ -65,22 +65,22 @@ class Intake:
 async def intake(tmp_path: Path, redis_url: str) -> AsyncIterator[Intake]:
     partners = tmp_path / "partners.json"
     token, _ = add(partners, "partner-1", "foundryusa")
-    made = Intake(token)
+    intake = Intake(token)
     async with connect(config.Redis(url=SecretStr(redis_url)), patient=False) as redis:
         app = intake_app(
             PartnersFile(partners).authenticate,
-            made.publish,
+            intake.publish,
             Ledger(redis),
-            RateLimiter([Rate(1, 1)], made.times.__next__),
+            RateLimiter([Rate(1, 1)], intake.times.__next__),
             metrics=Metrics(CollectorRegistry()),
             simulated=True,
         )
         async with TestServer(app) as server:
-            made.address = str(server.make_url("")).rstrip("/")
-            yield made
+            intake.address = str(server.make_url("")).rstrip("/")
+            yield intake
 
 
-async def test_yesterdays_rows_are_taken_once_however_often_it_runs(intake: Intake) -> None:
+async def test_repeated_runs_publish_the_same_rows(intake: Intake) -> None:
     before = utc_now()
     assert await intake.run(intake.token) == (0, "3 rows accepted\n", "")
     code, output, errors = await intake.run(intake.token)  # exceeds the rate and waits
@@ -92,6 +92,6 @@ async def test_yesterdays_rows_are_taken_once_however_often_it_runs(intake: Inta
     assert before - timedelta(days=2) < first.start < before < first.end + timedelta(days=1)
 
 
-async def test_a_token_that_is_not_known_ends_it(intake: Intake) -> None:
+async def test_an_unknown_token_is_an_error(intake: Intake) -> None:
     assert await intake.run("wrong") == (1, "", '401 {"error":"Invalid bearer token"}\n')
     assert intake.reports == []

@@ -19,13 +19,13 @@ ROW: Final = re.compile(r"^\| `(\w+)` \| ([a-z, ]+) \| ([a-z, ]+) \|", re.MULTIL
 
 
 class Event(NamedTuple):
-    """One call of a logger."""
+    """A call of a logger."""
 
     where: str
     service: str
     level: str
     name: str | None
-    """``None`` where it is not a literal."""
+    """``None`` if it is not a literal."""
 
 
 def events() -> Iterator[Event]:
@@ -60,7 +60,7 @@ def literal(node: ast.expr) -> str | None:
 
 
 def documented() -> dict[str, tuple[set[str], set[str]]]:
-    """Levels and packages by event, as docs/operating.md lists them."""
+    """The levels and packages of each event in docs/operating.md."""
     text = (ROOT / "docs" / "operating.md").read_text()
     rows = ROW.findall(text)
     return {name: (listed(levels), listed(packages)) for name, levels, packages in rows}
@@ -76,7 +76,7 @@ def test_every_event_is_a_snake_case_literal() -> None:
     assert [e for e in found if e.name is None or not NAME.fullmatch(e.name)] == []
 
 
-def test_the_table_of_events_is_complete_and_has_nothing_else() -> None:
+def test_the_table_of_events_has_exactly_the_logged_events() -> None:
     logged: dict[str, tuple[set[str], set[str]]] = {}
     for event in events():
         levels, packages = logged.setdefault(str(event.name), (set(), set()))

@@ -1,4 +1,4 @@
-"""Logs, each in a process of its own: logging is set up once for a whole process."""
+"""Logs of separate processes, because logging is set up once for a whole process."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ TRACEBACKS = 5
 
 @cache
 def piped(format_: str, level: str = "info") -> str:
-    """What the program writes to a standard error that is not a terminal."""
+    """The program's output to a standard error that is not a terminal."""
     ran = subprocess.run(
         [sys.executable, "-c", PROGRAM, format_, level],
         check=False,
@@ -72,23 +72,23 @@ def piped(format_: str, level: str = "info") -> str:
 
 
 def parsed(format_: str, level: str = "info") -> list[dict[str, Any]]:
-    """The lines that the program writes, which all have to be JSON."""
+    """The program's lines, all of which must be JSON."""
     return [json.loads(line) for line in piped(format_, level).splitlines()]
 
 
 @cache
 def in_terminal(format_: str) -> str:
-    """What the program writes to a standard error that is a terminal."""
-    ours, theirs = pty.openpty()
+    """The program's output to a standard error that is a terminal."""
+    terminal, child = pty.openpty()
     try:
         with subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, format_, "info"], stderr=theirs
+            [sys.executable, "-c", PROGRAM, format_, "info"], stderr=child
         ) as process:
-            os.close(theirs)
-            written = b"".join(iter(lambda: _read(ours), b""))
+            os.close(child)
+            written = b"".join(iter(lambda: _read(terminal), b""))
         assert process.returncode == 1
     finally:
-        os.close(ours)
+        os.close(terminal)
     return written.decode()
 
 
@@ -142,7 +142,7 @@ def test_uncaught_exceptions_are_logged_with_their_origin() -> None:
         assert line["exception"].endswith("ValueError: no entry")
 
 
-def test_a_terminal_gets_lines_for_people() -> None:
+def test_the_default_format_in_a_terminal_is_the_console_format() -> None:
     written = in_terminal("auto")
     assert "\x1b[" in written
     assert "started" in written
@@ -155,7 +155,7 @@ def test_json_in_a_terminal() -> None:
     assert json.loads(in_terminal("json").splitlines()[0])["event"] == "started"
 
 
-def test_lines_for_people_in_a_pipe_have_no_colours() -> None:
+def test_the_console_format_in_a_pipe_has_no_colours() -> None:
     written = piped("console")
     assert "[info     ] started" in written
     assert "\x1b[" not in written
@@ -169,13 +169,13 @@ def test_a_traceback_shows_no_local_variables(format_: str) -> None:
     assert "geheim" not in written
 
 
-def test_the_level_holds_for_libraries_too() -> None:
+def test_the_level_applies_to_libraries() -> None:
     events = [line["event"] for line in parsed("json", "error")]
     assert events == ["failed", "failed too", *[UNCAUGHT] * 3]
     assert [line["event"] for line in parsed("json", "debug")][:2] == ["details", "started"]
 
 
-def test_the_format_that_a_process_passes_on_to_its_children(
+def test_the_format_that_a_process_passes_to_its_children(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for terminal, auto in ((True, "console"), (False, "json")):

@@ -1,4 +1,4 @@
-"""Messages: each rule broken alone, and valid messages decoded as they were encoded."""
+"""Messages: violations of each rule, and valid messages that are encoded and decoded."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def hours(start: str, end: str, hold_s: int = 0) -> bytes:
 
 
 def with_literal(literal: str, name: str = "hashrate") -> bytes:
-    """A report with a number as no JSON library would write it."""
+    """A report with a number that no JSON library would write."""
     return raw(**{name: "HERE"}).replace(b'"HERE"', literal.encode())
 
 
@@ -157,7 +157,7 @@ def test_anything_but_json_is_undecodable(message: bytes, text: str) -> None:
         pytest.param(raw(schema="REPORT/1"), "unknown schema 'REPORT/1'", id="upper case"),
     ],
 )
-def test_a_missing_or_unknown_schema_is_a_reason_of_its_own(message: bytes, text: str) -> None:
+def test_a_missing_or_unknown_schema_has_the_reason_schema(message: bytes, text: str) -> None:
     reason, error = refusal(message)
     assert reason == "schema"
     assert text in error
@@ -214,15 +214,15 @@ def test_an_invalid_hashrate(message: bytes, text: str) -> None:
         pytest.param(raw(pool="f" * 65), "`$.pool`", id="too long"),
         pytest.param(raw(pool=None), "`$.pool`", id="null pool"),
         pytest.param(raw(source="a/b"), "`$.source`", id="source"),
-        pytest.param(raw(hold_s=-1), ">= 0 - at `$.hold_s`", id="held for less than nothing"),
-        pytest.param(raw(hold_s=86_401), "<= 86400 - at `$.hold_s`", id="held for more than a day"),
+        pytest.param(raw(hold_s=-1), ">= 0 - at `$.hold_s`", id="negative hold"),
+        pytest.param(raw(hold_s=86_401), "<= 86400 - at `$.hold_s`", id="hold longer than a day"),
         pytest.param(raw(hold_s=1.5), "Expected `int`", id="half a second"),
         pytest.param(raw(simulated="false"), "`$.simulated`", id="simulated"),
         pytest.param(raw(places=None), "`$.places`", id="null places"),
         pytest.param(raw(places=[place(kind="guessed")]), "`$.places[0].kind`", id="kind"),
-        pytest.param(raw(places=[{"code": "US"}]), "field `hashrate`", id="half a place"),
+        pytest.param(raw(places=[{"code": "US"}]), "field `hashrate`", id="incomplete place"),
         pytest.param(
-            raw().replace(b"foundryusa", b"\xff"), "utf-8", id="not UTF-8 in a field that counts"
+            raw().replace(b"foundryusa", b"\xff"), "utf-8", id="not UTF-8 in a known field"
         ),
     ],
 )
@@ -306,7 +306,8 @@ def test_an_invalid_interval(message: bytes, text: str) -> None:
         pytest.param(hours("11-22T14:13:07.5", "11-22T14:59:59.25", 86_400), id="any minutes"),
         pytest.param(raw(start="2025-11-21T15:00:00Z", hold_s=0), id="366 days"),
         pytest.param(
-            raw(start="2026-11-22T19:30:00+05:30", hold_s=0), id="whole hours in UTC, not there"
+            raw(start="2026-11-22T19:30:00+05:30", hold_s=0),
+            id="whole hours in UTC only",
         ),
     ],
 )
@@ -339,14 +340,14 @@ def test_countries_subdivisions_and_others_are_places(code: str) -> None:
     assert [located.code for located in report(raw(places=[place(code)])).places] == [code]
 
 
-def test_a_place_is_listed_once_in_each_kind() -> None:
+def test_a_place_may_be_listed_once_per_kind() -> None:
     twice = [place("US", 1), place("CA", 1), place("US", 2)]
     assert refusal(raw(places=twice)) == ("invalid", "US is listed twice as measured")
     each = [place("US", 1, kind) for kind in KINDS]
     assert [located.kind for located in report(raw(places=each)).places] == list(KINDS)
 
 
-def test_places_add_up_to_the_total_at_most() -> None:
+def test_places_must_not_add_up_to_more_than_the_total() -> None:
     reason, error = refusal(raw(places=[place("US", 1.3e20), place("CA", 1.1e20)]))
     assert reason == "invalid"
     assert error == "places add up to 2.4e+20 H/s, more than the 2.3e+20 H/s"
@@ -366,7 +367,7 @@ def test_places_may_exceed_the_total_by_rounding() -> None:
 
 
 def published(**line: object) -> dict[str, Any]:
-    """A report of June 2021, and the table that it was made from."""
+    """A report of June 2021 with its published table."""
     return REPORT | {
         "start": "2021-06-01T00:00:00Z",
         "end": "2021-07-01T00:00:00Z",
@@ -382,7 +383,7 @@ def test_published_lines_are_kept_as_printed() -> None:
     assert decode(encode(message)) == message
 
 
-def test_published_lines_are_left_out_if_there_are_none() -> None:
+def test_a_report_without_published_lines_has_no_such_field() -> None:
     assert b"published" not in encode(decode(raw()))
 
 
@@ -434,7 +435,7 @@ def test_the_key_is_the_pool_or_bitcoin() -> None:
     assert key(decode(raw(NETWORK))) == b"bitcoin"
 
 
-def test_constructors_check_the_rules_too() -> None:
+def test_constructors_check_the_rules() -> None:
     at = datetime(2026, 11, 22, 15, tzinfo=UTC)
 
     def make(start: datetime, hashrate: float = 1.0, located: float = 1.0) -> Report:

@@ -1,4 +1,4 @@
-"""Places: every name that pools and the World Bank write, and errors that help."""
+"""Places: the names that pools and the World Bank use, and the errors for unknown names."""
 
 from __future__ import annotations
 
@@ -267,13 +267,13 @@ def test_every_name_of_the_world_bank_is_a_country(name: str, code: str) -> None
     assert is_country(code) or name in WITHOUT_A_CODE
 
 
-def test_a_country_has_its_name_of_the_world_bank() -> None:
+def test_a_country_is_named_as_by_the_world_bank() -> None:
     named = {name: code for name, code in WORLD_BANK.items() if name not in WITHOUT_A_CODE}
     assert {world_bank_name(code): code for code in named.values()} == named
     assert [world_bank_name(code) for code in ("AQ", "OTHER")] == ["Antarctica", "Other"]
 
 
-def test_no_two_names_of_the_world_bank_are_one_country() -> None:
+def test_names_of_the_world_bank_are_different_countries() -> None:
     codes = [code for name, code in WORLD_BANK.items() if name not in WITHOUT_A_CODE]
     assert len(codes) == len(set(codes)) == 217
 
@@ -312,7 +312,7 @@ def test_no_two_names_of_the_world_bank_are_one_country() -> None:
         ("OTHER", OTHER),
     ],
 )
-def test_countries_by_common_names(name: str, code: str) -> None:
+def test_countries_are_found_by_common_names(name: str, code: str) -> None:
     assert resolve(name) == code
 
 
@@ -394,7 +394,7 @@ def test_aliases_name_existing_places_and_hide_no_name() -> None:
             )
 
 
-def test_all_chinese_provinces_and_american_states_by_name() -> None:
+def test_all_chinese_provinces_and_american_states_are_found_by_name() -> None:
     listed = [place for place in all_places() if place.parent in {"CN", "US"}]
     assert len([place for place in listed if place.parent == "CN"]) == 31
     assert {resolve(place.parent or "", place.name) for place in listed} == {
@@ -402,7 +402,7 @@ def test_all_chinese_provinces_and_american_states_by_name() -> None:
     }
 
 
-def test_every_place_is_found_by_its_name_unless_another_has_it_too() -> None:
+def test_every_place_is_found_by_its_name_unless_it_is_ambiguous() -> None:
     for place in all_places():
         country, province = name_of(country_of(place.code)), place.name if place.parent else None
         found = code_or_error(country, province)
@@ -411,7 +411,7 @@ def test_every_place_is_found_by_its_name_unless_another_has_it_too() -> None:
             assert place.code in found
 
 
-def test_an_ambiguous_name_asks_for_the_code() -> None:
+def test_the_error_for_an_ambiguous_name_suggests_the_code() -> None:
     with pytest.raises(
         UnknownPlaceError,
         match=r"more than one subdivision of BD is called 'Dhaka'; send one of BD-13, BD-C$",
@@ -458,7 +458,7 @@ def test_an_unknown_name_is_an_error_with_near_matches(
     assert error in str(caught.value)
 
 
-def test_at_most_three_near_matches_and_each_once() -> None:
+def test_an_error_has_at_most_three_different_near_matches() -> None:
     with pytest.raises(UnknownPlaceError) as caught:
         resolve("united state")
     near = str(caught.value).partition("near matches: ")[2]
@@ -490,7 +490,7 @@ def test_hong_kong_macao_and_taiwan_are_accepted_as_countries_only(
 
 
 @all_cases("code", ["CN", "XK", "CN-SC", "US-TX", "CN-OTHER", "XK-OTHER", OTHER])
-def test_a_report_may_place_hashrate_at(code: str) -> None:
+def test_codes_that_a_report_may_contain(code: str) -> None:
     assert is_locatable(code)
 
 
@@ -510,12 +510,12 @@ def test_a_report_may_place_hashrate_at(code: str) -> None:
         ("Ü" * 100_000, "expected an ISO 3166-1"),
     ],
 )
-def test_a_report_may_not_place_hashrate_at(code: str, text: str) -> None:
+def test_codes_that_a_report_may_not_contain(code: str, text: str) -> None:
     assert not is_locatable(code)
     assert text in hint(code)
 
 
-def test_a_country_or_a_subdivision_never_both() -> None:
+def test_no_code_is_both_a_country_and_a_subdivision() -> None:
     for place in all_places():
         assert is_country(place.code) + is_subdivision(place.code) + (place.code == OTHER) == 1
         assert place.parent == (country_of(place.code) if is_subdivision(place.code) else None)
@@ -540,13 +540,13 @@ def test_only_germany_and_ireland_are_suspected_of_proxies() -> None:
 
 
 @given(st.text(max_size=20), st.none() | st.text(max_size=20))
-def test_any_text_is_a_place_or_a_clear_error(country: str, province: str | None) -> None:
+def test_any_text_is_a_place_or_a_place_error(country: str, province: str | None) -> None:
     found = code_or_error(country, province)
     assert is_locatable(found) or " " in found
 
 
 @given(st.sampled_from(sorted(WORLD_BANK)), st.text(max_size=20))
-def test_any_province_is_in_its_country_or_a_clear_error(country: str, province: str) -> None:
+def test_any_province_is_in_its_country_or_a_place_error(country: str, province: str) -> None:
     found = code_or_error(country, province)
     in_its_country = is_subdivision(found) and country_of(found) == resolve(country)
     assert in_its_country or " " in found

@@ -53,7 +53,7 @@ def test_an_unknown_pool_gets_a_slug_from_its_label(label: str, slug: str) -> No
 
 
 @all_cases("label", ["Unknown", "unknown", "Other", "Others", "", " ", "鱼池", "?"])
-def test_labels_that_name_no_pool(label: str) -> None:
+def test_labels_without_a_slug(label: str) -> None:
     assert pool_slug(label) is None
 
 

@@ -1,4 +1,4 @@
-"""The client of Redis: its settings, and what it does while Redis is unavailable."""
+"""The Redis client: its settings, and its behaviour while Redis is unavailable."""
 
 from __future__ import annotations
 

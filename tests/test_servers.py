@@ -94,8 +94,8 @@ async def test_kafka_creates_no_topic_on_first_use(kafka: KafkaServer) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
     await admin.start()
     try:
-        (asked,) = await admin.describe_topics(["never-created"])
-        assert asked["error_code"] == UnknownTopicOrPartitionError.errno
+        (described,) = await admin.describe_topics(["never-created"])
+        assert described["error_code"] == UnknownTopicOrPartitionError.errno
         assert "never-created" not in await admin.list_topics()
     finally:
         await admin.close()
@@ -167,7 +167,7 @@ def test_servers_end_when_the_test_run_is_killed(redis: RedisServer, tmp_path: P
     )
     assert run.returncode == -signal.SIGKILL
     pid = int(run.stdout)
-    with contextlib.suppress(ProcessLookupError):  # it has ended already
+    with contextlib.suppress(ProcessLookupError):  # already ended
         ended, _, _ = select.select([os.pidfd_open(pid)], [], [], 10)
         assert ended, f"Redis, process {pid}, is still running after 10 s"
 
@@ -194,7 +194,7 @@ def test_jars_of_another_pom_are_fetched_again(
     ("kind", "lacks"),
     [(RedisServer, "there is no redis-server"), (KafkaServer, "needs Java 17 or newer")],
 )
-def test_a_missing_server_is_an_error_with_what_to_install(
+def test_a_missing_server_is_an_error_that_names_what_to_install(
     kind: type[servers.Server], lacks: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "")

@@ -215,7 +215,7 @@ def test_a_missing_folder_of_secrets_is_named(
         assert refusal() == f"MININGMAP_SECRETS_DIR: not a folder: {path}"
 
 
-def test_no_folder_of_secrets_is_fine(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_of_secrets_is_optional(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MININGMAP_SECRETS_DIR", "")
     assert load().model_dump() == Settings().model_dump()
 
@@ -239,7 +239,7 @@ def test_other_files_among_the_secrets_are_ignored(secrets: Path) -> None:
     assert load().model_dump() == Settings().model_dump()
 
 
-def test_secrets_are_never_shown(
+def test_secrets_are_never_printed(
     secrets: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (secrets / PASSWORD).write_text("geheim")

@@ -172,7 +172,7 @@ def test_parsing_reverses_formatting(at: datetime) -> None:
     "text",
     ["2026-11-22T15:00:00Z", "2026-11-22T15:00:00+00:00", "2026-11-22T16:00:00+01:00"],
 )
-def test_times_of_any_zone_become_utc(text: str) -> None:
+def test_times_of_any_zone_are_converted_to_utc(text: str) -> None:
     at = parse_rfc3339(text)
     assert at == utc(2026, 11, 22, 15)
     assert at.tzinfo is UTC
@@ -204,7 +204,7 @@ def test_other_texts_are_rejected(text: str) -> None:
 def test_converting_to_utc() -> None:
     assert rfc3339(as_utc(datetime(2026, 11, 22, 1, tzinfo=EAST))) == "2026-11-21T17:00:00Z"
     with pytest.raises(ValueError, match="2026-11-22T01:00:00 has no time zone"):
-        as_utc(datetime(2026, 11, 22, 1))  # noqa: DTZ001 - that is the point
+        as_utc(datetime(2026, 11, 22, 1))  # noqa: DTZ001 - the error of this test
     with pytest.raises(ValueError, match=r"0001-01-01T00:00:00\+08:00 is out of range"):
         as_utc(datetime(1, 1, 1, tzinfo=EAST))
 

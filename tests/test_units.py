@@ -1,4 +1,4 @@
-"""Hashrates in all spellings of pools."""
+"""Hashrates in all spellings that pools use."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_prefixes_are_decimal() -> None:
     assert {prefix: int(factor) for prefix, factor in PREFIXES.items()} == FACTORS
 
 
-# Every spelling in pools' responses: numbers and texts, with the unit in the text or apart.
+# All spellings in pools' responses: numbers and texts, with or without the unit in the text.
 @all_cases(
     ("value", "unit", "hashrate"),
     [
@@ -77,7 +77,7 @@ def test_spellings_of_pools(value: Any, unit: str, hashrate: float) -> None:
 
 
 @all_cases("value", [-0.0, "-0", "-0.0 EH/s", Decimal("-0")])
-def test_there_is_no_negative_zero(value: Any) -> None:
+def test_a_negative_zero_becomes_zero(value: Any) -> None:
     hashrate = parse_hashrate(value)
     assert hashrate == 0
     assert math.copysign(1, hashrate) == 1
@@ -140,7 +140,7 @@ def test_a_hashrate_below_every_float_is_zero(text: str) -> None:
         (" TH/s ", 10**12),
     ],
 )
-def test_units_alone(unit: str, factor: int) -> None:
+def test_factors_of_units(unit: str, factor: int) -> None:
     assert scale(unit) == factor
 
 
@@ -192,7 +192,7 @@ def test_every_spelling_of_a_number_parses_to_it(
 
 
 @given(HASHRATES, PREFIX, HASHES)
-def test_a_unit_apart_equals_a_unit_in_the_text(hashrate: float, prefix: str, hashes: str) -> None:
+def test_a_unit_may_be_separate_or_in_the_text(hashrate: float, prefix: str, hashes: str) -> None:
     unit = prefix + hashes
     assert parse_hashrate(hashrate, unit) == parse_hashrate(f"{hashrate!r} {unit}")
     assert parse_hashrate(str(hashrate), unit) == parse_hashrate(Decimal(str(hashrate)), unit)
@@ -219,7 +219,7 @@ def test_any_value_is_a_hashrate_or_unknown_or_rejected(value: Any) -> None:
         (-5e18, "-5 EH/s"),
     ],
 )
-def test_formatted_for_people(hashrate: float, text: str) -> None:
+def test_format_for_display(hashrate: float, text: str) -> None:
     assert format_hashrate(hashrate) == text
 
 

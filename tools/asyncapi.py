@@ -1,4 +1,4 @@
-"""Print ``docs/asyncapi.yaml``: the Kafka topics and their messages, made from the code."""
+"""Print ``docs/asyncapi.yaml``: the Kafka topics and their messages, generated from the code."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Check docs/asyncapi.yaml with the AsyncAPI project's own parser, an npm package. Without npm the check
-# is skipped with a message; the document is made from the code in any case.
+# is skipped with a message.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cache=.cache/tools

@@ -1,4 +1,4 @@
-"""When a pool goes dark, the coverage changes and the shares hardly do.
+"""When a pool goes dark, the coverage changes, and the shares hardly change.
 
     make demo                        # a pool goes dark after half a minute, for nine minutes
     python docs/examples/outage.py

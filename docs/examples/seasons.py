@@ -5,7 +5,7 @@
 
 In the wet season hydropower in Sichuan is cheap, and miners move there; in the dry season they
 return to the coal power of Xinjiang. Cambridge's tables show it for 2019 to 2021. Import them
-yourself: they have a licence of their own (CC BY-NC-SA 4.0).
+yourself: they have their own licence (CC BY-NC-SA 4.0).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PROVINCES = {"CN-SC": "Sichuan", "CN-XJ": "Xinjiang"}
 
 
 def parts_by_month(mining: Client, start: str, to: str) -> pd.DataFrame:
-    """Return each province's part of China in percent, without months that nobody reported."""
+    """Return each province's part of China in percent, without months that have no report."""
     shares = {
         code: mining.history(code, step="month", start=f"{start}-01", to=f"{to}-01")
         .to_pandas()
@@ -44,7 +44,7 @@ def main() -> None:
     with Client(options.url) as mining:
         table = parts_by_month(mining, options.start, options.to)
     if table.empty:
-        raise SystemExit("nobody reported provinces in these months; import Cambridge's tables")
+        raise SystemExit("no provinces are reported in these months; import Cambridge's tables")
     print("Percent of China's hashrate:\n")
     print(table.round(1).to_string(), "\n")
     is_wet = table.index.str[-2:].astype(int).isin(WET_SEASON)

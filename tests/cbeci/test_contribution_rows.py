@@ -1,4 +1,4 @@
-"""A partner's rows as reports."""
+"""The rows of a partner become reports."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_report_is_the_pools_measured_hashrate_over_the_period() -> None:
     ]
 
 
-def test_no_rows_give_no_reports() -> None:
+def test_without_rows_there_are_no_reports() -> None:
     assert read() == []
 
 
@@ -92,7 +92,7 @@ def test_periods_are_whole_days_and_a_month_is_a_calendar_month(
     assert report.end == datetime.fromisoformat(end).replace(tzinfo=UTC)
 
 
-def test_each_start_and_period_is_a_report_of_its_own_in_order() -> None:
+def test_each_start_and_period_is_a_separate_report_in_order() -> None:
     found = read(
         row(period_start_date="2026-11-02"),
         row(period_start_date="2026-11-01", period="weekly"),
@@ -145,7 +145,7 @@ def test_a_missing_key_is_named(missing: str) -> None:
 
 
 @all_cases("value", [None, 1, "row", []])
-def test_a_row_is_an_object(value: object) -> None:
+def test_a_row_must_be_an_object(value: object) -> None:
     ((index, field, error),) = errors(row(), value)
     assert (index, field) == (1, None)
     assert all(name in error for name in FIELDS)
@@ -206,18 +206,18 @@ DATE_FORMAT = 'date should be in "YYYY-MM-DD" format'
         ),
     ],
 )
-def test_a_wrong_value_is_named_with_its_field(field: str, value: object, error: str) -> None:
+def test_an_invalid_value_is_named_with_its_field(field: str, value: object, error: str) -> None:
     assert errors(row("Canada"), row() | {field: value}) == [(1, field, error)]
 
 
-def test_a_hashrate_that_is_too_large_has_a_wrong_unit() -> None:
+def test_a_hashrate_that_is_too_large_is_an_error_that_names_the_unit() -> None:
     ((_, field, error),) = errors(row(average_hashrate=230_000_000))  # TH/s sent as eh/s
     assert field == "average_hashrate"
     assert "is the unit right?" in error
     assert read(row(average_hashrate=MAX_HASHRATE / 1e18))[0].hashrate == MAX_HASHRATE
 
 
-def test_all_errors_of_all_rows_are_listed_and_the_first_is_the_text() -> None:
+def test_all_errors_are_listed_and_the_text_is_the_first_one() -> None:
     with pytest.raises(InvalidRowsError, match="unknown country: 'Chnia'") as caught:
         read(
             row(),
@@ -233,7 +233,7 @@ def test_all_errors_of_all_rows_are_listed_and_the_first_is_the_text() -> None:
     }
 
 
-def test_a_misspelt_country_is_no_error_of_its_province() -> None:
+def test_a_misspelt_country_is_not_an_error_of_its_province() -> None:
     assert [(index, field) for index, field, _ in errors(row("Chnia", "Sichuan"))] == [
         (0, "country")
     ]
@@ -256,7 +256,7 @@ def test_a_period_that_has_not_ended_is_rejected(start: str, period: str) -> Non
     assert error == f"the period that starts on {start} has not ended yet (UTC)"
 
 
-def test_a_period_that_ends_now_has_ended() -> None:
+def test_a_period_that_ends_now_is_accepted() -> None:
     midnight = datetime(2026, 11, 22, tzinfo=UTC)
     rows = [row(period_start_date="2026-11-21")]
     (report,) = read(*rows, now=midnight)
@@ -279,11 +279,11 @@ def test_other_twice_is_a_duplicate() -> None:
     assert error == "data[0] and data[2] are the same place, OTHER, in the same period"
 
 
-def test_the_same_place_in_two_periods_is_no_duplicate() -> None:
+def test_the_same_place_in_two_periods_is_not_a_duplicate() -> None:
     assert len(read(row(), row(period_start_date="2026-11-02"), row(period="weekly"))) == 3
 
 
-def test_a_country_beside_its_provinces_is_the_rest_of_it() -> None:
+def test_a_country_beside_its_provinces_is_its_remainder() -> None:
     (report,) = read(row("China"), row("China", "Sichuan"), row("China", "Other"))
     assert [place.code for place in report.places] == ["CN", "CN-OTHER", "CN-SC"]
     assert report.hashrate == 4.5e18
@@ -294,7 +294,7 @@ def hashrates(*rows: object) -> dict[str, float]:
     return found
 
 
-def test_a_row_replaces_the_row_of_its_place_and_no_other() -> None:
+def test_a_row_replaces_only_the_row_of_its_place() -> None:
     before = hashrates(row(), row("Canada"), row("China", "Sichuan"))
     after = hashrates(row("CA", average_hashrate=2), row("China", "Xinjiang"))
     assert merged(before, after) == {
@@ -305,14 +305,14 @@ def test_a_row_replaces_the_row_of_its_place_and_no_other() -> None:
     }
 
 
-def test_a_row_of_zero_replaces_too() -> None:
+def test_a_row_of_zero_replaces_the_row_of_its_place() -> None:
     assert merged(hashrates(row(), row("Canada")), hashrates(row(average_hashrate=0))) == {
         "US": 0,
         "CA": 1.5e18,
     }
 
 
-def test_a_row_of_a_country_replaces_none_of_its_provinces() -> None:
+def test_a_row_of_a_country_does_not_replace_its_provinces() -> None:
     before = hashrates(row("China"), row("China", "Sichuan"))
     assert merged(before, hashrates(row("China", average_hashrate=0))) == {"CN": 0, "CN-SC": 1.5e18}
 
@@ -336,7 +336,7 @@ def test_overlapping_periods_are_separate() -> None:
     ]
 
 
-# Figures of an honest pool: sums of them neither vanish nor overflow.
+# Realistic figures, whose sums neither underflow nor overflow.
 HASHRATES = st.floats(0, 1e5) | st.integers(0, 10**5)
 PLACES = st.sampled_from(
     [

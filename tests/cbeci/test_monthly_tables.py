@@ -1,6 +1,6 @@
-"""CBECI's tables as reports, with made-up figures.
+"""CBECI's tables become reports; the figures are not the published ones.
 
-The published tables are not copied into the project; they are tested where they are beside it.
+The published tables are not part of the project; they are tested if they are in a folder beside it.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ date,country,monthly_hashrate_%,monthly_absolute_hashrate_EH/S
 """
 
 
-def made(*texts: str) -> list[Report]:
+def imported(*texts: str) -> list[Report]:
     return reports({f"{n}.csv": text.encode() for n, text in enumerate(texts)}, fetched_at=NOW)
 
 
@@ -81,22 +81,22 @@ def places(report: Report) -> dict[str, float]:
     return {place.code: place.hashrate for place in report.places}
 
 
-def answered(messages: Iterable[Report], window: str, **asked: str) -> Answer:
+def answer_to(messages: Iterable[Report], window: str, **parameters: str) -> Answer:
     cells = MemoryCells()
     for message in messages:
         cells.add(message)
-    query = SharesParameters.parse({"window": window, **asked}).query(NOW)
+    query = SharesParameters.parse({"window": window, **parameters}).query(NOW)
     return recompute(cells, query, Beliefs())
 
 
 def inside(messages: Iterable[Report], window: str) -> dict[str, float]:
     """The provinces' shares of China."""
-    rows = answered(messages, window, level="subdivision", country="CN").shares
+    rows = answer_to(messages, window, level="subdivision", country="CN").shares
     return {row.code: row.share_of_country for row in rows if isinstance(row, SubdivisionRow)}
 
 
 def test_each_month_is_one_measured_report_of_the_sample() -> None:
-    june, july = made(TWO_MONTHS)
+    june, july = imported(TWO_MONTHS)
     assert (june.pool, june.source, june.hold_s, june.simulated) == (POOL, "cbeci", 0, False)
     assert (june.start, june.end) == (datetime(2021, 6, 1, tzinfo=UTC), july.start)
     assert july.end == datetime(2021, 8, 1, tzinfo=UTC)
@@ -106,7 +106,7 @@ def test_each_month_is_one_measured_report_of_the_sample() -> None:
 
 
 def test_the_hashrate_is_the_sum_of_the_published_ones_divided_by_the_shares() -> None:
-    june, july = made(TWO_MONTHS)
+    june, july = imported(TWO_MONTHS)
     assert june.hashrate == pytest.approx(120.01 * EH, rel=1e-15)
     assert places(june) == pytest.approx(
         {
@@ -121,13 +121,13 @@ def test_the_hashrate_is_the_sum_of_the_published_ones_divided_by_the_shares() -
 
 
 def test_all_hashrate_is_located() -> None:
-    answer = answered(made(TWO_MONTHS), "2021-06")
+    answer = answer_to(imported(TWO_MONTHS), "2021-06")
     assert answer.located == pytest.approx(1, abs=1e-12)
     assert all(row.kinds.estimated == row.kinds.prior == 0 for row in answer.shares)
 
 
-def test_coverage_and_bounds_stay_unknown() -> None:
-    answer = answered(made(TWO_MONTHS), "2021-06")
+def test_coverage_and_bounds_are_unknown() -> None:
+    answer = answer_to(imported(TWO_MONTHS), "2021-06")
     assert answer.network is None
     assert answer.coverage is None
     assert answer.measured_coverage is None
@@ -135,16 +135,16 @@ def test_coverage_and_bounds_stay_unknown() -> None:
 
 
 def test_a_published_zero_is_a_place_with_hashrate_0() -> None:
-    june, july = made(TWO_MONTHS)
+    june, july = imported(TWO_MONTHS)
     assert places(june)["IE"] == 0
     assert places(july)["CN"] == 0
-    listed = {row.code: row.share for row in answered([june, july], "2021-07").shares}
+    listed = {row.code: row.share for row in answer_to([june, july], "2021-07").shares}
     assert listed == {"US": 0.8, "OTHER": 0.2, "CN": 0.0}
 
 
 @st.composite
 def published(draw: st.DrawFn) -> dict[str, Decimal]:
-    """Shares with two decimals that add up to 100 % but for their rounding."""
+    """Shares with two decimals that add up to 100 %, except for rounding."""
     codes = ["CN", "US", "RU", "KZ", "MY", "IR", "CA", "DE", "IE", "OTHER"]
     cuts = sorted(draw(st.lists(st.integers(0, 10_000), min_size=9, max_size=9)))
     parts = [b - a for a, b in zip([0, *cuts], [*cuts, 10_000], strict=True)]
@@ -160,9 +160,9 @@ def test_shares_are_reproduced_relative_to_the_months_total(
     rows = [
         f"2020-02-01,{code},{share}%,{share * cents / 10_000:.2f}" for code, share in shares.items()
     ]
-    # Where rounding leaves nothing of the hashrates there would be nothing to share.
+    # If all hashrates were rounded to 0, there would be no shares.
     rows.append(f"2020-02-01,BR,0%,{cents / 100:.2f}")
-    answer = answered(made(table(COUNTRIES, *rows)), "2020-02")
+    answer = answer_to(imported(table(COUNTRIES, *rows)), "2020-02")
     got = {row.code: row.share for row in answer.shares}
     total = sum(shares.values())
     want = {code: float(share / total) for code, share in shares.items()}
@@ -180,20 +180,20 @@ def test_shares_are_reproduced_relative_to_the_months_total(
         TWO_MONTHS.replace("Mainland China", "China").replace("Germany *", "Germany"),
     ],
 )
-def test_equivalent_spellings(text: str) -> None:
-    assert made(text) == made(TWO_MONTHS)
+def test_equivalent_spellings_give_the_same_reports(text: str) -> None:
+    assert imported(text) == imported(TWO_MONTHS)
 
 
-def test_the_order_of_rows_changes_the_kept_lines_alone() -> None:
+def test_the_order_of_rows_changes_only_the_kept_lines() -> None:
     header, *rows = TWO_MONTHS.splitlines()
-    reordered = made("\n".join([header, *reversed(rows)]))
-    for there, here in zip(reordered, made(TWO_MONTHS), strict=True):
+    reordered = imported("\n".join([header, *reversed(rows)]))
+    for there, here in zip(reordered, imported(TWO_MONTHS), strict=True):
         assert there.places == here.places
         assert there.published == tuple(reversed(here.published))
 
 
 def test_the_lines_are_kept_as_printed() -> None:
-    june, july = made(TWO_MONTHS, table(PROVINCES, "2021-06-01,Nei Mongol,100 %"))
+    june, july = imported(TWO_MONTHS, table(PROVINCES, "2021-06-01,Nei Mongol,100 %"))
     assert june.published == (
         Published("CN", "50.00", "60.00"),
         Published("US", "30.01", "36.01"),
@@ -203,7 +203,7 @@ def test_the_lines_are_kept_as_printed() -> None:
         Published("CN-NM", "100"),
     )
     assert july.published[-1] == Published("CN", "0", "0.00")
-    (absolute,) = made(table(ABSOLUTE, "2021-06-01,China,3.05e1"))
+    (absolute,) = imported(table(ABSOLUTE, "2021-06-01,China,3.05e1"))
     assert absolute.published == (Published("CN", hashrate="3.05e1"),)
     assert decode(encode(june)) == june
 
@@ -212,13 +212,13 @@ def test_the_kept_lines_give_the_places_of_their_report() -> None:
     provinces = table(
         PROVINCES, "2021-06-01,Sichuan,60.01", "2021-06-01,Other,40", "2021-07-01,Other,0"
     )
-    for report in made(TWO_MONTHS, provinces):
+    for report in imported(TWO_MONTHS, provinces):
         assert located(report.published) == places(report)
 
 
-def test_a_table_with_hashrates_only() -> None:
+def test_a_table_with_hashrates_only_gives_shares() -> None:
     text = table(ABSOLUTE, "2021-06-01,China,30.5", "2021-06-01,Ireland,0", "2021-06-01,US,9.15e1")
-    (june,) = made(text)
+    (june,) = imported(text)
     assert june.hashrate == pytest.approx(122 * EH)
     assert places(june) == pytest.approx({"CN": 30.5 * EH, "US": 91.5 * EH, "IE": 0})
 
@@ -229,7 +229,7 @@ def test_subdivisions_replace_their_country() -> None:
         *("2021-06-01,Sichuan,40.00", "2021-06-01,Nei Mongol,35", "2021-06-01,Other,25.01"),
     )
     states = table(STATES, "2021-06-01,Georgia,30.76%", "2021-06-01,Other,69.24%")
-    june, july = made(provinces, TWO_MONTHS, states)
+    june, july = imported(provinces, TWO_MONTHS, states)
     china = 120.01 * EH * 50 / 100.01
     usa = 120.01 * EH * 30.01 / 100.01
     want = {
@@ -243,29 +243,29 @@ def test_subdivisions_replace_their_country() -> None:
         "IE": 0,
     }
     assert places(june) == pytest.approx(want)
-    assert july == made(TWO_MONTHS)[1]
+    assert july == imported(TWO_MONTHS)[1]
 
 
 def test_subdivisions_do_not_change_the_shares_of_countries() -> None:
     provinces = table(PROVINCES, "2021-06-01,Sichuan,40.00", "2021-06-01,Yunnan,60.00")
-    split, plain = made(TWO_MONTHS, provinces), made(TWO_MONTHS)
-    countries = {row.code: row.share for row in answered(plain, "2021-06").shares}
-    got = {row.code: row.share for row in answered(split, "2021-06").shares}
+    split, plain = imported(TWO_MONTHS, provinces), imported(TWO_MONTHS)
+    countries = {row.code: row.share for row in answer_to(plain, "2021-06").shares}
+    got = {row.code: row.share for row in answer_to(split, "2021-06").shares}
     assert got == pytest.approx(countries, rel=1e-12)
     assert inside(split, "2021-06") == pytest.approx({"CN-YN": 0.6, "CN-SC": 0.4})
 
 
 def test_provinces_of_a_country_without_hashrate_are_zeros() -> None:
     provinces = table(PROVINCES, "2021-07-01,Sichuan,0.00", "2021-07-01,Other,0%")
-    july = made(TWO_MONTHS, provinces)[1]
+    july = imported(TWO_MONTHS, provinces)[1]
     assert places(july)["CN-SC"] == places(july)["CN-OTHER"] == 0
     assert "CN" not in places(july)
-    assert answered([july], "2021-07").shares[-1].code == "CN"
+    assert answer_to([july], "2021-07").shares[-1].code == "CN"
     assert inside([july], "2021-07") == {}
 
 
 def test_a_repeated_import_changes_no_cell_and_a_revision_replaces() -> None:
-    first = made(TWO_MONTHS)
+    first = imported(TWO_MONTHS)
     later = {"fetched_at": datetime(2026, 11, 23, tzinfo=UTC)}
     again = reports({"a.csv": TWO_MONTHS.encode()}, **later)
     smaller = TWO_MONTHS.replace("60.00", "6.00")
@@ -341,7 +341,7 @@ def test_sums_of_months_with_rejected_rows_are_not_checked() -> None:
 @all_cases("us", ["29.90%", "30.10%"])
 def test_shares_may_miss_100_percent_by_a_tenth(us: str) -> None:
     text = TWO_MONTHS.replace("30.01%", us)
-    assert len(made(text)) == 2
+    assert len(imported(text)) == 2
     (fault,) = faults(text.replace("12.50%", "12.49%" if us < "30" else "12.51%"))
     assert (fault.line, fault.error[:29]) == (2, "2021-06: the shares add up to")
 
@@ -365,7 +365,7 @@ def test_a_month_without_hashrate_is_rejected() -> None:
         (",".join(SHARES_ALONE), 1, "has shares and no hashrates (CBECI's v1.1.0); take"),
     ],
 )
-def test_a_file_that_is_not_a_table_of_cbeci(
+def test_a_file_that_is_not_a_table_of_cbeci_is_named(
     body: str | bytes, line: int | None, error: str
 ) -> None:
     (fault,) = faults(body)
@@ -373,7 +373,7 @@ def test_a_file_that_is_not_a_table_of_cbeci(
     assert error in fault.error
 
 
-def test_errors_before_a_truncated_line_are_listed_too() -> None:
+def test_errors_before_a_truncated_line_are_listed() -> None:
     broken = TWO_MONTHS.replace("80.00%", "x") + '2021-08-01,"Other'
     assert [fault.line for fault in faults(broken)] == [7, 10]
 
@@ -419,7 +419,7 @@ def test_shares_of_a_country_without_hashrate_are_rejected() -> None:
 @pytest.mark.skipif(not PUBLISHED.exists(), reason="CBECI's own table is not beside the project")
 def test_every_published_share_is_reproduced() -> None:
     text = PUBLISHED.read_text()
-    messages = made(text)
+    messages = imported(text)
     months: defaultdict[str, list[tuple[str, float]]] = defaultdict(list)
     for row in csv.DictReader(io.StringIO(text)):
         percent = float(row["monthly_hashrate_%"].removesuffix("%"))
@@ -427,7 +427,7 @@ def test_every_published_share_is_reproduced() -> None:
     compared = 0
     for window, rows in months.items():
         (report,) = [m for m in messages if f"{m.start:%Y-%m}" == window]
-        answer = answered([report], window)
+        answer = answer_to([report], window)
         got = sorted((100 * row.share for row in answer.shares), reverse=True)
         total = sum(percent for _, percent in rows)
         want = sorted((percent for _, percent in rows), reverse=True)
@@ -446,7 +446,7 @@ def test_every_published_share_of_a_province_is_reproduced() -> None:
         f"{row['month']}-01,{row['region_name'].partition(' Chinese')[0]},{row['share_pct']}"
         for row in published
     ]
-    messages = made(PUBLISHED.read_text(), table(PROVINCES, *rows))
+    messages = imported(PUBLISHED.read_text(), table(PROVINCES, *rows))
     compared = 0
     for month in sorted({row["month"] for row in published}):
         want = {

@@ -1,4 +1,4 @@
-"""Fixtures that run the command line in this process, which is fast, and input files for it."""
+"""Fixtures that run the command line in this process, and its input files."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def run() -> Iterator[Run]:
         return CliRunner().invoke(main, words, catch_exceptions=False, prog_name="miningmap")
 
     aiokafka = logging.getLogger("aiokafka")
-    level = aiokafka.level
-    keep_quiet()  # servers that a test starts log in this process too
+    level, configuration = aiokafka.level, structlog.get_config()
+    keep_quiet()  # servers of a test log in this process
     yield invoke
-    # A command configures logging for its whole process, which here runs all other tests too.
+    # A command configures logging for the whole process, which also runs all other tests.
     aiokafka.setLevel(level)
-    structlog.reset_defaults()
+    structlog.configure(**configuration)
 
 
 @pytest.fixture

@@ -98,7 +98,7 @@ def test_with_one_bad_line_nothing_is_sent(run: Run, messages: Path, broker: Kaf
     assert records(broker) == {REPORTS: [], NETWORK: []}
 
 
-def test_lines_are_checked_before_anybody_is_asked(
+def test_lines_are_checked_before_the_broker_is_contacted(
     run: Run, messages: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(SERVERS, f"127.0.0.1:{unused_port()}")
@@ -108,11 +108,11 @@ def test_lines_are_checked_before_anybody_is_asked(
     assert result.stderr.startswith(f"miningmap: {messages}: line 1: invalid: ")
 
 
-def test_what_the_broker_does_not_take_is_one_line_and_a_failure(
+def test_a_message_that_the_broker_rejects_is_one_line_and_a_failure(
     run: Run, messages: Path, broker: KafkaServer
 ) -> None:
     report = json.loads(messages.read_text().splitlines()[0])
-    # Every place in every kind, with as many digits as a float can have.
+    # Every place in every kind, with the most digits of a float.
     report["places"] = [
         {"code": place.code, "hashrate": 1.2345678901234567e-100, "kind": kind}
         for place in all_places()
@@ -157,9 +157,7 @@ def states(output: str) -> dict[str, str]:
     return dict(line.split("\t") for line in output.splitlines())
 
 
-def test_topics_are_checked_and_created_and_then_as_they_should_be(
-    run: Run, without_topics: KafkaServer
-) -> None:
+def test_missing_topics_are_reported_and_created(run: Run, without_topics: KafkaServer) -> None:
     assert without_topics.running
     missing = run("topics", "--check")
     assert missing.exit_code == 1
@@ -175,7 +173,9 @@ def test_topics_are_checked_and_created_and_then_as_they_should_be(
         assert states(again.stdout) == dict.fromkeys(NAMES, "ok")
 
 
-def test_a_topic_that_differs_is_said_and_left_alone(run: Run, without_topics: KafkaServer) -> None:
+def test_a_topic_that_differs_is_reported_and_not_changed(
+    run: Run, without_topics: KafkaServer
+) -> None:
     run("topics")
     asyncio.run(replace_topics(without_topics, [REPORTS], [NewTopic(REPORTS, 2, 1)]))
     for words in (("topics",), ("topics", "--check")):
@@ -186,7 +186,7 @@ def test_a_topic_that_differs_is_said_and_left_alone(run: Run, without_topics: K
         assert set(output.values()) == {"ok"}
 
 
-def test_without_a_broker_topics_is_one_line_and_a_failure(
+def test_topics_without_a_broker_is_one_line_and_a_failure(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     servers = f"127.0.0.1:{unused_port()}"

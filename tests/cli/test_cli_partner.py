@@ -1,4 +1,4 @@
-"""``miningmap partner``: tokens in a file; rows to a real intake at a real Redis, over HTTP."""
+"""``miningmap partner``: tokens in a file, and rows to a real intake with a real Redis."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_token_is_printed_once_and_kept_as_a_hash(run: Run, partners: Path) ->
     assert stat.S_IMODE(partners.stat().st_mode) == 0o600
 
 
-def test_tokens_are_listed_and_revoked_by_partner_or_by_number(run: Run, partners: Path) -> None:
+def test_tokens_are_listed_and_revoked_by_partner_or_by_id(run: Run, partners: Path) -> None:
     for name, pool in [("one", "foundryusa"), ("one", "foundryusa"), ("two", "viabtc")]:
         run("partner", "add", name, "--pool", pool)
     first, second, third = (line.split("\t") for line in run("partner", "list").stdout.splitlines())
@@ -100,7 +100,7 @@ def test_another_file_can_be_named(run: Run, partners: Path, tmp_path: Path) -> 
     assert run("partner", "list", "--file", other).stdout.startswith("one\tfoundryusa\t")
 
 
-def test_an_empty_list_says_how_to_fill_it(run: Run, partners: Path) -> None:
+def test_an_empty_list_names_the_command_add(run: Run, partners: Path) -> None:
     partners.write_text("[]")
     result = run("partner", "list")
     assert (result.exit_code, result.stdout) == (0, "")
@@ -118,7 +118,7 @@ def test_an_empty_list_says_how_to_fill_it(run: Run, partners: Path) -> None:
         (["list", "--file", "none.json"], "cannot read none.json: No such file or directory"),
     ],
 )
-def test_misuse_is_one_line(run: Run, partners: Path, words: list[str], error: str) -> None:
+def test_wrong_usage_is_one_line(run: Run, partners: Path, words: list[str], error: str) -> None:
     run("partner", "add", "one", "--pool", "foundryusa")
     before = partners.read_bytes()
     result = run("partner", *words)
@@ -182,7 +182,7 @@ def rows(tmp_path: Path, *lines: str) -> Path:
     return file
 
 
-async def pushed(run: Run, file: Path, *words: str | Path) -> Result:
+async def push(run: Run, file: Path, *words: str | Path) -> Result:
     return await asyncio.to_thread(run, "partner", "push", file, *words)
 
 
@@ -190,29 +190,29 @@ async def test_rows_are_pushed_with_progress_and_are_one_report(
     run: Run, intake: Intake, tmp_path: Path
 ) -> None:
     file = rows(tmp_path, TEXAS, QUEBEC)
-    result = await pushed(run, file, "--to", intake.url, "--token-file", intake.token)
+    result = await push(run, file, "--to", intake.url, "--token-file", intake.token)
     assert (result.exit_code, result.stdout) == (0, "")
     assert result.stderr.startswith("pushing")
     assert result.stderr.endswith("2 rows of 1 period in 1 request: all accepted\n")
     assert intake.shown() == {"US-TX": 1.5e18, "CA-QC": 3e17}
 
 
-async def test_the_token_can_be_in_the_environment_and_the_address_whole(
+async def test_the_token_may_be_in_the_environment_and_the_url_complete(
     run: Run, intake: Intake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MININGMAP_PARTNER_TOKEN", intake.token.read_text())
     url = intake.url.rstrip("/") + PATH
-    assert (await pushed(run, rows(tmp_path, TEXAS), "--to", url)).exit_code == 0
+    assert (await push(run, rows(tmp_path, TEXAS), "--to", url)).exit_code == 0
     assert intake.shown() == {"US-TX": 1.5e18}
 
 
-async def test_many_periods_go_in_several_requests_and_wait_where_the_rate_says_so(
+async def test_many_periods_are_several_requests_within_the_rate(
     run: Run, intake: Intake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pushing.Table.requests, "__defaults__", (300,))
     lines = [f"2026-09-0{day},daily,US,,{day},eh/s\n" for day in range(1, 9)]
     file = rows(tmp_path, *lines)
-    result = await pushed(run, file, "--to", intake.url, "--token-file", intake.token)
+    result = await push(run, file, "--to", intake.url, "--token-file", intake.token)
     assert result.exit_code == 0
     assert result.stderr.endswith("8 rows of 8 periods in 4 requests: all accepted\n")
     wait = "answered 429: Too many requests from your IP, try again later; trying again in 1 s"
@@ -222,7 +222,7 @@ async def test_many_periods_go_in_several_requests_and_wait_where_the_rate_says_
 
 async def test_a_dry_run_checks_and_sends_nothing(run: Run, intake: Intake, tmp_path: Path) -> None:
     file = rows(tmp_path, TEXAS, QUEBEC)
-    result = await pushed(run, file, "--to", intake.url, "--dry-run")
+    result = await push(run, file, "--to", intake.url, "--dry-run")
     assert (result.exit_code, result.stdout) == (0, "")
     assert result.stderr == f"{file}: 2 rows of 1 period in 1 request; nothing was sent\n"
     assert intake.reports == []
@@ -232,7 +232,7 @@ async def test_with_one_bad_line_nothing_is_sent_and_all_are_named(
     run: Run, intake: Intake, tmp_path: Path
 ) -> None:
     file = rows(tmp_path, TEXAS, TEXAS.replace("Texas", "Texsa"), QUEBEC.replace("300", "-1"))
-    result = await pushed(run, file, "--to", intake.url, "--token-file", intake.token)
+    result = await push(run, file, "--to", intake.url, "--token-file", intake.token)
     assert result.exit_code == 2
     assert result.stderr == (
         f"miningmap: {file}: 2 errors, nothing was sent:\n"
@@ -242,15 +242,15 @@ async def test_with_one_bad_line_nothing_is_sent_and_all_are_named(
     assert intake.reports == []
 
 
-async def test_what_only_the_intake_finds_wrong_is_named_by_line_too(
+async def test_errors_that_only_the_intake_finds_are_named_by_line(
     run: Run, intake: Intake, tmp_path: Path
 ) -> None:
-    """By the clock of the intake the period has not ended, by the one of the command it has."""
+    """The period has ended by the clock of the command, but not by that of the intake."""
     late = "2026-12-01,daily,US,,1,eh/s\n"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("miningmap.times.utc_now", lambda: datetime(2027, 1, 1, tzinfo=UTC))
         file = rows(tmp_path, TEXAS, late)
-        result = await pushed(run, file, "--to", intake.url, "--token-file", intake.token)
+        result = await push(run, file, "--to", intake.url, "--token-file", intake.token)
     assert result.exit_code == 1
     last = result.stderr.splitlines()[-1]
     assert last == (
@@ -259,24 +259,24 @@ async def test_what_only_the_intake_finds_wrong_is_named_by_line_too(
     )
 
 
-async def test_a_token_that_is_revoked_is_told_and_not_shown(
+async def test_a_revoked_token_is_an_error_that_does_not_quote_it(
     run: Run, intake: Intake, tmp_path: Path
 ) -> None:
     run("partner", "revoke", "partner-1", "--file", intake.partners)
     file = rows(tmp_path, TEXAS)
-    result = await pushed(run, file, "--to", intake.url, "--token-file", intake.token)
+    result = await push(run, file, "--to", intake.url, "--token-file", intake.token)
     assert result.exit_code == 1
     last = result.stderr.splitlines()[-1]
     assert last.endswith("answered 401: Invalid bearer token; no row was accepted")
     assert intake.token.read_text().strip() not in result.output
 
 
-async def test_an_intake_that_is_busy_is_asked_again_when_it_says(run: Run, tmp_path: Path) -> None:
-    asked = []
+async def test_a_busy_intake_is_retried_after_retry_after(run: Run, tmp_path: Path) -> None:
+    requests = []
 
     async def busy(request: web.Request) -> web.Response:
-        asked.append(await request.json())
-        if len(asked) < 3:
+        requests.append(await request.json())
+        if len(requests) < 3:
             error = {"error": "the rows could not be stored; send all of them again later"}
             return web.json_response(error, status=503, headers={"Retry-After": "0"})
         return web.json_response({"data": [], "status": "success"})
@@ -287,21 +287,21 @@ async def test_an_intake_that_is_busy_is_asked_again_when_it_says(run: Run, tmp_
     token.write_text("t")
     async with TestServer(app) as server:
         url = str(server.make_url("/"))
-        result = await pushed(run, rows(tmp_path, TEXAS), "--to", url, "--token-file", token)
+        result = await push(run, rows(tmp_path, TEXAS), "--to", url, "--token-file", token)
     assert result.exit_code == 0
     assert result.stderr.count("trying again in 0 s") == 2
-    assert len(asked) == 3
-    assert asked[0] == asked[2]
+    assert len(requests) == 3
+    assert requests[0] == requests[2]
 
 
 @pytest.mark.parametrize("wait", ["0", "86400"])
-async def test_an_intake_that_stays_busy_or_says_tomorrow_is_given_up(
+async def test_an_intake_that_stays_busy_or_requires_a_long_wait_is_an_error(
     run: Run, tmp_path: Path, wait: str
 ) -> None:
-    asked = []
+    requests = []
 
     async def busy(request: web.Request) -> web.Response:
-        asked.append(await request.read())
+        requests.append(await request.read())
         return web.json_response({"error": "no"}, status=503, headers={"Retry-After": wait})
 
     app = web.Application()
@@ -310,10 +310,10 @@ async def test_an_intake_that_stays_busy_or_says_tomorrow_is_given_up(
     token.write_text("t")
     async with TestServer(app) as server:
         url = str(server.make_url("/"))
-        result = await pushed(run, rows(tmp_path, TEXAS), "--to", url, "--token-file", token)
+        result = await push(run, rows(tmp_path, TEXAS), "--to", url, "--token-file", token)
     assert result.exit_code == 1
     assert result.stderr.splitlines()[-1].endswith("answered 503: no; no row was accepted")
-    assert len(asked) == (pushing.ATTEMPTS if wait == "0" else 1)
+    assert len(requests) == (pushing.ATTEMPTS if wait == "0" else 1)
 
 
 @pytest.mark.parametrize(
@@ -330,7 +330,7 @@ async def test_an_intake_that_stays_busy_or_says_tomorrow_is_given_up(
         (["--to", "http://localhost", "--token-file", "odd"], "--token-file odd: expected a token"),
     ],
 )
-def test_what_is_missing_to_push_is_one_line(
+def test_missing_options_of_push_are_one_line(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], error: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -342,7 +342,7 @@ def test_what_is_missing_to_push_is_one_line(
     assert result.stderr.count("\n") == 1
 
 
-def test_a_token_in_the_environment_is_no_wrong_setting(
+def test_a_token_in_the_environment_is_not_an_unknown_setting(
     run: Run, partners: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MININGMAP_PARTNER_TOKEN", "t")
@@ -369,7 +369,7 @@ def aggregated(run: Run, file: Path, database: Path, *words: str | Path) -> Resu
     return run("partner", "aggregate", file, *options, *words)
 
 
-def test_addresses_become_rows_and_are_nowhere_in_what_comes_out(
+def test_addresses_become_rows_and_are_not_in_the_output(
     run: Run, tmp_path: Path, database: Path
 ) -> None:
     file = miners(tmp_path, *(f"{address},100" for address in ADDRESSES.values()))
@@ -389,7 +389,7 @@ def test_addresses_become_rows_and_are_nowhere_in_what_comes_out(
     assert not any(address in result.output for address in ADDRESSES.values())
 
 
-def test_few_miners_are_put_together(run: Run, tmp_path: Path, database: Path) -> None:
+def test_places_with_few_miners_are_merged(run: Run, tmp_path: Path, database: Path) -> None:
     texas = [f"192.0.2.{number},1" for number in range(1, 5)]
     file = miners(tmp_path, *texas, f"{ADDRESSES['sichuan']},2", f"{ADDRESSES['norway']},4")
     result = aggregated(run, file, database, "--unit", "EH/s", "--min-miners", "2")
@@ -399,13 +399,13 @@ def test_few_miners_are_put_together(run: Run, tmp_path: Path, database: Path) -
     assert result.stderr == "6 miners with 10 EH/s in 2 places\n"
 
 
-async def test_what_comes_out_can_be_pushed(
+async def test_aggregated_rows_can_be_pushed(
     run: Run, tmp_path: Path, database: Path, intake: Intake
 ) -> None:
     file, out = miners(tmp_path, f"{ADDRESSES['texas']},1e15"), tmp_path / "rows.csv"
     result = aggregated(run, file, database, "-o", out)
     assert (result.exit_code, result.stdout) == (0, "")
-    result = await pushed(run, out, "--to", intake.url, "--token-file", intake.token)
+    result = await push(run, out, "--to", intake.url, "--token-file", intake.token)
     assert result.exit_code == 0
     assert intake.shown() == {"US-TX": 1e15}
 
@@ -420,7 +420,7 @@ def test_a_list_by_place_needs_no_database(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("address", ["192.0.2.300", "192.0.2.17:3333", "my.farm.example"])
-def test_a_bad_line_is_named_without_what_stands_in_it(
+def test_a_bad_line_is_named_without_its_content(
     run: Run, tmp_path: Path, database: Path, address: str
 ) -> None:
     file, out = miners(tmp_path, f"{ADDRESSES['texas']},1", f"{address},1"), tmp_path / "rows.csv"
@@ -442,7 +442,7 @@ def test_a_bad_line_is_named_without_what_stands_in_it(
         (["--output", "."], "--output .: exists and is not a regular file", 2),
     ],
 )
-def test_what_cannot_be_aggregated_is_one_line(
+def test_errors_of_aggregate_are_one_line(
     run: Run, tmp_path: Path, database: Path, words: list[str], error: str, code: int
 ) -> None:
     result = aggregated(run, miners(tmp_path, f"{ADDRESSES['texas']},1"), database, *words)
@@ -451,15 +451,15 @@ def test_what_cannot_be_aggregated_is_one_line(
     assert result.stderr.count("\n") == 1
 
 
-def test_nothing_located_is_no_success(run: Run, tmp_path: Path, database: Path) -> None:
+def test_no_located_miner_is_an_error(run: Run, tmp_path: Path, database: Path) -> None:
     result = aggregated(run, miners(tmp_path, "10.0.0.1,1"), database)
     assert (result.exit_code, result.stdout) == (1, "")
     assert "no miner could be located; nothing was written" in result.stderr
     assert "10.0.0.1" not in result.stderr
 
 
-def test_a_failure_that_nobody_foresaw_shows_no_address(tmp_path: Path, database: Path) -> None:
-    """Even an error in a damaged database puts no address into a traceback or a log."""
+def test_an_unexpected_error_shows_no_address(tmp_path: Path, database: Path) -> None:
+    """For example, an error in a damaged database puts no address into a traceback or a log."""
     content = bytearray(database.read_bytes())
     middle = content.index(b"iso_code")
     content[middle - 40 : middle + 40] = b"\xff" * 80

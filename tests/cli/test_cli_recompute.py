@@ -29,13 +29,13 @@ FIELDS = [
 def answer(run: Run, messages: Path) -> Callable[..., Any]:
     """Return the printed JSON; the command prints nothing else."""
 
-    def ask(*options: str | Path) -> Any:
+    def recompute(*options: str | Path) -> Any:
         result = run("recompute", messages, *AS_OF, *options)
         assert result.exit_code == 0, result.stderr
         assert result.stderr == ""
         return json.loads(result.stdout)
 
-    return ask
+    return recompute
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_rules_are_applied_unless_adjust_is_none(
     assert by_code(unruled, "share_of_country") == pytest.approx({"CN-SC": 0.8, "CN-ZJ": 0.2})
 
 
-def test_a_window_without_data_is_an_answer_with_nothing_in_it(answer: Callable[..., Any]) -> None:
+def test_a_window_without_data_is_an_answer_without_shares(answer: Callable[..., Any]) -> None:
     found = answer("--window", "2024-02")
     assert found["shares"] == []
     assert found["network"] is found["coverage"] is found["located"] is None
@@ -168,20 +168,20 @@ def test_a_bad_file_of_priors_or_rules_is_named(
     assert result.stderr.count("\n") == 1
 
 
-def test_a_file_that_is_not_there_is_named(run: Run, messages: Path) -> None:
+def test_a_missing_file_is_named(run: Run, messages: Path) -> None:
     for option in ("--priors", "--rules"):
         result = run("recompute", messages, *AS_OF, option, "no.json")
         assert result.exit_code == 2
         assert f"Invalid value for '{option}': File 'no.json' does not exist" in result.stderr
 
 
-def test_without_settings_the_defaults_are_those_of_the_settings() -> None:
+def test_the_defaults_of_the_base_install_equal_those_of_the_settings() -> None:
     options = asdict(BeliefOptions())
     assert set(options) == set(Method.model_fields)
     assert Method(**options) == Method()
 
 
-def test_a_configured_file_that_is_not_there_is_named(
+def test_a_missing_configured_file_is_named(
     run: Run, messages: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MININGMAP_METHOD__RULES_FILE", "no-rules.json")

@@ -1,4 +1,4 @@
-"""How the command line runs a service: in a process of its own, until it is asked to stop."""
+"""The command line runs a service in a separate process until a signal stops it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def until_ended(process: subprocess.Popen[str]) -> tuple[int, list[str]]:
 
 
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
-def test_a_service_ends_well_when_it_is_told_to(sign: signal.Signals) -> None:
+def test_a_signal_stops_a_service_without_an_error(sign: signal.Signals) -> None:
     with service("well") as process:
         assert process.stderr
         up = json.loads(process.stderr.readline())
@@ -60,14 +60,14 @@ def test_a_service_ends_well_when_it_is_told_to(sign: signal.Signals) -> None:
     assert [json.loads(line)["event"] for line in lines] == ["down", "service_stopped"]
 
 
-def test_a_wrong_setting_that_the_service_finds_is_wrong_configuration() -> None:
+def test_a_settings_error_of_a_service_has_the_exit_code_2() -> None:
     with service("misconfigured") as process:
         code, lines = until_ended(process)
     assert code == 2
     assert lines[1:] == ["miningmap: MININGMAP_TOY__SETTING: no"]
 
 
-def test_a_service_that_breaks_logs_why_and_fails_in_one_line() -> None:
+def test_an_unexpected_error_of_a_service_is_logged_and_one_line() -> None:
     with service("broken") as process:
         code, lines = until_ended(process)
     assert code == 1
@@ -78,7 +78,7 @@ def test_a_service_that_breaks_logs_why_and_fails_in_one_line() -> None:
 
 
 @pytest.mark.parametrize("command", ["streams", "endpoint"])
-def test_a_service_does_not_start_on_beliefs_that_it_cannot_read(
+def test_a_service_does_not_start_with_unreadable_beliefs(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MININGMAP_METHOD__PRIORS_FILE", str(tmp_path / "none.json"))

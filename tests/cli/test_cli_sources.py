@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.cli.conftest import Run
 
 RECORDINGS = Path(__file__).parents[1] / "recordings"
-# Contract 3, and what a reader needs beside it.
+# The fields of the contract, and others that readers need.
 FIELDS = {
     *("slug", "kind", "name", "auth", "poll_s", "poll_reason", "locates", "terms", "state"),
     *("urls", "confidence", "default", "rate", "scope", "credentials", "unsure", "averaging_s"),
@@ -45,7 +45,7 @@ def listed(run: Run) -> list[dict[str, Any]]:
     return rows
 
 
-def test_json_has_all_that_is_declared(listed: list[dict[str, Any]]) -> None:
+def test_json_has_all_declared_fields(listed: list[dict[str, Any]]) -> None:
     assert len(listed) > 5
     assert [row for row in listed if not row.keys() >= FIELDS] == []
     assert {row["kind"] for row in listed} == {"pools", "network"}
@@ -54,7 +54,7 @@ def test_json_has_all_that_is_declared(listed: list[dict[str, Any]]) -> None:
     assert kinds == {(folder.parent.name, folder.name) for folder in folders}
 
 
-def test_the_table_has_a_row_for_each(run: Run, listed: list[dict[str, Any]]) -> None:
+def test_the_table_has_a_row_for_each_source(run: Run, listed: list[dict[str, Any]]) -> None:
     result = run("sources")
     assert (result.exit_code, result.stderr) == (0, "")
     heading, _, *lines = [line for line in result.stdout.splitlines() if line.strip()]
@@ -64,7 +64,7 @@ def test_the_table_has_a_row_for_each(run: Run, listed: list[dict[str, Any]]) ->
     for words, row in zip(rows, listed, strict=True):
         slug, kind, state, auth, every, rate = words[:6]
         assert (slug, kind) == (row["slug"], row["kind"])
-        assert row["state"].startswith(state)  # the rest is folded
+        assert row["state"].startswith(state)  # the remainder is on the next line
         assert row["auth"].startswith(auth)
         assert (every, rate) == (f"{row['poll_s']} s", row["rate"])
     assert max(map(len, result.stdout.splitlines())) <= 160
@@ -113,7 +113,7 @@ def keyed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("keyed")
-def test_a_source_is_off_until_what_it_needs_is_set(
+def test_a_source_is_off_until_its_credentials_are_set(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def toy() -> dict[str, Any]:
@@ -141,7 +141,7 @@ def test_a_source_is_off_until_what_it_needs_is_set(
 
 @pytest.mark.usefixtures("keyed")
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("answer", "text"),
     [
         (b"HTTP/1.1 503 Out\r\n\r\n", "HTTP 503"),
         (b"HTTP/1.1 301 Moved\r\nLocation: /ENIGMATIC\r\n\r\n", "HTTP 301: moved"),
@@ -152,13 +152,13 @@ def test_a_source_is_off_until_what_it_needs_is_set(
         (b"", "connection failed"),
     ],
 )
-async def test_trying_says_nothing_of_a_key(
-    run: Run, monkeypatch: pytest.MonkeyPatch, answer: bytes, said: str
+async def test_trying_a_source_does_not_print_its_key(
+    run: Run, monkeypatch: pytest.MonkeyPatch, answer: bytes, text: str
 ) -> None:
-    asked: list[bytes] = []
+    requests: list[bytes] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        requests.append(await reader.readuntil(b"\r\n\r\n"))
         writer.write(answer)
         await writer.drain()
         writer.close()
@@ -168,21 +168,21 @@ async def test_trying_says_nothing_of_a_key(
         monkeypatch.setenv("MININGMAP_COLLECTOR__UPSTREAM", f"http://127.0.0.1:{port}")
         monkeypatch.setenv("MININGMAP_CREDENTIALS__TOY__API_KEY", "ENIGMATIC")
         result = await asyncio.to_thread(run, "try", "toy")
-    assert asked[0].startswith(b"GET /pool.example/ENIGMATIC?key=ENIGMATIC ")
+    assert requests[0].startswith(b"GET /pool.example/ENIGMATIC?key=ENIGMATIC ")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert said in result.stderr
+    assert text in result.stderr
     assert "ENIGMATIC" not in result.stderr
     assert result.stderr.count("\n") == 1
 
 
-def test_what_the_settings_do_not_name_is_off(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sources_outside_the_settings_are_off(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MININGMAP_COLLECTOR__SOURCES", '["ocean", "network/mempool"]')
     rows = json.loads(run("sources", "--json").stdout)
     on = {(row["kind"], row["slug"]) for row in rows if row["state"] == "on"}
     assert on == {("pools", "ocean"), ("network", "mempool")}
 
 
-def test_a_source_that_does_not_exist_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_source_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MININGMAP_COLLECTOR__SOURCES", '["ocaen"]')
     result = run("sources")
     assert (result.exit_code, result.stdout) == (2, "")
@@ -211,7 +211,7 @@ def test_recorded_bodies_become_messages(run: Run, case: str, hashrates: list[fl
     assert [message.hashrate for message in messages] == pytest.approx(hashrates)
 
 
-def test_an_unknown_figure_makes_no_message(run: Run) -> None:
+def test_an_unknown_figure_gives_no_message(run: Run) -> None:
     result = run("try", "foundry", *payloads("pools/foundry/unknown-value"))
     assert (result.exit_code, result.stdout) == (0, "")
     assert result.stderr == "foundry answered that it knows no figure\n"
@@ -227,14 +227,14 @@ def test_an_error_is_one_line(run: Run, case: str) -> None:
     assert result.stderr.count("\n") == 1
 
 
-def test_simulated_is_what_the_settings_say(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_settings_mark_messages_as_simulated(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     body = payloads("pools/foundry/ok")
     assert not decode(run("try", "foundry", *body).stdout.encode()).simulated
     monkeypatch.setenv("MININGMAP_COLLECTOR__SIMULATED", "true")
     assert decode(run("try", "foundry", *body).stdout.encode()).simulated
 
 
-def test_another_number_of_bodies_than_requests_is_wrong_usage(run: Run) -> None:
+def test_a_number_of_bodies_other_than_of_requests_is_wrong_usage(run: Run) -> None:
     result = run("try", "ckpool", *payloads("pools/ckpool/ok")[:2])
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith(
@@ -243,13 +243,13 @@ def test_another_number_of_bodies_than_requests_is_wrong_usage(run: Run) -> None
     assert result.stderr.count("\n") == 1
 
 
-async def test_without_a_body_the_source_is_asked(
+async def test_without_a_body_the_source_is_requested(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[str] = []
+    requests: list[str] = []
 
     async def answer(request: web.Request) -> web.FileResponse:
-        asked.append(request.path)
+        requests.append(request.path)
         return web.FileResponse(RECORDINGS / "pools/foundry/ok")
 
     app = web.Application()
@@ -258,15 +258,13 @@ async def test_without_a_body_the_source_is_asked(
         monkeypatch.setenv("MININGMAP_COLLECTOR__UPSTREAM", str(server.make_url("")))
         result = await asyncio.to_thread(run, "try", "foundry")
     assert (result.exit_code, result.stderr) == (0, "")
-    assert len(asked) == 1
+    assert len(requests) == 1
     message = decode(result.stdout.encode())
     assert isinstance(message, Report)
     assert (message.pool, message.source) == ("foundryusa", "foundry")
 
 
-def test_a_source_that_cannot_be_reached_is_one_line(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unreachable_source_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MININGMAP_COLLECTOR__UPSTREAM", f"http://127.0.0.1:{unused_port()}")
     result = run("try", "foundry")
     assert (result.exit_code, result.stdout) == (1, "")

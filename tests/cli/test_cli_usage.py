@@ -1,4 +1,4 @@
-"""What holds for every command: quick help, exit codes, one line for each error."""
+"""Properties of every command: fast help, exit codes, one line for each error."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ HEAVY = {"httpx", "pycountry"}.union(*EXTRAS.values())
 
 
 def miningmap(*words: str) -> subprocess.CompletedProcess[str]:
-    """Run the command line in a process of its own."""
+    """Run the command line in a separate process."""
     return subprocess.run(
         [sys.executable, "-m", "launch", *words],
         check=False,
@@ -45,7 +45,7 @@ def miningmap(*words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_help_of_all_commands_takes_no_second_and_imports_nothing_heavy() -> None:
+def test_help_takes_less_than_a_second_and_imports_no_heavy_package() -> None:
     ran = subprocess.run(
         [sys.executable, "-c", HELP_OF_ALL],
         check=True,
@@ -59,12 +59,12 @@ def test_help_of_all_commands_takes_no_second_and_imports_nothing_heavy() -> Non
     assert ran.stdout.count("--help") == 1 + len(main.commands)
 
 
-def test_the_commands_of_the_contract_are_there() -> None:
+def test_the_commands_of_the_contract_exist() -> None:
     assert set(COMMANDS) <= set(main.commands)
 
 
 @pytest.mark.parametrize("name", sorted(main.commands))
-def test_every_command_and_option_says_what_it_is(run: Run, name: str) -> None:
+def test_every_command_has_a_help_text(run: Run, name: str) -> None:
     result = run(name, "--help")
     assert result.exit_code == 0
     assert result.stdout.startswith(f"Usage: miningmap {name} ")
@@ -72,7 +72,7 @@ def test_every_command_and_option_says_what_it_is(run: Run, name: str) -> None:
     assert run(name, "-h").stdout == result.stdout
 
 
-def test_a_process_ends_with_its_code_and_never_a_traceback() -> None:
+def test_a_process_ends_with_an_exit_code_and_without_a_traceback() -> None:
     fine = miningmap("--version")
     assert (fine.returncode, fine.stderr) == (0, "")
     assert __version__ in fine.stdout
@@ -85,7 +85,7 @@ def test_a_process_ends_with_its_code_and_never_a_traceback() -> None:
     assert [wrong.stderr.count("\n"), failed.stderr.count("\n")] == [1, 1]
 
 
-def test_without_a_command_it_lists_them(run: Run) -> None:
+def test_without_a_command_all_commands_are_listed(run: Run) -> None:
     result = run()
     assert result.exit_code == 2
     assert [name for name in COMMANDS if f"\n  {name} " not in result.stderr] == []
@@ -139,7 +139,7 @@ def test_wrong_usage_is_one_line_that_names_it(run: Run, words: list[str], line:
         ["up"],
     ],
 )
-def test_a_wrong_setting_is_one_line_that_names_it(
+def test_an_unknown_setting_is_one_line_that_names_it(
     run: Run, words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MININGMAP_ENDPOINT__PROT", "80")
@@ -152,7 +152,7 @@ def test_a_wrong_setting_is_one_line_that_names_it(
     )
 
 
-def test_the_file_of_config_is_read(run: Run, tmp_path: Path) -> None:
+def test_the_file_of_the_option_config_is_read(run: Run, tmp_path: Path) -> None:
     config = tmp_path / "miningmap.toml"
     config.write_text('[collector]\nsources = ["ocean"]\n')
     rows = json.loads(run("--config", config, "sources", "--json").stdout)

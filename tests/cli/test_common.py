@@ -1,4 +1,4 @@
-"""How exceptions become one line and an exit code."""
+"""Exceptions become one line and an exit code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_expected_errors_of_a_task_group_are_one_line() -> None:
         raise ExceptionGroup("tasks", [OSError("one"), ExceptionGroup("", [ValueError("two")])])
 
 
-def test_a_bug_beside_an_expected_error_is_not_hidden() -> None:
+def test_an_unexpected_error_beside_an_expected_one_is_raised() -> None:
     with pytest.raises(ExceptionGroup) as caught, command_errors(OSError):
         raise ExceptionGroup("tasks", [OSError("expected"), ZeroDivisionError()])
     assert caught.group_contains(ZeroDivisionError)

@@ -1,4 +1,4 @@
-"""The table of extras knows every third-party package that the project imports."""
+"""The table of extras contains every third-party package that the project imports."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def required(extra: str) -> set[str]:
     return {canonicalize_name(Requirement(line).name) for line in lines}
 
 
-def test_every_import_is_of_the_base_install_or_of_an_extra() -> None:
+def test_every_imported_package_is_in_the_base_install_or_an_extra() -> None:
     assert {name for name in third_party_imports() if not extra_of(name)} == required("")
 
 
@@ -57,7 +57,7 @@ def test_each_extra_requires_the_packages_of_the_table() -> None:
             assert names & provided, f"{extra}: {package}"
 
 
-def test_a_module_of_no_extra_has_none() -> None:
+def test_a_module_without_an_extra_has_none() -> None:
     assert extra_of("aiokafka.errors") == "server"
     assert extra_of("miningmap.nothing") is None
     assert extra_of("") is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
+import itertools
 import json
 from collections import defaultdict
 from datetime import timedelta
@@ -81,7 +82,7 @@ def provinces(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def nobody(monkeypatch: pytest.MonkeyPatch) -> str:
+def no_broker(monkeypatch: pytest.MonkeyPatch) -> str:
     """An address without a broker."""
     servers = f"127.0.0.1:{unused_port()}"
     monkeypatch.setenv(SERVERS, servers)
@@ -101,11 +102,11 @@ async def redis_client(settings: Settings) -> AsyncIterator[Redis]:
     await client.aclose()
 
 
-# --- import-history: what is wrong ----------------------------------------------------------------
+# --- import-history: errors -----------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("nobody")
-def test_a_bad_row_is_named_and_nobody_is_asked(run: Run, countries: Path) -> None:
+@pytest.mark.usefixtures("no_broker")
+def test_a_bad_row_is_named_before_the_broker_is_contacted(run: Run, countries: Path) -> None:
     countries.write_text(COUNTRIES.replace("Germany *", "Germny"))
     result = run("import-history", countries)
     assert (result.exit_code, result.stdout) == (2, "")
@@ -113,8 +114,8 @@ def test_a_bad_row_is_named_and_nobody_is_asked(run: Run, countries: Path) -> No
     assert result.stderr.endswith("; nothing was imported\n")
 
 
-@pytest.mark.usefixtures("nobody")
-def test_of_many_errors_the_first_twenty_are_listed(run: Run, countries: Path) -> None:
+@pytest.mark.usefixtures("no_broker")
+def test_at_most_twenty_errors_are_listed(run: Run, countries: Path) -> None:
     bad = [f"2021-08-01,Nowhere {number},1%,1\n" for number in range(23)]
     countries.write_text(COUNTRIES + "".join(bad))
     result = run("import-history", countries)
@@ -127,8 +128,8 @@ def test_of_many_errors_the_first_twenty_are_listed(run: Run, countries: Path) -
     assert len(run("import-history", countries).stderr.splitlines()) == 21
 
 
-@pytest.mark.usefixtures("nobody")
-def test_provinces_alone_are_told_what_is_missing(run: Run, provinces: Path) -> None:
+@pytest.mark.usefixtures("no_broker")
+def test_an_error_names_the_missing_table_of_countries(run: Run, provinces: Path) -> None:
     result = run("import-history", provinces)
     assert result.exit_code == 2
     assert result.stderr == (
@@ -137,8 +138,8 @@ def test_provinces_alone_are_told_what_is_missing(run: Run, provinces: Path) -> 
     )
 
 
-@pytest.mark.usefixtures("nobody")
-def test_files_that_cannot_be_read_are_named(run: Run, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("no_broker")
+def test_unreadable_files_are_named(run: Run, tmp_path: Path) -> None:
     huge = tmp_path / "huge.csv"
     huge.write_bytes(bytes(5 * 1024 * 1024 + 1))
     for words, error in (
@@ -151,8 +152,8 @@ def test_files_that_cannot_be_read_are_named(run: Run, tmp_path: Path) -> None:
         assert (result.exit_code, result.stderr) == (2, f"miningmap: {error}\n")
 
 
-@pytest.mark.usefixtures("nobody")
-def test_an_address_without_a_table_is_a_failure(run: Run) -> None:
+@pytest.mark.usefixtures("no_broker")
+def test_an_unreachable_url_is_a_failure(run: Run) -> None:
     address = f"HTTP://127.0.0.1:{unused_port()}/export.csv"
     result = run("import-history", address)
     assert result.exit_code == 1
@@ -160,10 +161,10 @@ def test_an_address_without_a_table_is_a_failure(run: Run) -> None:
     assert result.stderr.count("\n") == 1
 
 
-# --- import-history: what comes of it -------------------------------------------------------------
+# --- import-history: results ----------------------------------------------------------------------
 
 
-def exported(run: Run, *words: str) -> list[Message]:
+def export(run: Run, *words: str) -> list[Message]:
     result = run("export", *words)
     assert result.exit_code == 0, result.stderr
     return [decode(line) for line in result.stdout_bytes.splitlines()]
@@ -182,7 +183,7 @@ def test_months_are_published_with_progress_on_standard_error(
     assert (result.exit_code, result.stdout) == (0, "")
     assert result.stderr.startswith("publishing")
     assert result.stderr.endswith("2 months of cbeci-sample, 2021-06 to 2021-07, published\n")
-    june, july = content(exported(run))
+    june, july = content(export(run))
     assert (june["pool"], june["source"], june["simulated"]) == ("cbeci-sample", "cbeci", False)
     assert june["hashrate"] == pytest.approx(120.01e18)
     assert " ".join(place["code"] for place in june["places"]) == "CN-NM CN-SC DE IE IR US"
@@ -190,16 +191,16 @@ def test_months_are_published_with_progress_on_standard_error(
 
 
 @pytest.mark.usefixtures("broker")
-def test_imported_again_the_messages_say_the_same(run: Run, countries: Path) -> None:
+def test_a_repeated_import_publishes_equal_messages(run: Run, countries: Path) -> None:
     for _ in range(2):
         assert run("import-history", countries).exit_code == 0
-    messages = exported(run)
+    messages = export(run)
     assert content(messages[2:]) == content(messages[:2])
     assert messages[2].fetched_at > messages[0].fetched_at
 
 
 @pytest.mark.usefixtures("broker")
-async def test_a_table_comes_from_an_address_as_html_too(run: Run) -> None:
+async def test_a_table_can_be_downloaded_with_the_content_type_html(run: Run) -> None:
     async def serve(_: web.Request) -> web.Response:
         return web.Response(text=COUNTRIES, content_type="text/html")
 
@@ -209,14 +210,14 @@ async def test_a_table_comes_from_an_address_as_html_too(run: Run) -> None:
         address = server.make_url("/cbeci/api/v1.2.0/download/mining_countries")
         result = await asyncio.to_thread(run, "import-history", str(address))
     assert result.exit_code == 0, result.stderr
-    assert len(await asyncio.to_thread(exported, run)) == 2
+    assert len(await asyncio.to_thread(export, run)) == 2
 
 
 @pytest.mark.usefixtures("broker")
-async def test_imported_months_are_answered_at_both_levels_and_come_back(
+async def test_imported_months_are_in_the_api_and_in_the_downloaded_tables(
     run: Run, countries: Path, provinces: Path, settings: Settings, redis_client: Redis
 ) -> None:
-    """Also when they are older than the retention of hours, and when they are imported twice."""
+    """Also if they are older than the retention of hours, or are imported twice."""
     app = application(Store(redis_client, settings.retention), Beliefs(), Endpoint())
     async with streams(settings), TestClient(TestServer(app)) as http:
         assert (await downloaded(http, "mining_countries")).count("\n") == 1
@@ -240,7 +241,7 @@ async def test_imported_months_are_answered_at_both_levels_and_come_back(
 
 @pytest.mark.skipif(not PUBLISHED.exists(), reason="CBECI's own table is not beside the project")
 @pytest.mark.usefixtures("broker")
-async def test_every_published_share_is_answered_and_the_table_comes_back(
+async def test_every_published_share_is_in_the_api_and_in_the_downloaded_table(
     run: Run, settings: Settings, redis_client: Redis
 ) -> None:
     published: defaultdict[str, dict[str, float]] = defaultdict(dict)
@@ -265,8 +266,8 @@ async def test_every_published_share_is_answered_and_the_table_comes_back(
 
 
 async def history(http: Client[web.Request, web.Application], code: str) -> dict[str, float]:
-    asked = {"code": code, "step": "month", "from": "2019-09-01", "to": "2022-02-01"}
-    async with http.get("/api/v1/history", params=asked) as answer:
+    parameters = {"code": code, "step": "month", "from": "2019-09-01", "to": "2022-02-01"}
+    async with http.get("/api/v1/history", params=parameters) as answer:
         assert answer.status == 200, await answer.text()
         return {point["at"][:7]: point["share"] for point in (await answer.json())["points"]}
 
@@ -277,8 +278,8 @@ async def downloaded(http: Client[web.Request, web.Application], name: str) -> s
         return await answer.text()
 
 
-async def shares(http: Client[web.Request, web.Application], **asked: str) -> dict[str, float]:
-    async with http.get("/api/v1/shares", params=asked) as answer:
+async def shares(http: Client[web.Request, web.Application], **parameters: str) -> dict[str, float]:
+    async with http.get("/api/v1/shares", params=parameters) as answer:
         assert answer.status == 200, await answer.text()
         return {row["code"]: row["share"] for row in (await answer.json())["shares"]}
 
@@ -291,7 +292,7 @@ def send(kafka: KafkaServer, settings: Settings, messages: list[Message], *raw: 
     asyncio.run(publish(settings, messages, *raw))
 
 
-def test_of_empty_topics_nothing_is_exported(run: Run, broker: KafkaServer) -> None:
+def test_empty_topics_give_an_empty_export(run: Run, broker: KafkaServer) -> None:
     assert broker.running
     result = run("export")
     assert (result.exit_code, result.stdout) == (0, "")
@@ -299,7 +300,7 @@ def test_of_empty_topics_nothing_is_exported(run: Run, broker: KafkaServer) -> N
     assert result.stderr.endswith("0 messages exported\n")
 
 
-def test_what_came_goes_out_as_it_came(run: Run, broker: KafkaServer, settings: Settings) -> None:
+def test_messages_are_exported_unchanged(run: Run, broker: KafkaServer, settings: Settings) -> None:
     plain = encode(report("b", {"US": 1.0})).replace(b'"pool":', b'"more":"kept", "pool":')
     pretty = json.dumps(json.loads(encode(report("b", {"CA": 2.0}))), indent=1).encode()
     broken = [b"not JSON", b'{"schema":"report/2"}', b'{"schema":"report/1"}', b""]
@@ -318,7 +319,7 @@ def test_what_came_goes_out_as_it_came(run: Run, broker: KafkaServer, settings: 
     assert run("export").stdout_bytes == result.stdout_bytes
 
 
-def test_a_range_takes_what_says_something_of_it(
+def test_a_range_selects_the_messages_that_overlap_it(
     run: Run, broker: KafkaServer, settings: Settings
 ) -> None:
     start, minute = NOON, timedelta(minutes=1)
@@ -338,16 +339,16 @@ def test_a_range_takes_what_says_something_of_it(
     since, until = ("--from", rfc3339(start)), ("--to", "2026-11-22T13:05:00+01:00")
 
     def pools(*words: str) -> set[str]:
-        return {getattr(message, "pool", "network") for message in exported(run, *words)}
+        return {getattr(message, "pool", "network") for message in export(run, *words)}
 
     inside = {"held-into-it", "around-it", "begins-in-it", "network"}
     assert pools(*since, *until) == inside
     assert pools(*since) == inside | {"begins-after"}
     assert pools(*until) == inside | {"ends-before"}
-    assert [m.hashrate for m in exported(run, *since) if m.hashrate] == [2.0]
+    assert [m.hashrate for m in export(run, *since) if m.hashrate] == [2.0]
 
 
-def test_times_that_are_none_are_named(run: Run) -> None:
+def test_invalid_times_are_named(run: Run) -> None:
     for words, error in (
         (("--from", "yesterday"), "--from: Invalid isoformat string: 'yesterday'; "),
         (("--to", "2026-11-22T15:00:00"), "--to: '2026-11-22T15:00:00' has no time zone"),
@@ -359,7 +360,7 @@ def test_times_that_are_none_are_named(run: Run) -> None:
         assert result.stderr.count("\n") == 1
 
 
-def test_a_file_is_written_whole(
+def test_an_export_replaces_the_older_file_completely(
     run: Run, broker: KafkaServer, settings: Settings, tmp_path: Path
 ) -> None:
     send(broker, settings, [report("a", {"US": 3.0})])
@@ -372,18 +373,18 @@ def test_a_file_is_written_whole(
     assert list(target.parent.iterdir()) == [target]
 
 
-def test_a_failed_export_leaves_the_older_file(run: Run, nobody: str, tmp_path: Path) -> None:
+def test_a_failed_export_keeps_the_older_file(run: Run, no_broker: str, tmp_path: Path) -> None:
     target = tmp_path / "messages.jsonl"
     target.write_text("older")
     result = run("export", "--output", target)
     assert result.exit_code == 1
-    assert result.stderr.startswith(f"miningmap: Kafka at {nobody}: ")
+    assert result.stderr.startswith(f"miningmap: Kafka at {no_broker}: ")
     assert list(tmp_path.iterdir()) == [target]
     assert target.read_text() == "older"
 
 
-@pytest.mark.usefixtures("nobody")
-def test_where_no_file_can_be_is_said(run: Run, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("no_broker")
+def test_an_invalid_output_path_is_an_error(run: Run, tmp_path: Path) -> None:
     missing = tmp_path / "missing" / "out"
     result = run("export", "--output", missing)
     assert result.exit_code == 1
@@ -395,7 +396,7 @@ def test_where_no_file_can_be_is_said(run: Run, tmp_path: Path) -> None:
     )
 
 
-# --- what went in is answered offline to the same digits ------------------------------------------
+# --- recomputed answers equal the live ones -------------------------------------------------------
 
 AS_OF = NOON + timedelta(hours=3, seconds=30)
 DAY = timedelta(days=1)
@@ -403,16 +404,16 @@ DAY = timedelta(days=1)
 
 def world() -> list[Message]:
     """Messages of every kind, of a pool with a prior, and of one that goes dark."""
-    made: list[Message] = []
+    messages: list[Message] = []
     midnight = NOON.replace(hour=0)
     for n in range(35):
         start = midnight - (n + 1) * DAY
         places = {"KZ": 2.0 + n, "CN-ZJ": 1.0, "CN-SC": 7.0 / (n + 1)}
-        made.append(report("b", places, source="partner", start=start, end=start + DAY))
+        messages.append(report("b", places, source="partner", start=start, end=start + DAY))
     for n in range(36 * 4):
         start = AS_OF.replace(second=0) - timedelta(minutes=15 * n)
         end = start + timedelta(minutes=10)
-        made += [
+        messages += [
             report(
                 "a",
                 {"US-TX": 50 + n / 7, "CN-ZJ": 10.0, "CN-SC": 20.0, "DE": 1 / (n + 1)},
@@ -428,8 +429,8 @@ def world() -> list[Message]:
     start = NOON - timedelta(hours=5)
     dark = {"US-GA": 3.0, "OTHER": 0.0}
     for end in (start + timedelta(minutes=50), start + timedelta(hours=1)):
-        made.append(report("d", dark, kind="estimated", start=start, end=end))
-    return made
+        messages.append(report("d", dark, kind="estimated", start=start, end=end))
+    return messages
 
 
 WINDOWS = (
@@ -443,7 +444,7 @@ LEVELS: tuple[dict[str, str], ...] = (
     {"level": "subdivision", "country": "US"},
     {"level": "subdivision", "country": "FR"},
 )
-QUESTIONS = [
+QUERIES = [
     {"window": window, "as_of": rfc3339(AS_OF), **level} for window in WINDOWS for level in LEVELS
 ]
 
@@ -454,42 +455,41 @@ def formatted(body: str | bytes) -> str:
 
 
 @pytest.mark.usefixtures("broker")
-async def test_recompute_on_an_export_is_the_live_answer(
+async def test_recompute_on_an_export_equals_the_live_answers(
     run: Run, settings: Settings, redis_client: Redis, tmp_path: Path
 ) -> None:
     rules = tmp_path / "rules.json"
     rules.write_text('[{"id":"cn-zhejiang","place":"CN-ZJ","applies_to":"*"}]')
-    held = beliefs.load(settings.method.model_copy(update={"rules_file": rules}))
+    loaded = beliefs.load(settings.method.model_copy(update={"rules_file": rules}))
     settings.retention = FOR_EVER
-    app = application(Store(redis_client, FOR_EVER), held, Endpoint(), now=lambda: AS_OF)
+    app = application(Store(redis_client, FOR_EVER), loaded, Endpoint(), now=lambda: AS_OF)
     messages = world()
     async with streams(settings), TestClient(TestServer(app)) as http:
         await publish(settings, [*messages[::2], *reversed(messages)])  # half of them twice
         await processed(settings)
-        live = [await body(http, asked) for asked in QUESTIONS]
+        live = [await body(http, parameters) for parameters in QUERIES]
     file = tmp_path / "messages.jsonl"
     result = await asyncio.to_thread(run, "export", "--output", file)
     assert result.exit_code == 0, result.stderr
     with file.open("rb") as lines:
         cells = read_cells(lines)
-    for asked, want in zip(QUESTIONS, live, strict=True):
-        answer = recompute(cells, query_of(asked), held)
-        assert formatted(msgspec.json.encode(answer)) == formatted(want), asked
-    # The command adds only options and files to that, so each level once is enough.
-    for asked, want in zip(QUESTIONS[: len(LEVELS)], live, strict=False):
-        options = [
-            word for name, value in asked.items() for word in (f"--{name.replace('_', '-')}", value)
-        ]
+    for parameters, want in zip(QUERIES, live, strict=True):
+        answer = recompute(cells, query_of(parameters), loaded)
+        assert formatted(msgspec.json.encode(answer)) == formatted(want), parameters
+    # The command adds only options and files, so one query per level is enough.
+    for parameters, want in zip(QUERIES[: len(LEVELS)], live, strict=False):
+        named = {f"--{name.replace('_', '-')}": value for name, value in parameters.items()}
+        options = itertools.chain.from_iterable(named.items())
         offline = run("recompute", file, "--rules", rules, *options)
         assert offline.exit_code == 0, offline.stderr
-        assert formatted(offline.stdout) == formatted(want), asked
+        assert formatted(offline.stdout) == formatted(want), parameters
     answers = [json.loads(want) for want in live]
     assert sum(bool(answer["shares"]) for answer in answers) > 25
     assert {"a", "b", "c"} == {member["pool"] for member in answers[0]["cohort"]}
     assert answers[0]["excluded"] == [{"pool": "d", "reason": "stale"}]
 
 
-async def body(http: Client[web.Request, web.Application], asked: dict[str, str]) -> bytes:
-    async with http.get("/api/v1/shares", params=asked) as answer:
+async def body(http: Client[web.Request, web.Application], parameters: dict[str, str]) -> bytes:
+    async with http.get("/api/v1/shares", params=parameters) as answer:
         assert answer.status == 200, await answer.text()
         return await answer.read()

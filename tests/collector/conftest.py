@@ -25,13 +25,13 @@ NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
 
 
 class Pools:
-    """A server that stands for all hosts, as ``upstream``; answers as it is told to."""
+    """A server that is the ``upstream`` of all hosts; ``handler`` makes its responses."""
 
     def __init__(self) -> None:
         self.now = NOW
         self.clock = 0.0
         self.requests: list[web.Request] = []
-        self.handler: Handler = self._hello
+        self.handler: Handler = self._echo
         self.metrics = Metrics(CollectorRegistry())
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._handle)
@@ -41,13 +41,13 @@ class Pools:
         self.requests.append(request)
         return await self.handler(request)
 
-    async def _hello(self, request: web.Request) -> web.StreamResponse:
+    async def _echo(self, request: web.Request) -> web.StreamResponse:
         return web.Response(text=request.path_qs)
 
     def answer(
         self, content: bytes = b"", status: int = 200, headers: dict[str, str] | None = None
     ) -> None:
-        """Say the same to everybody from now on."""
+        """Give every request this response from now on."""
 
         async def handler(_request: web.Request) -> web.StreamResponse:
             return web.Response(body=content, status=status, headers=headers)
@@ -73,7 +73,7 @@ class Pools:
 
     @staticmethod
     def source(*urls: str, pool: str | None = "toy", poll_s: int = 60) -> PoolSource:
-        """A source whose one answer is ``{"POOL": "HASHRATE", ...}``."""
+        """A source whose response is ``{"POOL": "HASHRATE", ...}``."""
         return PoolSource(
             slug="toy",
             name="Toy",
@@ -94,8 +94,8 @@ class Pools:
 
 
 def _parse(bodies: Sequence[bytes]) -> list[Reading]:
-    said = decoding.decode(bodies[0], dict[str, str])
-    figures = {pool: decoding.hashrate(text) for pool, text in said.items()}
+    hashrates = decoding.decode(bodies[0], dict[str, str])
+    figures = {pool: decoding.hashrate(text) for pool, text in hashrates.items()}
     return [Reading(pool, figure) for pool, figure in figures.items() if figure is not None]
 
 

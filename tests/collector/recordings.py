@@ -38,8 +38,8 @@ CASES: Final = {
 def sources() -> list[Source]:
     """Return the sources that can be imported.
 
-    Of the others :func:`test_source_contract` says what is wrong; they must not break any other
-    test, least of all its collection.
+    Errors of the others are reported by ``test_source_contract.py``; they must not break any other
+        test, nor its collection.
     """
     loaded = []
     for path in registry.paths():

@@ -1,4 +1,4 @@
-"""What single adapters know that the contract of all does not ask for."""
+"""Behaviour of single adapters that the contract of all sources does not cover."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import pytest
 
 from collector.sources.base import PermanentError, Reading, TransientError
 from miningmap.messages import Located
+from tests.cases import all_cases
 from tests.collector.recordings import readings
 
 NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("updated_at", "observed_at"),
     [
         ("2026-11-22T14:55:00Z", datetime(2026, 11, 22, 14, 55, tzinfo=UTC)),
@@ -26,7 +27,7 @@ NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
         (None, None),
     ],
 )
-def test_foundrys_time_counts_only_with_a_zone(
+def test_foundry_timestamps_without_a_time_zone_are_ignored(
     updated_at: object, observed_at: datetime | None
 ) -> None:
     answer = {"hashrate5minAvg": 233_712_345_678, "updatedAt": updated_at}
@@ -35,12 +36,12 @@ def test_foundrys_time_counts_only_with_a_zone(
     ]
 
 
-@pytest.mark.parametrize("unknown", [-1, -2, None])
-def test_foundrys_unknown_is_not_zero(unknown: int | None) -> None:
+@all_cases("unknown", [-1, -2, None])
+def test_foundry_unknown_hashrate_is_not_zero(unknown: int | None) -> None:
     assert readings("pools/foundry", {"hashrate5minAvg": unknown}) == []
 
 
-def test_a_zero_that_was_looked_for_is_a_zero() -> None:
+def test_foundry_hashrate_of_zero_is_a_reading() -> None:
     assert readings("pools/foundry", {"hashrate5minAvg": 0}) == [Reading("foundryusa", 0.0)]
 
 
@@ -49,7 +50,7 @@ def blocks(total: int, *pools: tuple[str, int]) -> dict[str, object]:
     return {"pools": listed, "blockCount": total, "lastEstimatedHashrate": 9e20}
 
 
-def test_mempool_gives_each_pool_its_part_of_the_blocks() -> None:
+def test_mempool_hashrate_is_distributed_by_blocks() -> None:
     answer = blocks(4, ("foundryusa", 2), ("antpool", 1), ("unknown", 1))
     assert readings("pools/mempool", answer) == [
         Reading("foundryusa", 4.5e20, blocks=2),
@@ -57,13 +58,13 @@ def test_mempool_gives_each_pool_its_part_of_the_blocks() -> None:
     ]
 
 
-def test_mempool_says_nothing_of_a_pool_without_blocks() -> None:
+def test_mempool_pools_without_blocks_have_no_reading() -> None:
     assert readings("pools/mempool", blocks(1, ("antpool", 1), ("solock", 0))) == [
         Reading("antpool", 9e20, blocks=1)
     ]
 
 
-@pytest.mark.parametrize(
+@all_cases(
     "answer",
     [
         blocks(2, ("antpool", 3)),
@@ -71,7 +72,7 @@ def test_mempool_says_nothing_of_a_pool_without_blocks() -> None:
         blocks(2, ("Ant Pool", 1)),
     ],
 )
-def test_mempools_blocks_that_make_no_sense_are_another_shape(answer: object) -> None:
+def test_mempool_inconsistent_blocks_are_a_shape_error(answer: object) -> None:
     with pytest.raises(PermanentError) as caught:
         readings("pools/mempool", answer)
     assert caught.value.reason == "shape"
@@ -79,35 +80,33 @@ def test_mempools_blocks_that_make_no_sense_are_another_shape(answer: object) ->
 
 def coins(hashrate: object, coin: str = "BTC", code: str = "000000") -> dict[str, object]:
     items = [{"coinType": coin, "poolHashrate": hashrate}]
-    return {"code": code, "msg": "said", "data": {"items": items}}
+    return {"code": code, "msg": "busy", "data": {"items": items}}
 
 
-def test_antpool_without_bitcoin_says_nothing() -> None:
+def test_antpool_without_bitcoin_has_no_reading() -> None:
     assert readings("pools/antpool", coins("1 TH/s", coin="LTC")) == []
 
 
-def test_antpool_says_its_unit_or_nothing() -> None:
+def test_antpool_hashrate_without_a_unit_is_an_error() -> None:
     with pytest.raises(PermanentError):
         readings("pools/antpool", coins("173.25"))
 
 
-def test_an_error_of_antpool_is_one_whatever_comes_with_it() -> None:
-    with pytest.raises(TransientError, match="100001 said"):
+def test_antpool_error_code_is_an_error_even_with_a_hashrate() -> None:
+    with pytest.raises(TransientError, match="100001 busy"):
         readings("pools/antpool", coins("173.25 EH/s", code="100001"))
 
 
-@pytest.mark.parametrize(
-    ("said", "hashrate"), [("14100000000000000000", 1.41e19), ("1.5", 1.5), ("0", 0.0)]
-)
-def test_ocean_says_bare_numbers(said: str, hashrate: float) -> None:
-    assert readings("pools/ocean", {"result": {"pool_300s": said}}) == [Reading("ocean", hashrate)]
+@all_cases(("text", "hashrate"), [("14100000000000000000", 1.41e19), ("1.5", 1.5), ("0", 0.0)])
+def test_ocean_hashrates_are_numbers_without_a_unit(text: str, hashrate: float) -> None:
+    assert readings("pools/ocean", {"result": {"pool_300s": text}}) == [Reading("ocean", hashrate)]
 
 
 def status(lastupdate: int, hashrate: str | None) -> str:
     return "\n".join(map(json.dumps, [{"lastupdate": lastupdate}, {"hashrate5m": hashrate}, {}]))
 
 
-def test_ckpool_is_located_by_server_and_as_old_as_the_oldest() -> None:
+def test_ckpool_is_located_by_server_and_dated_by_the_oldest_status() -> None:
     bodies = [
         status(1_787_472_180, "141P"),
         status(1_787_472_120, "1.23E"),
@@ -127,13 +126,13 @@ def test_ckpool_is_located_by_server_and_as_old_as_the_oldest() -> None:
     ]
 
 
-@pytest.mark.parametrize("unknown", ["?", None])
-def test_ckpool_without_one_server_has_no_total(unknown: str | None) -> None:
+@all_cases("unknown", ["?", None])
+def test_ckpool_has_no_reading_if_one_server_is_unknown(unknown: str | None) -> None:
     bodies = [status(1_787_472_180, text) for text in ("141P", unknown, "9P")]
     assert readings("pools/ckpool", *bodies) == []
 
 
-def test_an_answer_that_is_an_error_is_quoted_in_short() -> None:
+def test_long_errors_of_servers_are_shortened() -> None:
     with pytest.raises(TransientError) as caught:
         readings("pools/ocean", {"error": "x" * 10_000})
     assert len(str(caught.value)) < 200

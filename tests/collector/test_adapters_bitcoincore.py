@@ -1,4 +1,4 @@
-"""One's own Bitcoin Core node: where it is asked, as whom, and when it is believed."""
+"""The operator's own Bitcoin Core node: requests, credentials, and accepted responses."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from collector.sources.base import (
 )
 from collector.sources.credentials import Credentials
 from miningmap.settings import Collector, SettingsError
+from tests.cases import all_cases
 from tests.collector.recordings import sources
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Node:
     """A node's JSON-RPC over real HTTP: 401 without the right credentials, 500 with an error."""
 
     def __init__(self) -> None:
-        self.wants = ALICE
+        self.authorization = ALICE
         self.error: dict[str, object] | None = None
         self.chain: dict[str, object] = {"chain": "main", "initialblockdownload": False}
         self.calls: list[tuple[str, list[int]]] = []
@@ -61,7 +62,7 @@ class Node:
         return str(self.server.make_url("/"))
 
     async def _handle(self, request: web.Request) -> web.Response:
-        if request.headers.get("Authorization") != self.wants:
+        if request.headers.get("Authorization") != self.authorization:
             return web.Response(status=401)
         call = json.loads(await request.read())
         self.calls.append((call["method"], call["params"]))
@@ -89,35 +90,35 @@ def credentials(source: Source, **given: str) -> Credentials:
     return Credentials({source.slug: {name: SecretStr(text) for name, text in given.items()}})
 
 
-async def ask(path: str, **given: str) -> list[object]:
-    source = replace(load(path), rate=Rate(1000, 1))  # so that the second request need not wait
+async def poll(path: str, **given: str) -> list[object]:
+    source = replace(load(path), rate=Rate(1000, 1))  # the second request is sent at once
     secrets = credentials(source, **given)
-    asked = replace(secrets.configured(source), rate=source.rate)
+    configured = replace(secrets.configured(source), rate=source.rate)
     metrics = Metrics(CollectorRegistry())
     async with Fetcher(Collector(), metrics, credentials=secrets) as fetcher:
-        return list(parse_readings(asked, await fetcher.fetch(asked)))
+        return list(parse_readings(configured, await fetcher.fetch(configured)))
 
 
 @pytest.mark.parametrize("path", NODES)
-async def test_the_operators_node_is_asked_with_user_and_password(node: Node, path: str) -> None:
-    readings = await ask(path, url=node.url, user="alice", password="open sesame")
+async def test_requests_are_authorised_with_user_and_password(node: Node, path: str) -> None:
+    readings = await poll(path, url=node.url, user="alice", password="open sesame")
     assert readings == [NetworkReading(9.3e20)]
 
 
-async def test_what_is_asked_is_the_mean_of_120_blocks_up_to_the_tip(node: Node) -> None:
-    await ask(NODES[0], url=node.url, user="alice", password="open sesame")
+async def test_the_hashrate_is_the_mean_of_the_latest_120_blocks(node: Node) -> None:
+    await poll(NODES[0], url=node.url, user="alice", password="open sesame")
     assert node.calls == [("getblockchaininfo", []), ("getnetworkhashps", [120, -1])]
 
 
-async def test_the_cookie_file_is_read_anew_at_each_poll(node: Node, tmp_path: Path) -> None:
+async def test_the_cookie_file_is_read_at_each_poll(node: Node, tmp_path: Path) -> None:
     cookie = tmp_path / ".cookie"
     for content, header in [(COOKIE, COOKIE_HEADER), ("alice:open sesame\n", ALICE)]:
         cookie.write_text(content)
-        node.wants = header
-        assert await ask(NODES[0], url=node.url, cookie_file=str(cookie))
+        node.authorization = header
+        assert await poll(NODES[0], url=node.url, cookie_file=str(cookie))
 
 
-async def test_a_node_that_is_down_and_took_its_cookie_along_stops_nothing_but_itself(
+async def test_a_missing_cookie_file_fails_the_poll_and_not_the_start(
     node: Node, tmp_path: Path
 ) -> None:
     cookie = str(tmp_path / ".cookie")
@@ -126,44 +127,42 @@ async def test_a_node_that_is_down_and_took_its_cookie_along_stops_nothing_but_i
     with pytest.raises(
         CredentialsError, match=r"COOKIE_FILE: cannot read .*\.cookie: No such file"
     ):
-        await ask(NODES[0], url=node.url, cookie_file=cookie)
+        await poll(NODES[0], url=node.url, cookie_file=cookie)
 
 
-async def test_wrong_credentials_are_told_as_such_and_not_shown(node: Node) -> None:
+async def test_wrong_credentials_are_an_error_that_does_not_quote_them(node: Node) -> None:
     with pytest.raises(CredentialsError, match=r"HTTP 401") as caught:
-        await ask(NODES[0], url=node.url, user="alice", password="sesame")
+        await poll(NODES[0], url=node.url, user="alice", password="sesame")
     assert "sesame" not in str(caught.value)
     assert node.calls == []
 
 
 @pytest.mark.parametrize("given", [{}, {"user": "alice"}, {"password": "open sesame"}])
-async def test_without_credentials_the_node_is_not_asked(node: Node, given: dict[str, str]) -> None:
+async def test_without_credentials_no_request_is_sent(node: Node, given: dict[str, str]) -> None:
     with pytest.raises(CredentialsError, match=r"set user and password, or cookie_file") as caught:
-        await ask(NODES[0], url=node.url, **given)
+        await poll(NODES[0], url=node.url, **given)
     assert caught.value.reason == "unauthorized"
     assert node.calls == []
 
 
-async def test_a_node_that_still_starts_is_asked_again(node: Node) -> None:
+async def test_a_starting_node_is_a_transient_error(node: Node) -> None:
     node.error = {"code": -28, "message": "Loading block index…"}
     with pytest.raises(TransientError):
-        await ask(NODES[0], url=node.url, user="alice", password="open sesame")
+        await poll(NODES[0], url=node.url, user="alice", password="open sesame")
 
 
 @pytest.mark.parametrize("path", NODES)
-async def test_a_node_that_has_not_caught_up_knows_nothing_of_today(node: Node, path: str) -> None:
+async def test_a_node_in_initial_block_download_has_no_reading(node: Node, path: str) -> None:
     node.chain = {"chain": "main", "initialblockdownload": True}
-    assert await ask(path, url=node.url, user="alice", password="open sesame") == []
+    assert await poll(path, url=node.url, user="alice", password="open sesame") == []
 
 
 @pytest.mark.parametrize("path", NODES)
 @pytest.mark.parametrize("chain", ["test", "testnet4", "signet", "regtest"])
-async def test_a_test_chains_hashrate_is_not_the_networks(
-    node: Node, path: str, chain: str
-) -> None:
+async def test_a_node_on_a_test_chain_is_rejected(node: Node, path: str, chain: str) -> None:
     node.chain = {"chain": chain, "initialblockdownload": False}
     with pytest.raises(PermanentError, match=f"follows the chain '{chain}', not 'main'"):
-        await ask(path, url=node.url, user="alice", password="open sesame")
+        await poll(path, url=node.url, user="alice", password="open sesame")
 
 
 def answer(result: object) -> bytes:
@@ -173,37 +172,35 @@ def answer(result: object) -> bytes:
 SYNCED: Final = answer({"chain": "main", "initialblockdownload": False})
 
 
-@pytest.mark.parametrize("warnings", ["", "old: This is a pre-release", [], ["one", "two"]])
-def test_the_nodes_warnings_are_text_or_a_list(warnings: object) -> None:
+@all_cases("warnings", ["", "old: This is a pre-release", [], ["one", "two"]])
+def test_warnings_may_be_text_or_a_list(warnings: object) -> None:
     info = {"networkhashps": 934512955213370500000, "chain": "main", "warnings": warnings}
     readings = parse_readings(load(NODES[1]), [SYNCED, answer(info)])
     assert readings == [NetworkReading(9.345129552133705e20)]
 
 
-def test_mining_info_of_a_test_chain_is_refused() -> None:
+def test_mining_info_of_a_test_chain_is_rejected() -> None:
     info = {"networkhashps": 1.5e15, "chain": "signet"}
     with pytest.raises(PermanentError, match="'signet'"):
         parse_readings(load(NODES[1]), [SYNCED, answer(info)])
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("result", "readings"),
     [(9.3e20, [NetworkReading(9.3e20)]), (930, [NetworkReading(930.0)]), (0, []), (-1, [])],
 )
-def test_a_figure_of_0_means_that_the_node_has_nothing_to_reckon_with(
-    result: float, readings: list[NetworkReading]
-) -> None:
+def test_a_hashrate_of_0_or_less_is_unknown(result: float, readings: list[NetworkReading]) -> None:
     assert parse_readings(load(NODES[0]), [SYNCED, answer(result)]) == readings
 
 
-def test_an_error_of_the_node_that_came_as_a_200_is_told() -> None:
+def test_an_error_with_status_200_is_a_transient_error() -> None:
     error = json.dumps({"result": None, "error": {"code": -28, "message": "Rewinding blocks…"}})
     with pytest.raises(TransientError, match="-28 Rewinding"):
         parse_readings(load(NODES[0]), [error.encode()] * 2)
 
 
-@pytest.mark.parametrize("path", NODES)
-@pytest.mark.parametrize(
+@all_cases("path", NODES)
+@all_cases(
     ("url", "error"),
     [
         ("http://alice:sesame@127.0.0.1:8332/", r"__PASSWORD"),
@@ -214,7 +211,7 @@ def test_an_error_of_the_node_that_came_as_a_200_is_told() -> None:
         ("http://127.0.0.1:sesame/", "must be like"),
     ],
 )
-def test_an_address_that_is_none_or_carries_credentials_stops_the_start(
+def test_an_invalid_url_or_one_with_credentials_stops_the_start(
     path: str, url: str, error: str
 ) -> None:
     source = load(path)
@@ -225,14 +222,14 @@ def test_an_address_that_is_none_or_carries_credentials_stops_the_start(
     assert "sesame" not in str(caught.value)
 
 
-def test_a_node_is_polled_as_soon_as_its_address_is_known() -> None:
+def test_a_node_is_polled_once_its_url_is_set() -> None:
     secrets = credentials(load(NODES[0]), url="https://node.example:8332/rpc", cookie=COOKIE)
     (chosen,) = [s for s in choose(sources(), Collector(), secrets) if s.slug == "bitcoincore"]
     assert {request.url for request in chosen.requests} == {"https://node.example:8332/rpc"}
     assert chosen.requests[1].body == load(NODES[0]).requests[1].body
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("secrets", "header"),
     [
         ({"user": "alice", "password": "open sesame"}, ALICE),
@@ -241,7 +238,7 @@ def test_a_node_is_polled_as_soon_as_its_address_is_known() -> None:
         ({"user": "alice", "cookie": COOKIE}, COOKIE_HEADER),
     ],
 )
-def test_credentials_go_into_the_header_alone(secrets: Mapping[str, str], header: str) -> None:
+def test_credentials_are_only_in_the_header(secrets: Mapping[str, str], header: str) -> None:
     authorise = load(NODES[0]).authorise
     assert authorise is not None
     request = Request("http://127.0.0.1:8332/", headers={"X": "kept"}, body=b"kept")
@@ -250,7 +247,7 @@ def test_credentials_go_into_the_header_alone(secrets: Mapping[str, str], header
     assert not any(secret in repr(signed) for secret in secrets.values())
 
 
-def test_errors_are_of_the_source() -> None:
+def test_errors_name_the_source() -> None:
     with pytest.raises(SourceError) as caught:
         parse_readings(load(NODES[0]), [answer({}), answer(1)])
     assert caught.value.source == "bitcoincore"

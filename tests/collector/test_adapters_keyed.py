@@ -1,11 +1,10 @@
-"""What sources with a key know beyond the contract: how they ask, and that no key ever shows."""
+"""Sources with a key: requests and responses; test_secrets.py checks that no key leaks."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 import json
-import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +15,6 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from collector.http.fetcher import Fetcher
-from collector.polling.reports import parse_readings
 from collector.registry import choose, load
 from collector.sources.authorisation import hmac_sha256
 from collector.sources.base import (
@@ -24,26 +22,22 @@ from collector.sources.base import (
     PermanentError,
     PoolSource,
     Reading,
-    SourceError,
     TransientError,
 )
 from collector.sources.credentials import Credentials
 from miningmap.messages import Located
 from miningmap.pool_names import pool_name
 from miningmap.settings import Collector, SettingsError
+from tests.cases import all_cases
 from tests.collector.recordings import readings, readings_of, sources
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from collector.sources.base import Request, Source
     from tests.collector.conftest import Pools
 
-    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
 RECORDINGS = Path(__file__).parents[1] / "recordings"
 NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)  # 1795359600 s
-# What an address, a form and JSON each have to write otherwise.
+# Characters that a URL, a form or JSON has to escape.
 ODD = 'k/y?&=+%20# "\\é'
 
 
@@ -65,8 +59,8 @@ def fetcher(pools: Pools, source: Source, secrets: dict[str, str]) -> Fetcher:
     )
 
 
-async def asked(pools: Pools, path: str, **secrets: str) -> tuple[web.Request, bytes]:
-    """The one request that arrives where all hosts are, and its body."""
+async def sent_request(pools: Pools, path: str, **secrets: str) -> tuple[web.Request, bytes]:
+    """The request that reaches the server, and its body."""
     bodies: list[bytes] = []
 
     async def handler(request: web.Request) -> web.Response:
@@ -81,7 +75,7 @@ async def asked(pools: Pools, path: str, **secrets: str) -> tuple[web.Request, b
     return request, body
 
 
-# --- how each asks --------------------------------------------------------------------------------
+# --- requests -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -132,27 +126,27 @@ async def asked(pools: Pools, path: str, **secrets: str) -> tuple[web.Request, b
     ],
     ids=str,
 )
-async def test_the_key_goes_where_the_api_wants_it(
+async def test_the_key_is_sent_where_the_api_expects_it(
     pools: Pools, source: str, secrets: dict[str, str], url: str, headers: dict[str, str]
 ) -> None:
-    request, body = await asked(pools, source, **secrets)
+    request, body = await sent_request(pools, source, **secrets)
     assert request.method == "GET"
     assert request.path_qs == url
     assert headers.items() <= dict(request.headers).items()
     assert body == b""
 
 
-async def test_f2pool_is_asked_for_an_account_in_json(pools: Pools) -> None:
-    request, body = await asked(pools, "pools/f2pool", token="KEY", user=ODD)
+async def test_f2pool_request_is_json_with_the_account(pools: Pools) -> None:
+    request, body = await sent_request(pools, "pools/f2pool", token="KEY", user=ODD)
     assert (request.method, request.path_qs) == ("POST", "/api.f2pool.com/v2/hash_rate/info")
     assert request.headers["F2P-API-SECRET"] == "KEY"
     assert request.headers["Content-Type"] == "application/json"
     assert json.loads(body) == {"currency": "bitcoin", "mining_user_name": ODD}
 
 
-async def test_antpool_is_asked_with_a_signed_form(pools: Pools) -> None:
+async def test_antpool_request_is_a_signed_form(pools: Pools) -> None:
     secrets = {"user": "miner1", "key": "KEY", "secret": "SECRET"}
-    request, body = await asked(pools, "pools/antpool_signed", **secrets)
+    request, body = await sent_request(pools, "pools/antpool_signed", **secrets)
     assert (request.method, request.path_qs) == ("POST", "/antpool.com/api/poolStats.htm")
     assert request.headers["Content-Type"] == "application/x-www-form-urlencoded"
     assert dict(parse_qsl(body.decode())) == {
@@ -164,117 +158,68 @@ async def test_antpool_is_asked_with_a_signed_form(pools: Pools) -> None:
     }
 
 
-def test_viabtcs_signature_is_that_of_its_documentation() -> None:
-    """With the key that the pool's documentation shows, which opens nothing."""
+def test_viabtc_signature_equals_the_documented_one() -> None:
+    """The secret is the example of the pool's documentation; it gives access to nothing."""
     secret = "d186ababcb0eb1f6af5c1519424f462b84c631f86c06309992ae1f15604668b0"
     signed = hmac_sha256(secret, "coin=BTC&amount=1.0&tonce=1513746038205")
     assert signed == "4a1c9e4c73629b62fd999cbbcd2bc8b87a07f1791ae61ba576427f820dd3bc59"
 
 
-async def test_viabtc_is_asked_signed_where_there_is_a_secret(pools: Pools) -> None:
-    request, _ = await asked(pools, "pools/viabtc_account", key="KEY", secret="SECRET")
+async def test_viabtc_request_is_signed_if_a_secret_is_set(pools: Pools) -> None:
+    request, _ = await sent_request(pools, "pools/viabtc_account", key="KEY", secret="SECRET")
     assert request.path_qs.endswith("/hashrate?coin=BTC&tonce=1795359600000")
     # printf 'coin=BTC&tonce=1795359600000' | openssl dgst -sha256 -hmac SECRET
     signature = "f508644375d7fc765d5f6a72190af5785ebe4e67622a65ceb0ca86f81533b22c"
     assert request.headers["X-SIGNATURE"] == signature
 
 
-async def test_what_viabtc_signs_is_what_arrives(pools: Pools) -> None:
-    request, _ = await asked(pools, "pools/viabtc_account", key="KEY", secret=ODD)
+async def test_viabtc_signature_is_of_the_query_that_arrives(pools: Pools) -> None:
+    request, _ = await sent_request(pools, "pools/viabtc_account", key="KEY", secret=ODD)
     query = request.raw_path.partition("?")[2]
     signed = hmac.new(ODD.encode(), query.encode(), hashlib.sha256).hexdigest()
     assert request.headers["X-SIGNATURE"] == signed
 
 
-async def test_antpools_form_keeps_odd_keys_whole(pools: Pools) -> None:
-    _, body = await asked(pools, "pools/antpool_signed", user="u", key=ODD, secret="s")
+async def test_special_characters_of_a_key_are_escaped_in_a_form(pools: Pools) -> None:
+    _, body = await sent_request(pools, "pools/antpool_signed", user="u", key=ODD, secret="s")
     assert dict(parse_qsl(body.decode()))["key"] == ODD
 
 
-async def test_addresses_keep_odd_keys_whole(pools: Pools) -> None:
-    request, _ = await asked(pools, "pools/kanopool", user=ODD, key=ODD + "2")
+async def test_special_characters_of_a_key_are_escaped_in_a_query(pools: Pools) -> None:
+    request, _ = await sent_request(pools, "pools/kanopool", user=ODD, key=ODD + "2")
     assert dict(request.query) == {"k": "api", "json": "y", "username": ODD, "api": ODD + "2"}
 
 
-async def test_a_path_keeps_odd_keys_whole(pools: Pools) -> None:
-    request, _ = await asked(pools, "pools/emcd", key=ODD)
+async def test_special_characters_of_a_key_are_escaped_in_a_path(pools: Pools) -> None:
+    request, _ = await sent_request(pools, "pools/emcd", key=ODD)
     assert request.path == f"/api.emcd.io/v1/btc/workers/{ODD}"
     assert not request.query
 
 
-def test_a_secret_that_only_signs_is_never_sent() -> None:
+def test_a_secret_for_signatures_is_never_sent() -> None:
     for path in ("pools/antpool_signed", "pools/viabtc_account"):
         request = authorised(load(path), user="u", key="k", secret="HUSHHUSH")
         sent = f"{request.url} {request.headers} {request.body!r}"
         assert "HUSHHUSH" not in sent
 
 
-# --- no key shows ---------------------------------------------------------------------------------
+# --- credentials ----------------------------------------------------------------------------------
 
 
 KEYED = [s for s in sources() if s.auth != "none" and not s.own_server]
 
 
-def made_up(source: Source) -> dict[str, str]:
-    """A secret for each credential that is needed, such as no text holds by chance."""
+def secrets_for(source: Source) -> dict[str, str]:
+    """A secret for each required credential, which no other text contains by chance."""
     return {c.name: f"hush-{c.name}-5f1e" for c in source.credentials if c.required}
 
 
-def answer(content: bytes = b"", status: int = 200) -> Handler:
-    async def handler(request: web.Request) -> web.Response:
-        return web.Response(
-            body=content,
-            status=status,
-            headers={"Location": str(request.url), "Retry-After": "60"},
-        )
-
-    return handler
-
-
-async def hang_up(request: web.Request) -> web.StreamResponse:
-    assert request.transport is not None
-    request.transport.abort()
-    return web.Response()
-
-
-@pytest.mark.parametrize(
-    "handler",
-    [
-        answer(status=400),
-        answer(status=401),
-        answer(status=403),
-        answer(status=404),
-        answer(status=429),
-        answer(status=500),
-        answer(status=302),
-        answer(b"<html>"),
-        answer(b"{"),
-        answer(b"[[]]"),
-        answer(b'{"error": "no"}'),
-        hang_up,
-    ],
-    ids=["400", "401", "403", "404", "429", "500", "302", "html", "cut", "shape", "no", "gone"],
-)
-async def test_no_key_is_in_an_error_of_any_source(pools: Pools, handler: Handler) -> None:
-    pools.handler = handler
+def test_no_repr_of_a_source_contains_its_key() -> None:
     for source in KEYED:
-        secrets = made_up(source)
-        pools.requests.clear()
-        with pytest.raises(SourceError) as caught:
-            async with fetcher(pools, source, secrets) as fetch:
-                parse_readings(source, await fetch.fetch(source))
-        assert pools.requests, source.slug  # so the credentials were sent
-        text = "".join(traceback.format_exception_only(caught.value)) + repr(caught.value)
-        assert not [secret for secret in secrets.values() if secret in text], source.slug
-        assert source.slug == caught.value.source
-
-
-def test_no_key_is_in_the_repr_of_any_source() -> None:
-    for source in KEYED:
-        secrets = made_up(source)
+        secrets = secrets_for(source)
         request = authorised(source, **secrets)
         sent = f"{request.url} {request.headers} {request.body!r}"
-        assert any(secret in sent for secret in secrets.values())  # so there is one to hide
+        assert any(secret in sent for secret in secrets.values())  # something to hide
         assert not [s for s in secrets.values() if s in repr(request) or s in repr(source)]
         assert repr(request).startswith(f"<{request.method} to ")
 
@@ -282,11 +227,11 @@ def test_no_key_is_in_the_repr_of_any_source() -> None:
 def test_a_source_is_polled_once_its_credentials_are_set() -> None:
     for source in KEYED:
         assert source not in choose(sources(), Collector())
-        chosen = choose(sources(), Collector(), credentials(source, made_up(source)))
+        chosen = choose(sources(), Collector(), credentials(source, secrets_for(source)))
         assert source.slug in [one.slug for one in chosen]
 
 
-def test_an_account_is_told_apart_from_its_pool() -> None:
+def test_an_own_account_differs_from_its_pool_by_slug_and_name() -> None:
     accounts = [s.pool for s in KEYED if isinstance(s, PoolSource) and s.scope == "account"]
     assert len(accounts) >= 6
     for pool in accounts:
@@ -296,7 +241,7 @@ def test_an_account_is_told_apart_from_its_pool() -> None:
     assert pool_name("f2pool-account") == "F2Pool, own account"
 
 
-# --- what they make of answers --------------------------------------------------------------------
+# --- responses ------------------------------------------------------------------------------------
 
 
 def braiins_stats(hashrate: object, unit: str) -> object:
@@ -304,29 +249,29 @@ def braiins_stats(hashrate: object, unit: str) -> object:
     return {"btc": stats}
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("hashrate", "unit", "expected"),
     [(13_712_345_678.5, "Gh/s", 1.37123456785e19), (13.7, "Eh/s", 1.37e19), (0, "Gh/s", 0.0)],
 )
-def test_braiins_names_its_unit(hashrate: float, unit: str, expected: float) -> None:
+def test_braiins_unit_is_in_the_response(hashrate: float, unit: str, expected: float) -> None:
     at = datetime(2026, 8, 23, 0, 1, tzinfo=UTC)
     assert readings("pools/braiins", braiins_stats(hashrate, unit)) == [
         Reading("braiinspool", expected, observed_at=at)
     ]
 
 
-@pytest.mark.parametrize("unit", ["", "Mh/h", "GB/s"])
-def test_braiins_unit_must_be_known(unit: str) -> None:
+@all_cases("unit", ["", "Mh/h", "GB/s"])
+def test_braiins_hashrate_in_an_unknown_unit_is_an_error(unit: str) -> None:
     with pytest.raises(PermanentError) as caught:
         readings("pools/braiins", braiins_stats(1, unit))
     assert caught.value.reason == "unit"
 
 
 def antpool_stats(hashrate: object, code: int = 0) -> object:
-    return {"code": code, "message": "said", "data": {"poolHashrate": hashrate}}
+    return {"code": code, "message": "busy", "data": {"poolHashrate": hashrate}}
 
 
-def test_antpool_in_megahashes_would_be_too_small_to_be_true() -> None:
+def test_antpool_hashrate_below_the_plausible_range_is_a_unit_error() -> None:
     with pytest.raises(
         PermanentError, match=r"1.7325e\+14 H/s is not between 1e\+18 and inf"
     ) as caught:
@@ -335,21 +280,21 @@ def test_antpool_in_megahashes_would_be_too_small_to_be_true() -> None:
     assert readings("pools/antpool_signed", antpool_stats("0")) == [Reading("antpool", 0.0)]
 
 
-def test_a_refusal_of_antpool_is_one_whatever_comes_with_it() -> None:
-    with pytest.raises(TransientError, match="1 said"):
+def test_antpool_error_code_is_an_error_even_with_a_hashrate() -> None:
+    with pytest.raises(TransientError, match="1 busy"):
         readings("pools/antpool_signed", antpool_stats("173250000000000000000", code=1))
 
 
-@pytest.mark.parametrize("stamp", ["1787472180", 1_787_472_180])
-def test_kanopools_stamp_is_text_or_number(stamp: object) -> None:
-    answered = {"STAMP": stamp, "p_hashrate5m": "23649083578790024.000000", "u_hashrate5m": "?"}
+@all_cases("stamp", ["1787472180", 1_787_472_180])
+def test_kanopool_timestamp_may_be_text_or_a_number(stamp: object) -> None:
+    response = {"STAMP": stamp, "p_hashrate5m": "23649083578790024.000000", "u_hashrate5m": "?"}
     at = datetime.fromtimestamp(1_787_472_180, UTC)
-    assert readings("pools/kanopool", answered) == [
+    assert readings("pools/kanopool", response) == [
         Reading("kanopool", 23_649_083_578_790_024.0, observed_at=at)
     ]
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("code", "remedy"),
     [
         (12001, "the key is wrong"),
@@ -358,32 +303,32 @@ def test_kanopools_stamp_is_text_or_number(stamp: object) -> None:
         (12004, "add it in the pool's settings"),
     ],
 )
-def test_viabtc_says_what_is_wrong_with_the_key(code: int, remedy: str) -> None:
+def test_viabtc_errors_about_the_key_include_a_remedy(code: int, remedy: str) -> None:
     with pytest.raises(CredentialsError, match=remedy) as caught:
-        readings("pools/viabtc_account", {"code": code, "message": "said", "data": {}})
+        readings("pools/viabtc_account", {"code": code, "message": "busy", "data": {}})
     assert caught.value.reason == "unauthorized"
 
 
-def test_other_codes_of_viabtc_are_refusals() -> None:
-    with pytest.raises(TransientError, match="5001 said"):
-        readings("pools/viabtc_account", {"code": 5001, "message": "said", "data": {}})
+def test_other_viabtc_codes_are_transient_errors() -> None:
+    with pytest.raises(TransientError, match="5001 busy"):
+        readings("pools/viabtc_account", {"code": 5001, "message": "busy", "data": {}})
 
 
-def test_f2pool_denies_an_account_that_is_not_the_tokens() -> None:
+def test_f2pool_account_of_another_token_is_a_credentials_error() -> None:
     with pytest.raises(CredentialsError, match="does not belong to the account of that name"):
         readings("pools/f2pool", {"code": 5010, "msg": 'permission denied: name="me"'})
 
 
-@pytest.mark.parametrize("code", [5001, "B001"])
-def test_other_codes_of_f2pool_are_refusals(code: object) -> None:
+@all_cases("code", [5001, "B001"])
+def test_other_f2pool_codes_are_transient_errors(code: object) -> None:
     with pytest.raises(TransientError, match=str(code)):
-        readings("pools/f2pool", {"code": code, "msg": "said"})
+        readings("pools/f2pool", {"code": code, "msg": "busy"})
 
 
-@pytest.mark.parametrize(("unit", "expected"), [("K", 5213.0), ("T", 5.213e12), ("P", 5.213e15)])
-def test_poolin_writes_its_unit_as_a_letter(unit: str, expected: float) -> None:
-    answered = {"err_no": 0, "data": {"shares_15m": 5.213, "shares_unit": unit}}
-    assert readings("pools/poolin", answered) == [Reading("poolin-account", expected)]
+@all_cases(("unit", "expected"), [("K", 5213.0), ("T", 5.213e12), ("P", 5.213e15)])
+def test_poolin_unit_is_a_prefix_letter(unit: str, expected: float) -> None:
+    response = {"err_no": 0, "data": {"shares_15m": 5.213, "shares_unit": unit}}
+    assert readings("pools/poolin", response) == [Reading("poolin-account", expected)]
 
 
 def workers(*hashrates: list[float | None], total: int | None = None) -> object:
@@ -391,26 +336,26 @@ def workers(*hashrates: list[float | None], total: int | None = None) -> object:
     return {"content": content, "totalElements": len(content) if total is None else total}
 
 
-def test_sbi_cryptos_account_is_the_sum_of_its_workers_in_megahashes() -> None:
-    answered = workers([1e8, 2e8, 3e8], [5e7, 0, 0], [0, 0, 0])
-    assert readings("pools/sbicrypto", answered) == [Reading("sbicrypto-account", 1.5e14)]
+def test_sbi_crypto_hashrate_is_the_sum_of_its_workers_in_megahashes() -> None:
+    response = workers([1e8, 2e8, 3e8], [5e7, 0, 0], [0, 0, 0])
+    assert readings("pools/sbicrypto", response) == [Reading("sbicrypto-account", 1.5e14)]
 
 
-def test_sbi_crypto_without_workers_is_a_zero_that_was_looked_for() -> None:
+def test_sbi_crypto_without_workers_has_a_hashrate_of_zero() -> None:
     assert readings("pools/sbicrypto", workers()) == [Reading("sbicrypto-account", 0.0)]
 
 
-def test_a_page_without_all_of_sbi_cryptos_workers_is_an_error() -> None:
+def test_sbi_crypto_page_without_all_workers_is_an_error() -> None:
     with pytest.raises(PermanentError, match="one page holds only 1 of 1001 workers"):
         readings("pools/sbicrypto", workers([1e8], total=1001))
 
 
-@pytest.mark.parametrize("unknown", [None, -1])
-def test_one_unknown_worker_of_sbi_crypto_leaves_no_sum(unknown: float | None) -> None:
+@all_cases("unknown", [None, -1])
+def test_sbi_crypto_has_no_reading_if_one_worker_is_unknown(unknown: float | None) -> None:
     assert readings("pools/sbicrypto", workers([1e8], [unknown])) == []
 
 
-def test_a_worker_of_sbi_crypto_in_hashes_would_be_too_large_to_be_true() -> None:
+def test_sbi_crypto_worker_above_the_plausible_range_is_a_unit_error() -> None:
     with pytest.raises(PermanentError, match="has the unit changed") as caught:
         readings("pools/sbicrypto", workers([1.03e14]))
     assert caught.value.reason == "unit"
@@ -422,7 +367,7 @@ def test_a_worker_of_sbi_crypto_in_hashes_would_be_too_large_to_be_true() -> Non
 TEXAS, OHIO, NORWAY = "b0a5fad8-0e09", "c1&d2 e3", "f00"
 
 
-def placed(**sites: object) -> Source:
+def with_sites(**sites: object) -> Source:
     return configured({"token": "KEY", "sites": json.dumps(sites)})
 
 
@@ -436,12 +381,12 @@ def summary(hashrate: str | None) -> object:
     return {"hashrate_5m": hashrate}
 
 
-def test_without_sites_luxor_is_asked_for_the_total_only() -> None:
+def test_luxor_without_sites_requests_only_the_total() -> None:
     assert configured({"token": "KEY"}) is load("pools/luxor")
 
 
-def test_each_site_of_luxor_is_asked_for() -> None:
-    source = placed(**{TEXAS: "US-TX", OHIO: "US-OH"})
+def test_luxor_sites_are_requested_one_by_one() -> None:
+    source = with_sites(**{TEXAS: "US-TX", OHIO: "US-OH"})
     assert [request.url for request in source.requests] == [
         "https://app.luxor.tech/api/v2/pool/summary/BTC",
         "https://app.luxor.tech/api/v2/pool/summary/BTC?site_id=b0a5fad8-0e09",
@@ -449,8 +394,8 @@ def test_each_site_of_luxor_is_asked_for() -> None:
     ]
 
 
-def test_sites_of_luxor_are_measured_where_the_operator_says() -> None:
-    source = placed(**{TEXAS: "US-TX", OHIO: "US-TX", NORWAY: "NO"})
+def test_luxor_sites_are_measured_at_the_configured_places() -> None:
+    source = with_sites(**{TEXAS: "US-TX", OHIO: "US-TX", NORWAY: "NO"})
     answers = [summary(text) for text in ("1000", "300", "200", "100")]
     assert readings_of(source, *answers) == [
         Reading(
@@ -461,34 +406,34 @@ def test_sites_of_luxor_are_measured_where_the_operator_says() -> None:
     ]
 
 
-def test_sites_of_luxor_that_grew_since_are_no_more_than_the_total() -> None:
-    (reading,) = readings_of(placed(a="US-TX", b="NO"), *map(summary, ("1000", "800", "300")))
+def test_luxor_total_is_at_least_the_sum_of_its_sites() -> None:
+    (reading,) = readings_of(with_sites(a="US-TX", b="NO"), *map(summary, ("1000", "800", "300")))
     assert reading.hashrate == 1100.0
 
 
-def test_a_site_of_luxor_that_is_unknown_is_unlocated() -> None:
-    assert readings_of(placed(a="US-TX", b="NO"), *map(summary, ("1000", None, "300"))) == [
+def test_luxor_sites_without_a_hashrate_are_unlocated() -> None:
+    assert readings_of(with_sites(a="US-TX", b="NO"), *map(summary, ("1000", None, "300"))) == [
         Reading("luxor-account", 1000.0, (Located("NO", 300.0, "measured"),))
     ]
 
 
-def test_luxor_without_a_total_says_nothing() -> None:
-    assert readings_of(placed(a="US-TX"), summary(None), summary("300")) == []
+def test_luxor_without_a_total_has_no_reading() -> None:
+    assert readings_of(with_sites(a="US-TX"), summary(None), summary("300")) == []
 
 
-def test_luxors_sites_come_from_the_settings() -> None:
+def test_luxor_sites_come_from_the_settings() -> None:
     given = credentials(load("pools/luxor"), {"token": "KEY", "sites": '{"a": "US-TX"}'})
     (source,) = choose(sources(), Collector(sources=["luxor"]), given)
     assert len(source.requests) == 2
 
 
-@pytest.mark.parametrize("sites", ["US-TX", "[]", '{"a": 1}', '{"a": "US-TX"'])
-def test_sites_that_are_no_map_are_refused(sites: str) -> None:
+@all_cases("sites", ["US-TX", "[]", '{"a": 1}', '{"a": "US-TX"'])
+def test_luxor_sites_must_be_a_json_object(sites: str) -> None:
     with pytest.raises(SettingsError, match=r"LUXOR__SITES: must be JSON like \{"):
         configured({"token": "KEY", "sites": sites})
 
 
-def test_a_site_that_is_at_no_place_is_counted_out_and_not_quoted() -> None:
-    with pytest.raises(SettingsError, match=r"site 2 is at no known place: .*US-TX") as said:
-        placed(a="US-OH", hush="US-TXX")
-    assert "hush" not in str(said.value)
+def test_luxor_site_at_an_unknown_place_is_named_by_its_number() -> None:
+    with pytest.raises(SettingsError, match=r"site 2 is at no known place: .*US-TX") as caught:
+        with_sites(a="US-OH", hush="US-TXX")
+    assert "hush" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""Markets, a relay and Braiins Insights: what they know beyond the contract of all sources."""
+"""Behaviour of markets, MiningPoolStats and Braiins Insights that the contract does not cover."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import pytest
 from collector.registry import load
 from collector.sources.base import PermanentError, Reading, TransientError
 from miningmap.messages import Located
+from tests.cases import all_cases
 from tests.collector.recordings import readings
 
 NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("path", ["pools/nicehash", "pools/miningrigrentals"])
-def test_a_market_is_declared_as_one_and_is_off_by_default(path: str) -> None:
+@all_cases("path", ["pools/nicehash", "pools/miningrigrentals"])
+def test_markets_are_declared_as_such_and_off_by_default(path: str) -> None:
     assert load(path).scope == "market"
     assert not load(path).default
 
@@ -24,15 +25,15 @@ def test_a_market_is_declared_as_one_and_is_off_by_default(path: str) -> None:
 
 
 def market(speed: str | None, *, factor: str = "1e18", unit: str = "EH", at: str = "") -> object:
-    said = {"totalSpeed": speed, "marketFactor": factor, "displayMarketFactor": unit}
-    return {**said, "orders": [], **({"updatedTs": at} if at else {})}
+    fields = {"totalSpeed": speed, "marketFactor": factor, "displayMarketFactor": unit}
+    return {**fields, "orders": [], **({"updatedTs": at} if at else {})}
 
 
 def book(**markets: object) -> dict[str, object]:
     return {"stats": markets}
 
 
-def test_nicehashs_one_market_tells_no_place() -> None:
+def test_nicehash_global_market_has_no_places() -> None:
     new = book(BTC=market("0.5", factor="1000000000000000000", at="2026-08-18T09:12:31Z"))
     older = book(BTC=market("0.0016217", at="2026-08-18T09:12:01.5+00:00"))
     assert readings("pools/nicehash", new, older) == [
@@ -44,7 +45,7 @@ def test_nicehashs_one_market_tells_no_place() -> None:
     ]
 
 
-def test_nicehashs_markets_of_europe_and_the_us_are_places() -> None:
+def test_nicehash_regional_markets_are_places() -> None:
     boost = book(EU=market("2"), EU_N=market("0.5"), USA=market("0.75"), USA_E=market("0.25"))
     plain = book(EU=market("4", factor="1000000000000000.00000000", unit="PH"), ASIA=market("1"))
     assert readings("pools/nicehash", boost, plain) == [
@@ -59,7 +60,7 @@ def test_nicehashs_markets_of_europe_and_the_us_are_places() -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("boost", "plain"),
     [
         (book(EU=market(None), USA=market("1")), book(EU=market("1"))),
@@ -67,28 +68,28 @@ def test_nicehashs_markets_of_europe_and_the_us_are_places() -> None:
         (book(), book(BTC=market("1"))),
     ],
 )
-def test_nicehash_without_one_market_has_no_total(boost: object, plain: object) -> None:
+def test_nicehash_has_no_reading_if_one_market_is_unknown(boost: object, plain: object) -> None:
     assert readings("pools/nicehash", boost, plain) == []
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("factor", "unit"), [("1e18", "PH"), ("1e15", "EH"), ("1e18", "BTC"), ("1e18", ""), ("0", "EH")]
 )
-def test_nicehashs_factor_and_unit_have_to_agree(factor: str, unit: str) -> None:
+def test_nicehash_factor_and_unit_must_agree(factor: str, unit: str) -> None:
     with pytest.raises(PermanentError) as caught:
         readings("pools/nicehash", book(BTC=market("1", factor=factor, unit=unit)), book())
     assert caught.value.reason == "unit"
 
 
-@pytest.mark.parametrize("speed", ["0.5 EH", "-5", "1e-3", 0.5])
-def test_nicehashs_speed_is_a_bare_number_as_text(speed: str) -> None:
+@all_cases("speed", ["0.5 EH", "-5", "1e-3", 0.5])
+def test_nicehash_speed_must_be_a_number_as_text(speed: str) -> None:
     with pytest.raises(PermanentError):
         readings("pools/nicehash", book(BTC=market(speed)), book())
 
 
-def test_a_market_of_nicehash_in_which_nobody_sells_is_a_zero() -> None:
-    nobody = book(BTC=market("0"))
-    assert readings("pools/nicehash", nobody, nobody) == [Reading("nicehash-market", 0.0)]
+def test_nicehash_markets_without_sellers_have_a_hashrate_of_zero() -> None:
+    empty = book(BTC=market("0"))
+    assert readings("pools/nicehash", empty, empty) == [Reading("nicehash-market", 0.0)]
 
 
 # --- MiningRigRentals -----------------------------------------------------------------------------
@@ -115,7 +116,7 @@ def page(total: int, *rigs: object) -> dict[str, object]:
 
 
 def lists(first: list[object], second: list[object]) -> list[object]:
-    """The answers to all that is asked: two lists, each on three pages of at most 100 rigs."""
+    """The responses to all requests: two lists, each on three pages of at most 100 rigs."""
     return [
         page(len(rigs), *rigs[start : start + 100])
         for rigs in (first, second)
@@ -123,7 +124,7 @@ def lists(first: list[object], second: list[object]) -> list[object]:
     ]
 
 
-def test_the_pages_that_are_asked_for_are_those_of_both_lists() -> None:
+def test_all_pages_of_both_lists_are_requested() -> None:
     queries = [request.url.partition("?")[2] for request in load("pools/miningrigrentals").requests]
     assert queries == [
         f"type={kind}&rented=true&count=100&offset={offset}"
@@ -132,14 +133,14 @@ def test_the_pages_that_are_asked_for_are_those_of_both_lists() -> None:
     ]
 
 
-def test_rigs_of_several_pages_and_both_lists_count_once_each() -> None:
+def test_rigs_on_several_pages_and_both_lists_count_once() -> None:
     first: list[object] = [rig(number) for number in range(250)]
     second: list[object] = [rig(number) for number in range(200, 300)]
     (reading,) = readings("pools/miningrigrentals", *lists(first, second))
     assert reading.hashrate == pytest.approx(300 * 1e14)
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("region", "code"),
     [
         ("us-east", "US"),
@@ -157,20 +158,20 @@ def test_rigs_of_several_pages_and_both_lists_count_once_each() -> None:
         ("jp", "JP"),
     ],
 )
-def test_a_rig_is_where_its_proxy_is(region: str, code: str) -> None:
+def test_a_rig_is_located_at_its_proxy(region: str, code: str) -> None:
     (reading,) = readings("pools/miningrigrentals", *lists([rig(1, region=region)], []))
     assert reading == Reading("miningrigrentals", 1e14, (Located(code, 1e14, "estimated"),))
 
 
-@pytest.mark.parametrize("region", ["", "eu-ne", "ap-se", "usa", "DE", "sa"])
-def test_a_rig_behind_a_proxy_that_nobody_knows_is_located_nowhere(region: str) -> None:
+@all_cases("region", ["", "eu-ne", "ap-se", "usa", "DE", "sa"])
+def test_a_rig_at_an_unknown_proxy_is_unlocated(region: str) -> None:
     (reading,) = readings(
         "pools/miningrigrentals", *lists([rig(1, region=region), rig(2, region="eu-de")], [])
     )
     assert reading == Reading("miningrigrentals", 2e14, (Located("DE", 1e14, "estimated"),))
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("speed", "unit", "hashrate"),
     [
         ("137.137", "th", 1.37137e14),
@@ -180,38 +181,38 @@ def test_a_rig_behind_a_proxy_that_nobody_knows_is_located_nowhere(region: str) 
         (0, "hash", 0.0),
     ],
 )
-def test_each_rig_has_a_unit_of_its_own(speed: object, unit: str, hashrate: float) -> None:
+def test_rigs_may_have_different_units(speed: object, unit: str, hashrate: float) -> None:
     (reading,) = readings("pools/miningrigrentals", *lists([rig(1, speed=speed, unit=unit)], []))
     assert reading.hashrate == pytest.approx(hashrate)
 
 
-@pytest.mark.parametrize(("speed", "unit"), [("1", "kW"), ("1", ""), ("1 PH", "th"), (True, "th")])
-def test_a_rig_with_another_unit_fails_loudly(speed: object, unit: str) -> None:
+@all_cases(("speed", "unit"), [("1", "kW"), ("1", ""), ("1 PH", "th"), (True, "th")])
+def test_a_rig_with_an_unknown_unit_is_an_error(speed: object, unit: str) -> None:
     with pytest.raises(PermanentError):
         readings("pools/miningrigrentals", *lists([rig(1, speed=speed, unit=unit)], []))
 
 
-def test_rigs_that_are_offline_or_of_unknown_speed_do_not_count() -> None:
+def test_rigs_that_are_offline_or_without_a_speed_do_not_count() -> None:
     rigs: list[object] = [rig(1), rig(2, online=False), rig(3, speed=""), rig(4, speed=None)]
     assert readings("pools/miningrigrentals", *lists(rigs, [])) == [
         Reading("miningrigrentals", 1e14)
     ]
 
 
-def test_more_rigs_than_are_asked_for_are_no_total() -> None:
+def test_more_rigs_than_the_requested_pages_hold_are_an_error() -> None:
     answers = lists([rig(number) for number in range(301)], [])
     with pytest.raises(PermanentError, match="301 rigs, more than the 300"):
         readings("pools/miningrigrentals", *answers)
 
 
-def test_a_list_that_changed_while_it_was_read_is_no_total() -> None:
+def test_rigs_missing_in_a_list_are_an_error() -> None:
     answers = lists([rig(number) for number in range(150)], [])
     answers[1] = page(149, *[rig(number) for number in range(101, 150)])
     with pytest.raises(TransientError, match="1 of 150 rigs are missing"):
         readings("pools/miningrigrentals", *answers)
 
 
-def test_a_rig_that_came_while_the_list_was_read_is_welcome() -> None:
+def test_rigs_added_between_two_pages_are_counted() -> None:
     answers = lists([rig(number) for number in range(101)], [])
     answers[0] = page(100, *[rig(number) for number in range(100)])
     (reading,) = readings("pools/miningrigrentals", *answers)
@@ -225,35 +226,35 @@ def totals(*pools: tuple[str | None, float | None], network: float = 1e21) -> di
     return {"hashrate": network, "data": [{"pool_id": p, "hashrate": h} for p, h in pools]}
 
 
-def test_the_relay_speaks_of_pools_by_the_slugs_of_all_others() -> None:
-    said = totals(("foundryusapool.com", 2e20), ("f2pool", 1e20), ("Unknown", 5e18), (None, 1e18))
-    assert readings("pools/miningpoolstats", said) == [
+def test_miningpoolstats_pools_become_known_slugs() -> None:
+    body = totals(("foundryusapool.com", 2e20), ("f2pool", 1e20), ("Unknown", 5e18), (None, 1e18))
+    assert readings("pools/miningpoolstats", body) == [
         Reading("foundryusa", 2e20),
         Reading("f2pool", 1e20),
     ]
 
 
-def test_what_the_relay_does_not_know_is_not_zero() -> None:
-    said = totals(("antpool", -1), ("viabtc", -2), ("f2pool", None), ("ocean", 0))
-    assert readings("pools/miningpoolstats", said) == [Reading("ocean", 0.0)]
+def test_miningpoolstats_unknown_hashrate_is_not_zero() -> None:
+    body = totals(("antpool", -1), ("viabtc", -2), ("f2pool", None), ("ocean", 0))
+    assert readings("pools/miningpoolstats", body) == [Reading("ocean", 0.0)]
 
 
-def test_a_pool_that_the_relay_lists_twice_is_left_out() -> None:
-    said = totals(("f2pool", 1e20), ("antpool", 2e20), ("f2pool.com", 1.1e20))
-    assert readings("pools/miningpoolstats", said) == [Reading("antpool", 2e20)]
+def test_miningpoolstats_pools_listed_twice_are_left_out() -> None:
+    body = totals(("f2pool", 1e20), ("antpool", 2e20), ("f2pool.com", 1.1e20))
+    assert readings("pools/miningpoolstats", body) == [Reading("antpool", 2e20)]
 
 
-def test_a_pool_of_the_relay_is_no_larger_than_the_network() -> None:
+def test_miningpoolstats_pool_above_the_network_is_an_error() -> None:
     with pytest.raises(PermanentError, match=r"1e\+20 H/s is not between 0 and 946 H/s"):
         readings("pools/miningpoolstats", totals(("f2pool", 1e20), network=946.0))
 
 
-def test_the_relay_is_asked_for_what_is_new_and_nothing_else_changes() -> None:
+def test_miningpoolstats_request_has_the_current_time_and_a_referer() -> None:
     source = load("pools/miningpoolstats")
     assert source.authorise is not None
-    asked = source.authorise(source.requests[0], {}, NOW)
-    assert asked.url == "https://data.miningpoolstats.stream/data/bitcoin.js?t=1795359600"
-    assert asked.headers == {"Referer": "https://miningpoolstats.stream/bitcoin"}
+    request = source.authorise(source.requests[0], {}, NOW)
+    assert request.url == "https://data.miningpoolstats.stream/data/bitcoin.js?t=1795359600"
+    assert request.headers == {"Referer": "https://miningpoolstats.stream/bitcoin"}
     assert not source.default
 
 
@@ -270,7 +271,7 @@ def found(*pools: tuple[str, int, float]) -> list[object]:
 NETWORK = {"current_hashrate": 1000.0}
 
 
-def test_braiins_gives_each_pool_its_part_of_the_days_blocks() -> None:
+def test_braiins_hashrate_is_distributed_by_blocks() -> None:
     pools = found(("Foundry USA", 2, 50.0), ("SlushPool", 1, 25.0), ("Unknown", 1, 25.0))
     assert readings("pools/braiins_insights", pools, NETWORK) == [
         Reading("foundryusa", 5e20, blocks=2),
@@ -278,7 +279,7 @@ def test_braiins_gives_each_pool_its_part_of_the_days_blocks() -> None:
     ]
 
 
-def test_blocks_of_pools_that_braiins_does_not_list_are_nobodys() -> None:
+def test_braiins_blocks_of_unlisted_pools_are_not_distributed() -> None:
     pools = found(("Foundry USA", 2, 50.0), ("AntPool", 1, 25.0))
     assert readings("pools/braiins_insights", pools, NETWORK) == [
         Reading("foundryusa", 5e20, blocks=2),
@@ -286,14 +287,14 @@ def test_blocks_of_pools_that_braiins_does_not_list_are_nobodys() -> None:
     ]
 
 
-def test_two_names_of_one_pool_are_one_at_braiins() -> None:
+def test_braiins_names_of_one_pool_are_added_up() -> None:
     pools = found(("Braiins Pool", 2, 50.0), ("SlushPool", 1, 25.0), ("AntPool", 1, 25.0))
     assert readings("pools/braiins_insights", pools, NETWORK)[0] == (
         Reading("braiinspool", 7.5e20, blocks=3)
     )
 
 
-def test_a_pool_that_found_nothing_is_left_out_by_braiins() -> None:
+def test_braiins_pools_without_blocks_have_no_reading() -> None:
     pools = found(("AntPool", 4, 100.0), ("Poolin", 0, 0.0))
     assert readings("pools/braiins_insights", pools, NETWORK) == [
         Reading("antpool", 1e21, blocks=4)
@@ -301,14 +302,14 @@ def test_a_pool_that_found_nothing_is_left_out_by_braiins() -> None:
     assert readings("pools/braiins_insights", found(("Poolin", 0, 0.0)), NETWORK) == []
 
 
-@pytest.mark.parametrize("percent", [0.5, 0.25, 60.0])
-def test_braiins_percentages_have_to_add_up(percent: float) -> None:
+@all_cases("percent", [0.5, 0.25, 60.0])
+def test_braiins_percentages_must_add_up_to_100(percent: float) -> None:
     with pytest.raises(PermanentError, match="% of all blocks") as caught:
         readings("pools/braiins_insights", found(("A", 1, percent), ("B", 1, percent)), NETWORK)
     assert caught.value.reason == "unit"
 
 
-def test_braiins_speaks_of_miners_only_by_block_never_by_country() -> None:
+def test_braiins_has_no_places() -> None:
     for source in (load("pools/braiins_insights"), load("network/braiins_insights")):
         assert source.locates is None
         assert not any("country" in request.url for request in source.requests)

@@ -1,4 +1,4 @@
-"""The one back-off, in its two uses: a host that opens its circuit, and a source that retries."""
+"""The back-off policy in its two uses: the circuit of a host, and the retries of a source."""
 
 from __future__ import annotations
 
@@ -213,7 +213,7 @@ def test_a_sources_retries_double_from_its_interval_up_to_a_cap(
 
 @pytest.mark.parametrize("error", [UNAUTHORIZED, PermanentError("", reason="shape"), ADDRESS])
 @pytest.mark.parametrize(("interval_s", "wait_s"), [(60, LONGEST_S), (1200, 1200)])
-def test_errors_that_somebody_has_to_fix_wait_the_longest(
+def test_permanent_errors_wait_the_longest(
     clock: Clock, error: CredentialsError | PermanentError, interval_s: float, wait_s: float
 ) -> None:
     source = Backoff(clock, first_s=interval_s)
@@ -221,7 +221,7 @@ def test_errors_that_somebody_has_to_fix_wait_the_longest(
     assert source.retry_s(error) == wait_s
 
 
-def test_a_poll_that_the_hosts_circuit_prevents_adds_nothing_to_the_sources_backoff(
+def test_a_poll_that_an_open_circuit_prevents_does_not_change_the_backoff(
     source: Backoff, clock: Clock
 ) -> None:
     attempt(source, failure(), 2)

@@ -1,4 +1,4 @@
-"""The collector as one process would run it: pools over HTTP in, metrics and Kafka out."""
+"""The collector service: requests to pools, reports in Kafka, metrics, and the intake."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def recorded(path: str) -> list[bytes]:
 
 @pytest.fixture
 def recordings(pools: Pools) -> None:
-    """Respond to all sources with what was recorded."""
+    """Respond to all sources with their recordings."""
     bodies = {}
     for source in discover():
         for request, body in zip(source.requests, recorded(source.path), strict=True):
@@ -67,18 +67,18 @@ def recordings(pools: Pools) -> None:
 
 
 def configured(pools: Pools, servers: str = "127.0.0.1:1", **changed: object) -> Settings:
-    found = load()
-    found.kafka.bootstrap_servers = servers
-    found.collector = pools.settings(metrics_port=unused_port(), poll_s=0.5, **changed)
-    found.intake.port = unused_port()
-    return found
+    settings = load()
+    settings.kafka.bootstrap_servers = servers
+    settings.collector = pools.settings(metrics_port=unused_port(), poll_s=0.5, **changed)
+    settings.intake.port = unused_port()
+    return settings
 
 
 @asynccontextmanager
-async def running(collecting: Settings) -> AsyncIterator[None]:
+async def running(settings: Settings) -> AsyncIterator[None]:
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
-        service = tasks.create_task(run(collecting, stop))
+        service = tasks.create_task(run(settings, stop))
         try:
             async with asyncio.timeout(DEADLINE_S):
                 yield
@@ -95,18 +95,18 @@ async def get(url: str) -> str:
                 async with session.get(url) as response:
                     assert response.status == 200
                     return await response.text()
-            except aiohttp.ClientConnectorError:  # it does not listen yet
+            except aiohttp.ClientConnectorError:  # not listening yet
                 await asyncio.sleep(0.01)
 
 
 @pytest.mark.usefixtures("recordings")
 async def test_it_polls_without_kafka_and_stops_within_seconds(pools: Pools) -> None:
-    collecting = configured(pools)
-    base = f"http://127.0.0.1:{collecting.collector.metrics_port}"
+    settings = configured(pools)
+    base = f"http://127.0.0.1:{settings.collector.metrics_port}"
     with capture_logs() as logs:
-        async with running(collecting):
+        async with running(settings):
             assert json.loads(await get(f"{base}/healthz")) == {"status": "ok"}
-            wanted = {
+            expected = {
                 'miningmap_pool_up{pool="foundryusa",source="foundry"} 1.0',
                 'miningmap_pool_up{pool="foundryusa",source="mempool"} 1.0',
                 'miningmap_pool_up{pool="antpool",source="antpool"} 1.0',
@@ -115,7 +115,7 @@ async def test_it_polls_without_kafka_and_stops_within_seconds(pools: Pools) -> 
                 'miningmap_pool_up{pool="bitcoin",source="mempool"} 1.0',
                 f'miningmap_build_info{{version="{__version__}"}} 1.0',
             }
-            while wanted - set((await get(f"{base}/metrics")).splitlines()):
+            while expected - set((await get(f"{base}/metrics")).splitlines()):
                 pass
             stopping = asyncio.get_running_loop().time()
         assert asyncio.get_running_loop().time() - stopping < 5
@@ -163,7 +163,7 @@ async def errors_of_collecting(
     return sorted(errors_in(caught.value))
 
 
-async def test_no_bug_of_a_task_hides_that_of_another() -> None:
+async def test_errors_of_all_tasks_are_raised_together() -> None:
     outbox = Outbox(fail)
     outbox.put([])
     pollers = FailingPoller("one"), FailingPoller("two"), FailingPoller("3", when_cancelled=True)
@@ -171,7 +171,7 @@ async def test_no_bug_of_a_task_hides_that_of_another() -> None:
     assert errors == ["3", "one", "outbox", "two"]
 
 
-async def test_bugs_that_show_while_it_stops_are_not_lost() -> None:
+async def test_errors_while_stopping_are_raised() -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().call_soon(stop.set)  # once the pollers run
     pollers = [FailingPoller(name, when_cancelled=True) for name in ("one", "two")]
@@ -179,10 +179,10 @@ async def test_bugs_that_show_while_it_stops_are_not_lost() -> None:
 
 
 async def test_the_intake_is_served(pools: Pools) -> None:
-    collecting = configured(pools, sources=[])
-    url = f"http://127.0.0.1:{collecting.intake.port}/cbeci/api/contribute/miners_geo_distribution"
-    async with running(collecting):
-        await get(f"http://127.0.0.1:{collecting.collector.metrics_port}/healthz")
+    settings = configured(pools, sources=[])
+    url = f"http://127.0.0.1:{settings.intake.port}/cbeci/api/contribute/miners_geo_distribution"
+    async with running(settings):
+        await get(f"http://127.0.0.1:{settings.collector.metrics_port}/healthz")
         async with aiohttp.ClientSession() as session:
             while True:
                 try:
@@ -194,22 +194,22 @@ async def test_the_intake_is_served(pools: Pools) -> None:
 
 
 async def test_an_invalid_file_of_partners_is_named(pools: Pools, tmp_path: Path) -> None:
-    collecting = configured(pools, sources=[])
-    collecting.intake.partners_file = tmp_path / "none.json"
+    settings = configured(pools, sources=[])
+    settings.intake.partners_file = tmp_path / "none.json"
     with pytest.raises(SettingsError, match=f"^{SETTING}: cannot read .*none.json: No such file"):
-        await run(collecting, asyncio.Event())
+        await run(settings, asyncio.Event())
 
 
-async def pushed(collecting: Settings, token: str, *rows: object) -> int:
-    """The status of the intake's response, once it listens."""
-    url = URL.build(scheme="http", host="127.0.0.1", port=collecting.intake.port, path=PATH)
+async def push(settings: Settings, token: str, *rows: object) -> int:
+    """Push rows as soon as the intake is listening, and return the status of the response."""
+    url = URL.build(scheme="http", host="127.0.0.1", port=settings.intake.port, path=PATH)
     headers = {"Authorization": f"Bearer {token}"}
     async with aiohttp.ClientSession() as session:
         while True:
             try:
                 async with session.post(url, json={"data": rows}, headers=headers) as response:
                     return response.status
-            except aiohttp.ClientConnectorError:  # it does not listen yet
+            except aiohttp.ClientConnectorError:  # not listening yet
                 await asyncio.sleep(0.01)
 
 
@@ -224,20 +224,20 @@ def texas(hashrate: float, province: str = "Texas") -> dict[str, object]:
     }
 
 
-async def test_rows_of_several_requests_are_one_report_in_kafka_before_the_answer(
+async def test_rows_of_several_requests_are_one_report_in_kafka_before_the_response(
     pools: Pools, clean_kafka: KafkaServer, redis_url: str, tmp_path: Path
 ) -> None:
-    collecting = configured(pools, clean_kafka.bootstrap_servers, sources=[])
-    collecting.redis.url = SecretStr(redis_url)
-    collecting.intake.partners_file = tmp_path / "partners.json"
-    token, _ = add(collecting.intake.partners_file, "partner-1", "foundryusa")
+    settings = configured(pools, clean_kafka.bootstrap_servers, sources=[])
+    settings.redis.url = SecretStr(redis_url)
+    settings.intake.partners_file = tmp_path / "partners.json"
+    token, _ = add(settings.intake.partners_file, "partner-1", "foundryusa")
 
-    async with running(collecting):
-        assert await pushed(collecting, token, texas(1), texas(2, "Ohio")) == 200
+    async with running(settings):
+        assert await push(settings, token, texas(1), texas(2, "Ohio")) == 200
         first = await reports_in(clean_kafka)
     # The next process continues with the ledger of this one.
-    async with running(collecting):
-        assert await pushed(collecting, token, texas(3)) == 200
+    async with running(settings):
+        assert await push(settings, token, texas(3)) == 200
         second = await reports_in(clean_kafka)
 
     assert [places_of(report) for report in first] == [{"US-OH": 2e18, "US-TX": 1e18}]
@@ -249,33 +249,33 @@ async def test_rows_of_several_requests_are_one_report_in_kafka_before_the_answe
 async def test_tokens_can_be_added_and_revoked_while_it_runs(
     pools: Pools, clean_kafka: KafkaServer, redis_url: str, tmp_path: Path
 ) -> None:
-    collecting = configured(pools, clean_kafka.bootstrap_servers, sources=[])
-    collecting.redis.url = SecretStr(redis_url)
-    collecting.intake.partners_file = file = tmp_path / "partners.json"
+    settings = configured(pools, clean_kafka.bootstrap_servers, sources=[])
+    settings.redis.url = SecretStr(redis_url)
+    settings.intake.partners_file = file = tmp_path / "partners.json"
     file.write_text("[]")
-    async with running(collecting):
-        assert await pushed(collecting, "nobody") == 401
+    async with running(settings):
+        assert await push(settings, "nobody") == 401
         token, _ = add(file, "partner-1", "foundryusa")
-        assert await pushed(collecting, token) == 200
+        assert await push(settings, token) == 200
         revoke(file, "partner-1")
-        assert await pushed(collecting, token) == 401
+        assert await push(settings, token) == 401
 
 
 async def test_the_rates_of_a_token_come_from_the_settings(
     pools: Pools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MININGMAP_INTAKE__RATES", "[[2, 3600]]")
-    collecting = configured(pools, sources=[])
-    collecting.intake.partners_file = tmp_path / "partners.json"
-    token, _ = add(collecting.intake.partners_file, "partner-1", "foundryusa")
-    async with running(collecting):
-        assert [await pushed(collecting, token) for _ in range(3)] == [200, 200, 429]
+    settings = configured(pools, sources=[])
+    settings.intake.partners_file = tmp_path / "partners.json"
+    token, _ = add(settings.intake.partners_file, "partner-1", "foundryusa")
+    async with running(settings):
+        assert [await push(settings, token) for _ in range(3)] == [200, 200, 429]
 
 
 async def reports_in(kafka: KafkaServer) -> list[Report]:
     """All reports that are in Kafka now."""
-    async with open_reader(kafka.bootstrap_servers, [REPORTS]) as held:
-        messages = [wire.decode(value) async for values in held.batches() for value in values]
+    async with open_reader(kafka.bootstrap_servers, [REPORTS]) as reader:
+        messages = [wire.decode(value) async for values in reader.batches() for value in values]
     return [message for message in messages if isinstance(message, Report)]
 
 
@@ -284,31 +284,31 @@ def places_of(report: Report) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("setting", ["COLLECTOR__METRICS_PORT", "INTAKE__PORT"])
-async def test_a_port_that_is_taken_is_named(pools: Pools, setting: str) -> None:
-    collecting = configured(pools, sources=[])
+async def test_a_port_in_use_is_named(pools: Pools, setting: str) -> None:
+    settings = configured(pools, sources=[])
     assert pools.server.port is not None
     if setting == "INTAKE__PORT":
-        collecting.intake.port = pools.server.port
+        settings.intake.port = pools.server.port
     else:
-        collecting.collector.metrics_port = pools.server.port
+        settings.collector.metrics_port = pools.server.port
     with pytest.raises(SettingsError, match=f"MININGMAP_{setting}: cannot listen at 127.0.0.1:"):
-        await run(collecting, asyncio.Event())
+        await run(settings, asyncio.Event())
 
 
 @pytest.mark.integration
 @pytest.mark.usefixtures("recordings")
-async def test_what_pools_report_is_in_kafka(pools: Pools, clean_kafka: KafkaServer) -> None:
-    collecting = configured(pools, clean_kafka.bootstrap_servers, simulated=True)
-    wanted = {"foundry", "antpool", "ocean", "ckpool", "mempool"}
+async def test_reports_are_published_to_kafka(pools: Pools, clean_kafka: KafkaServer) -> None:
+    settings = configured(pools, clean_kafka.bootstrap_servers, simulated=True)
+    expected = {"foundry", "antpool", "ocean", "ckpool", "mempool"}
     found: dict[str, Any] = {}
     consumer = AIOKafkaConsumer(REPORTS, bootstrap_servers=clean_kafka.bootstrap_servers)
     await consumer.start()
     try:
-        async with running(collecting):
-            while not wanted <= set(found):
+        async with running(settings):
+            while not expected <= set(found):
                 message = wire.decode((await consumer.getone()).value)
                 found[message.source] = message
-            base = f"http://127.0.0.1:{collecting.collector.metrics_port}"
+            base = f"http://127.0.0.1:{settings.collector.metrics_port}"
             metrics = await get(f"{base}/metrics")
     finally:
         await consumer.stop()
@@ -318,7 +318,7 @@ async def test_what_pools_report_is_in_kafka(pools: Pools, clean_kafka: KafkaSer
     assert "_created" not in metrics
 
 
-async def test_a_source_is_tried_with_a_recorded_answer() -> None:
+async def test_a_source_can_be_tried_with_a_recorded_response() -> None:
     (message,) = await try_source("foundry", recorded("pools/foundry"), load())
     assert message.hashrate == pytest.approx(2.33712345678e20)
     assert message.end.isoformat() == "2026-09-12T10:05:00+00:00"
@@ -332,18 +332,18 @@ async def test_a_source_is_tried_with_a_recorded_answer() -> None:
         ("ckpool", "pools/ckpool", 1),
     ],
 )
-async def test_a_source_is_tried_by_its_slug_or_path(name: str, path: str, count: int) -> None:
+async def test_a_source_can_be_tried_by_slug_or_path(name: str, path: str, count: int) -> None:
     assert len(await try_source(name, recorded(path), load())) == count
 
 
 @pytest.mark.usefixtures("recordings")
-async def test_a_source_is_tried_live(pools: Pools) -> None:
+async def test_a_source_can_be_tried_live(pools: Pools) -> None:
     (message,) = await try_source("ocean", None, configured(pools, simulated=True))
     assert message.hashrate == 1.41e19
     assert message.simulated
 
 
-async def test_trying_raises_what_polling_would_meet(pools: Pools) -> None:
+async def test_trying_a_source_raises_its_errors(pools: Pools) -> None:
     pools.answer(status=503)
     with pytest.raises(TransientError, match=r"api\.ocean\.xyz: HTTP 503"):
         await try_source("ocean", None, configured(pools))
@@ -360,15 +360,15 @@ async def test_trying_raises_what_polling_would_meet(pools: Pools) -> None:
         ),
     ],
 )
-async def test_what_cannot_be_tried_is_named(name: str, payloads: list[bytes], error: str) -> None:
+async def test_an_invalid_trial_is_an_error(name: str, payloads: list[bytes], error: str) -> None:
     with pytest.raises(TrialError, match=error):
         await try_source(name, payloads, load())
 
 
-def test_the_list_of_sources_is_plain_data() -> None:
-    choosing = load()
-    choosing.collector.sources = ["ocean"]
-    rows = describe(choosing)
+def test_the_list_of_sources_can_be_written_as_json() -> None:
+    settings = load()
+    settings.collector.sources = ["ocean"]
+    rows = describe(settings)
     assert json.loads(json.dumps(rows)) == rows
     assert [row["slug"] for row in rows if row["state"] == "on"] == ["ocean"]
     assert {"auth", "poll_s", "poll_reason", "locates", "terms"} <= set(rows[0])

@@ -1,9 +1,8 @@
 from __future__ import annotations
 
-import pytest
-
 from collector.http.conditional import CachedResponse, ResponseCache
 from collector.sources.base import Request
+from tests.cases import all_cases
 
 REQUEST = Request("https://pool.example/stats")
 
@@ -12,7 +11,7 @@ def response(body: bytes, tag: str = '"1"') -> CachedResponse:
     return CachedResponse.of(body, {"ETag": tag})
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("headers", "conditions"),
     [
         ({}, {}),

@@ -42,21 +42,21 @@ def chosen(credentials: Credentials, *names: str) -> list[str]:
     return [source.slug for source in choose(SOURCES, settings, credentials)]
 
 
-def test_a_source_is_on_once_all_that_it_needs_is_set() -> None:
+def test_a_source_is_on_once_its_required_credentials_are_set() -> None:
     assert chosen(Credentials({})) == ["open"]
     assert chosen(given(key="KEY")) == ["open"]
     assert chosen(given(**BOTH)) == ["keyed", "open"]
     assert chosen(given(**BOTH, coin="BTC")) == ["keyed", "open"]
 
 
-def test_what_is_missing_goes_by_the_names_of_settings() -> None:
+def test_missing_credentials_are_named_by_their_settings() -> None:
     assert given(key="KEY").missing(KEYED) == ["MININGMAP_CREDENTIALS__KEYED__SECRET"]
     assert given(key="KEY", coin="BTC").lacking(KEYED) == ["secret"]
     assert given(key_file="/run/key", secret="SECRET").missing(KEYED) == []
     assert Credentials({}).missing(OPEN) == []
 
 
-def test_a_source_that_is_named_but_lacks_a_credential_is_an_error() -> None:
+def test_a_selected_source_without_its_credentials_is_an_error() -> None:
     with pytest.raises(SettingsError) as caught:
         chosen(Credentials({}), "keyed")
     assert str(caught.value) == (
@@ -99,7 +99,7 @@ def test_a_source_that_is_named_but_lacks_a_credential_is_an_error() -> None:
         ),
     ],
 )
-def test_a_credential_that_no_source_wants_is_named_without_its_value(
+def test_an_unknown_credential_is_named_without_its_value(
     credentials: Credentials, error: str
 ) -> None:
     with pytest.raises(SettingsError) as caught:
@@ -107,12 +107,12 @@ def test_a_credential_that_no_source_wants_is_named_without_its_value(
     assert str(caught.value) == error
 
 
-def test_a_pool_source_and_a_network_source_of_one_slug_have_credentials_of_their_own() -> None:
+def test_a_pool_source_and_a_network_source_may_share_a_slug() -> None:
     network = replace(NETWORK, slug="keyed", credentials=(Credential("user", "a user"),))
     given(**BOTH, user="me").check([KEYED, network])
 
 
-def test_files_are_read_anew_each_time(tmp_path: Path) -> None:
+def test_files_are_read_at_each_use(tmp_path: Path) -> None:
     file = tmp_path / "key"
     credentials = given(key_file=str(file), coin="BTC")
     file.write_text("  KEY\n")
@@ -122,7 +122,7 @@ def test_files_are_read_anew_each_time(tmp_path: Path) -> None:
     assert Credentials({}).of(KEYED) == {}
 
 
-def test_a_file_that_cannot_be_read_is_named_and_not_quoted(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_named_and_not_quoted(tmp_path: Path) -> None:
     file = tmp_path / "key"
     name = f"MININGMAP_CREDENTIALS__KEYED__KEY_FILE: cannot read {file}: "
     credentials = given(key_file=str(file))
@@ -145,8 +145,8 @@ def test_credentials_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) 
     assert credentials.missing(KEYED) == []
 
 
-def asking(url: str, **changed: object) -> Source:
-    """A source that asks at this address, in which it puts its key, once it has one."""
+def source_at(url: str, **changed: object) -> Source:
+    """A source whose URL contains its key once it is configured."""
 
     def configure(secrets: Secrets) -> Source:
         return replace(KEYED, requests=(Request(url.format(**secrets)),))
@@ -154,15 +154,15 @@ def asking(url: str, **changed: object) -> Source:
     return replace(KEYED, configure=configure, **changed)  # type: ignore[arg-type]
 
 
-def test_a_source_is_asked_as_its_credentials_make_it() -> None:
-    source = asking("https://pool.example/{key}")
+def test_credentials_configure_the_requests_of_a_source() -> None:
+    source = source_at("https://pool.example/{key}")
     (configured,) = choose([source], Collector(), given(**BOTH))
     assert [request.url for request in configured.requests] == ["https://pool.example/KEY-KEY"]
-    assert given(key="KEY-KEY").configured(source) is source  # not whole: not asked either
+    assert given(key="KEY-KEY").configured(source) is source  # incomplete: left as it is
 
 
-def test_credentials_lead_to_no_host_that_was_not_declared() -> None:
-    source = asking("https://{key}.example/")
+def test_credentials_cannot_lead_to_an_undeclared_host() -> None:
+    source = source_at("https://{key}.example/")
     with pytest.raises(SettingsError) as caught:
         given(**BOTH).configured(source)
     assert str(caught.value) == (
@@ -173,31 +173,31 @@ def test_credentials_lead_to_no_host_that_was_not_declared() -> None:
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8332/SECRET", "http://me:SEC/RET@node/", "{key}"])
-def test_an_own_address_that_is_none_is_named_and_not_quoted(url: str) -> None:
+def test_an_invalid_url_of_an_own_server_is_not_quoted(url: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        given(**BOTH).configured(asking(url, own_server=True))
+        given(**BOTH).configured(source_at(url, own_server=True))
     assert str(caught.value) == (
         "MININGMAP_CREDENTIALS__KEYED: not an address like https://HOST/PATH"
     )
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "text"),
     [
         (ValueError("SECRET is no number"), "MININGMAP_CREDENTIALS__KEYED: cannot be used: Value"),
         (SettingsError("MININGMAP_CREDENTIALS__KEYED__COIN: unknown"), "KEYED__COIN: unknown"),
     ],
 )
-def test_what_a_source_cannot_make_use_of_is_one_line(error: Exception, said: str) -> None:
-    def trip(_secrets: Secrets) -> Source:
+def test_an_error_while_configuring_a_source_is_one_line(error: Exception, text: str) -> None:
+    def fail(_secrets: Secrets) -> Source:
         raise error
 
-    with pytest.raises(SettingsError, match=said) as caught:
-        given(**BOTH).configured(replace(KEYED, configure=trip))
+    with pytest.raises(SettingsError, match=text) as caught:
+        given(**BOTH).configured(replace(KEYED, configure=fail))
     assert "SECRET" not in str(caught.value)
 
 
-def test_a_key_is_masked_wherever_a_text_quotes_it(tmp_path: Path) -> None:
+def test_keys_are_masked_in_any_text(tmp_path: Path) -> None:
     file = tmp_path / "secret"
     file.write_text("from/file\n")
     credentials = given(key="KEY/KEY", secret_file=str(file), coin="BTC")

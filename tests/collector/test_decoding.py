@@ -13,13 +13,14 @@ from collector.sources.base import CredentialsError, PermanentError, SourceError
 from collector.sources.envelope import Envelope
 from collector.sources.located import by_place
 from miningmap.messages import Located
+from tests.cases import all_cases
 
 
 def encoded(body: object) -> bytes:
     return json.dumps(body).encode()
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("error", "text"),
     [
         ("try again", "try again"),
@@ -38,30 +39,28 @@ def test_a_body_that_reports_an_error_is_refused_with_its_text(error: object, te
     assert str(caught.value) == f"the server reported {text!r}"
 
 
-@pytest.mark.parametrize("nothing", [None, "", False, 0, {}, []])
-def test_an_empty_error_is_none(nothing: object) -> None:
+@all_cases("nothing", [None, "", False, 0, {}, []])
+def test_an_empty_error_is_not_an_error(nothing: object) -> None:
     body = {"hashrate": 1.0, "error": nothing}
     assert decoding.decode(encoded(body), dict) == body
 
 
-def test_a_message_is_an_error_only_where_the_shape_is_another() -> None:
+def test_a_message_is_an_error_only_if_the_shape_is_unexpected() -> None:
     body = encoded({"message": "OK", "hashrate": 1.0})
     assert decoding.decode(body, dict)["hashrate"] == 1.0
     with pytest.raises(TransientError, match="reported 'OK'"):
         decoding.decode(body, float)
 
 
-@pytest.mark.parametrize(
-    "body", [b"", b"{", b'{"a": "\xff"}', b'{"error": "no"', b"\xef\xbb\xbf{}"]
-)
-def test_what_is_not_json_may_be_over_soon(body: bytes) -> None:
+@all_cases("body", [b"", b"{", b'{"a": "\xff"}', b'{"error": "no"', b"\xef\xbb\xbf{}"])
+def test_invalid_json_is_a_transient_error(body: bytes) -> None:
     with pytest.raises(TransientError) as caught:
         decoding.decode(body, dict)
     assert caught.value.reason == "not_json"
 
 
-@pytest.mark.parametrize("seconds", [-1, -0.5, 10**12, 10**400, 1e300, math.inf, math.nan])
-def test_a_time_out_of_range_is_another_shape(seconds: float) -> None:
+@all_cases("seconds", [-1, -0.5, 10**12, 10**400, 1e300, math.inf, math.nan])
+def test_a_time_out_of_range_is_a_shape_error(seconds: float) -> None:
     with pytest.raises(PermanentError) as caught:
         decoding.unix_time(seconds)
     assert caught.value.reason == "shape"
@@ -74,7 +73,7 @@ def test_times_are_seconds_since_1970() -> None:
     )
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("figure", "error"),
     [
         (None, None),
@@ -86,8 +85,8 @@ def test_times_are_seconds_since_1970() -> None:
         (2e18, "unit"),
     ],
 )
-def test_a_figure_out_of_bounds_has_another_unit(figure: float | None, error: str | None) -> None:
-    """0 is in no other unit, and unknown is not compared."""
+def test_a_figure_out_of_bounds_is_a_unit_error(figure: float | None, error: str | None) -> None:
+    """0 and unknown are never out of bounds."""
     try:
         decoding.hashrate(figure, least=1e15, most=1e18)
         reason = None
@@ -96,13 +95,13 @@ def test_a_figure_out_of_bounds_has_another_unit(figure: float | None, error: st
     assert reason == error
 
 
-def test_one_unknown_part_leaves_the_sum_unknown() -> None:
+def test_a_sum_with_an_unknown_part_is_unknown() -> None:
     assert decoding.sum_or_unknown([1.0, 2.0]) == 3.0
     assert decoding.sum_or_unknown([1.0, None, 2.0]) is None
     assert decoding.sum_or_unknown([]) == 0.0
 
 
-def test_parts_add_up_by_place_and_the_others_stay_unlocated() -> None:
+def test_parts_are_added_up_by_place_and_parts_without_one_left_out() -> None:
     parts = [("US", 1.0), (None, 5.0), ("CA", 2.0), ("US", 3.0), ("AU", None)]
     assert by_place(parts, "estimated") == (
         Located("CA", 2.0, "estimated"),
@@ -113,7 +112,7 @@ def test_parts_add_up_by_place_and_the_others_stay_unlocated() -> None:
 ENVELOPE = Envelope(unauthorized={7: "the key is wrong"})
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("body", "reason"),
     [
         ({"code": 0, "data": 1.5}, None),

@@ -34,6 +34,7 @@ from collector.sources.base import (
 )
 from collector.sources.credentials import Credentials
 from miningmap.settings import Collector, SettingsError
+from tests.cases import all_cases
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -120,7 +121,7 @@ async def test_the_error_has_the_servers_retry_after(
     assert caught.value.retry_after_s == seconds
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("header", "seconds"),
     [
         (None, None),
@@ -402,7 +403,7 @@ class Names(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Do nothing: there is nothing to close."""
+        """There is nothing to close."""
 
 
 async def test_a_name_with_public_addresses_is_resolved() -> None:
@@ -582,7 +583,7 @@ async def test_an_html_page_is_not_cached(pools: Pools) -> None:
     assert "If-None-Match" not in pools.requests[1].headers
 
 
-@pytest.mark.parametrize("upstream", ["", "127.0.0.1:9000", "ftp://pools", "http://"])
+@all_cases("upstream", ["", "127.0.0.1:9000", "ftp://pools", "http://"])
 def test_an_invalid_upstream_is_named(upstream: str) -> None:
     with pytest.raises(SettingsError, match="MININGMAP_COLLECTOR__UPSTREAM"):
         Fetcher(Collector(upstream=upstream), Metrics(CollectorRegistry()))

@@ -39,7 +39,7 @@ def is_open(pools: Pools, host: str = "pool.example") -> float | None:
         (b"\n <html>", 200),
     ],
 )
-async def test_a_host_that_fails_too_often_in_a_row_is_not_asked(
+async def test_a_host_that_fails_too_often_in_a_row_gets_no_request(
     pools: Pools, content: bytes, status: int
 ) -> None:
     pools.answer(content, status)
@@ -69,7 +69,7 @@ async def test_well_formed_responses_do_not_count_as_failures(
     assert is_open(pools) == 0
 
 
-async def test_hosts_that_cannot_be_reached_are_not_asked(pools: Pools) -> None:
+async def test_unreachable_hosts_get_no_request(pools: Pools) -> None:
     async with pools.fetcher() as fetcher:
         await pools.server.close()
         await fail(pools, fetcher)
@@ -87,7 +87,7 @@ async def test_the_circuits_of_other_hosts_stay_closed(pools: Pools) -> None:
     assert (is_open(pools), is_open(pools, "other.example")) == (1, 0)
 
 
-async def test_a_source_sends_nothing_while_the_circuit_of_one_of_its_hosts_is_open(
+async def test_a_source_sends_no_request_while_the_circuit_of_one_of_its_hosts_is_open(
     pools: Pools,
 ) -> None:
     pools.answer(status=503)
@@ -170,7 +170,7 @@ async def test_after_a_probe_that_was_not_sent_the_next_request_is_the_probe(poo
     assert is_open(pools) == 0
 
 
-async def test_a_circuit_stays_open_for_as_long_as_retry_after_says(pools: Pools) -> None:
+async def test_a_circuit_stays_open_for_the_seconds_of_retry_after(pools: Pools) -> None:
     pools.answer(status=429, headers={"Retry-After": "7200"})
     async with pools.fetcher() as fetcher:
         await fail(pools, fetcher)

@@ -219,7 +219,7 @@ async def test_no_rows_are_a_success_that_publishes_nothing(
     assert kafka.messages == []
 
 
-async def test_keys_that_cbeci_does_not_know_are_echoed_and_ignored(
+async def test_unknown_keys_are_echoed_and_ignored(
     client: TestClient[Any, Any], kafka: Kafka
 ) -> None:
     row = SICHUAN | {"comment": "estimated", "api_token_id": 1}
@@ -460,7 +460,7 @@ async def test_rows_that_kafka_does_not_acknowledge_are_503_and_can_be_sent_agai
     assert counted("accepted") == 1
 
 
-async def test_a_token_used_too_often_is_429_in_cbecis_words_before_the_body_arrives(
+async def test_a_token_used_too_often_is_429_with_cbecis_error_before_the_body_arrives(
     client: TestClient[Any, Any], kafka: Kafka, registry: CollectorRegistry
 ) -> None:
     for _ in range(20):

@@ -43,9 +43,8 @@ OTHER = Partner("partner-2", "foundryusa", 2)
 DEADLINE_S = 20
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def logs() -> Iterator[list[EventDict]]:
-    """The log entries, captured because printing a traceback takes structlog a second."""
     with capture_logs() as entries:
         yield entries
 

@@ -1,4 +1,4 @@
-"""The page about sources leaves out nothing that a declaration says."""
+"""The page about sources contains everything that the sources declare."""
 
 from __future__ import annotations
 

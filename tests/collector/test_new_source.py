@@ -1,6 +1,6 @@
-"""docs/add-a-pool.md, followed literally: a new source needs its own files and nothing else.
+"""The steps of docs/add-a-pool.md work: a new source needs its own files and nothing else.
 
-All of it happens in a copy of the project, with the project's own tests, commands and simulation.
+They run in a copy of the project, with the project's own tests, commands and simulation.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ BLOCK: Final = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE: Final = re.compile(r"`([\w/]+\.(?:py|json))`:\s*$")
 NIGHTLY: Final = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
 
-# What `make check` finds in the files of a source; a nightly run does all of it.
+# The parts of `make check` that concern a source; a nightly run does all of it.
 CHECKS: Final = (
     ".venv/bin/ruff format --check .",
     ".venv/bin/ruff check .",
@@ -79,9 +79,9 @@ def copied(folder: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A copy in which somebody has followed the tutorial.
+    """A copy in which the steps of the tutorial were run.
 
-    That includes the suite's own tests of the new source, found by the name of its file.
+    They include the suite's tests of the new source, which find it by the name of its file.
     """
     with copied(tmp_path_factory.mktemp("tutorial")) as tree:
         outputs = [run(tree, command) for command in follow(tree, TUTORIAL.read_text())]
@@ -104,7 +104,7 @@ def follow(tree: Path, text: str) -> Iterator[str]:
 
 
 def whole_commands(block: str) -> list[str]:
-    """The block as one command if it changes the folder, else a command a line."""
+    """The block as one command if it changes the folder, else each line as a command."""
     return [block] if re.search(r"^cd ", block, re.MULTILINE) else block.splitlines()
 
 
@@ -112,7 +112,7 @@ def shell(command: str) -> str:
     """The command as it runs in the copy, whose environment is that of this test."""
     if command == "make check" and not NIGHTLY:
         return " && ".join(CHECKS)
-    return re.sub(r"^make ", "make -o .venv/.done ", command)  # .venv is complete: leave it
+    return re.sub(r"^make ", "make -o .venv/.done ", command)  # .venv is complete
 
 
 @contextmanager
@@ -141,7 +141,7 @@ def body(url: str) -> dict[str, Any]:
             time.sleep(0.05)
 
 
-def test_the_tutorial_changes_the_sources_own_files_and_the_page_made_of_them(tree: Path) -> None:
+def test_the_tutorial_changes_only_files_of_the_source_and_the_page_of_sources(tree: Path) -> None:
     assert run(tree, "git status --porcelain") == ""
     changed = run(tree, "git show --stat=200 --format= --name-status").splitlines()
     folder = "tests/recordings/pools/examplepool/"
@@ -155,13 +155,13 @@ def test_the_tutorial_changes_the_sources_own_files_and_the_page_made_of_them(tr
     ]
 
 
-def test_the_command_line_lists_it(tree: Path) -> None:
+def test_the_command_line_lists_the_source(tree: Path) -> None:
     rows = json.loads(run(tree, ".venv/bin/miningmap sources --json"))
     (row,) = [row for row in rows if row["slug"] == "examplepool"]
     assert (row["kind"], row["state"], row["poll_s"]) == ("pools", "on", 60)
 
 
-def test_the_simulation_serves_it_and_the_collector_reads_it(
+def test_the_simulation_serves_the_source_and_the_collector_reads_it(
     tree: Path, unused_tcp_port: int
 ) -> None:
     with simulation(tree, unused_tcp_port) as url:
@@ -173,12 +173,12 @@ def test_the_simulation_serves_it_and_the_collector_reads_it(
     assert message["hashrate"] == pytest.approx(content["hashrate"] * 1e15, rel=0.1)
 
 
-def test_the_simulated_past_has_it(tree: Path) -> None:
+def test_the_simulated_history_contains_the_source(tree: Path) -> None:
     program = (
         "from datetime import UTC, datetime; from launch.simulation import World, history;"
         "at = datetime(2026, 11, 22, 15, tzinfo=UTC);"
-        "past = history(World(1, at), at, days=1, minutes_h=1);"
-        "print(sum(message.source == 'examplepool' for message in past))"
+        "messages = history(World(1, at), at, days=1, minutes_h=1);"
+        "print(sum(message.source == 'examplepool' for message in messages))"
     )
     assert int(run(tree, f'.venv/bin/python -c "{program}"')) == 24 + 60
 
@@ -199,8 +199,8 @@ def variant(tree: Path, slug: str) -> Path:
 
 
 @pytest.fixture
-def broken(tree: Path) -> Iterator[Path]:
-    """A copy with four more sources, each of which has something wrong."""
+def faulty(tree: Path) -> Iterator[Path]:
+    """A copy with five more sources, each of them faulty."""
     (variant(tree, "lacks_a_recording") / "html").unlink()
     (variant(tree, "lacks_expected") / "expected.json").unlink()
     (variant(tree, "wrong_recording") / "wrong-unit").write_text('{"hashrate": 1}')
@@ -213,11 +213,11 @@ def broken(tree: Path) -> Iterator[Path]:
     run(tree, "git clean -qfd")
 
 
-def test_a_wrong_source_fails_its_own_tests_alone_and_says_what_is_wanted(broken: Path) -> None:
-    # Among the good ones that run with them are luxor, nicehash and whitepool.
+def test_a_faulty_source_fails_only_its_own_tests_with_what_is_expected(faulty: Path) -> None:
+    # The selection includes valid sources, such as luxor, nicehash and whitepool.
     only = "pools/l or pools/n or pools/w"
     contract = f".venv/bin/pytest -q -rf -k '{only}' tests/collector/test_source_contract.py"
-    output = run(broken, contract, ok=False)
+    output = run(faulty, contract, ok=False)
     assert re.search(r"\d\d passed", output)
     failed = set(re.findall(r"^FAILED .*\[pools/(\w+)\]", output, re.MULTILINE))
     assert failed == {
@@ -232,4 +232,4 @@ def test_a_wrong_source_fails_its_own_tests_alone_and_says_what_is_wanted(broken
         "collector/pools/no_example.py: a source that is on by default needs example=example",
     ):
         assert text in output
-    run(broken, ".venv/bin/pytest -q --collect-only tests/collector tests/simulation tests/cli")
+    run(faulty, ".venv/bin/pytest -q --collect-only tests/collector tests/simulation tests/cli")

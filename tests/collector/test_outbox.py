@@ -165,14 +165,14 @@ async def test_an_unexpected_error_of_a_delivery_ends_the_outbox() -> None:
 
 
 async def test_it_starts_without_a_broker_and_publishing_times_out() -> None:
-    nobody = Kafka(bootstrap_servers=f"127.0.0.1:{unused_port()}")
+    unavailable = Kafka(bootstrap_servers=f"127.0.0.1:{unused_port()}")
     acknowledged: list[Outgoing] = []
     with capture_logs() as logs:
         async with MessagePublisher(
-            nobody, acknowledged=acknowledged.extend, timeout_s=0.1
+            unavailable, acknowledged=acknowledged.extend, timeout_s=0.1
         ) as publisher:
             for _ in range(3):
-                with pytest.raises(BrokerError, match=nobody.bootstrap_servers) as caught:
+                with pytest.raises(BrokerError, match=unavailable.bootstrap_servers) as caught:
                     await publisher.publish([report("toy")])
                 assert caught.value.retriable
     assert not acknowledged

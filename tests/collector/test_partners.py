@@ -45,7 +45,7 @@ def test_a_token_belongs_to_its_partner(file: Path) -> None:
 @pytest.mark.parametrize(
     "token", ["", "token-3", "token-1 ", "TOKEN-1", sha256("token-1"), "\udcff"]
 )
-def test_any_other_token_belongs_to_nobody(file: Path, token: str) -> None:
+def test_any_other_token_belongs_to_no_partner(file: Path, token: str) -> None:
     partners = Partners.load(write(file, [entry("one", "foundryusa", "token-1")]))
     assert partners.authenticate(token) is None
 

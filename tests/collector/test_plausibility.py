@@ -13,6 +13,7 @@ from collector.polling.plausibility import JUMP, MAX_AHEAD, NETWORK_KEPT, Plausi
 from collector.pools.ocean import SOURCE as OCEAN
 from collector.sources.base import NetworkReading, Reading
 from miningmap.messages import Located
+from tests.cases import all_cases
 
 NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
 EH = 1e18
@@ -37,7 +38,7 @@ def polls() -> Polls:
     return Polls()
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("reading", "text"),
     [
         (Reading("a", math.nan), "not a hashrate"),
@@ -58,7 +59,7 @@ def test_an_invalid_reading_is_rejected_with_its_figure(
     assert text in error
 
 
-@pytest.mark.parametrize(
+@all_cases(
     "reading",
     [
         Reading("a", 0.0),
@@ -135,6 +136,6 @@ def test_pools_and_sources_are_compared_with_their_own_figures(polls: Polls) -> 
     assert polls.plausibility.check(other, Reading("ocean", 100.0), NOW) is None
 
 
-def test_a_jump_of_the_network_has_to_be_confirmed_too(polls: Polls) -> None:
+def test_a_jump_of_the_network_has_to_be_confirmed(polls: Polls) -> None:
     assert polls.network(9e20) is None
     assert [polls.network(9e11) is None for _ in range(3)] == [False, False, True]

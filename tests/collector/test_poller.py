@@ -29,7 +29,7 @@ DEADLINE_S = 5
 
 
 class Polled:
-    """A poller, and the messages and dead letters that it put."""
+    """A poller, and the messages and dead letters that it put into the outbox."""
 
     def __init__(self) -> None:
         self.poller: Poller
@@ -255,7 +255,7 @@ async def test_a_poll_that_the_hosts_circuit_prevents_waits_for_the_host_alone(
     assert up(pools) == 1
 
 
-async def test_a_source_whose_host_failed_for_others_is_lost_without_a_failure_of_its_own(
+async def test_a_source_whose_host_failed_for_others_is_lost_without_a_failure(
     pools: Pools,
 ) -> None:
     pools.answer(status=503)
@@ -274,7 +274,7 @@ async def test_a_source_whose_host_failed_for_others_is_lost_without_a_failure_o
     assert events == ["source_lost", "host_circuit_closed", "source_recovered"]
 
 
-async def test_a_source_that_somebody_has_to_fix_is_retried_rarely(pools: Pools) -> None:
+async def test_a_source_with_a_permanent_error_is_retried_rarely(pools: Pools) -> None:
     async with polling(pools) as polled:
         for status in (401, 404):
             pools.answer(status=status)
@@ -305,7 +305,7 @@ async def test_retry_after_is_honoured(pools: Pools) -> None:
         assert await polled.poller.poll() == 3000
 
 
-async def test_a_source_of_many_pools_shows_the_pools_that_it_lists(pools: Pools) -> None:
+async def test_a_source_of_many_pools_has_metrics_for_each_listed_pool(pools: Pools) -> None:
     async with polling(pools, pools.source(pool=None)) as polled:
         assert up(pools, "") == 0
 
@@ -326,7 +326,7 @@ async def test_a_source_of_many_pools_shows_the_pools_that_it_lists(pools: Pools
         assert up(pools, "big") == 0
 
 
-async def test_a_network_source_shows_as_bitcoin(pools: Pools) -> None:
+async def test_a_network_source_has_metrics_for_bitcoin(pools: Pools) -> None:
     pools.answer(b'{"currentHashrate": 9e20}')
     async with polling(pools, NETWORK) as polled:
         assert up(pools, "bitcoin", "mempool") == 0

@@ -32,7 +32,7 @@ SOURCE = PoolSource(
 
 @pytest.fixture
 def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The file of a source that is found as long as the test runs."""
+    """The path of a source file that the registry finds during the test."""
     with monkeypatch.context() as patch:
         patch.setattr(pools, "__path__", [*pools.__path__, str(tmp_path)])
         patch.setattr(sys, "dont_write_bytecode", True)
@@ -50,7 +50,7 @@ def test_sources_of_both_kinds_are_found_by_slug() -> None:
     assert paths == [source.path for source in discover()]
 
 
-def test_a_file_that_is_put_down_is_a_source(toy: Path) -> None:
+def test_a_new_file_is_a_source(toy: Path) -> None:
     toy.write_text(TOY)
     assert "pools/toy" in [source.path for source in discover()]
 
@@ -71,9 +71,7 @@ def test_a_file_that_is_put_down_is_a_source(toy: Path) -> None:
         ),
     ],
 )
-def test_a_file_that_is_not_a_source_is_named_with_what_is_wrong(
-    toy: Path, text: str, error: str
-) -> None:
+def test_an_invalid_source_file_is_named_with_the_reason(toy: Path, text: str, error: str) -> None:
     toy.write_text(text)
     with pytest.raises(TypeError, match=rf"^collector/pools/toy\.py: .*{error}"):
         discover()

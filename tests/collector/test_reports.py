@@ -22,6 +22,7 @@ from collector.sources.base import NetworkReading, PermanentError, Reading
 from miningmap import messages as wire
 from miningmap.kafka.topics import REPORTS
 from miningmap.messages import Located, Network, Report
+from tests.cases import all_cases
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,7 +99,7 @@ def test_a_network_reading_claims_its_interval_in_the_same_way() -> None:
     )
 
 
-@pytest.mark.parametrize(("poll_s", "hold_s"), [(60, 300), (150, 300), (600, 1200), (600.2, 1201)])
+@all_cases(("poll_s", "hold_s"), [(60, 300), (150, 300), (600, 1200), (600.2, 1201)])
 def test_figures_hold_over_a_missed_poll_at_any_interval(poll_s: float, hold_s: int) -> None:
     assert [m.hold_s for m in claim(Reading("ocean", 1.0), poll_s=poll_s)] == [hold_s]
 
@@ -118,7 +119,7 @@ def test_every_claim_is_one_interval_long_and_never_ends_after_the_fetch(
     assert report.hashrate == hashrate
 
 
-@pytest.mark.parametrize(
+@all_cases(
     "reading",
     [
         Reading("ocean", -1.0),
@@ -158,7 +159,7 @@ def test_an_interval_of_an_hour_is_rejected() -> None:
     assert "an hour or longer" in letter.error
 
 
-def test_an_adapter_that_raises_has_met_an_unknown_shape() -> None:
+def test_an_exception_of_an_adapter_is_a_shape_error() -> None:
     def fail(bodies: Sequence[bytes]) -> list[Reading]:
         return [Reading("ocean", float(bodies[7]))]
 
@@ -169,13 +170,13 @@ def test_an_adapter_that_raises_has_met_an_unknown_shape() -> None:
 
 
 # The second is Go's zero time, which servers send for an unset time.
-@pytest.mark.parametrize("at", [datetime(1969, 12, 31, tzinfo=UTC), datetime(1, 1, 1, tzinfo=UTC)])
-def test_a_time_before_1970_is_an_unknown_shape(at: datetime) -> None:
+@all_cases("at", [datetime(1969, 12, 31, tzinfo=UTC), datetime(1, 1, 1, tzinfo=UTC)])
+def test_a_time_before_1970_is_a_shape_error(at: datetime) -> None:
     with pytest.raises(PermanentError, match="before 1970"):
         claim(Reading("ocean", 1.0, observed_at=at))
 
 
-def test_a_time_without_a_zone_is_an_unknown_shape() -> None:
+def test_a_time_without_a_zone_is_a_shape_error() -> None:
     with pytest.raises(PermanentError, match="without a zone"):
         claim(Reading("ocean", 1.0, observed_at=datetime(2026, 11, 22)))  # noqa: DTZ001
 
@@ -239,14 +240,14 @@ def converted(poll: Poll, reading: Reading | NetworkReading) -> Message | str:
         return str(error)
 
 
-@pytest.mark.parametrize("name", VIOLATIONS)
+@all_cases("name", VIOLATIONS)
 def test_a_reading_that_decoding_rejects_is_rejected(name: str) -> None:
     assert isinstance(decoded(POLL, VIOLATIONS[name]), str)
     assert isinstance(converted(POLL, VIOLATIONS[name]), str)
 
 
-@pytest.mark.parametrize("reading", [Reading("ocean", 1.0), NetworkReading(1.0)])
-@pytest.mark.parametrize("name", POLLS)
+@all_cases("reading", [Reading("ocean", 1.0), NetworkReading(1.0)])
+@all_cases("name", POLLS)
 def test_a_poll_whose_messages_decoding_rejects_is_rejected(
     name: str, reading: Reading | NetworkReading
 ) -> None:

@@ -1,7 +1,7 @@
 """The contract of every source: what it declares, and what it makes of its recorded responses.
 
-The sources are found by their file names and loaded inside the tests, so a file that is wrong, or
-whose recordings are, fails its own tests and says what is wanted.
+The sources are found by their file names and loaded inside the tests, so a faulty file or
+recording fails only the tests of its own source, which say what is expected.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def test_the_declaration_is_complete(path: str) -> None:
 
 
 def gaps(source: Source) -> Iterator[str]:
-    """Yield what a declaration lacks."""
+    """Yield what is missing in a declaration."""
     links = [source.home, *([source.docs] if source.docs else [])]
     urls = [] if source.own_server else [request.url for request in source.requests]
     yield from (
@@ -61,10 +61,10 @@ def gaps(source: Source) -> Iterator[str]:
 
 
 @every_source
-def test_the_source_makes_of_each_recording_what_is_expected(path: str) -> None:
+def test_each_recording_gives_the_expected_outcome(path: str) -> None:
     source = registry.load(path)
     wanted = expected(path)
-    errors = [*rules(wanted), *unknown_files(path)]
+    errors = [*errors_in(wanted), *unknown_files(path)]
     for case in CASES:
         bodies = recorded(path, case)
         if len(bodies) != len(source.requests):
@@ -80,8 +80,8 @@ def test_the_source_makes_of_each_recording_what_is_expected(path: str) -> None:
         pytest.fail("\n".join([f"tests/recordings/{path}:", *errors]), pytrace=False)
 
 
-def rules(wanted: dict[str, Any]) -> Iterator[str]:
-    """Yield what expected.json itself has wrong."""
+def errors_in(wanted: dict[str, Any]) -> Iterator[str]:
+    """Yield the errors of expected.json itself."""
     for case in CASES.keys() ^ wanted.keys():
         yield f"{EXPECTED}: {case} is {'missing' if case in CASES else 'not a case'}"
     if not wanted.get("ok", {}).get("readings"):
@@ -106,7 +106,7 @@ def test_every_folder_of_recordings_has_a_source() -> None:
 
 
 @every_source
-def test_a_body_that_reports_an_error_is_refused_whatever_else_it_holds(path: str) -> None:
+def test_a_body_with_an_error_is_refused_even_if_it_has_a_figure(path: str) -> None:
     source, good = registry.load(path), recorded(path, "ok")
     for number, body in enumerate(good):
         for bad in bodies_with_errors(body):
@@ -115,7 +115,7 @@ def test_a_body_that_reports_an_error_is_refused_whatever_else_it_holds(path: st
 
 
 def bodies_with_errors(body: bytes) -> Iterator[bytes]:
-    """Yield errors instead of the body, and errors added to it if it is an object."""
+    """Yield bodies that are an error, and if the body is an object, bodies with an added error."""
     first, *others = body.splitlines(keepends=True)  # ckpool writes an object on each line
     for error in ERRORS:
         yield json.dumps(error).encode()
@@ -134,7 +134,7 @@ def as_json(body: bytes) -> object:
 
 @every_source
 def test_a_truncated_body_is_an_error_or_gives_the_same_figures(path: str) -> None:
-    """Cuts at as many places as the Hypothesis profile has examples: at most all in a long run."""
+    """Each source has about as many cuts as the Hypothesis profile has examples."""
     source, good = registry.load(path), recorded(path, "ok")
     right = outcome(source, good)
     for number, body in enumerate(good):
@@ -152,7 +152,7 @@ def places(length: int, count: int) -> Sequence[int]:
 
 
 @every_source
-def test_a_recorded_response_becomes_messages_that_keep_all_rules(path: str) -> None:
+def test_a_recorded_response_becomes_valid_messages(path: str) -> None:
     source = registry.load(path)
     readings = parse_readings(source, recorded(path, "ok"))
     poll = Poll(source, NOW, source.poll_s, simulated=False)

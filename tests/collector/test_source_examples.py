@@ -1,4 +1,4 @@
-"""A source's example is the inverse of its parse, for whatever the wire can express."""
+"""The example of a source is the inverse of its parse function."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
 
 @pytest.mark.parametrize("path", registry.paths())
 @given(data=st.data())
-def test_parse_reads_back_what_the_example_was_made_of(path: str, data: st.DataObject) -> None:
+def test_parsing_an_example_gives_its_readings(path: str, data: st.DataObject) -> None:
     source = registry.load(path)
     if source.example is None:
         assert not source.default
@@ -47,7 +47,7 @@ def test_parse_reads_back_what_the_example_was_made_of(path: str, data: st.DataO
 
 
 @pytest.mark.parametrize("path", registry.paths())
-def test_an_example_is_as_of_the_servers_time(path: str) -> None:
+def test_an_example_has_the_servers_time(path: str) -> None:
     source = registry.load(path)
     if source.example is None:
         return

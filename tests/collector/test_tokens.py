@@ -88,7 +88,7 @@ def test_without_an_id_all_tokens_of_a_partner_are_revoked(file: Path) -> None:
         ("one", "viabtc", "one already serves foundryusa"),
     ],
 )
-def test_an_invalid_addition_says_why_and_changes_nothing(
+def test_an_invalid_addition_is_an_error_and_changes_nothing(
     file: Path, name: str, pool: str, reason: str
 ) -> None:
     add(file, "one", "foundryusa")

@@ -1,4 +1,4 @@
-"""docker-compose.yml keeps what the project promises of every container.
+"""docker-compose.yml meets the requirements of every container.
 
 ``make check`` validates the file against the schema of Compose.
 """
@@ -25,7 +25,7 @@ PUBLISHED = {
 }
 
 
-def test_all_that_the_project_consists_of_is_there(services: Services, own: Services) -> None:
+def test_the_file_has_all_services(services: Services, own: Services) -> None:
     assert set(own) == {"topics", "collector", "streams", "endpoint"}
     assert set(services) - set(own) == {"kafka", "redis", "prometheus", "grafana"}
 
@@ -35,11 +35,11 @@ def test_images_are_pinned_to_a_patch_release(services: Services) -> None:
     assert [s["image"] for s in services.values() if not pinned.fullmatch(s["image"])] == []
 
 
-def test_the_projects_image_carries_the_projects_version(own: Services) -> None:
+def test_the_image_has_the_version_of_the_project(own: Services) -> None:
     assert {service["image"] for service in own.values()} == {f"miningmap:{__version__}"}
 
 
-def test_every_service_that_stays_has_a_health_check(services: Services) -> None:
+def test_every_long_running_service_has_a_health_check(services: Services) -> None:
     checked = {name for name, service in services.items() if "healthcheck" in service}
     assert checked == set(services) - ONE_SHOT
     for name in checked:
@@ -47,7 +47,7 @@ def test_every_service_that_stays_has_a_health_check(services: Services) -> None
         assert {"test", "interval", "timeout", "retries", "start_period"} <= set(check), name
 
 
-def test_no_container_can_write_to_its_image_or_gain_rights(services: Services) -> None:
+def test_no_container_can_write_to_its_image_or_gain_privileges(services: Services) -> None:
     for name, service in services.items():
         assert service["read_only"] is True, name
         assert service["cap_drop"] == ["ALL"], name
@@ -55,7 +55,7 @@ def test_no_container_can_write_to_its_image_or_gain_rights(services: Services) 
         assert not {"privileged", "cap_add", "network_mode", "pid", "devices"} & set(service), name
 
 
-def test_nobody_is_root(services: Services) -> None:
+def test_no_service_runs_as_root(services: Services) -> None:
     users = {name: service.get("user", "") for name, service in services.items()}
     assert [name for name, user in users.items() if not re.fullmatch(r"[1-9]\d*:\d+", user)] == []
 
@@ -68,13 +68,13 @@ def test_every_container_has_limits(services: Services) -> None:
         assert float(limits["cpus"]) <= 1, name
 
 
-def test_what_should_stay_is_started_again_and_what_should_end_is_not(services: Services) -> None:
+def test_only_long_running_services_are_restarted(services: Services) -> None:
     restarts = {name: service["restart"] for name, service in services.items()}
     stays = dict.fromkeys(set(services) - ONE_SHOT, "unless-stopped")
     assert restarts == stays | dict.fromkeys(ONE_SHOT, "no")
 
 
-def test_everyone_has_time_to_stop(services: Services) -> None:
+def test_every_service_has_a_grace_period(services: Services) -> None:
     grace = {name: service["stop_grace_period"] for name, service in services.items()}
     assert all(re.fullmatch(r"\d+s", period) for period in grace.values())
     assert grace["streams"] == "30s"
@@ -85,7 +85,7 @@ def test_only_the_three_public_ports_are_published_and_on_loopback(services: Ser
     assert published == PUBLISHED
 
 
-def test_only_what_polls_or_serves_is_on_a_network_with_a_way_out(
+def test_only_services_that_poll_or_serve_are_on_an_external_network(
     compose: dict[str, Any], services: Services
 ) -> None:
     internal = {name for name, network in compose["networks"].items() if network.get("internal")}
@@ -93,7 +93,7 @@ def test_only_what_polls_or_serves_is_on_a_network_with_a_way_out(
     assert outside == set(PUBLISHED)
 
 
-def test_all_that_is_mounted_from_the_repository_exists_and_is_read_only(
+def test_files_mounted_from_the_repository_exist_and_are_read_only(
     compose: dict[str, Any], services: Services, root: Path
 ) -> None:
     for name, service in services.items():
@@ -106,7 +106,7 @@ def test_all_that_is_mounted_from_the_repository_exists_and_is_read_only(
                 assert source in compose["volumes"], (name, mount)
 
 
-def test_services_share_a_network_with_those_that_they_wait_for(services: Services) -> None:
+def test_services_share_a_network_with_their_dependencies(services: Services) -> None:
     for name, service in services.items():
         for awaited, how in service.get("depends_on", {}).items():
             if awaited in ONE_SHOT:
@@ -116,7 +116,7 @@ def test_services_share_a_network_with_those_that_they_wait_for(services: Servic
                 assert set(service["networks"]) & set(services[awaited]["networks"]), name
 
 
-def test_who_uses_the_topics_waits_until_they_are_made(own: Services) -> None:
+def test_services_that_use_the_topics_wait_until_they_are_created(own: Services) -> None:
     users = [
         name
         for name, service in own.items()
@@ -126,7 +126,7 @@ def test_who_uses_the_topics_waits_until_they_are_made(own: Services) -> None:
     assert all("topics" in own[name]["depends_on"] for name in users)
 
 
-def test_no_password_stands_in_the_file(services: Services) -> None:
+def test_the_file_contains_no_password(services: Services) -> None:
     environment = [name for service in services.values() for name in service.get("environment", {})]
     secret = re.compile("PASSWORD|TOKEN|SECRET|KEY")
     assert [name for name in environment if secret.search(name)] == [
@@ -138,7 +138,7 @@ def test_no_password_stands_in_the_file(services: Services) -> None:
 
 
 @pytest.mark.parametrize("name", ["topics", "collector", "streams", "endpoint"])
-def test_the_settings_are_ones_that_the_project_knows_and_it_listens_to_its_network(
+def test_the_settings_exist_and_services_listen_on_their_network(
     own: Services, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     environment: dict[str, str] = dict(own[name]["environment"])
@@ -163,7 +163,7 @@ def test_the_settings_are_ones_that_the_project_knows_and_it_listens_to_its_netw
         assert settings.redis.password.get_secret_value() == "hush"
 
 
-def test_one_command_makes_the_secrets_and_keeps_those_that_exist(
+def test_one_command_creates_missing_secrets_and_keeps_the_others(
     compose: dict[str, Any], root: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "secrets"

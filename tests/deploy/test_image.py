@@ -1,4 +1,4 @@
-"""deploy/Dockerfile, as far as it can be checked without a container engine."""
+"""Checks of deploy/Dockerfile that need no container engine."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_the_base_is_pinned_to_a_patch_release_and_the_same_in_both_stages(
     assert [a for i, a in instructions if i == "FROM"] == ["${PYTHON} AS build", "${PYTHON}"]
 
 
-def test_it_runs_miningmap_as_the_user_that_compose_names(
+def test_the_image_runs_miningmap_as_the_user_of_compose(
     instructions: list[tuple[str, str]], own: dict[str, dict[str, Any]]
 ) -> None:
     assert instructions[-1] == ("ENTRYPOINT", '["miningmap"]')
@@ -65,7 +65,7 @@ def test_the_build_backend_is_installed_with_all_that_it_needs(
     assert all(f"\n{name}==" in f"\n{lock}" for name in listed[1].split("|"))
 
 
-def test_the_build_sees_the_packages_and_no_secret(root: Path) -> None:
+def test_the_build_context_has_the_packages_and_no_secret(root: Path) -> None:
     kept = [
         line.removeprefix("!")
         for line in (root / ".dockerignore").read_text().splitlines()
@@ -88,10 +88,8 @@ def _with_requirements(name: str) -> set[str]:
 
 
 @pytest.mark.parametrize("file", ["Makefile", "deploy/Dockerfile"])
-def test_what_is_locked_is_installed_without_looking_for_anything_newer(
-    root: Path, file: str
-) -> None:
-    """If pip resolves, old versions of it reject newer versions of requirements with extras."""
+def test_locked_versions_are_installed_without_resolving(root: Path, file: str) -> None:
+    """If pip resolves, its old versions reject newer versions of requirements with extras."""
     text = (root / file).read_text().replace("\\\n", " ")
     installs = [line for line in text.splitlines() if "install" in line and ".lock" in line]
     assert installs

@@ -223,7 +223,7 @@ def test_recompute_answers_as_with_the_extras(
     assert done.stdout == full.miningmap("recompute", messages, *AS_OF).stdout
 
 
-def test_recompute_never_ignores_settings(
+def test_recompute_without_extras_does_not_ignore_settings(
     base: Environment, messages: Path, tmp_path: Path
 ) -> None:
     config = tmp_path / "miningmap.toml"
@@ -242,7 +242,7 @@ def test_recompute_never_ignores_settings(
     assert done.returncode == 0, done.stderr
 
 
-def test_partners_rows_are_made_and_checked(base: Environment, tmp_path: Path) -> None:
+def test_rows_of_partners_can_be_aggregated_and_checked(base: Environment, tmp_path: Path) -> None:
     rows, miners = tmp_path / "rows.csv", tmp_path / "miners.csv"
     rows.write_text(ROWS)
     pushed = base.miningmap("partner", "push", rows, "--dry-run")
@@ -277,7 +277,7 @@ def test_a_command_names_the_extra_that_it_needs(base: Environment, messages: Pa
     ]
 
 
-async def test_the_clients_example_works(base: Environment, messages: Path) -> None:
+async def test_the_example_of_the_client_works(base: Environment, messages: Path) -> None:
     answer = base.miningmap("recompute", messages, *AS_OF).stdout
 
     async def shares(request: web.Request) -> web.Response:
@@ -302,13 +302,13 @@ def example_of(module: object) -> str:
     return inspect.cleandoc("\n".join(line for line in lines if not line or line[0] == " "))
 
 
-def test_pandas_is_named_where_it_is_missing(base: Environment) -> None:
+def test_missing_pandas_is_named(base: Environment) -> None:
     done = base.run("python", "-c", "from miningmap.client import *; PlaceList(()).to_pandas()")
     assert done.returncode == 1
     assert done.stderr.endswith("to_pandas() needs pandas: pip install 'miningmap[pandas]'\n")
 
 
-def test_the_package_is_no_program(base: Environment) -> None:
+def test_the_package_cannot_be_run_as_a_program(base: Environment) -> None:
     done = base.run("python", "-m", "miningmap")
     assert "No module named miningmap.__main__" in done.stderr
 
@@ -316,7 +316,7 @@ def test_the_package_is_no_program(base: Environment) -> None:
 # --- the extras -----------------------------------------------------------------------------------
 
 
-def test_with_its_extras_all_of_the_wheel_can_be_imported_and_run(full: Environment) -> None:
+def test_with_all_extras_every_module_can_be_imported(full: Environment) -> None:
     assert full.unimportable() == {}
     for command in ("endpoint", "demo"):
         done = full.miningmap(command, "--help")
@@ -330,7 +330,7 @@ def test_with_its_extras_all_of_the_wheel_can_be_imported_and_run(full: Environm
     assert {source["slug"] for source in json.loads(sources.stdout)} >= {"ocean", "foundry"}
 
 
-def test_the_lock_of_the_image_has_all_that_the_server_needs(wheel: Path, root: Path) -> None:
+def test_the_lock_of_the_image_has_all_requirements_of_the_server(wheel: Path, root: Path) -> None:
     lines = (root / "requirements.lock").read_text().splitlines()
     locked = {line.split()[0] for line in lines if line[:1].isalnum()}
     needed = closure(requirements_of(wheel), ["server"])

@@ -1,4 +1,4 @@
-"""Prometheus scrapes the services that have metrics, and Grafana shows these."""
+"""Prometheus scrapes the services that have metrics, and Grafana shows the metrics."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SCRAPED = {
 
 @pytest.fixture(scope="module")
 def dashboards(root: Path) -> list[dict[str, Any]]:
-    """Every dashboard of Grafana."""
+    """All dashboards of Grafana."""
     files = sorted((root / "deploy/grafana/dashboards").glob("*.json"))
     return [json.loads(file.read_text()) for file in files]
 
@@ -45,7 +45,7 @@ def test_prometheus_reads_the_mounted_file(services: Services) -> None:
     assert "./deploy/prometheus:/etc/miningmap:ro" in prometheus["volumes"]
 
 
-def test_grafana_asks_prometheus(root: Path, services: Services) -> None:
+def test_prometheus_is_a_data_source_of_grafana(root: Path, services: Services) -> None:
     folder = root / "deploy/grafana/provisioning"
     [source] = yaml.safe_load((folder / "datasources/prometheus.yml").read_text())["datasources"]
     url = urlsplit(source["url"])
@@ -65,35 +65,33 @@ def test_grafana_finds_the_dashboards(root: Path, services: Services) -> None:
     assert (root / "deploy/grafana/dashboards" / Path(home).name).is_file()
 
 
-def test_dashboards_ask_the_provisioned_source(
+def test_dashboards_use_the_provisioned_source(
     root: Path, dashboards: list[dict[str, Any]]
 ) -> None:
     file = root / "deploy/grafana/provisioning/datasources/prometheus.yml"
     [source] = yaml.safe_load(file.read_text())["datasources"]
-    asked = [
+    used = [
         target["datasource"]
         for dashboard in dashboards
         for panel in dashboard["panels"]
         for target in [panel, *panel["targets"]]
     ]
-    assert asked
-    assert all(each == {"type": "prometheus", "uid": source["uid"]} for each in asked)
+    assert used
+    assert all(each == {"type": "prometheus", "uid": source["uid"]} for each in used)
 
 
-def test_dashboards_ask_for_metrics_that_the_project_has(
-    root: Path, dashboards: list[dict[str, Any]]
-) -> None:
+def test_dashboards_use_existing_metrics(root: Path, dashboards: list[dict[str, Any]]) -> None:
     code = "".join(
         file.read_text()
         for package in ("collector", "streams", "endpoint")
         for file in (root / package).rglob("*.py")
     )
-    asked = set(re.findall(r"miningmap_[a-z_]+", " ".join(_queries(dashboards))))
-    assert asked
-    assert [name for name in sorted(asked) if f'"{name}"' not in code] == []
+    used = set(re.findall(r"miningmap_[a-z_]+", " ".join(_queries(dashboards))))
+    assert used
+    assert [name for name in sorted(used) if f'"{name}"' not in code] == []
 
 
-def test_no_query_mixes_countries_with_their_parts(dashboards: list[dict[str, Any]]) -> None:
+def test_no_query_mixes_countries_with_their_subdivisions(dashboards: list[dict[str, Any]]) -> None:
     shares = [query for query in _queries(dashboards) if "miningmap_share_ratio" in query]
     assert shares
     assert all('subdivision=""' in query for query in shares)

@@ -1,6 +1,6 @@
 """The services start, become ready and stop with the commands of docker-compose.yml.
 
-There is no container engine here, so a service runs as a process: the entry point of the image with
+There is no container engine, so each service runs as a process: the entry point of the image with
 ``command`` and ``environment`` of the file, watched by the health check of the file. Only what a
 container provides is replaced:
 
@@ -62,7 +62,7 @@ class Broker(Protocol):
     bootstrap_servers: str
 
 
-class Stage:
+class Containers:
     """Replaces what containers provide, and starts processes with it."""
 
     def __init__(self, folder: Path, services: dict[str, Service], root: Path) -> None:
@@ -73,7 +73,7 @@ class Stage:
         self.addresses = {"redis:6379": f"127.0.0.1:{self.ports['6379']}"}
         self.extra = {PORTS[port]: self.ports[port] for port in PORTS}
         subprocess.run(
-            ["/bin/sh", str(root / "deploy/secrets.sh"), str(folder / "made")],
+            ["/bin/sh", str(root / "deploy/secrets.sh"), str(folder / "created")],
             check=True,
             capture_output=True,
         )
@@ -84,7 +84,7 @@ class Stage:
         folder.mkdir(parents=True, exist_ok=True)
         for secret in self.services[name].get("secrets", []):
             mount = secret if isinstance(secret, dict) else {"source": secret, "target": secret}
-            shutil.copy(self.folder / "made" / mount["source"], folder / mount["target"])
+            shutil.copy(self.folder / "created" / mount["source"], folder / mount["target"])
         return folder
 
     def volume(self) -> Path:
@@ -96,7 +96,7 @@ class Stage:
             partners.write_text("[]")
         return folder
 
-    def placed(self, name: str, text: str) -> str:
+    def replaced(self, name: str, text: str) -> str:
         """Return a value of the file with the replacements."""
         folders = {
             "/run/secrets": str(self.secrets(name)),
@@ -120,7 +120,7 @@ class Stage:
                 *command,
                 env={
                     "PATH": os.environ["PATH"],
-                    **{key: self.placed(name, value) for key, value in environment.items()},
+                    **{key: self.replaced(name, value) for key, value in environment.items()},
                     **(self.extra if "build" in self.services[name] else {}),
                 },
                 cwd=self.folder,
@@ -145,8 +145,8 @@ class Stage:
             assert process.returncode is None, f"{name} ended: {self.log_of(name)}"
             await asyncio.sleep(0.2)
 
-    async def stops(self, name: str, process: asyncio.subprocess.Process) -> None:
-        """Ask the service to stop; it does within its grace period and without an error."""
+    async def stop(self, name: str, process: asyncio.subprocess.Process) -> None:
+        """Stop the service, which must end within its grace period and without an error."""
         process.send_signal(signal.SIGTERM)
         grace_s = int(self.services[name]["stop_grace_period"].removesuffix("s"))
         with suppress(TimeoutError):
@@ -156,8 +156,8 @@ class Stage:
 
 
 @pytest.fixture
-def stage(tmp_path: Path, services: dict[str, Service], root: Path) -> Stage:
-    return Stage(tmp_path, services, root)
+def containers(tmp_path: Path, services: dict[str, Service], root: Path) -> Containers:
+    return Containers(tmp_path, services, root)
 
 
 @pytest.fixture
@@ -174,42 +174,43 @@ async def busy() -> AsyncIterator[str]:
 
 
 @pytest.fixture
-async def protected(stage: Stage, redis: object) -> AsyncIterator[str]:
+async def protected(containers: Containers, redis: object) -> AsyncIterator[str]:
     """The password of a running Redis that was started as in the file."""
-    del redis  # requested because it skips or fails on machines without a redis-server
-    text = (stage.root / "deploy/redis/redis.conf").read_text()
-    data = stage.folder / "data"
+    del redis  # requested to skip or fail on machines without a redis-server
+    text = (containers.root / "deploy/redis/redis.conf").read_text()
+    data = containers.folder / "data"
     data.mkdir()
     for there, here in {
         "bind * -::*": "bind 127.0.0.1",
-        "port 6379": f"port {stage.ports['6379']}",
+        "port 6379": f"port {containers.ports['6379']}",
         "dir /data": f"dir {data}",
     }.items():
         assert there in text
         text = text.replace(there, here)
-    configuration = stage.folder / "redis.conf"
+    configuration = containers.folder / "redis.conf"
     configuration.write_text(text)
-    stage.addresses["/etc/miningmap/redis.conf"] = str(configuration)
-    password = (stage.folder / "made/redis_password").read_text()
+    containers.addresses["/etc/miningmap/redis.conf"] = str(configuration)
+    password = (containers.folder / "created/redis_password").read_text()
 
-    command = [stage.placed("redis", word) for word in stage.services["redis"]["command"]]
+    words = containers.services["redis"]["command"]
+    command = [containers.replaced("redis", word) for word in words]
     async with (
-        stage.process("redis", command) as process,
-        Redis(port=int(stage.ports["6379"]), password=password) as client,
+        containers.process("redis", command) as process,
+        Redis(port=int(containers.ports["6379"]), password=password) as client,
     ):
         async with asyncio.timeout(READY_S):
             while not await _pongs(client):
-                assert process.returncode is None, stage.log_of("redis")
+                assert process.returncode is None, containers.log_of("redis")
                 await asyncio.sleep(0.05)
         yield password
-        await stage.stops("redis", process)
+        await containers.stop("redis", process)
 
 
 @pytest.mark.integration
-async def test_redis_asks_for_the_password_keeps_what_it_acknowledged_and_evicts_nothing(
-    stage: Stage, protected: str
+async def test_redis_requires_the_password_persists_writes_and_evicts_nothing(
+    containers: Containers, protected: str
 ) -> None:
-    port = int(stage.ports["6379"])
+    port = int(containers.ports["6379"])
     async with Redis(port=port, retry=Retry(NoBackoff(), 0)) as stranger:
         with pytest.raises(AuthenticationError):
             await stranger.ping()
@@ -224,11 +225,11 @@ async def test_redis_asks_for_the_password_keeps_what_it_acknowledged_and_evicts
 
 @pytest.mark.integration
 @pytest.mark.usefixtures("protected")
-async def test_the_services_get_ready_and_stop_in_time(
-    stage: Stage, kafka: Broker, busy: str
+async def test_the_services_become_ready_and_stop_in_time(
+    containers: Containers, kafka: Broker, busy: str
 ) -> None:
-    stage.addresses["kafka:9092"] = kafka.bootstrap_servers
-    stage.extra |= {
+    containers.addresses["kafka:9092"] = kafka.bootstrap_servers
+    containers.extra |= {
         "MININGMAP_COLLECTOR__UPSTREAM": busy,
         "MININGMAP_COLLECTOR__ALLOW_PRIVATE": "true",
     }
@@ -237,21 +238,21 @@ async def test_the_services_get_ready_and_stop_in_time(
     async with AsyncExitStack() as stack, asyncio.timeout(3 * READY_S):
 
         async def start(name: str) -> asyncio.subprocess.Process:
-            command = [entry_point, *stage.services[name]["command"]]
-            return await stack.enter_async_context(stage.process(name, command))
+            command = [entry_point, *containers.services[name]["command"]]
+            return await stack.enter_async_context(containers.process(name, command))
 
         # Twice, because `docker compose up` runs it again when the topics exist.
         for _ in range(2):
             async with asyncio.timeout(READY_S):
                 status = await (await start("topics")).wait()
-            assert status == 0, stage.log_of("topics")
+            assert status == 0, containers.log_of("topics")
 
         running = {name: await start(name) for name in ("collector", "streams", "endpoint")}
         async with asyncio.timeout(READY_S):
             for name, process in running.items():
-                await stage.until_healthy(name, process)
+                await containers.until_healthy(name, process)
         async with ClientSession() as session:
-            url = f"http://127.0.0.1:{stage.ports['8080']}/readyz"
+            url = f"http://127.0.0.1:{containers.ports['8080']}/readyz"
             async with session.get(url) as response:
                 assert response.status == 200, await response.text()
 
@@ -259,22 +260,22 @@ async def test_the_services_get_ready_and_stop_in_time(
         arguments = ("partner", "add", "partner-1", "--pool", "foundryusa")
         async with (
             asyncio.timeout(READY_S),
-            stage.process(
-                "collector", [entry_point, *arguments], output=stage.folder / "token"
+            containers.process(
+                "collector", [entry_point, *arguments], output=containers.folder / "token"
             ) as adding,
         ):
             assert await adding.wait() == 0
         async with ClientSession() as session:
-            url = f"http://127.0.0.1:{stage.ports['8081']}{PATH}"
-            token = (stage.folder / "token").read_text().strip()
+            url = f"http://127.0.0.1:{containers.ports['8081']}{PATH}"
+            token = (containers.folder / "token").read_text().strip()
             headers = {"Authorization": f"Bearer {token}"}
             async with session.post(url, json={"data": [ROW]}, headers=headers) as response:
                 assert response.status == 200, await response.text()
 
-        await asyncio.gather(*(stage.stops(name, process) for name, process in running.items()))
+        await asyncio.gather(*(containers.stop(name, ended) for name, ended in running.items()))
 
 
-async def test_the_health_check_passes_only_what_answers_with_200(own: dict[str, Service]) -> None:
+async def test_the_health_check_succeeds_only_for_the_status_200(own: dict[str, Service]) -> None:
     async def answer(request: web.Request) -> web.Response:
         return web.Response(status=int(request.match_info["status"]))
 

@@ -99,7 +99,7 @@ def now() -> datetime:
 
 @pytest.fixture
 async def store_at() -> AsyncIterator[Callable[[str], Store]]:
-    """Returns a store over the Redis at a URL."""
+    """A function that returns a store over the Redis at a URL."""
     clients = []
 
     def at(url: str) -> Store:
@@ -142,7 +142,7 @@ async def snapshots(store: Store, cells: None) -> dict[str, bytes]:  # noqa: ARG
 async def serve(
     store_at: Callable[[str], Store],  # noqa: ARG001 - closes its connections after these clients
 ) -> AsyncIterator[Callable[..., Awaitable[Client]]]:
-    """Serves a store over HTTP with a fixed clock and settings of the endpoint section."""
+    """A function that serves a store over HTTP with a fixed clock and settings of the endpoint."""
     clients: list[Client] = []
 
     async def start(store: Store, now: datetime = NOW, **section: Any) -> Client:

@@ -9,12 +9,12 @@ import schemathesis
 if TYPE_CHECKING:
     from schemathesis import Case, CheckContext, Response
 
-# What is allowed depends on another parameter, or on a list that is too long for a schema.
+# The allowed values depend on another parameter, or on a list that is too long for a schema.
 BEYOND_A_SCHEMA = {"code", "country", "from"}
 
 
 @schemathesis.check
-def valid_requests_are_refused_only_for_what_no_schema_can_express(
+def valid_requests_are_refused_only_for_reasons_that_no_schema_can_express(
     _context: CheckContext, response: Response, case: Case[Any]
 ) -> None:
     refused = response.status_code == 400 and case.method != "HEAD"

@@ -64,13 +64,13 @@ class Listener:
 
 
 @contextlib.asynccontextmanager
-async def listening(
+async def open_stream(
     client: TestClient[web.Request, web.Application] | ClientSession,
     *,
     last: str | None = None,
     **query: str,
 ) -> AsyncIterator[Listener]:
-    """Connect to the stream, after an event or from now on."""
+    """Connect to the stream, optionally after an event."""
     headers = {} if last is None else {"Last-Event-ID": last}
     async with client.get(STREAM, params=query, headers=headers) as response:
         assert response.status == 200, await response.text()

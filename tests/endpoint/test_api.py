@@ -1,4 +1,4 @@
-"""``/api/v1`` over HTTP: snapshots are served as they are stored, the rest is computed."""
+"""``/api/v1`` over HTTP: snapshots are served as stored, other responses are computed."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def test_the_default_is_one_hour_by_country(
         assert await answer.read() == snapshots["1h/country"]
 
 
-async def test_as_of_is_computed_and_equals_the_snapshot_of_that_moment(
+async def test_as_of_is_computed_and_equals_the_snapshot_of_that_time(
     client: Client, store: Store, snapshots: dict[str, bytes], now: datetime
 ) -> None:
     await store.write_snapshots({"now/country": b"not this"})
@@ -74,7 +74,7 @@ async def test_as_of_is_computed_and_equals_the_snapshot_of_that_moment(
 
 
 @pytest.mark.usefixtures("snapshots")
-async def test_the_past_is_computed_from_what_was_reported_then(client: Client) -> None:
+async def test_the_past_is_computed_from_the_reports_of_that_time(client: Client) -> None:
     before = await get_json(client, SHARES, window="now", as_of="2026-11-22T11:15:00Z")
     assert [member["pool"] for member in before["cohort"]] == ["gamma"]
     assert before["shares"] == []
@@ -125,7 +125,7 @@ async def test_without_any_data_lists_are_empty_and_figures_null(client: Client)
     assert await get_json(client, "/api/v1/pools") == {"pools": []}
 
 
-async def test_pools_are_the_snapshots_own_bytes(
+async def test_pools_are_the_bytes_of_the_snapshot(
     client: Client, snapshots: dict[str, bytes]
 ) -> None:
     async with client.get("/api/v1/pools") as answer:
@@ -145,7 +145,7 @@ async def test_places_have_name_parent_and_flags(client: Client) -> None:
     assert by_code["CN-SC"] == {"code": "CN-SC", "name": "Sichuan", "parent": "CN", "flags": []}
 
 
-async def test_an_invalid_parameter_is_named_with_what_is_allowed(client: Client) -> None:
+async def test_an_invalid_parameter_is_named_with_the_allowed_values(client: Client) -> None:
     cases = [
         ("window=2h", "window", "24h"),
         ("window=", "window", "24h"),
@@ -172,7 +172,7 @@ async def test_an_invalid_parameter_is_named_with_what_is_allowed(client: Client
     assert named == [parameter for _, parameter, _ in cases]
 
 
-async def test_lists_without_parameters_refuse_any(client: Client) -> None:
+async def test_lists_without_parameters_reject_any_parameter(client: Client) -> None:
     for path in ("pools", "pools.csv", "places", "places.csv"):
         document = await refusal(client, f"/api/v1/{path}?window=1h")
         assert document["parameter"] == "window", path

@@ -129,7 +129,7 @@ def points(client: Client) -> Callable[[str], Awaitable[list[dict[str, Any]]]]:
     return data
 
 
-async def arrive(store: Store, messages: Sequence[Message], kept: Any = FOR_EVER) -> None:
+async def write_messages(store: Store, messages: Sequence[Message], kept: Any = FOR_EVER) -> None:
     """Write messages as if they came from Kafka."""
     batch = [
         RawMessage(REPORTS, 0, offset, key(message), encode(message))
@@ -183,7 +183,7 @@ LIVE = {"US-TX": 64.0, "CN-NM": 20.0, "CN-HE": 10.0, "NO": 4.0, "OTHER": 2.0, "I
 async def live(store: Store) -> None:
     """A month of a pool and of the network, and the current month."""
     november = of_month(OCTOBER, {"BR": 1.0})
-    await arrive(
+    await write_messages(
         store,
         [
             of_month(OCTOBER, LIVE),
@@ -200,23 +200,23 @@ async def live(store: Store) -> None:
 
 @pytest.mark.skipif(not PUBLISHED.exists(), reason="CBECI's own table is not beside the project")
 @pytest.mark.parametrize("hours_d", [35, 400_000])
-async def test_cbecis_own_table_is_returned_exactly(store: Store, get: Get, hours_d: int) -> None:
+async def test_the_table_of_cbeci_is_returned_exactly(store: Store, get: Get, hours_d: int) -> None:
     text = PUBLISHED.read_text()
     assert len(text.splitlines()) == 1 + 290
-    await arrive(store, imported(text), FOR_EVER.model_copy(update={"hours_d": hours_d}))
+    await write_messages(store, imported(text), FOR_EVER.model_copy(update={"hours_d": hours_d}))
     assert await get(FULL) == text
     assert await get("v1.5.0/download/mining_countries") == text
 
 
 async def test_a_table_is_returned_exactly(store: Store, get: Get) -> None:
-    await arrive(store, imported(TABLE))
+    await write_messages(store, imported(TABLE))
     assert await get(FULL) == TABLE
 
 
 async def test_tables_of_countries_and_subdivisions_are_returned_exactly(
     store: Store, get: Get
 ) -> None:
-    await arrive(store, imported(STATES, TABLE, PROVINCES))
+    await write_messages(store, imported(STATES, TABLE, PROVINCES))
     assert await get(FULL) == TABLE
     for path in ("mining_provinces", "mining_provinces/cn"):
         assert await get(f"v1.1.0/download/{path}") == PROVINCES
@@ -224,7 +224,7 @@ async def test_tables_of_countries_and_subdivisions_are_returned_exactly(
 
 
 async def test_every_version_has_its_format(store: Store, get: Get) -> None:
-    await arrive(store, imported(TABLE))
+    await write_messages(store, imported(TABLE))
     assert await get("v1.1.1/download/mining_countries") == TABLE
     plain = (await get("v1.1.0/download/mining_countries")).splitlines()
     assert plain[0] == "Date,Country,Share of global hashrate"
@@ -240,7 +240,7 @@ async def test_a_table_of_hashrates_alone_is_returned_with_computed_shares(
     store: Store, get: Get
 ) -> None:
     text = "Date,Country,Estimated absolute hashrate\n2021-06-01,Other,90.125\n2021-06-01,China,10"
-    await arrive(store, imported(text))
+    await write_messages(store, imported(text))
     assert (await get("v1.1.1/download/absolute_mining_countries")).splitlines()[1:] == [
         "2021-06-01,Other,90.125",
         "2021-06-01,Mainland China,10",
@@ -253,7 +253,7 @@ async def test_a_table_of_hashrates_alone_is_returned_with_computed_shares(
 
 async def test_rows_are_sorted_as_cbecis(store: Store, get: Get) -> None:
     header, *rows = TABLE.splitlines()
-    await arrive(store, imported("\n".join([header, *rows[4::-1], *rows[:4:-1]])))
+    await write_messages(store, imported("\n".join([header, *rows[4::-1], *rows[:4:-1]])))
     lines = (await get(FULL)).splitlines()
     iran, germany = lines[3:5]
     assert "\n".join([*lines[:3], germany, iran, *lines[5:], ""]) == TABLE
@@ -271,7 +271,7 @@ async def test_a_revised_edition_replaces_the_earlier_one_in_any_order(
         await store._redis.flushall()
         clock.now += timedelta(seconds=300)  # so that the cached tables have expired
         for number in (*order, order[0]):
-            await arrive(store, editions[number])
+            await write_messages(store, editions[number])
         assert await get(FULL) == revised, order
 
 
@@ -282,10 +282,10 @@ async def lines_of_june(get: Get) -> list[str]:
     return [line for line in (await get(FULL)).splitlines() if line.startswith("2021-06")]
 
 
-async def test_with_another_pool_a_month_is_computed_and_the_others_stay(
+async def test_a_month_with_another_pool_is_computed_and_other_months_are_not(
     store: Store, get: Get
 ) -> None:
-    await arrive(store, [*imported(TABLE), of_month(JUNE, {"KZ": 120.02})])
+    await write_messages(store, [*imported(TABLE), of_month(JUNE, {"KZ": 120.02})])
     assert (await lines_of_june(get))[:3] == [
         "2021-06-01,Kazakhstan,50.00%,",
         "2021-06-01,Mainland China,25.00%,",
@@ -294,18 +294,18 @@ async def test_with_another_pool_a_month_is_computed_and_the_others_stay(
     assert (await get(FULL)).splitlines()[-3:] == TABLE.splitlines()[-3:]
 
 
-async def test_a_day_of_its_own_makes_it_another_month(store: Store, get: Get) -> None:
+async def test_a_month_with_a_report_of_a_day_is_computed(store: Store, get: Get) -> None:
     day = msgspec.structs.replace(
         of_month(JUNE, {"US": 120.02}, POOL, SOURCE), end=JUNE + timedelta(days=1)
     )
-    await arrive(store, [*imported(TABLE), day])
+    await write_messages(store, [*imported(TABLE), day])
     assert (await lines_of_june(get))[0] == "2021-06-01,Mainland China,48.33%,"
 
 
-async def test_a_rule_that_moves_something_makes_it_another_month(store: Store, get: Get) -> None:
-    """A month is a published table as a whole or not at all."""
+async def test_a_month_whose_hashrate_a_rule_moves_is_computed(store: Store, get: Get) -> None:
+    """A month is either entirely a published table or entirely computed."""
     provinces = PROVINCES.replace("Nei Mongol", "Zhejiang")
-    await arrive(store, imported(TABLE, provinces))
+    await write_messages(store, imported(TABLE, provinces))
     lines = (await get("v1.2.0/download/mining_provinces")).splitlines()
     assert lines[1] == "2021-06-01,Sichuan,92.31"
     assert (await lines_of_june(get))[0] == "2021-06-01,Mainland China,50.00%,"
@@ -316,7 +316,7 @@ async def test_the_table_of_a_report_that_was_replaced_is_not_used(
     store: Store, get: Get, *, backwards: bool
 ) -> None:
     later = [*imported(TABLE), of_month(JUNE, {"US": 50.0, "CN": 50.0}, POOL, SOURCE)]
-    await arrive(store, later[::-1] if backwards else later)
+    await write_messages(store, later[::-1] if backwards else later)
     lines = await lines_of_june(get)
     assert lines[:2] == [
         "2021-06-01,Mainland China,50.00%,",
@@ -372,7 +372,7 @@ async def test_the_map_has_every_country_with_a_code_by_code(
 
 
 @pytest.mark.usefixtures("live")
-async def test_the_area_of_provinces_has_eight_and_other_and_the_map_all(
+async def test_the_chart_of_provinces_has_eight_and_other_and_the_map_all(
     points: Callable[[str], Awaitable[Any]],
 ) -> None:
     area = await points("mining_provinces")
@@ -392,7 +392,7 @@ async def test_the_area_of_provinces_has_eight_and_other_and_the_map_all(
 
 
 @pytest.mark.usefixtures("live")
-async def test_states_are_those_that_are_listed(points: Callable[[str], Awaitable[Any]]) -> None:
+async def test_listed_states_are_in_the_charts(points: Callable[[str], Awaitable[Any]]) -> None:
     texas = {"x": OCTOBER_MS, "y": 1.0, "name": "Texas"}
     assert await points("mining_provinces/us") == [texas]
     assert await points("mining_map_provinces/us") == [{**texas, "code": "US-TX"}]
@@ -411,7 +411,7 @@ async def test_a_computed_month_downloads_in_the_same_forms(get: Get) -> None:
     assert plain[1] == "2026-10-01,United States,64.00"
     assert plain[4:6] == ["2026-10-01,Ireland *,0.0", "2026-10-01,Russian Federation,0"]
     absolute = (await get("v1.5.0/download/absolute_mining_countries")).splitlines()
-    assert absolute[1].startswith("2026-10-01,United States,256.0")  # and what floats leave
+    assert absolute[1].startswith("2026-10-01,United States,256.0")  # and a floating-point error
     assert absolute[4:6] == ["2026-10-01,Ireland *,0.0", "2026-10-01,Russian Federation,"]
     provinces = (await get("v1.1.1/download/mining_provinces")).splitlines()
     assert provinces[1::3] == [
@@ -425,10 +425,10 @@ async def test_a_computed_month_downloads_in_the_same_forms(get: Get) -> None:
     ]
 
 
-async def test_without_the_networks_hashrate_absolute_ones_are_unknown_not_zero(
+async def test_without_the_networks_hashrate_absolute_figures_are_unknown_not_zero(
     store: Store, get: Get, points: Callable[[str], Awaitable[Any]]
 ) -> None:
-    await arrive(store, [of_month(OCTOBER, LIVE)])
+    await write_messages(store, [of_month(OCTOBER, LIVE)])
     assert {point["y"] for point in await points("absolute_mining_countries")} == {None}
     assert (await get(FULL)).splitlines()[1:3] == [
         "2026-10-01,United States,64.00%,",
@@ -438,10 +438,10 @@ async def test_without_the_networks_hashrate_absolute_ones_are_unknown_not_zero(
     assert absolute[1] == "2026-10-01,United States,"
 
 
-async def test_published_months_are_charts_too(
+async def test_published_months_are_in_the_charts(
     store: Store, points: Callable[[str], Awaitable[Any]]
 ) -> None:
-    await arrive(store, imported(TABLE, PROVINCES))
+    await write_messages(store, imported(TABLE, PROVINCES))
     china, *_, zero = await points("mining_countries")
     assert china == {"x": JUNE_MS, "y": 0.5, "name": "Mainland China", "code": "CN"}
     assert zero == {"x": JULY_MS, "y": 0.0, "name": "Mainland China", "code": "CN"}
@@ -465,7 +465,7 @@ async def test_published_months_are_charts_too(
 
 
 @pytest.mark.usefixtures("live")
-async def test_a_month_is_there_when_it_is_over(
+async def test_a_month_is_served_once_it_is_over(
     points: Callable[[str], Awaitable[Any]], clock: Clock
 ) -> None:
     end = datetime(2026, 12, 1, tzinfo=UTC)
@@ -481,7 +481,7 @@ async def test_a_month_is_there_when_it_is_over(
 
 async def test_years_without_a_report_have_no_rows(store: Store, get: Get) -> None:
     before_bitcoin = of_month(datetime(1970, 1, 1, tzinfo=UTC), LIVE)
-    await arrive(
+    await write_messages(
         store, [*imported(TABLE), of_month(OCTOBER, LIVE), network(JULY, 1), before_bitcoin]
     )
     months = {line[:10] for line in (await get(FULL)).splitlines()[1:]}
@@ -491,7 +491,7 @@ async def test_years_without_a_report_have_no_rows(store: Store, get: Get) -> No
 async def test_the_api_distinguishes_zero_from_a_month_without_reports(
     store: Store, client: Client
 ) -> None:
-    await arrive(store, imported(TABLE))
+    await write_messages(store, imported(TABLE))
     query = {"code": "CN", "step": "month", "from": "2021-06-01", "to": "2021-09-01"}
     async with client.get("/api/v1/history", params=query) as answer:
         found = [point["share"] for point in (await answer.json())["points"]]
@@ -575,8 +575,8 @@ async def test_simulated_figures_are_marked_by_a_header(
 ) -> None:
     async with client.get(f"{PREFIX}/{FULL}") as answer:
         assert "X-Simulated" not in answer.headers
-    made_up = of_month(add_months(OCTOBER, -1), LIVE)
-    await arrive(store, [msgspec.structs.replace(made_up, simulated=True)])
+    september = of_month(add_months(OCTOBER, -1), LIVE)
+    await write_messages(store, [msgspec.structs.replace(september, simulated=True)])
     clock.now += timedelta(seconds=300)
     for path in PATHS:
         async with client.get(path) as answer:
@@ -606,27 +606,27 @@ async def test_the_tables_are_computed_once_in_five_minutes(
     paths = [path.removeprefix(f"{PREFIX}/") for path in PATHS]
     first = await asyncio.gather(*map(get, paths))
     assert reads == 1
-    await arrive(store, [of_month(JUNE, {"US": 1.0})])
+    await write_messages(store, [of_month(JUNE, {"US": 1.0})])
     clock.now = NOW + timedelta(seconds=299)
     assert await asyncio.gather(*map(get, paths)) == first
     assert reads == 1
     clock.now = NOW + timedelta(seconds=300)
     assert "2021-06-01,United States,100.00%," in await get(FULL)
     assert reads == 2
-    clock.now = NOW  # after a clock was set back, old bodies are not kept
+    clock.now = NOW  # after the clock is set back, cached bodies are not used
     await get(FULL)
     assert reads == 3
 
 
 @pytest.mark.usefixtures("live")
-async def test_an_import_shows_at_once(store: Store, get: Get) -> None:
+async def test_an_import_is_served_at_once(store: Store, get: Get) -> None:
     before = await get(FULL)
-    await arrive(store, imported(TABLE))
+    await write_messages(store, imported(TABLE))
     lines = (await get(FULL)).splitlines(keepends=True)
     assert "".join(lines[:9]) == TABLE
     assert lines[9:] == before.splitlines(keepends=True)[1:]
     revised = TABLE.replace("60.01", "60.02")
-    await arrive(store, imported(revised, fetched_at=NOW + timedelta(seconds=1)))
+    await write_messages(store, imported(revised, fetched_at=NOW + timedelta(seconds=1)))
     assert (await get(FULL)).startswith(revised)
 
 
@@ -634,7 +634,7 @@ async def test_a_share_that_rounds_to_zero_is_written_like_a_measured_zero(
     store: Store, get: Get
 ) -> None:
     places = {"US": 99.99, "IE": 0.004, "DE": 0.005, "IR": 0.0}
-    await arrive(store, [of_month(OCTOBER, places), network(OCTOBER, 400)])
+    await write_messages(store, [of_month(OCTOBER, places), network(OCTOBER, 400)])
     assert (await get(FULL)).splitlines()[2:5] == [
         "2026-10-01,Germany *,0.01%,0.02",
         "2026-10-01,Ireland *,0.0%,0.02",
@@ -642,14 +642,14 @@ async def test_a_share_that_rounds_to_zero_is_written_like_a_measured_zero(
     ]
 
 
-async def test_without_redis_it_is_503_until_redis_is_available_again(
+async def test_without_redis_responses_are_503_until_it_is_available_again(
     client: Client, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def gone() -> dict[Any, Tables]:
+    async def unavailable() -> dict[Any, Tables]:
         raise ConnectionRefusedError
 
     with monkeypatch.context() as away:
-        away.setattr(store, "published", gone)
+        away.setattr(store, "published", unavailable)
         async with client.get(f"{PREFIX}/{FULL}") as answer:
             assert answer.status == 503
             assert answer.headers["Cache-Control"] == "no-store"

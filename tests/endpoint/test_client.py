@@ -34,7 +34,7 @@ def address(client: Service) -> str:
 
 
 @pytest.fixture
-def waiting(address: str) -> Iterator[Client]:
+def blocking(address: str) -> Iterator[Client]:
     with Client(address) as mining:
         yield mining
 
@@ -45,7 +45,7 @@ async def mining(address: str) -> AsyncIterator[AsyncClient]:
         yield mining
 
 
-async def test_shares_are_the_services_own_answer(
+async def test_shares_equal_the_snapshot_of_the_service(
     mining: AsyncClient, snapshots: dict[str, bytes]
 ) -> None:
     assert await mining.shares() == msgspec.json.decode(snapshots["1h/country"], type=Answer)
@@ -55,7 +55,7 @@ async def test_shares_are_the_services_own_answer(
 
 
 @pytest.mark.usefixtures("snapshots")
-async def test_a_moment_and_a_method_are_asked_for(mining: AsyncClient, now: datetime) -> None:
+async def test_shares_have_the_requested_time_and_rules(mining: AsyncClient, now: datetime) -> None:
     found = await mining.shares("now", country="CN", adjust="none", as_of=now)
     assert found.as_of == now
     assert found.rules == ()
@@ -64,7 +64,7 @@ async def test_a_moment_and_a_method_are_asked_for(mining: AsyncClient, now: dat
 
 
 @pytest.mark.usefixtures("cells")
-async def test_a_history_is_asked_for_by_dates_times_and_texts(
+async def test_the_range_of_a_history_may_be_dates_times_or_texts(
     mining: AsyncClient, now: datetime
 ) -> None:
     found = await mining.history("US", step="day", start=date(2026, 11, 15), to=now)
@@ -82,19 +82,19 @@ async def test_pools_and_places_are_listed(
 
 
 @pytest.mark.usefixtures("snapshots")
-async def test_the_waiting_client_has_the_same_answers(
-    waiting: Client, mining: AsyncClient
+async def test_the_blocking_client_has_the_same_answers(
+    blocking: Client, mining: AsyncClient
 ) -> None:
-    def ask() -> list[object]:
+    def answers() -> list[object]:
         return [
-            waiting.shares("24h"),
-            waiting.shares("now", country="CN"),
-            waiting.history("DE", step="day", start="2026-11-15"),
-            waiting.pools(),
-            waiting.places(),
+            blocking.shares("24h"),
+            blocking.shares("now", country="CN"),
+            blocking.history("DE", step="day", start="2026-11-15"),
+            blocking.pools(),
+            blocking.places(),
         ]
 
-    assert await asyncio.to_thread(ask) == [
+    assert await asyncio.to_thread(answers) == [
         await mining.shares("24h"),
         await mining.shares("now", country="CN"),
         await mining.history("DE", step="day", start="2026-11-15"),
@@ -103,21 +103,21 @@ async def test_the_waiting_client_has_the_same_answers(
     ]
 
 
-async def test_a_refusal_carries_the_problem_document(mining: AsyncClient, waiting: Client) -> None:
+async def test_an_api_error_has_the_problem_document(mining: AsyncClient, blocking: Client) -> None:
     with pytest.raises(ApiError, match="400 Bad Request: window: unknown window '2h'") as refused:
         await mining.shares("2h")
     assert refused.value.problem.parameter == "window"
     assert refused.value.problem.status == 400
     with pytest.raises(ApiError, match="code: unknown place 'XX'"):
-        await asyncio.to_thread(waiting.history, "XX")
+        await asyncio.to_thread(blocking.history, "XX")
 
 
-async def test_a_time_without_a_zone_is_refused_before_it_is_asked(mining: AsyncClient) -> None:
+async def test_a_time_without_a_zone_is_an_error_before_any_request(mining: AsyncClient) -> None:
     with pytest.raises(ValueError, match="no time zone"):
-        await mining.shares(as_of=datetime(2026, 11, 22))  # noqa: DTZ001 - that is what is wrong
+        await mining.shares(as_of=datetime(2026, 11, 22))  # noqa: DTZ001 - the error of this test
 
 
-async def test_an_error_of_a_proxy_becomes_a_problem_too() -> None:
+async def test_an_error_of_a_proxy_becomes_a_problem() -> None:
     async def refuse(_: web.Request) -> web.Response:
         return web.Response(status=502, text="<html>nobody there", content_type="text/html")
 
@@ -128,7 +128,7 @@ async def test_an_error_of_a_proxy_becomes_a_problem_too() -> None:
             await mining.pools()
 
 
-async def test_a_refused_connection_is_the_transports_error(unused_tcp_port: int) -> None:
+async def test_a_refused_connection_is_a_connect_error(unused_tcp_port: int) -> None:
     async with AsyncClient(f"http://127.0.0.1:{unused_tcp_port}") as mining:
         with pytest.raises(httpx.ConnectError):
             await mining.pools()
@@ -137,38 +137,38 @@ async def test_a_refused_connection_is_the_transports_error(unused_tcp_port: int
 # --- the stream ---------------------------------------------------------------------------------
 
 
-async def heard(events: AsyncGenerator[Event, None]) -> Event:
+async def next_event(events: AsyncGenerator[Event, None]) -> Event:
     async with asyncio.timeout(30):
         return await anext(events)
 
 
-async def test_a_stream_tells_the_newest_shares_and_what_follows(
+async def test_a_stream_has_the_newest_shares_and_all_that_follow(
     mining: AsyncClient, store: Store, snapshots: dict[str, bytes]
 ) -> None:
     async with aclosing(mining.stream("now")) as events:
-        first = await heard(events)
+        first = await next_event(events)
         assert first.answer == await mining.shares("now")
         later = {**snapshots, "now/country": snapshots["1h/country"]}
         await store.write_snapshots(later)
-        second = await heard(events)
+        second = await next_event(events)
     assert (first.name, second.name) == ("shares", "shares")
     assert second.answer == msgspec.json.decode(snapshots["1h/country"], type=Answer)
     async with aclosing(mining.stream("now", after=first.id)) as events:
-        assert await heard(events) == second
+        assert await next_event(events) == second
 
 
 @pytest.mark.usefixtures("snapshots")
-async def test_a_gap_in_a_stream_is_told(mining: AsyncClient) -> None:
+async def test_a_gap_in_a_stream_is_an_event(mining: AsyncClient) -> None:
     async with aclosing(mining.stream(after="1-0")) as events:
-        gap, newest = await heard(events), await heard(events)
+        gap, newest = await next_event(events), await next_event(events)
     assert (gap.name, gap.answer) == ("gap", None)
     assert newest.answer == await mining.shares()
 
 
-async def test_a_stream_that_is_refused_says_why(mining: AsyncClient) -> None:
+async def test_a_rejected_stream_is_an_error_with_the_reason(mining: AsyncClient) -> None:
     async with aclosing(mining.stream("2026-11")) as events:
         with pytest.raises(ApiError, match="window: '2026-11' is not allowed"):
-            await heard(events)
+            await next_event(events)
 
 
 # --- pandas ---------------------------------------------------------------------------------------
@@ -205,14 +205,14 @@ async def test_frames_have_the_figures_with_their_types(mining: AsyncClient) -> 
     ]
     points = (await mining.history("US", step="day")).to_pandas()
     assert str(points["at"].dt.tz) == "UTC"
-    assert points["share"].isna().sum() > 0  # before there was any report
+    assert points["share"].isna().sum() > 0  # before the first report
 
 
 async def test_an_empty_frame_has_its_columns(mining: AsyncClient) -> None:
     assert "kinds_prior" in (await mining.shares()).to_pandas().columns
 
 
-async def test_without_pandas_the_error_says_so(
+async def test_without_pandas_the_error_names_the_extra(
     mining: AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pandas", None)

@@ -55,7 +55,7 @@ async def test_shares_have_the_rows_and_figures_of_the_json(client: Client) -> N
 
 @pytest.mark.integration
 @pytest.mark.usefixtures("snapshots")
-async def test_subdivisions_have_their_share_of_the_country_too(client: Client) -> None:
+async def test_subdivisions_have_their_share_of_the_country(client: Client) -> None:
     query = "?window=now&level=subdivision&country=CN&adjust=none"
     listed, rows = await both(client, "shares", "shares", query)
     assert [float(row["share_of_country"]) for row in rows] == [
@@ -66,7 +66,7 @@ async def test_subdivisions_have_their_share_of_the_country_too(client: Client) 
 
 @pytest.mark.integration
 @pytest.mark.usefixtures("snapshots")
-async def test_what_is_null_is_an_empty_cell(client: Client) -> None:
+async def test_null_is_an_empty_cell(client: Client) -> None:
     listed, rows = await both(client, "pools", "pools")
     gamma = next(row for row in rows if row["pool"] == "gamma")
     assert len(rows) == len(listed) == 3

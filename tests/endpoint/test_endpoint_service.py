@@ -42,10 +42,10 @@ async def running(redis_url: str) -> AsyncIterator[str]:
     with capture_logs() as logs:
         task = asyncio.create_task(run(settings_for(redis_url), stop))
         async with asyncio.timeout(DEADLINE_S):
-            while not logs:
+            while "service_started" not in [log["event"] for log in logs]:
                 assert not task.done()
                 await asyncio.sleep(0)
-    assert [log["event"] for log in logs] == ["listening"]
+    assert [log["event"] for log in logs] == ["listening", "service_started"]
     try:
         yield logs[0]["url"]
     finally:
@@ -54,7 +54,7 @@ async def running(redis_url: str) -> AsyncIterator[str]:
             await task
 
 
-async def test_it_starts_without_redis_and_is_not_ready(unused_tcp_port: int) -> None:
+async def test_the_service_starts_without_redis_and_is_not_ready(unused_tcp_port: int) -> None:
     async with (
         running(f"redis://127.0.0.1:{unused_tcp_port}/0") as url,
         ClientSession(url) as session,
@@ -66,7 +66,7 @@ async def test_it_starts_without_redis_and_is_not_ready(unused_tcp_port: int) ->
 
 
 @pytest.mark.integration
-async def test_it_serves_what_is_in_redis(redis_url: str, snapshots: dict[str, bytes]) -> None:
+async def test_snapshots_of_redis_are_served(redis_url: str, snapshots: dict[str, bytes]) -> None:
     async with (
         running(redis_url) as url,
         ClientSession(url) as session,
@@ -76,7 +76,7 @@ async def test_it_serves_what_is_in_redis(redis_url: str, snapshots: dict[str, b
         assert answer.headers["Cache-Control"] == "public, max-age=5"
 
 
-async def test_it_ends_in_time_with_a_request_in_flight() -> None:
+async def test_the_service_stops_in_time_with_a_request_in_flight() -> None:
     requested = asyncio.Event()
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

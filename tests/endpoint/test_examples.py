@@ -29,7 +29,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 EXAMPLES = DOCS / "examples"
 MINUTE = timedelta(minutes=1)
 
-# A table as Cambridge's are, with figures of its own: Sichuan from May to October, Xinjiang else.
+# Tables in Cambridge's format with other figures: Sichuan from May to October, Xinjiang else.
 COUNTRIES = "date,country,monthly_hashrate_%,monthly_absolute_hashrate_EH/S\r\n"
 PROVINCES = "Date,Province,Share of Chinese hashrate\r\n"
 for year, month in [(2019, 11), (2019, 12), *((2020, month) for month in range(1, 8))]:
@@ -42,7 +42,7 @@ for year, month in [(2019, 11), (2019, 12), *((2020, month) for month in range(1
 
 
 async def run(name: str, client: Client, *options: str) -> tuple[int, list[str]]:
-    """What a script prints, line by line, and its exit code."""
+    """Run a script and return its exit code and the lines that it prints."""
     return await python(str(EXAMPLES / name), str(client.make_url("/")), *options)
 
 
@@ -69,25 +69,25 @@ async def test_the_seasons_of_sichuan_and_xinjiang(client: Client, store: Store)
     assert ["2020-06", "50.0", "10.0"] in rows
     assert ["wet", "50.0", "10.0"] in rows
     assert ["dry", "10.0", "50.0"] in rows
-    assert not any(line.startswith("2019-09") for line in lines)  # nobody reported it
+    assert not any(line.startswith("2019-09") for line in lines)  # without reports
 
 
-async def test_seasons_of_nothing_say_what_to_do(client: Client) -> None:
+async def test_seasons_without_reports_are_an_error_with_the_remedy(client: Client) -> None:
     code, lines = await run("seasons.py", client)
     assert (code, "import Cambridge's tables" in lines[-1]) == (1, True)
 
 
 def minutes_with_an_outage() -> list[Message]:
-    """Three pools whose miners are alike placed; the last one was there until ten minutes ago."""
+    """Three pools with the same distribution; the last one went dark ten minutes ago."""
     start, end = NOW - 59 * MINUTE, NOW
-    made: list[Message] = []
+    messages: list[Message] = []
     for pool, size, until in (
         ("north", 60 * EH, end),
         ("south", 30 * EH, end),
         ("east", 10 * EH, end - 10 * MINUTE),
     ):
         places = (Located("US", 0.6 * size, "measured"), Located("KZ", 0.4 * size, "measured"))
-        made.append(report(pool, start, until, size, places, hold_s=300))
+        messages.append(report(pool, start, until, size, places, hold_s=300))
     network = Network(
         source="mempool",
         start=start,
@@ -97,10 +97,10 @@ def minutes_with_an_outage() -> list[Message]:
         fetched_at=end,
         simulated=False,
     )
-    return [*made, network]
+    return [*messages, network]
 
 
-async def test_an_outage_moves_coverage_and_no_share(client: Client, store: Store) -> None:
+async def test_an_outage_changes_the_coverage_and_no_share(client: Client, store: Store) -> None:
     messages = minutes_with_an_outage()
     await store.write([(message, claims_of(message)) for message in messages])
     await store.write_snapshots(await take_snapshot(store, BELIEFS, NOW))
@@ -115,7 +115,7 @@ async def test_an_outage_moves_coverage_and_no_share(client: Client, store: Stor
     assert lines[-1] == "Coverage changed by -5.0 points, no share by more than 0.0."
 
 
-async def test_an_outage_of_nobody_is_told(client: Client) -> None:
+async def test_without_an_outage_the_script_exits_with_an_error(client: Client) -> None:
     assert await run("outage.py", client) == (1, ["no pool is dark"])
 
 

@@ -53,7 +53,7 @@ async def test_days_are_answered_after_their_hours_have_expired(
         assert [point["share"] for point in points] == pytest.approx(shares)
 
 
-async def test_the_error_of_a_range_that_is_too_long_says_where_to_divide_it(
+async def test_the_error_of_a_range_that_is_too_long_includes_where_to_divide_it(
     client: Client,
 ) -> None:
     query = {"code": "US", "step": "day", "from": "2019-09-01T12:00:00Z", "to": "2022-10-01"}
@@ -69,6 +69,6 @@ async def test_the_error_of_a_range_that_is_too_long_says_where_to_divide_it(
     assert ats == sorted(ats)
 
 
-async def test_a_wrong_parameter_is_a_400_that_names_it(client: Client) -> None:
+async def test_an_invalid_parameter_is_a_400_that_names_it(client: Client) -> None:
     answer = await client.get("/api/v1/history?code=XX")
     assert (answer.status, (await answer.json())["parameter"]) == (400, "code")

@@ -49,7 +49,7 @@ async def test_the_etag_of_a_response_gets_a_304_without_a_body(raw: ClientSessi
             assert other.status == 200, path
 
 
-async def test_each_body_and_each_coding_has_an_etag_of_its_own(raw: ClientSession) -> None:
+async def test_each_body_and_each_coding_has_a_different_etag(raw: ClientSession) -> None:
     tags = set()
     for path in (SHARES, f"{SHARES}?window=now", f"{SHARES}.csv"):
         for coding in (PLAIN, ZIPPED):
@@ -100,7 +100,7 @@ async def test_head_has_the_headers_of_get_and_no_body(raw: ClientSession) -> No
                 assert head.headers.get(name) == full.headers.get(name), path
 
 
-async def test_a_response_may_be_cached_as_long_as_it_is_current(raw: ClientSession) -> None:
+async def test_responses_may_be_cached_while_they_are_current(raw: ClientSession) -> None:
     expected = {
         SHARES: "public, max-age=5",
         "/api/v1/pools.csv": "public, max-age=5",
@@ -129,7 +129,7 @@ async def test_every_response_has_the_common_headers(raw: ClientSession) -> None
             assert answer.headers["Server"] == "miningmap"
 
 
-async def test_errors_outside_the_middlewares_have_the_common_headers_too(
+async def test_errors_outside_the_middlewares_have_the_common_headers(
     raw: ClientSession,
 ) -> None:
     async with raw.get(SHARES, headers={"Expect": "nonsense"}) as answer:

@@ -1,4 +1,4 @@
-"""``/openapi.json`` describes the service as it is."""
+"""``/openapi.json`` agrees with the service."""
 
 from __future__ import annotations
 
@@ -70,10 +70,10 @@ async def test_it_has_exactly_the_routes_with_their_methods(client: Client) -> N
 
 
 @pytest.fixture
-async def away(
+async def offline(
     serve: Callable[[Store], Awaitable[Client]], unused_tcp_port: int
 ) -> AsyncIterator[Client]:
-    """The service with a Redis that is not running."""
+    """The service while Redis is not running."""
     url = SecretStr(f"redis://127.0.0.1:{unused_tcp_port}/0")
     redis = connect(config.Redis(url=url), patient=False)
     yield await serve(Store(redis, config.Retention()))
@@ -81,17 +81,19 @@ async def away(
 
 
 async def test_without_redis_exactly_the_described_paths_are_503(
-    away: Client, monkeypatch: pytest.MonkeyPatch
+    offline: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("endpoint.routes.stream.CATCH_UP_S", 0.1)
-    paths = (await described(away))["paths"]
+    paths = (await described(offline))["paths"]
     assert "503" in paths["/api/v1/shares"]["get"]["responses"]
     for path, item in paths.items():
         query = {p["name"]: p["schema"]["examples"][0] for p in needed(item["get"])}
         version = query.pop("version", "")
         expected = 503 if "503" in item["get"]["responses"] else 200
         for method in ("get", "head"):
-            async with away.request(method, path.format(version=version), params=query) as answer:
+            async with offline.request(
+                method, path.format(version=version), params=query
+            ) as answer:
                 assert answer.status == expected, path
                 if expected == 503:
                     assert int(answer.headers["Retry-After"]) >= 1
@@ -120,7 +122,7 @@ def needed(operation: Any) -> list[Any]:
 
 
 @pytest.fixture
-async def month(store: Store, snapshots: dict[str, bytes]) -> None:  # noqa: ARG001 - beside them
+async def month(store: Store, snapshots: dict[str, bytes]) -> None:  # noqa: ARG001 - written in addition
     """A past month, so that CBECI's charts have points."""
     start, end = datetime(2021, 6, 1, tzinfo=UTC), datetime(2021, 7, 1, tzinfo=UTC)
     places = (
@@ -138,7 +140,7 @@ async def test_schemathesis_finds_nothing(client: Client, tmp_path: Path) -> Non
     """Valid and invalid values of every parameter; the same requests each time.
 
     It has one worker, because Python 3.11 can fail to parse code in several threads at once, and
-    runs in a new folder, because it would repeat failures that it finds stored in an old one.
+    runs in a new folder, because it would repeat failures that it finds stored in the current one.
     """
     async with client.get("/cbeci/api/charts/mining_provinces") as answer:
         assert (await answer.json())["data"]
@@ -164,14 +166,14 @@ async def test_schemathesis_finds_nothing(client: Client, tmp_path: Path) -> Non
 
 
 @pytest.fixture
-def unasked() -> Store:
+def unused() -> Store:
     """A store that is not read."""
     return Store(connect(config.Redis(), patient=False), config.Retention())
 
 
 def test_the_service_does_not_start_with_an_undescribed_path(
-    unasked: Store, monkeypatch: pytest.MonkeyPatch
+    unused: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delitem(descriptions.DESCRIBED, "/metrics")
     with pytest.raises(ValueError, match="/metrics"):
-        application(unasked, Beliefs(), config.Endpoint())
+        application(unused, Beliefs(), config.Endpoint())

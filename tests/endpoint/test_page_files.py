@@ -42,7 +42,7 @@ async def test_a_page_is_html_under_a_policy_without_inline_code(client: Client,
 
 
 @pytest.mark.parametrize("path", PAGES)
-async def test_a_page_has_nothing_that_its_policy_forbids(client: Client, path: str) -> None:
+async def test_a_page_contains_nothing_that_its_policy_forbids(client: Client, path: str) -> None:
     page = await text_of(client, path)
     assert re.search(r"<style|\sstyle=|\son\w+=|javascript:", page) is None
     assert all("src=" in tag for tag in re.findall(r"<script[^>]*>", page))
@@ -55,7 +55,7 @@ async def test_no_file_names_another_host(client: Client) -> None:
 
 
 @pytest.mark.parametrize(("path", "script"), PAGES.items())
-async def test_all_that_a_page_refers_to_is_served(client: Client, path: str, script: str) -> None:
+async def test_all_files_of_a_page_are_served(client: Client, path: str, script: str) -> None:
     page = await text_of(client, path)
     links = re.findall(r'(?:src|href)="([^"#]+)"', page)
     assert {"page/style.css", script} <= {*links}
@@ -66,7 +66,7 @@ async def test_all_that_a_page_refers_to_is_served(client: Client, path: str, sc
 
 
 @pytest.mark.parametrize(("path", "script"), PAGES.items())
-async def test_the_script_asks_for_elements_that_the_page_has(
+async def test_the_elements_that_the_script_uses_are_in_the_page(
     client: Client, path: str, script: str
 ) -> None:
     page = await text_of(client, path)
@@ -76,13 +76,13 @@ async def test_the_script_asks_for_elements_that_the_page_has(
 
 
 @pytest.mark.parametrize("script", PAGES.values())
-async def test_the_script_writes_text_never_html(client: Client, script: str) -> None:
+async def test_the_script_writes_text_and_no_html(client: Client, script: str) -> None:
     code = await text_of(client, f"/{script}")
     assert "textContent" in code
     assert re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval", code) is None
 
 
-async def test_no_path_leads_to_other_files(client: Client) -> None:
+async def test_no_path_exposes_other_files(client: Client) -> None:
     for path in (
         "/../../etc/passwd",
         "/%2e%2e/%2e%2e/etc/passwd",

@@ -120,7 +120,7 @@ def test_without_trusted_proxies_forwarded_addresses_are_ignored() -> None:
     assert clients.bucket("127.0.0.1", headers) is None
 
 
-def test_loopback_can_be_limited_too() -> None:
+def test_loopback_can_be_limited() -> None:
     assert Clients([], loopback=True).bucket("127.0.0.1", CIMultiDict()) == "127.0.0.1"
 
 
@@ -177,7 +177,7 @@ async def test_monitoring_paths_are_never_limited(serve: Serve, store: Store) ->
 
 
 @pytest.mark.integration
-async def test_by_default_loopback_is_not_limited_and_a_limit_of_zero_is_none(
+async def test_by_default_loopback_is_not_limited_and_a_limit_of_0_disables_the_limit(
     serve: Serve, store: Store
 ) -> None:
     for section in ({"rate_limit": 1}, {"rate_limit": 0, "limit_loopback": True}):

@@ -29,8 +29,8 @@ NEEDS_REDIS = ["/api/v1/shares", "/api/v1/shares.csv", "/api/v1/pools", "/metric
 
 
 @pytest.fixture
-async def away(serve: Serve, store_at: StoreAt, unused_tcp_port: int) -> Client:
-    """The service with a Redis that is not running."""
+async def without_redis(serve: Serve, store_at: StoreAt, unused_tcp_port: int) -> Client:
+    """The service while Redis is not running."""
     return await serve(store_at(f"redis://127.0.0.1:{unused_tcp_port}/0"))
 
 
@@ -42,7 +42,7 @@ async def unready(client: Client, path: str = "/readyz") -> Any:
         return (await answer.json(content_type=None))["detail"]
 
 
-async def test_without_a_snapshot_it_is_alive_but_not_ready(client: Client) -> None:
+async def test_without_a_snapshot_the_service_is_healthy_but_not_ready(client: Client) -> None:
     assert "no snapshot yet" in await unready(client)
     async with client.get("/healthz") as answer:
         assert (answer.status, (await answer.text()).strip()) == (200, "alive")
@@ -56,21 +56,21 @@ async def test_with_a_fresh_snapshot_it_is_ready(serve: Serve, store: Store, now
 
 
 @pytest.mark.usefixtures("snapshots")
-async def test_with_a_stale_snapshot_it_is_not_ready_and_gives_its_age(
+async def test_with_a_stale_snapshot_the_service_is_not_ready_and_gives_its_age(
     serve: Serve, store: Store, now: datetime
 ) -> None:
     client = await serve(store, now + timedelta(seconds=60))
     assert "60 s old" in await unready(client)
 
 
-async def test_without_redis_what_needs_it_is_503_with_the_reason(away: Client) -> None:
+async def test_without_redis_paths_that_need_it_are_503(without_redis: Client) -> None:
     for path in NEEDS_REDIS:
-        assert "Redis" in await unready(away, path), path
+        assert "Redis" in await unready(without_redis, path), path
 
 
-async def test_without_redis_what_does_not_need_it_is_served(away: Client) -> None:
+async def test_without_redis_paths_that_do_not_need_it_are_served(without_redis: Client) -> None:
     for path in ("/healthz", "/", "/api/v1/places", "/api/v1/places.csv"):
-        async with away.get(path) as answer:
+        async with without_redis.get(path) as answer:
             assert answer.status == 200, path
 
 

@@ -14,7 +14,7 @@ from aiohttp import ClientSession, TCPConnector
 
 from launch.local.embedded import free_port
 from launch.local.supervisor import bound_to_this_process
-from tests.endpoint.sse_client import listening
+from tests.endpoint.sse_client import open_stream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.integration
 
 DEADLINE_S = 30.0
 ENDS_WITHIN_S = 5.0
-ASKED = 24
+REQUESTS = 24
 
 
 @pytest.fixture
@@ -69,30 +69,30 @@ async def processes(redis_url: str, port: int) -> AsyncIterator[list[asyncio.sub
             await process.wait()
 
 
-async def test_they_share_a_port_and_give_the_same_responses(
+async def test_two_processes_share_a_port_and_give_the_same_responses(
     client: ClientSession,
     processes: list[asyncio.subprocess.Process],
     snapshots: dict[str, bytes],
 ) -> None:
     async with AsyncExitStack() as stack:
-        listeners = [await stack.enter_async_context(listening(client)) for _ in range(ASKED)]
+        listeners = [await stack.enter_async_context(open_stream(client)) for _ in range(REQUESTS)]
         received = [await listener.next() for listener in listeners]
         assert {event.data for event in received} == {snapshots["1h/country"]}
         assert len({event.id for event in received}) == 1
 
-        # Each process counts its own clients, which are not all of them.
+        # Each process counts only its own clients.
         async with client.get("/metrics") as answer:
             text = await answer.text()
         (count,) = re.findall(r"^miningmap_stream_clients (\S+)$", text, re.MULTILINE)
-        assert 0 < float(count) < ASKED
+        assert 0 < float(count) < REQUESTS
 
         answers = set()
-        for _ in range(ASKED):
+        for _ in range(REQUESTS):
             async with client.get("/api/v1/shares") as answer:
                 answers.add((answer.status, answer.headers["ETag"], await answer.read()))
         assert len(answers) == 1
 
-        # When they are stopped, they end all streams at once and completely.
+        # When the processes stop, they end all streams at once and completely.
         for process in processes:
             process.terminate()
         async with asyncio.timeout(ENDS_WITHIN_S):

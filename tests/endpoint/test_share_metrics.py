@@ -88,7 +88,7 @@ def answers_of(snapshots: Mapping[str, bytes]) -> list[Any]:
     return [msgspec.json.decode(raw) for key, raw in snapshots.items() if "/" in key]
 
 
-async def test_every_metric_is_there_with_its_labels(
+async def test_every_metric_has_its_labels(
     client: Client, store: Store, snapshots: dict[str, bytes]
 ) -> None:
     await store.write_snapshots(with_gap(snapshots))
@@ -100,7 +100,7 @@ async def test_every_metric_is_there_with_its_labels(
             assert {label for label, _ in labels} == LABELS[name]
 
 
-async def test_place_figures_equal_the_api_and_there_is_no_other_row(
+async def test_place_figures_equal_the_api_and_include_no_other_place(
     client: Client, snapshots: dict[str, bytes]
 ) -> None:
     found = await scrape(client)
@@ -154,7 +154,7 @@ async def test_window_figures_equal_the_api_and_nulls_are_left_out(
 
 
 @pytest.mark.usefixtures("snapshots")
-async def test_pool_figures_leave_out_what_is_unknown(client: Client, now: datetime) -> None:
+async def test_unknown_pool_figures_are_left_out(client: Client, now: datetime) -> None:
     found = await scrape(client)
     assert found["miningmap_pool_hashrate_hashes_per_second"] == {
         labelled(pool="alpha"): 1e20,
@@ -177,7 +177,7 @@ async def test_the_gap_between_reported_and_mined_is_shown_with_its_error(
     assert found["miningmap_pool_reported_gap_error_ratio"] == {labelled(pool="alpha"): 0.25}
 
 
-async def test_a_place_that_is_gone_has_no_samples(
+async def test_a_place_that_is_no_longer_listed_has_no_samples(
     client: Client, store: Store, snapshots: dict[str, bytes]
 ) -> None:
     def countries(found: Any) -> set[str]:

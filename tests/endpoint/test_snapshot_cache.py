@@ -51,7 +51,7 @@ async def until_served(client: Client, wanted: bytes, within_s: float = SOON_S) 
 
 
 @pytest.mark.integration
-async def test_a_new_snapshot_is_served_as_soon_as_it_is_there(
+async def test_a_new_snapshot_is_served_as_soon_as_it_is_written(
     client: Client, store: Store, snapshots: dict[str, bytes]
 ) -> None:
     await until_served(client, snapshots["1h/country"])
@@ -66,9 +66,9 @@ async def test_a_snapshot_without_an_event_is_found(
     client: Client, store: Store, snapshots: dict[str, bytes], now: datetime
 ) -> None:
     await until_served(client, snapshots["1h/country"])
-    quietly = {"1h/country": b'{"n":1}', AT: rfc3339(now + timedelta(seconds=5)).encode()}
-    await store._redis.hset(keys.SNAPSHOTS, mapping=quietly)  # type: ignore[arg-type]  # as it is
-    await until_served(client, quietly["1h/country"])
+    without_event = {"1h/country": b'{"n":1}', AT: rfc3339(now + timedelta(seconds=5)).encode()}
+    await store._redis.hset(keys.SNAPSHOTS, mapping=without_event)  # type: ignore[arg-type]  # unchanged bytes
+    await until_served(client, without_event["1h/country"])
 
 
 @pytest.mark.integration
@@ -172,7 +172,7 @@ def event(at_ms: int, number: int = 0, name: str = "shares") -> Event:
     return Event(EventId(at_ms, number), name, {})
 
 
-def test_a_log_gives_the_event_after_a_place() -> None:
+def test_a_log_returns_the_event_after_a_position() -> None:
     log = EventLog()
     assert (log.next(EventId(0, 0)), log.start()) == (None, None)
     events = [event(5), event(5, 1), event(9)]
@@ -202,11 +202,11 @@ def test_a_log_reaches_from_its_first_event_to_its_last() -> None:
     assert [log.reaches(place) for place in places] == [False, True, True, True, False]
 
 
-def test_a_log_keeps_an_hour_and_knows_where_it_was_cut() -> None:
+def test_a_log_keeps_an_hour_and_its_first_position() -> None:
     log = EventLog()
     log.add([event(1), event(2), event(3), event(HOUR_MS + 2)])
     assert not log.reaches(EventId(1, 0))
-    assert log.reaches(EventId(2, 0))  # which is gone, but nothing after it is
+    assert log.reaches(EventId(2, 0))  # removed itself, but no event after it is
     after = log.next(EventId(2, 0))
     assert after is not None
     assert after.id == EventId(3, 0)

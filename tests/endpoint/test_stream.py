@@ -17,7 +17,7 @@ from endpoint.routes.stream import Stream
 from streams.method.windows import ROLLING
 from streams.redis import keys
 from streams.redis.event_log import EventId
-from tests.endpoint.sse_client import DEADLINE_S, STREAM, Block, listening
+from tests.endpoint.sse_client import DEADLINE_S, STREAM, Block, open_stream
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -64,7 +64,7 @@ async def log(store: Store, entry: str = "*", **fields: bytes) -> None:
 
 async def until_known(client: Client, number: int) -> str:
     """Wait until a process streams a snapshot, and return the event's id."""
-    async with listening(client) as listener:
+    async with open_stream(client) as listener:
         while numbers([received := await listener.next()]) != [number]:
             pass
     return received.id
@@ -79,11 +79,11 @@ async def until(met: Callable[[], Awaitable[bool]]) -> None:
 # --- events ---------------------------------------------------------------------------------------
 
 
-async def test_the_newest_shares_come_at_once_and_are_those_of_the_api(
+async def test_the_newest_shares_are_sent_at_once_and_equal_the_api(
     client: Client, snapshots: dict[str, bytes]
 ) -> None:
     for window in ROLLING:
-        async with listening(client, window=window) as listener:
+        async with open_stream(client, window=window) as listener:
             first = await listener.next()
         assert first.event == "shares"
         assert first.data == snapshots[f"{window}/country"], window
@@ -92,7 +92,7 @@ async def test_the_newest_shares_come_at_once_and_are_those_of_the_api(
 
 
 async def test_the_default_window_is_one_hour(client: Client, snapshots: dict[str, bytes]) -> None:
-    async with listening(client) as listener:
+    async with open_stream(client) as listener:
         assert (await listener.next()).data == snapshots["1h/country"]
 
 
@@ -101,7 +101,7 @@ async def test_every_snapshot_is_streamed_in_order_with_growing_ids(
 ) -> None:
     await store.write_snapshots(answers(0))
     await until_known(client, 0)
-    async with listening(client) as one, listening(client, window="7d") as other:
+    async with open_stream(client) as one, open_stream(client, window="7d") as other:
         for number in range(1, 6):
             await store.write_snapshots(answers(number))
         received, received_other = await one.take(6), await other.take(6)
@@ -111,21 +111,21 @@ async def test_every_snapshot_is_streamed_in_order_with_growing_ids(
     assert sorted({event.position for event in received}) == [event.position for event in received]
 
 
-async def test_a_stream_before_the_first_snapshot_gets_it_when_it_comes(
+async def test_a_stream_before_the_first_snapshot_receives_it_later(
     client: Client, store: Store
 ) -> None:
-    async with listening(client) as listener:
+    async with open_stream(client) as listener:
         assert int((await listener.block()).retry) >= 1000
         await store.write_snapshots(answers(1))
         assert numbers([await listener.next()]) == [1]
 
 
-async def test_other_events_are_streamed_to_all_in_their_order(
+async def test_other_events_are_streamed_to_all_clients_in_order(
     client: Client, store: Store
 ) -> None:
     await store.write_snapshots(answers(0))
     await until_known(client, 0)
-    async with listening(client) as one, listening(client, window="now") as other:
+    async with open_stream(client) as one, open_stream(client, window="now") as other:
         await log(store, event=b"swing", all=zlib.compress(b'{"place":"US"}'))
         await store.write_snapshots(answers(1))
         for listener in (one, other):
@@ -141,7 +141,7 @@ async def test_a_new_client_gets_the_newest_shares_and_the_events_after_them(
     await store.write_snapshots(answers(1))
     await until_known(client, 1)
     await log(store, event=b"swing", all=zlib.compress(b"{}"))
-    async with listening(client) as listener:
+    async with open_stream(client) as listener:
         received = await listener.take(2)
     assert [event.event for event in received] == ["shares", "swing"]
     assert numbers(received[:1]) == [1]
@@ -166,7 +166,7 @@ async def test_head_has_the_headers_and_no_stream(client: Client) -> None:
         assert await answer.read() == b""
 
 
-async def test_an_invalid_parameter_is_a_400_that_says_what_is_allowed(client: Client) -> None:
+async def test_an_invalid_parameter_is_a_400_with_the_allowed_values(client: Client) -> None:
     for query, parameter, allowed in (
         ("window=2h", "window", "30d"),
         ("window=2026-11", "window", "24h"),
@@ -183,7 +183,7 @@ async def test_an_invalid_parameter_is_a_400_that_says_what_is_allowed(client: C
 # --- resuming -------------------------------------------------------------------------------------
 
 
-async def test_after_a_last_event_id_any_process_streams_all_that_followed(
+async def test_any_process_streams_all_events_after_the_last_event_id(
     serve: Serve, store: Store
 ) -> None:
     first, second = await serve(store), await serve(store)
@@ -192,12 +192,12 @@ async def test_after_a_last_event_id_any_process_streams_all_that_followed(
     last = await until_known(first, 2)
     for number in range(3, 7):
         await store.write_snapshots(answers(number))
-    heard = []
+    received = []
     for client in (first, second, await serve(store)):
-        async with listening(client, last=last, window="30d") as listener:
-            heard.append(await listener.take(4))
-    assert heard[0] == heard[1] == heard[2]
-    assert numbers(heard[0]) == [3, 4, 5, 6]
+        async with open_stream(client, last=last, window="30d") as listener:
+            received.append(await listener.take(4))
+    assert received[0] == received[1] == received[2]
+    assert numbers(received[0]) == [3, 4, 5, 6]
 
 
 async def test_a_client_that_is_up_to_date_gets_only_new_events(
@@ -205,7 +205,7 @@ async def test_a_client_that_is_up_to_date_gets_only_new_events(
 ) -> None:
     await store.write_snapshots(answers(0))
     last = await until_known(client, 0)
-    async with listening(client, last=last) as listener:
+    async with open_stream(client, last=last) as listener:
         await store.write_snapshots(answers(1))
         assert numbers([await listener.next()]) == [1]
 
@@ -215,30 +215,30 @@ async def test_an_unknown_id_gets_a_gap_and_the_newest_shares(client: Client, st
         await store.write_snapshots(answers(number))
     await until_known(client, 2)
     for last in ("nonsense", "1-1", "1795633815906-99999999999999999999999", "5"):
-        async with listening(client, last=last) as listener:
+        async with open_stream(client, last=last) as listener:
             gap, newest = await listener.take(2)
         assert (gap.event, gap.id) == ("gap", ""), last
         assert "no longer stored" in msgspec.json.decode(gap.data)["detail"]
         assert numbers([newest]) == [2], last
 
 
-async def test_an_id_of_the_future_gets_a_gap_after_a_while(
+async def test_an_id_of_the_future_gets_a_gap_after_a_wait(
     client: Client, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("endpoint.routes.stream.LAG_S", 0.05)
     await store.write_snapshots(answers(0))
-    async with listening(client, last=f"{10**15}-0") as listener:
+    async with open_stream(client, last=f"{10**15}-0") as listener:
         assert [received.event for received in await listener.take(2)] == ["gap", "shares"]
 
 
-async def test_an_id_that_this_process_has_not_seen_yet_is_waited_for(
+async def test_a_process_waits_for_an_id_that_it_has_not_read_yet(
     client: Client, store: Store
 ) -> None:
     await store.write_snapshots(answers(0))
-    async with listening(client) as listener:
+    async with open_stream(client) as listener:
         at = (await listener.next()).position
     soon = EventId(at.at_ms + 3_600_000, 0)
-    async with listening(client, last=str(soon)) as listener:
+    async with open_stream(client, last=str(soon)) as listener:
         assert (await listener.block()).retry
         for number in range(2):
             body = zlib.compress(b'{"n":%d}' % number)
@@ -253,7 +253,7 @@ async def test_events_that_the_log_has_lost_are_a_gap(serve: Serve, store: Store
     for number in range(1, 4):
         await store.write_snapshots(answers(number))
     await store._redis.xtrim(keys.EVENTS, maxlen=2, approximate=False)
-    async with listening(await serve(store), last=last) as listener:
+    async with open_stream(await serve(store), last=last) as listener:
         received = await listener.take(2)
     assert [event.event for event in received] == ["gap", "shares"]
     assert numbers(received[1:]) == [3]
@@ -263,7 +263,7 @@ async def test_a_restart_of_redis_that_loses_the_log_disconnects_no_client(
     redis: RedisServer, client: Client, store: Store
 ) -> None:
     await store.write_snapshots(answers(0))
-    async with listening(client) as listener:
+    async with open_stream(client) as listener:
         assert numbers([await listener.next()]) == [0]
         redis.stop()
         redis.start()
@@ -281,7 +281,7 @@ async def test_a_stream_without_events_has_heartbeats(
     serve: Serve, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("endpoint.service.Stream", partial(Stream, heartbeat_s=0.05))
-    async with listening(await serve(store)) as listener:
+    async with open_stream(await serve(store)) as listener:
         assert (await listener.block()).retry
         for _ in range(3):
             assert (await listener.block()).comment == "ping"
@@ -292,7 +292,7 @@ async def test_streams_end_at_once_and_completely_with_the_service(
 ) -> None:
     await store.write_snapshots(answers(0))
     client = await serve(store)
-    async with listening(client) as idle:
+    async with open_stream(client) as idle:
         await idle.next()
         async with asyncio.timeout(1):
             await client.app.shutdown()
@@ -300,14 +300,14 @@ async def test_streams_end_at_once_and_completely_with_the_service(
                 await idle.next()
 
 
-async def test_listeners_are_counted(client: Client) -> None:
+async def test_clients_are_counted(client: Client) -> None:
     async def count(expected: float) -> bool:
         return await figure(client, "miningmap_stream_clients") == expected
 
-    async with listening(client) as listener:
+    async with open_stream(client) as listener:
         await listener.block()
         assert await count(1)
-        async with listening(client) as other:
+        async with open_stream(client) as other:
             await other.block()
             assert await count(2)
 
@@ -320,10 +320,10 @@ async def test_more_clients_than_allowed_are_refused_until_one_disconnects(
 ) -> None:
     monkeypatch.setattr("endpoint.service.Stream", partial(Stream, heartbeat_s=0.05))
     client = await serve(store, stream_clients=2)
-    async with listening(client) as staying:
-        await staying.block()
-        async with listening(client) as going:
-            await going.block()
+    async with open_stream(client) as first:
+        await first.block()
+        async with open_stream(client) as second:
+            await second.block()
             async with client.get(STREAM) as refused:
                 assert refused.status == 503
                 assert refused.content_type == "application/problem+json"
@@ -339,7 +339,7 @@ async def test_more_clients_than_allowed_are_refused_until_one_disconnects(
         await until(is_free)
 
 
-async def test_a_client_that_reads_nothing_is_disconnected_and_others_miss_nothing(
+async def test_a_client_that_reads_nothing_is_disconnected_without_loss_for_others(
     serve: Serve, store: Store, snapshots: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("endpoint.service.Stream", partial(Stream, send_s=0.3))
@@ -356,11 +356,11 @@ async def test_a_client_that_reads_nothing_is_disconnected_and_others_miss_nothi
             return await figure(client, "miningmap_stream_clients") == 1
 
         await until(listens)
-        async with listening(client) as diligent:
-            await diligent.next()
+        async with open_stream(client) as reading:
+            await reading.next()
             for _ in range(10):
                 await store.write_snapshots(large)
-                assert (await diligent.next()).data == large["1h/country"]
+                assert (await reading.next()).data == large["1h/country"]
 
             async def is_dropped() -> bool:
                 return await figure(client, "miningmap_stream_dropped_total", reason="slow") == 1

@@ -55,7 +55,7 @@ async def test_redirects_are_followed() -> None:
         assert await download(address, max_bytes=ENOUGH) == BODY
 
 
-async def test_a_body_that_is_too_large_decompressed() -> None:
+async def test_a_body_that_is_too_large_after_decompression_is_an_error() -> None:
     async def bomb(_: web.Request) -> web.Response:
         response = web.Response(body=bytes(ENOUGH + 1))
         response.enable_compression(web.ContentCoding.gzip)
@@ -65,7 +65,7 @@ async def test_a_body_that_is_too_large_decompressed() -> None:
         assert await failed(address) == f"{address}: larger than {ENOUGH} bytes"
 
 
-async def test_an_endless_body() -> None:
+async def test_an_endless_body_is_an_error() -> None:
     async def endless(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
         await response.prepare(request)
@@ -79,7 +79,7 @@ async def test_an_endless_body() -> None:
         assert await failed(address) == f"{address}: larger than {ENOUGH} bytes"
 
 
-async def test_another_status_than_200_is_an_error() -> None:
+async def test_a_status_other_than_200_is_an_error() -> None:
     async def missing(_: web.Request) -> web.Response:
         raise web.HTTPNotFound
 
@@ -87,7 +87,7 @@ async def test_another_status_than_200_is_an_error() -> None:
         assert await failed(address) == f"{address}: the server responded with HTTP 404"
 
 
-async def test_a_silent_server_is_given_up() -> None:
+async def test_a_silent_server_is_an_error_after_the_time_limit() -> None:
     over = asyncio.Event()
 
     async def silent(_: web.Request) -> web.Response:
@@ -104,7 +104,7 @@ async def test_a_silent_server_is_given_up() -> None:
             over.set()
 
 
-async def test_an_address_that_is_invalid_or_without_a_server_is_named() -> None:
+async def test_an_invalid_or_unreachable_url_is_named() -> None:
     address = f"http://127.0.0.1:{unused_port()}/export.csv"
     assert (await failed(address)).startswith(f"{address}: Cannot connect to host 127.0.0.1")
     assert (await failed("http://")).startswith("http://: not an address")

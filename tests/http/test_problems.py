@@ -71,7 +71,7 @@ async def test_an_unknown_path_is_a_problem(client: TestClient[Any, Any]) -> Non
     assert document["detail"] == "there is nothing at /nothing"
 
 
-async def test_a_method_that_is_not_allowed_says_which_are(client: TestClient[Any, Any]) -> None:
+async def test_a_405_has_the_allowed_methods(client: TestClient[Any, Any]) -> None:
     answer = await client.delete("/found")
     assert answer.status == 405
     assert answer.headers["Allow"] == "GET, HEAD"
@@ -84,7 +84,7 @@ async def test_other_errors_keep_their_text(client: TestClient[Any, Any]) -> Non
     assert (document["status"], document["detail"]) == (410, "it was here in 2021")
 
 
-async def test_a_fault_of_the_service_is_logged_and_not_shown(
+async def test_an_unexpected_error_is_logged_and_not_in_the_response(
     client: TestClient[Any, Any],
 ) -> None:
     with capture_logs() as logs:
@@ -99,7 +99,7 @@ async def test_responses_and_redirects_pass(client: TestClient[Any, Any]) -> Non
     assert (await client.get("/moved", allow_redirects=False)).status == 302
 
 
-async def test_a_service_translates_errors_of_its_own_and_no_others() -> None:
+async def test_a_service_can_translate_its_own_errors_and_no_others() -> None:
     def translate(error: Exception) -> web.Response | None:
         known = isinstance(error, RuntimeError)
         return problem(503, "Unavailable", "try again later") if known else None

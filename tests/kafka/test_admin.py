@@ -89,7 +89,7 @@ async def test_two_processes_at_once_create_every_topic_once(clean_kafka: KafkaS
         assert sorted(dict(states)[name] for states in both) == ["created", "ok"]
 
 
-async def test_a_refusal_of_the_broker_is_an_error_with_its_reason(
+async def test_a_rejection_by_the_broker_is_an_error_with_the_reason(
     clean_kafka: KafkaServer,
 ) -> None:
     servers = clean_kafka.bootstrap_servers
@@ -100,7 +100,7 @@ async def test_a_refusal_of_the_broker_is_an_error_with_its_reason(
     assert not caught.value.retriable
 
 
-async def test_a_broker_that_is_away_is_an_error_with_the_remedy() -> None:
+async def test_an_unavailable_broker_is_an_error_with_the_remedy() -> None:
     servers = f"127.0.0.1:{free_port()}"
     for ask in (check_topics, ensure_topics):
         with pytest.raises(BrokerError) as caught:

@@ -1,4 +1,4 @@
-"""Closing aiokafka's clients; tests/kafka/test_producer.py and test_reader.py do it for real."""
+"""Closing aiokafka's clients; test_producer.py and test_reader.py do it with a real broker."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Client:
 
 
 class Consumer:
-    """Like aiokafka's while the broker is away: stop() lets a CancelledError of its own out."""
+    """Like aiokafka's while the broker is unavailable: stop() raises a CancelledError."""
 
     def __init__(self) -> None:
         self._client = Client()
@@ -40,14 +40,14 @@ def closing(consumer: Consumer) -> Any:
     return close_consumer(cast("AIOKafkaConsumer", consumer))
 
 
-async def test_a_cancellation_inside_the_consumer_is_not_the_callers() -> None:
+async def test_a_cancellation_inside_the_consumer_does_not_cancel_the_caller() -> None:
     consumer = Consumer()
     consumer.may_end.set()
     await closing(consumer)
     assert consumer._client.closed
 
 
-async def test_a_cancellation_of_the_caller_passes() -> None:
+async def test_a_cancellation_of_the_caller_is_raised() -> None:
     consumer = Consumer()
     task = asyncio.create_task(closing(consumer))
     await consumer.stopping.wait()
@@ -58,7 +58,7 @@ async def test_a_cancellation_of_the_caller_passes() -> None:
 
 
 class Producer:
-    """Like aiokafka's when its client closes: a cancellation meanwhile is dropped."""
+    """Like aiokafka's while its client is closing: it swallows a cancellation."""
 
     def __init__(self) -> None:
         self.stopping = asyncio.Event()
@@ -72,7 +72,7 @@ class Producer:
             await asyncio.Event().wait()
 
 
-async def test_a_cancellation_that_the_producer_dropped_is_raised() -> None:
+async def test_a_cancellation_that_the_producer_swallowed_is_raised() -> None:
     producer = Producer()
     task = asyncio.create_task(close_producer(cast("AIOKafkaProducer", producer), "a:1"))
     await producer.stopping.wait()

@@ -27,14 +27,14 @@ async def test_errors_of_aiokafka_become_broker_errors(raised: Exception) -> Non
     assert caught.value.retriable
 
 
-async def test_a_block_that_takes_too_long_is_given_up() -> None:
+async def test_a_block_that_exceeds_the_time_limit_is_an_error() -> None:
     with pytest.raises(BrokerError, match=f"^Kafka at a:1: no answer within 0.01 s; {REMEDY}$"):
         async with broker_errors("a:1", timeout_s=0.01):
             await asyncio.Event().wait()
 
 
-async def test_other_errors_and_cancellation_pass() -> None:
-    for other in (ValueError("ours"), BrokerError("ours"), asyncio.CancelledError()):
+async def test_other_errors_and_cancellation_are_not_changed() -> None:
+    for other in (ValueError("other"), BrokerError("other"), asyncio.CancelledError()):
         with pytest.raises(type(other)) as caught:
             async with broker_errors("a:1"):
                 raise other

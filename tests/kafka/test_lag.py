@@ -35,7 +35,7 @@ async def first(current_lag: Callable[[], Awaitable[Lag]]) -> Lag:
                 await asyncio.sleep(0.05)
 
 
-async def test_lag_is_what_was_sent_less_what_was_committed(clean_kafka: KafkaServer) -> None:
+async def test_the_lag_is_the_number_of_uncommitted_messages(clean_kafka: KafkaServer) -> None:
     servers, group = clean_kafka.bootstrap_servers, f"test-{uuid4().hex}"
     async with AIOKafkaProducer(bootstrap_servers=servers, acks="all") as producer:
         for _ in range(5):
@@ -54,14 +54,14 @@ async def test_lag_is_what_was_sent_less_what_was_committed(clean_kafka: KafkaSe
     assert after == nothing | {(REPORTS, 2): Progress(3, 2)}
 
 
-async def test_a_broker_that_is_away_is_an_error_with_its_address() -> None:
+async def test_an_unavailable_broker_is_an_error_with_its_address() -> None:
     servers = f"127.0.0.1:{unused_port()}"
     with pytest.raises(BrokerError, match=f"^Kafka at {servers}: "):
         async with lag_of(servers, "group", (REPORTS,)):
             pass
 
 
-async def test_a_broker_that_goes_away_is_an_error_and_its_clients_close(
+async def test_a_broker_that_stops_is_an_error_and_its_clients_are_closed(
     clean_kafka: KafkaServer,
 ) -> None:
     servers, group = clean_kafka.bootstrap_servers, f"test-{uuid4().hex}"

@@ -1,4 +1,4 @@
-"""The publisher on a real Kafka: acknowledged, or an error that says why not."""
+"""The publisher on a real Kafka: records are acknowledged, or there is an error."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_a_network_message_is_written_to_network_with_bitcoin_as_key() -> None:
     assert decode(made.value) == message
 
 
-async def test_publishing_without_a_broker_fails_in_time_with_the_reason() -> None:
+async def test_publishing_without_a_broker_fails_within_the_time_limit() -> None:
     unreachable = Kafka(bootstrap_servers=f"127.0.0.1:{unused_port()}")
     with capture_logs() as logs:
         async with Publisher(unreachable, TOPICS, timeout_s=0.2) as unconnected:
@@ -137,7 +137,7 @@ async def test_publishing_without_idempotence(
     assert len(await received(clean_kafka, REPORTS, b"plain")) == 1
 
 
-async def test_a_missing_topic_is_logged_once_and_waited_for(clean_kafka: KafkaServer) -> None:
+async def test_a_missing_topic_is_logged_once_and_awaited(clean_kafka: KafkaServer) -> None:
     topic = f"late-{uuid4().hex}"
     late = Record(topic, None, b"late")
     why = f"no topic {topic}; run `miningmap topics`"
@@ -170,7 +170,7 @@ async def test_a_record_too_large_is_not_retriable_and_the_next_one_is_published
         async with publisher(clean_kafka) as connected:
             # The broker checks sequence numbers from the second batch on.
             await connected.publish([record(b"first")])
-            # What the broker refuses, and what does not even leave.
+            # A record that the broker rejects, and one that the client rejects.
             for size in (MAX_RECORD_BYTES - 10_000, MAX_RECORD_BYTES + 10_000):
                 with pytest.raises(BrokerError, match="a record is too large") as caught:
                     await connected.publish([record(b"x" * size)])
@@ -181,7 +181,7 @@ async def test_a_record_too_large_is_not_retriable_and_the_next_one_is_published
     assert logs == []
 
 
-async def test_publishing_fails_while_the_broker_is_away_and_resumes_by_itself(
+async def test_publishing_fails_while_the_broker_is_unavailable_and_resumes(
     clean_kafka: KafkaServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(producer, "SLOW_S", 0.2)
@@ -209,7 +209,7 @@ async def test_publishing_fails_while_the_broker_is_away_and_resumes_by_itself(
     assert set(values) <= {b"before", b"meanwhile", b"after"}
 
 
-async def test_closing_takes_bounded_time_while_the_broker_is_away(
+async def test_closing_takes_bounded_time_while_the_broker_is_unavailable(
     clean_kafka: KafkaServer,
 ) -> None:
     before = tasks()
@@ -236,7 +236,7 @@ async def test_a_delivery_on_a_connection_that_broke_ends_with_an_error(
         delivery = asyncio.create_task(connected.deliver([record(b"waiting")]))
         connection = await connected._connection
         await until(lambda: connection.deliveries)
-        connected._replace(connection)  # as another delivery does whose record aiokafka gave up
+        connected._replace(connection)  # like a delivery whose record aiokafka dropped
         with pytest.raises(BrokerError) as caught:
             await delivery
         assert caught.value.retriable
@@ -251,8 +251,8 @@ async def test_no_task_outlives_the_publisher(clean_kafka: KafkaServer) -> None:
     assert tasks() == before
 
 
-async def test_the_error_of_the_block_passes_as_it_is(clean_kafka: KafkaServer) -> None:
-    for own in (ValueError("ours"), asyncio.CancelledError()):
+async def test_an_error_of_the_block_is_not_changed(clean_kafka: KafkaServer) -> None:
+    for own in (ValueError("other"), asyncio.CancelledError()):
         with pytest.raises(type(own)) as caught:
             async with publisher(clean_kafka):
                 raise own

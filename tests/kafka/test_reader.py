@@ -45,9 +45,9 @@ async def read(kafka: KafkaServer | EmbeddedBroker, *topics: str) -> list[bytes]
 async def test_topics_are_read_in_order_and_each_partition_by_offset(
     clean_kafka: KafkaServer,
 ) -> None:
-    numbers = range(1200)  # more than one fetch gives
+    numbers = range(1200)  # more than one fetch returns
     sent: list[Sent] = [(REPORTS, n % 6, b"%d" % n) for n in numbers]
-    await send(clean_kafka, [(NETWORK, 0, b"network"), *sent, (DEAD_LETTERS, 0, b"not asked for")])
+    await send(clean_kafka, [(NETWORK, 0, b"network"), *sent, (DEAD_LETTERS, 0, b"not requested")])
     found = await read(clean_kafka, REPORTS, NETWORK)
     by_partition = sorted(numbers, key=lambda n: (n % 6, n))
     assert found == [*(b"%d" % n for n in by_partition), b"network"]
@@ -91,7 +91,7 @@ async def test_a_missing_topic_is_named_and_not_created(clean_kafka: KafkaServer
             await read(clean_kafka, REPORTS, "nothing.here")
 
 
-async def test_a_broker_that_is_away_is_an_error_with_the_remedy() -> None:
+async def test_an_unavailable_broker_is_an_error_with_the_remedy() -> None:
     servers = f"127.0.0.1:{unused_port()}"
     with pytest.raises(BrokerError) as caught:
         async with open_reader(servers, [REPORTS]):
@@ -100,7 +100,7 @@ async def test_a_broker_that_is_away_is_an_error_with_the_remedy() -> None:
     assert "MININGMAP_KAFKA__BOOTSTRAP_SERVERS" in str(caught.value)
 
 
-async def test_a_silent_server_is_given_up_after_the_time_limit() -> None:
+async def test_a_silent_server_is_an_error_after_the_time_limit() -> None:
     over = asyncio.Event()
 
     async def silent(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -115,7 +115,7 @@ async def test_a_silent_server_is_given_up_after_the_time_limit() -> None:
         over.set()
 
 
-async def test_a_broker_that_goes_away_is_given_up_after_the_time_limit(
+async def test_a_broker_that_stops_is_an_error_after_the_time_limit(
     clean_kafka: KafkaServer,
 ) -> None:
     await send(clean_kafka, [(REPORTS, 3, b"value")])
@@ -125,8 +125,8 @@ async def test_a_broker_that_goes_away_is_given_up_after_the_time_limit(
             _ = [values async for values in reader.batches()]
 
 
-async def test_errors_of_the_caller_pass(clean_kafka: KafkaServer) -> None:
-    """A full disk, for example, is not reported as a fault of Kafka."""
+async def test_errors_of_the_caller_are_not_changed(clean_kafka: KafkaServer) -> None:
+    """For example, a full disk is not reported as an error of Kafka."""
     full = OSError("No space left on device")
     with pytest.raises(OSError, match="No space left") as caught:
         async with open_reader(clean_kafka.bootstrap_servers, [REPORTS]):

@@ -109,7 +109,7 @@ def _until_ready(demo: Demo) -> None:
         time.sleep(POLL_S)
 
 
-def test_it_says_where_it_is_and_that_it_is_simulated(demo: Demo) -> None:
+def test_the_demo_prints_its_url_and_that_it_is_simulated(demo: Demo) -> None:
     address = re.escape(f"http://{LOOPBACK}:{demo.port}")
     assert re.search(
         rf"^ready after \d+ s: {address} \(simulated; Ctrl-C ends it\)$", demo.output, re.MULTILINE
@@ -118,14 +118,14 @@ def test_it_says_where_it_is_and_that_it_is_simulated(demo: Demo) -> None:
     assert "<html" in demo.text("/")
 
 
-def test_now_there_are_at_least_five_countries(demo: Demo) -> None:
+def test_there_are_shares_of_at_least_five_countries(demo: Demo) -> None:
     answer = demo.json("/api/v1/shares?window=now")
     assert len(answer["shares"]) >= 5
     assert answer["network"]["hashrate"] > 0
 
 
 @pytest.mark.parametrize("window", ROLLING)
-def test_every_window_answers_and_says_that_it_is_simulated(demo: Demo, window: str) -> None:
+def test_every_window_has_shares_that_are_marked_as_simulated(demo: Demo, window: str) -> None:
     answer = demo.json(f"/api/v1/shares?window={window}")
     assert answer["simulated"] is True
     assert answer["coverage"] > 0
@@ -133,7 +133,7 @@ def test_every_window_answers_and_says_that_it_is_simulated(demo: Demo, window: 
 
 
 @pytest.mark.parametrize("country", ["CN", "US"])
-def test_provinces_and_states_are_among_what_is_located(demo: Demo, country: str) -> None:
+def test_provinces_and_states_have_shares(demo: Demo, country: str) -> None:
     answer = demo.json(f"/api/v1/shares?window=24h&level=subdivision&country={country}")
     assert answer["simulated"] is True
     assert len(answer["shares"]) >= 3
@@ -146,7 +146,7 @@ def test_every_pool_is_simulated_and_some_are_live(demo: Demo) -> None:
     assert "live" in {pool["state"] for pool in pools}
 
 
-def test_its_sources_are_up(demo: Demo) -> None:
+def test_all_sources_are_up(demo: Demo) -> None:
     wanted = {source.slug: "1.0" for source in simulated_sources()}
     sample = re.compile(r'^miningmap_pool_up\{.*\bsource="(\w+)".*\} (\S+)$', re.MULTILINE)
     deadline = time.monotonic() + POLLED_S
@@ -155,7 +155,7 @@ def test_its_sources_are_up(demo: Demo) -> None:
         time.sleep(POLL_S)
 
 
-def test_ctrl_c_ends_all_of_it_and_leaves_nothing(demo: Demo) -> None:
+def test_ctrl_c_ends_all_processes_and_removes_all_files(demo: Demo) -> None:
     processes = _descendants(demo.process.pid)
     assert len(processes) >= 6, "broker, Redis, pools, streams, endpoint, collector"
     demo.process.send_signal(signal.SIGINT)

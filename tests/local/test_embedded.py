@@ -50,7 +50,7 @@ def embedded_redis(
     return EmbeddedRedis()
 
 
-async def test_the_broker_takes_the_topics_once(broker: config.Kafka) -> None:
+async def test_topics_are_created_once(broker: config.Kafka) -> None:
     servers = broker.bootstrap_servers
     assert await check_topics(servers) == [(name, "missing") for name in ALL]
     assert await ensure_topics(servers) == [(name, "created") for name in ALL]
@@ -58,7 +58,7 @@ async def test_the_broker_takes_the_topics_once(broker: config.Kafka) -> None:
     assert await check_topics(servers) == [(name, "ok") for name in ALL]
 
 
-async def test_differences_are_seen_on_the_embedded_broker_too(broker: config.Kafka) -> None:
+async def test_differences_of_topics_are_reported(broker: config.Kafka) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap_servers)
     await admin.start()
     await admin.create_topics([NewTopic(REPORTS, 4, 1)])
@@ -102,7 +102,7 @@ async def test_a_group_reads_in_order_commits_and_resumes(broker: config.Kafka) 
         assert [(await second.getone()).value for _ in range(2)] == [b"2", b"3"]
 
 
-async def test_the_broker_still_refuses_idempotent_producers(broker: config.Kafka) -> None:
+async def test_the_broker_rejects_idempotent_producers(broker: config.Kafka) -> None:
     """Once this test fails, ``idempotent = false`` can be removed."""
     producer = AIOKafkaProducer(bootstrap_servers=broker.bootstrap_servers, enable_idempotence=True)
     with pytest.raises(UnknownError):
@@ -123,7 +123,7 @@ async def test_redis_runs_the_lua_libraries_that_the_project_uses(
     assert packed == [b"\x91\x01", b"\0\0\0\0\0\0\xf0?", b"[1]"]
 
 
-async def test_redis_keeps_nothing_forgets_nothing_and_stays_on_loopback(
+async def test_redis_persists_nothing_evicts_nothing_and_listens_only_on_loopback(
     embedded_redis: EmbeddedRedis,
 ) -> None:
     with embedded_redis:
@@ -142,7 +142,7 @@ async def test_redis_keeps_nothing_forgets_nothing_and_stays_on_loopback(
     assert not os.path.exists(str(options["dir"]))  # noqa: ASYNC240, PTH110 - after the end
 
 
-def test_services_are_told_where_redis_is(
+def test_services_get_the_url_of_redis_from_the_environment(
     embedded_redis: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with embedded_redis:
@@ -151,7 +151,7 @@ def test_services_are_told_where_redis_is(
         assert config.load().redis.url.get_secret_value() == embedded_redis.url
 
 
-def test_a_broker_binary_that_is_not_there_is_an_error(
+def test_a_missing_broker_binary_is_an_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("CALF_TANSU_BIN", str(tmp_path / "tansu"))
@@ -159,7 +159,7 @@ def test_a_broker_binary_that_is_not_there_is_an_error(
         EmbeddedBroker()
 
 
-def test_without_any_redis_the_error_says_what_to_install(
+def test_without_any_redis_the_error_names_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PATH", "")
@@ -168,7 +168,7 @@ def test_without_any_redis_the_error_says_what_to_install(
         EmbeddedRedis()
 
 
-def test_valkey_is_taken_where_there_is_no_redis(
+def test_valkey_is_used_if_there_is_no_redis(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     valkey = tmp_path / "valkey-server"
@@ -178,7 +178,7 @@ def test_valkey_is_taken_where_there_is_no_redis(
         assert redis.child.argv[0] == str(valkey)
 
 
-def test_free_ports_can_be_bound_and_are_no_others_to_have_by_chance() -> None:
+def test_free_ports_can_be_bound_and_are_not_ephemeral() -> None:
     for _ in range(50):
         with socket.socket() as server:
             server.bind(("127.0.0.1", free_port()))

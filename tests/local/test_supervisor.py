@@ -103,7 +103,7 @@ def supervisor(lines: Lines) -> Supervisor:
     return Supervisor(output=lines.append, grace_s=2)
 
 
-async def test_every_line_is_passed_on_under_its_childs_name(
+async def test_every_line_is_forwarded_under_its_childs_name(
     supervisor: Supervisor, lines: Lines
 ) -> None:
     async with supervisor:
@@ -116,7 +116,7 @@ async def test_every_line_is_passed_on_under_its_childs_name(
         await lines.has("b | hello")
 
 
-async def test_output_without_line_ends_neither_blocks_the_child_nor_piles_up(
+async def test_output_without_line_ends_neither_blocks_the_child_nor_accumulates(
     supervisor: Supervisor, lines: Lines
 ) -> None:
     async with supervisor:
@@ -138,7 +138,7 @@ async def test_start_waits_until_all_are_ready(supervisor: Supervisor, tmp_path:
         assert second.exists()
 
 
-async def test_a_child_that_never_gets_ready_is_an_error_that_shows_its_last_lines(
+async def test_a_child_that_does_not_become_ready_is_an_error_with_its_last_lines(
     supervisor: Supervisor, lines: Lines
 ) -> None:
     async def never() -> bool:
@@ -151,7 +151,7 @@ async def test_a_child_that_never_gets_ready_is_an_error_that_shows_its_last_lin
     assert not alive(lines.pid("godot"))
 
 
-async def test_a_child_that_dies_at_start_is_an_error_at_once(supervisor: Supervisor) -> None:
+async def test_a_child_that_ends_at_start_is_an_error_at_once(supervisor: Supervisor) -> None:
     async def never() -> bool:
         return False
 
@@ -167,20 +167,20 @@ async def test_a_child_that_dies_at_start_is_an_error_at_once(supervisor: Superv
     )
 
 
-async def test_the_last_lines_are_repeated_and_only_those(supervisor: Supervisor) -> None:
+async def test_an_error_repeats_only_the_last_lines(supervisor: Supervisor) -> None:
     with pytest.raises(ChildError) as caught:
         await run(supervisor, shell("seq 1 50000; exit 1"))
     assert str(caught.value).splitlines()[1:] == [f"  {n}" for n in range(49_981, 50_001)]
 
 
-async def test_a_program_that_does_not_exist_is_an_error_that_names_it(
+async def test_a_missing_program_is_named(
     supervisor: Supervisor,
 ) -> None:
     with pytest.raises(ChildError, match=r"ghost (.|\n)*no-such-program"):
         await run(supervisor, Child("ghost", ["no-such-program"]))
 
 
-async def test_when_one_dies_all_end(supervisor: Supervisor, lines: Lines) -> None:
+async def test_all_children_end_when_one_ends(supervisor: Supervisor, lines: Lines) -> None:
     async def body() -> None:
         async with supervisor:
             await supervisor.start(shell(TELL_PID, "first"), shell(TELL_PID, "second"))
@@ -200,7 +200,7 @@ async def test_a_child_killed_by_a_realtime_signal_is_an_error_with_its_number(
         await run(supervisor, shell("kill -40 $$"))
 
 
-async def test_a_child_that_ends_by_itself_is_an_error_even_with_exit_code_0(
+async def test_a_child_that_ends_is_an_error_even_with_exit_code_0(
     supervisor: Supervisor,
 ) -> None:
     with pytest.raises(ChildError, match=r"child ended unexpectedly \(exit code 0\)"):
@@ -249,7 +249,7 @@ async def supervising(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-async def test_signals_are_a_good_end(number: signal.Signals) -> None:
+async def test_signals_end_without_an_error(number: signal.Signals) -> None:
     async with supervising("trap 'echo ended; exit' TERM; echo up; sleep 600 & wait") as parent:
         await parent.has("child | up")
         parent.process.send_signal(number)
@@ -258,7 +258,7 @@ async def test_signals_are_a_good_end(number: signal.Signals) -> None:
         assert await parent.ended() == 0
 
 
-async def test_under_nohup_a_hangup_is_no_end() -> None:
+async def test_a_hangup_is_ignored_under_nohup() -> None:
     script = "trap 'echo alive' USR1; echo pid $$; while :; do sleep 0.02; done"
     async with supervising(f"kill -HUP $PPID; {script}", hangup="SIG_IGN") as parent:
         assert parent.process.stdout is not None
@@ -270,13 +270,13 @@ async def test_under_nohup_a_hangup_is_no_end() -> None:
         assert await parent.ended() == 0
 
 
-async def test_a_signal_while_starting_is_a_good_end_too() -> None:
+async def test_a_signal_at_start_ends_without_an_error() -> None:
     async with supervising("kill -INT $PPID; exec sleep 600", state="starting") as parent:
         await parent.has("over")
         assert await parent.ended() == 0
 
 
-async def test_a_second_signal_does_not_disturb_the_end() -> None:
+async def test_a_second_signal_is_ignored() -> None:
     on_term = "kill -INT $PPID; sleep 0.1; echo ended; exit"
     async with supervising(f"trap '{on_term}' TERM; echo up; sleep 600 & wait") as parent:
         await parent.has("child | up")
@@ -303,7 +303,7 @@ async def test_children_end_in_reverse_order(supervisor: Supervisor, lines: Line
     assert ends == [f"{name} | ended" for name in reversed(names)]
 
 
-async def test_who_ignores_sigterm_is_killed_within_the_grace_and_the_others_still_end_well(
+async def test_a_child_that_ignores_sigterm_is_killed_and_others_end_in_order(
     lines: Lines,
 ) -> None:
     well = "trap 'echo ended; exit' TERM; echo up; while :; do sleep 0.02; done"
@@ -326,7 +326,7 @@ async def test_grandchildren_end_with_their_parent(supervisor: Supervisor, lines
     await until(lambda: not alive(lines.pid("child")), "the grandchild has gone")
 
 
-async def test_a_dead_childs_orphans_end_too(supervisor: Supervisor, lines: Lines) -> None:
+async def test_orphans_of_a_child_end(supervisor: Supervisor, lines: Lines) -> None:
     with pytest.raises(ChildError, match="exit code 1"):
         await run(supervisor, shell("sleep 600 & echo pid $!; exit 1"))
     await until(lambda: not alive(lines.pid("child")), "the orphan has gone")
@@ -344,10 +344,10 @@ async def test_an_error_in_the_body_ends_the_children(supervisor: Supervisor, li
     assert not alive(lines.pid("child"))
 
 
-async def test_a_childs_death_explains_the_error_that_it_caused_in_the_body(
+async def test_the_end_of_a_child_replaces_the_error_that_it_caused_in_the_body(
     supervisor: Supervisor, lines: Lines
 ) -> None:
-    # A grandchild in its own session keeps the pipe open, so the death is noticed late.
+    # A grandchild in its own session keeps the pipe open, so the end is detected late.
     escaped = "import os, time; os.setsid(); print('pid', os.getpid(), flush=True); time.sleep(600)"
 
     async def body() -> None:
@@ -364,7 +364,7 @@ async def test_a_childs_death_explains_the_error_that_it_caused_in_the_body(
     os.kill(lines.pid("child"), signal.SIGKILL)
 
 
-async def test_the_bodys_own_error_is_the_cause_of_a_childs_death(
+async def test_an_error_of_the_body_is_the_cause_of_the_end_of_a_child(
     supervisor: Supervisor, lines: Lines
 ) -> None:
     async def body() -> None:
@@ -379,7 +379,7 @@ async def test_the_bodys_own_error_is_the_cause_of_a_childs_death(
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
-async def test_an_error_while_output_is_passed_on_is_raised_and_leaves_no_child() -> None:
+async def test_an_error_while_forwarding_output_is_raised_and_ends_all_children() -> None:
     seen: list[int] = []
 
     def fail(line: str) -> None:
@@ -393,15 +393,13 @@ async def test_an_error_while_output_is_passed_on_is_raised_and_leaves_no_child(
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_no_task_is_left(supervisor: Supervisor) -> None:
+async def test_no_task_outlives_the_supervisor(supervisor: Supervisor) -> None:
     async with supervisor:
         await supervisor.start(Child("first", FOR_EVER), Child("second", FOR_EVER))
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_being_cancelled_from_outside_is_no_good_end(
-    supervisor: Supervisor, lines: Lines
-) -> None:
+async def test_a_cancellation_is_raised(supervisor: Supervisor, lines: Lines) -> None:
     task = asyncio.create_task(run(supervisor, shell(TELL_PID)))
     await until(lambda: bool(lines), "the pid")
     task.cancel()
@@ -432,7 +430,7 @@ async def test_a_cancellation_while_the_bodys_error_is_examined_stops_the_childr
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children of a parent's death")
-async def test_a_killed_supervisor_leaves_no_children() -> None:
+async def test_children_of_a_killed_supervisor_end() -> None:
     script = (
         "import asyncio\n"
         "from launch.local.supervisor import Child, Supervisor\n"

@@ -1,4 +1,4 @@
-"""``miningmap up`` in a terminal, as a person has it."""
+"""``miningmap up`` in a terminal, as a user runs it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CTRL_C: Final = b"\x03"
 
 
 class Terminal:
-    """A terminal with a running command, and what stands on it."""
+    """A terminal with a running command, and its content."""
 
     def __init__(self, descriptor: int, process: subprocess.Popen[bytes]) -> None:
         self.descriptor = descriptor
@@ -53,37 +53,37 @@ class Terminal:
 
 @contextmanager
 def terminal(folder: Path, *words: str, **env: str) -> Iterator[Terminal]:
-    """Run ``miningmap`` with a new terminal, which is its controlling one."""
+    """Run ``miningmap`` in a new terminal, which becomes its controlling terminal."""
     script = "import fcntl, os, sys, termios; fcntl.ioctl(2, termios.TIOCSCTTY, 0); "
     script += "os.execv(sys.executable, [sys.executable, '-m', 'launch', *sys.argv[1:]])"
-    ours, theirs = pty.openpty()
+    own, child = pty.openpty()
     ports = {
         f"{PREFIX}{name}": str(free_port())
         for name in ("INTAKE__PORT", "COLLECTOR__METRICS_PORT", "STREAMS__METRICS_PORT")
     }
     process = subprocess.Popen(
         [sys.executable, "-c", script, *words],
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
+        stdin=child,
+        stdout=child,
+        stderr=child,
         cwd=folder,
         env={**os.environ, "TMPDIR": str(folder), **ports, **env},
         start_new_session=True,
     )
-    os.close(theirs)
+    os.close(child)
     try:
-        yield Terminal(ours, process)
+        yield Terminal(own, process)
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
             process.wait(DEADLINE_S)
-        os.close(ours)
+        os.close(own)
 
 
-UP: Final = {"MININGMAP_COLLECTOR__SOURCES": "[]"}  # tests ask nobody else's server
+UP: Final = {"MININGMAP_COLLECTOR__SOURCES": "[]"}  # tests send no requests to other servers
 
 
-def test_in_a_terminal_logs_are_for_people_and_ctrl_c_ends_all(tmp_path: Path) -> None:
+def test_logs_in_a_terminal_have_the_console_format_and_ctrl_c_ends_all(tmp_path: Path) -> None:
     require_embedded()
     port = str(free_port())
     with terminal(tmp_path, "up", "--port", port, **UP) as screen:

@@ -28,7 +28,7 @@ _PLACES: Final = {
 
 
 def write_database(path: Path, ip_version: int = 6) -> Path:
-    """Write a database that locates all :data:`ADDRESSES` but ``nowhere``."""
+    """Write a database that locates all :data:`ADDRESSES` except ``nowhere``."""
     writer = MMDBWriter(ip_version, "Test-City", ipv4_compatible=ip_version == 6)
     for network, (country, subdivision) in _PLACES.items():
         if ip_version == 4 and ":" in network:

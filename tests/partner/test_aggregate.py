@@ -1,4 +1,4 @@
-"""Sums of miners by place, with a database that the test writes and no address in any error."""
+"""Sums of miners by place, from a test database; no error contains an address."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from miningmap.partner.aggregate import Tally, aggregate, fold, rows_of
 from miningmap.partner.csv import TableError
 from miningmap.partner.database import Database, DatabaseError, code_of
 from miningmap.places import OTHER, country_of
+from tests.cases import all_cases
 from tests.partner.fixtures import ADDRESSES, write_database
 
 if TYPE_CHECKING:
@@ -55,12 +56,12 @@ def test_miners_are_added_up_by_the_place_of_their_address(database: Database) -
     assert not found.unlocated.rows
 
 
-def test_a_bare_hashrate_is_in_the_unit_and_one_with_its_own_in_that(database: Database) -> None:
+def test_a_hashrate_without_a_unit_is_in_the_unit_of_the_option(database: Database) -> None:
     text = f"hashrate,ip\n100,{ADDRESSES['texas']}\n2 PH/s,{ADDRESSES['texas']}\n"
     assert figures(by_place(text, database, "TH/s")) == {"US-TX": (2.1e15, 1)}
 
 
-def test_an_address_that_comes_twice_is_one_miner(database: Database) -> None:
+def test_an_address_that_is_listed_twice_is_one_miner(database: Database) -> None:
     lines = "".join(f"{ADDRESSES['texas']},1\n" for _ in range(3))
     assert figures(by_place("ip,hashrate\n" + lines, database)) == {"US-TX": (3, 1)}
 
@@ -71,19 +72,19 @@ def test_all_addresses_of_an_ipv6_site_are_one_miner(database: Database) -> None
     assert figures(by_place("ip,hashrate\n" + lines, database)) == {"CA-QC": (19, 1)}
 
 
-def test_an_ipv4_address_in_ipv6_clothes_is_where_it_is(database: Database) -> None:
+def test_an_ipv4_mapped_ipv6_address_is_located_as_ipv4(database: Database) -> None:
     text = f"ip,hashrate\n::ffff:{ADDRESSES['texas']},1\n"
     assert figures(by_place(text, database)) == {"US-TX": (1, 1)}
 
 
-def test_what_the_database_does_not_know_is_counted_apart(database: Database) -> None:
+def test_addresses_that_are_not_in_the_database_are_unlocated(database: Database) -> None:
     text = f"ip,hashrate\n10.0.0.1,4\n10.0.0.2,5\n{ADDRESSES['nowhere']},1\n"
     found = by_place(text + f"{ADDRESSES['texas']},1\n", database)
     assert figures(found) == {"US-TX": (1, 1)}
     assert (found.unlocated.hashrate, len(found.unlocated.miners)) == (10, 3)
 
 
-def test_a_database_of_ipv4_knows_no_ipv6(tmp_path: Path) -> None:
+def test_a_database_of_ipv4_does_not_locate_ipv6(tmp_path: Path) -> None:
     path = write_database(tmp_path / "country.mmdb", ip_version=4)
     with closing(Database(path)) as database:
         found = by_place(f"ip,hashrate\n{ADDRESSES['quebec']},1\n", database)
@@ -100,7 +101,7 @@ def test_a_list_by_place_needs_no_database() -> None:
     }
 
 
-def test_errors_name_lines_and_quote_nothing(database: Database) -> None:
+def test_errors_name_lines_and_quote_no_content(database: Database) -> None:
     texas = ADDRESSES["texas"]
     text = f"ip,hashrate\n{texas}:3333,1\n{texas},{texas}\n{texas},?\n{texas},-5\n,1\n{texas},1\n"
     assert errors(text, database) == (
@@ -114,7 +115,7 @@ def test_errors_name_lines_and_quote_nothing(database: Database) -> None:
     assert text.startswith("line 2: place: neither a country nor")
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("header", "error"),
     [
         ("ip,place,hashrate", "line 1: expected either a column ip or a column place"),
@@ -123,19 +124,19 @@ def test_errors_name_lines_and_quote_nothing(database: Database) -> None:
         ("ip,x,hashrate", "line 1: a column ip needs --database"),
     ],
 )
-def test_a_list_of_another_shape_is_named(header: str, error: str) -> None:
+def test_a_list_with_invalid_columns_is_an_error(header: str, error: str) -> None:
     assert errors(f"{header}\n1,2,3\n") == (error,)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a database", b"\x00" * 4096])
-def test_what_is_no_database_is_named(tmp_path: Path, content: bytes) -> None:
+def test_an_invalid_database_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "city.mmdb"
     path.write_bytes(content)
     with pytest.raises(DatabaseError, match=r"city\.mmdb: not a database in MaxMind's format"):
         Database(path)
 
 
-def test_a_database_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_database_is_named(tmp_path: Path) -> None:
     with pytest.raises(DatabaseError, match=r"none\.mmdb: No such file"):
         Database(tmp_path / "none.mmdb")
 
@@ -143,7 +144,7 @@ def test_a_database_that_is_not_there_is_named(tmp_path: Path) -> None:
 UNHEARD_OF = {"iso_code": "?"}
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("record", "code"),
     [
         ({"country": {"iso_code": "US"}, "subdivisions": [{"iso_code": "TX"}]}, "US-TX"),
@@ -176,13 +177,13 @@ UNHEARD_OF = {"iso_code": "?"}
         (None, None),
     ],
 )
-def test_the_place_is_where_the_address_is_as_exactly_as_iso_has_a_code(
+def test_the_place_is_the_most_specific_one_with_an_iso_code(
     record: object, code: str | None
 ) -> None:
     assert code_of(record) == code
 
 
-def test_rows_are_ones_that_an_intake_takes() -> None:
+def test_rows_have_the_form_of_contributions() -> None:
     located = {"US-TX": tally(1.5e15), "US": tally(1e12), OTHER: tally(0), "CN-OTHER": tally(1)}
     assert [tuple(row.values()) for row in rows_of(located, "2026-11-01", "daily")] == [
         ("2026-11-01", "daily", "CN", "CN-OTHER", 1e-12, "th/s"),
@@ -213,30 +214,30 @@ def test_a_small_subdivision_joins_the_others_of_its_country() -> None:
     assert folded(3, US_TX=9, US_WY=2, US_MT=1) == {"US-TX": 9, "US-OTHER": 3}
 
 
-def test_a_rest_that_is_too_small_takes_the_smallest_of_the_others_along() -> None:
+def test_a_remainder_that_is_too_small_includes_the_next_smallest_subdivision() -> None:
     assert folded(3, US_TX=9, US_GA=4, US_WY=1) == {"US-TX": 9, "US-OTHER": 5}
 
 
-def test_without_others_to_take_along_the_country_is_named_as_a_whole() -> None:
+def test_without_another_subdivision_to_merge_the_whole_country_is_listed() -> None:
     assert folded(3, US=7, US_WY=1) == {"US": 8}
     assert folded(5, US_WY=2, US_MT=1, US=2) == {"US": 5}
 
 
-def test_a_few_that_are_known_by_country_alone_take_the_smallest_along() -> None:
+def test_a_small_country_remainder_includes_the_smallest_subdivision() -> None:
     assert folded(3, US=1, US_TX=9, US_GA=4) == {"US-TX": 9, "US": 5}
 
 
-def test_a_small_country_becomes_other_and_takes_the_smallest_along() -> None:
+def test_a_small_country_becomes_other_with_the_next_smallest_place() -> None:
     assert folded(3, US_TX=9, KZ=8, MC=1) == {"US-TX": 9, "OTHER": 9}
     assert folded(3, US_TX=9, KZ=8, MC=2, AD=1) == {"US-TX": 9, "KZ": 8, "OTHER": 3}
     assert folded(3, US_TX=9, MC=1, OTHER=5) == {"US-TX": 9, "OTHER": 6}
 
 
-def test_fewer_in_all_are_nothing() -> None:
+def test_fewer_miners_than_the_minimum_in_all_give_no_places() -> None:
     assert folded(3, US=1, KZ=1) == {}
 
 
-def test_one_is_enough_for_one() -> None:
+def test_a_minimum_of_one_merges_nothing() -> None:
     assert folded(1, US_TX=1, US=1, OTHER=1) == {"US-TX": 1, "US": 1, "OTHER": 1}
 
 
@@ -244,7 +245,7 @@ CODES = ["US", "US-TX", "US-WY", "US-OTHER", "CN", "CN-SC", "CN-XJ", "KZ", "NO",
 
 
 @given(st.dictionaries(st.sampled_from(CODES), st.integers(1, 9)), st.integers(1, 12))
-def test_every_place_has_enough_miners_no_hashrate_is_lost_and_nothing_is_made_up(
+def test_merged_places_have_enough_miners_and_the_same_hashrate(
     miners: dict[str, int], least: int
 ) -> None:
     located = {

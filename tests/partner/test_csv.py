@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from miningmap.cbeci.contribution import FIELDS, Row
 from miningmap.partner.csv import TableError, read_rows, read_table, write_rows
+from tests.cases import all_cases
 
 HEADER = "period_start_date,period,country,province,average_hashrate,unit"
 
@@ -23,7 +24,7 @@ def error(text: str) -> str:
     return text
 
 
-def test_rows_are_as_json_would_have_them() -> None:
+def test_rows_equal_those_of_json() -> None:
     ((row,), lines) = rows("2026-11-01,daily,China,Sichuan,5230.7,ph/s")
     assert row == {
         "period_start_date": "2026-11-01",
@@ -41,19 +42,19 @@ def test_an_empty_province_is_the_whole_country() -> None:
     assert row["province"] is None
 
 
-@pytest.mark.parametrize("text", ["", "many", "1_000", "1,5", "0x10"])
-def test_what_is_no_number_stays_text_for_the_check_to_refuse(text: str) -> None:
+@all_cases("text", ["", "many", "1_000", "1,5", "0x10"])
+def test_an_invalid_number_stays_text_for_validation(text: str) -> None:
     (row,), _ = rows(f'2026-11-01,daily,China,,"{text}",ph/s')
     assert row["average_hashrate"] == text
 
 
-def test_columns_may_come_in_any_order_and_others_beside_them() -> None:
+def test_columns_may_be_in_any_order_with_others_between_them() -> None:
     text = "b, x ,a\n1,2,3\n"
     (record,) = read_table(io.StringIO(text, newline=""), ["a", "b"])
     assert (record.fields["a"], record.fields["b"]) == ("3", "1")
 
 
-def test_lines_are_those_of_the_file() -> None:
+def test_line_numbers_are_those_of_the_file() -> None:
     text = 'a,b\n1,2\n\n"over\ntwo",3\r\n4,5\n'
     assert [(r.line, r.fields["b"]) for r in read_table(io.StringIO(text, newline=""), "ab")] == [
         (2, "2"),
@@ -62,7 +63,7 @@ def test_lines_are_those_of_the_file() -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("text", "message"),
     [
         ("", "line 1: missing column a, b; found none"),
@@ -73,7 +74,7 @@ def test_lines_are_those_of_the_file() -> None:
         ('a,b\n1,"2\n', "line 2: not CSV: unexpected end of data"),
     ],
 )
-def test_a_table_that_is_wrong_says_where(text: str, message: str) -> None:
+def test_an_invalid_table_is_an_error_with_the_line(text: str, message: str) -> None:
     assert error(text) == message
 
 
@@ -103,7 +104,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cc", "Cs", "Z"]), min_size=1, 
         )
     )
 )
-def test_what_is_written_is_read_again(written: list[Row]) -> None:
+def test_reading_reverses_writing(written: list[Row]) -> None:
     found, _ = read_rows(io.StringIO(write_rows(written), newline=""))
     assert found == written
     assert write_rows([]).strip().split(",") == list(FIELDS)

@@ -47,7 +47,7 @@ async def sent(
     return found
 
 
-async def refusal(
+async def rejection(
     body: object, status: int, headers: Mapping[str, str] | None = None
 ) -> ContributeError:
     with pytest.raises(ContributeError) as caught:
@@ -70,37 +70,37 @@ async def test_the_rows_are_sent_with_the_token() -> None:
         (404, "<html>nothing here</html>"),
     ],
 )
-async def test_a_refusal_says_what_the_intake_said_and_is_final(status: int, body: object) -> None:
-    error = await refusal(body, status)
+async def test_a_rejection_has_the_intakes_error_and_is_final(status: int, body: object) -> None:
+    error = await rejection(body, status)
     reason = body if isinstance(body, str) else body["error"]  # type: ignore[index]
     assert f"answered {status}: {reason}" in str(error)
     assert error.retry_s is None
 
 
-async def test_the_errors_of_the_rows_are_told_apart() -> None:
+async def test_errors_of_rows_are_separate() -> None:
     errors = [{"index": 3, "field": "unit", "error": "no unit"}]
-    error = await refusal({"error": "no unit", "errors": errors}, 422)
+    error = await rejection({"error": "no unit", "errors": errors}, 422)
     assert error.errors == (RowError(3, "unit", "no unit"),)
 
 
 @pytest.mark.parametrize("status", [429, 503])
-async def test_another_attempt_waits_as_long_as_the_intake_says(status: int) -> None:
-    assert (await refusal({"error": "later"}, status, {"Retry-After": "7"})).retry_s == 7
+async def test_retries_wait_for_the_seconds_of_retry_after(status: int) -> None:
+    assert (await rejection({"error": "later"}, status, {"Retry-After": "7"})).retry_s == 7
 
 
 @pytest.mark.parametrize("header", [None, "", "Wed, 21 Oct 2026 07:28:00 GMT", "-1", "\u0667"])
-async def test_without_seconds_to_wait_it_is_half_a_minute(header: str | None) -> None:
+async def test_without_valid_seconds_in_retry_after_retries_wait_30_s(header: str | None) -> None:
     headers = None if header is None else {"Retry-After": header}
-    assert (await refusal("<html>", 502, headers)).retry_s == 30
+    assert (await rejection("<html>", 502, headers)).retry_s == 30
 
 
 async def test_a_redirect_is_not_followed_with_the_token() -> None:
-    error = await refusal("moved", 308, {"Location": "https://elsewhere.example/"})
+    error = await rejection("moved", 308, {"Location": "https://elsewhere.example/"})
     assert str(error).endswith("answered 308: the intake is at https://elsewhere.example/")
     assert error.retry_s is None
 
 
-async def test_nobody_at_the_address_may_be_there_later(unused_tcp_port: int) -> None:
+async def test_a_refused_connection_can_be_retried(unused_tcp_port: int) -> None:
     url = f"http://127.0.0.1:{unused_tcp_port}{PATH}"
     async with intake_client() as client:
         with pytest.raises(ContributeError, match=f"no answer from {url}") as caught:
@@ -108,7 +108,7 @@ async def test_nobody_at_the_address_may_be_there_later(unused_tcp_port: int) ->
     assert caught.value.retry_s == 30
 
 
-async def test_a_response_that_never_ends_is_given_up_in_time(
+async def test_a_response_that_never_ends_is_an_error_after_the_time_limit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("miningmap.partner.http._TIMEOUT_S", 0.2)
@@ -140,5 +140,5 @@ async def test_proxies_and_credentials_of_the_environment_are_not_used(
     assert (await sent({"status": "success"}))[0] == f"Bearer {TOKEN}"
 
 
-def test_a_body_holds_some_thousand_rows() -> None:
+def test_a_body_can_hold_7000_rows() -> None:
     assert len(body_of([ROW] * 7000)) < MAX_BODY

@@ -1,4 +1,4 @@
-"""How a table becomes requests; tests/cli/test_cli_partner.py sends them."""
+"""The division of a table into requests; tests/cli/test_cli_partner.py sends them."""
 
 from __future__ import annotations
 
@@ -34,53 +34,53 @@ def line(day: str, code: str) -> str:
 
 
 def test_a_table_that_fits_is_one_request() -> None:
-    made = table(line(f"2026-11-0{day}", "US") for day in range(1, 9))
-    assert made.requests() == [list(range(8))]
-    assert len(made.periods) == 8
+    pushed = table(line(f"2026-11-0{day}", "US") for day in range(1, 9))
+    assert pushed.requests() == [list(range(8))]
+    assert len(pushed.periods) == 8
 
 
-def test_no_rows_are_no_request() -> None:
+def test_without_rows_there_is_no_request() -> None:
     assert table([]).requests() == []
 
 
 def test_every_place_in_a_period_fits_into_one_request() -> None:
-    made = table(line("2026-11-01", code) for code in CODES)
-    assert len(made.requests()) == 1
-    assert len(body_of(made.rows)) < MAX_BODY
+    pushed = table(line("2026-11-01", code) for code in CODES)
+    assert len(pushed.requests()) == 1
+    assert len(body_of(pushed.rows)) < MAX_BODY
 
 
 @given(
     st.lists(st.tuples(st.integers(1, 9), st.sampled_from(CODES)), unique=True, max_size=40),
     st.integers(300, 3000),
 )
-def test_rows_of_a_period_stay_together_and_requests_under_the_cap(
+def test_rows_of_a_period_stay_together_and_requests_below_the_limit(
     keys: list[tuple[int, str]], cap: int
 ) -> None:
-    made = table(line(f"2026-11-0{day}", code) for day, code in keys)
-    requests = made.requests(cap)
+    pushed = table(line(f"2026-11-0{day}", code) for day, code in keys)
+    requests = pushed.requests(cap)
     assert sorted(index for request in requests for index in request) == list(range(len(keys)))
     days = [{keys[index][0] for index in request} for request in requests]
     assert sum(map(len, days)) == len({day for day, _ in keys})
     for request, of in zip(requests, days, strict=True):
-        assert len(of) == 1 or len(body_of(made.at(request))) <= cap
+        assert len(of) == 1 or len(body_of(pushed.at(request))) <= cap
 
 
 @given(
     st.lists(st.tuples(st.integers(1, 9), st.sampled_from(CODES)), unique=True, max_size=40),
 )
-def test_there_are_as_few_requests_as_the_order_of_the_table_allows(
+def test_the_number_of_requests_is_minimal_for_the_order_of_the_table(
     keys: list[tuple[int, str]],
 ) -> None:
     cap = 1200
-    made = table(line(f"2026-11-0{day}", code) for day, code in keys)
-    requests = made.requests(cap)
+    pushed = table(line(f"2026-11-0{day}", code) for day, code in keys)
+    requests = pushed.requests(cap)
     for one, following in pairwise(requests):
         first_day = keys[following[0]][0]
         first = [index for index in following if keys[index][0] == first_day]
-        assert len(body_of(made.at([*one, *first]))) > cap
+        assert len(body_of(pushed.at([*one, *first]))) > cap
 
 
-def test_wrong_rows_are_named_by_line_with_the_intakes_own_words() -> None:
+def test_invalid_rows_are_named_by_line_with_the_errors_of_the_intake() -> None:
     with pytest.raises(TableError) as caught:
         table(
             [
@@ -97,7 +97,7 @@ def test_wrong_rows_are_named_by_line_with_the_intakes_own_words() -> None:
     )
 
 
-def test_errors_of_a_request_are_named_by_the_files_lines() -> None:
-    made = table([line("2026-11-01", "US"), "", line("2026-11-02", "US")])
-    assert made.by_line([RowError(0, None, "no")], [1]) == ["line 4: no"]
-    assert made.by_line([RowError(1, "unit", "no")], [0, 1]) == ["line 4: unit: no"]
+def test_errors_of_a_request_are_named_by_the_lines_of_the_file() -> None:
+    pushed = table([line("2026-11-01", "US"), "", line("2026-11-02", "US")])
+    assert pushed.by_line([RowError(0, None, "no")], [1]) == ["line 4: no"]
+    assert pushed.by_line([RowError(1, "unit", "no")], [0, 1]) == ["line 4: unit: no"]

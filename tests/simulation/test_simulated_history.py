@@ -30,7 +30,7 @@ HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 
 
-def polled() -> set[str]:
+def polled_slugs() -> set[str]:
     """The slugs of the pool sources that the history has reports of."""
     return {source.slug for source in simulated_sources() if isinstance(source, PoolSource)}
 
@@ -60,7 +60,7 @@ def test_another_seed_has_another_history(texas: World, origin: datetime) -> Non
     assert one != other
 
 
-def test_every_message_keeps_the_rules_and_says_that_it_is_simulated(past: list[Message]) -> None:
+def test_every_message_is_valid_and_simulated(past: list[Message]) -> None:
     for message in past:
         assert decode(encode(message)) == message
         assert message.simulated
@@ -70,7 +70,7 @@ def test_the_history_is_small_enough_to_be_published_at_start(past: list[Message
     assert 10_000 < len(past) < 25_000
 
 
-def test_messages_come_as_they_were_fetched_and_none_from_the_future(
+def test_messages_are_in_the_order_of_fetching_and_not_from_the_future(
     past: list[Message], origin: datetime
 ) -> None:
     fetched = [message.fetched_at for message in past]
@@ -79,18 +79,18 @@ def test_messages_come_as_they_were_fetched_and_none_from_the_future(
     assert all(MINUTE >= m.fetched_at - m.end > timedelta(0) for m in past if m.source != "partner")
 
 
-def test_hours_and_days_are_held_by_nothing_and_minutes_are(past: list[Message]) -> None:
+def test_minutes_are_held_and_hours_and_days_are_not(past: list[Message]) -> None:
     for message in past:
         long = message.length_s >= HOUR_S
         assert (message.hold_s == 0) == long
 
 
-def test_every_source_spoke_each_hour_of_thirty_days_but_for_its_outage(
+def test_every_source_reports_each_hour_of_thirty_days_except_in_outages(
     past: list[Message], origin: datetime
 ) -> None:
     last = bucket(origin, HOUR_S)
     all_hours = set(range(last - 720, last))
-    for source in sorted(polled() - {"ocean"}):
+    for source in sorted(polled_slugs() - {"ocean"}):
         hours = {bucket(r.start, HOUR_S) for r in reports_of(past, source, HOUR)}
         assert hours == all_hours, source
     silent = all_hours - {bucket(r.start, HOUR_S) for r in reports_of(past, "ocean", HOUR)}
@@ -100,11 +100,11 @@ def test_every_source_spoke_each_hour_of_thirty_days_but_for_its_outage(
     )
 
 
-def test_every_source_spoke_each_minute_of_the_last_hours(
+def test_every_source_reports_each_minute_of_the_last_hours(
     past: list[Message], origin: datetime
 ) -> None:
     last = bucket(origin, MINUTE_S)
-    for source in sorted(polled()):
+    for source in sorted(polled_slugs()):
         minutes = {bucket(r.start, MINUTE_S) for r in reports_of(past, source, MINUTE)}
         assert minutes == set(range(last - 180, last)), source
 
@@ -112,15 +112,13 @@ def test_every_source_spoke_each_minute_of_the_last_hours(
 def test_the_network_is_known_in_every_minute_of_the_last_hour(
     past: list[Message], origin: datetime
 ) -> None:
-    spoken = [m for m in past if isinstance(m, Network) and m.length_s < HOUR_S]
+    recent = [m for m in past if isinstance(m, Network) and m.length_s < HOUR_S]
     for n in range(60):
         at = origin - n * MINUTE
-        assert any(m.start <= at < m.end + timedelta(seconds=m.hold_s) for m in spoken)
+        assert any(m.start <= at < m.end + timedelta(seconds=m.hold_s) for m in recent)
 
 
-def test_partners_sent_thirty_whole_days_each_and_the_measured_ones_differ(
-    past: list[Message], origin: datetime
-) -> None:
+def test_partners_report_thirty_days_each(past: list[Message], origin: datetime) -> None:
     pushed = reports_of(past, "partner", DAY)
     days = Counter(report.pool for report in pushed)
     assert set(days.values()) == {30}
@@ -130,7 +128,7 @@ def test_partners_sent_thirty_whole_days_each_and_the_measured_ones_differ(
     assert newest == {"foundryusa": 2, "luxor": 2, "f2pool": 1, "viabtc": 1, "braiinspool": 1}
 
 
-def test_partners_locate_everything_and_measured_it(past: list[Message]) -> None:
+def test_partners_locate_all_hashrate_as_measured(past: list[Message]) -> None:
     for report in reports_of(past, "partner", DAY):
         assert {place.kind for place in report.places} == {"measured"}
         assert report.hashrate == pytest.approx(sum(p.hashrate for p in report.places))
@@ -145,7 +143,7 @@ def test_countries_provinces_and_states_are_located(past: list[Message]) -> None
     assert {"US-TX", "US-GA", "US-KY", "US-NY", "US-WA"} <= codes
 
 
-def test_zhejiang_is_at_one_pool_only(past: list[Message]) -> None:
+def test_only_one_pool_reports_zhejiang(past: list[Message]) -> None:
     shown = {
         m.pool
         for m in past
@@ -156,7 +154,7 @@ def test_zhejiang_is_at_one_pool_only(past: list[Message]) -> None:
     assert shown == {"viabtc"}
 
 
-def test_an_example_that_is_not_plausible_stops_the_history(
+def test_an_implausible_example_is_an_error(
     texas: World, origin: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     toy = replace(load("pools/ocean"), parse=lambda _bodies: [Reading("ocean", 1e25)])
@@ -165,13 +163,13 @@ def test_an_example_that_is_not_plausible_stops_the_history(
         list(history(texas, origin, days=1, minutes_h=1))
 
 
-def test_blocks_without_a_known_finder_are_no_pool(past: list[Message]) -> None:
+def test_blocks_of_unknown_pools_are_not_reported_as_a_pool(past: list[Message]) -> None:
     assert "unknown" not in {m.pool for m in past if isinstance(m, Report)}
 
 
-def test_a_fall_of_foundry_is_under_way_at_the_end(past: list[Message]) -> None:
-    told = [report.hashrate for report in reports_of(past, "foundry", MINUTE)]
-    assert all(hashrate < 0.8 * told[0] for hashrate in told[-60:])
+def test_the_hashrate_of_foundry_is_falling_at_the_end(past: list[Message]) -> None:
+    hashrates = [report.hashrate for report in reports_of(past, "foundry", MINUTE)]
+    assert all(hashrate < 0.8 * hashrates[0] for hashrate in hashrates[-60:])
 
 
 def test_nothing_is_fetched_before_its_time(texas: World, origin: datetime) -> None:
@@ -190,16 +188,16 @@ def test_nothing_is_fetched_before_its_time(texas: World, origin: datetime) -> N
 
 
 @pytest.mark.parametrize("ago", [0, 75, 179])  # minutes: in the curtailment, its start, before
-async def test_the_live_collector_reads_what_the_history_says_of_the_same_minute(
+async def test_the_live_collector_reads_the_readings_of_the_history(
     texas: World, past: list[Message], origin: datetime, ago: int
 ) -> None:
     at = origin.replace(second=0) - ago * MINUTE
-    spoken = [message for message in past if message.end == at and message.length_s < HOUR_S]
+    recent = [message for message in past if message.end == at and message.length_s < HOUR_S]
     expected = {
-        source: {(m.pool, m.hashrate, m.places) for m in reports_of(spoken, source, MINUTE)}
-        for source in polled()
+        source: {(m.pool, m.hashrate, m.places) for m in reports_of(recent, source, MINUTE)}
+        for source in polled_slugs()
     }
-    networks = {(m.source, m.hashrate) for m in spoken if isinstance(m, Network)}
+    networks = {(m.source, m.hashrate) for m in recent if isinstance(m, Network)}
     async with TestClient(TestServer(make_app(texas, lambda: at))) as client:
         for source in simulated_sources():
             bodies = []
@@ -210,21 +208,21 @@ async def test_the_live_collector_reads_what_the_history_says_of_the_same_minute
                     bodies.append(await response.read())
             readings = parse_readings(source, bodies)
             if isinstance(source, NetworkSource):
-                told_of = {(source.slug, reading.hashrate) for reading in readings}
-                assert told_of & networks or at.minute % 5
+                found = {(source.slug, reading.hashrate) for reading in readings}
+                assert found & networks or at.minute % 5
                 continue
-            told = {(r.pool, r.hashrate, r.places) for r in readings if isinstance(r, Reading)}
-            assert told == expected[source.slug], source.slug
-            assert told
+            got = {(r.pool, r.hashrate, r.places) for r in readings if isinstance(r, Reading)}
+            assert got == expected[source.slug], source.slug
+            assert got
 
 
-def test_the_live_intake_makes_of_the_rows_what_the_history_says_of_the_same_day(
+def test_the_live_intake_makes_the_reports_of_the_history_from_the_rows(
     texas: World, past: list[Message]
 ) -> None:
-    told = [r for r in reports_of(past, "partner", DAY) if r.pool in {"viabtc", "foundryusa"}]
-    for report in told[-6:]:
+    pushed = [r for r in reports_of(past, "partner", DAY) if r.pool in {"viabtc", "foundryusa"}]
+    for report in pushed[-6:]:
         rows = daily_rows(texas, report.pool, report.start.date())
-        ((period, said),) = partner_rows.read(rows, report.fetched_at).items()
+        ((period, read_rows),) = partner_rows.read(rows, report.fetched_at).items()
         assert report == partner_rows.report(
-            period, said, report.pool, fetched_at=report.fetched_at, simulated=True
+            period, read_rows, report.pool, fetched_at=report.fetched_at, simulated=True
         )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 DAY = date(2026, 11, 21)
 TOKEN = "a-partners-token"
 
-# Of those that the World Bank spells otherwise than most.
+# The World Bank's names of the simulated countries; some differ from the usual ones.
 WORLD_BANK = {
     "China",
     "Russian Federation",
@@ -46,7 +46,7 @@ WORLD_BANK = {
 
 
 class Intake:
-    """A receiver in the shape of CBECI's; answers with ``answers`` in turn, then with success."""
+    """An intake like CBECI's; responds with ``answers`` in turn, then with success."""
 
     def __init__(self, *answers: tuple[int, dict[str, Any]]) -> None:
         self.answers = list(answers)
@@ -69,7 +69,7 @@ class Intake:
 
 
 @contextlib.asynccontextmanager
-async def listening(intake: Intake) -> AsyncIterator[str]:
+async def served(intake: Intake) -> AsyncIterator[str]:
     app = web.Application()
     app.router.add_post(PATH, intake.handle)
     async with TestServer(app) as server:
@@ -92,7 +92,7 @@ async def pushing(url: str, world: World, clock: list[datetime]) -> AsyncIterato
                 await task
 
 
-def test_rows_are_cbecis(texas: World) -> None:
+def test_rows_have_the_fields_of_cbeci(texas: World) -> None:
     for row in daily_rows(texas, PUSHED_POOL, DAY):
         assert tuple(row) == FIELDS
         assert row["period_start_date"] == "2026-11-21"
@@ -101,7 +101,7 @@ def test_rows_are_cbecis(texas: World) -> None:
         assert row["average_hashrate"] > 0
 
 
-def test_rows_name_places_as_the_world_bank_does(texas: World) -> None:
+def test_rows_use_the_country_names_of_the_world_bank(texas: World) -> None:
     for pool in MEASURED:
         rows = daily_rows(texas, pool.slug, DAY)
         assert {row["country"] for row in rows} <= WORLD_BANK
@@ -109,7 +109,7 @@ def test_rows_name_places_as_the_world_bank_does(texas: World) -> None:
         assert codes == set(pool.places)
 
 
-def test_rows_name_provinces_in_words(texas: World) -> None:
+def test_rows_use_the_names_of_provinces(texas: World) -> None:
     provinces = {
         row["province"] for row in daily_rows(texas, PUSHED_POOL, DAY) if row["country"] == "China"
     }
@@ -127,7 +127,7 @@ async def test_yesterday_is_pushed_at_once_and_again_when_a_day_begins(
 ) -> None:
     clock = [origin]
     intake = Intake()
-    async with listening(intake) as url, pushing(url, texas, clock):
+    async with served(intake) as url, pushing(url, texas, clock):
         await intake.received(1)
         clock[0] += timedelta(days=1)
         await intake.received(2)
@@ -135,14 +135,14 @@ async def test_yesterday_is_pushed_at_once_and_again_when_a_day_begins(
     assert days == ["2026-11-21", "2026-11-22"]
 
 
-async def test_a_failed_push_is_tried_until_it_succeeds_and_logged_once(
+async def test_a_failed_push_is_retried_until_it_succeeds_and_logged_once(
     texas: World, origin: datetime
 ) -> None:
     broken = (503, {"error": "no broker"})
     intake = Intake(broken, broken, broken)
     with structlog.testing.capture_logs() as logged:
         clock = [origin]
-        async with listening(intake) as url, pushing(url, texas, clock):
+        async with served(intake) as url, pushing(url, texas, clock):
             await intake.received(4)
             clock[0] += timedelta(days=1)
             await intake.received(5)

@@ -1,4 +1,4 @@
-"""Shapes are checked by types written from the pools' documentation, not by the collector's."""
+"""The responses have the shapes of the pools' documentation, by types that only tests use."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ class CkpoolShares(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Clock:
-    """A clock that stands still until it is set."""
+    """A clock that only changes when it is set."""
 
     def __init__(self, at: datetime) -> None:
         self.at = at
@@ -186,7 +186,7 @@ async def test_mempool_counts_the_blocks_of_a_day(
     assert [answer.day, answer.three_days, answer.week] == pytest.approx([950e18] * 3, rel=0.1)
 
 
-async def test_mempool_tells_the_networks_hashrate_in_hashes_a_second(
+async def test_mempool_gives_the_hashrate_of_the_network_in_hashes_a_second(
     client: Client,
     origin: datetime,
 ) -> None:
@@ -202,7 +202,7 @@ async def test_mempool_tells_the_networks_hashrate_in_hashes_a_second(
     assert [p.avg_hashrate for p in answer.hashrates] == pytest.approx([950e18] * 3, rel=0.1)
 
 
-async def test_foundry_tells_gigahashes(
+async def test_foundry_gives_gigahashes(
     client: Client,
     texas: World,
     origin: datetime,
@@ -224,7 +224,7 @@ async def test_a_query_other_than_the_declared_one_is_a_bad_request(
         assert await response.text() == "expected the query ?coin=BTC"
 
 
-async def test_antpool_tells_text_with_its_unit(
+async def test_antpool_gives_text_with_its_unit(
     client: Client,
     texas: World,
     origin: datetime,
@@ -239,7 +239,7 @@ async def test_antpool_tells_text_with_its_unit(
     assert float(match[1]) * 1e18 == pytest.approx(texas.hashrate("antpool", origin), rel=0.01)
 
 
-async def test_ocean_tells_whole_hashes_as_text(
+async def test_ocean_gives_whole_hashes_as_text(
     client: Client,
     texas: World,
     origin: datetime,
@@ -262,14 +262,14 @@ async def test_ckpool_writes_three_documents_a_minute_for_each_instance(
         first = msgspec.json.decode(users, type=CkpoolUsers)
         assert datetime.fromtimestamp(first.lastupdate, UTC) == origin.replace(second=0)
         assert msgspec.json.decode(shares, type=CkpoolShares).diff > 0
-        told = msgspec.json.decode(hashrates, type=CkpoolHashrates)
-        for text in msgspec.structs.astuple(told):
+        decoded = msgspec.json.decode(hashrates, type=CkpoolHashrates)
+        for text in msgspec.structs.astuple(decoded):
             assert re.fullmatch(r"[0-9]+(\.[0-9]+)?P", text), text
-        total += float(told.hashrate5m.removesuffix("P")) * 1e15
+        total += float(decoded.hashrate5m.removesuffix("P")) * 1e15
     assert total == pytest.approx(texas.hashrate("solock", origin), rel=0.02)
 
 
-async def test_requests_of_one_path_are_told_apart_by_method_and_query(
+async def test_requests_of_one_path_are_distinguished_by_method_and_query(
     texas: World, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = "https://toy.example/a%20b"
@@ -304,7 +304,7 @@ async def test_an_unknown_host_or_path_is_not_found(client: Client, path: str) -
         assert response.status == 404
 
 
-async def test_a_pool_that_is_out_answers_503_and_the_others_do_not(
+async def test_only_a_pool_in_an_outage_responds_with_503(
     client: Client,
     clock: Clock,
     origin: datetime,
@@ -319,7 +319,7 @@ async def test_a_pool_that_is_out_answers_503_and_the_others_do_not(
     assert set(statuses.values()) == {200}
 
 
-async def test_the_answer_is_of_the_clocks_time(
+async def test_responses_depend_on_the_clock(
     client: Client,
     clock: Clock,
     origin: datetime,

@@ -1,4 +1,4 @@
-"""The simulated world as it is started: a process of its own."""
+"""The simulation as a separate process."""
 
 from __future__ import annotations
 
@@ -49,44 +49,44 @@ def answer(url: str) -> bytes:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_answers_for_the_pools_and_stops_at_once(
+def test_the_simulation_responds_for_pools_and_stops_at_once(
     unused_tcp_port: int, tmp_path: Path, number: signal.Signals
 ) -> None:
     token = tmp_path / "token"
     token.write_text("a-partners-token\n")
-    nobody = "http://127.0.0.1:9"  # the port of "discard", where nobody listens
-    options = ["--seed", "7", "--scenario", "calm", "--intake", nobody, "--token-file", str(token)]
+    closed = "http://127.0.0.1:9"  # the port of "discard", which is not in use
+    options = ["--seed", "7", "--scenario", "calm", "--intake", closed, "--token-file", str(token)]
     with running("--port", str(unused_tcp_port), *options) as process:
         url = f"http://127.0.0.1:{unused_tcp_port}/api.ocean.xyz/v1/pool_hashrate"
         assert b"pool_300s" in answer(url)
-        with socket.create_connection(("127.0.0.1", unused_tcp_port)):  # one that stays open
+        with socket.create_connection(("127.0.0.1", unused_tcp_port)):  # stays open
             process.send_signal(number)
-            _, said = process.communicate(timeout=2)
+            _, errors = process.communicate(timeout=2)
     assert process.returncode == 0
-    assert "Traceback" not in said
-    assert "a-partners-token" not in said
+    assert "Traceback" not in errors
+    assert "a-partners-token" not in errors
 
 
-def test_a_port_that_is_taken_is_said_in_one_line(unused_tcp_port: int) -> None:
+def test_a_port_in_use_is_one_line(unused_tcp_port: int) -> None:
     with running("--port", str(unused_tcp_port)) as first:
         answer(f"http://127.0.0.1:{unused_tcp_port}/api.ocean.xyz/v1/pool_hashrate")
         with running("--port", str(unused_tcp_port)) as second:
-            _, said = second.communicate(timeout=20)
+            _, errors = second.communicate(timeout=20)
         assert second.returncode == 1
-        assert said.startswith(f"Error: --port {unused_tcp_port}: ")
-        assert said.count("\n") == 1
+        assert errors.startswith(f"Error: --port {unused_tcp_port}: ")
+        assert errors.count("\n") == 1
         assert first.poll() is None
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "text"),
     [
         (("--scenario", "alaska"), "calm"),
         (("--origin", "2026-11-22T15:00:00"), "time zone"),
         (("--intake", "http://127.0.0.1:8081"), "--token-file"),
     ],
 )
-def test_wrong_usage_is_named(arguments: tuple[str, ...], said: str) -> None:
+def test_wrong_usage_is_named(arguments: tuple[str, ...], text: str) -> None:
     done = CliRunner().invoke(main, ["--port", "0", *arguments])
     assert done.exit_code == 2
-    assert said in done.stderr
+    assert text in done.stderr

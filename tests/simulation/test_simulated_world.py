@@ -7,7 +7,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from launch.simulation import SCENARIOS, World, chain, priors
@@ -17,6 +17,7 @@ from launch.simulation.scenarios import Curtailment
 from launch.simulation.world import day_mean, hour_means
 from miningmap.places import country_of, is_locatable
 from miningmap.times import DAY_S, HOUR_S, bucket
+from tests.examples import examples
 
 SECOND = timedelta(seconds=1)
 DAY = timedelta(days=1)
@@ -71,7 +72,7 @@ def test_a_pool_has_about_its_share_and_its_places_add_up_to_it(
 
 
 @given(seeds, times, slugs)
-def test_without_events_nothing_jumps(seed: int, at: datetime, slug: str) -> None:
+def test_without_events_hashrates_are_continuous(seed: int, at: datetime, slug: str) -> None:
     world = World(seed, at, SCENARIOS["calm"])
     before, after = world.located(slug, at), world.located(slug, at + SECOND)
     assert after == pytest.approx(before, rel=1e-4)
@@ -86,13 +87,13 @@ def test_noise_stays_within_its_bounds_and_is_continuous(
     assert abs(here - near) <= 4e-4
 
 
-def test_noise_goes_both_ways() -> None:
+def test_noise_is_positive_and_negative() -> None:
     drawn = [noise(1, "x", n * 60.0, 60) for n in range(1000)]
     assert min(drawn) < -0.9
     assert max(drawn) > 0.9
 
 
-def test_sichuan_has_more_in_the_wet_season_and_xinjiang_less() -> None:
+def test_sichuan_has_more_in_the_wet_season_and_xinjiang_has_less() -> None:
     wet, dry = datetime(2026, 8, 23, tzinfo=UTC), datetime(2026, 2, 21, tzinfo=UTC)
     world = World(1, wet, SCENARIOS["calm"])
     parts = [
@@ -106,7 +107,7 @@ def test_sichuan_has_more_in_the_wet_season_and_xinjiang_less() -> None:
     assert parts[0]["CN-XJ"] < 0.9 * parts[1]["CN-XJ"]
 
 
-def test_the_tables_are_whole() -> None:
+def test_the_tables_of_pools_are_complete() -> None:
     assert math.fsum(pool.share for pool in POOLS) == pytest.approx(1)
     for pool in POOLS:
         assert math.fsum(pool.places.values()) == pytest.approx(1), pool.slug
@@ -114,13 +115,13 @@ def test_the_tables_are_whole() -> None:
         assert all(map(is_locatable, pool.prior or {})), pool.slug
 
 
-def test_no_measured_pool_has_a_country_beside_its_parts() -> None:
+def test_no_measured_pool_has_a_country_beside_its_subdivisions() -> None:
     for pool in MEASURED:
         parts = {country_of(code) for code in pool.places if "-" in code}
         assert not parts & set(pool.places), pool.slug
 
 
-def test_no_pool_is_both_measured_and_guessed() -> None:
+def test_no_measured_pool_has_a_prior() -> None:
     assert not {pool.slug for pool in MEASURED} & set(priors())
 
 
@@ -136,7 +137,7 @@ def test_priors_have_the_shape_of_a_priors_file() -> None:
     assert json.loads(json.dumps(priors())) == priors()
 
 
-def test_texas_is_curtailed_at_some_pools_when_the_run_begins(
+def test_texas_is_curtailed_at_some_pools_at_the_origin(
     texas: World, calm: World, origin: datetime
 ) -> None:
     for pool in ("foundryusa", "luxor", "marapool"):
@@ -148,7 +149,7 @@ def test_texas_is_curtailed_at_some_pools_when_the_run_begins(
     assert texas.located("f2pool", origin) == calm.located("f2pool", origin)
 
 
-def test_texas_was_not_curtailed_two_hours_before_and_comes_back(
+def test_texas_is_not_curtailed_before_and_after_the_event(
     texas: World, calm: World, origin: datetime
 ) -> None:
     for since in (timedelta(hours=-2), timedelta(hours=7)):
@@ -157,7 +158,7 @@ def test_texas_was_not_curtailed_two_hours_before_and_comes_back(
 
 
 @given(st.integers(-180, 180))
-def test_a_curtailment_takes_its_depth_and_no_more(minutes: int) -> None:
+def test_a_curtailment_is_limited_by_its_depth(minutes: int) -> None:
     event = Curtailment(
         "US-TX", frozenset(), timedelta(0), timedelta(hours=1), 0.8, timedelta(minutes=10)
     )
@@ -166,7 +167,7 @@ def test_a_curtailment_takes_its_depth_and_no_more(minutes: int) -> None:
     assert (left == 1) == (not 0 < minutes < 60)
 
 
-def test_an_outage_silences_a_pool_and_ends(texas: World, origin: datetime) -> None:
+def test_a_pool_has_no_hashrate_during_an_outage(texas: World, origin: datetime) -> None:
     minutes = [origin + timedelta(minutes=n) for n in range(30)]
     up = [texas.is_up("solock", at) for at in minutes]
     assert up[0]
@@ -177,7 +178,7 @@ def test_an_outage_silences_a_pool_and_ends(texas: World, origin: datetime) -> N
         assert texas.is_up("foundryusa", at)
 
 
-def test_an_interval_that_an_outage_touches_is_not_up(texas: World, origin: datetime) -> None:
+def test_an_interval_that_overlaps_an_outage_is_not_up(texas: World, origin: datetime) -> None:
     start, end = origin + timedelta(seconds=30), origin + timedelta(minutes=9)
     assert not texas.is_up_over("solock", start - DAY, end + DAY)
     assert not texas.is_up_over("solock", end - SECOND, end + SECOND)
@@ -191,28 +192,28 @@ def test_a_days_mean_is_the_mean_of_its_hours(texas: World, origin: datetime) ->
     assert day_mean(texas, "viabtc", day)["KZ"] == pytest.approx(sum(hours) / 24)
 
 
-def test_an_hours_mean_lies_within_what_the_hour_saw(texas: World, origin: datetime) -> None:
-    hour = bucket(origin, HOUR_S) - 2  # Texas goes down in it
+def test_an_hours_mean_lies_within_the_range_of_the_hour(texas: World, origin: datetime) -> None:
+    hour = bucket(origin, HOUR_S) - 2  # the curtailment of Texas begins in it
     start = datetime.fromtimestamp(hour * HOUR_S, UTC)
     seen = [texas.located("foundryusa", start + n * timedelta(minutes=5)) for n in range(13)]
     for place, mean in hour_means(texas, hour)["foundryusa"].items():
         assert min(s[place] for s in seen) <= mean <= max(s[place] for s in seen)
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(times)
 def test_a_day_has_about_144_blocks(at: datetime) -> None:
     world = World(1, at, SCENARIOS["calm"])
     assert 143 <= chain.blocks_by_pool(world, at, DAY).total() <= 145
 
 
-def test_pools_find_blocks_by_their_size(calm: World, origin: datetime) -> None:
+def test_pools_find_blocks_in_proportion_to_their_share(calm: World, origin: datetime) -> None:
     found = chain.blocks_by_pool(calm, origin, 10 * DAY)
     for pool in POOLS:
         assert found[pool.slug] / found.total() == pytest.approx(pool.share, abs=0.01)
 
 
-def test_a_pool_that_is_out_finds_no_block(texas: World, origin: datetime) -> None:
+def test_a_pool_finds_no_block_during_an_outage(texas: World, origin: datetime) -> None:
     end = origin - timedelta(hours=44)
     out = chain.blocks_by_pool(texas, end - timedelta(hours=1), timedelta(hours=4))
     assert out["ocean"] == 0
@@ -232,14 +233,12 @@ def test_heights_are_realistic(calm: World) -> None:
     assert height == pytest.approx(973_413, abs=2)
 
 
-def test_a_pool_that_is_not_listed_is_small_and_has_a_hashrate(
-    calm: World, origin: datetime
-) -> None:
+def test_an_unlisted_pool_has_a_small_hashrate(calm: World, origin: datetime) -> None:
     hashrate = calm.hashrate("a-new-pool", origin)
     assert 1e16 < hashrate < 1e-4 * calm.network(origin)
     assert calm.hashrate("a-new-pool", origin + DAY) == pytest.approx(hashrate, rel=0.2)
 
 
-def test_the_estimate_of_the_network_is_nearly_the_truth(calm: World, origin: datetime) -> None:
+def test_the_estimate_of_the_network_is_accurate(calm: World, origin: datetime) -> None:
     truth = sum(calm.network(origin - n * timedelta(hours=1)) for n in range(24)) / 24
     assert chain.estimated_network(calm, origin, DAY) == pytest.approx(truth, rel=0.02)

@@ -1,4 +1,4 @@
-"""A real Redis Cluster of one node, which refuses what touches more than one slot as any does."""
+"""A real Redis Cluster of one node, which rejects commands that touch more than one slot."""
 
 from __future__ import annotations
 
@@ -31,6 +31,6 @@ class RedisCluster(RedisServer):
                 time.sleep(POLL_S)
 
     def _command(self) -> list[str]:
-        # The bus would be at the port plus 10,000, which need not be free or even exist.
+        # The default bus port, the port plus 10,000, may be in use or out of range.
         bus = str(self.ports[1])
         return [*super()._command(), "--cluster-enabled", "yes", "--cluster-port", bus]

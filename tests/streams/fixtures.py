@@ -1,4 +1,4 @@
-"""Short ways to write messages in tests."""
+"""Shorthand functions that make messages."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def report(
     fetched_at: datetime | None = None,
     kind: Kind = "measured",
 ) -> Report:
-    """A report of the minute from noon on, by default."""
+    """A report; by default, of the minute from noon on."""
     end = end or start + timedelta(minutes=1)
     located = places or {}
     return Report(
@@ -49,7 +49,7 @@ def network(
     end: datetime | None = None,
     hold_s: int = 0,
 ) -> Network:
-    """The network's hashrate in the minute from noon on, by default."""
+    """The network's hashrate; by default, in the minute from noon on."""
     end = end or start + timedelta(minutes=1)
     return Network(
         source=source,

@@ -34,12 +34,12 @@ NOTHING = 1e-12
 
 
 def parametrize() -> pytest.MarkDecorator:
-    """One test for each case; one skipped test that gives the reason where there are none."""
+    """One test for each case; if there are none, one skipped test that gives the reason."""
     if FILES:
         return pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-    reason = "those that were found are of method version 2" if FOLDER.is_dir() else "none found"
-    left_out = pytest.mark.skip(reason=f"golden cases left out: {reason}")
-    return pytest.mark.parametrize("path", [pytest.param(None, marks=left_out)])
+    reason = "all of them are of method version 2" if FOLDER.is_dir() else "none found"
+    skipped = pytest.mark.skip(reason=f"golden cases skipped: {reason}")
+    return pytest.mark.parametrize("path", [pytest.param(None, marks=skipped)])
 
 
 class Case:
@@ -59,14 +59,14 @@ class Case:
                 for r in content["rules"]
             ],
         )
-        self.asked: list[dict[str, str]] = content["queries"]
+        self.parameters: list[dict[str, str]] = content["queries"]
         self.expected: list[Json] = content["expect"]
 
     def queries(self) -> list[SharesQuery]:
         """The queries, as the pure functions take them."""
         return [
-            SharesParameters.parse(asked).query(parse_rfc3339(asked["as_of"]))
-            for asked in self.asked
+            SharesParameters.parse(given).query(parse_rfc3339(given["as_of"]))
+            for given in self.parameters
         ]
 
 
@@ -83,10 +83,10 @@ def assert_same(got: Json, want: Json) -> None:
 
 def _same_rows(got: list[Json], want: list[Json]) -> None:
     assert [row["code"] for row in got] == [row["code"] for row in want]
-    for mine, theirs in zip(got, want, strict=True):
+    for row, expected in zip(got, want, strict=True):
         nothing = NOTHING * sum(row["hashrate"] for row in want)
-        for name, value in theirs.items():
-            _same(mine[name], value, f"{theirs['code']}.{name}", nothing)
+        for name, value in expected.items():
+            _same(row[name], value, f"{expected['code']}.{name}", nothing)
 
 
 def _same(got: Any, want: Any, where: str, nothing: float) -> None:

@@ -2,8 +2,8 @@
 
 Written from method.md alone: minute by minute, without tiers, roll-ups or stored sums, in exact
 fractions. It is slow, meant to be obviously right, and shares no code with ``streams`` but the
-messages. Numbers in brackets are the sections of method.md; where the text leaves room, a comment
-names the reading that is followed.
+messages. Numbers in brackets are the sections of method.md; where the text is ambiguous, a comment
+states the interpretation.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 HOUR_MIN, DAY_MIN = 60, 24 * 60
-ROUNDING = Fraction(1, 10**12)  # adr/0003: a smaller part of the total is nothing
+ROUNDING = Fraction(1, 10**12)  # adr/0003: a smaller part of the total counts as 0
 
 Place: TypeAlias = tuple[str, str]
 """Code and kind."""
@@ -58,7 +58,7 @@ class World:
 
 
 class Window(NamedTuple):
-    """The minutes that a window covers, those of its profile days, and the tier that it sees."""
+    """The minutes of a window and of its profile days, and the tier that the window reads."""
 
     tier: str
     minutes: range
@@ -66,7 +66,7 @@ class Window(NamedTuple):
 
 
 class Mean(NamedTuple):
-    """What a source gives on average: minutes with a value, total, and every named place."""
+    """The mean of a source: minutes with a value, total, and every named place."""
 
     minutes: int
     total: Fraction
@@ -77,7 +77,7 @@ class Mean(NamedTuple):
 
 
 def window_of(name: str, as_of: datetime) -> Window:
-    """The window ``name`` as seen at ``as_of``."""
+    """The window ``name`` at the time ``as_of``."""
     minute = (as_of - EPOCH) // MINUTE
     hour, today = minute - minute % HOUR_MIN, minute - minute % DAY_MIN
     hours = {"24h": 24, "7d": 168, "30d": 720}
@@ -103,7 +103,7 @@ def _calendar_window(name: str, hour: int, today: int) -> Window:
         covered = range(start, max(start, min(start + DAY_MIN, hour)))
         return Window("hour", covered, _days_before(start))
     following = (at + timedelta(days=32)).replace(day=1)
-    # "Its own days" (5) are those that the window covers: an answer knows nothing after as_of.
+    # "Its own days" (5) are those that the window covers: nothing after as_of is part of an answer.
     covered = range(start, max(start, min((following - EPOCH) // MINUTE, today)))
     return Window("day", covered, covered)
 
@@ -130,7 +130,7 @@ class Source:
         self._claims: list[tuple[Claim, Message]] = []
 
     def add(self, message: Message, retention: Retention | None) -> None:
-        """Let a message claim its minutes."""
+        """Add the claims of a message."""
         self._claims += [(claim, message) for claim in claims(message, retention)]
 
     def values(self, tier: str) -> dict[int, int]:
@@ -162,12 +162,12 @@ class Source:
         return Mean(count, total / (count or 1), {k: h / count for k, h in places.items()})
 
     def seen_before(self, tier: str, minute: int) -> bool:
-        """Whether it has a value before that minute, in that tier."""
+        """Whether the source has a value before that minute, in that tier."""
         return min(self.values(tier), default=minute) < minute
 
 
 def claims(message: Message, retention: Retention | None) -> list[Claim]:
-    """All that a message claims, of what is kept; without a ``retention`` all is."""
+    """All claims of a message within the ``retention``; without one, everything is kept."""
     length = message.end - message.start
     decisive = (message.end, message.fetched_at, message.hashrate)
     covered = touched(message.start, message.end)
@@ -193,8 +193,8 @@ def claims(message: Message, retention: Retention | None) -> list[Claim]:
 def _kept_from(now: datetime, retention: Retention | None) -> tuple[int, int]:
     """The first minute of which minutes, and of which hours, are kept.
 
-    The hour in which minutes expire, and the day in which hours do, are kept whole: what is rolled
-    up is always rolled up from all there is.
+    The hour in which minutes expire, and the day in which hours expire, are kept complete, so that
+    roll-ups are never made from a part.
     """
     if retention is None:
         return 0, 0
@@ -214,7 +214,7 @@ def _covers_day_of(message: Message, minute: int) -> bool:
     return message.start <= midnight and midnight + timedelta(days=1) <= message.end
 
 
-# --- who counts (4) -------------------------------------------------------------------------------
+# --- eligible sources (4) -------------------------------------------------------------------------
 
 
 def sources_of(world: World) -> tuple[dict[str, dict[str, Source]], dict[str, Source]]:
@@ -228,20 +228,20 @@ def sources_of(world: World) -> tuple[dict[str, dict[str, Source]], dict[str, So
 
 
 def eligible(mean: Mean, window: Window) -> bool:
-    """``C / N >= 0.5``; a window without minutes has nobody."""
+    """``C / N >= 0.5``; in a window without minutes no source is eligible."""
     n = len(window.minutes)
     return n > 0 and Fraction(mean.minutes, n) >= Fraction(1, 2)
 
 
 def best_kind(mean: Mean) -> int:
-    """The rank of the best kind among its places; a place counts that was looked for (0) too."""
+    """The rank of the best kind among its places; a place with 0 counts too."""
     return min((KINDS.index(kind) for _, kind in mean.places), default=len(KINDS))
 
 
 def network_of(network: Mapping[str, Source], window: Window) -> tuple[str, Fraction] | None:
     """The source that counts for the network's hashrate, and its mean."""
     means = {name: s.mean(window.tier, window.minutes) for name, s in network.items()}
-    # adr/0005: a network hashrate of 0 is no figure.
+    # adr/0005: a network hashrate of 0 counts as unknown.
     fit = [n for n, mean in means.items() if eligible(mean, window) and mean.total > 0]
     if not fit:
         return None
@@ -269,7 +269,7 @@ def profile_of(sources: Mapping[str, Source], window: Window) -> dict[str, Fract
 
 
 def locate(mean: Mean, profile: Mapping[str, Fraction], prior: Mapping[str, float]) -> Hashrates:
-    """The places that are named, and the remainder by profile, else by prior, else nowhere."""
+    """The named places, and the remainder by profile, else by prior, else unlocated."""
     remainder = mean.total - sum(mean.places.values())
     kind = "estimated" if profile else "prior"
     weights = profile or {code: Fraction(w) for code, w in prior.items()}
@@ -317,14 +317,14 @@ def pool_of(name: str, sources: Mapping[str, Source], window: Window, world: Wor
     chosen = min(fit, key=lambda s: (best_kind(means[s]), -means[s].minutes, s))
     prior = world.priors.get(name, world.default_prior) or {}
     places = locate(means[chosen], profile_of(sources, window), prior)
-    # In the order in which the rules are listed: the method knows only one.
+    # In the order in which the rules are listed; the method has only one rule.
     for rule in world.rules:
         if rule.applies_to == "*" or name in rule.applies_to:
             places = relabel(places, rule.place)
     return Pool(chosen, means[chosen].total, places)
 
 
-# --- shares (7) and how sure they are (8) ---------------------------------------------------------
+# --- shares (7), bounds and sensitivity (8) -------------------------------------------------------
 
 
 def hashrate_at(pools: Iterable[Pool], country: str | None) -> dict[str, dict[str, Fraction]]:
@@ -360,9 +360,9 @@ def sensitivity_of(
 ) -> tuple[Fraction, Fraction] | None:
     """The least and the largest share with one pool left out, where that still locates something.
 
-    To "still list that country's subdivisions" is to have hashrate there: 0 of 0 is no share.
+    "Still lists that country's subdivisions" means hashrate above 0 there: 0 of 0 is no share.
     """
-    if len(pools) < 2:  # null: there is nothing to leave out
+    if len(pools) < 2:  # null: there is no pool to leave out
         return None
     left = [shares_of([*pools[:n], *pools[n + 1 :]], country) for n in range(len(pools))]
     seen = [shares[code][0] if code in shares else Fraction(0) for shares in left if shares]
@@ -381,8 +381,8 @@ def answer(
     Args:
         world: messages and beliefs.
         window_name: ``now``, ``1h``, ``24h``, ``7d``, ``30d``, a month, a day or an hour.
-        as_of: when it is asked.
-        country: whose subdivisions are asked for; countries where it is ``None``.
+        as_of: the time of the query.
+        country: the country whose subdivisions are listed; if ``None``, countries are.
         adjust: ``published`` for the rules, ``none`` for none.
     """
     if adjust == "none":

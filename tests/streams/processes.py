@@ -1,4 +1,4 @@
-"""Run the streams service in a test, and wait for what it does."""
+"""Run the streams service in a test, and wait for its effects."""
 
 from __future__ import annotations
 

@@ -20,9 +20,9 @@ def write(folder: Path, content: object) -> Path:
     return path
 
 
-def test_pools_without_a_prior_of_their_own_have_the_shipped_one() -> None:
+def test_the_shipped_prior_is_for_pools_without_their_own() -> None:
     loaded = beliefs.load(Method())
-    prior = loaded.prior_of("anybody")
+    prior = loaded.prior_of("some-pool")
     assert prior is not None
     assert prior["US"] == 36.7
     assert sum(prior.values()) == pytest.approx(100)
@@ -30,15 +30,15 @@ def test_pools_without_a_prior_of_their_own_have_the_shipped_one() -> None:
 
 
 def test_the_shipped_prior_can_be_turned_off() -> None:
-    assert beliefs.load(Method(default_prior=False)).prior_of("anybody") is None
+    assert beliefs.load(Method(default_prior=False)).prior_of("some-pool") is None
 
 
-def test_the_published_rule_applies_to_the_pools_that_the_operator_names() -> None:
+def test_the_published_rule_applies_to_the_configured_pools() -> None:
     loaded = beliefs.load(Method(zhejiang_pools=["viabtc"]))
     assert loaded.rules == [Rule("cn-zhejiang", "CN-ZJ", frozenset({"viabtc"}))]
 
 
-def test_a_prior_is_weights_with_or_without_their_source(tmp_path: Path) -> None:
+def test_a_prior_may_have_a_source_or_be_weights_alone(tmp_path: Path) -> None:
     declared = {"a": {"weights": {"US": 1}, "source": "its site", "date": "2026-01-01"}}
     path = write(tmp_path, declared | {"b": {"CA": 0.5, "OTHER": 0.5}})
     loaded = beliefs.load(Method(priors_file=path))
@@ -73,7 +73,7 @@ def test_a_rule_applies_to_all_pools_or_to_some(tmp_path: Path) -> None:
         ({"A B": {"US": 1}}, "file.json"),
     ],
 )
-def test_an_unusable_prior_is_named(tmp_path: Path, content: object, why: str) -> None:
+def test_an_invalid_prior_is_named(tmp_path: Path, content: object, why: str) -> None:
     path = write(tmp_path, content)
     with pytest.raises(BeliefsError) as caught:
         beliefs.load(Method(priors_file=path))
@@ -90,12 +90,12 @@ def test_an_unusable_prior_is_named(tmp_path: Path, content: object, why: str) -
         {},
     ],
 )
-def test_an_unusable_rule_is_named(tmp_path: Path, content: object) -> None:
+def test_an_invalid_rule_is_named(tmp_path: Path, content: object) -> None:
     path = write(tmp_path, content)
     with pytest.raises(BeliefsError, match=r"file\.json"):
         beliefs.load(Method(rules_file=path))
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(BeliefsError, match="No such file"):
         beliefs.load(Method(rules_file=tmp_path / "none.json"))

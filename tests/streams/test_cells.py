@@ -54,7 +54,7 @@ def test_a_report_that_ends_on_the_minute_does_not_touch_the_next() -> None:
     assert covered.buckets == range(MINUTE, MINUTE + 1)
 
 
-def test_a_held_minute_yields_to_a_covered_one_however_old() -> None:
+def test_a_covered_minute_wins_over_a_held_one_however_old() -> None:
     held = report(hashrate=1, hold_s=300, fetched_at=NOON + timedelta(hours=1))
     covered = report(hashrate=2, start=NOON + timedelta(minutes=2))
     for order in ((held, covered), (covered, held)):
@@ -92,7 +92,7 @@ def test_networks_that_differ_only_in_simulated_give_the_same_cell_in_any_order(
     assert cells_of(one, other).sum(series, span) == cells_of(other, one).sum(series, span)
 
 
-def test_the_published_table_decides_last() -> None:
+def test_the_published_table_is_the_last_criterion_between_claims() -> None:
     start, end = MIDNIGHT.replace(day=1), MIDNIGHT.replace(month=12, day=1)
     plain, other = (report(places={code: 5.0}, start=start, end=end) for code in ("US", "CA"))
     tables = [
@@ -104,7 +104,7 @@ def test_the_published_table_decides_last() -> None:
     assert len(ranks) == 6
 
 
-def test_a_daily_row_beats_a_monthly_one_hour_by_hour() -> None:
+def test_a_daily_row_wins_over_a_monthly_one_hour_by_hour() -> None:
     month = report(hashrate=1, start=MIDNIGHT.replace(day=1), end=MIDNIGHT.replace(month=12, day=1))
     day = report(hashrate=2, start=MIDNIGHT, end=MIDNIGHT + timedelta(days=1))
     for order in ((month, day), (day, month)):

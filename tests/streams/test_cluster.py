@@ -1,4 +1,4 @@
-"""Everything that the store does works on a Redis Cluster, which refuses to cross slots."""
+"""All operations of the store work on a Redis Cluster, which rejects those that cross slots."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.integration
 
-# Redis expires by its own clock, and these tests are to hold on any day.
+# Redis expires keys by its own clock, and these tests must pass on any day.
 FOR_EVER = config.Retention(minutes_h=10_000_000, hours_d=400_000)
 MIDNIGHT = NOON.replace(hour=0)
 JUNE = datetime(2021, 6, 1, tzinfo=UTC)
@@ -57,7 +57,7 @@ REJECTION = Refusal(NOON, "api", "implausible", "too much")
 
 @pytest.fixture(scope="module")
 def cluster(redis: object) -> Iterator[RedisCluster]:
-    del redis  # requested for its rule about machines without a redis-server
+    del redis  # requested to skip on machines without a redis-server
     server = RedisCluster.launch()
     yield server
     server.close()
@@ -66,9 +66,9 @@ def cluster(redis: object) -> Iterator[RedisCluster]:
 @pytest.fixture
 async def client(cluster: RedisCluster) -> AsyncIterator[Redis]:
     cluster.flush()
-    made = connect(config.Redis(url=SecretStr(cluster.url)))
-    yield made
-    await made.aclose()
+    client = connect(config.Redis(url=SecretStr(cluster.url)))
+    yield client
+    await client.aclose()
 
 
 async def write(store: Store) -> int:
@@ -138,8 +138,8 @@ async def test_the_store_works_on_a_cluster(
     await check(Store(client, FOR_EVER))
 
 
-async def test_the_cluster_refuses_what_crosses_slots(client: Redis) -> None:
-    """Without this the other tests would prove nothing."""
+async def test_the_cluster_rejects_transactions_that_cross_slots(client: Redis) -> None:
+    """Otherwise the other tests would prove nothing."""
     with pytest.raises(ClusterCrossSlotError):
         await client.sunion([keys.SERIES, keys.REJECTED])
     async with client.pipeline(transaction=True) as pipe:

@@ -18,8 +18,8 @@ NOW = NOON + timedelta(hours=3, seconds=30)
 DAY = timedelta(days=1)
 
 
-def ask(cells: MemoryCells, beliefs: Beliefs | None = None, **asked: str) -> History:
-    named = {name.rstrip("_"): value for name, value in asked.items()}
+def history_of(cells: MemoryCells, beliefs: Beliefs | None = None, **parameters: str) -> History:
+    named = {name.rstrip("_"): value for name, value in parameters.items()}
     return history(cells, HistoryParameters.parse(named).query(NOW), beliefs or Beliefs())
 
 
@@ -35,10 +35,10 @@ def days(cells: MemoryCells, start: datetime, places: dict[str, float]) -> None:
         ("month", "2026-09-30", "2026-11-22", (1, 0), 3),
     ],
 )
-def test_every_bucket_that_the_range_touches_has_a_point(
+def test_every_bucket_that_overlaps_the_range_has_a_point(
     step: str, start: str, to: str, first: tuple[int, int], count: int
 ) -> None:
-    found = ask(MemoryCells(), code="US", step=step, from_=start, to=to)
+    found = history_of(MemoryCells(), code="US", step=step, from_=start, to=to)
     assert len(found.points) == count
     at = found.points[0].at
     assert (at.day, at.hour) == first
@@ -47,7 +47,7 @@ def test_every_bucket_that_the_range_touches_has_a_point(
 
 @pytest.mark.parametrize(("step", "count"), [("hour", 49), ("day", 31), ("month", 12)])
 def test_the_default_range_is_the_latest_buckets(step: str, count: int) -> None:
-    points = ask(MemoryCells(), code="US", step=step).points
+    points = history_of(MemoryCells(), code="US", step=step).points
     assert len(points) == count
     assert points[-1].at <= NOW
 
@@ -67,7 +67,7 @@ def test_the_default_range_is_the_latest_buckets(step: str, count: int) -> None:
 def test_the_calendar_has_a_first_and_a_last_bucket(
     step: str, start: str, to: str, count: int
 ) -> None:
-    points = ask(MemoryCells(), code="US", step=step, from_=start, to=to).points
+    points = history_of(MemoryCells(), code="US", step=step, from_=start, to=to).points
     assert len(points) == count
     assert all(point.share is None for point in points)
 
@@ -78,7 +78,7 @@ def test_a_reported_0_is_0_and_an_unreported_place_is_null() -> None:
     days(cells, start, {"US": 3.0, "CA": 1.0})
     days(cells, start + DAY, {"US": 5.0, "CA": 0.0})
     days(cells, start + 2 * DAY, {"US": 5.0})
-    found = ask(cells, code="CA", step="day", from_="2026-11-18", to="2026-11-22")
+    found = history_of(cells, code="CA", step="day", from_="2026-11-18", to="2026-11-22")
     assert [point.share for point in found.points] == [0.25, 0, None, None]
 
 
@@ -87,7 +87,8 @@ def test_figures_equal_those_of_the_window_of_the_same_name() -> None:
     start = datetime(2026, 11, 18, tzinfo=UTC)
     days(cells, start, {"US": 3.0, "CN-SC": 1.0})
     cells.add(network(40.0, start=start, end=start + DAY))
-    (point,) = ask(cells, code="CN-SC", step="day", from_="2026-11-18", to="2026-11-19").points
+    found = history_of(cells, code="CN-SC", step="day", from_="2026-11-18", to="2026-11-19")
+    (point,) = found.points
     assert (point.share, point.hashrate, point.network_hashrate) == (0.25, 1, 10)
     assert (point.coverage, point.low, point.high) == (0.1, 0.025, 0.925)
 
@@ -97,7 +98,7 @@ def test_adjust_none_applies_no_rule() -> None:
     days(cells, datetime(2026, 11, 18, tzinfo=UTC), {"CN-ZJ": 1.0, "CN-SC": 3.0})
     beliefs = Beliefs(rules=[Rule("cn-zhejiang", "CN-ZJ", None)])
     for adjust, share in (("published", 1), ("none", 0.75)):
-        found = ask(
+        found = history_of(
             cells,
             beliefs,
             code="CN-SC",

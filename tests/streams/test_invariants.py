@@ -1,7 +1,7 @@
-"""Properties of every answer, and smallest counterexamples of some that seem to hold but do not.
+"""Properties of all answers, and minimal counterexamples of others that seem to hold but do not.
 
-A property that is not obvious has its proof in the test's docstring. A counterexample is a test of
-its own, so that nobody relies on the property.
+A property that is not obvious has its proof in the test's docstring. A counterexample is a separate
+test, so that no code relies on the property.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from streams.method.observations import Observation
 from streams.method.placing import Beliefs, Cohort, Member
 from streams.method.shares import country_shares, subdivision_shares
 from streams.queries.shares import cohort_for
+from tests.examples import examples
 from tests.streams import worlds
-from tests.streams.examples import examples
-from tests.streams.worlds import MIDNIGHT, Asked, beliefs_of, query_of
+from tests.streams.worlds import MIDNIGHT, Query, beliefs_of, query_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -35,7 +35,7 @@ NEAR = 1e-9
 some = examples(60, "EXAMPLES")
 
 
-def cohort(world: World, adjust: str = "published", beliefs: Beliefs | None = None) -> Cohort:
+def cohort_in(world: World, adjust: str = "published", beliefs: Beliefs | None = None) -> Cohort:
     """The cohort of the minute from midnight on; reports of the day before are the profile."""
     pools: dict[str, dict[str, Observation]] = {}
     network: dict[str, Cell] = {}
@@ -50,12 +50,12 @@ def cohort(world: World, adjust: str = "published", beliefs: Beliefs | None = No
         else:
             seen = pools[message.pool][message.source]
             pools[message.pool][message.source] = replace(seen, profile=claim.cell)
-    query = query_of(Asked("now", MIDNIGHT, adjust=adjust))
+    query = query_of(Query("now", MIDNIGHT, adjust=adjust))
     return cohort_for(query, pools, network, beliefs or beliefs_of(world))
 
 
 def pool(name: str, total: float = 0, **places: float) -> Member:
-    """``CN_SC`` stands for CN-SC; all of it is measured."""
+    """A pool with measured places; ``CN_SC`` means CN-SC."""
     measured: Places = {(code.replace("_", "-"), "measured"): h for code, h in places.items()}
     return Member(name, "own", total or sum(measured.values()), measured)
 
@@ -68,12 +68,12 @@ def by_code(lines: Iterable[Share]) -> dict[str, Share]:
     return {line.code: line for line in lines}
 
 
-def without(made: Cohort, n: int) -> Cohort:
-    return replace(made, members=[*made.members[:n], *made.members[n + 1 :]])
+def without(cohort: Cohort, n: int) -> Cohort:
+    return replace(cohort, members=[*cohort.members[:n], *cohort.members[n + 1 :]])
 
 
 def in_country(place: str) -> Callable[[Cohort], list[Share]]:
-    return lambda made: subdivision_shares(made, place)
+    return lambda cohort: subdivision_shares(cohort, place)
 
 
 LEVELS = [country_shares, in_country("CN"), in_country("US")]
@@ -84,28 +84,28 @@ class TestShares:
     @some
     @given(worlds.crowded_minutes())
     def test_add_up_to_one(self, world: World) -> None:
-        made = cohort(world)
-        lines = country_shares(made)
-        assert bool(lines) == any(m.located for m in made.members)
+        cohort = cohort_in(world)
+        lines = country_shares(cohort)
+        assert bool(lines) == any(m.located for m in cohort.members)
         assert not lines or sum(line.share for line in lines) == pytest.approx(1, abs=NEAR)
 
     @some
     @given(worlds.crowded_minutes(), st.sampled_from(["CN", "US"]))
     def test_inside_a_country_add_up_to_its_share(self, world: World, country: str) -> None:
-        made = cohort(world)
-        inside = subdivision_shares(made, country)
+        cohort = cohort_in(world)
+        inside = subdivision_shares(cohort, country)
         assume(inside)
-        whole = by_code(country_shares(made))[country]
+        whole = by_code(country_shares(cohort))[country]
         assert sum(line.share for line in inside) == pytest.approx(whole.share, abs=NEAR)
         assert sum(line.share_of_country or 0 for line in inside) == pytest.approx(1, abs=NEAR)
 
     @some
     @given(worlds.crowded_minutes())
     def test_are_of_all_hashrate_that_is_located(self, world: World) -> None:
-        made = cohort(world)
-        seen = sum(sum(line.kinds) for line in country_shares(made))
-        total = sum(m.total for m in made.members)
-        assert seen == pytest.approx((shares.located(made) or 0) * total)
+        cohort = cohort_in(world)
+        seen = sum(sum(line.kinds) for line in country_shares(cohort))
+        total = sum(m.total for m in cohort.members)
+        assert seen == pytest.approx((shares.located(cohort) or 0) * total)
 
     @levels
     @some
@@ -113,14 +113,14 @@ class TestShares:
     def test_do_not_depend_on_the_unit(
         self, level: Callable[[Cohort], list[Share]], world: World, scale: float
     ) -> None:
-        made = cohort(world)
+        cohort = cohort_in(world)
         members = [
             Member(m.pool, m.source, m.total * scale, {k: h * scale for k, h in m.places.items()})
-            for m in made.members
+            for m in cohort.members
         ]
-        network = made.network and made.network * scale
-        scaled = replace(made, members=members, network=network)
-        for line, same in zip(level(made), level(scaled), strict=True):
+        network = cohort.network and cohort.network * scale
+        scaled = replace(cohort, members=members, network=network)
+        for line, same in zip(level(cohort), level(scaled), strict=True):
             assert same == replace(line, kinds=same.kinds)
             assert sum(same.kinds) == sum(line.kinds) * scale
 
@@ -128,10 +128,10 @@ class TestShares:
     @given(worlds.crowded_minutes(), st.sampled_from([1e18, 3e18]))
     def test_do_not_change_with_a_pool_without_places(self, world: World, total: float) -> None:
         """It changes ``coverage`` and ``located``, and nothing else of the countries."""
-        made = cohort(world)
-        assume(len(made.members) > 1)
-        joined = replace(made, members=[*made.members, pool("unlocated", total)])
-        before, after = country_shares(made), country_shares(joined)
+        cohort = cohort_in(world)
+        assume(len(cohort.members) > 1)
+        joined = replace(cohort, members=[*cohort.members, pool("unlocated", total)])
+        before, after = country_shares(cohort), country_shares(joined)
         assert [replace(a, sensitivity=None) for a in after] == [
             replace(b, sensitivity=None) for b in before
         ]
@@ -144,7 +144,7 @@ class TestBounds:
     @some
     @given(world=worlds.crowded_minutes())
     def test_are_in_order(self, level: Callable[[Cohort], list[Share]], world: World) -> None:
-        for line in level(cohort(world)):
+        for line in level(cohort_in(world)):
             if line.low is not None and line.high is not None:
                 assert 0 <= line.low <= line.high <= 1
 
@@ -156,9 +156,10 @@ class TestBounds:
         With M measured of h in a country and ML in all: low = M/H <= h/L. And all that is measured
         elsewhere is not here: 1 - h/L >= (ML - M)/L >= (ML - M)/H = 1 - high.
         """
-        made = cohort(world)
-        assume(made.network is not None and sum(m.located for m in made.members) <= made.network)
-        _assert_contained(country_shares(made))
+        cohort = cohort_in(world)
+        located = sum(m.located for m in cohort.members)
+        assume(cohort.network is not None and located <= cohort.network)
+        _assert_contained(country_shares(cohort))
 
     @some
     @given(worlds.crowded_minutes(), st.sampled_from(["CN", "US"]))
@@ -166,10 +167,11 @@ class TestBounds:
         self, world: World, country: str
     ) -> None:
         """The same proof, with 1 - share >= (hashrate at other places with a subdivision) / L."""
-        made = cohort(world)
-        assume(made.network is not None and sum(m.located for m in made.members) <= made.network)
-        assume(not any(m.places.get((country, "measured")) for m in made.members))
-        _assert_contained(subdivision_shares(made, country))
+        cohort = cohort_in(world)
+        located = sum(m.located for m in cohort.members)
+        assume(cohort.network is not None and located <= cohort.network)
+        assume(not any(m.places.get((country, "measured")) for m in cohort.members))
+        _assert_contained(subdivision_shares(cohort, country))
 
     def test_need_not_contain_the_share_of_a_subdivision_of_a_country_measured_as_a_whole(
         self,
@@ -190,7 +192,8 @@ class TestBounds:
     ) -> None:
         others = Beliefs({}, prior, ())
         one, other = (
-            by_code(country_shares(cohort(world, "none", believed))) for believed in (None, others)
+            by_code(country_shares(cohort_in(world, "none", believed)))
+            for believed in (None, others)
         )
         for code in one.keys() & other.keys():
             assert (one[code].low, one[code].high) == (other[code].low, other[code].high)
@@ -216,7 +219,7 @@ class TestRelabelling:
     @given(worlds.crowded_minutes())
     def test_keeps_every_countrys_share_hashrate_and_sensitivity(self, world: World) -> None:
         """``h (1 + E/O)`` over the others that add up to O is O + E: what E and O were."""
-        plain, moved = cohort(world, "none"), cohort(world)
+        plain, moved = cohort_in(world, "none"), cohort_in(world)
         before, after = by_code(country_shares(plain)), by_code(country_shares(moved))
         assert before.keys() == after.keys()
         for code, line in before.items():
@@ -229,7 +232,7 @@ class TestRelabelling:
     @some
     @given(worlds.crowded_minutes())
     def test_keeps_the_cohort_and_its_coverage(self, world: World) -> None:
-        plain, moved = cohort(world, "none"), cohort(world)
+        plain, moved = cohort_in(world, "none"), cohort_in(world)
         assert [(m.pool, m.source, m.total) for m in plain.members] == [
             (m.pool, m.source, m.total) for m in moved.members
         ]
@@ -248,7 +251,7 @@ class TestRelabelling:
     @some
     @given(worlds.crowded_minutes())
     def test_is_idempotent(self, world: World) -> None:
-        for member in cohort(world, "none").members:
+        for member in cohort_in(world, "none").members:
             once = placing.relabel(member.places, "CN-ZJ")
             assert placing.relabel(once, "CN-ZJ") == once
 
@@ -260,17 +263,17 @@ class TestSensitivity:
     def test_is_the_range_of_answers_without_the_messages_of_a_pool(
         self, level: Callable[[Cohort], list[Share]], world: World
     ) -> None:
-        made = cohort(world)
+        cohort = cohort_in(world)
         lefts = []
-        for member in made.members:
+        for member in cohort.members:
             others = [
                 m for m in world.messages if not (isinstance(m, Report) and m.pool == member.pool)
             ]
-            if left := by_code(level(cohort(replace(world, messages=others)))):
+            if left := by_code(level(cohort_in(replace(world, messages=others)))):
                 lefts.append(left)
-        for line in level(made):
+        for line in level(cohort):
             found = [left[line.code].share if line.code in left else 0.0 for left in lefts]
-            if len(made.members) < 2 or not found:
+            if len(cohort.members) < 2 or not found:
                 assert line.sensitivity is None
             else:
                 assert line.sensitivity == pytest.approx((min(found), max(found)), abs=NEAR)
@@ -281,9 +284,9 @@ class TestSensitivity:
         """Left out one by one: with x of L in the country, and x_p of L_p by pool p, the shares
         (x - x_p)/(L - L_p), weighted by L - L_p, have the mean ((n-1) x)/((n-1) L): the share. A
         cohort that locates nothing has no weight; one that locates something there always is."""
-        made = cohort(world)
-        assume(len(made.members) > 1)
-        for line in country_shares(made):
+        cohort = cohort_in(world)
+        assume(len(cohort.members) > 1)
+        for line in country_shares(cohort):
             assert line.sensitivity is not None
             assert line.sensitivity[0] - NEAR <= line.share <= line.sensitivity[1] + NEAR
 
@@ -293,10 +296,10 @@ class TestSensitivity:
         self, world: World
     ) -> None:
         """Then its share is hashrate over L too, and no cohort is left out: the proof above."""
-        made = cohort(world)
-        listing = [m for m in made.members if sum(map(sum, m.by_subdivision("CN").values()))]
+        cohort = cohort_in(world)
+        listing = [m for m in cohort.members if sum(map(sum, m.by_subdivision("CN").values()))]
         assume(len(listing) > 1)
-        for line in subdivision_shares(made, "CN"):
+        for line in subdivision_shares(cohort, "CN"):
             assert line.sensitivity is not None
             assert line.sensitivity[0] - NEAR <= line.share <= line.sensitivity[1] + NEAR
 
@@ -312,8 +315,8 @@ class TestSensitivity:
     ) -> None:
         """Pool b gives China weight and little detail: together with a, which lists Sichuan,
         Sichuan gets more of the world than either gives it."""
-        made = of(pool("a", CN_SC=1, US=3), pool("b", CN_XJ=1, CN=2))
-        line = by_code(subdivision_shares(made, "CN"))["CN-SC"]
+        cohort = of(pool("a", CN_SC=1, US=3), pool("b", CN_XJ=1, CN=2))
+        line = by_code(subdivision_shares(cohort, "CN"))["CN-SC"]
         assert line.sensitivity == pytest.approx((0, 0.25))
         assert line.share == pytest.approx(2 / 7)
 

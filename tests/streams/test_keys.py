@@ -1,4 +1,4 @@
-"""Keys in Redis: what one command, transaction or script touches together is in one slot."""
+"""Keys in Redis: those of one command, transaction or script are in one slot."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def slot(key: str) -> int:
 
 
 def key_of(function: Callable[..., str], series: Series) -> str:
-    """The key that a function of ``keys`` names; its other parameters are numbers."""
+    """The key that a function of ``keys`` returns; its other parameters are numbers."""
     numbers = len(inspect.signature(function).parameters) - 1
     return function(series, *range(494_000, 494_000 + numbers))
 
@@ -51,9 +51,9 @@ def key_of(function: Callable[..., str], series: Series) -> str:
     "series", [Series("foundryusa", "api"), Series("a.b-c", "own"), Series(None, "mempool")]
 )
 def test_all_keys_of_a_series_are_different_and_in_one_slot(series: Series) -> None:
-    made = [key_of(function, series) for function in OF_A_SERIES.values()]
-    assert len(set(made)) == len(made) == 5
-    assert len(set(map(slot, made))) == 1
+    names = [key_of(function, series) for function in OF_A_SERIES.values()]
+    assert len(set(names)) == len(names) == 5
+    assert len(set(map(slot, names))) == 1
 
 
 def test_series_of_different_pools_are_in_different_slots() -> None:
@@ -68,8 +68,8 @@ def test_all_other_keys_are_in_one_slot_unless_they_are_used_alone() -> None:
 
 
 def test_all_keys_have_different_names() -> None:
-    made = [key_of(function, Series("a", "own")) for function in OF_A_SERIES.values()]
-    every = [*CONSTANTS.values(), *made]
+    names = [key_of(function, Series("a", "own")) for function in OF_A_SERIES.values()]
+    every = [*CONSTANTS.values(), *names]
     assert len(set(every)) == len(every)
     assert all(key.startswith("mm:") for key in every)
 
@@ -100,7 +100,7 @@ def all_kinds_of_claims() -> list[Message]:
 
 async def test_the_claim_script_touches_only_the_keys_that_it_is_given(redis: Redis) -> None:
     store = Store(redis, KEPT)
-    past = horizon(config.Retention(), NOON)  # by which June's days are claimed directly
+    past = horizon(config.Retention(), NOON)  # late enough that June's days are claimed directly
     claimed = [
         (message, claims_of(message, past if message.start == JUNE else None))
         for message in all_kinds_of_claims()

@@ -1,6 +1,6 @@
-"""A second opinion: ``streams`` against the brute-force model of method.md, on random worlds.
+"""The answers of ``streams`` compared with the brute-force model of method.md, on random worlds.
 
-Every run takes the same few examples. More and other ones are tried with
+Every run takes the same few examples. For more and different ones, use
 ``HYPOTHESIS_PROFILE=nightly``, or with
 ``EXAMPLES=20000 REDIS_EXAMPLES=500 make test ARGS=tests/streams/test_model.py``.
 """
@@ -24,8 +24,8 @@ from miningmap.times import parse_rfc3339
 from streams.method.cells import TooLateError, claims_of
 from streams.queries.snapshot import ask
 from streams.redis.store import Store, horizon
+from tests.examples import examples
 from tests.streams import golden, model, worlds
-from tests.streams.examples import examples
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -37,13 +37,13 @@ if TYPE_CHECKING:
     from tests.streams.worlds import Json, Scene
 
 WORKERS = 3
-# Redis expires by its own clock, and these tests are to hold on any day.
+# Redis expires keys by its own clock, and these tests must pass on any day.
 FOR_EVER = config.Retention(minutes_h=10_000_000, hours_d=400_000)
 SHORTEST = config.Retention(minutes_h=2, hours_d=31)
 
 
 def in_floats(answer: Any) -> Any:
-    """The model's answer as JSON has it."""
+    """The model's answer with the types of JSON."""
     if isinstance(answer, Fraction):
         return float(answer)
     if isinstance(answer, dict):
@@ -54,7 +54,7 @@ def in_floats(answer: Any) -> Any:
 
 
 def modelled(scene: Scene) -> Json:
-    answer: Json = in_floats(model.answer(scene.world, *scene.asked))
+    answer: Json = in_floats(model.answer(scene.world, *scene.query))
     return answer
 
 
@@ -63,33 +63,33 @@ def test_the_model_gives_the_golden_answers(path: Path) -> None:
     case, content = golden.Case(path), json.loads(path.read_text())
     rules = [model.Rule(**rule) for rule in content["rules"]]
     world = model.World(case.messages, content["priors"], rules=rules)
-    for asked, want in zip(case.asked, case.expected, strict=True):
+    for parameters, want in zip(case.parameters, case.expected, strict=True):
         got = model.answer(
             world,
-            asked["window"],
-            parse_rfc3339(asked["as_of"]),
-            asked.get("country"),
-            asked.get("adjust", "published"),
+            parameters["window"],
+            parse_rfc3339(parameters["as_of"]),
+            parameters.get("country"),
+            parameters.get("adjust", "published"),
         )
         golden.assert_same({**want, **in_floats(got)}, want)
 
 
 @examples(250, "EXAMPLES")
 @given(worlds.scenes(), st.data())
-def test_recomputed_in_any_order_any_number_of_times(scene: Scene, data: st.DataObject) -> None:
+def test_recomputed_answers_equal_the_model(scene: Scene, data: st.DataObject) -> None:
     order = data.draw(worlds.repeated(scene.world.messages))
     got = worlds.recomputed(order, scene)
     golden.assert_same(got, modelled(scene))
-    # Not only to 1e-9: everyone who recomputes gets the same digits.
+    # Not only to 1e-9: every recomputation gives the same digits.
     assert got == worlds.recomputed(scene.world.messages, scene)
 
 
 @pytest.fixture
 async def clients(redis_url: str) -> AsyncIterator[list[Redis]]:
     """A connection for each worker, to one empty Redis."""
-    made = [connect(config.Redis(url=SecretStr(redis_url))) for _ in range(WORKERS)]
-    yield made
-    for client in made:
+    connections = [connect(config.Redis(url=SecretStr(redis_url))) for _ in range(WORKERS)]
+    yield connections
+    for client in connections:
         await client.aclose()
 
 
@@ -99,46 +99,46 @@ async def write(
     messages: Sequence[Message],
     kept: config.Retention,
 ) -> None:
-    """Messages, once or more each, split over workers that write at the same time, in batches."""
+    """Write messages, once or more each, in batches of workers that write at the same time."""
     await clients[0].flushdb()
     batches: list[list[list[Message]]] = [[] for _ in clients]
     for message in data.draw(worlds.repeated(messages)):
-        mine = batches[data.draw(st.integers(0, len(clients) - 1))]
-        if not mine or data.draw(st.booleans()):
-            mine.append([])
-        mine[-1].append(message)
+        own = batches[data.draw(st.integers(0, len(clients) - 1))]
+        if not own or data.draw(st.booleans()):
+            own.append([])
+        own[-1].append(message)
 
-    async def work(client: Redis, mine: list[list[Message]]) -> None:
+    async def work(client: Redis, own: list[list[Message]]) -> None:
         store = Store(client, FOR_EVER)
-        for batch in mine:
+        for batch in own:
             claimed = [(m, claims_of(m, horizon(kept, m.fetched_at))) for m in batch]
             await store.write(claimed)
 
     await asyncio.gather(*map(work, clients, batches))
 
 
-async def asked_of_redis(clients: Sequence[Redis], scene: Scene) -> Json:
-    query, beliefs = worlds.query_of(scene.asked), worlds.beliefs_of(scene.world)
+async def answer_from_redis(clients: Sequence[Redis], scene: Scene) -> Json:
+    query, beliefs = worlds.query_of(scene.query), worlds.beliefs_of(scene.world)
     return worlds.as_json(await ask(Store(clients[-1], FOR_EVER), query, beliefs))
 
 
 @examples(60, "REDIS_EXAMPLES")
 @given(worlds.scenes(), st.data())
-async def test_through_redis_by_any_number_of_workers(
+async def test_answers_from_redis_equal_the_model_for_any_number_of_workers(
     clients: list[Redis], scene: Scene, data: st.DataObject
 ) -> None:
     await write(clients, data, scene.world.messages, FOR_EVER)
-    got = await asked_of_redis(clients, scene)
+    got = await answer_from_redis(clients, scene)
     golden.assert_same(got, modelled(scene))
     assert got == worlds.recomputed(scene.world.messages, scene)
 
 
 @examples(30, "REDIS_EXAMPLES")
 @given(worlds.old_scenes(), st.data())
-async def test_days_outlive_what_they_were_made_of(
+async def test_days_are_kept_after_their_hours_and_minutes_have_expired(
     clients: list[Redis], scene: Scene, data: st.DataObject
 ) -> None:
-    """Late reports claim days whose hours are gone; what is too late for that is rejected."""
+    """Late reports claim days whose hours are gone; messages too late for that are rejected."""
     retention = model.Retention(SHORTEST.minutes_h, SHORTEST.hours_d)
     scene = scene._replace(world=replace(scene.world, retention=retention))
     in_time = []
@@ -149,4 +149,4 @@ async def test_days_outlive_what_they_were_made_of(
             with pytest.raises(TooLateError):
                 claims_of(message, horizon(SHORTEST, message.fetched_at))
     await write(clients, data, in_time, SHORTEST)
-    golden.assert_same(await asked_of_redis(clients, scene), modelled(scene))
+    golden.assert_same(await answer_from_redis(clients, scene), modelled(scene))

@@ -12,7 +12,7 @@ from tests.streams.fixtures import NOON, network, report
 HOUR = timedelta(hours=1)
 
 
-def test_windows_need_their_own_spans_and_their_profiles_without_duplicates() -> None:
+def test_the_spans_of_windows_and_profiles_have_no_duplicates() -> None:
     hour, day = parse_window("1h", NOON), parse_window("24h", NOON)
     assert hour.profile == day.profile
     assert spans_of([hour, day]) == {hour.span, day.span, hour.profile}
@@ -20,7 +20,7 @@ def test_windows_need_their_own_spans_and_their_profiles_without_duplicates() ->
     assert spans_of([month]) == {Span("day", month.span.buckets)}
 
 
-def test_sources_of_pools_and_of_the_network_are_kept_apart() -> None:
+def test_sources_of_pools_and_of_the_network_are_separate() -> None:
     cells = MemoryCells()
     for message in (
         report("a", {"US": 1.0}, source="x"),

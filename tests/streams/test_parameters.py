@@ -18,7 +18,7 @@ from streams.queries.parameters import (
 from tests.streams.fixtures import NOON
 
 
-def test_what_is_left_out_has_its_default() -> None:
+def test_omitted_parameters_have_their_defaults() -> None:
     window = parse_window("1h", NOON)
     default = SharesQuery(
         window=window, as_of=NOON, level="country", country=None, adjust="published"
@@ -27,11 +27,11 @@ def test_what_is_left_out_has_its_default() -> None:
     assert SharesQuery(window=window, as_of=NOON) == default
 
 
-def test_an_empty_country_or_time_counts_as_left_out() -> None:
+def test_an_empty_country_or_time_counts_as_omitted() -> None:
     assert SharesParameters.parse({"country": "", "as_of": ""}) == SharesParameters()
 
 
-def test_every_parameter_can_be_given() -> None:
+def test_every_parameter_can_be_set() -> None:
     then = datetime(2026, 10, 5, 7, 30, tzinfo=UTC)
     given = {
         "window": "2026-10",
@@ -49,7 +49,7 @@ def test_every_parameter_can_be_given() -> None:
     )
 
 
-def test_a_plus_that_was_not_escaped_is_read_as_one() -> None:
+def test_an_unescaped_plus_is_accepted() -> None:
     parsed = SharesParameters.parse({"as_of": "2026-10-05T09:30:00 02:00"})
     assert parsed.as_of == datetime(2026, 10, 5, 7, 30, tzinfo=UTC)
 
@@ -64,7 +64,7 @@ TIME = "is not a time with a time zone (RFC 3339); expected a value such as 2026
 COUNTRY = "expected an ISO 3166-1 alpha-2 code such as CN"
 
 
-def test_an_error_names_the_parameter_and_says_what_is_allowed() -> None:
+def test_an_error_names_the_parameter_and_the_allowed_values() -> None:
     cases: list[tuple[dict[str, str], str, str]] = [
         (
             {"windw": "1h"},
@@ -108,20 +108,20 @@ def test_an_unknown_window_is_listed_with_the_known_ones() -> None:
         assert "YYYY-MM" in text
 
 
-def test_of_what_is_too_long_only_the_beginning_is_quoted() -> None:
+def test_an_error_quotes_only_the_beginning_of_a_long_value() -> None:
     for name in ("level", "adjust", "country", "window", "as_of", "x" * 500):
         _, text = error_of({"level": "subdivision", name: "x" * 500})
         assert "x" * 33 not in text
 
 
-def test_a_parameter_is_given_once() -> None:
+def test_a_repeated_parameter_is_an_error() -> None:
     given: MultiDict[str] = MultiDict([("window", "1h"), ("window", "24h")])
     with pytest.raises(ParameterError, match="given more than once") as caught:
         SharesParameters.parse(given)
     assert caught.value.parameter == "window"
 
 
-def test_a_path_without_parameters_says_so() -> None:
+def test_a_parameter_of_a_path_without_parameters_is_an_error() -> None:
     assert Parameters.parse({}) == Parameters()
     with pytest.raises(ParameterError, match="unknown parameter 'x'; this path has no parameters"):
         Parameters.parse({"x": "1"})
@@ -137,7 +137,7 @@ class Declared(Parameters, frozen=True, kw_only=True):
     )
 
 
-def test_a_declaration_parses() -> None:
+def test_a_declaration_parses_its_parameters() -> None:
     parsed = Declared.parse({"needed": "b", "from": "c", "choice": "x"})
     assert parsed == Declared(needed="b", choice="x", maybe="c")
     assert Declared.parse({"needed": "a", "from": ""}) == Declared(needed="a")

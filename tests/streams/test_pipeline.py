@@ -45,7 +45,7 @@ pytestmark = pytest.mark.usefixtures("clean_kafka")
 
 # docker-compose.yml's stop_grace_period of this service, in seconds.
 GRACE_S = 30.0
-# The cases are of the past and of the future; nothing of them is too late or expires.
+# The cases are of the past and of the future; none of their messages is too late or expires.
 FOR_EVER = config.Retention(minutes_h=10_000_000, hours_d=400_000)
 SPANS = [
     parse_window("1h", NOON).span,
@@ -62,24 +62,24 @@ def settings(settings: Settings) -> Settings:
 
 @pytest.fixture
 async def client(settings: Settings) -> AsyncIterator[Redis]:
-    made = connect(settings.redis)
-    yield made
-    await made.aclose()
+    client = connect(settings.redis)
+    yield client
+    await client.aclose()
 
 
 def world() -> list[Message]:
     """Reports by the minute, by the hour and by the day, of three pools, and the network."""
-    made: list[Message] = []
+    messages: list[Message] = []
     for n in range(60):
         start = NOON - timedelta(minutes=60 - n)
-        made.append(report("a", {"US": 5.0 + n, "CN-SC": 3.0}, start=start, hold_s=300))
-        made.append(report("b", hashrate=4.0, source="totals", start=start, hold_s=60))
-        made.append(network(100.0, start=start, hold_s=600))
+        messages.append(report("a", {"US": 5.0 + n, "CN-SC": 3.0}, start=start, hold_s=300))
+        messages.append(report("b", hashrate=4.0, source="totals", start=start, hold_s=60))
+        messages.append(network(100.0, start=start, hold_s=600))
     for n in range(30):
         start = NOON.replace(hour=0) - timedelta(days=n + 1)
         day = start + timedelta(days=1)
-        made.append(report("b", {"KZ": 2.0 + n}, source="partner", start=start, end=day))
-    return made
+        messages.append(report("b", {"KZ": 2.0 + n}, source="partner", start=start, end=day))
+    return messages
 
 
 def memory(messages: list[Message]) -> MemoryCells:
@@ -98,7 +98,7 @@ async def assert_cells(redis: Redis, want: MemoryCells) -> None:
 
 
 @pytest.mark.skipif(
-    not golden.FILES, reason="golden cases left out: none of this version of the method"
+    not golden.FILES, reason="golden cases skipped: none of this version of the method"
 )
 async def test_every_golden_case_is_answered_over_http(settings: Settings, client: Redis) -> None:
     store = Store(client, FOR_EVER)
@@ -110,13 +110,13 @@ async def test_every_golden_case_is_answered_over_http(settings: Settings, clien
             await processed(settings)
             app = application(store, case.beliefs, config.Endpoint())
             async with TestClient(TestServer(app)) as http:
-                for asked, want in zip(case.asked, case.expected, strict=True):
-                    answer = await http.get("/api/v1/shares", params=asked)
-                    assert answer.status == 200, (path.stem, asked, await answer.text())
+                for parameters, want in zip(case.parameters, case.expected, strict=True):
+                    answer = await http.get("/api/v1/shares", params=parameters)
+                    assert answer.status == 200, (path.stem, parameters, await answer.text())
                     try:
                         golden.assert_same(await answer.json(), want)
                     except AssertionError as error:
-                        error.add_note(f"{path.stem}: {asked}")
+                        error.add_note(f"{path.stem}: {parameters}")
                         raise
 
 
@@ -144,7 +144,7 @@ async def _has_cells(redis: Redis) -> bool:
     return bool(await redis.exists(keys.SERIES))
 
 
-async def test_nothing_is_lost_while_redis_or_kafka_is_away(
+async def test_no_message_is_lost_while_redis_or_kafka_is_unavailable(
     settings: Settings, client: Redis, clean_kafka: KafkaServer, redis: RedisServer
 ) -> None:
     sent = world()
@@ -163,7 +163,7 @@ async def test_nothing_is_lost_while_redis_or_kafka_is_away(
     await assert_cells(client, memory(sent))
 
 
-async def test_the_service_stops_in_time_while_kafka_is_away(
+async def test_the_service_stops_in_time_while_kafka_is_unavailable(
     settings: Settings, clean_kafka: KafkaServer
 ) -> None:
     async with StreamsProcess(settings) as process:
@@ -204,7 +204,7 @@ async def test_a_rejected_reading_is_shown_with_its_pool(settings: Settings, cli
         await until(is_shown)
 
 
-async def test_a_batch_that_fails_for_good_ends_the_service_with_its_error(
+async def test_a_permanent_failure_of_a_batch_ends_the_service_with_its_error(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fail(*_: object) -> None:

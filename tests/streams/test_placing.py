@@ -1,4 +1,4 @@
-"""Who counts in a window and where its hashrate is: cases that can be checked on paper."""
+"""The sources that represent pools, and the places of their hashrate; checkable by hand."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def cell(minutes: int = 1, kind: Kind = "measured", *, total: float = 0, **places: float) -> Cell:
-    """A sum over ``minutes`` of means; ``CN_SC`` stands for CN-SC."""
+    """A sum over ``minutes`` of means; ``CN_SC`` means CN-SC."""
     values = {(code.replace("_", "-"), kind): h * minutes for code, h in places.items()}
     return Cell(minutes, (total or sum(places.values())) * minutes, values)
 
@@ -39,8 +39,8 @@ def observed(
     return Observation(window, profile or Cell(), seen_before)
 
 
-class TestWhoCounts:
-    """Method 4."""
+class TestRepresentation:
+    """Section 4 of the method."""
 
     def test_a_source_needs_half_of_the_windows_minutes(self) -> None:
         assert representative({"own": observed(cell(30, US=1))}, 60) == "own"
@@ -57,7 +57,7 @@ class TestWhoCounts:
         assert representative({"a": observed(measured), "b": observed(longer)}, 60) == "b"
         assert representative({"b": observed(bare), "a": observed(bare)}, 60) == "a"
 
-    def test_a_silent_pool_is_stale_and_one_with_gaps_is_thin(self) -> None:
+    def test_a_pool_without_recent_reports_is_stale_and_one_with_gaps_is_thin(self) -> None:
         pools = {
             "silent": {"own": observed(Cell(), seen_before=True)},
             "gaps": {"own": observed(cell(10, US=5))},
@@ -84,8 +84,8 @@ class TestWhoCounts:
         assert not cohort_of({"a": {"own": observed(cell(60, US=5))}}, {}, 60, Beliefs()).simulated
 
 
-class TestWhereItIs:
-    """Method 5 and 6."""
+class TestLocation:
+    """Sections 5 and 6 of the method."""
 
     def test_the_profile_locates_a_bare_total(self) -> None:
         placed = locate(200, {}, {"CN-SC": 60.0, "KZ": 20.0}, {"US": 1})
@@ -111,13 +111,13 @@ class TestWhereItIs:
         assert locate(100, {("US", "measured"): 30.0}, {}, None) == {("US", "measured"): 30}
 
     def test_a_place_of_weight_0_is_not_listed(self) -> None:
-        """A 0 is listed where a report in the window named it, and nowhere else (method 7)."""
+        """A place with 0 is listed only if a report in the window names it (method, section 7)."""
         assert locate(100, {}, {"US": 1.0, "CA": 0.0}, None) == {("US", "estimated"): 100}
         assert locate(100, {}, {}, {"US": 0.2, "CA": 0}) == {("US", "prior"): 100}
         assert locate(100, {}, {}, {"US": 0}) == {}
         assert locate(0, {}, {}, {"US": 1}) == {}
 
-    def test_the_default_prior_is_for_pools_without_one_of_their_own(self) -> None:
+    def test_the_default_prior_is_for_pools_without_their_own(self) -> None:
         seen = {"own": observed(cell(1, total=9))}
         beliefs = Beliefs({"a": {"US": 1}}, default_prior={"KZ": 1})
         a, b = cohort_of({"a": seen, "b": seen}, {}, 1, beliefs).members

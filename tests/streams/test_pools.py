@@ -1,4 +1,4 @@
-"""Pools: their state, what they report against what they mine, and rejected readings."""
+"""Pools: their state, the gap between reports and blocks, and rejected readings."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def listed(*reports: Report, rejected: Mapping[str, Refusal] | None = None) -> d
     return {state.pool: state for state in pool_list(facts).pools}
 
 
-def test_what_a_pool_reports_is_compared_with_its_blocks() -> None:
+def test_the_reported_hashrate_is_compared_with_the_blocks() -> None:
     gap = listed(day(110 * EH), mined(100 * EH, 16))["a"].gap
     assert gap is not None
     assert gap.reported == pytest.approx(110 * EH)
@@ -79,7 +79,7 @@ def test_what_a_pool_reports_is_compared_with_its_blocks() -> None:
     assert gap.error == 0.25
 
 
-def test_the_source_with_the_most_blocks_is_the_surest() -> None:
+def test_the_source_with_most_blocks_is_compared() -> None:
     gap = listed(
         day(110 * EH),
         mined(90 * EH, 4),
@@ -101,7 +101,7 @@ def test_the_source_with_the_most_blocks_is_the_surest() -> None:
         [day(110 * EH), mined(100 * EH, 16, pool="b")],
     ],
 )
-def test_without_both_there_is_no_gap(reports: list[Report]) -> None:
+def test_without_reports_and_blocks_there_is_no_gap(reports: list[Report]) -> None:
     assert [state.gap for state in listed(*reports).values()].count(None) == len(
         {sent.pool for sent in reports}
     )

@@ -1,4 +1,4 @@
-"""The processor: batches become cells and dead letters. Without a broker."""
+"""The processor turns batches into cells and dead letters; here without a broker."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ OLD = raw(encode(report(hashrate=1, start=NOON - timedelta(days=9))))
         (OLD.value, "too_late"),
     ],
 )
-def test_an_unusable_message_becomes_a_dead_letter_with_its_reason(
+def test_an_invalid_message_becomes_a_dead_letter_with_its_reason(
     value: bytes | None, reason: str
 ) -> None:
     result = decode_batch([raw(value), GOOD], horizon(KEPT, NOW), NOW)
@@ -79,7 +79,7 @@ class FlakyStore(Store):
 
 
 class Broker:
-    """Accepts records after a number of failures."""
+    """A broker that fails a number of times before it accepts records."""
 
     def __init__(self, failures: int = 0, *, retriable: bool = True) -> None:
         self.failures = failures
@@ -93,15 +93,15 @@ class Broker:
         self.records.extend(records)
 
 
-def processor(store: Store, broker: Broker) -> tuple[Processor, Metrics]:
+def make_processor(store: Store, broker: Broker) -> tuple[Processor, Metrics]:
     metrics = Metrics(CollectorRegistry())
     return Processor(store, broker.deliver, KEPT, metrics, lambda: NOW), metrics
 
 
 async def test_a_dead_letter_has_the_original_bytes_their_origin_and_the_reason() -> None:
     broker = Broker()
-    made, metrics = processor(FlakyStore(0), broker)
-    await made.process([GOOD, raw(b"poison", offset=8)])
+    processor, metrics = make_processor(FlakyStore(0), broker)
+    await processor.process([GOOD, raw(b"poison", offset=8)])
     (record,) = broker.records
     assert (record.topic, record.key, record.value) == (DEAD_LETTERS, b"a", b"poison")
     headers = {name: value.decode() for name, value in record.headers}
@@ -120,26 +120,26 @@ async def test_a_dead_letter_has_the_original_bytes_their_origin_and_the_reason(
     assert count("miningmap_report_age_seconds_sum") == 60
 
 
-async def test_a_batch_waits_while_redis_or_kafka_is_away() -> None:
+async def test_a_batch_is_retried_while_redis_or_kafka_is_unavailable() -> None:
     store, broker = FlakyStore(failures=2), Broker(failures=2)
-    made, _ = processor(store, broker)
-    await made.process([GOOD, raw(b"poison")])
+    processor, _ = make_processor(store, broker)
+    await processor.process([GOOD, raw(b"poison")])
     assert store.written == [1]
     assert len(broker.records) == 1
 
 
 async def test_a_consumed_dead_letter_is_recorded_and_not_published_again() -> None:
     store, broker = FlakyStore(0), Broker()
-    made, _ = processor(store, broker)
-    await made.process([raw(b"poison")])
+    processor, _ = make_processor(store, broker)
+    await processor.process([raw(b"poison")])
     (published,) = broker.records
     returned = RawMessage(DEAD_LETTERS, 0, 1, b"a", published.value, published.headers)
-    await made.process([returned, RawMessage(DEAD_LETTERS, 0, 2, None, None)])
+    await processor.process([returned, RawMessage(DEAD_LETTERS, 0, 2, None, None)])
     assert broker.records == [published]
     assert (store.rejected["a"].reason, store.rejected["a"].at) == ("undecodable", NOW)
 
 
-async def test_a_record_that_kafka_never_accepts_is_not_retried_for_ever() -> None:
-    made, _ = processor(FlakyStore(0), Broker(failures=1, retriable=False))
+async def test_a_permanent_error_of_kafka_is_not_retried() -> None:
+    processor, _ = make_processor(FlakyStore(0), Broker(failures=1, retriable=False))
     with pytest.raises(BrokerError):
-        await made.process([raw(b"poison")])
+        await processor.process([raw(b"poison")])

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from streams.method.cells import Places
 
-# Germany has 40 of 80 that are located, Sichuan 30 and China as a whole 10 more; H is 200.
-MADE = Cohort(
+# Of 80 located, Germany has 40, Sichuan 30 and China without a province 10; H is 200.
+COHORT = Cohort(
     [
         Member("a", "own", 60, {("DE", "measured"): 40, ("CN", "prior"): 10}),
         Member("b", "partner", 40, {("CN-SC", "estimated"): 30}),
@@ -40,12 +40,12 @@ MADE = Cohort(
 )
 
 
-def ask(cohort: Cohort, asked: Mapping[str, str]) -> Answer:
-    return answer(SharesParameters.parse(asked).query(NOON), cohort, ["zj"])
+def answer_to(cohort: Cohort, parameters: Mapping[str, str]) -> Answer:
+    return answer(SharesParameters.parse(parameters).query(NOON), cohort, ["zj"])
 
 
-def test_an_answer_repeats_the_question_and_lists_the_cohort() -> None:
-    result = ask(MADE, {"window": "24h"})
+def test_an_answer_repeats_the_query_and_lists_the_cohort() -> None:
+    result = answer_to(COHORT, {"window": "24h"})
     assert (result.window, result.level, result.country, result.adjust) == (
         "24h",
         "country",
@@ -60,7 +60,7 @@ def test_an_answer_repeats_the_question_and_lists_the_cohort() -> None:
 
 
 def test_a_countrys_row_has_share_bounds_kinds_and_flags() -> None:
-    china, germany = ask(MADE, {}).shares
+    china, germany = answer_to(COHORT, {}).shares
     assert germany == ShareRow(
         code="DE",
         name="Germany",
@@ -79,7 +79,7 @@ def test_a_countrys_row_has_share_bounds_kinds_and_flags() -> None:
 
 
 def test_a_subdivision_has_a_share_of_the_world_and_one_of_its_country() -> None:
-    result = ask(MADE, {"level": "subdivision", "country": "CN"})
+    result = answer_to(COHORT, {"level": "subdivision", "country": "CN"})
     assert (result.level, result.country) == ("subdivision", "CN")
     (sichuan,) = result.shares
     assert sichuan == SubdivisionRow(
@@ -98,8 +98,8 @@ def test_a_subdivision_has_a_share_of_the_world_and_one_of_its_country() -> None
     assert b'"share_of_country":1.0' in msgspec.json.encode(sichuan)
 
 
-def test_without_the_networks_hashrate_what_depends_on_it_is_null() -> None:
-    result = ask(replace(MADE, network=None, network_source=None), {})
+def test_figures_that_depend_on_the_network_are_null_without_it() -> None:
+    result = answer_to(replace(COHORT, network=None, network_source=None), {})
     assert (result.network, result.coverage, result.measured_coverage) == (None, None, None)
     assert result.located == 0.8
     _, germany = result.shares

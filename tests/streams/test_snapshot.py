@@ -21,7 +21,7 @@ from streams.queries.recompute import recompute
 from streams.queries.snapshot import Snapshots, ask, take_snapshot
 from streams.redis import keys
 from streams.redis.store import Store
-from tests.streams.examples import examples
+from tests.examples import examples
 from tests.streams.fixtures import NOON, network, report
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from miningmap.messages import Message
 
-# Redis expires by its own clock, and these tests are to hold on any day.
+# Redis expires keys by its own clock, and these tests must pass on any day.
 FOR_EVER = config.Retention(minutes_h=10_000_000, hours_d=400_000)
 BELIEFS = Beliefs({"b": {"CA": 2.0, "US-TX": 1.0}}, rules=[Rule("zj", "CN-ZJ", None)])
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -55,7 +55,7 @@ async def write(store: Store, messages: Sequence[Message]) -> None:
 
 
 async def hmgets(redis: Redis) -> int:
-    """How many times cells were read from Redis."""
+    """The number of commands that read cells from Redis."""
     stats = await redis.info("commandstats")
     return int(stats.get("cmdstat_hmget", {"calls": 0})["calls"])
 
@@ -97,8 +97,8 @@ networks = st.builds(
     hashrates,
 )
 batches = st.lists(a_minute | some_hours | networks, max_size=6)
-# A step: the batch that arrives, or None if the last one is lost, as by a failover to a replica
-# without it; the message that arrives while cells are read; the time until the next snapshot.
+# A step: the batch that arrives, or None if the last one is lost (a failover to a replica without
+# it); the message that arrives while cells are read; the time until the next snapshot.
 steps = st.tuples(
     batches | st.none(),
     st.none() | a_minute | some_hours,
@@ -121,7 +121,7 @@ class Racing(Store):
 
 @examples(60)
 @given(st.lists(steps, min_size=2, max_size=6))
-async def test_the_cache_changes_no_answer_whatever_arrives_late_or_is_lost(
+async def test_the_cache_changes_no_answer_if_messages_are_late_or_lost(
     redis: Redis, arriving: list[tuple[list[Message] | None, Message | None, timedelta]]
 ) -> None:
     await redis.flushdb()
@@ -187,9 +187,9 @@ async def test_only_what_changed_is_read(redis: Redis, store: Store) -> None:
     assert await hmgets(redis) - before == of_all
     await write(store, [report("c", {"US": 6.0})])
     before = await hmgets(redis)
-    made = await snapshots.take(NOON)
-    assert 0 < await hmgets(redis) - before <= of_all / len(first) + 2  # and two to roll up
-    assert b'"hashrate":6.0' in made["now/country"]
+    answers = await snapshots.take(NOON)
+    assert 0 < await hmgets(redis) - before <= of_all / len(first) + 2  # plus two roll-ups
+    assert b'"hashrate":6.0' in answers["now/country"]
 
 
 async def test_an_emptied_redis_is_detected(redis: Redis, store: Store) -> None:

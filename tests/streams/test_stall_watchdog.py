@@ -1,4 +1,4 @@
-"""The stall watchdog: waiting messages without a commit end the service; slow progress does not."""
+"""The stall watchdog: a backlog without commits ends the service; slow progress does not."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DEADLINE_S = 30.0
 WHERE = ("miningmap.reports", 0)
 
 
-def test_waiting_messages_without_a_commit_are_a_stall() -> None:
+def test_a_backlog_without_commits_is_a_stall() -> None:
     detector = StallDetector(limit_s=60)
     for at in (0, 30, 60):
         detector.check({WHERE: Progress(committed=5, lag=2)}, at)
@@ -35,7 +35,7 @@ def test_waiting_messages_without_a_commit_are_a_stall() -> None:
         detector.check({WHERE: Progress(committed=5, lag=2)}, 61)
 
 
-def test_slow_progress_is_no_stall() -> None:
+def test_slow_progress_is_not_a_stall() -> None:
     detector = StallDetector(limit_s=60)
     for at in range(0, 600, 50):
         detector.check({WHERE: Progress(committed=at, lag=1000)}, at)

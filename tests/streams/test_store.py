@@ -1,4 +1,4 @@
-"""Cells in a real Redis: the same as in memory in any order, and no more than is kept."""
+"""Cells in a real Redis: equal to those in memory in any order, and within the retention."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from streams.method.windows import Span
 from streams.redis import keys
 from streams.redis.event_log import EventId
 from streams.redis.store import Store, horizon
-from tests.streams.examples import examples
+from tests.examples import examples
 from tests.streams.fixtures import NOON, network, report
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from miningmap.messages import Message
 
-# Redis expires by its own clock, and these tests are to hold on any day.
+# Redis expires keys by its own clock, and these tests must pass on any day.
 FOR_EVER = config.Retention(minutes_h=10_000_000, hours_d=400_000)
 MIDNIGHT = NOON.replace(hour=0)
 MINUTE, HOUR, DAY = bucket(NOON, MINUTE_S), bucket(NOON, HOUR_S), bucket(NOON, DAY_S)
@@ -122,11 +122,11 @@ async def test_a_batch_is_one_round_trip(redis: Redis) -> None:
 
 
 async def _reads(redis: Redis) -> int:
-    """How often Redis has read from its clients."""
+    """The number of times that Redis has read from its clients."""
     return int((await redis.info("stats"))["total_reads_processed"])
 
 
-async def test_a_restarted_redis_gets_the_script_again(redis: Redis) -> None:
+async def test_the_script_is_loaded_again_after_a_restart_of_redis(redis: Redis) -> None:
     store = Store(redis, FOR_EVER)
     await write(store, [report(hashrate=1)])
     await redis.script_flush()
@@ -145,7 +145,7 @@ async def test_minutes_and_hours_expire_and_days_stay(redis: Redis) -> None:
     assert await redis.ttl(keys.days(OWN)) == -1
 
 
-async def test_cells_that_no_span_needs_any_more_are_dropped(redis: Redis) -> None:
+async def test_cells_outside_all_spans_are_dropped(redis: Redis) -> None:
     store = Store(redis, FOR_EVER)
     await write(store, [report(hashrate=1, hold_s=600)])
     first, second, third = (Span("minute", range(MINUTE + n, MINUTE + n + 2)) for n in range(3))
@@ -178,7 +178,7 @@ async def test_the_last_report_is_the_one_that_ends_last(redis: Redis) -> None:
     assert last.blocks is None
 
 
-async def test_the_last_report_has_its_number_of_blocks(redis: Redis) -> None:
+async def test_the_last_report_includes_its_number_of_blocks(redis: Redis) -> None:
     store = Store(redis, FOR_EVER)
     for n, blocks in enumerate((3, 0, 7)):
         sent = report(hashrate=1, start=NOON + timedelta(minutes=n))
@@ -192,7 +192,7 @@ JUNE = datetime(2021, 6, 1, tzinfo=UTC)
 
 
 def table(share: str, fetched_s: int = 0, pool: str = "a", month: int = 6) -> Report:
-    """A month's report, and the table of one line that it was made from."""
+    """A report of a month, with its published table of one line."""
     start = JUNE.replace(month=month)
     sent = report(
         pool,
@@ -236,7 +236,7 @@ async def test_tables_are_the_same_in_any_order(
 
 
 @pytest.mark.parametrize("hours_d", [35, 400_000])
-async def test_the_table_that_was_fetched_last_is_kept_for_ever(redis: Redis, hours_d: int) -> None:
+async def test_the_table_that_was_fetched_last_does_not_expire(redis: Redis, hours_d: int) -> None:
     kept = config.Retention(hours_d=hours_d)
     store = Store(redis, kept)
     old, new = table("1.0"), table("1.00", fetched_s=1)
@@ -259,7 +259,7 @@ async def test_a_table_changes_no_cell(redis: Redis) -> None:
     assert await write(store, [with_table]) == 0
 
 
-async def test_most_sources_have_published_no_table(redis: Redis) -> None:
+async def test_sources_without_a_published_table_have_none_in_redis(redis: Redis) -> None:
     store = Store(redis, FOR_EVER)
     assert await store.published() == {}
     await write(store, [report(hashrate=1), network(2)])
@@ -317,7 +317,7 @@ async def test_a_snapshots_event_has_the_answer_of_each_window(redis: Redis) -> 
     assert await store.events(second.id, most=10, wait_s=0.01) == []
 
 
-async def test_the_log_of_events_keeps_an_hour(redis: Redis) -> None:
+async def test_the_event_log_keeps_an_hour(redis: Redis) -> None:
     store = Store(redis, FOR_EVER)
     now_ms = int(utc_now().timestamp() * 1000)
     for age_s in (7200, 3660, 3540, 60):

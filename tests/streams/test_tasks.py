@@ -1,4 +1,4 @@
-"""Parts of a service side by side: the first to end ends the others, and no error is lost."""
+"""Tasks of a service: the first to end cancels the others, and all errors are reported."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from streams.tasks import run_until_first_ends
 
 
 class FirstError(Exception):
-    """What ends the group."""
+    """The error that ends the group."""
 
 
 class LaterError(Exception):
-    """What comes up while the group ends."""
+    """An error that is raised while the group ends."""
 
 
 class Part:
-    """A part that runs until it is cancelled; then it may fail."""
+    """A task that runs until it is cancelled, and may fail then."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.started = asyncio.Event()
@@ -31,7 +31,7 @@ class Part:
         try:
             await asyncio.Event().wait()
         finally:
-            await asyncio.sleep(0)  # an orderly end takes a moment
+            await asyncio.sleep(0)  # stopping takes a moment
             self.ended = True
             if self._error:
                 raise self._error
@@ -67,7 +67,7 @@ async def test_an_error_while_stopping_is_logged_and_does_not_replace_the_first(
     ]
 
 
-async def test_an_error_while_stopping_is_logged_after_an_orderly_end_too() -> None:
+async def test_an_error_while_stopping_is_logged_after_an_orderly_end() -> None:
     part = Part(LaterError("later"))
     with capture_logs() as logs:
         await run_until_first_ends(part.run(), ends_after(part))

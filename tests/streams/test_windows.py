@@ -7,6 +7,7 @@ import pytest
 
 from miningmap.times import bucket
 from streams.method.windows import Span, WindowError, parse_window
+from tests.cases import all_cases
 
 AS_OF = datetime(2026, 11, 22, 15, 0, 30, tzinfo=UTC)
 MINUTE = bucket(AS_OF, 60)
@@ -14,7 +15,7 @@ HOUR = bucket(AS_OF, 3600)
 DAY = bucket(AS_OF, 86_400)
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("name", "span"),
     [
         ("now", Span("minute", range(MINUTE, MINUTE + 1))),
@@ -28,16 +29,16 @@ DAY = bucket(AS_OF, 86_400)
         ("2026-10", Span("day", range(DAY - 21 - 31, DAY - 21))),
     ],
 )
-def test_a_window_covers(name: str, span: Span) -> None:
+def test_the_span_of_a_window(name: str, span: Span) -> None:
     window = parse_window(name, AS_OF)
     assert (window.name, window.span) == (name, span)
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("name", "minutes"),
     [("now", 1), ("1h", 60), ("24h", 1440), ("30d", 43_200), ("2026-10", 44_640)],
 )
-def test_a_window_knows_how_many_minutes_it_covers(name: str, minutes: int) -> None:
+def test_the_number_of_minutes_of_a_window(name: str, minutes: int) -> None:
     assert parse_window(name, AS_OF).span.minutes == minutes
 
 
@@ -51,7 +52,7 @@ def test_a_window_in_the_future_covers_nothing() -> None:
         assert parse_window(name, AS_OF).span.minutes == 0
 
 
-def test_the_profile_is_the_30_whole_days_before_and_a_months_own_days() -> None:
+def test_the_profile_is_the_30_days_before_or_the_days_of_the_month() -> None:
     for name in ("now", "1h", "24h", "7d", "30d"):
         assert parse_window(name, AS_OF).profile == Span("day", range(DAY - 30, DAY))
     assert parse_window("2026-11-12", AS_OF).profile == Span("day", range(DAY - 40, DAY - 10))
@@ -60,7 +61,7 @@ def test_the_profile_is_the_30_whole_days_before_and_a_months_own_days() -> None
     assert month.profile == month.span
 
 
-@pytest.mark.parametrize(
+@all_cases(
     "name",
     [
         *("", "2h", "NOW", "1h ", "2026", "2026-13", "2026-02-30", "2026-01-01T24", "0000-01"),

@@ -43,7 +43,7 @@ RULES = (
 )
 
 
-class Asked(NamedTuple):
+class Query(NamedTuple):
     """A query."""
 
     window: str
@@ -56,7 +56,7 @@ class Scene(NamedTuple):
     """A world, and a query that many of its messages matter for."""
 
     world: World
-    asked: Asked
+    query: Query
 
 
 # --- times ----------------------------------------------------------------------------------------
@@ -177,7 +177,7 @@ def messages_about(
 
 
 def _decider(message: Message) -> tuple[object, ...]:
-    """What decides between claims; the method leaves open which wins if all of it is equal."""
+    """The criteria that decide between claims; if all are equal, the method leaves it open."""
     pool = None if isinstance(message, Network) else message.pool
     length = message.end - message.start
     long = length if length >= model.HOUR else None
@@ -190,34 +190,34 @@ weights = weights_at(*CODES)
 as_ofs = st.builds(datetime.__add__, _around(MIDNIGHT, model.MINUTE, -5, 150), _beside)
 
 
-def _questions(*windows: str) -> st.SearchStrategy[Asked]:
+def _queries(*windows: str) -> st.SearchStrategy[Query]:
     countries = st.sampled_from([None, None, None, "CN", "CN", "US"])
     return st.builds(
-        Asked, st.sampled_from(windows), as_ofs, countries, st.sampled_from(["published", "none"])
+        Query, st.sampled_from(windows), as_ofs, countries, st.sampled_from(["published", "none"])
     )
 
 
 @st.composite
 def _scenes(
-    draw: st.DrawFn, queries: st.SearchStrategy[Asked], delays: st.SearchStrategy[timedelta]
+    draw: st.DrawFn, queries: st.SearchStrategy[Query], delays: st.SearchStrategy[timedelta]
 ) -> Scene:
-    asked = draw(queries)
-    about = messages_about(model.window_of(asked.window, asked.as_of), delays)
+    query = draw(queries)
+    about = messages_about(model.window_of(query.window, query.as_of), delays)
     messages = draw(st.lists(about, min_size=4, max_size=14, unique_by=_decider))
     priors = draw(st.dictionaries(pools, weights, max_size=2))
     default_prior = draw(st.none() | weights)
     rules = draw(st.lists(st.sampled_from(RULES), max_size=2, unique_by=lambda rule: rule.id))
-    return Scene(World(messages, priors, default_prior, rules), asked)
+    return Scene(World(messages, priors, default_prior, rules), query)
 
 
 def scenes() -> st.SearchStrategy[Scene]:
-    """A query, and a world about it."""
-    return _scenes(_questions(*WINDOWS), prompt)
+    """A query, and a world that it concerns."""
+    return _scenes(_queries(*WINDOWS), prompt)
 
 
 def old_scenes() -> st.SearchStrategy[Scene]:
     """A query about days, and a world whose messages arrive late."""
-    return _scenes(_questions("2026-12", "2026-11"), late)
+    return _scenes(_queries("2026-12", "2026-11"), late)
 
 
 @st.composite
@@ -249,7 +249,7 @@ def repeated(draw: st.DrawFn, messages: Iterable[Message]) -> list[Message]:
 
 
 def beliefs_of(world: World) -> Beliefs:
-    """The beliefs of a world, as the pure functions take them."""
+    """The beliefs of a world, as the functions of ``streams`` take them."""
     rules = [
         Rule(r.id, r.place, None if r.applies_to == "*" else frozenset(r.applies_to))
         for r in world.rules
@@ -257,12 +257,12 @@ def beliefs_of(world: World) -> Beliefs:
     return Beliefs(world.priors, world.default_prior, rules)
 
 
-def query_of(asked: Asked) -> SharesQuery:
-    """A query, as the pure functions take it."""
-    parameters = {"window": asked.window, "adjust": asked.adjust}
-    if asked.country is not None:
-        parameters |= {"level": "subdivision", "country": asked.country}
-    return SharesParameters.parse(parameters).query(asked.as_of)
+def query_of(query: Query) -> SharesQuery:
+    """A query, as the functions of ``streams`` take it."""
+    parameters = {"window": query.window, "adjust": query.adjust}
+    if query.country is not None:
+        parameters |= {"level": "subdivision", "country": query.country}
+    return SharesParameters.parse(parameters).query(query.as_of)
 
 
 def cells_of(messages: Iterable[Message]) -> MemoryCells:
@@ -275,10 +275,10 @@ def cells_of(messages: Iterable[Message]) -> MemoryCells:
 
 def recomputed(messages: Iterable[Message], scene: Scene) -> Json:
     """The answer of ``streams`` to a query, from messages alone."""
-    return as_json(recompute(cells_of(messages), query_of(scene.asked), beliefs_of(scene.world)))
+    return as_json(recompute(cells_of(messages), query_of(scene.query), beliefs_of(scene.world)))
 
 
 def as_json(answer: Answer) -> Json:
-    """An answer as clients get it."""
+    """An answer as clients receive it."""
     decoded: Json = msgspec.json.decode(msgspec.json.encode(answer))
     return decoded
