@@ -188,12 +188,16 @@ class SnapshotCache:
         if self._snapshots is None:
             await self._refresh(changed=False)
         events = await self._gateway.events(self.log.last, most=_PAGE, wait_s=self._wait_s())
-        await self._refresh(changed=bool(events))
+        # After a full page there may be more events, of newer snapshots: only the last one is read.
+        at_end = len(events) < _PAGE
+        if at_end:
+            await self._refresh(changed=bool(events))
         if not events and await self._log_was_replaced():
             self.log = EventLog()
+            self._caught_up.clear()
             return
         self.log.add(events)
-        if len(events) < _PAGE:
+        if at_end:
             self._caught_up.set()
         if events:
             await self._wake()
@@ -210,7 +214,7 @@ class SnapshotCache:
         self._confirmed_until = monotonic() + CONFIRMED_S
 
     async def _log_was_replaced(self) -> bool:
-        """Return whether Redis has lost the cached log and perhaps begun a new one."""
+        """Return whether Redis' newest event is older than ours, as after a data loss."""
         last = await self._gateway.last_event()
         return (last or _START) < self.log.last
 

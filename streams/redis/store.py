@@ -16,7 +16,7 @@ import msgspec
 from redis.exceptions import NoScriptError
 
 from miningmap.api.models import Refusal
-from miningmap.times import DAY_H, DAY_S, HOUR_MIN, HOUR_S, bucket, utc_now
+from miningmap.times import DAY_H, DAY_S, HOUR_MIN, HOUR_S, bucket
 from streams.method.cells import Horizon, cell_keys, series_of
 from streams.redis import keys
 from streams.redis.encoding import (
@@ -217,7 +217,9 @@ class Store:
 
     async def write_snapshots(self, snapshots: Mapping[str, bytes]) -> None:
         """Replace all snapshots and add the event for it, in one transaction."""
-        oldest = int((utc_now().timestamp() - KEPT_S) * 1000)
+        # By the clock of Redis, which the ids of the events come from too.
+        now_s, _ = await self._redis.time()
+        oldest_ms = (now_s - KEPT_S) * 1000
         async with self._redis.pipeline(transaction=True) as pipe:
             pipe.delete(keys.SNAPSHOTS)
             pipe.hset(keys.SNAPSHOTS, mapping=cast("Mapping[Any, Any]", snapshots))
@@ -226,7 +228,7 @@ class Store:
             pipe.xadd(
                 keys.EVENTS,
                 cast("Any", shares_fields(snapshots)),
-                minid=oldest,
+                minid=oldest_ms,
                 approximate=False,
             )
             await pipe.execute()

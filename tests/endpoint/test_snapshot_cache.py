@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from endpoint.data.snapshot_cache import EventLog
+from endpoint.data.gateway import Gateway
+from endpoint.data.snapshot_cache import EventLog, SnapshotCache
 from miningmap.times import rfc3339
+from streams.method.placing import Beliefs
 from streams.queries.snapshot import AT
 from streams.redis import keys
 from streams.redis.event_log import Event, EventId
@@ -33,6 +35,16 @@ DEADLINE_S = 10.0
 # The cache must be up to date by then; generous, for a busy machine.
 SOON_S = 3.0
 HOUR_MS = 3_600_000
+
+
+class CountingGateway(Gateway):
+    """Counts how often all parts of the snapshot are read."""
+
+    reads = 0
+
+    async def snapshots(self) -> dict[str, bytes]:
+        self.reads += 1
+        return await super().snapshots()
 
 
 async def body(client: Client, path: str = SHARES) -> bytes:
@@ -81,6 +93,36 @@ async def test_snapshots_that_redis_has_lost_are_no_longer_served(
     async with asyncio.timeout(SOON_S):
         while b'"shares":[]' not in await body(client):  # noqa: ASYNC110 - polled over HTTP
             await asyncio.sleep(0.01)
+
+
+@pytest.mark.integration
+async def test_a_cache_whose_log_was_replaced_has_to_catch_up_again(
+    store: Store, snapshots: dict[str, bytes], now: datetime
+) -> None:
+    cache = SnapshotCache(Gateway(store, Beliefs()), fresh_s=60, now=lambda: now)
+    await cache._step()
+    assert await cache.has_caught_up(0)
+    await store._redis.flushall()
+    await cache._step()
+    assert not await cache.has_caught_up(0)
+    await store.write_snapshots(snapshots)
+    await cache._step()
+    assert await cache.has_caught_up(0)
+
+
+@pytest.mark.integration
+async def test_the_snapshot_is_read_once_for_all_pages_of_events(
+    store: Store, snapshots: dict[str, bytes], now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("endpoint.data.snapshot_cache._PAGE", 2)
+    for number in range(4):
+        await store.write_snapshots(snapshots | {"1h/country": b'{"n":%d}' % number})
+    gateway = CountingGateway(store, Beliefs())
+    cache = SnapshotCache(gateway, fresh_s=60, now=lambda: now)
+    while not await cache.has_caught_up(0):
+        await cache._step()
+    # Once at the start and, as the fifth event may announce another one, once at the end.
+    assert gateway.reads == 2
 
 
 # --- caching --------------------------------------------------------------------------------------

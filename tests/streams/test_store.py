@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
+import time_machine
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
@@ -325,6 +326,14 @@ async def test_the_log_of_events_keeps_an_hour(redis: Redis) -> None:
     await store.write_snapshots({"1h/country": b"1"})
     kept = await store.events(EventId(0, 0), most=10, wait_s=0.01)
     assert [round((now_ms - event.id.at_ms) / 1000, -1) for event in kept] == [3540, 60, 0]
+
+
+async def test_the_hour_is_by_the_clock_of_redis(redis: Redis) -> None:
+    store = Store(redis, FOR_EVER)
+    with time_machine.travel(utc_now() + timedelta(hours=2)):
+        for number in (b"1", b"2"):
+            await store.write_snapshots({"1h/country": number})
+    assert len(await store.events(EventId(0, 0), most=10, wait_s=0.01)) == 2
 
 
 @pytest.mark.parametrize("text", ["", "1", "1-", "-1-2", "1-2-3", "1-x", f"{10**21}-0", "1-2\n"])
