@@ -149,7 +149,7 @@ async def test_a_stream_tells_the_newest_shares_and_what_follows(
         first = await heard(events)
         assert first.answer == await mining.shares("now")
         later = {**snapshots, "now/country": snapshots["1h/country"]}
-        await store.write_snapshots(later)
+        await store.write_snapshot(later)
         second = await heard(events)
     assert (first.name, second.name) == ("shares", "shares")
     assert second.answer == msgspec.json.decode(snapshots["1h/country"], type=Answer)

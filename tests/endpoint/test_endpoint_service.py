@@ -45,7 +45,7 @@ async def running(redis_url: str) -> AsyncIterator[str]:
             while not logs:
                 assert not task.done()
                 await asyncio.sleep(0)
-    assert [log["event"] for log in logs] == ["listening"]
+    assert [log["event"] for log in logs] == ["listening", "service_started"]
     try:
         yield logs[0]["url"]
     finally:
