@@ -16,8 +16,8 @@ from miningmap import settings as config
 from miningmap.api.models import Refusal
 from miningmap.messages import Published, Report
 from miningmap.redis_client import connect
-from miningmap.times import DAY_H, DAY_S, HOUR_S, MINUTE_S, add_months, bucket, utc_now
-from streams.method.cells import Horizon, MemoryCells, Series, TooLateError, claims_of, horizon
+from miningmap.times import DAY_S, HOUR_S, MINUTE_S, add_months, bucket, utc_now
+from streams.method.cells import MemoryCells, Series, claims_of, horizon
 from streams.method.windows import Span
 from streams.redis import keys
 from streams.redis.event_log import EventId
@@ -340,19 +340,3 @@ async def test_the_hour_is_by_the_clock_of_redis(redis: Redis) -> None:
 def test_an_invalid_event_id_is_an_error(text: str) -> None:
     with pytest.raises(ValueError, match="invalid event id"):
         EventId.parse(text)
-
-
-def test_the_horizon_is_by_whole_hours_and_days() -> None:
-    kept = config.Retention(minutes_h=48, hours_d=35)
-    now = datetime.fromisoformat("2026-11-22T15:59:59+00:00")
-    found = horizon(kept, now)
-    assert found.minutes_from_hour == bucket(now, HOUR_S) - 48
-    assert found.hours_from_day == bucket(now, DAY_S) - 35
-
-
-def test_minutes_are_kept_for_no_longer_than_the_hours_that_a_day_is_rolled_up_from() -> None:
-    kept = config.Retention(minutes_h=60 * 24, hours_d=31)
-    oldest = bucket(NOON, DAY_S) - 31
-    assert horizon(kept, NOON) == Horizon(oldest * DAY_H, oldest)
-    with pytest.raises(TooLateError):
-        claims_of(report(hashrate=1, start=NOON - timedelta(days=40)), horizon(kept, NOON))
