@@ -15,14 +15,15 @@ from miningmap.messages import Located, Message, Network, Report
 from miningmap.places import OTHER, all_places
 from miningmap.redis_client import connect
 from miningmap.times import utc_now
-from streams.method.cells import claims_of
-from streams.redis.store import Store, horizon
+from streams.method.cells import claims_of, horizon
 from tests.servers import RedisServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 
     from redis.asyncio import Redis
+
+    from streams.redis.store import Store
 
 BATCH: Final = config.Streams().batch
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)

@@ -28,7 +28,7 @@ from miningmap.http.server import allow_many_connections
 from miningmap.redis_client import connect
 from miningmap.times import rfc3339, utc_now
 from streams.method.windows import ROLLING
-from streams.queries.snapshot import AT, take_snapshot
+from streams.queries.snapshot import TAKEN_AT, take_snapshot
 from streams.redis import keys
 from streams.redis.store import Store
 from tests.servers import RedisServer
@@ -69,8 +69,8 @@ class SnapshotSource:
 
     async def write(self) -> None:
         """Write another snapshot, with the same figures and the current time."""
-        then, now = self._snapshots[AT], rfc3339(utc_now()).encode()
-        await self._store.write_snapshots(
+        then, now = self._snapshots[TAKEN_AT], rfc3339(utc_now()).encode()
+        await self._store.write_snapshot(
             {name: value.replace(then, now, 1) for name, value in self._snapshots.items()}
         )
 
@@ -239,7 +239,7 @@ async def _serve(url: str) -> None:
     _take_core(last=False)
     allow_many_connections()
     store = Store(connect(config.Redis(url=SecretStr(url)), patient=False), KEPT)
-    body = await store.snapshot(SNAPSHOT)
+    body = await store.snapshot_part(SNAPSHOT)
 
     async def bare(_request: web.Request) -> web.Response:
         return web.Response(body=body, content_type="application/json")

@@ -23,7 +23,8 @@ from benchmarks.fixtures import (
 from miningmap.kafka.topics import REPORTS
 from miningmap.messages import encode
 from miningmap.settings import Retention
-from streams.redis.store import Store, horizon
+from streams.method.cells import horizon
+from streams.redis.store import Store
 from streams.worker.processor import RawMessage, decode_batch
 
 if TYPE_CHECKING:

@@ -145,7 +145,7 @@ def _countries(month: Month) -> list[Row]:
 
 def _subdivisions(month: Month, country: str) -> list[Row]:
     """Return every listed subdivision and XX-OTHER."""
-    found = {s.code: s.share_of_country for s in month.inside[country]}
+    found = {s.code: s.share_of_country for s in month.subdivisions[country]}
     if month.published:
         lines = (line for line in month.published if line.code.startswith(f"{country}-"))
         return _printed(month, lines, found)

@@ -1,4 +1,4 @@
-"""Beliefs from files: the priors and rules that are shipped, and those of the operator."""
+"""Beliefs from files: the priors and rules of this package, and those of the operator."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ SHIPPED: Final = files(__package__) / "data"
 
 @dataclass(frozen=True)
 class BeliefOptions:
-    """Which beliefs to load: the fields and defaults of ``miningmap.settings.Method``.
+    """The beliefs to load: the same fields and defaults as ``miningmap.settings.Method``.
 
-    For callers that work without the packages that read settings.
+    For callers that run without the packages that read settings.
     """
 
     priors_file: Path | None = None
@@ -39,7 +39,7 @@ class BeliefOptions:
 
 
 class DeclaredPrior(msgspec.Struct, forbid_unknown_fields=True):
-    """A distribution over places, with its source and date."""
+    """A prior in a file: a distribution over places, with its source and date."""
 
     weights: Weights
     source: str
@@ -47,7 +47,7 @@ class DeclaredPrior(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class DeclaredRule(msgspec.Struct):
-    """A relabelling in an operator's file."""
+    """A rule in an operator's file."""
 
     id: str
     place: str
@@ -55,7 +55,7 @@ class DeclaredRule(msgspec.Struct):
 
 
 class PublishedRule(msgspec.Struct, forbid_unknown_fields=True):
-    """A relabelling that is shipped; the settings say which pools it applies to."""
+    """A rule that is part of this package; the settings list the pools that it applies to."""
 
     id: str
     place: str
@@ -64,11 +64,11 @@ class PublishedRule(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class BeliefsError(ValueError):
-    """A file of priors or rules is unusable; the text has the file and the reason."""
+    """A file of priors or rules is invalid; the text names the file and the reason."""
 
 
 def load(method: Method | BeliefOptions) -> Beliefs:
-    """Return the beliefs that the settings ask for.
+    """Return the beliefs that are set.
 
     Raises:
         BeliefsError: a file cannot be read, or its content is invalid.
@@ -82,21 +82,25 @@ def load(method: Method | BeliefOptions) -> Beliefs:
 
 
 def read_default_prior() -> dict[str, float]:
-    """Return the shipped estimate, for pools without a prior of their own."""
+    """Return the default prior of this package, for pools without a prior of their own."""
     path = SHIPPED / "default-prior.json"
     return _checked(path, "weights", _read(path, DeclaredPrior).weights)
 
 
 def read_published_rule(pools: Sequence[str]) -> Rule:
-    """Return the shipped relabelling ``cn-zhejiang``, applied to these pools."""
+    """Return this package's rule ``cn-zhejiang``, applied to these pools."""
     declared = _read(SHIPPED / "cn-zhejiang.json", PublishedRule)
     return Rule(declared.id, declared.place, frozenset(pools))
 
 
 def read_priors(path: Path) -> dict[str, dict[str, float]]:
-    """Return the weights by pool of a file of priors.
+    """Return the priors in a file, by pool.
 
-    Its content is ``{"SLUG": {"weights": {…}, "source": …, "date": …}}``, or bare weights by pool.
+    The file's content is ``{"SLUG": {"weights": {…}, "source": …, "date": …}}``; the weights alone
+    are allowed in place of the inner object.
+
+    Raises:
+        BeliefsError: the file cannot be read, or its content is invalid.
     """
     return {
         pool: _checked(path, pool, _weights(path, pool, raw))
@@ -105,9 +109,12 @@ def read_priors(path: Path) -> dict[str, dict[str, float]]:
 
 
 def read_rules(path: Path) -> list[Rule]:
-    """Return the relabellings of a file of rules.
+    """Return the rules in a file, in their order.
 
-    Its content is ``[{"id": …, "place": "CN-ZJ", "applies_to": "*" or [SLUG, …]}]``.
+    The file's content is ``[{"id": …, "place": "CN-ZJ", "applies_to": "*" or [SLUG, …]}]``.
+
+    Raises:
+        BeliefsError: the file cannot be read, or its content is invalid.
     """
     rules = []
     for rule in _read(path, list[DeclaredRule]):

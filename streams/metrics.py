@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 
 from miningmap import __version__
 
-# From a poll that is written immediately to a partner's report of a month.
+# From a polled report, which is written at once, to a partner's report about a whole month.
 _AGES_S = (1, 2, 5, 10, 30, 60, 120, 300, 900, 3600, 86_400, 31 * 86_400)
 _SNAPSHOT_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
@@ -15,7 +15,7 @@ class Metrics:
     """All metrics of one process, in a registry of its own."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        # A global switch of the library, published without a type annotation.
+        # The switch is global to the process, and the library has no annotation for it.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry
         self.dead_letters = Counter(

@@ -32,8 +32,8 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     """Run until ``stop`` is set.
 
     Raises:
-        SettingsError: priors or rules are unusable.
-        Exception: something failed for good; the process should be started again.
+        SettingsError: a file of priors or rules is invalid.
+        Exception: a part failed permanently; the process should be started again.
     """
     try:
         beliefs = load_beliefs(settings.method)

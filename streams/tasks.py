@@ -1,4 +1,4 @@
-"""Run the parts of a service side by side, with one way to end."""
+"""Concurrent parts of a service, which all end when the first of them ends."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _log = structlog.get_logger(__name__)
 
 
 class _EndedError(Exception):
-    """A part of the group has returned, so the group ends."""
+    """A part has returned, so the group must end."""
 
 
 async def run_until_first_ends(*parts: Coroutine[Any, Any, object]) -> None:
-    """Run coroutines side by side until the first one ends, then cancel the others.
+    """Run coroutines concurrently until the first one ends, then cancel the others.
 
-    Returns when all of them have ended, so each has to end soon after it was cancelled. An error
-    that comes up while the others end is logged; it never replaces the first one.
+    Returns when all of them have ended, so each must end soon after it was cancelled. An error
+    that another one raises meanwhile is logged; it never replaces the first error.
 
     Raises:
-        Exception: what the first one to end raised, as it was raised and not in a group.
+        Exception: the error of the first one to end, not wrapped in a group.
     """
     try:
         async with asyncio.TaskGroup() as group:

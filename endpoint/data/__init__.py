@@ -1,1 +1,1 @@
-"""Reads from Redis: the store with deadlines, and the newest snapshots in memory."""
+"""Reads from Redis: the store with deadlines, and a cache of the newest snapshot."""

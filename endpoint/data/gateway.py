@@ -11,8 +11,8 @@ from redis import RedisError
 from endpoint.errors import UnavailableError
 from miningmap.cbeci.monthly_tables import POOL, SOURCE
 from streams.method.cells import Series
-from streams.queries.months import ask_months
-from streams.queries.snapshot import ask, ask_history
+from streams.queries.months import compute_months
+from streams.queries.snapshot import compute_answer, compute_history
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 EVENTS_DEADLINE_S: Final = 2.0
-"""Deadline of the snapshot cache's read of events, beyond the time for which it waits for one."""
+"""Deadline of reading events, in addition to the time for which the read waits for one."""
 DEADLINE_S: Final = 5.0
 """Deadline of most reads."""
 LONG_DEADLINE_S: Final = 30.0
@@ -44,8 +44,8 @@ class Gateway:
     Every method raises :class:`UnavailableError` if Redis fails or exceeds the deadline.
 
     Args:
-        store: the cells and snapshots.
-        beliefs: the priors and rules for computed responses.
+        store: the cells, the snapshot and the events.
+        beliefs: the priors and rules for answers that are computed on request.
     """
 
     def __init__(self, store: Store, beliefs: Beliefs) -> None:
@@ -53,39 +53,39 @@ class Gateway:
         self._beliefs = beliefs
         self._available = True
 
-    async def snapshot(self, name: str) -> bytes | None:
-        """Return one snapshot as it was written, or ``None`` if there is none of that name."""
-        return await self._read(self._store.snapshot(name))
+    async def snapshot_part(self, name: str) -> bytes | None:
+        """Return one part of the snapshot as it was written, or ``None`` if there is none."""
+        return await self._read(self._store.snapshot_part(name))
 
-    async def snapshots(self) -> dict[str, bytes]:
-        """Return all snapshots of one moment by name."""
-        return await self._read(self._store.snapshots())
+    async def snapshot(self) -> dict[str, bytes]:
+        """Return all parts of the snapshot by name; empty before the first snapshot."""
+        return await self._read(self._store.snapshot())
 
-    async def events(self, after: EventId, *, most: int, wait_s: float) -> list[Event]:
-        """Return the next events of the log in order, after waiting up to ``wait_s`` for one."""
-        reading = self._store.events(after, most=most, wait_s=wait_s)
+    async def events(self, after: EventId, *, limit: int, wait_s: float) -> list[Event]:
+        """Return up to ``limit`` events after a position; wait up to ``wait_s`` for the first."""
+        reading = self._store.events(after, limit=limit, wait_s=wait_s)
         return await self._read(reading, wait_s + EVENTS_DEADLINE_S)
 
     async def last_event(self) -> EventId | None:
-        """Return the id of the newest event of the log."""
+        """Return the id of the newest event of the log, or ``None`` if there is none."""
         return await self._read(self._store.last_event())
 
     async def shares(self, query: SharesQuery) -> Answer:
         """Compute shares from the cells."""
-        return await self._read(ask(self._store, query, self._beliefs))
+        return await self._read(compute_answer(self._store, query, self._beliefs))
 
     async def history(self, query: HistoryQuery) -> History:
         """Compute a history from the cells."""
-        return await self._read(ask_history(self._store, query, self._beliefs), LONG_DEADLINE_S)
+        return await self._read(compute_history(self._store, query, self._beliefs), LONG_DEADLINE_S)
 
-    async def months(self, now: datetime, inside: Sequence[str]) -> list[Month]:
+    async def months(self, now: datetime, split: Sequence[str]) -> list[Month]:
         """Compute every month that is over at ``now``.
 
         Args:
             now: UTC.
-            inside: the countries whose subdivisions are needed.
+            split: the countries whose subdivisions get shares too.
         """
-        reading = ask_months(self._store, now, self._beliefs, inside)
+        reading = compute_months(self._store, now, self._beliefs, split)
         return await self._read(reading, LONG_DEADLINE_S)
 
     async def import_version(self) -> bytes | None:

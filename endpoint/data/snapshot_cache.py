@@ -1,7 +1,8 @@
-"""The newest snapshots and the last hour of events, cached in memory.
+"""The newest snapshot and the last hour of events, cached in memory.
 
-One task follows the event log in Redis and reads the snapshots after each event. It also compares
-their time once a second while the log is quiet, so a lost event delays nothing for long.
+One task follows the event log in Redis and reads the snapshot after each event. While no event
+arrives it compares the snapshot's time with Redis every second, so that a missed event delays a
+snapshot by a second at most.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import structlog
 
 from endpoint.errors import UnavailableError
 from miningmap.times import parse_rfc3339
-from streams.queries.snapshot import AT
+from streams.queries.snapshot import TAKEN_AT
 from streams.redis.event_log import KEPT_S, SHARES, EventId
 
 if TYPE_CHECKING:
@@ -29,42 +30,47 @@ if TYPE_CHECKING:
     from streams.redis.event_log import Event
 
 POLL_S: Final = 1.0
-"""The interval at which Redis is polled while the log is quiet."""
+"""The interval at which Redis is polled while no event arrives."""
 CONFIRMED_S: Final = 3.0
-"""For so long after Redis confirmed the cached snapshots, they count as the newest."""
+"""Seconds for which the cached snapshot counts as the newest after Redis confirmed it."""
 
 _RETRY_S: Final = 0.5
 _LONG_RETRY_S: Final = 10.0
-# An hour of events is some 30 MB, so it is read in pages.
+# An hour of events has about 30 MB, so it is read in pages of this many events.
 _PAGE: Final = 50
-# Other requests get a turn each time this many listeners were woken.
-_WOKEN_AT_ONCE: Final = 10
+# Other requests get a turn each time this many listeners have been woken.
+_WAKE_BATCH: Final = 10
 _START: Final = EventId(0, 0)
 
 _log = structlog.get_logger(__name__)
 
 
-class CachedSnapshots:
-    """The snapshots of one moment, and the representations rendered from them so far.
+class CachedSnapshot:
+    """One snapshot, and the representations of its parts that were rendered so far.
 
     Args:
-        snapshots: as :meth:`streams.redis.store.Store.snapshots` returns them.
+        parts: by name, as :meth:`streams.redis.store.Store.snapshot` returns them.
     """
 
-    def __init__(self, snapshots: Mapping[str, bytes]) -> None:
-        self._snapshots = snapshots
+    def __init__(self, parts: Mapping[str, bytes]) -> None:
+        self._parts = parts
         self._rendered: dict[tuple[str, Callable[[bytes], Representation]], Representation] = {}
-        self.stamp = snapshots.get(AT)
-        self.at = None if self.stamp is None else parse_rfc3339(self.stamp.decode())
+        self.raw_taken_at = parts.get(TAKEN_AT)
+        raw = self.raw_taken_at
+        self.taken_at = None if raw is None else parse_rfc3339(raw.decode())
 
     def representation(
         self, name: str, render: Callable[[bytes], Representation]
     ) -> Representation | None:
-        """Return a snapshot rendered by ``render``, or ``None`` if there is none of that name."""
-        found = self._rendered.get((name, render))
-        if found is None and name in self._snapshots:
-            found = self._rendered[name, render] = render(self._snapshots[name])
-        return found
+        """Return a part rendered by ``render``, or ``None`` if there is none of that name.
+
+        Representations are cached by ``render`` too, so it must be a function or a method: a new
+        ``lambda`` in each call would add one in each call.
+        """
+        cached = self._rendered.get((name, render))
+        if cached is None and name in self._parts:
+            cached = self._rendered[name, render] = render(self._parts[name])
+        return cached
 
 
 class EventLog:
@@ -72,28 +78,28 @@ class EventLog:
 
     def __init__(self) -> None:
         self._events: list[Event] = []
-        # The newest expired event or, before any expired, the position before the first event.
-        self._floor = _START
+        # The newest expired event or, before any has expired, the position before the first event.
+        self._oldest_position = _START
         self.last = _START
 
     def add(self, events: Sequence[Event]) -> None:
-        """Append events, and drop those that are an hour older than the newest."""
+        """Append events, and remove those that are an hour older than the newest."""
         if not events:
             return
         if self.last == _START:
-            self._floor = _before(events[0].id)
+            self._oldest_position = _before(events[0].id)
         self._events.extend(events)
         self.last = self._events[-1].id
         expired = bisect_right(
             self._events, self.last.at_ms - KEPT_S * 1000, key=lambda event: event.id.at_ms
         )
         if expired:
-            self._floor = self._events[expired - 1].id
+            self._oldest_position = self._events[expired - 1].id
             del self._events[:expired]
 
     def reaches(self, after: EventId) -> bool:
         """Return whether the log has every event since ``after``."""
-        return self._floor <= after <= self.last
+        return self._oldest_position <= after <= self.last
 
     def start(self) -> EventId | None:
         """Return the position before the newest shares, where new clients begin."""
@@ -101,7 +107,7 @@ class EventLog:
         return next((_before(event.id) for event in events if event.name == SHARES), None)
 
     def next(self, after: EventId) -> Event | None:
-        """Return the first event after a position."""
+        """Return the first event after a position, or ``None`` if there is none yet."""
         if after >= self.last:
             return None
         return self._events[bisect_right(self._events, after, key=lambda event: event.id)]
@@ -112,7 +118,7 @@ class SnapshotCache:
 
     Args:
         gateway: to that Redis.
-        fresh_s: the age in seconds up to which snapshots are served while Redis is unavailable.
+        fresh_s: the age in seconds up to which a snapshot is served while Redis is unavailable.
         now: the clock, UTC.
     """
 
@@ -120,29 +126,31 @@ class SnapshotCache:
         self._gateway = gateway
         self._fresh_s = fresh_s
         self._now = now
-        self._snapshots: CachedSnapshots | None = None
+        self._snapshot: CachedSnapshot | None = None
         self._confirmed_until = -math.inf
         self._listeners: set[asyncio.Event] = set()
         self.log = EventLog()
         self._caught_up = asyncio.Event()
         self.closed = False
 
-    def newest(self) -> CachedSnapshots | None:
-        """Return the cached snapshots if they may be served without asking Redis.
+    def newest(self) -> CachedSnapshot | None:
+        """Return the cached snapshot, or ``None`` if it has to be read from Redis.
 
-        They may while Redis has confirmed them recently and, while it is unavailable, until they
-        are no longer fresh.
+        It is returned if Redis confirmed it in the last :data:`CONFIRMED_S` seconds, or if it is
+        younger than ``fresh_s``.
         """
-        cached = self._snapshots
+        cached = self._snapshot
         if cached is None or monotonic() < self._confirmed_until or self._is_fresh(cached):
             return cached
         return None
 
-    def _is_fresh(self, cached: CachedSnapshots) -> bool:
-        return cached.at is not None and (self._now() - cached.at).total_seconds() < self._fresh_s
+    def _is_fresh(self, cached: CachedSnapshot) -> bool:
+        if cached.taken_at is None:
+            return False
+        return (self._now() - cached.taken_at).total_seconds() < self._fresh_s
 
     async def has_caught_up(self, within_s: float) -> bool:
-        """Wait up to ``within_s`` until the log has been read to its end once; return whether."""
+        """Return whether the log has been read to its end, after waiting up to ``within_s``."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 await self._caught_up.wait()
@@ -156,15 +164,15 @@ class SnapshotCache:
     @contextmanager
     def listening(self) -> Iterator[asyncio.Event]:
         """Yield an event that is set whenever the log has grown and when the cache is closed."""
-        news = asyncio.Event()
-        self._listeners.add(news)
+        wake_up = asyncio.Event()
+        self._listeners.add(wake_up)
         try:
-            yield news
+            yield wake_up
         finally:
-            self._listeners.discard(news)
+            self._listeners.discard(wake_up)
 
     async def close(self) -> None:
-        """Stop following, and wake all listeners so that they end."""
+        """Tell :meth:`follow` and all listeners to end; also cancel the task of :meth:`follow`."""
         self.closed = True
         await self._wake()
 
@@ -175,51 +183,60 @@ class SnapshotCache:
         """
         while not self.closed:
             try:
-                await self._step()
+                await self._read_next()
             except UnavailableError:
                 await asyncio.sleep(_RETRY_S)
             except Exception:  # noqa: BLE001 - any error: the cache must recover from bad data
-                # Meanwhile the cached snapshots become stale, and requests read Redis themselves.
+                # Meanwhile the cached snapshot becomes stale, and requests read Redis themselves.
                 _log.exception("snapshot_cache_failed", retry_s=_LONG_RETRY_S)
                 await asyncio.sleep(_LONG_RETRY_S)
 
-    async def _step(self) -> None:
-        """Read what is new, after waiting a while for it."""
-        if self._snapshots is None:
+    async def _read_next(self) -> None:
+        """Wait up to ``_wait_s()`` for events, and add them."""
+        if self._snapshot is None:
             await self._refresh(changed=False)
-        events = await self._gateway.events(self.log.last, most=_PAGE, wait_s=self._wait_s())
-        await self._refresh(changed=bool(events))
+        events = await self._gateway.events(self.log.last, limit=_PAGE, wait_s=self._wait_s())
+        # After a full page there may be more events, of newer snapshots: only the last one is read.
+        at_end = len(events) < _PAGE
+        if at_end:
+            await self._refresh(changed=bool(events))
         if not events and await self._log_was_replaced():
             self.log = EventLog()
+            self._caught_up.clear()
             return
         self.log.add(events)
-        if len(events) < _PAGE:
+        if at_end:
             self._caught_up.set()
         if events:
             await self._wake()
 
     def _wait_s(self) -> float:
-        # The first read does not wait: a client may already wait for the cache to catch up.
+        # Until the cache has caught up it does not wait: clients may be waiting for it.
         return POLL_S if self._caught_up.is_set() else 0.0
 
     async def _refresh(self, *, changed: bool) -> None:
-        """Read the snapshots if an event announced new ones, or if their time has changed."""
-        cached = self._snapshots
-        if changed or cached is None or await self._gateway.snapshot(AT) != cached.stamp:
-            self._snapshots = CachedSnapshots(await self._gateway.snapshots())
+        """Read the snapshot if an event announced a new one, or if its time has changed."""
+        cached = self._snapshot
+        if (
+            changed
+            or cached is None
+            or await self._gateway.snapshot_part(TAKEN_AT) != cached.raw_taken_at
+        ):
+            self._snapshot = CachedSnapshot(await self._gateway.snapshot())
         self._confirmed_until = monotonic() + CONFIRMED_S
 
     async def _log_was_replaced(self) -> bool:
-        """Return whether Redis has lost the cached log and perhaps begun a new one."""
+        """Return whether Redis' newest event is older than ours, as after a data loss."""
         last = await self._gateway.last_event()
         return (last or _START) < self.log.last
 
     async def _wake(self) -> None:
-        for number, news in enumerate(list(self._listeners), start=1):
-            news.set()
-            if number % _WOKEN_AT_ONCE == 0:
+        for number, wake_up in enumerate(list(self._listeners), start=1):
+            wake_up.set()
+            if number % _WAKE_BATCH == 0:
                 await asyncio.sleep(0)
 
 
 def _before(event: EventId) -> EventId:
+    """Return the position right before an event; its number can be -1, which is only compared."""
     return event._replace(number=event.number - 1)

@@ -23,7 +23,7 @@ from miningmap.places import Place, all_places
 from streams.method.windows import ROLLING
 from streams.queries.history import HistoryParameters
 from streams.queries.parameters import Parameters, SharesParameters
-from streams.queries.snapshot import POOLS, snapshot_key
+from streams.queries.snapshot import POOLS, part_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
 
     from endpoint.data.gateway import Gateway
-    from endpoint.data.snapshot_cache import CachedSnapshots, SnapshotCache
+    from endpoint.data.snapshot_cache import CachedSnapshot, SnapshotCache
 
 JSON: Final = "application/json"
 PREFIX: Final = "/api/v1"
@@ -41,27 +41,27 @@ PREFIX: Final = "/api/v1"
 PLACES_MAX_AGE_S: Final = 3600
 """Places change only with a release of ISO 3166."""
 
-# Query strings whose snapshot is remembered. A few dozen are of use, but clients can write each of
-# them in any number of ways.
-_MOST_QUERIES: Final = 1024
-# Reading the clock for each response would cost more than a tenth of a second of accuracy is worth.
+# The number of query strings whose part of the snapshot is cached. A few dozen would be enough, but
+# each can be written in any number of ways.
+_MAX_QUERIES: Final = 1024
+# A response may stay cached a tenth of a second too long; this saves reading the clock each time.
 _CLOCK_S: Final = 0.1
 
 Renderer: TypeAlias = "Callable[[bytes], Representation]"
-"""Turns the JSON of a snapshot or of a computed response into its representation."""
+"""Returns the representation of the JSON of an answer, from the snapshot or computed."""
 
 
-class _SnapshotOfShares(NamedTuple):
-    """The name of a snapshot of shares, and its level."""
+class _SharesPart(NamedTuple):
+    """A part of the snapshot with shares: its name and its level."""
 
     name: str
     level: Level
 
 
 class _CacheControl(NamedTuple):
-    """The ``Cache-Control`` of some snapshots, valid until a time of the monotonic clock."""
+    """The ``Cache-Control`` for a snapshot, valid until a time of the monotonic clock."""
 
-    snapshots: CachedSnapshots | None
+    snapshot: CachedSnapshot | None
     valid_until: float
     value: str
 
@@ -70,8 +70,8 @@ class Api:
     """Handlers of the API's paths.
 
     Args:
-        gateway: computes what no snapshot has.
-        cache: the newest snapshots.
+        gateway: computes answers that are not part of the snapshot.
+        cache: the newest snapshot.
         snapshot_s: seconds between two snapshots.
         now: the clock, UTC.
     """
@@ -89,7 +89,7 @@ class Api:
         self._snapshot_s = snapshot_s
         self._public = public(snapshot_s)
         self._now = now
-        self._snapshots: dict[str, _SnapshotOfShares] = {}
+        self._parts: dict[str, _SharesPart] = {}
         self._as_json: dict[Level, Renderer] = {"country": self._json, "subdivision": self._json}
         self._as_csv: dict[Level, Renderer] = {
             "country": self._countries_csv,
@@ -148,16 +148,16 @@ class Api:
     async def _shares(
         self, request: web.Request, renderers: Mapping[Level, Renderer]
     ) -> web.Response:
-        snapshot = self._snapshot_for(request)
-        if snapshot is not None:
-            render = renderers[snapshot.level]
-            response = self._from_cache(request, snapshot.name, render)
+        part = self._part_for(request)
+        if part is not None:
+            render = renderers[part.level]
+            response = self._from_cache(request, part.name, render)
             if response is not None:
                 return response
-            stored = await self._gateway.snapshot(snapshot.name)
+            stored = await self._gateway.snapshot_part(part.name)
             if stored is not None:
                 return render(stored).respond(request)
-            # There is no snapshot yet, or none of this country, as no pool names a subdivision.
+            # There is no snapshot yet, or no pool lists a subdivision of this country.
         query = SharesParameters.parse(request.query).query(self._now())
         body = msgspec.json.encode(await self._gateway.shares(query))
         return renderers[query.level](body).respond(request)
@@ -167,51 +167,51 @@ class Api:
         response = self._from_cache(request, POOLS, render)
         if response is not None:
             return response
-        stored = await self._gateway.snapshot(POOLS)
+        stored = await self._gateway.snapshot_part(POOLS)
         return render(stored or msgspec.json.encode(PoolList(()))).respond(request)
 
     async def _history(self, request: web.Request) -> bytes:
         query = HistoryParameters.parse(request.query).query(self._now())
         return msgspec.json.encode(await self._gateway.history(query))
 
-    def _snapshot_for(self, request: web.Request) -> _SnapshotOfShares | None:
-        """Return the snapshot that answers a request, or ``None`` if the answer is computed.
+    def _part_for(self, request: web.Request) -> _SharesPart | None:
+        """Return the part of the snapshot that answers a request, or ``None`` if none does.
 
         Raises:
             ParameterError: a parameter is unknown or invalid.
         """
         query_string = request.rel_url.raw_query_string
-        snapshot = self._snapshots.get(query_string)
-        if snapshot is None:
+        part = self._parts.get(query_string)
+        if part is None:
             parameters = SharesParameters.parse(request.query)
             query = parameters.query(self._now())
-            if not _has_snapshot(parameters):
+            if not _is_in_snapshot(parameters):
                 return None
-            snapshot = _SnapshotOfShares(snapshot_key(query), query.level)
-            if len(self._snapshots) < _MOST_QUERIES:
-                self._snapshots[query_string] = snapshot
-        return snapshot
+            part = _SharesPart(part_name(query), query.level)
+            if len(self._parts) < _MAX_QUERIES:
+                self._parts[query_string] = part
+        return part
 
     def _from_cache(self, request: web.Request, name: str, render: Renderer) -> web.Response | None:
-        """Respond with a cached snapshot; return ``None`` if it has to be read from Redis."""
-        snapshots = self._cache.newest()
-        if snapshots is None:
+        """Return the response with a cached part, or ``None`` if Redis has to be read."""
+        snapshot = self._cache.newest()
+        if snapshot is None:
             return None
-        representation = snapshots.representation(name, render)
+        representation = snapshot.representation(name, render)
         if representation is None:
             return None
-        return representation.respond(request, self._until_next(snapshots))
+        return representation.respond(request, self._until_next(snapshot))
 
-    def _until_next(self, snapshots: CachedSnapshots) -> str:
-        """Return the ``Cache-Control`` that expires when the next snapshots are due."""
-        known, now = self._cache_control, monotonic()
-        if known.snapshots is not snapshots or now > known.valid_until:
+    def _until_next(self, snapshot: CachedSnapshot) -> str:
+        """Return the ``Cache-Control`` that expires when the next snapshot is due."""
+        cached, now = self._cache_control, monotonic()
+        if cached.snapshot is not snapshot or now > cached.valid_until:
             value = self._public
-            if snapshots.at is not None:
-                age_s = (self._now() - snapshots.at).total_seconds()
+            if snapshot.taken_at is not None:
+                age_s = (self._now() - snapshot.taken_at).total_seconds()
                 value = public(self._snapshot_s - age_s)
-            known = self._cache_control = _CacheControl(snapshots, now + _CLOCK_S, value)
-        return known.value
+            cached = self._cache_control = _CacheControl(snapshot, now + _CLOCK_S, value)
+        return cached.value
 
     @cached_property
     def _places(self) -> Representation:
@@ -243,7 +243,7 @@ class Api:
         return Representation(table, csv.CONTENT_TYPE, cache_control or self._public)
 
 
-def _has_snapshot(parameters: SharesParameters) -> bool:
-    """Return whether the newest snapshot has the answer: any other time or method is computed."""
+def _is_in_snapshot(parameters: SharesParameters) -> bool:
+    """Return whether the answer is part of the snapshot: those for now, with all rules applied."""
     live = parameters.as_of is None and parameters.window in ROLLING
     return live and parameters.adjust == "published"

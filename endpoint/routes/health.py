@@ -8,7 +8,7 @@ from aiohttp import web
 
 from endpoint.http.errors import unavailable
 from miningmap.times import parse_rfc3339
-from streams.queries.snapshot import AT
+from streams.queries.snapshot import TAKEN_AT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +37,7 @@ class Health:
 
     async def ready(self, _request: web.Request) -> web.Response:
         """Answer 200 if Redis is available and has a fresh snapshot, else 503."""
-        reason = self._reason(await self._gateway.snapshot(AT))
+        reason = self._reason(await self._gateway.snapshot_part(TAKEN_AT))
         return web.Response(text="ready\n") if reason is None else unavailable(reason)
 
     def _reason(self, stored: bytes | None) -> str | None:

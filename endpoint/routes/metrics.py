@@ -1,6 +1,6 @@
-"""The snapshots as Prometheus metrics.
+"""The snapshot as Prometheus metrics.
 
-They are built for each scrape, so that places and pools that are gone disappear. Units are base
+They are collected for each scrape, so that places and pools without data disappear. Units are base
 units, there are no rows of totals, and unknown figures are left out.
 """
 
@@ -19,7 +19,7 @@ from miningmap import __version__
 from miningmap.api.models import Answer, Gap, PoolList, ShareRow
 from miningmap.places import country_of
 from miningmap.times import parse_rfc3339
-from streams.queries.snapshot import AT, POOLS
+from streams.queries.snapshot import POOLS, TAKEN_AT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -50,7 +50,7 @@ class Metrics:
     """Handler of ``/metrics``.
 
     Args:
-        gateway: reads the snapshots.
+        gateway: reads the snapshot.
         registry: the metrics that this process counts itself.
     """
 
@@ -61,37 +61,38 @@ class Metrics:
     async def scrape(self, request: web.Request) -> web.Response:
         """Answer with all metrics in the format that the scraper accepts."""
         registry = CollectorRegistry()
-        registry.register(SnapshotCollector(await self._gateway.snapshots()))
+        registry.register(SnapshotCollector(await self._gateway.snapshot()))
         registry.register(self._registry)
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         return Representation(encode(registry), content_type, NO_STORE).respond(request)
 
 
 class SnapshotCollector(Collector):
-    """Collects the metrics of one moment's snapshots.
+    """Collects the metrics of one snapshot.
 
     Args:
-        snapshots: JSON by name, as :meth:`streams.queries.snapshot.Snapshots.take` returns them;
-            empty before the first.
+        snapshot: its parts by name, as :meth:`streams.queries.snapshot.Snapshots.take` returns
+            them; empty before the first snapshot.
     """
 
-    def __init__(self, snapshots: Mapping[str, bytes]) -> None:
-        # Only snapshots of shares have a slash in their names: WINDOW/LEVEL[/COUNTRY].
-        self._answers = [_answer.decode(raw) for key, raw in snapshots.items() if "/" in key]
-        self._pools = _pool_list.decode(snapshots[POOLS]) if POOLS in snapshots else PoolList(())
-        self._at = parse_rfc3339(snapshots[AT].decode()) if AT in snapshots else None
+    def __init__(self, snapshot: Mapping[str, bytes]) -> None:
+        # Only parts with shares have a slash in their names: WINDOW/LEVEL[/COUNTRY].
+        self._answers = [_answer.decode(raw) for name, raw in snapshot.items() if "/" in name]
+        self._pools = _pool_list.decode(snapshot[POOLS]) if POOLS in snapshot else PoolList(())
+        raw_taken_at = snapshot.get(TAKEN_AT)
+        self._taken_at = None if raw_taken_at is None else parse_rfc3339(raw_taken_at.decode())
 
     def collect(self) -> Iterable[Metric]:
         """Yield every metric family, without samples where figures are unknown."""
         yield from _by_place(self._answers)
         yield from _by_window([a for a in self._answers if a.level == "country"])
         yield from _by_pool(self._pools)
-        at = None if self._at is None else self._at.timestamp()
+        taken_at = None if self._taken_at is None else self._taken_at.timestamp()
         yield _gauge(
             "miningmap_snapshot_timestamp_seconds",
             "When the snapshot of all figures here was taken; Unix time.",
             (),
-            [((), at)],
+            [((), taken_at)],
         )
         yield _gauge(
             "miningmap_build_info",

@@ -1,8 +1,8 @@
-"""Cells: what one source reports of one pool in one minute, hour or day (method.md 3). Pure.
+"""Cells: the values of one source for one pool, by minute, hour and day (method.md 3). Pure.
 
-Each message makes claims on buckets, and the claim of the highest rank becomes the bucket's cell.
-That is a maximum, so the cells depend neither on the order of the messages nor on how often each of
-them arrives. Values are sums of H/s over minutes; a mean is a sum divided by its minutes.
+Each message makes claims on buckets, and the claim with the highest rank becomes the bucket's cell.
+A cell is a maximum, so it depends neither on the order of the messages nor on how often each one
+arrives. Values are sums of H/s over minutes; a mean is a sum divided by its minutes.
 """
 
 from __future__ import annotations
@@ -10,38 +10,42 @@ from __future__ import annotations
 import math
 import zlib
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
 from miningmap.messages import Kind, Message, Report
-from miningmap.times import DAY_H, DAY_S, HOUR_MIN, HOUR_S, MINUTE_S, bucket_range
+from miningmap.times import DAY_H, DAY_S, HOUR_MIN, HOUR_S, MINUTE_S, bucket, bucket_range
 from streams.method.windows import TIER_MINUTES, Span, Tier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from datetime import datetime
+
+    from miningmap.settings import Retention
 
 PlaceKind: TypeAlias = tuple[str, Kind]
-"""A place's code, and how the hashrate there is known."""
+"""The code of a place, and the kind of the hashrate there."""
 
 Places: TypeAlias = dict[PlaceKind, float]
-"""Hashrate by place and kind; H/s, or H/s x minutes in a cell."""
+"""Hashrate by place and kind, in H/s; in a cell, in H/s x minutes."""
 
 CellKey: TypeAlias = tuple[Tier, int]
-"""Which cell of a series: its tier and the number of its bucket."""
+"""Identifies a cell of a series: its tier and the number of its bucket."""
 
 K = TypeVar("K")
 
 
 class Series(NamedTuple):
-    """One source of one pool; of the network where ``pool`` is ``None``."""
+    """One source for one pool, or for the network's hashrate if ``pool`` is ``None``."""
 
     pool: str | None
     source: str
 
 
 class Rank(NamedTuple):
-    """What decides between two claims on one bucket; the larger one wins.
+    """The rank of a claim: of two claims on one bucket, the one with the larger rank wins.
 
     ``first`` is 1 for a covered minute and 0 for a held one. For hours and days it is minus the
     report's length in seconds, so that a daily row wins over a monthly one.
@@ -52,8 +56,8 @@ class Rank(NamedTuple):
     fetched_at: float
     hashrate: float
     content: float
-    """A checksum. It decides between messages that differ in nothing else, which only a faulty
-    source sends."""
+    """A checksum of the content. It decides between messages that are equal in all of the above and
+    differ in their places, which only a faulty source sends."""
 
 
 @dataclass(frozen=True)
@@ -67,33 +71,33 @@ class Cell:
 
 
 class CellValues(Protocol[K]):
-    """What is added up of a cell, in whatever form it names its places."""
+    """The values of a cell that are added up; ``K`` is the type that it names places by."""
 
     @property
     def minutes(self) -> int:
-        """How many minutes have a value."""
+        """The number of minutes that have a value."""
 
     @property
     def total(self) -> float:
-        """H/s x minutes."""
+        """The sum of the hashrate over these minutes, in H/s x minutes."""
 
     @property
     def places(self) -> dict[K, float]:
-        """H/s x minutes by place."""
+        """The part of the total at each place, in H/s x minutes."""
 
     @property
     def simulated(self) -> bool:
-        """Whether any of it is simulated."""
+        """Whether any of these values is simulated."""
 
 
 def add_up(cells: Iterable[CellValues[K]], place_of: Callable[[K], PlaceKind]) -> Cell:
-    """Return the sum of cells: 0 minutes if there are none.
+    """Return the sum of cells; without any, a cell of 0 minutes.
 
     Args:
         cells: in the order of time. Floating-point sums depend on the order, and every path to an
             answer has to give the same digits.
-        place_of: the place that a cell's name for it stands for. Called once for each name, on the
-            sum, because a span has many cells with the same places.
+        place_of: returns the place and kind for a cell's name of it. It is called once for each
+            name, on the sum, because a span has many cells with the same places.
     """
     minutes, total, simulated = 0, 0.0, False
     sums: dict[K, float] = {}
@@ -108,10 +112,10 @@ def add_up(cells: Iterable[CellValues[K]], place_of: Callable[[K], PlaceKind]) -
 
 
 def cell_keys(span: Span) -> list[CellKey]:
-    """Return the cells that add up to a span; whole days of hours come from the days' roll-ups.
+    """Return the keys of the cells that add up to a span, in the order of time.
 
-    Answers from memory and from Redis use the same list, so both add the same numbers in the same
-    order.
+    Whole days of hours are taken from the cells of the days. Answers from memory and from Redis use
+    the same list, so both add the same numbers in the same order.
     """
     numbers = span.buckets
     days = range(-(-numbers.start // DAY_H), numbers.stop // DAY_H)
@@ -128,7 +132,7 @@ def cell_keys(span: Span) -> list[CellKey]:
 
 @dataclass(frozen=True)
 class Claim:
-    """One value that is claimed for each of ``buckets``."""
+    """A claim: one value for each of ``buckets``."""
 
     tier: Tier
     buckets: range
@@ -147,8 +151,20 @@ class Horizon:
     hours_from_day: int
 
 
+def horizon(retention: Retention, now: datetime) -> Horizon:
+    """Return the oldest cells that are still kept at ``now`` (UTC).
+
+    Minutes are never kept longer than hours, whatever the settings say: a claimed minute rolls up
+    into its hour and day, and a day is rolled up from all of its hours. So no claim may touch a
+    part of a day whose hours are no longer kept.
+    """
+    minutes_from_hour = bucket(now - timedelta(hours=retention.minutes_h), HOUR_S)
+    hours_from_day = bucket(now - timedelta(days=retention.hours_d), DAY_S)
+    return Horizon(max(minutes_from_hour, hours_from_day * DAY_H), hours_from_day)
+
+
 class TooLateError(ValueError):
-    """Nothing that a message could claim is kept any more."""
+    """None of the cells that a message could claim is kept any more."""
 
 
 def series_of(message: Message) -> Series:
@@ -157,10 +173,14 @@ def series_of(message: Message) -> Series:
 
 
 def claims_of(message: Message, horizon: Horizon | None = None) -> list[Claim]:
-    """Return the claims of a message on what is still kept; without a ``horizon`` all is.
+    """Return the claims of a message on cells that are still kept.
+
+    Args:
+        message: any.
+        horizon: the oldest cells that are kept; without it, all are.
 
     Raises:
-        TooLateError: nothing that the message could claim is kept any more.
+        TooLateError: none of the cells that the message could claim is kept any more.
     """
     short = message.length_s < HOUR_S
     claims = _minute_claims(message, horizon) if short else _long_claims(message, horizon)
@@ -188,7 +208,7 @@ def _long_claims(message: Message, horizon: Horizon | None) -> list[Claim]:
     hours = bucket_range(message.start, message.end, HOUR_S)
     oldest = horizon.hours_from_day if horizon else hours.start // DAY_H
     kept = range(max(hours.start, oldest * DAY_H), hours.stop)
-    # Days whose hours are no longer kept are claimed directly, if the message covers them whole.
+    # A day whose hours are no longer kept is claimed directly, if the message covers all of it.
     first_day = math.ceil(message.start.timestamp() / DAY_S)
     days = range(first_day, min(int(message.end.timestamp()) // DAY_S, oldest))
     rank = _rank(message, -message.length_s)
@@ -223,15 +243,15 @@ def _cell(message: Message, tier: Tier) -> Cell:
 
 
 class MemoryCells:
-    """All cells of a set of messages, in memory and without retention: for offline answers."""
+    """The cells of a set of messages, in memory and kept for ever, for answers without Redis."""
 
     def __init__(self) -> None:
         self._claims: dict[Series, dict[Tier, dict[int, tuple[Rank, Cell]]]] = {}
-        self._rolled: dict[tuple[Series, Tier, int], Cell] = {}
+        self._rolled_up: dict[tuple[Series, Tier, int], Cell] = {}
 
     def add(self, message: Message) -> None:
-        """Let one message claim its buckets."""
-        self._rolled.clear()
+        """Apply the claims of one message."""
+        self._rolled_up.clear()
         tiers = self._claims.setdefault(series_of(message), {"minute": {}, "hour": {}, "day": {}})
         for claim in claims_of(message):
             buckets = tiers[claim.tier]
@@ -245,7 +265,7 @@ class MemoryCells:
         return self._claims.keys()
 
     def sum(self, series: Series, span: Span) -> Cell:
-        """Return the sum of a series' cells over a span; 0 minutes where it has none."""
+        """Return the sum of a series' cells over a span; without any, a cell of 0 minutes."""
         return self._sum(series, cell_keys(span))
 
     def first(self, series: Series, tier: Tier) -> int | None:
@@ -259,7 +279,7 @@ class MemoryCells:
 
     def _sum(self, series: Series, keys: Iterable[CellKey]) -> Cell:
         cells = (cell for tier, n in keys if (cell := self._cell(series, tier, n)))
-        return add_up(cells, place_of=_same)
+        return add_up(cells, place_of=_identity)
 
     def _cell(self, series: Series, tier: Tier, number: int) -> Cell | None:
         claim = self._claims[series][tier].get(number)
@@ -268,15 +288,15 @@ class MemoryCells:
         if tier == "minute":
             return None
         key = (series, tier, number)
-        if key not in self._rolled:
-            self._rolled[key] = self._roll_up(series, tier, number)
-        return self._rolled[key]
+        if key not in self._rolled_up:
+            self._rolled_up[key] = self._roll_up(series, tier, number)
+        return self._rolled_up[key]
 
     def _roll_up(self, series: Series, tier: Tier, number: int) -> Cell:
-        below: Tier = "minute" if tier == "hour" else "hour"
-        each = TIER_MINUTES[tier] // TIER_MINUTES[below]
-        return self._sum(series, [(below, number * each + n) for n in range(each)])
+        tier_below: Tier = "minute" if tier == "hour" else "hour"
+        size = TIER_MINUTES[tier] // TIER_MINUTES[tier_below]
+        return self._sum(series, [(tier_below, number * size + n) for n in range(size)])
 
 
-def _same(place: PlaceKind) -> PlaceKind:
+def _identity(place: PlaceKind) -> PlaceKind:
     return place

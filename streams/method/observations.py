@@ -1,4 +1,4 @@
-"""Observations: what the cells say of each source in one window. Pure: the cells are in memory."""
+"""Observations: the sums of each source's cells over one window. Pure: the cells are in memory."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Observation:
-    """What is known of one source of a pool: sums over the window and over its profile days."""
+    """The sums of one source of a pool, over the window and over its profile days."""
 
-    window: Cell
-    profile: Cell
+    window_sum: Cell
+    profile_sum: Cell
     seen_before: bool
-    """Whether the source has a value before the window, in the window's tier."""
+    """Whether the source has a value before the window, in a bucket of the window's tier."""
 
 
 class Observations(NamedTuple):
-    """What is known of every source in one window.
+    """The observations of all sources in one window.
 
-    ``pools`` has the sources by pool and name; ``network`` has the sums over the window of the
-    network's hashrate, by source.
+    ``pools`` has those of pools, by pool and source. ``network`` has the sums of the network's
+    hashrate over the window, by source.
     """
 
     pools: dict[str, dict[str, Observation]]
@@ -34,7 +34,7 @@ class Observations(NamedTuple):
 
 
 class CellReader(Protocol):
-    """Gives the cells of every series, from memory (offline) or as they were read from Redis."""
+    """The cells of every series, from messages in memory or as they were read from Redis."""
 
     def series(self) -> Iterable[Series]:
         """Return every series that has a cell."""
@@ -52,16 +52,18 @@ def spans_of(windows: Iterable[Window]) -> set[Span]:
 
 
 def observe(cells: CellReader, window: Window) -> Observations:
-    """Return what the cells say of each source in a window."""
+    """Return the observations of all sources in a window."""
     pools: dict[str, dict[str, Observation]] = {}
     network: dict[str, Cell] = {}
     for series in cells.series():
-        cell = cells.sum(series, window.span)
+        window_sum = cells.sum(series, window.span)
         if series.pool is None:
-            network[series.source] = cell
+            network[series.source] = window_sum
             continue
         first = cells.first(series, window.span.tier)
-        before = first is not None and first < window.span.buckets.start
-        profile = cells.sum(series, window.profile)
-        pools.setdefault(series.pool, {})[series.source] = Observation(cell, profile, before)
+        pools.setdefault(series.pool, {})[series.source] = Observation(
+            window_sum=window_sum,
+            profile_sum=cells.sum(series, window.profile),
+            seen_before=first is not None and first < window.span.buckets.start,
+        )
     return Observations(pools, network)

@@ -1,7 +1,4 @@
-"""Shares: each place's part of what is located, and how sure that is (method.md 7 and 8). Pure.
-
-No I/O, no clock, no Kafka, no Redis. Hashrates are means over the window in H/s, shares are ratios.
-"""
+"""Shares of the located hashrate by place, and how certain they are (method.md 7 and 8). Pure."""
 
 from __future__ import annotations
 
@@ -10,17 +7,17 @@ from itertools import accumulate, repeat, starmap
 from operator import add
 from typing import TYPE_CHECKING, NamedTuple
 
-from streams.method.placing import Kinds
+from streams.method.placing import HashrateByKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from streams.method.placing import Cohort, Hashrate, KindsByPlace, Ratio
+    from streams.method.placing import Cohort, Hashrate, HashrateByPlace, Ratio
 
 
 @dataclass(frozen=True)
 class Share:
-    """One place's row of an answer."""
+    """The share of one place, with its bounds and its sensitivity; ``None`` if unknown."""
 
     code: str
     share: Ratio
@@ -28,25 +25,25 @@ class Share:
     low: Ratio | None
     high: Ratio | None
     sensitivity: tuple[Ratio, Ratio] | None
-    kinds: Kinds
+    kinds: HashrateByKind
 
 
-# --- how much is seen -----------------------------------------------------------------------------
+# --- coverage -------------------------------------------------------------------------------------
 
 
 def coverage(cohort: Cohort) -> Ratio | None:
-    """Return the cohort's part of the network; ``None`` without the network's hashrate."""
+    """Return the cohort's part of the network; ``None`` if the network's hashrate is unknown."""
     return cohort.network and sum(m.total for m in cohort.members) / cohort.network
 
 
 def located(cohort: Cohort) -> Ratio | None:
-    """Return the part of the cohort's hashrate that has a place; ``None`` without hashrate."""
+    """Return the part of the cohort's hashrate that has a place; ``None`` if it has no hashrate."""
     total = sum(m.total for m in cohort.members)
     return sum(m.located for m in cohort.members) / total if total > 0 else None
 
 
 def measured_coverage(cohort: Cohort) -> Ratio | None:
-    """Return the part of the network whose place is measured; ``None`` without its hashrate."""
+    """Return the part of the network with a measured place; ``None`` if its hashrate is unknown."""
     return cohort.network and sum(m.measured for m in cohort.members) / cohort.network
 
 
@@ -54,15 +51,15 @@ def measured_coverage(cohort: Cohort) -> Ratio | None:
 
 
 def country_shares(cohort: Cohort) -> list[Share]:
-    """Return every country's share of what is located, by share, then code; empty without any."""
+    """Return each country's share, the largest first, then by code; empty if nothing is located."""
     tables = [m.by_country for m in cohort.members]
     return _shares(cohort, tables, parts=None)
 
 
 def subdivision_shares(cohort: Cohort, country: str) -> list[Share]:
-    """Return the shares of those subdivisions of a country that pools list, in the same order.
+    """Return the share of each subdivision of a country that pools list, in the same order.
 
-    Hashrate known only by country is spread like the rest of that country.
+    Hashrate that is known only by country is assumed to be distributed like the rest of it.
     """
     tables = [m.by_subdivision(country) for m in cohort.members]
     parts = [_CountryPart(m.located, sum(m.by_country.get(country, ()))) for m in cohort.members]
@@ -70,27 +67,27 @@ def subdivision_shares(cohort: Cohort, country: str) -> list[Share]:
 
 
 class _CountryPart(NamedTuple):
-    """What one pool locates in all, and the part of that in the country concerned (H/s)."""
+    """One pool's located hashrate, and the part of it in the country concerned."""
 
     located: Hashrate
     country: Hashrate
 
 
 def _shares(
-    cohort: Cohort, tables: Sequence[KindsByPlace], parts: Sequence[_CountryPart] | None
+    cohort: Cohort, tables: Sequence[HashrateByPlace], parts: Sequence[_CountryPart] | None
 ) -> list[Share]:
-    whole = _merged(tables)
-    inside = sum(sum(kinds) for kinds in whole.values())
+    merged = _merge(tables)
+    total = sum(sum(kinds) for kinds in merged.values())
     scale: Ratio | None = 1.0
     if parts is not None:
         scale = _scale(sum(p.located for p in parts), sum(p.country for p in parts))
-    if inside <= 0 or scale is None:
+    if total <= 0 or scale is None:
         return []
     ranges = _leave_one_out(tables, parts)
     covered = measured_coverage(cohort)
     rows = []
-    for code, kinds in whole.items():
-        part = sum(kinds) / inside
+    for code, kinds in merged.items():
+        share = sum(kinds) / total
         low = high = None
         if cohort.network is not None and covered is not None:
             low = min(1.0, kinds.measured / cohort.network)
@@ -98,8 +95,8 @@ def _shares(
         rows.append(
             Share(
                 code=code,
-                share=part * scale,
-                share_of_country=None if parts is None else part,
+                share=share * scale,
+                share_of_country=None if parts is None else share,
                 low=low,
                 high=high,
                 sensitivity=ranges.get(code),
@@ -110,37 +107,37 @@ def _shares(
 
 
 def _scale(located: Hashrate, country: Hashrate) -> Ratio | None:
-    """Return the country's share, by which shares inside it are multiplied.
+    """Return the country's share, by which the shares of its subdivisions are multiplied.
 
-    Cut off at 1, which floating-point error could exceed.
+    Limited to 1, which a floating-point error could exceed. ``None`` if nothing is located.
     """
     return min(1.0, country / located) if located > 0 else None
 
 
 def _leave_one_out(
-    tables: Sequence[KindsByPlace], parts: Sequence[_CountryPart] | None
+    tables: Sequence[HashrateByPlace], parts: Sequence[_CountryPart] | None
 ) -> dict[str, tuple[Ratio, Ratio]]:
-    """Return the least and the largest share of each place over the cohorts without one pool."""
+    """Return the smallest and the largest share of each place over all cohorts without one pool."""
     if len(tables) < 2:  # noqa: PLR2004 - without its only pool a cohort is empty
         return {}
     codes = sorted({code for table in tables for code in table})
-    totals = [{code: sum(kinds) for code, kinds in table.items()} for table in tables]
-    rows = [[total.get(code, 0.0) for code in codes] for total in totals]
+    hashrates = [{code: sum(kinds) for code, kinds in table.items()} for table in tables]
+    rows = [[hashrate.get(code, 0.0) for code in codes] for hashrate in hashrates]
     scales = repeat(1.0) if parts is None else starmap(_scale, _sums_without(parts))
     shares = []
     for remaining, scale in zip(_sums_without(rows), scales, strict=False):
-        inside = sum(remaining)
-        if inside > 0 and scale is not None:
-            shares.append([hashrate / inside * scale for hashrate in remaining])
+        total = sum(remaining)
+        if total > 0 and scale is not None:
+            shares.append([hashrate / total * scale for hashrate in remaining])
     columns = zip(*shares, strict=True)
     return {code: (min(c), max(c)) for code, c in zip(codes, columns, strict=False)}
 
 
 def _sums_without(rows: Sequence[Sequence[float]]) -> Iterable[list[float]]:
-    """Return for each row the column sums of all others.
+    """Return, for each row, the column sums of all other rows.
 
-    Added up from both ends instead of subtracted from the whole, so that a place which only one
-    pool has is exactly 0 without that pool.
+    They are added up from both ends and not subtracted from the total, so that a place which only
+    one pool lists is exactly 0 without that pool.
     """
     zero = [0.0] * len(rows[0])
     before = accumulate(rows[:-1], _plus, initial=zero)
@@ -152,9 +149,9 @@ def _plus(a: Sequence[float], b: Sequence[float]) -> list[float]:
     return list(map(add, a, b))
 
 
-def _merged(tables: Iterable[KindsByPlace]) -> KindsByPlace:
-    result: KindsByPlace = {}
+def _merge(tables: Iterable[HashrateByPlace]) -> HashrateByPlace:
+    result: HashrateByPlace = {}
     for table in tables:
         for code, kinds in table.items():
-            result[code] = result.get(code, Kinds()).plus(kinds)
+            result[code] = result.get(code, HashrateByKind()).plus(kinds)
     return result

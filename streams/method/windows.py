@@ -23,30 +23,30 @@ ALLOWED: Final = f"{', '.join(ROLLING)}, YYYY-MM, YYYY-MM-DD or YYYY-MM-DDTHH"
 
 
 class WindowError(ValueError):
-    """The name of a window is unknown; the text lists the known ones."""
+    """The name of a window is unknown; the text lists the valid ones."""
 
 
 @dataclass(frozen=True)
 class Span:
-    """Buckets of one tier, numbered from the epoch."""
+    """Consecutive buckets of one tier, numbered from the Unix epoch."""
 
     tier: Tier
     buckets: range
 
     @property
     def minutes(self) -> int:
-        """How many minutes the span covers: N of method.md 4."""
+        """The number of minutes that the span covers (N in method.md 4)."""
         return len(self.buckets) * TIER_MINUTES[self.tier]
 
 
 @dataclass(frozen=True)
 class Window:
-    """The buckets that a window covers at one ``as_of``."""
+    """A window at one ``as_of``: the buckets that it covers, and those of its profile."""
 
     name: str
     span: Span
     profile: Span
-    """The days whose measured places locate what has no place in the window."""
+    """The days whose measured places locate the remainder of the hashrate in the window."""
 
 
 def parse_window(name: str, as_of: datetime) -> Window:
@@ -85,9 +85,9 @@ def _month(name: str, as_of: datetime, year: int, month: int) -> Window:
 
 
 def _day(name: str, as_of: datetime, year: int, month: int, day: int) -> Window:
-    """Return a day's window; a day that is not over covers its whole hours so far.
+    """Return the window of a day; if the day is not over, the window covers its past whole hours.
 
-    A day that is over is read from its own cell, which is kept longer than those of its hours.
+    A day that is over is read from its own cell, which is kept longer than the cells of its hours.
     """
     number = bucket(datetime(year, month, day, tzinfo=UTC), DAY_S)
     if number < bucket(as_of, DAY_S):

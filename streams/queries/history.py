@@ -22,6 +22,7 @@ from streams.queries.parameters import (
     ParameterError,
     Parameters,
     parse_time,
+    quoted,
 )
 
 if TYPE_CHECKING:
@@ -33,15 +34,22 @@ if TYPE_CHECKING:
 
 MAX_POINTS: Final = 1000
 
-_FIRST: Final = datetime.min.replace(tzinfo=UTC)
+_EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
 
 
 class _Stepping(NamedTuple):
-    """How buckets are named, the first letters of their time, where they begin, and the default."""
+    """The buckets of a step.
 
-    named: int
-    begin: Callable[[datetime], datetime]
+    Attributes:
+        name_length: how many characters of a bucket's time (RFC 3339) are the name of its window.
+        start_of: returns the start of the bucket that contains a time.
+        following: returns the start of the bucket after one.
+        default: the number of buckets without a start in the question.
+    """
+
+    name_length: int
+    start_of: Callable[[datetime], datetime]
     following: Callable[[datetime], datetime]
     default: int
 
@@ -67,7 +75,7 @@ _STEPS: Final[dict[str, _Stepping]] = {
 
 @dataclass(frozen=True)
 class Bucket:
-    """One point of a history: when it begins, and what it covers."""
+    """One bucket of a history: when it begins, and the window that it covers."""
 
     at: datetime
     window: Window
@@ -75,7 +83,7 @@ class Bucket:
 
 @dataclass(frozen=True)
 class HistoryQuery:
-    """A query for one place's share in each of some buckets."""
+    """A query for the share of one place in each of some buckets."""
 
     code: str
     step: Step
@@ -85,7 +93,7 @@ class HistoryQuery:
 
 def _place(text: str) -> str:
     if not places.is_locatable(text):
-        raise ValueError(f"unknown place {text[:32]!r}: {places.hint(text[:32])}")
+        raise ValueError(f"unknown place {quoted(text)}: {places.hint(text[:32])}")
     return text
 
 
@@ -97,7 +105,7 @@ def _date_or_time(text: str) -> datetime:
         return parse_time(text)
     except ValueError:
         raise ValueError(
-            f"{text[:32]!r} is neither a date nor a time with a time zone (RFC 3339); "
+            f"{quoted(text)} is neither a date nor a time with a time zone (RFC 3339); "
             "expected a value such as 2026-11-22 or 2026-11-22T15:00:00Z"
         ) from None
 
@@ -118,13 +126,13 @@ class HistoryParameters(Parameters, frozen=True, kw_only=True):
         str,
         _PLACE,
         Meta(
-            description="The place: a code of `/api/v1/places`, or `XX-OTHER` for the rest of a "
-            "country.",
+            description="The place: a code of `/api/v1/places`, or `XX-OTHER` for all other places "
+            "of a country.",
             examples=["US", "CN-SC"],
         ),
     ]
     step: Annotated[
-        Step, Meta(description="The length of a bucket. Hours are stored for 35 days.")
+        Step, Meta(description="The length of a bucket. By default, hours are stored for 35 days.")
     ] = "hour"
     start: Annotated[
         datetime | None,
@@ -139,7 +147,7 @@ class HistoryParameters(Parameters, frozen=True, kw_only=True):
         datetime | None,
         _DATE_OR_TIME,
         Meta(
-            description="The end of the last bucket, or a time in it; now, if left out. It is "
+            description="The end of the last bucket, or a time in it; now, if left out. It must be "
             f"after `from`, by at most {MAX_POINTS} buckets.",
             examples=["2026-11-22T15:00:00Z"],
         ),
@@ -158,19 +166,19 @@ class HistoryParameters(Parameters, frozen=True, kw_only=True):
         if start >= to:
             raise ParameterError("from", f"{rfc3339(start)} must be before to={rfc3339(to)}")
         buckets: list[Bucket] = []
-        for at in _begins(stepping, start, to):
+        for at in _bucket_starts(stepping, start, to):
             if len(buckets) == MAX_POINTS:
                 raise ParameterError(
                     "from",
                     f"the range has more than {MAX_POINTS} points; divide it: request this range "
-                    f"with to={rfc3339(at)}, then the rest from there",
+                    f"with to={rfc3339(at)}, then the remainder from there",
                 )
-            buckets.append(Bucket(at, parse_window(at.isoformat()[: stepping.named], now)))
+            buckets.append(Bucket(at, parse_window(at.isoformat()[: stepping.name_length], now)))
         return HistoryQuery(self.code, self.step, self.adjust, tuple(buckets))
 
 
 def history(cells: CellReader, query: HistoryQuery, beliefs: Beliefs) -> History:
-    """Return a place's share in every bucket, from cells that were read."""
+    """Return the share of a place in each bucket, from cells that were read."""
     applied = beliefs if query.adjust == "published" else beliefs.without_rules()
     simulated = False
     points = []
@@ -194,26 +202,29 @@ def _point(at: datetime, code: str, cohort: Cohort) -> Point:
 
 def _share(code: str, cohort: Cohort) -> Share | None:
     country = places.country_of(code)
-    inside = country != code
-    every = shares.subdivision_shares(cohort, country) if inside else shares.country_shares(cohort)
-    return next((share for share in every if share.code == code), None)
+    rows = (
+        shares.country_shares(cohort)
+        if code == country
+        else shares.subdivision_shares(cohort, country)
+    )
+    return next((row for row in rows if row.code == code), None)
 
 
 def _default_start(stepping: _Stepping, to: datetime) -> datetime:
     try:
-        if stepping.begin is _month:
+        if stepping.start_of is _month:
             return add_months(_month(to), 1 - stepping.default)
         length = stepping.following(_EPOCH) - _EPOCH
         return to - stepping.default * length
     except (ValueError, OverflowError):
-        return _FIRST
+        return _EARLIEST
 
 
-def _begins(stepping: _Stepping, start: datetime, to: datetime) -> Iterator[datetime]:
-    at = stepping.begin(start)
+def _bucket_starts(stepping: _Stepping, start: datetime, to: datetime) -> Iterator[datetime]:
+    at = stepping.start_of(start)
     while at < to:
         yield at
         try:
             at = stepping.following(at)
         except (ValueError, OverflowError):
-            return  # this was the calendar's last
+            return  # that was the last bucket before the year 10000

@@ -25,51 +25,56 @@ if TYPE_CHECKING:
     from streams.redis.loaded_cells import LoadedCells
     from streams.redis.store import Store, Tables
 
-AT_ONCE: Final = 12
-"""How many months are read and computed together, which bounds the cells in memory."""
-SAME: Final = 1e-9
-"""Hashrates that differ by a smaller part of themselves differ by floating-point error only."""
+MONTHS_PER_READ: Final = 12
+"""The number of months that are read and computed together; it limits the cells in memory."""
+RELATIVE_TOLERANCE: Final = 1e-9
+"""Relative differences between hashrates up to this one are floating-point error."""
 
 
 class Month(NamedTuple):
-    """One month: when it began, its shares, the network's hashrate (H/s), and a table.
+    """One calendar month.
 
-    ``inside`` has the shares of subdivisions, by country. ``published`` is the table as it was
-    printed, if the cohort consists of nothing else; otherwise it is empty.
+    Attributes:
+        start: when it began, UTC.
+        countries: the shares of countries.
+        subdivisions: the shares of subdivisions, by country.
+        network: the network's hashrate (H/s), if it is known.
+        simulated: whether any of its data is simulated.
+        published: the table as it was published, if the cohort consists of it alone, else empty.
     """
 
     start: datetime
     countries: Sequence[Share]
-    inside: Mapping[str, Sequence[Share]]
+    subdivisions: Mapping[str, Sequence[Share]]
     network: float | None
     simulated: bool
     published: tuple[Published, ...]
 
 
-async def ask_months(
-    store: Store, now: datetime, beliefs: Beliefs, inside: Sequence[str]
+async def compute_months(
+    store: Store, now: datetime, beliefs: Beliefs, split: Sequence[str]
 ) -> list[Month]:
-    """Return every month that is over at ``now`` and has a cohort, in the order of time.
+    """Compute every month that is over at ``now`` and has a cohort, in the order of time.
 
     Args:
         store: the cells and tables.
         now: UTC.
         beliefs: priors and rules.
-        inside: the countries whose subdivisions get shares too.
+        split: the countries whose subdivisions get shares too.
     """
     tables = await store.published()
     starts = list(_starts(await store.read([]), now))
     found: list[Month] = []
-    for n in range(0, len(starts), AT_ONCE):
-        windows = {at: parse_window(f"{at:%Y-%m}", now) for at in starts[n : n + AT_ONCE]}
+    for n in range(0, len(starts), MONTHS_PER_READ):
+        windows = {at: parse_window(f"{at:%Y-%m}", now) for at in starts[n : n + MONTHS_PER_READ]}
         cells = await store.read(spans_of(windows.values()))
-        # Arithmetic over a year of days would block the event loop.
-        found += await asyncio.to_thread(_months, cells, tables, windows, beliefs, inside)
+        # In a thread: the arithmetic over a year of days would block the event loop.
+        found += await asyncio.to_thread(_months, cells, tables, windows, beliefs, split)
     return found
 
 
 def _starts(cells: LoadedCells, now: datetime) -> Iterator[datetime]:
-    """Yield the starts of the months from the first known day on, none before Bitcoin."""
+    """Yield the start of each month from the first day with a value on, none before Bitcoin."""
     days = [day for series in cells.series() if (day := cells.first(series, "day")) is not None]
     if not days:
         return
@@ -85,16 +90,21 @@ def _months(
     tables: Mapping[Series, Tables],
     windows: Mapping[datetime, Window],
     beliefs: Beliefs,
-    inside: Sequence[str],
+    split: Sequence[str],
 ) -> list[Month]:
     months = []
     for start, window in windows.items():
         cohort = placing.cohort_of(*observe(cells, window), window.span.minutes, beliefs)
         if cohort.members:
-            split = {country: shares.subdivision_shares(cohort, country) for country in inside}
-            table = _published(start, cohort, tables)
-            every = shares.country_shares(cohort)
-            months.append(Month(start, every, split, cohort.network, cohort.simulated, table))
+            month = Month(
+                start=start,
+                countries=shares.country_shares(cohort),
+                subdivisions={code: shares.subdivision_shares(cohort, code) for code in split},
+                network=cohort.network,
+                simulated=cohort.simulated,
+                published=_published(start, cohort, tables),
+            )
+            months.append(month)
     return months
 
 
@@ -103,20 +113,20 @@ def _published(
 ) -> tuple[Published, ...]:
     """Return the table that the cohort consists of, empty if it does not consist of one.
 
-    With another pool in the cohort, a rule applied to it, or some of its days replaced, its figures
-    are no longer those of the table.
+    If there is another pool in the cohort, a rule was applied, or some of the days were replaced,
+    the figures are no longer those of the table.
     """
     if len(cohort.members) != 1:
         return ()
     (member,) = cohort.members
-    own = tables.get(Series(member.pool, member.source), {})
-    table = own.get(bucket(start, DAY_S), ())
-    return table if table and _has_figures(member, located(table)) else ()
+    tables_of_source = tables.get(Series(member.pool, member.source), {})
+    table = tables_of_source.get(bucket(start, DAY_S), ())
+    return table if table and _has_hashrates(member, located(table)) else ()
 
 
-def _has_figures(member: Member, hashrates: Mapping[str, float]) -> bool:
-    wanted: Places = {(code, "measured"): hashrate for code, hashrate in hashrates.items()}
-    return member.places.keys() == wanted.keys() and all(
-        math.isclose(hashrate, wanted[place], rel_tol=SAME)
+def _has_hashrates(member: Member, hashrates: Mapping[str, float]) -> bool:
+    expected: Places = {(code, "measured"): hashrate for code, hashrate in hashrates.items()}
+    return member.places.keys() == expected.keys() and all(
+        math.isclose(hashrate, expected[place], rel_tol=RELATIVE_TOLERANCE)
         for place, hashrate in member.places.items()
     )

@@ -19,12 +19,12 @@ from streams.method.windows import ROLLING, Window, parse_window
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-_SHOWN: Final = 32
-"""An error quotes so many characters of what it is about."""
+_MAX_QUOTED: Final = 32
+"""An error quotes at most this many characters of the value."""
 
 
 class ParameterError(ValueError):
-    """An invalid parameter: ``parameter`` is its name, the text says what is allowed."""
+    """A parameter is invalid: ``parameter`` is its name, and the text says what is allowed."""
 
     def __init__(self, parameter: str, error: str) -> None:
         super().__init__(error)
@@ -35,7 +35,7 @@ class Format(NamedTuple):
     """How a value is written in a query string.
 
     Attributes:
-        parse: turns the text into the value; its ``ValueError`` says what is allowed.
+        parse: returns the value of a text, or raises a ``ValueError`` that says what is allowed.
         schema: the JSON Schema of the text.
     """
 
@@ -44,11 +44,11 @@ class Format(NamedTuple):
 
 
 class Parameters(msgspec.Struct, frozen=True, kw_only=True):
-    """The parameters of one path; a subclass declares each as a field.
+    """The parameters of one path; a subclass declares each parameter as a field.
 
-    The field's type is annotated with its :class:`Format` (which follows from a ``Literal``), and
+    The type of a field is annotated with its :class:`Format` (not needed for a ``Literal``), and
     with its description and examples (:class:`msgspec.Meta`). A field without a default is
-    required. Where ``None`` is allowed, an empty text counts as left out.
+    required. An empty text is the same as no parameter if the field is required or may be ``None``.
     """
 
     @classmethod
@@ -56,7 +56,7 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True):
         """Return the parameters of a request.
 
         Args:
-            given: the texts by name; may be a multi-dict.
+            given: the texts by name; a multi-dict if a name can occur twice.
 
         Raises:
             ParameterError: a parameter is unknown, given twice, missing or invalid.
@@ -69,24 +69,24 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True):
             if name not in known:
                 raise ParameterError(name, _unknown(name, known))
             texts[name] = text
+        present = {n: text for n, text in texts.items() if text or not known[n].empty_is_absent}
         values = {}
         for name, parameter in known.items():
-            text = texts.get(name, "")
-            if text or (name in texts and not parameter.may_be_empty):
-                values[parameter.attribute] = parameter.parse(text)
+            if name in present:
+                values[parameter.attribute] = parameter.parse(present[name])
             elif parameter.required:
-                such_as = " or ".join(f"{name}={example}" for example in parameter.examples)
-                raise ParameterError(name, f"a value is required, such as {such_as}")
+                examples = " or ".join(f"{name}={example}" for example in parameter.examples)
+                raise ParameterError(name, f"a value is required, such as {examples}")
         return cls(**values)
 
     @classmethod
     def describe(cls) -> list[dict[str, Any]]:
-        """Return the OpenAPI parameter objects."""
+        """Return the parameters as OpenAPI parameter objects."""
         return [parameter.describe() for parameter in _parameters(cls).values()]
 
 
 class _Parameter(NamedTuple):
-    """One field of a declaration."""
+    """One declared parameter: ``attribute`` is the name of its field."""
 
     name: str
     attribute: str
@@ -94,7 +94,7 @@ class _Parameter(NamedTuple):
     description: str
     examples: list[str]
     default: object
-    may_be_empty: bool
+    empty_is_absent: bool
 
     @property
     def required(self) -> bool:
@@ -109,7 +109,7 @@ class _Parameter(NamedTuple):
     def describe(self) -> dict[str, Any]:
         schema = {**self.format.schema}
         if self.default is None:
-            schema = {"anyOf": [*schema.get("anyOf", [schema]), _LEFT_OUT]}
+            schema = {"anyOf": [*schema.get("anyOf", [schema]), _EMPTY_SCHEMA]}
         elif not self.required:
             schema["default"] = self.default
         if self.examples:
@@ -125,7 +125,7 @@ class _Parameter(NamedTuple):
 
 @cache
 def _parameters(declaration: type[Parameters]) -> dict[str, _Parameter]:
-    """The parameters of a declaration by name."""
+    """Return the parameters of a declaration by name."""
     found = {}
     for field in msgspec.structs.fields(declaration):
         annotated, *metadata = get_args(field.type)
@@ -138,20 +138,27 @@ def _parameters(declaration: type[Parameters]) -> dict[str, _Parameter]:
             description=meta.description or "",
             examples=meta.examples or [],
             default=field.default,
-            may_be_empty=field.required or field.default is None,
+            empty_is_absent=field.required or field.default is None,
         )
     return found
 
 
 def _unknown(name: str, known: Mapping[str, object]) -> str:
     expected = f"expected one of: {', '.join(known)}" if known else "this path has no parameters"
-    return f"unknown parameter {name[:_SHOWN]!r}; {expected}"
+    return f"unknown parameter {quoted(name)}; {expected}"
+
+
+def quoted(text: str) -> str:
+    """Return the beginning of a text in quotation marks, as an error shows it."""
+    return repr(text[:_MAX_QUOTED])
 
 
 # --- formats --------------------------------------------------------------------------------------
 
-_LEFT_OUT: Final = {"const": "", "description": "As if left out."}
+_EMPTY_SCHEMA: Final = {"const": "", "description": "The same as leaving the parameter out."}
 DATE_TIME: Final = {"type": "string", "format": "date-time"}
+# These match exactly the dates that exist: a client, or a test that is generated from the schema,
+# must be able to rely on the schema when it chooses a value.
 _YEAR: Final = "(?:000[1-9]|00[1-9][0-9]|0[1-9][0-9]{2}|[1-9][0-9]{3})"
 _LEAP_YEAR: Final = (
     "(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:0[48]|[2468][048]|[13579][26])00)"
@@ -170,7 +177,7 @@ def one_of(values: tuple[str, ...]) -> Format:
     def parse(text: str) -> str:
         if text not in values:
             expected = ", ".join(values)
-            raise ValueError(f"{text[:_SHOWN]!r} is not allowed; expected one of: {expected}")
+            raise ValueError(f"{quoted(text)} is not allowed; expected one of: {expected}")
         return text
 
     return Format(parse, {"type": "string", "enum": list(values)})
@@ -180,27 +187,27 @@ def parse_time(text: str) -> datetime:
     """Return the time of a text such as ``2026-11-22T15:00:00Z``, in UTC.
 
     Raises:
-        ValueError: the text is no time, has no zone or is out of range.
+        ValueError: the text is not a time, has no time zone or is out of range.
     """
     try:
-        # In a query string a "+" that was not escaped arrives as a blank.
+        # A "+" that was not escaped in the query string is decoded as a space.
         return parse_rfc3339(text.replace(" ", "+"))
     except (ValueError, OverflowError):
         raise ValueError(
-            f"{text[:_SHOWN]!r} is not a time with a time zone (RFC 3339); "
+            f"{quoted(text)} is not a time with a time zone (RFC 3339); "
             "expected a value such as 2026-11-22T15:00:00Z"
         ) from None
 
 
 def _window(text: str) -> str:
-    """Return the name of a window, which is valid at any time or never."""
+    # Whether a name is valid does not depend on the time, so any time will do.
     return parse_window(text, _ANY_TIME).name
 
 
 def _country(text: str) -> str:
     if not places.is_country(text):
         raise ValueError(
-            f"unknown country {text[:_SHOWN]!r}; expected an ISO 3166-1 alpha-2 code such as CN"
+            f"unknown country {quoted(text)}; expected an ISO 3166-1 alpha-2 code such as CN"
         )
     return text
 
@@ -228,13 +235,13 @@ _WINDOW: Final = Format(
 
 AdjustParameter = Annotated[
     Adjust,
-    Meta(description="`published` applies the published relabelling rules, `none` applies none."),
+    Meta(description="`published` applies all configured relabelling rules, `none` applies none."),
 ]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SharesQuery:
-    """A query for shares; ``country`` is set if and only if the level is ``subdivision``."""
+    """A query for shares; ``country`` is set if and only if ``level`` is ``subdivision``."""
 
     window: Window
     as_of: datetime
@@ -250,7 +257,7 @@ class SharesParameters(Parameters, frozen=True, kw_only=True):
         str,
         _WINDOW,
         Meta(
-            description="The time over which figures are averaged: a rolling window, a month, a "
+            description="The period over which figures are averaged: a rolling window, a month, a "
             "day or an hour.",
             examples=["24h", "2026-10", "2026-11-22", "2026-11-22T14"],
         ),
@@ -272,8 +279,9 @@ class SharesParameters(Parameters, frozen=True, kw_only=True):
         datetime | None,
         _TIME,
         Meta(
-            description="The time of the answer; now, if left out. Minutes are stored for 48 "
-            "hours: for earlier times request a month, a day or an hour by `window`.",
+            description="The time that the answer is about; now, if left out. By default, minutes "
+            "are stored for 48 hours: for earlier times request a month, a day or an hour by "
+            "`window`.",
             examples=["2026-11-22T15:00:00Z"],
         ),
     ] = None

@@ -1,4 +1,4 @@
-"""Pools: the state of each one, for ``/api/v1/pools``. Pure."""
+"""Pools: the state of each pool, for ``/api/v1/pools``. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from miningmap.api.models import Gap, KindSplit, PoolList, PoolState, SourceState, State
 from miningmap.pool_names import pool_name
 from miningmap.times import DAY_MIN
-from streams.method.placing import Kinds, representative
+from streams.method.placing import HashrateByKind, representative_source
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,22 +26,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class PoolFacts:
-    """The facts that the states of the pools follow from.
+    """The facts from which the states of the pools are derived.
 
     Attributes:
-        last: by series, its last report.
-        now: the cohort of ``now``.
-        month: the cohort of ``30d``.
-        seen_now: what is known of each source of each pool in the window ``now``.
-        seen_day: the same in the window ``24h``.
-        rejected: by pool, its newest rejected reading.
+        last: the last report of each series.
+        now: the cohort of the window ``now``.
+        month: the cohort of the window ``30d``.
+        observed_now: the observations in the window ``now``, by pool and source.
+        observed_day: the observations in the window ``24h``, by pool and source.
+        rejected: the newest rejected reading of each pool.
     """
 
     last: Mapping[Series, LastReport]
     now: Cohort
     month: Cohort
-    seen_now: Pools
-    seen_day: Pools
+    observed_now: Pools
+    observed_day: Pools
     rejected: Mapping[str, Refusal]
 
 
@@ -53,10 +53,10 @@ _REASONS: Final[dict[State, str]] = {
 
 
 def pool_list(facts: PoolFacts) -> PoolList:
-    """Return the state of each pool.
+    """Return the state of each pool, the one with most hashrate first.
 
-    A pool that reports by the minute is judged by the window ``now``, and one that only sends whole
-    days by ``30d``.
+    The state of a pool that reports minutes follows from the window ``now``, that of a pool which
+    reports only whole days from ``30d``.
     """
     by_pool: dict[str, list[SourceState]] = {pool: [] for pool in facts.rejected}
     for series, report in facts.last.items():
@@ -65,7 +65,7 @@ def pool_list(facts: PoolFacts) -> PoolList:
                 series.source,
                 report.end,
                 report.simulated,
-                _mean(facts.seen_now, series.pool, series.source),
+                _mean(facts.observed_now, series.pool, series.source),
                 report.blocks,
             )
             by_pool.setdefault(series.pool, []).append(source)
@@ -75,16 +75,19 @@ def pool_list(facts: PoolFacts) -> PoolList:
 
 def _pool(pool: str, sources: list[SourceState], facts: PoolFacts) -> PoolState:
     now, month = facts.now, facts.month
-    by_minute = pool in now.excluded or _member(pool, now) is not None
-    member = _member(pool, now if by_minute else month)
+    reports_minutes = pool in now.excluded or _member(pool, now) is not None
+    cohort = now if reports_minutes else month
+    member = _member(pool, cohort)
     state: State = "live"
     if member is None:
-        excluded = (now if by_minute else month).excluded.get(pool)
-        gone = _member(pool, month) is None and month.excluded.get(pool, "stale") == "stale"
-        state = "off" if gone else "thin" if excluded == "thin" else "stale"
+        is_off = _member(pool, month) is None and month.excluded.get(pool, "stale") == "stale"
+        is_thin = cohort.excluded.get(pool) == "thin"
+        state = "off" if is_off else "thin" if is_thin else "stale"
     kinds = None
     if member is not None:
-        kinds = KindSplit(*reduce(Kinds.plus, member.by_country.values(), Kinds()))
+        kinds = KindSplit(
+            *reduce(HashrateByKind.plus, member.by_country.values(), HashrateByKind())
+        )
     return PoolState(
         pool=pool,
         name=pool_name(pool),
@@ -95,29 +98,30 @@ def _pool(pool: str, sources: list[SourceState], facts: PoolFacts) -> PoolState:
         hashrate=member.total if member else None,
         located=member.located if member else None,
         kinds=kinds,
-        gap=_gap(pool, sources, facts.seen_day),
+        gap=_gap(pool, sources, facts.observed_day),
         refused=facts.rejected.get(pool),
         simulated=any(source.simulated for source in sources),
         sources=tuple(sorted(sources, key=lambda source: source.source)),
     )
 
 
-def _gap(pool: str, sources: Sequence[SourceState], seen_day: Pools) -> Gap | None:
-    """Return the gap between what a pool reports and what its blocks say, if both are known.
+def _gap(pool: str, sources: Sequence[SourceState], observed_day: Pools) -> Gap | None:
+    """Return the gap between the hashrate that a pool reports and the one that its blocks imply.
 
-    Compared are the most certain figures: of the sources by blocks the one with the most blocks, of
-    the others the representative one.
+    The most certain figures are compared: the source with the most blocks, and the representative
+    one of the sources that report a hashrate. ``None`` if one of the two is missing.
     """
     counted = [source for source in sources if source.blocks and source.hashrate]
     mined = min(counted, key=lambda s: (-(s.blocks or 0), s.source), default=None)
-    reporting = {s.source: seen_day[pool][s.source] for s in sources if s.blocks is None}
-    by = representative(reporting, DAY_MIN)
-    if by is None or mined is None or not mined.blocks or not mined.hashrate:
+    reporting = {s.source: observed_day[pool][s.source] for s in sources if s.blocks is None}
+    reporter = representative_source(reporting, DAY_MIN)
+    if reporter is None or mined is None or not mined.blocks or not mined.hashrate:
         return None
-    reported = reporting[by].window.total / reporting[by].window.minutes
+    day = reporting[reporter].window_sum
+    reported = day.total / day.minutes
     return Gap(
         reported=reported,
-        reported_by=by,
+        reported_by=reporter,
         mined=mined.hashrate,
         mined_by=mined.source,
         blocks=mined.blocks,
@@ -126,9 +130,9 @@ def _gap(pool: str, sources: Sequence[SourceState], seen_day: Pools) -> Gap | No
     )
 
 
-def _mean(seen: Pools, pool: str, source: str) -> float | None:
-    window = seen[pool][source].window
-    return window.total / window.minutes if window.minutes else None
+def _mean(observed: Pools, pool: str, source: str) -> float | None:
+    cell = observed[pool][source].window_sum
+    return cell.total / cell.minutes if cell.minutes else None
 
 
 def _member(pool: str, cohort: Cohort) -> Member | None:

@@ -1,4 +1,4 @@
-"""Recompute answers from messages alone, without Kafka or Redis, to check a published figure."""
+"""Recompute: answers from messages alone, without Kafka or Redis, to check published figures."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 class LineError(ValueError):
-    """A line is not a valid message; the text has its number and the reason."""
+    """A line is not a valid message; the text has the number of the line and the reason."""
 
 
 def read_cells(lines: Iterable[bytes]) -> MemoryCells:
-    """Return the cells of messages, one message a line; empty lines are skipped.
+    """Return the cells of messages, one message per line; empty lines are skipped.
 
     Raises:
         LineError: a line is not a valid message.

@@ -34,14 +34,20 @@ def cohort_for(
     network: Mapping[str, Cell],
     beliefs: Beliefs,
 ) -> Cohort:
-    """Return the cohort of a query's window; ``adjust=none`` applies no rules."""
+    """Return the cohort in the window of a query, with or without rules as ``adjust`` says."""
     applied = beliefs if query.adjust == "published" else beliefs.without_rules()
     return placing.cohort_of(pools, network, query.window.span.minutes, applied)
 
 
 def answer(query: SharesQuery, cohort: Cohort, rules: Iterable[str]) -> Answer:
-    """Return the answer to a query from its cohort; ``rules`` are the ids of those applied."""
-    every = (
+    """Return the answer to a query from its cohort.
+
+    Args:
+        query: the question.
+        cohort: the cohort in the window of the query.
+        rules: the ids of the configured rules; listed unless the query excludes rules.
+    """
+    rows = (
         shares.subdivision_shares(cohort, query.country)
         if query.country is not None
         else shares.country_shares(cohort)
@@ -62,8 +68,8 @@ def answer(query: SharesQuery, cohort: Cohort, rules: Iterable[str]) -> Answer:
         located=shares.located(cohort),
         measured_coverage=shares.measured_coverage(cohort),
         cohort=tuple(CohortPool(m.pool, m.source) for m in cohort.members),
-        excluded=tuple(ExcludedPool(*item) for item in cohort.excluded.items()),
-        shares=tuple(_row(share, cohort.network) for share in every),
+        excluded=tuple(ExcludedPool(pool, reason) for pool, reason in cohort.excluded.items()),
+        shares=tuple(_row(share, cohort.network) for share in rows),
     )
 
 

@@ -1,4 +1,8 @@
-"""The snapshot: the answers of every rolling window, computed from one reading of the cells."""
+"""The snapshot: the answers for all rolling windows and the pools, from one reading of the cells.
+
+Each part of it has a name: ``WINDOW/LEVEL[/COUNTRY]`` for answers, :data:`POOLS` and
+:data:`TAKEN_AT`.
+"""
 
 from __future__ import annotations
 
@@ -28,109 +32,109 @@ if TYPE_CHECKING:
     from streams.redis.loaded_cells import LoadedCells
     from streams.redis.store import Store
 
-POOLS = "pools"
-AT = "at"
-REJECTED_SHOWN: Final = timedelta(days=1)
-"""How long a rejected reading is shown with its pool."""
+POOLS: Final = "pools"
+TAKEN_AT: Final = "at"
+REJECTION_SHOWN_FOR: Final = timedelta(days=1)
+"""How long a rejected reading is listed with its pool."""
 
 
-def snapshot_key(query: SharesQuery) -> str:
-    """Return the name of an answer in Redis and its key in Kafka, such as ``1h/subdivision/CN``."""
-    parts = (query.window.name, query.level, query.country)
-    return "/".join(part for part in parts if part is not None)
+def part_name(query: SharesQuery) -> str:
+    """Return the name of an answer in the snapshot and in Kafka, such as ``1h/subdivision/CN``."""
+    words = (query.window.name, query.level, query.country)
+    return "/".join(word for word in words if word is not None)
 
 
-async def ask(store: Store, query: SharesQuery, beliefs: Beliefs) -> Answer:
-    """Answer one query from the cells in Redis."""
+async def compute_answer(store: Store, query: SharesQuery, beliefs: Beliefs) -> Answer:
+    """Compute the answer to a query from the cells in Redis."""
     cells = await store.read(spans_of([query.window]))
     cohort = cohort_for(query, *observe(cells, query.window), beliefs)
     return answer(query, cohort, (rule.id for rule in beliefs.rules))
 
 
-async def ask_history(store: Store, query: HistoryQuery, beliefs: Beliefs) -> History:
-    """Answer one query about a history from the cells in Redis."""
+async def compute_history(store: Store, query: HistoryQuery, beliefs: Beliefs) -> History:
+    """Compute a history from the cells in Redis."""
     cells = await store.read(spans_of(bucket.window for bucket in query.buckets))
-    # A long history takes seconds of arithmetic, which would block the event loop.
+    # In a thread: the arithmetic of a long history takes seconds and would block the event loop.
     return await asyncio.to_thread(history, cells, query, beliefs)
 
 
 class Snapshots:
-    """Takes one snapshot after another; each reads and computes only what changed since the last.
+    """Takes one snapshot after another; each reads and computes only what has changed since.
 
-    What is kept from one to the next is a cache: without it the next snapshot reads everything.
+    The state is only a cache: without it, the next snapshot reads and computes everything.
     """
 
     def __init__(self, store: Store, beliefs: Beliefs) -> None:
         self._store = store
         self._beliefs = beliefs
         self._cells: LoadedCells | None = None
-        self._answered: dict[str, _Answered] = {}
+        self._by_window: dict[str, _WindowAnswers] = {}
 
     async def take(self, now: datetime) -> dict[str, bytes]:
-        """Return the snapshot as it is stored, JSON by name.
+        """Return a new snapshot as it is stored: its parts as JSON, by name.
 
-        It has all rolling windows, by country and by the subdivisions that are listed, and the
-        pools.
+        There are answers for all rolling windows, by country and for each country with a listed
+        subdivision, and the pools.
         """
         windows = [parse_window(name, now) for name in ROLLING]
         self._cells = await self._store.read(spans_of(windows), self._cells)
         for window in windows:
             observed = observe(self._cells, window)
-            answered = self._answered.get(window.name)
-            if answered is None or answered.observed != observed:
+            cached = self._by_window.get(window.name)
+            if cached is None or cached.observed != observed:
                 query = SharesQuery(window=window, as_of=now)
-                self._answered[window.name] = _answer(query, observed, self._beliefs)
+                self._by_window[window.name] = _answer_window(query, observed, self._beliefs)
         rejections = await self._store.rejections()
-        return _encode(self._cells, self._answered, rejections, now)
+        return _encode(self._cells, self._by_window, rejections, now)
 
 
 async def take_snapshot(store: Store, beliefs: Beliefs, now: datetime) -> dict[str, bytes]:
-    """Take one snapshot by itself."""
+    """Return a single snapshot."""
     return await Snapshots(store, beliefs).take(now)
 
 
 @dataclass(frozen=True)
-class _Answered:
-    """One window's answers by their names, and what they follow from."""
+class _WindowAnswers:
+    """The answers for one window by name, and the input that they were computed from."""
 
     observed: Observations
     cohort: Cohort
     answers: dict[str, Answer]
 
 
-def _answer(query: SharesQuery, observed: Observations, beliefs: Beliefs) -> _Answered:
+def _answer_window(query: SharesQuery, observed: Observations, beliefs: Beliefs) -> _WindowAnswers:
     cohort = cohort_for(query, *observed, beliefs)
     rules = [rule.id for rule in beliefs.rules]
-    queries = (query, *_inside(query, cohort))
-    answers = {snapshot_key(q): answer(q, cohort, rules) for q in queries}
-    return _Answered(observed, cohort, answers)
+    queries = (query, *_subdivision_queries(query, cohort))
+    answers = {part_name(q): answer(q, cohort, rules) for q in queries}
+    return _WindowAnswers(observed, cohort, answers)
 
 
 def _encode(
     cells: LoadedCells,
-    answered: Mapping[str, _Answered],
+    by_window: Mapping[str, _WindowAnswers],
     rejections: Mapping[str, Refusal],
     now: datetime,
 ) -> dict[str, bytes]:
     answers = {
         name: msgspec.json.encode(msgspec.structs.replace(answer, as_of=now))
-        for window in answered.values()
+        for window in by_window.values()
         for name, answer in window.answers.items()
     }
     facts = PoolFacts(
         last={series: cells.last_report(series) for series in cells.series()},
-        now=answered["now"].cohort,
-        month=answered["30d"].cohort,
-        seen_now=answered["now"].observed.pools,
-        seen_day=answered["24h"].observed.pools,
-        rejected={pool: r for pool, r in rejections.items() if now - r.at < REJECTED_SHOWN},
+        now=by_window["now"].cohort,
+        month=by_window["30d"].cohort,
+        observed_now=by_window["now"].observed.pools,
+        observed_day=by_window["24h"].observed.pools,
+        rejected={pool: r for pool, r in rejections.items() if now - r.at < REJECTION_SHOWN_FOR},
     )
     pools = pool_list(facts)
-    return {**answers, POOLS: msgspec.json.encode(pools), AT: rfc3339(now).encode()}
+    return {**answers, POOLS: msgspec.json.encode(pools), TAKEN_AT: rfc3339(now).encode()}
 
 
-def _inside(query: SharesQuery, cohort: Cohort) -> list[SharesQuery]:
-    """Return the queries about every country with a subdivision that the cohort lists."""
+def _subdivision_queries(query: SharesQuery, cohort: Cohort) -> list[SharesQuery]:
+    """Return the query for each country of which the cohort lists a subdivision."""
     codes = {code for member in cohort.members for code, _ in member.places}
     countries = sorted({code.partition("-")[0] for code in codes if "-" in code})
     return [

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from streams.method.windows import Tier
 
 Argument: TypeAlias = "str | int | float | bytes"
-"""One argument of a Redis script."""
+"""An argument of a Redis script."""
 
 RANK: Final = struct.Struct(">ddddd")
-"""A :class:`streams.method.cells.Rank`, as it stands before every claim's value."""
+"""The encoding of a :class:`streams.method.cells.Rank`, which precedes the value of each claim."""
 
 _TIER_LETTER: Final[dict[Tier, str]] = {"minute": "m", "hour": "h", "day": "d"}
 _KIND_LETTER: Final[dict[Kind, str]] = {kind: kind[0] for kind in KINDS}
@@ -38,7 +38,7 @@ _KIND_OF_LETTER: Final[dict[str, Kind]] = {letter: kind for kind, letter in _KIN
 class EncodedCell(
     msgspec.Struct, rename={"minutes": "n", "total": "t", "simulated": "s", "places": "p"}
 ):
-    """A cell whose places are named ``CODE/K``, K the first letter of the kind."""
+    """A cell as it is encoded: places are named ``CODE/K``, where K is the kind's first letter."""
 
     minutes: int
     total: float
@@ -58,18 +58,18 @@ def decode_claimed_table(claim: bytes) -> tuple[Published, ...]:
 
 @cache
 def place_of(name: str) -> PlaceKind:
-    """Return the place that an encoded cell names."""
+    """Return the place and kind of a name in an encoded cell, such as ``CN-SC/m``."""
     code, _, letter = name.partition("/")
     return code, _KIND_OF_LETTER[letter]
 
 
 def encode_series(series: Series) -> str:
-    """Return a series as it is listed in the set of all series."""
+    """Return the entry of a series in the set of all series."""
     return f"{series.pool or ''}/{series.source}"
 
 
 def decode_series(encoded: bytes) -> Series:
-    """Return the series of an entry of that set."""
+    """Return the series of an entry in the set of all series."""
     pool, _, source = encoded.decode().partition("/")
     return Series(pool or None, source)
 
@@ -84,7 +84,8 @@ def claim_keys(series: Series, claims: Iterable[Claim]) -> list[str]:
             hours.update(range(first // HOUR_MIN, last // HOUR_MIN + 1))
         elif claim.tier == "hour":
             days.update(range(first // DAY_H, last // DAY_H + 1))
-    days.update(hour // DAY_H for hour in hours)  # into which the hours are rolled up
+    # A claimed minute rolls up into its hour, and that hour into its day.
+    days.update(hour // DAY_H for hour in hours)
     return [
         keys.meta(series),
         keys.days(series),
@@ -95,7 +96,7 @@ def claim_keys(series: Series, claims: Iterable[Claim]) -> list[str]:
 
 
 def report_arguments(message: Message) -> list[Argument]:
-    """Return the arguments of ``claim.lua`` about a series' last report."""
+    """Return the arguments of ``claim.lua`` about the last report of a series."""
     blocks = message.blocks if isinstance(message, Report) else None
     return [
         message.end.timestamp(),
@@ -108,15 +109,15 @@ def report_arguments(message: Message) -> list[Argument]:
 def claim_arguments(message: Message, claims: Sequence[Claim]) -> Iterable[Argument]:
     """Return the arguments of ``claim.lua`` for the claims of one message, four for each."""
     for claim in claims:
-        value = RANK.pack(*claim.rank) + _encode(_encoded(claim.cell))
+        value = RANK.pack(*claim.rank) + _encode(_encoded_cell(claim.cell))
         yield from (_TIER_LETTER[claim.tier], claim.buckets[0], claim.buckets[-1], value)
     if isinstance(message, Report) and message.published:
-        # With the rank of the cells, so that of two messages the same one provides both.
+        # The table has the rank of the cells, so that both come from the same message.
         value = RANK.pack(*claims[0].rank) + _encode(message.published)
         first = bucket(message.start, DAY_S)
         yield from ("p", first, first, value)
 
 
-def _encoded(cell: Cell) -> EncodedCell:
-    places = {f"{code}/{_KIND_LETTER[kind]}": h for (code, kind), h in cell.places.items()}
+def _encoded_cell(cell: Cell) -> EncodedCell:
+    places = {f"{code}/{_KIND_LETTER[kind]}": value for (code, kind), value in cell.places.items()}
     return EncodedCell(cell.minutes, cell.total, cell.simulated, places)

@@ -1,8 +1,8 @@
 """The log of events that ``/api/v1/stream`` sends, as entries of a stream in Redis. Pure.
 
-The log gives every event its id and its place, so all endpoints send the same events in the same
-order. An entry has a field ``event`` with the event's name, and compressed bodies: one for each
-window where clients choose a window, otherwise a single one in the field ``all``.
+Redis gives every event its id, so all endpoints send the same events in the same order. An entry
+has a field ``event`` with the name of the event, and compressed bodies: one field per window if
+clients choose the window of the event, otherwise a single field ``all``.
 """
 
 from __future__ import annotations
@@ -19,26 +19,27 @@ if TYPE_CHECKING:
 
 SHARES: Final = "shares"
 KEPT_S: Final = 3600
-"""How many seconds an event is kept, for clients that reconnect and resume."""
+"""The number of seconds for which an event is kept, for clients that reconnect and resume."""
 
-_NAME: Final = b"event"
-_ALL: Final = b"all"
-_LEVEL: Final = 1  # a tenth larger than with the default level, in a third of the time
+_NAME_FIELD: Final = b"event"
+_ALL_FIELD: Final = b"all"
+# The fastest level takes a third of the default level's time, and bodies are a tenth larger.
+_COMPRESSION_LEVEL: Final = 1
 _ID: Final = re.compile(r"(\d{1,20})-(\d{1,20})")
 
 
 class EventId(NamedTuple):
-    """An event's place in the log: milliseconds of Redis' clock, and a sequence number."""
+    """The position of an event in the log: milliseconds of Redis' clock, and a sequence number."""
 
     at_ms: int
     number: int
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Return the id that a text stands for.
+        """Return the id that is written as ``MILLISECONDS-NUMBER``.
 
         Raises:
-            ValueError: the text is not of the form ``MILLISECONDS-NUMBER``.
+            ValueError: the text is not of that form.
         """
         match = _ID.fullmatch(text)
         if match is None:
@@ -51,30 +52,30 @@ class EventId(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Event:
-    """One event. Its bodies stay compressed until one of them is needed."""
+    """One event. Its bodies are kept compressed, each until it is needed."""
 
     id: EventId
     name: str
     compressed: Mapping[bytes, bytes]
 
     def body(self, window: str) -> bytes | None:
-        """Return the JSON for clients of a window; ``None`` if the event has none for them."""
-        compressed = self.compressed.get(window.encode(), self.compressed.get(_ALL))
+        """Return the JSON for clients that chose a window; ``None`` if the event has none."""
+        compressed = self.compressed.get(window.encode(), self.compressed.get(_ALL_FIELD))
         return None if compressed is None else zlib.decompress(compressed)
 
 
-def shares_fields(snapshots: Mapping[str, bytes]) -> dict[bytes, bytes]:
-    """Return the log's entry for a snapshot: each rolling window's answer by country."""
-    answers = {window: snapshots.get(f"{window}/country") for window in ROLLING}
+def shares_fields(snapshot: Mapping[str, bytes]) -> dict[bytes, bytes]:
+    """Return the entry that announces a snapshot: the answer of each rolling window by country."""
+    answers = {window: snapshot.get(f"{window}/country") for window in ROLLING}
     bodies = {
-        window.encode(): zlib.compress(answer, _LEVEL)
+        window.encode(): zlib.compress(answer, _COMPRESSION_LEVEL)
         for window, answer in answers.items()
         if answer is not None
     }
-    return {_NAME: SHARES.encode(), **bodies}
+    return {_NAME_FIELD: SHARES.encode(), **bodies}
 
 
 def event_of(entry: bytes, fields: Mapping[bytes, bytes]) -> Event:
-    """Return the event of an entry of the log."""
-    bodies = {name: compressed for name, compressed in fields.items() if name != _NAME}
-    return Event(EventId.parse(entry.decode()), fields[_NAME].decode(), bodies)
+    """Return the event of an entry: ``entry`` is its id."""
+    bodies = {name: compressed for name, compressed in fields.items() if name != _NAME_FIELD}
+    return Event(EventId.parse(entry.decode()), fields[_NAME_FIELD].decode(), bodies)

@@ -1,27 +1,28 @@
 r"""The names of all keys in Redis that the streams service writes. Pure.
 
 In a Redis Cluster a command, a transaction or a script may touch keys of one slot only, and a key's
-slot follows from the part of its name in braces. So the keys of one series share
-``{p:POOL}`` (``{n}`` for the network), and the keys of the snapshots share ``{snapshots}``.
+slot follows from the part of its name in braces. So the keys of one series share ``{p:POOL}``
+(``{n}`` for the network), and the keys around the snapshot share ``{snapshots}``.
 
 ==================================  ===============================================================
 ``mm:series``                       set of all series, as ``POOL/SOURCE``
 ``mm:{p:POOL}:SOURCE:m:HOUR``       hash: minute of the hour -> claim; expires
 ``mm:{p:POOL}:SOURCE:h:DAY``        hash: ``c``\ hour -> claim, ``r``\ hour -> roll-up; expires
 ``mm:{p:POOL}:SOURCE:d``            hash: ``c``\ day -> claim, ``r``\ day -> roll-up; never expires
-``mm:{p:POOL}:SOURCE:published``    hash: a month's first day -> claim of the table that was
-                                    published for it, row by row; never expires
+``mm:{p:POOL}:SOURCE:published``    hash: first day of a month -> claim of the table that was
+                                    published for that month; never expires
 ``mm:{p:POOL}:SOURCE:meta``         hash: the first bucket of each tier, the last report, and a
                                     stamp that changes with every change of the cells
 ``mm:refused``                      hash: pool -> its newest rejected reading
-``mm:{snapshots}``                  hash: ``WINDOW/LEVEL[/COUNTRY]`` -> answer, ``pools``, ``at``
-``mm:{snapshots}:events``           stream of one hour: an entry for each event, as in
+``mm:{snapshots}``                  hash, the newest snapshot: ``WINDOW/LEVEL[/COUNTRY]`` -> answer,
+                                    ``pools`` -> list of pools, ``at`` -> when it was taken
+``mm:{snapshots}:events``           stream: the events of the last hour, encoded as in
                                     :mod:`streams.redis.event_log`
 ``mm:{snapshots}:leader``           the process that takes the snapshots; expires
 ==================================  ===============================================================
 
-Hours, days and minutes are numbered from the Unix epoch. A value is a sum over minutes, as in
-:mod:`streams.method.cells`.
+Hours and days are numbered from the Unix epoch. A roll-up is the sum of the tier below.
+Values are sums over minutes, as in :mod:`streams.method.cells`.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ LEADER: Final = f"{SNAPSHOTS}:leader"
 
 
 def meta(series: Series) -> str:
-    """Return the key of what is known of a series beside its cells."""
+    """Return the key of the meta data of a series."""
     return f"{_prefix(series)}:meta"
 
 
@@ -55,7 +56,7 @@ def hours(series: Series, day: int) -> str:
 
 
 def days(series: Series) -> str:
-    """Return the key of all days."""
+    """Return the key of all days of a series."""
     return f"{_prefix(series)}:d"
 
 

@@ -1,4 +1,4 @@
-"""Cells that were read from Redis, in memory: what answers are computed from. Pure."""
+"""Cells that were read from Redis, in memory: the input of answers. Pure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ _STAMP: Final = STAMP.encode()
 class LastReport:
     """The last report of a series.
 
-    ``blocks`` is how many blocks its hashrate follows from, ``None`` where a pool reports it.
+    ``blocks`` is the number of blocks from which its hashrate was estimated, or ``None`` if the
+    pool itself reported the hashrate.
     """
 
     end: datetime
@@ -36,7 +37,7 @@ class LastReport:
 
 @dataclass(frozen=True)
 class SeriesCells:
-    """The cells of one series as Redis has them, and those sums that were computed already."""
+    """The encoded cells of one series, and the sums that were computed from them so far."""
 
     meta: Mapping[bytes, bytes]
     cells: dict[CellKey, bytes]
@@ -46,20 +47,20 @@ class SeriesCells:
     sums: dict[Span, Cell] = field(default_factory=dict)
 
     def reuse(self, earlier: SeriesCells, keys: frozenset[CellKey], spans: frozenset[Span]) -> None:
-        """Take over those cells and sums of an earlier reading that are still needed."""
+        """Add those cells and sums of an earlier reading that are still needed."""
         self.cells.update((key, cell) for key, cell in earlier.cells.items() if key in keys)
         self.sums.update((span, cell) for span, cell in earlier.sums.items() if span in spans)
 
 
 class LoadedCells:
-    """The cells of every series that were read from Redis."""
+    """The cells of every series: ``keys`` are the keys of the cells that were read."""
 
     def __init__(self, keys: frozenset[CellKey], by_series: Mapping[Series, SeriesCells]) -> None:
         self.keys = keys
         self.by_series = by_series
 
     def is_current(self, series: Series, meta: Mapping[bytes, bytes]) -> bool:
-        """Whether the cells that were read of a series are those that Redis has now."""
+        """Return whether the cells of a series are unchanged, by its present meta data in Redis."""
         known = self.by_series.get(series)
         return known is not None and known.meta.get(_STAMP) == meta.get(_STAMP) == known.stamp_after
 

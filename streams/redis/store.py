@@ -1,13 +1,12 @@
 """The store: all reads and writes of cells, snapshots and events in Redis.
 
-All state of the streams service is here; its processes keep none. The keys are described in
-:mod:`streams.redis.keys`. Claims are written in one round trip a batch.
+All durable state of the streams service is here; what its processes keep in memory is a cache. The
+keys are described in :mod:`streams.redis.keys`. Claims are written in one round trip per batch.
 """
 
 from __future__ import annotations
 
 import hashlib
-from datetime import timedelta
 from importlib.resources import files
 from itertools import chain, starmap
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
@@ -16,8 +15,8 @@ import msgspec
 from redis.exceptions import NoScriptError
 
 from miningmap.api.models import Refusal
-from miningmap.times import DAY_H, DAY_S, HOUR_MIN, HOUR_S, bucket, utc_now
-from streams.method.cells import Horizon, cell_keys, series_of
+from miningmap.times import DAY_H, HOUR_MIN
+from streams.method.cells import cell_keys, series_of
 from streams.redis import keys
 from streams.redis.encoding import (
     RANK,
@@ -32,8 +31,7 @@ from streams.redis.event_log import KEPT_S, EventId, event_of, shares_fields
 from streams.redis.loaded_cells import STAMP, LoadedCells, SeriesCells
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from datetime import datetime
+    from collections.abc import Iterable, Mapping, Sequence
 
     from redis.asyncio import Redis
 
@@ -47,33 +45,27 @@ if TYPE_CHECKING:
     """A message and its claims."""
 
     Tables: TypeAlias = Mapping[int, tuple[Published, ...]]
-    """The tables that one source published, by the first days of their months."""
+    """The tables that one source published, by the first day of their month."""
 
-    _HashId: TypeAlias = tuple[Tier, int]
-    """Which hash of a series: of the minutes of an hour, the hours of a day, or (0) of all days."""
+    _CellHash: TypeAlias = tuple[Tier, int]
+    """Identifies a hash of a series:
 
-    _Fields: TypeAlias = dict[_HashId, dict[bytes, CellKey]]
-    """By hash: the fields to read, and the cell that each belongs to."""
+    ``("minute", HOUR)`` has the minutes of an hour,
+    ``("hour", DAY)`` has the hours of a day,
+    ``("day", 0)`` has all days.
+    """
 
-    _Found: TypeAlias = tuple[dict[CellKey, bytes], bytes | None]
-    """What was read of a series: its cells, and its stamp after they had been read."""
+    _Fields: TypeAlias = dict[_CellHash, dict[bytes, CellKey]]
+    """The fields to read by hash, and the key of the cell that each one belongs to."""
+
+    _CellsAndStamp: TypeAlias = tuple[dict[CellKey, bytes], bytes | None]
+    """The encoded cells of a series, and its stamp after they had been read."""
 
 _SCRIPT: Final = files(__package__).joinpath("claim.lua").read_text()
-# Redis identifies a script by this digest; it protects nothing.
+# Redis identifies a script by its SHA-1; the digest is not used for security.
 _SCRIPT_SHA: Final = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
 _decode_rejection = msgspec.json.Decoder(Refusal).decode
-
-
-def horizon(retention: Retention, now: datetime) -> Horizon:
-    """Return the oldest cells that are still kept at ``now``.
-
-    Minutes are never kept longer than hours, whatever the settings say: a day is rolled up from
-    all of its hours, so no claim may touch a part of a day whose hours are gone.
-    """
-    minutes_from = bucket(now - timedelta(hours=retention.minutes_h), HOUR_S)
-    hours_from = bucket(now - timedelta(days=retention.hours_d), DAY_S)
-    return Horizon(max(minutes_from, hours_from * DAY_H), hours_from)
 
 
 class Store:
@@ -86,16 +78,16 @@ class Store:
     # --- cells: write ---
 
     async def write(self, claimed: Sequence[Claimed]) -> int:
-        """Let messages claim their buckets, in one round trip; return how many cells changed.
+        """Write the claims of messages in one round trip, and return how many cells changed.
 
         Raises:
-            redis.RedisError: nothing or a part was written; writing it again is harmless.
+            redis.RedisError: none or a part of the claims was written; all can be written again.
         """
         if not claimed:
             return 0
         try:
             return await self._write(claimed)
-        except NoScriptError:  # Redis is new, or was restarted
+        except NoScriptError:  # Redis is new or was restarted
             await self._redis.script_load(_SCRIPT)
             return await self._write(claimed)
 
@@ -118,84 +110,95 @@ class Store:
                     *report_arguments(last),
                     *arguments,
                 )
-            return sum((await pipe.execute())[1:])
+            _, *changed = await pipe.execute()  # the first reply is SADD's
+            return sum(changed)
 
     # --- cells: read ---
 
     async def read(self, spans: Iterable[Span], earlier: LoadedCells | None = None) -> LoadedCells:
-        """Return the cells of every series that sums over ``spans`` need. Three round trips.
+        """Read, for every series, the cells needed to sum over ``spans``, in three round trips.
 
-        A series whose stamp is still the one in ``earlier`` has not changed since; only those of
-        its cells that ``earlier`` lacks are read.
+        A series whose stamp is still the one in ``earlier`` has not changed since then. Of such a
+        series only those cells are read that ``earlier`` does not have.
         """
-        sums = frozenset(spans)
-        wanted = frozenset(key for span in sums for key in cell_keys(span))
-        before = earlier or LoadedCells(frozenset(), {})
+        needed_spans = frozenset(spans)
+        needed_keys = frozenset(key for span in needed_spans for key in cell_keys(span))
+        known = earlier or LoadedCells(frozenset(), {})
         # The stamps are read before the cells and again after them: cells that changed in between
         # are used once, and read again the next time.
         metas = await self._metas()
-        unchanged = {s for s, meta in metas.items() if before.is_current(s, meta)}
-        every, missing = _fields(wanted), _fields(wanted - before.keys)
-        found = await self._cells({s: missing if s in unchanged else every for s in metas})
-        loaded = {s: SeriesCells(meta, *found[s]) for s, meta in metas.items()}
-        for series in unchanged:
-            loaded[series].reuse(before.by_series[series], wanted, sums)
-        return LoadedCells(wanted, loaded)
+        unchanged = {series for series, meta in metas.items() if known.is_current(series, meta)}
+        all_fields, new_fields = _fields(needed_keys), _fields(needed_keys - known.keys)
+        found = await self._cells({s: new_fields if s in unchanged else all_fields for s in metas})
+        loaded = {}
+        for series, meta in metas.items():
+            cells, stamp = found[series]
+            loaded[series] = SeriesCells(meta=meta, cells=cells, stamp_after=stamp)
+            if series in unchanged:
+                loaded[series].reuse(known.by_series[series], needed_keys, needed_spans)
+        return LoadedCells(needed_keys, loaded)
 
-    async def _series(self) -> list[Series]:
-        found = cast("set[bytes]", await self._redis.smembers(keys.SERIES))
-        return [decode_series(encoded) for encoded in sorted(found)]
+    async def _all_series(self) -> list[Series]:
+        entries = cast("set[bytes]", await self._redis.smembers(keys.SERIES))
+        return [decode_series(entry) for entry in sorted(entries)]
 
     async def _metas(self) -> dict[Series, dict[bytes, bytes]]:
-        every = await self._series()
+        all_series = await self._all_series()
         async with self._redis.pipeline(transaction=False) as pipe:
-            for series in every:
+            for series in all_series:
                 pipe.hgetall(keys.meta(series))
-            metas = zip(every, await pipe.execute(), strict=True)
-        # A series is listed before its first cell is written.
+            metas = zip(all_series, await pipe.execute(), strict=True)
+        # A series without meta data is listed but has no cell yet: skip it.
         return {series: meta for series, meta in metas if meta}
 
-    async def _cells(self, fields: Mapping[Series, _Fields]) -> dict[Series, _Found]:
+    async def _cells(self, fields: Mapping[Series, _Fields]) -> dict[Series, _CellsAndStamp]:
         async with self._redis.pipeline(transaction=False) as pipe:
             for series, hashes in fields.items():
-                for hash_id, names in hashes.items():
-                    pipe.hmget(_hash_key(series, hash_id), list(names))
+                for cell_hash, names in hashes.items():
+                    pipe.hmget(_key(series, cell_hash), list(names))
                 pipe.hget(keys.meta(series), STAMP)
-            replies = iter(await pipe.execute())
-        return {s: (_found_cells(hashes, replies), next(replies)) for s, hashes in fields.items()}
+            replies = await pipe.execute()
+        found: dict[Series, _CellsAndStamp] = {}
+        start = 0
+        for series, hashes in fields.items():
+            end = start + len(hashes)
+            found[series] = _cells_of(hashes, replies[start:end]), replies[end]
+            start = end + 1
+        return found
 
     # --- published tables ---
 
     async def published(self) -> dict[Series, Tables]:
         """Return the tables that each source published; most sources published none."""
-        every = await self._series()
+        all_series = await self._all_series()
         async with self._redis.pipeline(transaction=False) as pipe:
-            for series in every:
+            for series in all_series:
                 pipe.hgetall(keys.published(series))
-            found = zip(every, await pipe.execute(), strict=True)
+            found = zip(all_series, await pipe.execute(), strict=True)
         return {
             series: {int(day): decode_claimed_table(claim) for day, claim in tables.items()}
             for series, tables in found
         }
 
     async def stamp(self, series: Series) -> bytes | None:
-        """Return a series' stamp, which changes with every change of its cells and tables."""
+        """Return the stamp of a series, which changes when its cells or tables do."""
         return cast("bytes | None", await self._redis.hget(keys.meta(series), STAMP))
 
     # --- rejected readings ---
 
     async def write_rejections(self, newest: Mapping[str, Refusal]) -> None:
-        """Keep the newest rejected reading of each pool; older ones change nothing.
+        """Write those rejected readings that are newer than the stored one of their pool.
 
-        For one caller at a time, such as the reader of the one partition of dead letters.
+        Not atomic: only one process may call it. Dead letters have one partition, so only one
+        process reads them.
         """
         if not newest:
             return
-        known = await self.rejections()
+        stored = await self.rejections()
         newer = {
             pool: msgspec.json.encode(rejection)
             for pool, rejection in newest.items()
-            if pool not in known or known[pool].at < rejection.at
+            if pool not in stored or stored[pool].at < rejection.at
         }
         if newer:
             await self._redis.hset(keys.REJECTED, mapping=cast("Mapping[Any, Any]", newer))
@@ -205,60 +208,74 @@ class Store:
         found = cast("dict[bytes, bytes]", await self._redis.hgetall(keys.REJECTED))
         return {pool.decode(): _decode_rejection(raw) for pool, raw in found.items()}
 
-    # --- snapshots ---
+    # --- the snapshot ---
 
-    async def lead(self, process: str, for_s: float) -> bool:
-        """Whether a process takes the snapshots for the next seconds: only one at a time does."""
+    async def renew_leadership(self, process: str, for_s: float) -> bool:
+        """Return whether ``process`` takes the snapshots for the next ``for_s`` seconds.
+
+        Normally only one process does. This is not atomic, and a slow snapshot can outlive the
+        lease; but two processes at once only repeat work.
+        """
         await self._redis.set(keys.LEADER, process, nx=True, px=int(for_s * 1000))
         if await self._redis.get(keys.LEADER) != process.encode():
             return False
         await self._redis.pexpire(keys.LEADER, int(for_s * 1000))
         return True
 
-    async def write_snapshots(self, snapshots: Mapping[str, bytes]) -> None:
-        """Replace all snapshots and add the event for it, in one transaction."""
-        oldest = int((utc_now().timestamp() - KEPT_S) * 1000)
+    async def write_snapshot(self, snapshot: Mapping[str, bytes]) -> None:
+        """Replace the snapshot and add the event that announces it, in one transaction."""
+        # By the clock of Redis, which the ids of the events come from too.
+        now_s, _ = await self._redis.time()
+        oldest_ms = (now_s - KEPT_S) * 1000
         async with self._redis.pipeline(transaction=True) as pipe:
             pipe.delete(keys.SNAPSHOTS)
-            pipe.hset(keys.SNAPSHOTS, mapping=cast("Mapping[Any, Any]", snapshots))
-            # Trimmed exactly: approximate trimming keeps some hundred entries more than asked for,
-            # and these are large.
+            pipe.hset(keys.SNAPSHOTS, mapping=cast("Mapping[Any, Any]", snapshot))
+            # Trimmed exactly: approximate trimming keeps a few hundred entries more, and each of
+            # them is large.
             pipe.xadd(
                 keys.EVENTS,
-                cast("Any", shares_fields(snapshots)),
-                minid=oldest,
+                cast("Any", shares_fields(snapshot)),
+                minid=oldest_ms,
                 approximate=False,
             )
             await pipe.execute()
 
-    async def snapshot(self, name: str) -> bytes | None:
-        """Return one snapshot as it was written."""
+    async def snapshot_part(self, name: str) -> bytes | None:
+        """Return one part of the snapshot as it was written, or ``None`` if there is none."""
         return cast("bytes | None", await self._redis.hget(keys.SNAPSHOTS, name))
 
-    async def snapshots(self) -> dict[str, bytes]:
-        """Return all snapshots by name."""
-        found = cast("dict[bytes, bytes]", await self._redis.hgetall(keys.SNAPSHOTS))
-        return {name.decode(): value for name, value in found.items()}
+    async def snapshot(self) -> dict[str, bytes]:
+        """Return all parts of the snapshot by name; empty before the first snapshot."""
+        parts = cast("dict[bytes, bytes]", await self._redis.hgetall(keys.SNAPSHOTS))
+        return {name.decode(): value for name, value in parts.items()}
 
     # --- events ---
 
-    async def events(self, after: EventId, *, most: int, wait_s: float) -> list[Event]:
-        """Return the next events in the log, in order; wait for one if there is none yet."""
-        block = max(1, round(wait_s * 1000))
-        found = await self._redis.xread({keys.EVENTS: str(after)}, count=most, block=block)
+    async def events(self, after: EventId, *, limit: int, wait_s: float) -> list[Event]:
+        """Return up to ``limit`` events after a position, in order.
+
+        If there are none yet, wait up to ``wait_s`` for one; the result may be empty.
+        """
+        block_ms = max(1, round(wait_s * 1000))  # BLOCK 0 would wait for ever
+        found = await self._redis.xread({keys.EVENTS: str(after)}, count=limit, block=block_ms)
         streams = cast("Sequence[tuple[bytes, Sequence[tuple[bytes, Any]]]]", found)
         return [event_of(*entry) for _, entries in streams for entry in entries]
 
     async def last_event(self) -> EventId | None:
-        """Return the id of the newest event in the log, ``None`` if there is none."""
+        """Return the id of the newest event in the log, or ``None`` if there is none."""
         newest = await self._redis.xrevrange(keys.EVENTS, count=1)
         found = cast("Sequence[tuple[bytes, Any]]", newest)
         return EventId.parse(found[0][0].decode()) if found else None
 
 
-def _fields(wanted: Iterable[CellKey]) -> _Fields:
+def _fields(cell_keys: Iterable[CellKey]) -> _Fields:
+    """Return the fields of each hash in which these cells are.
+
+    A minute has one field. An hour or a day has two, for its direct claim (``c``) and its roll-up
+    (``r``), as described in :mod:`streams.redis.keys`.
+    """
     fields: _Fields = {}
-    for key in sorted(wanted):
+    for key in sorted(cell_keys):
         tier, number = key
         if tier == "minute":
             hour, minute = divmod(number, HOUR_MIN)
@@ -269,19 +286,20 @@ def _fields(wanted: Iterable[CellKey]) -> _Fields:
     return fields
 
 
-def _hash_key(series: Series, hash_id: _HashId) -> str:
-    tier, number = hash_id
+def _key(series: Series, cell_hash: _CellHash) -> str:
+    tier, number = cell_hash
     if tier == "day":
         return keys.days(series)
     return keys.minutes(series, number) if tier == "minute" else keys.hours(series, number)
 
 
-def _found_cells(fields: _Fields, replies: Iterator[list[bytes | None]]) -> dict[CellKey, bytes]:
+def _cells_of(fields: _Fields, replies: Sequence[list[bytes | None]]) -> dict[CellKey, bytes]:
+    """Return the encoded cells in the values of ``fields``, one reply per hash, without ranks."""
     cells: dict[CellKey, bytes] = {}
-    for names, values in zip(fields.values(), replies, strict=False):
+    for names, values in zip(fields.values(), replies, strict=True):
         for (name, key), value in zip(names.items(), values, strict=True):
-            rolled_up = name.startswith(b"r")
-            if value is None or (rolled_up and key in cells):
-                continue  # a direct claim, read before the roll-up, wins over it
-            cells[key] = value if rolled_up else value[RANK.size :]
+            is_roll_up = name.startswith(b"r")
+            if value is None or (is_roll_up and key in cells):
+                continue  # a direct claim takes precedence; its field comes before the roll-up's
+            cells[key] = value if is_roll_up else value[RANK.size :]
     return cells

@@ -1,4 +1,4 @@
-"""The consumer: runs the Faust app and ends it so that no batch is lost or cut off."""
+"""The consumer: runs the Faust app, and at shutdown lets the current batch finish."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from streams.worker.processor import Processor, RawMessage
 
 LAST_BATCH_S: Final = 5.0
-"""How long the current batch may take at the end, before it is left to the next process."""
+"""At shutdown, the longest wait for the current batch; after it, the next process repeats it."""
 STOP_S: Final = 10.0
-"""How long the end may take in all. Faust can hang while Kafka is away."""
+"""The longest time for the whole shutdown: Faust can hang while Kafka is unavailable."""
 
 _log = structlog.get_logger(__name__)
 
@@ -32,7 +32,7 @@ async def consume(settings: Settings, publisher: Publisher, processor: Processor
     """Process batches from Kafka until cancelled.
 
     Raises:
-        Exception: a batch failed for good, or Faust ended by itself.
+        Exception: a batch failed permanently, or Faust ended by itself.
     """
     await publisher.connected()
     batches = _Batches(processor)
@@ -44,9 +44,9 @@ async def consume(settings: Settings, publisher: Publisher, processor: Processor
 
 
 class _Batches:
-    """Hands batches to the processor and remembers the first one that fails.
+    """Passes batches to the processor and remembers the error of the first one that fails.
 
-    Faust only logs an agent's exception; it continues behind the batch and never commits again.
+    Faust only logs an agent's exception: it continues after that batch and never commits again.
     """
 
     def __init__(self, processor: Processor) -> None:
@@ -69,9 +69,9 @@ class _Batches:
         await self._failure
 
     async def finish(self) -> None:
-        """Wait for the current batch and let no other one begin.
+        """Wait for the current batch, and let no other batch begin.
 
-        An interrupted batch is processed again by the next process, which changes no cell.
+        A batch that takes too long is interrupted. The next process repeats it, which is harmless.
         """
         try:
             async with asyncio.timeout(LAST_BATCH_S):
@@ -83,7 +83,7 @@ class _Batches:
 @asynccontextmanager
 async def _running(app: faust.App, batches: _Batches) -> AsyncIterator[None]:
     """Run a Faust app during the block."""
-    # Cancelling the start half-way would leave a thread behind that keeps the process alive.
+    # A start that is cancelled half-way would leave a thread behind that keeps the process alive.
     starting = asyncio.create_task(app.start())
     try:
         await asyncio.shield(starting)

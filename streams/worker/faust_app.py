@@ -1,8 +1,8 @@
-"""The Faust app: one agent that hands batches of raw messages to a processor.
+"""The Faust app: one agent that passes batches of raw messages to a processor.
 
-Faust only manages the consumer group and the batches: the processor decodes the bytes, no state is
-kept in tables, and messages are acknowledged after their batch is done. ``take`` would acknowledge
-a batch even when it is cancelled half-way, so ``noack_take`` is used.
+Faust only manages the consumer group and the batches: the processor decodes the bytes, and Faust's
+tables are not used. Messages are acknowledged after their batch was processed. Faust's ``take``
+would acknowledge a batch even if it was cancelled half-way, so ``noack_take`` is used.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 def build_app(
     settings: Settings, process: Callable[[Sequence[RawMessage]], Awaitable[None]]
 ) -> faust.App:
-    """Return an app that calls ``process`` with each batch and commits after it has returned."""
+    """Return an app that calls ``process`` with each batch, and commits the batch afterwards."""
     servers = settings.kafka.bootstrap_servers.replace(",", ";")
     app = faust.App(
         settings.kafka.group,
         broker=f"aiokafka://{servers}",
         store="memory://",
-        # Nothing is stored there, but Faust creates the folder, by default in the current one.
+        # Faust stores nothing there, but creates the folder, by default in the working directory.
         datadir=str(Path(tempfile.gettempdir()) / "miningmap-faust"),
         value_serializer="raw",
         key_serializer="raw",
@@ -46,16 +46,16 @@ def build_app(
         broker_session_timeout=settings.kafka.session_timeout_s,
         # Two heartbeats may be lost before the session expires.
         broker_heartbeat_interval=settings.kafka.session_timeout_s / 3,
-        # A new group reads all of Kafka, so that an empty Redis is filled again.
+        # A new group reads all messages in Kafka, so that an empty Redis is filled again.
         consumer_auto_offset_reset="earliest",
-        # An interrupted batch is not acknowledged and comes again, so stopping need not wait.
+        # An interrupted batch is not acknowledged and is read again, so stopping need not wait.
         stream_wait_empty=False,
     )
     # Dead letters are consumed because /api/v1/pools shows the newest rejected reading of a pool.
     topic = app.topic(REPORTS, NETWORK, DEAD_LETTERS, key_type=bytes, value_type=bytes)
 
     async def cells(stream: StreamT[Any]) -> None:
-        # The abstract type lacks this method of Faust's streams.
+        # The abstract type does not declare this method of Faust's streams.
         batches = stream.noack_take(  # type: ignore[attr-defined]
             settings.streams.batch, within=settings.streams.batch_within_s
         )

@@ -1,7 +1,7 @@
 """The processor: turns a batch of raw messages into cells and dead letters, without Faust.
 
-Redis acknowledges the cells, then Kafka acknowledges the dead letters, then the caller commits. So
-an interrupted batch is processed again, which changes nothing.
+First Redis acknowledges the cells, then Kafka acknowledges the dead letters, then the caller
+commits. A batch that is interrupted is processed again, which changes no cell.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from miningmap.kafka.dead_letters import DeadLetter, record_of
 from miningmap.kafka.errors import BrokerError
 from miningmap.kafka.topics import DEAD_LETTERS
 from miningmap.messages import InvalidMessageError, Message, decode
-from streams.method.cells import TooLateError, claims_of
-from streams.redis.store import horizon
+from streams.method.cells import TooLateError, claims_of, horizon
 from streams.worker.rejections import add_rejection
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class RawMessage:
-    """A message as it came from Kafka."""
+    """A message as it was read from Kafka."""
 
     topic: str
     partition: int
@@ -49,12 +48,12 @@ class RawMessage:
 
 @dataclass
 class DecodedBatch:
-    """A batch, split into what becomes cells, what becomes dead letters, and what was one already.
+    """A batch, split into claims, new dead letters and consumed dead letters.
 
     Attributes:
-        claimed: messages with their claims.
-        dead_letters: what cannot be used, with the reason.
-        rejected: by pool, the newest of the dead letters that were consumed.
+        claimed: the valid messages, with their claims.
+        dead_letters: the messages that cannot be used, with the reason.
+        rejected: the newest rejected reading of each pool, from the consumed dead letters.
     """
 
     claimed: list[tuple[Message, Sequence[Claim]]] = field(default_factory=list)
@@ -66,9 +65,9 @@ def decode_batch(batch: Sequence[RawMessage], kept: Horizon, at: datetime) -> De
     """Decode and validate a batch; a bad message never affects another one.
 
     Args:
-        batch: in the order of Kafka.
-        kept: the oldest cells that are kept.
-        at: the time of the dead letters.
+        batch: the messages in the order in which they were read.
+        kept: the oldest cells that are still kept.
+        at: the time for new dead letters, UTC.
     """
     result = DecodedBatch()
     for raw in batch:
@@ -82,7 +81,7 @@ def decode_batch(batch: Sequence[RawMessage], kept: Horizon, at: datetime) -> De
             result.dead_letters.append(_dead_letter(raw, error.reason, str(error), at))
         except TooLateError as error:
             result.dead_letters.append(_dead_letter(raw, "too_late", str(error), at))
-        except Exception as error:  # noqa: BLE001 - a bug must not stop the stream either
+        except Exception as error:  # noqa: BLE001 - a bug must not stop all processing
             _log.exception("message_failed", topic=raw.topic, offset=raw.offset)
             result.dead_letters.append(_dead_letter(raw, "failed", repr(error), at))
     return result
@@ -106,7 +105,7 @@ def _is_temporary(error: Exception) -> bool:
 
 
 class Processor:
-    """Writes batches, and waits for Redis and Kafka for as long as they are unavailable."""
+    """Writes batches, and retries for as long as Redis or Kafka is unavailable."""
 
     def __init__(
         self,
@@ -124,10 +123,10 @@ class Processor:
         self._redis_unavailable = False
 
     async def process(self, batch: Sequence[RawMessage]) -> None:
-        """Return when every message of the batch is durably a cell or a dead letter.
+        """Write a batch; return when each message is stored in cells or as a dead letter.
 
         Raises:
-            BrokerError: Kafka will never accept a dead letter.
+            BrokerError: Kafka rejected a dead letter permanently.
         """
         now = self._now()
         decoded = decode_batch(batch, horizon(self._retention, now), now)

@@ -1,4 +1,4 @@
-"""Rejected readings: what a dead letter says of the pool that it is about. Pure."""
+"""Rejected readings: the newest one of each pool, from dead letters. Pure."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 def add_rejection(
     key: bytes | None, headers: Iterable[tuple[str, bytes]], newest: dict[str, Refusal]
 ) -> None:
-    """Add the rejection that a dead letter reports to the newest one of each pool.
+    """Put the rejected reading of a dead letter into ``newest``, unless its pool has a newer one.
 
-    Dead letters without a pool, a time or a reason are skipped.
+    Dead letters without a pool, a time, a reason or an error are skipped.
     """
     pool = (key or b"").decode(errors="replace")
     values = {name: value.decode(errors="replace") for name, value in headers}

@@ -1,4 +1,4 @@
-"""The snapshot writer: takes a snapshot every few seconds, for Redis and for Kafka."""
+"""The snapshot writer: takes a snapshot every few seconds and writes it to Redis and Kafka."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from miningmap.kafka.errors import BrokerError
 from miningmap.kafka.producer import Record
 from miningmap.kafka.topics import SHARES
 from miningmap.times import utc_now
-from streams.queries.snapshot import AT, POOLS, Snapshots
+from streams.queries.snapshot import POOLS, TAKEN_AT, Snapshots
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +31,7 @@ _log = structlog.get_logger(__name__)
 async def write_snapshots(
     settings: Streams, store: Store, beliefs: Beliefs, publisher: Publisher, metrics: Metrics
 ) -> None:
-    """Take and publish snapshots while no other process does; until cancelled."""
+    """Take snapshots until cancelled, whenever no other process takes them."""
     process = uuid4().hex
     snapshots = Snapshots(store, beliefs)
     period = settings.snapshot_s
@@ -41,10 +41,10 @@ async def write_snapshots(
     while True:
         started = clock()
         try:
-            if await store.lead(process, for_s=3 * period):
+            if await store.renew_leadership(process, for_s=3 * period):
                 with metrics.snapshot_duration.time():
                     snapshot = await snapshots.take(utc_now())
-                    await store.write_snapshots(snapshot)
+                    await store.write_snapshot(snapshot)
                 if started - published >= settings.publish_s:
                     await publisher.publish(_records(snapshot))
                     published = started
@@ -63,5 +63,5 @@ def _records(snapshot: Mapping[str, bytes]) -> list[Record]:
     return [
         Record(SHARES, name.encode(), answer)
         for name, answer in snapshot.items()
-        if name not in (POOLS, AT)
+        if name not in (POOLS, TAKEN_AT)
     ]

@@ -1,4 +1,7 @@
-"""The stall watchdog: a worker whose agent died stays up, so it asks Kafka whether work is done."""
+"""The stall watchdog: ends the service if its consumer makes no progress.
+
+A worker whose agent has died keeps running, so progress is measured by what Kafka has committed.
+"""
 
 from __future__ import annotations
 
@@ -18,34 +21,34 @@ if TYPE_CHECKING:
 
 PERIOD_S: Final = 5.0
 TOPICS: Final = (REPORTS, NETWORK, DEAD_LETTERS)
-"""What the consumer reads."""
+"""The topics that the consumer reads."""
 
 _log = structlog.get_logger(__name__)
 
 
 class StalledError(Exception):
-    """Messages are waiting, and none was committed for too long."""
+    """Messages are waiting, but none was committed for too long."""
 
 
 class StallDetector:
-    """Detects partitions in which messages are waiting and nothing is committed."""
+    """Detects partitions in which messages are waiting but none is committed."""
 
     def __init__(self, limit_s: float) -> None:
         self._limit_s = limit_s
         self._since: dict[tuple[str, int], tuple[int, float]] = {}
 
     def check(self, lag: Lag, at: float) -> None:
-        """Compare the lag with the earlier ones; ``at`` is in seconds of any steady clock.
+        """Compare the lag with earlier ones; ``at`` is the time in seconds of a monotonic clock.
 
         Raises:
-            StalledError: a partition has not moved for the limit although messages are waiting.
+            StalledError: messages are waiting in a partition, and none was committed in the limit.
         """
-        for where, progress in lag.items():
-            committed, since = self._since.get(where, (-1, at))
+        for topic_partition, progress in lag.items():
+            committed, since = self._since.get(topic_partition, (-1, at))
             if progress.lag <= 0 or progress.committed != committed:
-                self._since[where] = (progress.committed, at)
+                self._since[topic_partition] = (progress.committed, at)
             elif at - since > self._limit_s:
-                topic, partition = where
+                topic, partition = topic_partition
                 raise StalledError(
                     f"{progress.lag} messages are waiting in {topic}/{partition} and none was "
                     f"committed for {at - since:.0f} s"
@@ -64,9 +67,9 @@ async def watch(settings: Settings, metrics: Metrics) -> None:
         try:
             async with lag_of(
                 settings.kafka.bootstrap_servers, settings.kafka.group, TOPICS
-            ) as ask:
+            ) as read_lag:
                 while True:
-                    lag = await ask()
+                    lag = await read_lag()
                     if unavailable:
                         unavailable = False
                         _log.info("consumer_lag_available")

@@ -134,7 +134,7 @@ async def cells(store: Store) -> None:
 @pytest.fixture
 async def snapshots(store: Store, cells: None) -> dict[str, bytes]:  # noqa: ARG001 - written first
     made = await take_snapshot(store, BELIEFS, NOW)
-    await store.write_snapshots(made)
+    await store.write_snapshot(made)
     return made
 
 

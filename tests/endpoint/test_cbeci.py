@@ -21,7 +21,7 @@ from miningmap.kafka.topics import REPORTS
 from miningmap.messages import Located, Network, Report, encode, key
 from miningmap.settings import Endpoint
 from miningmap.times import add_months
-from streams.redis.store import horizon
+from streams.method.cells import horizon
 from streams.worker.processor import RawMessage, decode_batch
 from tests.endpoint.conftest import BELIEFS, EH, FOR_EVER, NOW
 from tests.streams import golden

@@ -110,7 +110,7 @@ async def test_commas_quotes_and_line_breaks_are_preserved(client: Client, store
         "kinds": {"measured": 0.0, "estimated": 0.0, "prior": 1e20},
         "flags": ["one", "two"],
     }
-    await store.write_snapshots({"1h/country": msgspec.json.encode({"shares": [row]})})
+    await store.write_snapshot({"1h/country": msgspec.json.encode({"shares": [row]})})
     _, rows = await both(client, "shares", "shares")
     assert rows[0]["name"] == name
     assert rows[0]["flags"] == "one two"

@@ -103,7 +103,7 @@ def minutes_with_an_outage() -> list[Message]:
 async def test_an_outage_changes_the_coverage_and_no_share(client: Client, store: Store) -> None:
     messages = minutes_with_an_outage()
     await store.write([(message, claims_of(message)) for message in messages])
-    await store.write_snapshots(await take_snapshot(store, BELIEFS, NOW))
+    await store.write_snapshot(await take_snapshot(store, BELIEFS, NOW))
     code, lines = await run("outage.py", client)
     assert code == 0, lines
     assert lines[0] == "east is dark; its last report ends at 2026-11-22 14:50 UTC."

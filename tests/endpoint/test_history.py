@@ -10,8 +10,7 @@ import pytest
 
 from miningmap import settings as config
 from miningmap.messages import Located
-from streams.method.cells import claims_of
-from streams.redis.store import horizon
+from streams.method.cells import claims_of, horizon
 from tests.endpoint.conftest import EH, NOW, report
 
 if TYPE_CHECKING:

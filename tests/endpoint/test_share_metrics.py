@@ -91,7 +91,7 @@ def answers_of(snapshots: Mapping[str, bytes]) -> list[Any]:
 async def test_every_metric_has_its_labels(
     client: Client, store: Store, snapshots: dict[str, bytes]
 ) -> None:
-    await store.write_snapshots(with_gap(snapshots))
+    await store.write_snapshot(with_gap(snapshots))
     found = await scrape(client)
     assert found.keys() == LABELS.keys()
     for name, samples in found.items():
@@ -171,7 +171,7 @@ async def test_unknown_pool_figures_are_left_out(client: Client, now: datetime) 
 async def test_the_gap_between_reported_and_mined_is_shown_with_its_error(
     client: Client, store: Store, snapshots: dict[str, bytes]
 ) -> None:
-    await store.write_snapshots(with_gap(snapshots))
+    await store.write_snapshot(with_gap(snapshots))
     found = await scrape(client)
     assert found["miningmap_pool_reported_gap_ratio"] == {labelled(pool="alpha"): 0.1}
     assert found["miningmap_pool_reported_gap_error_ratio"] == {labelled(pool="alpha"): 0.25}
@@ -189,7 +189,7 @@ async def test_a_place_that_is_no_longer_listed_has_no_samples(
             answer = msgspec.json.decode(raw)
             answer["shares"] = [row for row in answer["shares"] if row["code"] != "DE"]
             snapshots[key] = msgspec.json.encode(answer)
-    await store.write_snapshots(snapshots)
+    await store.write_snapshot(snapshots)
     assert countries(await scrape(client)) == {"US", "CN", "CA"}
 
 

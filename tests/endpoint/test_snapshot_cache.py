@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from endpoint.data.snapshot_cache import EventLog
+from endpoint.data.gateway import Gateway
+from endpoint.data.snapshot_cache import EventLog, SnapshotCache
 from miningmap.times import rfc3339
-from streams.queries.snapshot import AT
+from streams.method.placing import Beliefs
+from streams.queries.snapshot import TAKEN_AT
 from streams.redis import keys
 from streams.redis.event_log import Event, EventId
 
@@ -35,6 +37,16 @@ SOON_S = 3.0
 HOUR_MS = 3_600_000
 
 
+class CountingGateway(Gateway):
+    """Counts how often all parts of the snapshot are read."""
+
+    reads = 0
+
+    async def snapshot(self) -> dict[str, bytes]:
+        self.reads += 1
+        return await super().snapshot()
+
+
 async def body(client: Client, path: str = SHARES) -> bytes:
     async with client.get(path) as answer:
         assert answer.status == 200, await answer.text()
@@ -57,7 +69,7 @@ async def test_a_new_snapshot_is_served_as_soon_as_it_is_written(
     await until_served(client, snapshots["1h/country"])
     for number in range(20):
         newer = snapshots | {"1h/country": b'{"n":%d}' % number}
-        await store.write_snapshots(newer)
+        await store.write_snapshot(newer)
         await until_served(client, newer["1h/country"], within_s=1)
 
 
@@ -66,7 +78,10 @@ async def test_a_snapshot_without_an_event_is_found(
     client: Client, store: Store, snapshots: dict[str, bytes], now: datetime
 ) -> None:
     await until_served(client, snapshots["1h/country"])
-    without_event = {"1h/country": b'{"n":1}', AT: rfc3339(now + timedelta(seconds=5)).encode()}
+    without_event = {
+        "1h/country": b'{"n":1}',
+        TAKEN_AT: rfc3339(now + timedelta(seconds=5)).encode(),
+    }
     await store._redis.hset(keys.SNAPSHOTS, mapping=without_event)  # type: ignore[arg-type]  # unchanged bytes
     await until_served(client, without_event["1h/country"])
 
@@ -81,6 +96,36 @@ async def test_snapshots_that_redis_has_lost_are_no_longer_served(
     async with asyncio.timeout(SOON_S):
         while b'"shares":[]' not in await body(client):  # noqa: ASYNC110 - polled over HTTP
             await asyncio.sleep(0.01)
+
+
+@pytest.mark.integration
+async def test_a_cache_whose_log_was_replaced_has_to_catch_up_again(
+    store: Store, snapshots: dict[str, bytes], now: datetime
+) -> None:
+    cache = SnapshotCache(Gateway(store, Beliefs()), fresh_s=60, now=lambda: now)
+    await cache._read_next()
+    assert await cache.has_caught_up(0)
+    await store._redis.flushall()
+    await cache._read_next()
+    assert not await cache.has_caught_up(0)
+    await store.write_snapshot(snapshots)
+    await cache._read_next()
+    assert await cache.has_caught_up(0)
+
+
+@pytest.mark.integration
+async def test_the_snapshot_is_read_once_for_all_pages_of_events(
+    store: Store, snapshots: dict[str, bytes], now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("endpoint.data.snapshot_cache._PAGE", 2)
+    for number in range(4):
+        await store.write_snapshot(snapshots | {"1h/country": b'{"n":%d}' % number})
+    gateway = CountingGateway(store, Beliefs())
+    cache = SnapshotCache(gateway, fresh_s=60, now=lambda: now)
+    while not await cache.has_caught_up(0):
+        await cache._read_next()
+    # Once at the start and, as the fifth event may announce another one, once at the end.
+    assert gateway.reads == 2
 
 
 # --- caching --------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -9,8 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from miningmap.messages import Published
-from miningmap.times import DAY_H, bucket
-from streams.method.cells import Horizon, MemoryCells, Series, TooLateError, cell_keys, claims_of
+from miningmap.settings import Retention
+from miningmap.times import DAY_H, DAY_S, HOUR_S, bucket
+from streams.method.cells import (
+    Horizon,
+    MemoryCells,
+    Series,
+    TooLateError,
+    cell_keys,
+    claims_of,
+    horizon,
+)
 from streams.method.windows import Span
 from tests.streams.fixtures import NOON, network, report
 
@@ -205,6 +214,22 @@ class TestTooLate:
         start = MIDNIGHT - timedelta(days=1)
         with pytest.raises(TooLateError, match="hours that old are not kept"):
             claims_of(report(hashrate=1, start=start, end=start.replace(hour=5)), self.horizon)
+
+
+def test_the_horizon_is_by_whole_hours_and_days() -> None:
+    kept = Retention(minutes_h=48, hours_d=35)
+    now = datetime.fromisoformat("2026-11-22T15:59:59+00:00")
+    found = horizon(kept, now)
+    assert found.minutes_from_hour == bucket(now, HOUR_S) - 48
+    assert found.hours_from_day == bucket(now, DAY_S) - 35
+
+
+def test_minutes_are_kept_for_no_longer_than_the_hours_that_a_day_is_rolled_up_from() -> None:
+    kept = Retention(minutes_h=60 * 24, hours_d=31)
+    oldest = bucket(NOON, DAY_S) - 31
+    assert horizon(kept, NOON) == Horizon(oldest * DAY_H, oldest)
+    with pytest.raises(TooLateError):
+        claims_of(report(hashrate=1, start=NOON - timedelta(days=40)), horizon(kept, NOON))
 
 
 minutes = st.integers(0, 40)

@@ -104,15 +104,15 @@ async def check_rejections(store: Store) -> None:
 
 
 async def check_leader(store: Store) -> None:
-    assert await store.lead("one", for_s=60)
-    assert not await store.lead("two", for_s=60)
+    assert await store.renew_leadership("one", for_s=60)
+    assert not await store.renew_leadership("two", for_s=60)
 
 
 async def check_snapshots(store: Store) -> None:
-    await store.write_snapshots({"1h/country": b"1"})
-    assert await store.snapshots() == {"1h/country": b"1"}
-    assert await store.snapshot("1h/country") == b"1"
-    (event,) = await store.events(EventId(0, 0), most=9, wait_s=0.01)
+    await store.write_snapshot({"1h/country": b"1"})
+    assert await store.snapshot() == {"1h/country": b"1"}
+    assert await store.snapshot_part("1h/country") == b"1"
+    (event,) = await store.events(EventId(0, 0), limit=9, wait_s=0.01)
     assert (event.id, event.body("1h")) == (await store.last_event(), b"1")
 
 
@@ -121,8 +121,8 @@ CHECKS: dict[Callable[[Store], Awaitable[Any]], set[str]] = {
     check_published: {"published"},
     check_stamp: {"stamp"},
     check_rejections: {"write_rejections", "rejections"},
-    check_leader: {"lead"},
-    check_snapshots: {"write_snapshots", "snapshots", "snapshot", "events", "last_event"},
+    check_leader: {"renew_leadership"},
+    check_snapshots: {"write_snapshot", "snapshot", "snapshot_part", "events", "last_event"},
 }
 
 

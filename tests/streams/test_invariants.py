@@ -49,7 +49,7 @@ def cohort_in(world: World, adjust: str = "published", beliefs: Beliefs | None =
             }
         else:
             seen = pools[message.pool][message.source]
-            pools[message.pool][message.source] = replace(seen, profile=claim.cell)
+            pools[message.pool][message.source] = replace(seen, profile_sum=claim.cell)
     query = query_of(Query("now", MIDNIGHT, adjust=adjust))
     return cohort_for(query, pools, network, beliefs or beliefs_of(world))
 

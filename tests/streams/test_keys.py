@@ -15,9 +15,9 @@ from miningmap import settings as config
 from miningmap.messages import Published
 from miningmap.redis_client import connect
 from miningmap.times import add_months
-from streams.method.cells import Series, claims_of
+from streams.method.cells import Series, claims_of, horizon
 from streams.redis import keys
-from streams.redis.store import Store, horizon
+from streams.redis.store import Store
 from tests.streams.fixtures import NOON, report
 
 if TYPE_CHECKING:

@@ -21,9 +21,9 @@ from pydantic import SecretStr
 from miningmap import settings as config
 from miningmap.redis_client import connect
 from miningmap.times import parse_rfc3339
-from streams.method.cells import TooLateError, claims_of
-from streams.queries.snapshot import ask
-from streams.redis.store import Store, horizon
+from streams.method.cells import TooLateError, claims_of, horizon
+from streams.queries.snapshot import compute_answer
+from streams.redis.store import Store
 from tests.examples import examples
 from tests.streams import golden, model, worlds
 
@@ -119,7 +119,7 @@ async def write(
 
 async def answer_from_redis(clients: Sequence[Redis], scene: Scene) -> Json:
     query, beliefs = worlds.query_of(scene.query), worlds.beliefs_of(scene.world)
-    return worlds.as_json(await ask(Store(clients[-1], FOR_EVER), query, beliefs))
+    return worlds.as_json(await compute_answer(Store(clients[-1], FOR_EVER), query, beliefs))
 
 
 @examples(60, "REDIS_EXAMPLES")

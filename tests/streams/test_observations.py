@@ -30,7 +30,9 @@ def test_sources_of_pools_and_of_the_network_are_separate() -> None:
     ):
         cells.add(message)
     pools, networks = observe(cells, parse_window("now", NOON))
-    found = {(pool, s): seen.window.total for pool, by in pools.items() for s, seen in by.items()}
+    found = {
+        (pool, s): seen.window_sum.total for pool, by in pools.items() for s, seen in by.items()
+    }
     assert found == {("a", "x"): 1, ("a", "y"): 2, ("b", "x"): 3}
     assert {source: cell.total for source, cell in networks.items()} == {"x": 9}
 
@@ -41,8 +43,8 @@ def test_the_profile_covers_the_days_before_the_window() -> None:
     yesterday = NOON - timedelta(days=1)
     cells.add(report(places={"CA": 2.0}, start=yesterday, end=yesterday + HOUR))
     pools, _ = observe(cells, parse_window("now", NOON))
-    assert pools["a"]["own"].window.places == {("US", "measured"): 1}
-    assert pools["a"]["own"].profile.places == {("CA", "measured"): 120}
+    assert pools["a"]["own"].window_sum.places == {("US", "measured"): 1}
+    assert pools["a"]["own"].profile_sum.places == {("CA", "measured"): 120}
 
 
 @pytest.mark.parametrize(
@@ -70,5 +72,5 @@ def test_claimed_hours_do_not_count_as_minutes_seen_before() -> None:
     cells = MemoryCells()
     cells.add(report(places={"US": 1.0}, start=NOON - 3 * HOUR, end=NOON - 2 * HOUR))
     pools, _ = observe(cells, parse_window("1h", NOON))
-    assert pools["a"]["own"].window == Cell()
+    assert pools["a"]["own"].window_sum == Cell()
     assert not pools["a"]["own"].seen_before

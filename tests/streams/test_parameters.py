@@ -170,7 +170,7 @@ def test_a_declaration_describes_itself() -> None:
             "schema": {
                 "anyOf": [
                     {"type": "string", "enum": ["c"]},
-                    {"const": "", "description": "As if left out."},
+                    {"const": "", "description": "The same as leaving the parameter out."},
                 ]
             },
         },

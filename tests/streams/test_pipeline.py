@@ -195,7 +195,7 @@ async def test_a_rejected_reading_is_shown_with_its_pool(settings: Settings, cli
     store = Store(client, FOR_EVER)
 
     async def is_shown() -> bool:
-        raw = await store.snapshot("pools")
+        raw = await store.snapshot_part("pools")
         pools = msgspec.json.decode(raw, type=PoolList).pools if raw else ()
         return any(pool.pool == "a" and pool.refused is not None for pool in pools)
 
@@ -229,24 +229,24 @@ async def test_snapshots_of_all_windows_are_in_redis_and_kafka(
     store = Store(client, FOR_EVER)
 
     async def shown() -> bool:
-        raw = await store.snapshot("now/country")
+        raw = await store.snapshot_part("now/country")
         return raw is not None and bool(msgspec.json.decode(raw, type=Answer).shares)
 
     async with streams(settings):
         await publish(settings, sent)
         await until(shown)
-    names = set(await store.snapshots())
+    names = set(await store.snapshot())
     for window in ("now", "1h", "24h", "7d", "30d"):
         assert f"{window}/country" in names
     assert {"now/subdivision/CN", "pools", "at"} <= names
     published = await _read(settings, SHARES, count=5)
     answers = {r.key.decode(): json.loads(r.value) for r in published}
     assert answers["now/country"]["window"] == "now"
-    at = parse_rfc3339((await store.snapshot("at") or b"").decode())
+    at = parse_rfc3339((await store.snapshot_part("at") or b"").decode())
     app = application(store, Beliefs(), config.Endpoint(), now=lambda: at)
     async with TestClient(TestServer(app)) as http:
         served = await (await http.get("/api/v1/shares?window=now")).read()
-    assert served == await store.snapshot("now/country")
+    assert served == await store.snapshot_part("now/country")
 
 
 async def _read(settings: Settings, topic: str, count: int) -> list[AIOKafkaConsumer]:

@@ -19,7 +19,7 @@ from streams.method.placing import (
     locate,
     profile_of,
     relabel,
-    representative,
+    representative_source,
 )
 
 if TYPE_CHECKING:
@@ -43,19 +43,19 @@ class TestRepresentation:
     """Section 4 of the method."""
 
     def test_a_source_needs_half_of_the_windows_minutes(self) -> None:
-        assert representative({"own": observed(cell(30, US=1))}, 60) == "own"
-        assert representative({"own": observed(cell(29, US=1))}, 60) is None
-        assert representative({"own": observed(cell(719, US=1))}, 1440) is None
-        assert representative({"own": observed(Cell())}, 0) is None
+        assert representative_source({"own": observed(cell(30, US=1))}, 60) == "own"
+        assert representative_source({"own": observed(cell(29, US=1))}, 60) is None
+        assert representative_source({"own": observed(cell(719, US=1))}, 1440) is None
+        assert representative_source({"own": observed(Cell())}, 0) is None
 
     def test_a_pool_is_represented_by_the_best_kind_then_most_minutes_then_first_name(self) -> None:
         measured, estimated = cell(40, US=1), cell(60, "estimated", US=1)
         bare = cell(60, total=1)
-        assert representative({"a": observed(estimated), "b": observed(measured)}, 60) == "b"
-        assert representative({"a": observed(bare), "b": observed(estimated)}, 60) == "b"
+        assert representative_source({"a": observed(estimated), "b": observed(measured)}, 60) == "b"
+        assert representative_source({"a": observed(bare), "b": observed(estimated)}, 60) == "b"
         longer = cell(50, US=1)
-        assert representative({"a": observed(measured), "b": observed(longer)}, 60) == "b"
-        assert representative({"b": observed(bare), "a": observed(bare)}, 60) == "a"
+        assert representative_source({"a": observed(measured), "b": observed(longer)}, 60) == "b"
+        assert representative_source({"b": observed(bare), "a": observed(bare)}, 60) == "a"
 
     def test_a_pool_without_recent_reports_is_stale_and_one_with_gaps_is_thin(self) -> None:
         pools = {

@@ -61,8 +61,8 @@ def listed(*reports: Report, rejected: Mapping[str, Refusal] | None = None) -> d
         },
         now=cohort("now"),
         month=cohort("30d"),
-        seen_now=known["now"][0],
-        seen_day=known["24h"][0],
+        observed_now=known["now"][0],
+        observed_day=known["24h"][0],
         rejected=rejected or {},
     )
     return {state.pool: state for state in pool_list(facts).pools}

@@ -13,8 +13,9 @@ from miningmap import settings as config
 from miningmap.kafka.errors import BrokerError
 from miningmap.kafka.topics import DEAD_LETTERS, REPORTS
 from miningmap.messages import encode
+from streams.method.cells import horizon
 from streams.metrics import Metrics
-from streams.redis.store import Store, horizon
+from streams.redis.store import Store
 from streams.worker.processor import Processor, RawMessage, decode_batch
 from tests.streams.fixtures import NOON, report
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.method import shares
-from streams.method.placing import Cohort, Kinds, Member
+from streams.method.placing import Cohort, HashrateByKind, Member
 from streams.method.shares import country_shares, subdivision_shares
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class TestShares:
         b = member("b", US_TX=30, US_GA=50)
         c = member("c", kind="prior", US=600)
         (line,) = country_shares(of(a, b, c))
-        assert line.kinds == Kinds(measured=81, estimated=2, prior=604)
+        assert line.kinds == HashrateByKind(measured=81, estimated=2, prior=604)
         assert (b.located, b.measured) == (80, 80)
         assert (a.located, a.measured) == (7, 1)
 
@@ -100,7 +100,7 @@ class TestShares:
         (line,) = subdivision_shares(self.cohort, "CN")
         assert (line.code, line.share_of_country) == ("CN-SC", 1)
         assert line.share == pytest.approx(40 / 200)
-        assert line.kinds == Kinds(measured=30)
+        assert line.kinds == HashrateByKind(measured=30)
 
     def test_a_reported_0_is_listed_and_unreported_places_are_not(self) -> None:
         lines = by_code(country_shares(of(member("a", US=5, CN=0))))

@@ -18,7 +18,7 @@ from streams.method.placing import Beliefs, Rule
 from streams.method.windows import ROLLING, parse_window
 from streams.queries.parameters import SharesQuery
 from streams.queries.recompute import recompute
-from streams.queries.snapshot import Snapshots, ask, take_snapshot
+from streams.queries.snapshot import Snapshots, compute_answer, take_snapshot
 from streams.redis import keys
 from streams.redis.store import Store
 from tests.examples import examples
@@ -161,7 +161,7 @@ async def test_the_answer_equals_the_recomputed_one_to_the_last_digit(
     for name in ROLLING:
         for country in (None, "US", "CN"):
             query = _query(name, NOON, country)
-            live = await ask(store, query, BELIEFS)
+            live = await compute_answer(store, query, BELIEFS)
             assert msgspec.json.encode(live) == msgspec.json.encode(
                 recompute(cells, query, BELIEFS)
             )

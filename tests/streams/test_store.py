@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
+import time_machine
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
@@ -15,12 +16,12 @@ from miningmap import settings as config
 from miningmap.api.models import Refusal
 from miningmap.messages import Published, Report
 from miningmap.redis_client import connect
-from miningmap.times import DAY_H, DAY_S, HOUR_S, MINUTE_S, add_months, bucket, utc_now
-from streams.method.cells import Horizon, MemoryCells, Series, TooLateError, claims_of
+from miningmap.times import DAY_S, HOUR_S, MINUTE_S, add_months, bucket, utc_now
+from streams.method.cells import MemoryCells, Series, claims_of, horizon
 from streams.method.windows import Span
 from streams.redis import keys
 from streams.redis.event_log import EventId
-from streams.redis.store import Store, horizon
+from streams.redis.store import Store
 from tests.examples import examples
 from tests.streams.fixtures import NOON, network, report
 
@@ -281,29 +282,29 @@ async def test_the_newest_rejection_of_a_pool_is_kept(redis: Redis) -> None:
 
 async def test_one_process_at_a_time_takes_the_snapshots(redis: Redis) -> None:
     store = Store(redis, FOR_EVER)
-    assert await store.lead("one", for_s=60)
-    assert not await store.lead("two", for_s=60)
-    assert await store.lead("one", for_s=60)
+    assert await store.renew_leadership("one", for_s=60)
+    assert not await store.renew_leadership("two", for_s=60)
+    assert await store.renew_leadership("one", for_s=60)
     await redis.delete(keys.LEADER)  # as if it had expired
-    assert await store.lead("two", for_s=60)
+    assert await store.renew_leadership("two", for_s=60)
 
 
 async def test_snapshots_replace_all_earlier_ones(redis: Redis) -> None:
     store = Store(redis, FOR_EVER)
-    await store.write_snapshots({"1h/country": b"1", "1h/subdivision/CN": b"2"})
-    await store.write_snapshots({"1h/country": b"3"})
-    assert await store.snapshots() == {"1h/country": b"3"}
-    assert await store.snapshot("1h/subdivision/CN") is None
+    await store.write_snapshot({"1h/country": b"1", "1h/subdivision/CN": b"2"})
+    await store.write_snapshot({"1h/country": b"3"})
+    assert await store.snapshot() == {"1h/country": b"3"}
+    assert await store.snapshot_part("1h/subdivision/CN") is None
 
 
 async def test_a_snapshots_event_has_the_answer_of_each_window(redis: Redis) -> None:
     store = Store(redis, FOR_EVER)
     assert await store.last_event() is None
     for number in (b"1", b"2"):
-        await store.write_snapshots(
+        await store.write_snapshot(
             {"1h/country": number, "1h/subdivision/CN": b"-", "now/country": b"n"}
         )
-    first, second = await store.events(EventId(0, 0), most=10, wait_s=0.01)
+    first, second = await store.events(EventId(0, 0), limit=10, wait_s=0.01)
     assert (first.name, first.body("1h"), first.body("now"), first.body("7d")) == (
         "shares",
         b"1",
@@ -312,9 +313,9 @@ async def test_a_snapshots_event_has_the_answer_of_each_window(redis: Redis) -> 
     )
     assert second.body("1h") == b"2"
     assert first.id < second.id == await store.last_event()
-    assert [e.id for e in await store.events(first.id, most=10, wait_s=0.01)] == [second.id]
-    assert [e.id for e in await store.events(EventId(0, 0), most=1, wait_s=0.01)] == [first.id]
-    assert await store.events(second.id, most=10, wait_s=0.01) == []
+    assert [e.id for e in await store.events(first.id, limit=10, wait_s=0.01)] == [second.id]
+    assert [e.id for e in await store.events(EventId(0, 0), limit=1, wait_s=0.01)] == [first.id]
+    assert await store.events(second.id, limit=10, wait_s=0.01) == []
 
 
 async def test_the_event_log_keeps_an_hour(redis: Redis) -> None:
@@ -322,28 +323,20 @@ async def test_the_event_log_keeps_an_hour(redis: Redis) -> None:
     now_ms = int(utc_now().timestamp() * 1000)
     for age_s in (7200, 3660, 3540, 60):
         await redis.xadd(keys.EVENTS, {"event": "shares"}, id=f"{now_ms - 1000 * age_s}-0")
-    await store.write_snapshots({"1h/country": b"1"})
-    kept = await store.events(EventId(0, 0), most=10, wait_s=0.01)
+    await store.write_snapshot({"1h/country": b"1"})
+    kept = await store.events(EventId(0, 0), limit=10, wait_s=0.01)
     assert [round((now_ms - event.id.at_ms) / 1000, -1) for event in kept] == [3540, 60, 0]
+
+
+async def test_the_hour_is_by_the_clock_of_redis(redis: Redis) -> None:
+    store = Store(redis, FOR_EVER)
+    with time_machine.travel(utc_now() + timedelta(hours=2)):
+        for number in (b"1", b"2"):
+            await store.write_snapshot({"1h/country": number})
+    assert len(await store.events(EventId(0, 0), limit=10, wait_s=0.01)) == 2
 
 
 @pytest.mark.parametrize("text", ["", "1", "1-", "-1-2", "1-2-3", "1-x", f"{10**21}-0", "1-2\n"])
 def test_an_invalid_event_id_is_an_error(text: str) -> None:
     with pytest.raises(ValueError, match="invalid event id"):
         EventId.parse(text)
-
-
-def test_the_horizon_is_by_whole_hours_and_days() -> None:
-    kept = config.Retention(minutes_h=48, hours_d=35)
-    now = datetime.fromisoformat("2026-11-22T15:59:59+00:00")
-    found = horizon(kept, now)
-    assert found.minutes_from_hour == bucket(now, HOUR_S) - 48
-    assert found.hours_from_day == bucket(now, DAY_S) - 35
-
-
-def test_minutes_are_kept_for_no_longer_than_the_hours_that_a_day_is_rolled_up_from() -> None:
-    kept = config.Retention(minutes_h=60 * 24, hours_d=31)
-    oldest = bucket(NOON, DAY_S) - 31
-    assert horizon(kept, NOON) == Horizon(oldest * DAY_H, oldest)
-    with pytest.raises(TooLateError):
-        claims_of(report(hashrate=1, start=NOON - timedelta(days=40)), horizon(kept, NOON))
