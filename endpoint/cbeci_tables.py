@@ -1,13 +1,13 @@
 """Months in the formats of CBECI's charts (JSON) and downloads (CSV, one format per version). Pure.
 
-A month that is a published table has the printed figures. Any other month is computed: area charts
-and downloads have CBECI's nine countries and eight provinces, and ``Other`` for the remainder; map
-charts have every listed place.
+A month for which a table was published has the figures of that table. All other months are
+computed: area charts and downloads have CBECI's nine countries and eight provinces, and ``Other``
+for the remainder; map charts have all listed places.
 
 CBECI writes ``0%`` both for a place without data and for one without hashrate, and ``0.0%`` for a
-measured zero or a share that rounds to zero. This module does the same. Where the network's
-hashrate is unknown, hashrates are empty cells (CBECI would write 0). In the download of hashrates
-alone and in JSON, everything unknown is empty or null, as in CBECI's.
+measured zero or a share that rounds to zero. This module does the same. If the network's hashrate
+is unknown, hashrates are empty cells (CBECI would write 0). In JSON and in the download of
+hashrates alone, all unknown figures are null or empty, as in CBECI's.
 """
 
 from __future__ import annotations
@@ -44,19 +44,19 @@ _EHS: Final = float(scale("EH/s"))
 class Row(NamedTuple):
     """A place in the month that begins at ``start``.
 
-    ``share`` is a fraction of the world or of the place's country; ``hashrate`` is in EH/s.
-    ``printed`` is the place's line in the published table, if the month is one.
+    ``share`` is a fraction of the world, or of the country of a subdivision; ``hashrate`` is in
+    EH/s. ``published`` is the place's line in the published table, if there is one for the month.
     """
 
     start: datetime
     code: str
     share: float | None
     hashrate: float | None = None
-    printed: Published | None = None
+    published: Published | None = None
 
 
 Rows: TypeAlias = Callable[["Month"], Sequence[Row]]
-"""Returns a month's rows in order."""
+"""Returns the rows of a month in order."""
 
 
 class Chart(NamedTuple):
@@ -66,7 +66,7 @@ class Chart(NamedTuple):
     point: Callable[[Row], dict[str, object]]
 
     def body(self, rows: Iterable[Row]) -> bytes:
-        """Return the chart of these rows."""
+        """Return the JSON of the chart with these rows."""
         return msgspec.json.encode({"data": list(map(self.point, rows))})
 
 
@@ -78,7 +78,7 @@ class Download(NamedTuple):
     cells: Callable[[Row], tuple[str, ...]]
 
     def body(self, rows: Iterable[Row]) -> bytes:
-        """Return the file of these rows."""
+        """Return the CSV of the table with these rows."""
         text = io.StringIO()
         lines = csv.writer(text, lineterminator="\n")
         lines.writerow(self.header.split(","))
@@ -87,9 +87,10 @@ class Download(NamedTuple):
 
 
 def bodies(months: Sequence[Month]) -> dict[str, bytes]:
-    """Return the body of every chart and download (:data:`TABLES`) with these months, by path."""
-    selections = {table.rows for table in TABLES.values()}
-    rows = {select: [row for month in months for row in select(month)] for select in selections}
+    """Return the body of each chart and download in :data:`TABLES` with these months, by path."""
+    # Many tables have the same rows, so these are computed once.
+    functions = {table.rows for table in TABLES.values()}
+    rows = {rows_of: [row for month in months for row in rows_of(month)] for rows_of in functions}
     return {path: table.body(rows[table.rows]) for path, table in TABLES.items()}
 
 
@@ -97,7 +98,7 @@ def bodies(months: Sequence[Month]) -> dict[str, bytes]:
 
 
 def area_countries(month: Month) -> list[Row]:
-    """Return CBECI's nine countries and Other, by share."""
+    """Return CBECI's nine countries and Other, the largest share first."""
     rows = _countries(month)
     if not month.published:
         rows = _with_remainder(rows, COUNTRIES, OTHER)
@@ -135,7 +136,7 @@ def _countries(month: Month) -> list[Row]:
     """Return every listed country and OTHER."""
     if month.published:
         lines = (line for line in month.published if line.code == country_of(line.code))
-        return _printed(month, lines, {s.code: s.share for s in month.countries})
+        return _published(month, lines, {s.code: s.share for s in month.countries})
     ehs = None if month.network is None else month.network / _EHS
     return [
         Row(month.start, s.code, s.share, None if ehs is None else s.share * ehs)
@@ -145,17 +146,17 @@ def _countries(month: Month) -> list[Row]:
 
 def _subdivisions(month: Month, country: str) -> list[Row]:
     """Return every listed subdivision and XX-OTHER."""
-    found = {s.code: s.share_of_country for s in month.subdivisions[country]}
+    shares = {s.code: s.share_of_country for s in month.subdivisions[country]}
     if month.published:
         lines = (line for line in month.published if line.code.startswith(f"{country}-"))
-        return _printed(month, lines, found)
-    return [Row(month.start, code, share) for code, share in found.items()]
+        return _published(month, lines, shares)
+    return [Row(month.start, code, share) for code, share in shares.items()]
 
 
-def _printed(
+def _published(
     month: Month, lines: Iterable[Published], computed: Mapping[str, float | None]
 ) -> list[Row]:
-    """Return the lines of a published table, with computed shares if it has only hashrates."""
+    """Return the rows of a published table, with computed shares if it has only hashrates."""
     return [
         Row(
             month.start,
@@ -169,29 +170,30 @@ def _printed(
 
 
 def _with_remainder(rows: Sequence[Row], listed: Sequence[str], other: str) -> list[Row]:
-    """Return the rows of the listed codes in that order, and the sum of all others.
+    """Return the rows of the listed codes in that order, then the sum of all other rows.
 
-    A code that no report names is unknown, not 0. Without rows there is no remainder either.
+    The figures of a listed code without a row are unknown, not 0. Without any row there is no
+    remainder either.
     """
     if not rows:
         return []
     start = rows[0].start
-    known = {row.code: row for row in rows}
-    rest = [row for row in rows if row.code not in listed]
+    by_code = {row.code: row for row in rows}
+    others = [row for row in rows if row.code not in listed]
     return [
-        *(known.get(code, Row(start, code, None)) for code in listed),
-        Row(start, other, _sum(r.share for r in rest), _sum(r.hashrate for r in rest)),
+        *(by_code.get(code, Row(start, code, None)) for code in listed),
+        Row(start, other, _sum(r.share for r in others), _sum(r.hashrate for r in others)),
     ]
 
 
 def _sum(figures: Iterable[float | None]) -> float | None:
-    """Return the sum of the known figures, or ``None`` if none is known."""
+    """Return the sum of the known figures, or ``None`` if all are unknown."""
     known = [figure for figure in figures if figure is not None]
     return math.fsum(known) if known else None
 
 
 def _with_iso_code(rows: Iterable[Row]) -> list[Row]:
-    """Return the rows without XX-OTHER, which has no place on a map."""
+    """Return the rows without XX-OTHER, which cannot be drawn on a map."""
     return [row for row in rows if not row.code.endswith(OTHER_SUFFIX)]
 
 
@@ -231,8 +233,8 @@ def _map_province_point(row: Row) -> dict[str, object]:
 
 
 def _percent(row: Row) -> str:
-    if row.printed is not None and row.printed.share is not None:
-        return row.printed.share
+    if row.published is not None and row.published.share is not None:
+        return row.published.share
     if row.share is None:
         return "0"
     percent = f"{100 * row.share:.2f}"
@@ -244,8 +246,8 @@ def _share(row: Row) -> tuple[str, ...]:
 
 
 def _hashrate(row: Row) -> tuple[str, ...]:
-    if row.printed is not None and row.printed.hashrate is not None:
-        return (row.printed.hashrate,)
+    if row.published is not None and row.published.hashrate is not None:
+        return (row.published.hashrate,)
     return ("" if row.hashrate is None else str(row.hashrate),)
 
 
@@ -300,4 +302,4 @@ TABLES: Final[dict[str, Chart | Download]] = {
         for version, download in versions.items()
     },
 }
-"""Every chart and download by its path after the prefix."""
+"""All charts and downloads, by their path after the prefix."""

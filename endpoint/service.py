@@ -1,4 +1,4 @@
-"""The HTTP service: its routes and middlewares, and its life from start to stop."""
+"""The HTTP service: its routes and middlewares, its start and its stop."""
 
 from __future__ import annotations
 
@@ -87,20 +87,20 @@ def application(
     snapshot_s: float = SNAPSHOT_S,
     now: Callable[[], datetime] = utc_now,
 ) -> web.Application:
-    """Return the whole service, to be run on a port.
+    """Return the web application of the whole service.
 
     Args:
-        store: the cells and snapshots, which are only read.
-        beliefs: priors and rules, for responses that are computed on request.
-        settings: freshness, number of stream clients and rate limit.
-        snapshot_s: seconds between snapshots, for which a response may be cached.
+        store: the cells, the snapshot and the events, which are only read.
+        beliefs: priors and rules, for answers that are computed on request.
+        settings: the freshness, the number of stream clients and the rate limit.
+        snapshot_s: seconds between two snapshots, for which a response may be cached.
         now: the clock, UTC.
     """
     registry = process_registry()
     gateway = Gateway(store, beliefs)
     cache = SnapshotCache(gateway, fresh_s=settings.fresh_s, now=now)
     health = Health(gateway, fresh_s=settings.fresh_s, now=now)
-    stream = Stream(cache, most_clients=settings.stream_clients, registry=registry)
+    stream = Stream(cache, max_clients=settings.stream_clients, registry=registry)
     routes: dict[str, Handler] = {
         **page.routes(),
         **Api(gateway, cache, snapshot_s=snapshot_s, now=now).routes(),
@@ -122,7 +122,7 @@ def application(
 
 
 def _middlewares(settings: EndpointSettings, registry: CollectorRegistry) -> list[Middleware]:
-    """The middlewares, from the outermost to the one next to the handlers."""
+    """Return the middlewares, from the outermost to the one next to the handlers."""
     if not settings.rate_limit:
         return [problem_middleware, error_middleware]
     clients = Clients(settings.trusted_proxies, loopback=settings.limit_loopback)
@@ -131,9 +131,9 @@ def _middlewares(settings: EndpointSettings, registry: CollectorRegistry) -> lis
 
 
 def _following(cache: SnapshotCache) -> Callable[[web.Application], AsyncIterator[None]]:
-    """Return the context in which the cache follows Redis.
+    """Return the cleanup context in which a task keeps the cache up to date.
 
-    The task ends with the context. If it fails, the task group ends the service with its error.
+    The task ends with the context. If it fails, its error ends the service.
     """
 
     async def follow(_app: web.Application) -> AsyncIterator[None]:
@@ -146,7 +146,7 @@ def _following(cache: SnapshotCache) -> Callable[[web.Application], AsyncIterato
 
 
 def _closing(cache: SnapshotCache) -> Callable[[web.Application], Awaitable[None]]:
-    """Return the handler that ends all streams at shutdown, before open requests are awaited."""
+    """Return the shutdown handler that ends all streams, before aiohttp waits for open requests."""
 
     async def close(_app: web.Application) -> None:
         await cache.close()

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 CONTENT_TYPE: Final = "text/csv; charset=utf-8; header=present"
 
-# A spreadsheet takes text that begins so for a formula. A number with a minus is harmless.
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+# A spreadsheet takes text with such a beginning for a formula. Negative numbers are harmless.
+_FORMULA_PREFIXES: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 def to_csv(fields: Iterable[str], rows: Iterable[Mapping[str, object]]) -> bytes:
-    """Return the header and one line per row.
+    """Return a table as CSV: the header, then one line per row.
 
     Args:
         fields: the rows' field names, in the order of the columns.
@@ -42,7 +42,7 @@ def _cell(value: object) -> str:
             return " ".join(_cell(item) for item in value)
         case {"source": source}:
             return _cell(source)  # a pool's sources are listed by name
-        case str() if value.startswith(_FORMULA):
+        case str() if value.startswith(_FORMULA_PREFIXES):
             return f"'{value}"
         case _:
             return str(value)

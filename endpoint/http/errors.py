@@ -15,21 +15,22 @@ if TYPE_CHECKING:
     from streams.queries.parameters import ParameterError
 
 RETRY_AFTER_S: Final = 5
-_NAME_SHOWN: Final = 32
+_MAX_NAME: Final = 32
+"""The detail of an error has at most this many characters of the parameter's name."""
 
 
 def bad_request(error: ParameterError) -> web.Response:
-    """Return a 400 that names the parameter and what is allowed."""
+    """Return a 400 that names the parameter and says what is allowed."""
     return problem(
         HTTPStatus.BAD_REQUEST,
         HTTPStatus.BAD_REQUEST.phrase,
-        f"{error.parameter[:_NAME_SHOWN]}: {error}",
+        f"{error.parameter[:_MAX_NAME]}: {error}",
         parameter=error.parameter,
     )
 
 
 def unavailable(reason: str) -> web.Response:
-    """Return a 503 that gives the reason and when to try again."""
+    """Return a 503 with the reason and the time after which to try again."""
     status = HTTPStatus.SERVICE_UNAVAILABLE
     response = problem(status, status.phrase, reason)
     response.headers[hdrs.RETRY_AFTER] = str(RETRY_AFTER_S)

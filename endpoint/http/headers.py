@@ -11,10 +11,10 @@ CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""Browsers run, show and contact only what this service itself serves."""
+"""Browsers may only run, show and request what this service itself serves."""
 
 SERVER_NAME: Final = "miningmap"
-"""Replaces aiohttp's name and version, which would tell an attacker what to try."""
+"""Replaces aiohttp's name and version, which would help an attacker."""
 
 COMMON: Final = CIMultiDictProxy(
     CIMultiDict(
@@ -29,4 +29,4 @@ COMMON: Final = CIMultiDictProxy(
         }
     )
 )
-"""Defaults: a header that a response sets itself is kept."""
+"""The defaults: a header that a response sets itself takes precedence."""

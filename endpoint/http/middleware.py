@@ -1,4 +1,4 @@
-"""What every request passes through: the rate limit, problem documents and common headers."""
+"""Middlewares for all requests: errors, the rate limit and common headers."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ def rate_limit_middleware(limit: RateLimit) -> Middleware:
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        headers, refusal = limit.check(request)
+        headers, rejection = limit.check(request)
         request[_RATE_LIMIT] = headers
-        return await handler(request) if refusal is None else refusal
+        return await handler(request) if rejection is None else rejection
 
     return middleware
 
 
 async def add_common_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Complete the headers of a response right before they are sent.
+    """Add the common headers to a response right before its headers are sent.
 
-    A signal handler (``on_response_prepare``) and not a middleware, because the event stream sends
-    its headers while its handler still runs.
+    This handles aiohttp's signal ``on_response_prepare``. It is not a middleware, because the event
+    stream sends its headers while its handler is still running.
     """
     headers = response.headers
     headers.merge(COMMON)

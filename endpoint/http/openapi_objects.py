@@ -1,4 +1,4 @@
-"""OpenAPI objects that the descriptions of paths are made of: headers, contents, responses."""
+"""OpenAPI objects of which the descriptions of paths consist: headers, contents, responses."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def text_content(media_type: str, description: str) -> Json:
 
 
 def csv_content(*rows: type[msgspec.Struct]) -> Json:
-    """Return the content of a CSV twin; ``rows`` are the possible types of its rows."""
+    """Return the content of a list as CSV; ``rows`` are the possible types of its rows."""
     headers = (",".join(columns(row.__struct_fields__)) for row in rows)
     return text_content(csv.CONTENT_TYPE, "; or ".join(f"`{header}`" for header in headers))
 
@@ -72,7 +72,9 @@ _CACHED: Final = {
     "ETag": _header("Identifies these bytes."),
     "Vary": _header("`Accept-Encoding`: the body is gzipped if the client accepts that."),
 }
-_IF_NONE_MATCH: Final = header_parameter("If-None-Match", "The `ETag` of what the client has.")
+_IF_NONE_MATCH: Final = header_parameter(
+    "If-None-Match", "The `ETag` of the body that the client has."
+)
 _METHODS: Final = {
     "description": "The allowed methods.",
     "headers": {"Allow": _header("The allowed methods.")},
@@ -91,15 +93,15 @@ _TOO_MANY: Final = {
 
 @dataclass(frozen=True, kw_only=True)
 class PathDescription:
-    """The description of one path, as ``GET`` answers; ``HEAD`` answers alike, without a body.
+    """The description of one path: the responses to ``GET``, and to ``HEAD`` without bodies.
 
     Attributes:
         summary: one line.
-        tag: the name of the group that the path belongs to.
-        content: of a 200, by media type.
-        parameters: of the request.
-        others: the responses other than 200, by status.
-        tagged: whether the body has an ETag, so that there is a 304.
+        tag: the name of the group of paths.
+        content: the content of a 200, by media type.
+        parameters: the parameters of the request.
+        others: the responses other than 200 and 304, by status.
+        has_etag: whether the body has an ETag, so that 304 is a possible response.
     """
 
     summary: str
@@ -107,12 +109,12 @@ class PathDescription:
     content: Json
     parameters: tuple[Json, ...] = ()
     others: Mapping[HTTPStatus, Json] = field(default_factory=dict)
-    tagged: bool = True
+    has_etag: bool = True
 
     def path_item(self, path: str) -> Json:
-        """Return the path item object."""
+        """Return the OpenAPI path item object."""
         common = {"summary": self.summary, "tags": [self.tag]}
-        parameters = [*self.parameters, _IF_NONE_MATCH] if self.tagged else [*self.parameters]
+        parameters = [*self.parameters, _IF_NONE_MATCH] if self.has_etag else [*self.parameters]
         limited = {} if path in EXEMPT else _TOO_MANY
         responses = _by_code(self._responses() | limited)
         options = _by_code({HTTPStatus.NO_CONTENT: _METHODS} | limited)
@@ -128,7 +130,7 @@ class PathDescription:
                 "operationId": f"HEAD.{name}",
                 **common,
                 "parameters": parameters,
-                "responses": {code: _without_body(found) for code, found in responses.items()},
+                "responses": {code: _without_body(r) for code, r in responses.items()},
             },
             "options": {
                 "operationId": f"OPTIONS.{name}",
@@ -142,11 +144,11 @@ class PathDescription:
         responses: dict[HTTPStatus, Json] = {
             HTTPStatus.OK: {
                 "description": self.summary,
-                "headers": _CACHED if self.tagged else _CACHE_CONTROL,
+                "headers": _CACHED if self.has_etag else _CACHE_CONTROL,
                 "content": self.content,
             }
         }
-        if self.tagged:
+        if self.has_etag:
             responses[HTTPStatus.NOT_MODIFIED] = {
                 "description": "The client has the current body.",
                 "headers": _CACHED,
@@ -159,7 +161,7 @@ def _by_code(responses: Mapping[HTTPStatus, Json]) -> dict[str, Json]:
 
 
 def _any_value(parameter: Json) -> Json:
-    """Return the parameter for a method that ignores its value."""
+    """Return the parameter as it is for a method that ignores its value."""
     return {**parameter, "schema": {"type": "string"}}
 
 

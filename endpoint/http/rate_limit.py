@@ -1,7 +1,8 @@
 """The rate limit for each client (draft-ietf-httpapi-ratelimit-headers).
 
-Each client has a token bucket that holds one minute's requests and refills evenly. A client is an
-IPv4 address or an IPv6 network of 64 bits, the smallest that one customer gets.
+Each client has a token bucket that holds the requests of one minute and is refilled evenly. A
+client is an IPv4 address or an IPv6 network with a prefix of 64 bits, the smallest network that a
+customer gets.
 """
 
 from __future__ import annotations
@@ -32,18 +33,18 @@ Network: TypeAlias = IPv4Network | IPv6Network
 _Address: TypeAlias = IPv4Address | IPv6Address
 
 WINDOW_S: Final = 60
-MOST_CLIENTS: Final = 20_000
-"""So many clients are tracked, in some 5 MB; the least recently seen is dropped first."""
+MAX_CLIENTS: Final = 20_000
+"""The number of tracked clients, in about 5 MB; the least recently seen one is dropped first."""
 FORWARDED: Final = "X-Forwarded-For"
 
 _POLICY: Final = "client"
 _EXCEEDED: Final = "https://iana.org/assignments/http-problem-types#quota-exceeded"
 _TITLE: Final = "Request cannot be satisfied as assigned quota has been exceeded"
 EXEMPT: Final = frozenset({"/healthz", "/readyz", "/metrics"})
-"""Paths without a limit: monitoring must see the service at all times."""
+"""Paths without a limit: monitoring must work at all times."""
 _UNLIMITED: Final[tuple[dict[str, str], None]] = ({}, None)
 _IPV6_BITS: Final = 64
-_LOCAL: Final = "127.0.0.1"  # stands for clients on a Unix socket, which have no address
+_LOCAL: Final = "127.0.0.1"  # for clients on a Unix socket, which have no address
 _ROUNDING: Final = 0.01  # tolerance for floating-point error, as a fraction of a request
 _REMEDY: Final = (
     "all clients behind a proxy share one limit until the proxy is listed in "
@@ -58,12 +59,12 @@ class Quota:
     """A client's quota after a request.
 
     Args:
-        left: further requests that are allowed now.
+        remaining: further requests that are allowed now.
         full_s: seconds until the bucket is full again.
         wait_s: seconds until this request is allowed; 0 if it is allowed now.
     """
 
-    left: int
+    remaining: int
     full_s: int
     wait_s: int
 
@@ -73,26 +74,26 @@ class Limiter:
 
     Args:
         limit: requests per minute.
-        most_clients: the number of clients that are tracked.
-        clock: returns seconds from an arbitrary zero.
+        max_clients: the number of clients that are tracked.
+        clock: a monotonic clock, in seconds.
     """
 
     def __init__(
         self,
         limit: int,
         *,
-        most_clients: int = MOST_CLIENTS,
+        max_clients: int = MAX_CLIENTS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.limit = limit
         self._interval_s = WINDOW_S / limit
-        self._most_clients = most_clients
+        self._max_clients = max_clients
         self._clock = clock
-        # The time at which each bucket will be full; full ones may be missing.
+        # The time at which each bucket will be full; full buckets may be missing.
         self._full_at: OrderedDict[str, float] = OrderedDict()
 
     def take(self, client: str) -> Quota:
-        """Take one request from a client's bucket, if one is left."""
+        """Take one request from a client's bucket, if there is one; return the client's quota."""
         now = self._clock()
         full_at = max(now, self._full_at.get(client, now))
         after = full_at + self._interval_s
@@ -101,7 +102,7 @@ class Limiter:
             return Quota(0, math.ceil(full_at - now), math.ceil(wait_s))
         self._full_at[client] = after
         self._full_at.move_to_end(client)
-        if len(self._full_at) > self._most_clients:
+        if len(self._full_at) > self._max_clients:
             self._full_at.popitem(last=False)
         return Quota(int(-wait_s / self._interval_s + _ROUNDING), math.ceil(after - now), 0)
 
@@ -110,7 +111,7 @@ class Clients:
     """Identifies the client of a request.
 
     Args:
-        trusted: the proxies whose ``X-Forwarded-For`` is used; others could forge it.
+        trusted: the proxies whose ``X-Forwarded-For`` is used; anyone else could forge it.
         loopback: whether clients on this machine are limited too.
     """
 
@@ -123,7 +124,7 @@ class Clients:
         """Return the key of the client's bucket, or ``None`` if the client is not limited.
 
         Args:
-            remote: the address of the connection's other end.
+            remote: the address of the other end of the connection.
             headers: the headers of the request.
         """
         if self._trusted and FORWARDED in headers:
@@ -140,7 +141,7 @@ class Clients:
         return str(address)
 
     def _behind(self, remote: str, hops: list[str]) -> str:
-        """Return the nearest address that is not a trusted proxy; those behind it can be forged."""
+        """Return the nearest address that is not a trusted proxy: those behind it can be forged."""
         while hops and any(_address(remote) in network for network in self._trusted):
             hop = hops.pop().strip()
             try:
@@ -179,16 +180,16 @@ class RateLimit:
         quota = self._limiter.take(bucket)
         headers = {
             "RateLimit-Policy": self._policy,
-            "RateLimit": f'"{_POLICY}";r={quota.left};t={quota.full_s}',
+            "RateLimit": f'"{_POLICY}";r={quota.remaining};t={quota.full_s}',
         }
         if not quota.wait_s:
             return headers, None
         if FORWARDED in request.headers and not self._proxy_logged:
             self._proxy_logged = True
             _log.warning("proxy_rate_limited", remedy=_REMEDY)
-        return headers, self._refusal(quota)
+        return headers, self._rejection(quota)
 
-    def _refusal(self, quota: Quota) -> web.Response:
+    def _rejection(self, quota: Quota) -> web.Response:
         self._limited.inc()
         response = problem(
             HTTPStatus.TOO_MANY_REQUESTS,

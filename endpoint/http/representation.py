@@ -1,4 +1,4 @@
-"""Bodies with their ETag, 304 and gzip (RFC 9110), for everything that is served."""
+"""Bodies with ETag, 304 and gzip (RFC 9110), for all responses that can be cached."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 NO_STORE: Final = "no-store"
 REVALIDATE: Final = "no-cache"
-"""May be cached, but is revalidated on each use: an unchanged body costs a 304."""
+"""May be cached but must be revalidated on each use, with a 304 if the body is unchanged."""
 
 _ETAG: Final = "ETag"  # aiohttp's constant is spelled "Etag"
 _ANY_TAG: Final = "*"
@@ -27,12 +27,12 @@ _WEIGHT_ZERO: Final = re.compile(r"\s*q=0(\.0{0,3})?\s*")
 
 
 def public(max_age_s: float) -> str:
-    """Return the ``Cache-Control`` of what anyone may cache for so many seconds (at least one)."""
+    """Return the ``Cache-Control`` of a body that any cache may keep for so long (at least 1 s)."""
     return f"public, max-age={max(1, int(max_age_s))}"
 
 
 class _Coding(NamedTuple):
-    """A body in one content coding, and the headers of a 304 and of a 200."""
+    """A body in one content coding, with the headers of a 304 and of a 200."""
 
     body: bytes
     tag: str
@@ -42,9 +42,9 @@ class _Coding(NamedTuple):
 
 @dataclass(frozen=True)
 class Representation:
-    """A body that is served many times: its codings, tags and headers are made once.
+    """A body that is served many times: its codings, tags and headers are computed once.
 
-    Each content coding has an ETag of its own, because a strong tag identifies the bytes sent.
+    Each content coding has its own ETag, because a strong ETag identifies the bytes that are sent.
     """
 
     body: bytes
@@ -58,9 +58,9 @@ class Representation:
             request: the request to respond to.
             cache_control: replaces :attr:`cache_control` for this response.
         """
-        wanted = request.headers
-        coding = self._gzip if _accepts_gzip(wanted.get(hdrs.ACCEPT_ENCODING, "")) else self._plain
-        if hdrs.IF_NONE_MATCH in wanted and _matches(coding.tag, request.if_none_match or ()):
+        sent = request.headers
+        coding = self._gzip if _accepts_gzip(sent.get(hdrs.ACCEPT_ENCODING, "")) else self._identity
+        if hdrs.IF_NONE_MATCH in sent and _matches(coding.tag, request.if_none_match or ()):
             status, body, headers = HTTPStatus.NOT_MODIFIED, None, coding.headers_304.copy()
         else:
             status, body, headers = HTTPStatus.OK, coding.body, coding.headers_200.copy()
@@ -68,7 +68,7 @@ class Representation:
         return web.Response(status=status, body=body, headers=headers)
 
     @cached_property
-    def _plain(self) -> _Coding:
+    def _identity(self) -> _Coding:
         return self._coding(self.body, self._digest)
 
     @cached_property
@@ -79,10 +79,10 @@ class Representation:
         return coding
 
     def _coding(self, body: bytes, tag: str) -> _Coding:
-        headers = CIMultiDict({_ETAG: f'"{tag}"', hdrs.VARY: hdrs.ACCEPT_ENCODING})
-        described = headers.copy()
-        described[hdrs.CONTENT_TYPE] = self.content_type
-        return _Coding(body, tag, headers, described)
+        headers_304 = CIMultiDict({_ETAG: f'"{tag}"', hdrs.VARY: hdrs.ACCEPT_ENCODING})
+        headers_200 = headers_304.copy()
+        headers_200[hdrs.CONTENT_TYPE] = self.content_type
+        return _Coding(body, tag, headers_304, headers_200)
 
     @cached_property
     def _digest(self) -> str:
@@ -93,9 +93,9 @@ def _matches(tag: str, known: Iterable[ETag]) -> bool:
     return any(etag.value in (tag, _ANY_TAG) for etag in known)
 
 
-@lru_cache(maxsize=256)  # browsers send the same few values over and over
+@lru_cache(maxsize=256)  # browsers send the same few values again and again
 def _accepts_gzip(accepted: str) -> bool:
-    """Return whether an ``Accept-Encoding`` allows gzip by name, else by ``*``, without ``q=0``."""
+    """Return whether an ``Accept-Encoding`` allows gzip: by name or else by ``*``, not ``q=0``."""
     weights = {
         coding.strip().lower(): weight
         for coding, _, weight in (item.partition(";") for item in accepted.split(","))

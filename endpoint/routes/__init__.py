@@ -1,1 +1,1 @@
-"""The handlers, one module for each group of paths."""
+"""The request handlers, one module for each group of paths."""

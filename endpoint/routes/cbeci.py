@@ -1,7 +1,8 @@
-"""CBECI's paths under ``/cbeci/api``: its clients only need another base address.
+"""CBECI's paths under ``/cbeci/api``: clients of CBECI only have to change the base address.
 
-All bodies are computed together from the months that are over. They are cached for as long as
-clients may cache them, or until a table is imported: years of months are too much work per request.
+All bodies are computed together, from the months that are over, because years of months are too
+much work for each request. They are cached for as long as clients may cache them, or until a table
+is imported.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 PREFIX: Final = "/cbeci/api"
 MAX_AGE: Final = timedelta(seconds=300)
 SIMULATED: Final = {"X-Simulated": "true"}
-"""Marks responses with a month of simulated figures, which CBECI's formats have no field for."""
+"""Marks responses with a simulated month, because CBECI's formats have no field for that."""
 
 _CACHE_CONTROL: Final = f"public,max-age={MAX_AGE.seconds}"
 _JSON: Final = "application/json"
@@ -37,7 +38,7 @@ _CSV: Final = "text/csv; charset=utf-8"
 
 
 class _Tables(NamedTuple):
-    """All bodies by path, when and after which import they were computed, and common headers."""
+    """All bodies by path, the time and the import that they are based on, and common headers."""
 
     at: datetime
     import_version: bytes | None
@@ -46,7 +47,7 @@ class _Tables(NamedTuple):
 
 
 class Cbeci:
-    """Handlers of the paths. Query parameters such as ``file_type`` are ignored.
+    """Handlers of CBECI's paths. Query parameters such as ``file_type`` are ignored.
 
     Args:
         gateway: computes the months.
@@ -94,11 +95,11 @@ class Cbeci:
         cached = await self._cached()
         if cached is not None:
             return cached
-        async with self._computing:  # requests that come meanwhile wait for the same result
+        async with self._computing:  # concurrent requests wait for the same result
             cached = await self._cached()
             if cached is not None:
                 return cached
-            # Read before the months, so that an import in between is noticed the next time.
+            # Read before the months, so that an import in between is noticed at the next request.
             now, import_version = self._now(), await self._gateway.import_version()
             months = await self._gateway.months(now, COUNTRIES_WITH_SUBDIVISIONS)
             computed = await asyncio.to_thread(bodies, months)

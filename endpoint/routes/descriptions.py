@@ -1,4 +1,4 @@
-"""The description of every path for OpenAPI, from the types and parameters that the code uses."""
+"""The OpenAPI description of each path, from the types and parameters that the code uses."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _twins(
     parameters: type[Parameters] = Parameters,
     others: Mapping[HTTPStatus, Json] = BAD_REQUEST | NO_REDIS,
 ) -> dict[str, PathDescription]:
-    """Return the descriptions of a list as JSON and as CSV."""
+    """Return the descriptions of the two paths of a list, as JSON and as CSV."""
     return {
         f"{PREFIX}{path}{suffix}": PathDescription(
             summary=f"{summary}{words}.",
@@ -99,7 +99,7 @@ _STREAM: Final = PathDescription(
             "Too many clients are connected, or Redis is unavailable.", RETRY_AFTER
         )
     },
-    tagged=False,
+    has_etag=False,
 )
 _MAP: Final = {
     **_twins(
@@ -200,7 +200,7 @@ _OPERATION: Final = {
         summary="Liveness: the process is alive.",
         tag="operation",
         content=text_content("text/plain", "`alive`"),
-        tagged=False,
+        has_etag=False,
     ),
     "/readyz": PathDescription(
         summary="Readiness: Redis is available, and its snapshot is fresh.",
@@ -211,7 +211,7 @@ _OPERATION: Final = {
                 "The service is not ready; `detail` gives the reason.", RETRY_AFTER
             )
         },
-        tagged=False,
+        has_etag=False,
     ),
     "/openapi.json": PathDescription(
         summary="This document.", tag="operation", content=json_content({"type": "object"})

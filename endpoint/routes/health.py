@@ -1,4 +1,4 @@
-"""``/healthz``: the process is alive. ``/readyz``: it can serve, or why it cannot."""
+"""``/healthz``: whether the process is alive. ``/readyz``: whether it can serve, or why not."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Health:
         self._now = now
 
     async def alive(self, _request: web.Request) -> web.Response:
-        """Answer 200 as long as the process works at all."""
+        """Answer 200 as long as the process can answer at all."""
         return web.Response(text="alive\n")
 
     async def ready(self, _request: web.Request) -> web.Response:

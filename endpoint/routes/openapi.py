@@ -1,7 +1,7 @@
 """``/openapi.json``: this service as an OpenAPI 3.1 document.
 
-Serving a path without a description in :mod:`endpoint.routes.descriptions` is an error at the
-start. A described path that is not served is left out.
+A path that is served without a description in :mod:`endpoint.routes.descriptions` is an error at
+the start. A path that is described but not served is left out.
 """
 
 from __future__ import annotations
@@ -44,9 +44,10 @@ source looked and found none. A parameter that is unknown, repeated or invalid i
 400 that names it. Errors are problem documents (RFC 9457), including those that no path lists: 404
 for unknown paths, and 405 for methods that write.
 
-Responses that may be cached have an `ETag`, for which `If-None-Match` gets a 304. The `.csv` twins
-have the rows of the JSON, one figure per column; unknown figures are empty cells. Every list has a
-fixed order. Only histories grow with time; they are requested by range, so there are no pages.
+Responses that may be cached have an `ETag`, for which `If-None-Match` gets a 304. Paths that end in
+`.csv` have the same rows as the JSON, one figure per column; unknown figures are empty cells. Every
+list has a fixed order. Only histories grow with time; they are requested by range, so there are no
+pages.
 """
 
 
@@ -57,7 +58,7 @@ class OpenApi:
         paths: every other path that the service serves.
 
     Raises:
-        ValueError: one of them is not described.
+        ValueError: one of the paths is not described.
     """
 
     def __init__(self, paths: Iterable[str]) -> None:
@@ -77,7 +78,7 @@ def document(paths: Iterable[str]) -> Json:
     """Return the document about these paths.
 
     Raises:
-        ValueError: one of them is not described.
+        ValueError: one of the paths is not described.
     """
     served = frozenset(paths)
     if missing := served - DESCRIBED.keys():
@@ -101,11 +102,11 @@ def document(paths: Iterable[str]) -> Json:
 
 
 def _schemas() -> Json:
-    """Return the types of all bodies by name, and the list of country codes."""
-    kinds = (Answer, SubdivisionAnswer, History, PoolList, PlaceList, Problem)
+    """Return the schemas of all bodies by name, and that of country codes."""
+    types = (Answer, SubdivisionAnswer, History, PoolList, PlaceList, Problem)
     codes = [place.code for place in all_places() if is_country(place.code)]
     countries = {"type": "string", "description": "A country, by ISO 3166-1.", "enum": codes}
-    return {**schemas(kinds), "CountryCode": countries}
+    return {**schemas(types), "CountryCode": countries}
 
 
 if __name__ == "__main__":  # for `make check`

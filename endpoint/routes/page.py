@@ -1,4 +1,7 @@
-"""The page: a fixed list of files, read at the start. No request path becomes a file name."""
+"""The page: a fixed list of files that are read at the start.
+
+No part of a request's path is used as a file name.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ FILES: Final = {
     "/page/docs.css": ("docs.css", "text/css; charset=utf-8"),
     "/page/icon.svg": ("icon.svg", "image/svg+xml"),
 }
-"""The file and its media type by path."""
+"""The name of the file and its media type, by path."""
 
 
 def routes() -> dict[str, Handler]:

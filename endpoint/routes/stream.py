@@ -1,8 +1,8 @@
-"""``/api/v1/stream``: events as they happen, as server-sent events.
+"""``/api/v1/stream``: the event log as server-sent events.
 
-No events are queued for a client. Each has a position in the cached event log and is sent the next
-event when it has received the one before. A client that reconnects gives its position by
-``Last-Event-ID``; one that receives nothing for too long is disconnected.
+No events are queued for a client. Each client has a position in the cached event log and is sent
+the next event when it has received the one before. A client that reconnects sends its position as
+``Last-Event-ID``. A client that receives nothing for too long is disconnected.
 """
 
 from __future__ import annotations
@@ -33,24 +33,26 @@ if TYPE_CHECKING:
 
 HEARTBEAT_S: Final = 15.0
 SEND_S: Final = 15.0
-"""A client that receives nothing for so long is disconnected."""
+"""The time after which a client that receives nothing is disconnected."""
 CATCH_UP_S: Final = 5.0
-"""How long a client waits for a process that has just started."""
+"""The longest wait of a client for a process that is still reading the event log."""
 LAG_S: Final = 2.0
-"""How much later than other processes this one may see an event."""
+"""How much later than another process this one may read an event."""
 
 _LAST_EVENT_ID: Final = "Last-Event-ID"
 _TYPE: Final = "text/event-stream"
-# Clients wait a random time in ms before they reconnect, so that they do not all come at once.
+# Clients wait a random time in this range before they reconnect, so that they do not all reconnect
+# at the same moment.
 _RETRY_MS: Final = (2000, 5000)
 # Limits the kernel's buffer for one client, which would otherwise grow to megabytes.
 _SEND_BUFFER: Final = 128 * 1024
-# Caches the newest event in each window, and some that many clients catch up on at once.
+# The number of cached frames: the newest event for each window, and older events that many clients
+# need at the same time after a restart.
 _FRAMES: Final = 64
 
 _SLOW: Final = "slow"
 _FULL: Final = "full"
-_EXPIRED: Final = EventId(-1, -1)
+_EXPIRED: Final = EventId(-1, -1)  # before all positions that a log can have
 _GAP: Final = (
     b'event: gap\ndata: {"detail":"events are missing here: those after your Last-Event-ID are no '
     b'longer stored, or it is unknown; the newest follow"}\n\n'
@@ -67,8 +69,8 @@ class Stream:
     """Handler of the path.
 
     Args:
-        cache: has the event log.
-        most_clients: the number of clients at a time.
+        cache: the cached event log.
+        max_clients: the number of clients at a time.
         registry: for the metrics.
         send_s: seconds after which a client that receives nothing is disconnected.
         heartbeat_s: seconds between two comments on a stream without events.
@@ -78,13 +80,13 @@ class Stream:
         self,
         cache: SnapshotCache,
         *,
-        most_clients: int,
+        max_clients: int,
         registry: CollectorRegistry,
         send_s: float = SEND_S,
         heartbeat_s: float = HEARTBEAT_S,
     ) -> None:
         self._cache = cache
-        self._most_clients = most_clients
+        self._max_clients = max_clients
         self._send_s = send_s
         self._heartbeat_s = heartbeat_s
         self._frame = lru_cache(maxsize=_FRAMES)(_frame)
@@ -103,21 +105,21 @@ class Stream:
             self._dropped.labels(reason)
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
-        """Send events until the client or this service stops."""
+        """Send events until the client disconnects or the service stops."""
         window = StreamParameters.parse(request.query).window
-        refusal = await self._refusal()
-        if refusal is not None:
-            return refusal
+        rejection = await self._rejection()
+        if rejection is not None:
+            return rejection
         if request.method == hdrs.METH_HEAD:
             return web.Response(headers={hdrs.CONTENT_TYPE: _TYPE, hdrs.CACHE_CONTROL: NO_STORE})
         response = EventSourceResponse(ping_interval=self._heartbeat_s, sep="\n")
         response.headers[hdrs.CACHE_CONTROL] = NO_STORE
-        with self._cache.listening() as news:
+        with self._cache.listening() as wake_up:
             _limit_send_buffer(request)
             await response.prepare(request)
             async with response:
                 try:
-                    await self._send_events(response, news, window, _resume_position(request))
+                    await self._send_events(response, wake_up, window, _resume_position(request))
                 except TimeoutError:
                     self._dropped.labels(_SLOW).inc()
                     if request.transport is not None:
@@ -126,14 +128,14 @@ class Stream:
                     pass  # the client has disconnected
         return response
 
-    async def _refusal(self) -> web.Response | None:
-        """Return the 503 if there can be no stream now."""
+    async def _rejection(self) -> web.Response | None:
+        """Return the 503 if no stream is possible now."""
         if not await self._cache.has_caught_up(CATCH_UP_S) or self._cache.newest() is None:
             return unavailable("Redis, which stores all events, is unavailable; try again later")
-        if self._cache.listeners >= self._most_clients:
+        if self._cache.listeners >= self._max_clients:
             self._dropped.labels(_FULL).inc()
             return unavailable(
-                f"the limit of {self._most_clients} stream clients is reached; "
+                f"the limit of {self._max_clients} stream clients is reached; "
                 "try again later, or poll /api/v1/shares"
             )
         return None
@@ -141,11 +143,11 @@ class Stream:
     async def _send_events(
         self,
         response: EventSourceResponse,
-        news: asyncio.Event,
+        wake_up: asyncio.Event,
         window: str,
         position: EventId | None,
     ) -> None:
-        """Send every event after a position, or from the newest shares on without one.
+        """Send all events after a position; without a position, from the newest shares on.
 
         Raises:
             TimeoutError: the client receives nothing.
@@ -153,10 +155,10 @@ class Stream:
         """
         await self._send(response, _retry())
         while not self._cache.closed and response.is_connected():
-            news.clear()
+            wake_up.clear()
             log = self._cache.log
             if position is not None and not log.reaches(position):
-                if position > log.last and await self._arrives_at(position, news):
+                if position > log.last and await self._arrives_at(position, wake_up):
                     continue
                 await self._send(response, _GAP)
                 position = None
@@ -164,28 +166,31 @@ class Stream:
                 position = log.start()
             event = None if position is None else log.next(position)
             if event is None:
-                await self._wait_for(news)
+                await self._wait_for(wake_up)
                 continue
             position = event.id
             frame = self._frame(event, window)
             if frame is not None:
                 await self._send(response, frame)
-                await asyncio.sleep(0)  # other requests get a turn while a client catches up
+                await asyncio.sleep(0)  # give other requests a turn while a client catches up
 
-    async def _arrives_at(self, position: EventId, news: asyncio.Event) -> bool:
-        """Wait until the log reaches a position that another process has sent; return whether."""
+    async def _arrives_at(self, position: EventId, wake_up: asyncio.Event) -> bool:
+        """Return whether the log reaches a position within :data:`LAG_S` seconds.
+
+        The client can have received it from another process that has read newer events.
+        """
         with suppress(TimeoutError):
             async with asyncio.timeout(LAG_S):
                 while self._cache.log.last < position and not self._cache.closed:
-                    await news.wait()
-                    news.clear()
+                    await wake_up.wait()
+                    wake_up.clear()
         return self._cache.log.last >= position
 
-    async def _wait_for(self, news: asyncio.Event) -> None:
-        """Wait for news, but no longer than until the connection should be checked again."""
+    async def _wait_for(self, wake_up: asyncio.Event) -> None:
+        """Wait for new events, at most until the connection has to be checked again."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._heartbeat_s):
-                await news.wait()
+                await wake_up.wait()
 
     async def _send(self, response: EventSourceResponse, frame: bytes) -> None:
         async with asyncio.timeout(self._send_s):
@@ -207,7 +212,10 @@ def _resume_position(request: web.Request) -> EventId | None:
 
 
 def _frame(event: Event, window: str) -> bytes | None:
-    """Return an event as it is sent. JSON has no line breaks that would have to be escaped."""
+    """Return an event as it is sent, or ``None`` if it has no body for the window.
+
+    The body is one line of JSON, so no line break has to be escaped.
+    """
     body = event.body(window)
     if body is None:
         return None

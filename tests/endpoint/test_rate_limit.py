@@ -74,7 +74,7 @@ def test_exactly_the_limit_is_allowed(clock: Clock) -> None:
 
 
 def test_each_client_has_a_bucket_and_the_least_recent_is_dropped(clock: Clock) -> None:
-    limiter = Limiter(1, most_clients=2, clock=clock)
+    limiter = Limiter(1, max_clients=2, clock=clock)
     assert [limiter.take(client).wait_s for client in "abab"] == [0, 0, 60, 60]
     assert limiter.take("c").wait_s == 0  # replaces a, which was admitted before b
     assert [limiter.take(client).wait_s for client in "bca"] == [60, 60, 0]
