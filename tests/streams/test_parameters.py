@@ -9,6 +9,7 @@ from multidict import MultiDict
 
 from streams.method.windows import parse_window
 from streams.queries.parameters import (
+    Format,
     ParameterError,
     Parameters,
     SharesParameters,
@@ -116,7 +117,7 @@ def test_an_error_quotes_only_the_beginning_of_a_long_value() -> None:
 
 def test_a_repeated_parameter_is_an_error() -> None:
     given: MultiDict[str] = MultiDict([("window", "1h"), ("window", "24h")])
-    with pytest.raises(ParameterError, match="given more than once") as caught:
+    with pytest.raises(ParameterError, match=r"^given more than once; give it once$") as caught:
         SharesParameters.parse(given)
     assert caught.value.parameter == "window"
 
@@ -175,3 +176,32 @@ def test_a_declaration_describes_itself() -> None:
             },
         },
     ]
+
+
+class TwoFormats(Parameters, frozen=True, kw_only=True):
+    """A declaration whose optional parameter has two formats."""
+
+    maybe: Annotated[
+        str | None,
+        Format(str, {"anyOf": [{"type": "string"}, {"type": "integer"}]}),
+        Meta(description="Perhaps."),
+    ] = None
+
+
+def test_the_empty_text_is_one_more_format_of_an_optional_parameter() -> None:
+    (described,) = TwoFormats.describe()
+    assert described["schema"] == {
+        "anyOf": [
+            {"type": "string"},
+            {"type": "integer"},
+            {"const": "", "description": "The same as leaving the parameter out."},
+        ]
+    }
+
+
+def test_a_value_of_a_list_is_one_of_its_values() -> None:
+    listed = one_of(("a", "b"))
+    assert listed.schema == {"type": "string", "enum": ["a", "b"]}
+    assert listed.parse("b") == "b"
+    with pytest.raises(ValueError, match=r"^'c' is not allowed; expected one of: a, b$"):
+        listed.parse("c")
