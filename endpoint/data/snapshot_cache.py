@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from endpoint.errors import UnavailableError
-from miningmap.times import parse_rfc3339
-from streams.queries.snapshot import TAKEN_AT
+from streams.queries.snapshot import TAKEN_AT, decode_taken_at
 from streams.redis.event_log import KEPT_S, SHARES, EventId
 
 if TYPE_CHECKING:
@@ -56,8 +55,7 @@ class CachedSnapshot:
         self._parts = parts
         self._rendered: dict[tuple[str, Callable[[bytes], Representation]], Representation] = {}
         self.raw_taken_at = parts.get(TAKEN_AT)
-        raw = self.raw_taken_at
-        self.taken_at = None if raw is None else parse_rfc3339(raw.decode())
+        self.taken_at = decode_taken_at(self.raw_taken_at)
 
     def representation(
         self, name: str, render: Callable[[bytes], Representation]

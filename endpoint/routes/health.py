@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from endpoint.http.errors import unavailable
-from miningmap.times import parse_rfc3339
-from streams.queries.snapshot import TAKEN_AT
+from streams.queries.snapshot import TAKEN_AT, decode_taken_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,13 +36,13 @@ class Health:
 
     async def ready(self, _request: web.Request) -> web.Response:
         """Answer 200 if Redis is available and has a fresh snapshot, else 503."""
-        reason = self._reason(await self._gateway.snapshot_part(TAKEN_AT))
+        reason = self._reason(decode_taken_at(await self._gateway.snapshot_part(TAKEN_AT)))
         return web.Response(text="ready\n") if reason is None else unavailable(reason)
 
-    def _reason(self, stored: bytes | None) -> str | None:
-        if stored is None:
+    def _reason(self, taken_at: datetime | None) -> str | None:
+        if taken_at is None:
             return "there is no snapshot yet; is the streams service running?"
-        age_s = (self._now() - parse_rfc3339(stored.decode())).total_seconds()
+        age_s = (self._now() - taken_at).total_seconds()
         if age_s < self._fresh_s:
             return None
         return (

@@ -18,8 +18,7 @@ from endpoint.http.representation import NO_STORE, Representation
 from miningmap import __version__
 from miningmap.api.models import Answer, Gap, PoolList, ShareRow
 from miningmap.places import country_of
-from miningmap.times import parse_rfc3339
-from streams.queries.snapshot import POOLS, TAKEN_AT
+from streams.queries.snapshot import POOLS, TAKEN_AT, answers_in, decode_taken_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -76,11 +75,9 @@ class SnapshotCollector(Collector):
     """
 
     def __init__(self, snapshot: Mapping[str, bytes]) -> None:
-        # Only parts with shares have a slash in their names: WINDOW/LEVEL[/COUNTRY].
-        self._answers = [_answer.decode(raw) for name, raw in snapshot.items() if "/" in name]
+        self._answers = list(map(_answer.decode, answers_in(snapshot).values()))
         self._pools = _pool_list.decode(snapshot[POOLS]) if POOLS in snapshot else PoolList(())
-        raw_taken_at = snapshot.get(TAKEN_AT)
-        self._taken_at = None if raw_taken_at is None else parse_rfc3339(raw_taken_at.decode())
+        self._taken_at = decode_taken_at(snapshot.get(TAKEN_AT))
 
     def collect(self) -> Iterable[Metric]:
         """Yield every metric family, without samples where figures are unknown."""

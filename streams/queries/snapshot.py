@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from miningmap.times import rfc3339
+from miningmap.times import parse_rfc3339, rfc3339
 from streams.method.observations import observe, spans_of
 from streams.method.windows import ROLLING, parse_window
 from streams.queries.history import history
@@ -42,6 +42,16 @@ def part_name(query: SharesQuery) -> str:
     """Return the name of an answer in the snapshot and in Kafka, such as ``1h/subdivision/CN``."""
     words = (query.window.name, query.level, query.country)
     return "/".join(word for word in words if word is not None)
+
+
+def decode_taken_at(part: bytes | None) -> datetime | None:
+    """Return the time of the part :data:`TAKEN_AT`; ``None`` if there is no snapshot."""
+    return None if part is None else parse_rfc3339(part.decode())
+
+
+def answers_in(snapshot: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return those parts of a snapshot that are answers, by name."""
+    return {name: part for name, part in snapshot.items() if name not in (POOLS, TAKEN_AT)}
 
 
 async def compute_answer(store: Store, query: SharesQuery, beliefs: Beliefs) -> Answer:

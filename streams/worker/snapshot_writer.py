@@ -14,7 +14,7 @@ from miningmap.kafka.errors import BrokerError
 from miningmap.kafka.producer import Record
 from miningmap.kafka.topics import SHARES
 from miningmap.times import utc_now
-from streams.queries.snapshot import POOLS, TAKEN_AT, Snapshots
+from streams.queries.snapshot import Snapshots, answers_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,8 +60,5 @@ async def write_snapshots(
 
 def _records(snapshot: Mapping[str, bytes]) -> list[Record]:
     """Return a snapshot's answers for Kafka, with ``WINDOW/LEVEL[/COUNTRY]`` as their keys."""
-    return [
-        Record(SHARES, name.encode(), answer)
-        for name, answer in snapshot.items()
-        if name not in (POOLS, TAKEN_AT)
-    ]
+    answers = answers_in(snapshot)
+    return [Record(SHARES, name.encode(), answer) for name, answer in answers.items()]
