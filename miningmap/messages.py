@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
-from typing import Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import msgspec
 
 from miningmap import places
 from miningmap.times import HOUR_S, add_months, as_utc
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 Kind: TypeAlias = Literal["measured", "estimated", "prior"]
 """How the place of a hashrate is known: reported by the pool, inferred, or from a prior."""
@@ -56,6 +59,10 @@ class InvalidMessageError(ValueError):
     def __init__(self, reason: Reason, error: str) -> None:
         super().__init__(error)
         self.reason: Reason = reason
+
+
+class LineError(ValueError):
+    """A line is not a valid message; the text has the number of the line and the reason."""
 
 
 class Located(msgspec.Struct, frozen=True, order=True):
@@ -214,6 +221,21 @@ def decode(raw: bytes) -> Message:
         return decoder.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidMessageError("invalid", str(error)) from None
+
+
+def decode_lines(lines: Iterable[bytes]) -> Iterator[Message]:
+    """Decode messages, one per line; empty lines are skipped.
+
+    Raises:
+        LineError: a line is not a valid message.
+    """
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            yield decode(line)
+        except InvalidMessageError as error:
+            raise LineError(f"line {number}: {error.reason}: {error}") from None
 
 
 def encode(message: Message) -> bytes:

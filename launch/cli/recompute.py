@@ -55,9 +55,10 @@ def recompute(
     """
     import msgspec
 
+    from miningmap.messages import LineError
     from streams import beliefs
-    from streams.queries.recompute import LineError, read_cells
-    from streams.queries.recompute import recompute as answer
+    from streams.queries.recompute import read_cells
+    from streams.queries.shares import answer_from
 
     query = query_of(parameters)
     options = _configured_beliefs(context)
@@ -72,7 +73,7 @@ def recompute(
             cells = read_cells(lines)
     except LineError as error:
         raise CommandUsageError(f"{file}: {error}") from None
-    click.echo(msgspec.json.encode(answer(cells, query, loaded)))
+    click.echo(msgspec.json.encode(answer_from(cells, query, loaded)))
 
 
 def _configured_beliefs(context: click.Context) -> BeliefOptions:
@@ -84,13 +85,7 @@ def _configured_beliefs(context: click.Context) -> BeliefOptions:
     from streams.beliefs import BeliefOptions
 
     if can_load_settings():
-        method = settings_of(context).method
-        return BeliefOptions(
-            priors_file=method.priors_file,
-            rules_file=method.rules_file,
-            zhejiang_pools=method.zhejiang_pools,
-            default_prior=method.default_prior,
-        )
+        return BeliefOptions(**settings_of(context).method.model_dump())
     for name in sorted(os.environ):
         if name.upper().startswith(CONFIGURES_BELIEFS):
             raise MissingExtraError(name, "server")

@@ -48,16 +48,12 @@ def publish(context: click.Context, /, file: Path) -> None:
 
 
 def _read(file: Path) -> list[Message]:
-    from miningmap.messages import InvalidMessageError, decode
+    from miningmap.messages import LineError, decode_lines
 
-    messages = []
-    for number, line in enumerate(file.read_bytes().splitlines(), start=1):
-        if line.strip():
-            try:
-                messages.append(decode(line))
-            except InvalidMessageError as error:
-                raise CommandUsageError(f"{file}: line {number}: {error.reason}: {error}") from None
-    return messages
+    try:
+        return list(decode_lines(file.read_bytes().splitlines()))
+    except LineError as error:
+        raise CommandUsageError(f"{file}: {error}") from None
 
 
 def _publish(kafka: Kafka, messages: Sequence[Message]) -> None:

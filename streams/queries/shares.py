@@ -17,12 +17,13 @@ from miningmap.api.models import (
 )
 from miningmap.places import flags_of, name_of
 from streams.method import placing, shares
+from streams.method.observations import observe
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from streams.method.cells import Cell
-    from streams.method.observations import Observation
+    from streams.method.observations import CellReader, Observation
     from streams.method.placing import Beliefs, Cohort
     from streams.method.shares import Share
     from streams.queries.parameters import SharesQuery
@@ -37,6 +38,12 @@ def cohort_for(
     """Return the cohort in the window of a query, with or without rules as ``adjust`` says."""
     applied = beliefs if query.adjust == "published" else beliefs.without_rules()
     return placing.cohort_of(pools, network, query.window.span.minutes, applied)
+
+
+def answer_from(cells: CellReader, query: SharesQuery, beliefs: Beliefs) -> Answer:
+    """Return the answer to a query from cells that were read."""
+    cohort = cohort_for(query, *observe(cells, query.window), beliefs)
+    return answer(query, cohort, (rule.id for rule in beliefs.rules))
 
 
 def answer(query: SharesQuery, cohort: Cohort, rules: Iterable[str]) -> Answer:

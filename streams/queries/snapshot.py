@@ -19,7 +19,7 @@ from streams.method.windows import ROLLING, parse_window
 from streams.queries.history import history
 from streams.queries.parameters import SharesQuery
 from streams.queries.pools import PoolFacts, pool_list
-from streams.queries.shares import answer, cohort_for
+from streams.queries.shares import answer, answer_from, cohort_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,9 +56,7 @@ def answers_in(snapshot: Mapping[str, bytes]) -> dict[str, bytes]:
 
 async def compute_answer(store: Store, query: SharesQuery, beliefs: Beliefs) -> Answer:
     """Compute the answer to a query from the cells in Redis."""
-    cells = await store.read(spans_of([query.window]))
-    cohort = cohort_for(query, *observe(cells, query.window), beliefs)
-    return answer(query, cohort, (rule.id for rule in beliefs.rules))
+    return answer_from(await store.read(spans_of([query.window])), query, beliefs)
 
 
 async def compute_history(store: Store, query: HistoryQuery, beliefs: Beliefs) -> History:

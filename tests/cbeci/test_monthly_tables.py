@@ -32,7 +32,7 @@ from streams.method.cells import MemoryCells, Series
 from streams.method.placing import Beliefs
 from streams.method.windows import parse_window
 from streams.queries.parameters import SharesParameters
-from streams.queries.recompute import recompute
+from streams.queries.shares import answer_from
 from tests.cases import all_cases
 from tests.streams import golden
 
@@ -86,7 +86,7 @@ def answer_to(messages: Iterable[Report], window: str, **parameters: str) -> Ans
     for message in messages:
         cells.add(message)
     query = SharesParameters.parse({"window": window, **parameters}).query(NOW)
-    return recompute(cells, query, Beliefs())
+    return answer_from(cells, query, Beliefs())
 
 
 def inside(messages: Iterable[Report], window: str) -> dict[str, float]:

@@ -27,7 +27,8 @@ from miningmap.settings import Endpoint, Retention
 from miningmap.times import rfc3339
 from streams import beliefs
 from streams.method.placing import Beliefs
-from streams.queries.recompute import read_cells, recompute
+from streams.queries.recompute import read_cells
+from streams.queries.shares import answer_from
 from streams.redis.store import Store
 from tests.streams import golden
 from tests.streams.fixtures import NOON, network, report
@@ -474,7 +475,7 @@ async def test_recompute_on_an_export_equals_the_live_answers(
     with file.open("rb") as lines:
         cells = read_cells(lines)
     for parameters, want in zip(QUERIES, live, strict=True):
-        answer = recompute(cells, query_of(parameters), loaded)
+        answer = answer_from(cells, query_of(parameters), loaded)
         assert formatted(msgspec.json.encode(answer)) == formatted(want), parameters
     # The command adds only options and files, so one query per level is enough.
     for parameters, want in zip(QUERIES[: len(LEVELS)], live, strict=False):

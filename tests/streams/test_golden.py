@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from miningmap.messages import encode
-from streams.queries.recompute import read_cells, recompute
+from streams.queries.recompute import read_cells
+from streams.queries.shares import answer_from
 from tests.streams import golden
 
 if TYPE_CHECKING:
@@ -20,5 +21,5 @@ def test_every_answer_is_recomputed_from_the_messages(path: Path) -> None:
     case = golden.Case(path)
     cells = read_cells(encode(message) for message in case.messages)
     for query, want in zip(case.queries(), case.expected, strict=True):
-        got = json.loads(msgspec.json.encode(recompute(cells, query, case.beliefs)))
+        got = json.loads(msgspec.json.encode(answer_from(cells, query, case.beliefs)))
         golden.assert_same(got, want)

@@ -17,7 +17,7 @@ from streams.method.cells import MemoryCells, claims_of
 from streams.method.placing import Beliefs, Rule
 from streams.method.windows import ROLLING, parse_window
 from streams.queries.parameters import SharesQuery
-from streams.queries.recompute import recompute
+from streams.queries.shares import answer_from
 from streams.queries.snapshot import Snapshots, compute_answer, take_snapshot
 from streams.redis import keys
 from streams.redis.store import Store
@@ -163,7 +163,7 @@ async def test_the_answer_equals_the_recomputed_one_to_the_last_digit(
             query = _query(name, NOON, country)
             live = await compute_answer(store, query, BELIEFS)
             assert msgspec.json.encode(live) == msgspec.json.encode(
-                recompute(cells, query, BELIEFS)
+                answer_from(cells, query, BELIEFS)
             )
 
 

@@ -17,7 +17,7 @@ from miningmap.messages import KINDS, Located, Message, Network, Report
 from streams.method.cells import MemoryCells
 from streams.method.placing import Beliefs, Rule
 from streams.queries.parameters import SharesParameters, SharesQuery
-from streams.queries.recompute import recompute
+from streams.queries.shares import answer_from
 from tests.streams import model
 from tests.streams.model import World
 
@@ -275,7 +275,7 @@ def cells_of(messages: Iterable[Message]) -> MemoryCells:
 
 def recomputed(messages: Iterable[Message], scene: Scene) -> Json:
     """The answer of ``streams`` to a query, from messages alone."""
-    return as_json(recompute(cells_of(messages), query_of(scene.query), beliefs_of(scene.world)))
+    return as_json(answer_from(cells_of(messages), query_of(scene.query), beliefs_of(scene.world)))
 
 
 def as_json(answer: Answer) -> Json:
