@@ -60,7 +60,7 @@ class Credentials:
 
     def lacking(self, source: Source) -> list[str]:
         """Return the names of the source's required credentials that are not set."""
-        given = {name.removesuffix(FILE) for name in self._given.get(source.slug, {})}
+        given = set(self._lazy(source))
         return [
             credential.name
             for credential in source.credentials
@@ -77,11 +77,7 @@ class Credentials:
         Raises:
             SettingsError: a file cannot be read; the text does not quote its content.
         """
-        given = self._given.get(source.slug, {})
-        return {
-            name.removesuffix(FILE): _read(source.slug, name, secret.get_secret_value())
-            for name, secret in given.items()
-        }
+        return dict(self._lazy(source))
 
     def configured(self, source: Source) -> Source:
         """Return the source as configured by its credentials.
@@ -96,9 +92,8 @@ class Credentials:
         if source.configure is None or self.missing(source):
             return source
         name = setting(source.slug)
-        given = self._given.get(source.slug, {})
         try:
-            configured = source.configure(_ReadWhenLookedUp(source.slug, given))
+            configured = source.configure(self._lazy(source))
             hosts, declared = _hosts(configured), _hosts(source)
         except SettingsError:
             raise
@@ -123,6 +118,9 @@ class Credentials:
                 for form in (secret, quote(secret, safe="")):
                     text = text.replace(form, "***")
         return text
+
+    def _lazy(self, source: Source) -> _ReadWhenLookedUp:
+        return _ReadWhenLookedUp(source.slug, self._given.get(source.slug, {}))
 
 
 class _ReadWhenLookedUp(Mapping[str, str]):

@@ -93,7 +93,7 @@ def _section(source: Source) -> str:
         name = setting(source.slug, credential.name)
         optional = "" if credential.required else ", optional"
         items.append(f"- `{name}`{optional}: {credential.meaning}")
-    return f"### {_title(source)}\n\n" + "\n".join(items) + "\n"
+    return f"### {source.path}\n\n" + "\n".join(items) + "\n"
 
 
 def _limit(source: Source) -> str:
@@ -107,9 +107,5 @@ def _locates(source: Source) -> str:
     return f"{source.locates.kind}, by {source.locates.granularity} ({source.locates.how})"
 
 
-def _title(source: Source) -> str:
-    return f"{source.kind}/{source.slug}"
-
-
 def _anchor(source: Source) -> str:
-    return _title(source).replace("/", "")
+    return source.path.replace("/", "")

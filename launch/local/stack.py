@@ -12,6 +12,7 @@ import msgspec
 
 from launch.local.supervisor import Child
 from miningmap.api.models import Answer
+from miningmap.http.server import url_of
 from miningmap.logs import resolved_format
 from miningmap.times import utc_now
 from streams.method.windows import ROLLING
@@ -31,8 +32,7 @@ _POLL_S: Final = 0.1
 
 def url(host: str, port: int, path: str = "") -> str:
     """Return the address of a service as this machine reaches it."""
-    host = _LOOPBACK_OF.get(host, host)
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}{path}"
+    return url_of(_LOOPBACK_OF.get(host, host), port) + path
 
 
 def log_environment(log: Log) -> dict[str, str]:

@@ -6,18 +6,16 @@ Its rows have the form of CCAF's partners, with the World Bank's names of countr
 from __future__ import annotations
 
 import asyncio
-import math
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from launch.simulation.world import day_mean
-from miningmap.messages import Located, Report
+from miningmap.cbeci import contribution_rows
 from miningmap.partner.http import ContributeError, contribute
-from miningmap.places import OTHER_SUFFIX, country_of, name_of, resolve
+from miningmap.places import OTHER_SUFFIX, country_of, name_of, world_bank_name
 from miningmap.times import DAY_S, bucket, utc_now
-from miningmap.units import parse_hashrate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,6 +24,7 @@ if TYPE_CHECKING:
 
     from launch.simulation.world import World
     from miningmap.cbeci.contribution import Row
+    from miningmap.messages import Report
 
 PUSHED_POOL: Final = "viabtc"
 """The pool whose partner pushes live; the other partners' rows are only in the history."""
@@ -33,13 +32,6 @@ PUSHED_POOL: Final = "viabtc"
 UNIT: Final = "ph/s"
 _H_PER_UNIT: Final = 1e15
 _DECIMALS: Final = 3
-
-# The World Bank's names of the countries of this world, where they differ from ISO's.
-_WORLD_BANK: Final = {
-    "HK": "Hong Kong SAR, China",
-    "IR": "Iran, Islamic Rep.",
-    "RU": "Russian Federation",
-}
 
 _log = structlog.get_logger(__name__)
 
@@ -51,7 +43,7 @@ def daily_rows(world: World, pool: str, day: date) -> list[Row]:
         {
             "period_start_date": day.isoformat(),
             "period": "daily",
-            "country": _world_bank(country_of(code)),
+            "country": world_bank_name(country_of(code)),
             "province": _province(code),
             "average_hashrate": round(hashrate / _H_PER_UNIT, _DECIMALS),
             "unit": UNIT,
@@ -68,23 +60,8 @@ def report(pool: str, rows: Sequence[Row], fetched_at: datetime) -> Report:
         rows: of one day, at least one.
         fetched_at: when they arrived.
     """
-    start = datetime.fromisoformat(rows[0]["period_start_date"]).replace(tzinfo=UTC)
-    places = tuple(
-        Located(resolve(row["country"], row["province"]), hashrate, "measured")
-        for row in rows
-        if (hashrate := parse_hashrate(row["average_hashrate"], row["unit"])) is not None
-    )
-    return Report(
-        pool=pool,
-        source="partner",
-        start=start,
-        end=start + timedelta(days=1),
-        hold_s=0,
-        hashrate=math.fsum(place.hashrate for place in places),
-        places=places,
-        fetched_at=fetched_at,
-        simulated=True,
-    )
+    ((period, places),) = contribution_rows.read(rows, fetched_at).items()
+    return contribution_rows.report(period, places, pool, fetched_at=fetched_at, simulated=True)
 
 
 async def push_daily(
@@ -119,10 +96,6 @@ async def push_daily(
                 log.info("partner_pushed", rows=len(rows))
                 pushed, failing = yesterday, False
         await asyncio.sleep(every_s if pushed == yesterday else retry_s)
-
-
-def _world_bank(country: str) -> str:
-    return _WORLD_BANK.get(country, name_of(country))
 
 
 def _province(code: str) -> str | None:

@@ -51,11 +51,15 @@ async def serving(
             text = f"{PREFIX}{setting}: cannot listen at {host}:{port}: {error.strerror}"
             raise SettingsError(text) from None
         address, number = runner.addresses[0][:2]
-        url = f"http://{f'[{address}]' if ':' in address else address}:{number}"
-        _log.info("listening", url=url, setting=PREFIX + setting)
+        _log.info("listening", url=url_of(address, number), setting=PREFIX + setting)
         yield
     finally:
         await runner.cleanup()
+
+
+def url_of(host: str, port: int) -> str:
+    """Return the address of a server on a host, which may be an IPv6 address."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def allow_many_connections() -> None:
