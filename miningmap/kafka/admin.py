@@ -7,13 +7,13 @@ messages.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
-from miningmap.kafka.clients import admin_client
+from miningmap.kafka.clients import admin_client, partitions_of_topics
 from miningmap.kafka.errors import BrokerError, broker_errors
 from miningmap.kafka.topics import TOPICS, Topic
 
@@ -96,7 +96,8 @@ def _missing(states: list[TopicState]) -> list[Topic]:
 
 
 async def _compare(admin: AIOKafkaAdminClient) -> list[TopicState]:
-    partitions = await _partitions(admin)
+    numbers = await partitions_of_topics(admin)
+    partitions = {name: len(of_topic) for name, of_topic in numbers.items()}
     present = [topic for topic in TOPICS if topic.name in partitions]
     configs = await _configs(admin, present)
     return [
@@ -116,13 +117,6 @@ def _state(topic: Topic, partitions: int, config: dict[str, str]) -> str:
     if partitions != topic.partitions:
         differences.insert(0, f"{partitions} partitions instead of {topic.partitions}")
     return DIFFERS + ", ".join(differences) if differences else OK
-
-
-async def _partitions(admin: AIOKafkaAdminClient) -> dict[str, int]:
-    """The number of partitions of every topic."""
-    # All topics: some brokers create a topic that is requested by name.
-    topics: list[dict[str, Any]] = await admin.describe_topics()
-    return {topic["topic"]: len(topic["partitions"]) for topic in topics}
 
 
 async def _configs(admin: AIOKafkaAdminClient, topics: list[Topic]) -> dict[str, dict[str, str]]:

@@ -33,6 +33,15 @@ async def admin_client(
         await admin.close()
 
 
+async def partitions_of_topics(admin: AIOKafkaAdminClient) -> dict[str, list[int]]:
+    """Return the numbers of the partitions of every topic, in order."""
+    # All topics: some brokers create a topic that is requested by name.
+    return {
+        topic["topic"]: sorted(partition["partition"] for partition in topic["partitions"])
+        for topic in await admin.describe_topics()
+    }
+
+
 @asynccontextmanager
 async def groupless_consumer(
     servers: str, *, timeout_s: float = TIMEOUT_S

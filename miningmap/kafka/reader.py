@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from miningmap.kafka.clients import admin_client, groupless_consumer
+from miningmap.kafka.clients import admin_client, groupless_consumer, partitions_of_topics
 from miningmap.kafka.errors import CREATE_TOPICS, TIMEOUT_S, BrokerError, broker_errors
 
 if TYPE_CHECKING:
@@ -100,15 +100,10 @@ async def _partitions(
         BrokerError: a topic does not exist.
     """
     async with admin_client(servers, timeout_s=timeout_s) as admin:
-        # All topics: some brokers create a topic that is requested by name.
-        described = {topic["topic"]: topic["partitions"] for topic in await admin.describe_topics()}
-    if missing := [topic for topic in topics if topic not in described]:
+        partitions = await partitions_of_topics(admin)
+    if missing := [topic for topic in topics if topic not in partitions]:
         raise BrokerError.at(servers, f"no topic {', '.join(missing)}", CREATE_TOPICS)
-    return [
-        TopicPartition(topic, number)
-        for topic in topics
-        for number in sorted(part["partition"] for part in described[topic])
-    ]
+    return [TopicPartition(topic, number) for topic in topics for number in partitions[topic]]
 
 
 async def _parts(consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition]) -> list[_Part]:

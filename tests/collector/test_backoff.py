@@ -15,6 +15,7 @@ from collector.http.backoff import LONGEST_S, PROBE_S, Backoff
 from collector.http.fetcher import MAX_RETRY_AFTER_S
 from collector.http.hosts import FIRST_OPEN_S, MAX_FAILURES
 from collector.sources.base import CredentialsError, PermanentError, TransientError
+from tests.clock import Clock
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -31,14 +32,6 @@ def failure(retry_after_s: float | None = None) -> TransientError:
 
 def circuit_open(retry_after_s: float) -> TransientError:
     return TransientError("", reason="breaker", retry_after_s=retry_after_s)
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -1,16 +1,9 @@
 from __future__ import annotations
 
 from collector.intake.rate_limit import Rate, RateLimiter
+from tests.clock import Clock
 
 CBECI = (Rate(15, 10), Rate(300, 600), Rate(12_000, 86_400))
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def allowed(limiter: RateLimiter, times: int) -> int:

@@ -10,6 +10,7 @@ from multidict import CIMultiDict
 from structlog.testing import capture_logs
 
 from endpoint.http.rate_limit import FORWARDED, Clients, Limiter, Quota
+from tests.clock import Clock
 from tests.endpoint.sse_client import STREAM
 
 if TYPE_CHECKING:
@@ -24,14 +25,6 @@ if TYPE_CHECKING:
     Serve = Callable[..., Awaitable[Client]]
 
 PLACES = "/api/v1/places"
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
