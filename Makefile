@@ -26,7 +26,7 @@ lock: setup ## update the lock files (the only target that looks for newer versi
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
 	  --upgrade --extra dev pyproject.toml -o requirements-dev.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
-	  --constraint requirements-dev.lock --extra server pyproject.toml -o requirements.lock
+	  --constraint requirements-dev.lock --extra server --extra partner pyproject.toml -o requirements.lock
 
 .PHONY: help setup lock
 

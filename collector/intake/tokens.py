@@ -60,7 +60,8 @@ def revoke(path: Path, name: str, token_id: int | None = None) -> list[Partner]:
     with _changing(path) as entries:
         own = [entry for entry in entries if entry.partner == name]
         if not own:
-            raise PartnersError(f"unknown partner {name}; expected one of: {_known(entries)}")
+            known = f"expected one of: {_known(entries)}" if entries else "there are no partners"
+            raise PartnersError(f"unknown partner {name}; {known}")
         revoked = [entry for entry in own if token_id in {None, entry.id}]
         if not revoked:
             ids = ", ".join(str(entry.id) for entry in own)
@@ -87,7 +88,7 @@ def _entry(token_id: int, name: str, pool: str, token: str) -> Entry:
 
 
 def _known(entries: Sequence[Entry]) -> str:
-    return ", ".join(sorted({entry.partner for entry in entries})) or "none"
+    return ", ".join(sorted({entry.partner for entry in entries}))
 
 
 def _partner(entry: Entry) -> Partner:

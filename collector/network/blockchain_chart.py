@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collector.sources.base import NetworkReading
 
 _UNIT: Final = "Hash Rate TH/s"
-_ENVELOPE: Final = Envelope(code="status", ok="ok", message="error", data=None)
+_ENVELOPE: Final = Envelope(code="status", ok=("ok",), message="error", data=None)
 
 
 class _Point(msgspec.Struct):

@@ -35,7 +35,7 @@ parse = single_pool(
     "antpool",
     _Coins,
     lambda coins: next((c.pool_hashrate for c in coins.items if c.coin_type == "BTC"), None),
-    envelope=Envelope(ok="000000", message="msg"),
+    envelope=Envelope(ok=("000000",), message="msg"),
 )
 
 

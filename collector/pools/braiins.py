@@ -22,7 +22,7 @@ parse = single_pool(
     "braiinspool",
     _Stats,
     lambda stats: stats.pool_5m_hash_rate,
-    envelope=Envelope(data="btc"),
+    envelope=Envelope(code=None, data="btc"),
     unit=lambda stats: stats.hash_rate_unit,
     observed_at=lambda stats: unix_time(stats.update_ts),
 )

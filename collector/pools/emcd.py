@@ -19,7 +19,7 @@ parse = single_pool(
     "emcdpool-account",
     _Total,
     lambda total: total.hashrate,
-    envelope=Envelope(data="total_hashrate"),
+    envelope=Envelope(code=None, data="total_hashrate"),
 )
 
 

@@ -34,6 +34,7 @@ parse = single_pool(
     _Info,
     lambda info: info.hash_rate,
     envelope=Envelope(
+        ok=(None, 0),  # only errors are documented to have a code
         message="msg",
         data="info",
         unauthorized={5010: "the token does not belong to the account of that name"},

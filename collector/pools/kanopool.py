@@ -24,7 +24,9 @@ parse = single_pool(
     _Home,
     lambda home: home.p_hashrate5m,
     # The only error: {"nil":"0"}, for a user that the pool does not know.
-    envelope=Envelope(code="nil", ok=None, data=None, unauthorized={"0": "user or key is wrong"}),
+    envelope=Envelope(
+        code="nil", ok=(None,), data=None, unauthorized={"0": "user or key is wrong"}
+    ),
     observed_at=lambda home: decoding.unix_time(int(home.stamp)),
 )
 

@@ -47,7 +47,7 @@ _PLACES: Final[dict[str, str]] = {
     "us": "US",
 }
 
-_ENVELOPE: Final = Envelope(code="success", ok=True, message="data")
+_ENVELOPE: Final = Envelope(code="success", ok=(True,), message="data")
 
 
 class _Status(msgspec.Struct):

@@ -24,7 +24,7 @@ class _Hashrates(msgspec.Struct):
 
 # The average over 300 s, in H/s.
 parse = single_pool(
-    "ocean", _Hashrates, lambda rates: rates.pool_300s, envelope=Envelope(data="result")
+    "ocean", _Hashrates, lambda rates: rates.pool_300s, envelope=Envelope(code=None, data="result")
 )
 
 

@@ -46,7 +46,7 @@ _CREDENTIALS: Final = (
 _DEFAULT_URL: Final = "http://127.0.0.1:8332/"
 _MAIN: Final = "main"
 # A node reports an error in the field "error", which decoding checks.
-_ENVELOPE: Final = Envelope(data="result")
+_ENVELOPE: Final = Envelope(code=None, data="result")
 
 
 class _Chain(msgspec.Struct):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeAlias, TypeVar
 
 import msgspec
 
-from collector.sources.base import PermanentError, TransientError
+from collector.sources.base import PermanentError, SourceError, TransientError
 from miningmap import units
 
 if TYPE_CHECKING:
@@ -44,18 +44,22 @@ def decode(body: bytes, shape: type[T]) -> T:
         TransientError: the body is not JSON, or reports an error.
         PermanentError: the body is JSON of another shape.
     """
-    reported = _reported(body)
-    if reported.error:
-        raise refused(reported.error)
+    if reported := _reported(body).error:
+        raise refused(reported)
     try:
         return msgspec.json.decode(body, type=shape)
     except msgspec.ValidationError as error:
-        if reported.message:
-            raise refused(reported.message) from None
-        raise PermanentError(f"unexpected shape: {error}", reason="shape") from None
+        raise unexpected(body, str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         refuse_html(body)
         raise TransientError(f"not JSON: {error}", reason="not_json") from None
+
+
+def unexpected(body: bytes, text: str) -> SourceError:
+    """Return the error for a body of another shape: its own message, if it has one, or ``text``."""
+    if message := _reported(body).message:
+        return refused(message)
+    return PermanentError(f"unexpected shape: {text}", reason="shape")
 
 
 def refuse_html(body: bytes) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
@@ -15,23 +15,26 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_NULL: Final = msgspec.Raw(b"null")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Envelope:
     """The declaration of an envelope.
 
     Attributes:
-        code: the field that says whether the request succeeded.
-        ok: the value of ``code`` in a response that succeeded; with any other it is ``refused``. A
-            response without a code succeeded if its data has the expected shape.
+        code: the field that says whether the request succeeded; ``None`` if the API has no such
+            field.
+        ok: the codes of a response that succeeded; with any other code it is ``refused``. A code is
+            compared with its type, and a response without a code has the code ``None``.
         message: the field that explains an error.
         data: the field that holds the data; ``None`` if the data is beside the code.
         unauthorized: the codes for what only the owner of the credentials can put right, each with
             what is wrong.
     """
 
-    code: str = "code"
-    ok: object = 0
+    code: str | None = "code"
+    ok: tuple[object, ...] = (0,)
     message: str = "message"
     data: str | None = "data"
     unauthorized: Mapping[object, str] = field(default_factory=dict)
@@ -42,18 +45,23 @@ class Envelope:
         Raises:
             TransientError: the body is not JSON, or the code is that of an error.
             CredentialsError: the code is one of ``unauthorized``.
-            PermanentError: the body or its data has another shape.
+            PermanentError: the body, its code or its data has another shape.
         """
         fields = decoding.decode(body, dict[str, msgspec.Raw])
-        if self.code in fields:
-            self._check(msgspec.json.decode(fields[self.code]), fields)
+        if self.code is not None:
+            self._check(self.code, body, fields)
         if self.data is None:
             return decoding.decode(body, shape)
-        return decoding.decode(bytes(fields.get(self.data, b"null")), shape)
+        return decoding.decode(bytes(fields.get(self.data, _NULL)), shape)
 
-    def _check(self, code: object, fields: Mapping[str, msgspec.Raw]) -> None:
-        if isinstance(code, int | str) and code in self.unauthorized:
-            text = f"{self.code} {code}: {self.unauthorized[code]}"
+    def _check(self, name: str, body: bytes, fields: Mapping[str, msgspec.Raw]) -> None:
+        code = msgspec.json.decode(fields.get(name, _NULL))
+        # To Python, false and 0.0 equal 0: an API whose code has another type has changed.
+        if type(code) not in map(type, (*self.ok, *self.unauthorized)):
+            found = f"the code {code!r:.40}" if name in fields else "no code"
+            raise decoding.unexpected(body, f"{found} in the field {name!r}")
+        if code in self.unauthorized:
+            text = f"{name} {code}: {self.unauthorized[code]}"
             raise CredentialsError(text, reason="unauthorized")
-        if code != self.ok:
-            raise decoding.refused(code, msgspec.json.decode(fields.get(self.message, b"null")))
+        if code not in self.ok:
+            raise decoding.refused(code, msgspec.json.decode(fields.get(self.message, _NULL)))

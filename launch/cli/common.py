@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 import click
 
-from launch.cli.extras import extra_of, install_command
+from launch.cli.extras import EXTRA_OF_COMMAND, extra_of, install_command
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -81,6 +81,8 @@ class Commands(click.Group):
             extra = extra_of(error.name or "")
             if extra is None:  # a module of this project, or a broken installation
                 raise
+            if extra == "server":
+                extra = EXTRA_OF_COMMAND.get(ctx.invoked_subcommand or "", extra)
             command = f"{ctx.command_path} {ctx.invoked_subcommand or ''}".rstrip()
             raise MissingExtraError(command, extra) from None
 

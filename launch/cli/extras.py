@@ -20,6 +20,10 @@ EXTRAS: Final = {
 """The top-level packages that this project imports from each extra."""
 
 
+EXTRA_OF_COMMAND: Final = {"demo": "embedded", "up": "embedded"}
+"""The extra of the commands that need more than ``server``, which theirs includes."""
+
+
 def extra_of(module: str) -> str | None:
     """Return the extra that provides a module, or ``None`` if no extra does."""
     package = module.partition(".")[0]

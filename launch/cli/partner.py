@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 FEW: Final = 3
 """Official statistics do not publish figures of fewer units than this."""
 
+PORTS: Final = range(2**16)
+
 FILE: Final = click.option(
     "--file",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -201,10 +203,15 @@ def _url(address: str | None, *, plain_http: bool) -> str:
         raise CommandUsageError("--to: give the address of the intake, or use --dry-run")
     try:
         url = httpx.URL(address)
-    except httpx.InvalidURL:
-        url = httpx.URL()
-    if not url.host or url.scheme not in {"http", "https"}:
+        usable = url.scheme in {"http", "https"} and url.host and (url.port or 0) in PORTS
+    except (httpx.InvalidURL, ValueError):  # a host that is no domain name is a ValueError
+        usable = False
+    if not usable:
         raise CommandUsageError("--to: expected a URL such as https://map.example")
+    if url.userinfo:
+        raise CommandUsageError(
+            "--to: a user or password in the URL is not sent; give the token by --token-file"
+        )
     if url.scheme == "http" and not _is_loopback(url.host) and not plain_http:
         raise CommandUsageError(
             "--to: the token could be read on its way; use https, or --plain-http in your own "

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from streams.beliefs import BeliefOptions
     from streams.queries.parameters import SharesQuery
 
-CONFIGURES_BELIEFS: Final = ("MININGMAP_METHOD__", "MININGMAP_SECRETS_DIR")
+CONFIGURES_BELIEFS: Final = ("MININGMAP_METHOD", "MININGMAP_SECRETS_DIR")
 """Beginnings of the variables that can configure beliefs."""
 
 

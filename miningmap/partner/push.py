@@ -82,11 +82,16 @@ class Table:
             indices: of the rows in the request.
         """
         return [
-            f"line {self._lines[indices[error.index]]}: "
+            f"{self._line(error.index, indices)}: "
             + (f"{error.field}: " if error.field else "")
             + error.error
             for error in errors
         ]
+
+    def _line(self, index: int, indices: Sequence[int]) -> str:
+        if index in range(len(indices)):
+            return f"line {self._lines[indices[index]]}"
+        return f"row {index} of a request"  # the intake is another program: there is no such row
 
 
 async def push(

@@ -194,7 +194,7 @@ def parse_time(text: str) -> datetime:
         return parse_rfc3339(text.replace(" ", "+"))
     except (ValueError, OverflowError):
         raise ValueError(
-            f"{quoted(text)} is not a time with a time zone (RFC 3339); "
+            f"{quoted(text)} is not a time with a time zone (RFC 3339) in the years 1 to 9999; "
             "expected a value such as 2026-11-22T15:00:00Z"
         ) from None
 

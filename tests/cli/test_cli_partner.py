@@ -105,6 +105,8 @@ def test_an_empty_list_names_the_command_add(run: Run, partners: Path) -> None:
     result = run("partner", "list")
     assert (result.exit_code, result.stdout) == (0, "")
     assert "miningmap partner add" in result.stderr
+    revoked = run("partner", "revoke", "one")
+    assert revoked.stderr == "miningmap: unknown partner one; there are no partners\n"
 
 
 @pytest.mark.parametrize(
@@ -322,6 +324,11 @@ async def test_an_intake_that_stays_busy_or_requires_a_long_wait_is_an_error(
         ([], "--to: give the address of the intake, or use --dry-run"),
         (["--to", "map.example"], "--to: expected a URL such as https://map.example"),
         (["--to", "ftp://map.example"], "--to: expected a URL such as https://map.example"),
+        *(
+            (["--to", f"https://{place}"], "--to: expected a URL such as https://map.example")
+            for place in ("127.0.0.1:99999", "127.0.0.1:-1", "[::ffff:1.2.3.4]:70000", "xn--a")
+        ),
+        (["--to", "https://me:secret@map.example"], "--to: a user or password in the URL is not"),
         (["--to", "http://map.example"], "--to: the token could be read on its way; use https"),
         (["--to", "https://map.example"], "no token: give --token-file, or set MININGMAP_PARTNER"),
         (["--to", "http://x.example", "--plain-http"], "no token: give --token-file, or set"),
@@ -340,6 +347,7 @@ def test_missing_options_of_push_are_one_line(
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith(f"miningmap: {error}")
     assert result.stderr.count("\n") == 1
+    assert "secret" not in result.stderr
 
 
 def test_a_token_in_the_environment_is_not_an_unknown_setting(

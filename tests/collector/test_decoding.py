@@ -116,10 +116,14 @@ ENVELOPE = Envelope(unauthorized={7: "the key is wrong"})
     ("body", "reason"),
     [
         ({"code": 0, "data": 1.5}, None),
-        ({"data": 1.5}, None),
+        ({"data": 1.5}, "shape"),
+        ({"data": 1.5, "message": "busy"}, "refused"),
+        ({"code": None, "data": 1.5}, "shape"),
+        ({"code": False, "data": 1.5}, "shape"),
+        ({"code": 0.0, "data": 1.5}, "shape"),
         ({"code": 1, "message": "busy", "data": 1.5}, "refused"),
-        ({"code": "0", "data": 1.5}, "refused"),
-        ({"code": [0], "data": 1.5}, "refused"),
+        ({"code": "0", "data": 1.5}, "shape"),
+        ({"code": [0], "data": 1.5}, "shape"),
         ({"code": 0, "error": "busy", "data": 1.5}, "refused"),
         ({"code": 0, "data": {"error": "busy"}}, "refused"),
         ({"code": 7, "data": 1.5}, "unauthorized"),
@@ -136,6 +140,15 @@ def test_an_envelope_has_data_or_an_error(body: object, reason: str | None) -> N
     except SourceError as error:
         got = error.reason
     assert got == reason
+
+
+@all_cases("body", [{"data": 1.5}, {"code": None, "data": 1.5}, {"code": 0, "data": 1.5}])
+def test_an_envelope_can_declare_that_only_errors_have_a_code(body: object) -> None:
+    assert Envelope(ok=(None, 0)).decode(encoded(body), float) == 1.5
+
+
+def test_an_envelope_without_a_code_has_only_its_data_checked() -> None:
+    assert Envelope(code=None).decode(encoded({"code": 1, "data": 1.5}), float) == 1.5
 
 
 def test_an_envelopes_error_names_the_code() -> None:

