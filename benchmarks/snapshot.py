@@ -25,9 +25,8 @@ from benchmarks.fixtures import (
     write,
 )
 from miningmap.settings import Retention, Streams
-from streams.beliefs import read_default_prior
+from streams.beliefs import BeliefOptions, load
 from streams.method.observations import spans_of
-from streams.method.placing import Beliefs, Rule
 from streams.method.windows import ROLLING, parse_window
 from streams.queries.snapshot import Snapshots, take_snapshot
 from streams.redis.store import Store
@@ -48,7 +47,7 @@ EVERY: Final = timedelta(seconds=Streams().snapshot_s)
 FOLLOWED: Final = 3 * MINUTE
 # Longer than the default, so that the longest history consists of hours only.
 KEPT: Final = Retention(hours_d=max(HISTORY_D) + 1)
-BELIEFS: Final = Beliefs({}, read_default_prior(), [Rule("cn-zhejiang", "CN-ZJ", None)])
+BELIEFS: Final = load(BeliefOptions())
 
 HEAD: Final = ("pools", "history", "first: read", "first: in all", "next", "next, new minute")
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from miningmap.settings import Endpoint as EndpointSettings
     from miningmap.settings import Settings
-    from streams.method.placing import Beliefs
+    from streams.method.beliefs import Beliefs
 
 SNAPSHOT_S: Final = 5.0
 

@@ -19,10 +19,11 @@ from miningmap.times import HOUR_S, add_months, as_utc
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-Kind: TypeAlias = Literal["measured", "estimated", "prior"]
-"""How the place of a hashrate is known: reported by the pool, inferred, or from a prior."""
+Kind: TypeAlias = Literal["measured", "declared", "estimated", "prior"]
+"""How the place of a hashrate is known: the pool sees it, a dated source states it, it is inferred,
+or it is assumed."""
 
-KINDS: tuple[Kind, ...] = ("measured", "estimated", "prior")
+KINDS: tuple[Kind, ...] = ("measured", "declared", "estimated", "prior")
 """From best to worst."""
 
 Basis: TypeAlias = Literal["reported", "relayed", "mined"]

@@ -176,17 +176,13 @@ class Retention(_Section):
 
 
 class Method(_Section):
-    """How messages are interpreted: the operator's priors and rules."""
+    """How messages are interpreted."""
 
-    priors_file: Path | None = None
-    rules_file: Path | None = None
-    zhejiang_pools: list[str] = Field(
-        default=[],
-        description="pools whose Zhejiang hashrate is spread over their other Chinese provinces",
+    beliefs: Path | None = Field(
+        default=None,
+        description="a file or folder of beliefs, added to the shipped ones; the same id replaces",
     )
-    default_prior: bool = Field(
-        default=True, description="use the default prior for pools without a prior of their own"
-    )
+    shipped_beliefs: bool = Field(default=True, description="use the beliefs of this package")
 
 
 class Log(_Section):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from miningmap.api.models import Answer, History
-    from streams.method.placing import Beliefs
+    from streams.method.beliefs import Beliefs
     from streams.queries.history import HistoryQuery
     from streams.queries.months import Month
     from streams.queries.parameters import SharesQuery

@@ -84,7 +84,7 @@ async def _demo(
         url,
     )
     from launch.local.supervisor import Child, Supervisor
-    from launch.simulation import PUSHED_POOL, priors, simulated_sources
+    from launch.simulation import PUSHED_POOL, beliefs, simulated_sources
     from miningmap.kafka.admin import ensure_topics
 
     clock = asyncio.get_running_loop().time
@@ -110,10 +110,8 @@ async def _demo(
                     [source.path for source in simulated_sources()]
                 ),
                 "MININGMAP_INTAKE__PARTNERS_FILE": _write(folder / "partners.json", [partner]),
-                # Without the default prior, pools that have no prior visibly stay unlocated.
-                "MININGMAP_METHOD__DEFAULT_PRIOR": "false",
-                "MININGMAP_METHOD__PRIORS_FILE": _write(folder / "priors.json", priors()),
-                "MININGMAP_METHOD__ZHEJIANG_POOLS": json.dumps([PUSHED_POOL]),
+                "MININGMAP_METHOD__SHIPPED_BELIEFS": "false",
+                "MININGMAP_METHOD__BELIEFS": _write(folder / "beliefs.json", beliefs(PUSHED_POOL)),
             }
         )
         token_file = folder / "token"

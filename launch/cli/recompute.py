@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -19,9 +19,9 @@ from launch.cli.extras import can_load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from streams.beliefs import BeliefOptions
+    from streams.method.beliefs import Beliefs
     from streams.queries.parameters import SharesQuery
 
 CONFIGURES_BELIEFS: Final = ("MININGMAP_METHOD", "MININGMAP_SECRETS_DIR")
@@ -35,23 +35,25 @@ CONFIGURES_BELIEFS: Final = ("MININGMAP_METHOD", "MININGMAP_SECRETS_DIR")
 @click.option("--level", default="country", show_default=True, help="country or subdivision.")
 @click.option("--country", default="", help="With --level subdivision: an ISO code such as CN.")
 @click.option("--adjust", default="published", show_default=True, help="published or none.")
+@click.option("--prior", default="default", show_default=True, help="default, none or an id.")
 @click.option(
-    "--priors", type=EXISTING, help="Use only these priors, not the configured or the default ones."
+    "--beliefs",
+    "only",
+    type=click.Path(exists=True, path_type=Path),
+    help="Use only the beliefs in this file or folder, not the configured ones.",
 )
-@click.option("--rules", type=EXISTING, help="Use only these rules, not the configured ones.")
 @click.pass_context
 def recompute(
     context: click.Context,
     /,
     file: Path,
-    priors: Path | None,
-    rules: Path | None,
+    only: Path | None,
     **parameters: str,
 ) -> None:
     """Compute the answer of /api/v1/shares offline from FILE (one message a line).
 
-    Priors and rules are those of the settings. Without the extra "server" no settings can be read:
-    then the default prior and no rules are used.
+    Beliefs are those of the settings. Without the extra "server" no settings can be read: then the
+    shipped beliefs are used.
     """
     import msgspec
 
@@ -61,13 +63,9 @@ def recompute(
     from streams.queries.shares import answer_from
 
     query = query_of(parameters)
-    options = _configured_beliefs(context)
-    if priors:
-        options = replace(options, priors_file=priors, default_prior=False)
-    if rules:
-        options = replace(options, rules_file=rules, zhejiang_pools=())
     with usage_errors(beliefs.BeliefsError):
-        loaded = beliefs.load(options)
+        loaded = beliefs.load_only(only) if only else beliefs.load(_configured_beliefs(context))
+    _check_prior(query, loaded)
     try:
         with file.open("rb") as lines:
             cells = read_cells(lines)
@@ -90,6 +88,16 @@ def _configured_beliefs(context: click.Context) -> BeliefOptions:
         if name.upper().startswith(CONFIGURES_BELIEFS):
             raise MissingExtraError(name, "server")
     return BeliefOptions()
+
+
+def _check_prior(query: SharesQuery, loaded: Beliefs) -> None:
+    from streams.queries.parameters import ParameterError
+    from streams.queries.shares import check_prior
+
+    try:
+        check_prior(query.prior, loaded)
+    except ParameterError as error:
+        raise CommandUsageError(f"--{error.parameter}: {error}") from None
 
 
 def query_of(texts: Mapping[str, str]) -> SharesQuery:

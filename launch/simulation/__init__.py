@@ -9,7 +9,7 @@ runs servers and partner as one process.
 
 from launch.simulation.history import history
 from launch.simulation.partner import PUSHED_POOL
-from launch.simulation.pools import priors
+from launch.simulation.pools import beliefs
 from launch.simulation.scenarios import DEFAULT, SCENARIOS
 from launch.simulation.service import serve
 from launch.simulation.sources import simulated_sources
@@ -20,8 +20,8 @@ __all__ = [
     "PUSHED_POOL",
     "SCENARIOS",
     "World",
+    "beliefs",
     "history",
-    "priors",
     "serve",
     "simulated_sources",
 ]

@@ -258,13 +258,27 @@ def pool_of(slug: str) -> Pool:
     return BY_SLUG.get(slug) or Pool(slug, slug, _UNLISTED_SHARE, {OTHER: 1.0})
 
 
-_PRIORS_DATE: Final = "2026-01-01"
+_BELIEVED_FROM: Final = "2020-01-01"
 
 
-def priors() -> dict[str, dict[str, object]]:
-    """Return the content of this world's priors file: ``{SLUG: {"weights", "source", "date"}}``."""
-    return {
-        pool.slug: {"weights": dict(pool.prior), "source": "simulated", "date": _PRIORS_DATE}
+def beliefs(corrected: str) -> dict[str, object]:
+    """Return what is believed of this world, as a document of beliefs: priors of pools, and a rule.
+
+    There is no prior of the network, so that pools without a prior visibly stay unlocated.
+
+    Args:
+        corrected: the pool to which the rule for Zhejiang applies.
+    """
+    pools = [
+        {
+            "id": f"pools/{pool.slug}",
+            "pool": pool.slug,
+            "kind": "prior",
+            "source": "simulated",
+            "series": [{"from": _BELIEVED_FROM, "weights": dict(pool.prior)}],
+        }
         for pool in POOLS
         if pool.prior
-    }
+    ]
+    rule = {"id": "cn-zhejiang", "source": "simulated", "place": "CN-ZJ"}
+    return {"pools": pools, "rules": [{**rule, "applies_to": [corrected]}]}

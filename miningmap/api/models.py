@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
 import msgspec
 
 from miningmap.api.columns import cells, columns
+from miningmap.messages import Kind
 from miningmap.places import Place
 
 Level: TypeAlias = Literal["country", "subdivision"]
@@ -66,25 +67,44 @@ class ExcludedPool(msgspec.Struct, frozen=True):
     reason: str
 
 
+class PlacedByBelief(msgspec.Struct, frozen=True):
+    """How much hashrate (H/s) one belief placed, and of which kind that is."""
+
+    id: str
+    kind: Kind
+    hashrate: Hashrate
+
+
 class KindSplit(msgspec.Struct, frozen=True):
-    """A hashrate (H/s) split by the kind of evidence for its place."""
+    """A hashrate (H/s) split by how its place is known."""
 
     measured: Hashrate
+    declared: Hashrate
     estimated: Hashrate
     prior: Hashrate
 
 
 class ShareRow(msgspec.Struct, frozen=True, kw_only=True):
-    """The row of a country. Shares and bounds are fractions, hashrates are in H/s."""
+    """The row of a country. Shares and bounds are fractions, hashrates are in H/s.
+
+    ``low`` and ``high`` rest on measured places alone, ``declared_low`` and ``declared_high`` on
+    declared ones too. ``sensitivity`` is the range without any one pool, ``belief`` the range over
+    all network priors in force. ``hashrate`` is what something says is there, without what is
+    assumed, and ``evidence`` its fraction of what is located there.
+    """
 
     code: str
     name: str
     share: Ratio
     low: Ratio | None
     high: Ratio | None
+    declared_low: Ratio | None
+    declared_high: Ratio | None
     sensitivity: tuple[Ratio, Ratio] | None
+    belief: tuple[Ratio, Ratio] | None
     hashrate: Hashrate
     network_hashrate: Hashrate | None
+    evidence: Ratio | None
     kinds: KindSplit
     flags: tuple[str, ...]
 
@@ -106,12 +126,16 @@ class Answer(Table, frozen=True, kw_only=True):
     country: str | None
     as_of: Instant
     adjust: Adjust
+    prior: str
     rules: tuple[str, ...]
     simulated: bool
     network: NetworkHashrate | None
     coverage: Ratio | None
     located: Ratio | None
     measured_coverage: Ratio | None
+    declared_coverage: Ratio | None
+    evidence: Ratio | None
+    beliefs: tuple[PlacedByBelief, ...]
     cohort: tuple[CohortPool, ...]
     excluded: tuple[ExcludedPool, ...]
     shares: tuple[ShareRow, ...]
@@ -132,6 +156,9 @@ class Point(msgspec.Struct, frozen=True):
     share: Ratio | None
     low: Ratio | None
     high: Ratio | None
+    declared_low: Ratio | None
+    declared_high: Ratio | None
+    evidence: Ratio | None
     hashrate: Hashrate | None
     network_hashrate: Hashrate | None
     coverage: Ratio | None

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
-from miningmap.messages import Kind, Message, Report
+from miningmap.messages import BASES, Kind, Message, Report
 from miningmap.times import DAY_H, DAY_S, HOUR_MIN, HOUR_S, MINUTE_S, bucket, bucket_range
 from streams.method.windows import TIER_MINUTES, Span, Tier
 
@@ -62,12 +62,16 @@ class Rank(NamedTuple):
 
 @dataclass(frozen=True)
 class Cell:
-    """Sums over ``minutes``: ``total`` and ``places`` in H/s x minutes."""
+    """Sums over ``minutes``: ``total`` and ``places`` in H/s x minutes.
+
+    ``basis`` is the index in ``BASES`` of the worst basis of the values.
+    """
 
     minutes: int = 0
     total: float = 0.0
     places: Places = field(default_factory=dict)
     simulated: bool = False
+    basis: int = 0
 
 
 class CellValues(Protocol[K]):
@@ -89,6 +93,10 @@ class CellValues(Protocol[K]):
     def simulated(self) -> bool:
         """Whether any of these values is simulated."""
 
+    @property
+    def basis(self) -> int:
+        """The index in ``BASES`` of the worst basis of these values."""
+
 
 def add_up(cells: Iterable[CellValues[K]], place_of: Callable[[K], PlaceKind]) -> Cell:
     """Return the sum of cells; without any, a cell of 0 minutes.
@@ -99,16 +107,17 @@ def add_up(cells: Iterable[CellValues[K]], place_of: Callable[[K], PlaceKind]) -
         place_of: returns the place and kind for a cell's name of it. It is called once for each
             name, on the sum, because a span has many cells with the same places.
     """
-    minutes, total, simulated = 0, 0.0, False
+    minutes, total, simulated, basis = 0, 0.0, False, 0
     sums: dict[K, float] = {}
     for cell in cells:
         minutes += cell.minutes
         total += cell.total
         simulated |= cell.simulated
+        basis = max(basis, cell.basis)
         for name, value in cell.places.items():
             sums[name] = sums.get(name, 0.0) + value
     places = sorted((place_of(name), value) for name, value in sums.items())
-    return Cell(minutes, total, dict(places), simulated)
+    return Cell(minutes, total, dict(places), simulated, basis)
 
 
 def cell_keys(span: Span) -> list[CellKey]:
@@ -233,13 +242,11 @@ def _rank(message: Message, first: float) -> Rank:
 
 def _cell(message: Message, tier: Tier) -> Cell:
     minutes = TIER_MINUTES[tier]
-    places = message.places if isinstance(message, Report) else ()
-    return Cell(
-        minutes,
-        message.hashrate * minutes,
-        {(p.code, p.kind): p.hashrate * minutes for p in places},
-        message.simulated,
-    )
+    total = message.hashrate * minutes
+    if not isinstance(message, Report):
+        return Cell(minutes, total, simulated=message.simulated)
+    places = {(p.code, p.kind): p.hashrate * minutes for p in message.places}
+    return Cell(minutes, total, places, message.simulated, BASES.index(message.basis))
 
 
 class MemoryCells:

@@ -25,12 +25,12 @@ class Observation:
 class Observations(NamedTuple):
     """The observations of all sources in one window.
 
-    ``pools`` has those of pools, by pool and source. ``network`` has the sums of the network's
-    hashrate over the window, by source.
+    ``pools`` has those of pools, by pool and source; ``network`` those of the network's hashrate,
+    by source.
     """
 
     pools: dict[str, dict[str, Observation]]
-    network: dict[str, Cell]
+    network: dict[str, Observation]
 
 
 class CellReader(Protocol):
@@ -54,15 +54,12 @@ def spans_of(windows: Iterable[Window]) -> set[Span]:
 def observe(cells: CellReader, window: Window) -> Observations:
     """Return the observations of all sources in a window."""
     pools: dict[str, dict[str, Observation]] = {}
-    network: dict[str, Cell] = {}
+    network: dict[str, Observation] = {}
     for series in cells.series():
-        window_sum = cells.sum(series, window.span)
-        if series.pool is None:
-            network[series.source] = window_sum
-            continue
+        by_source = network if series.pool is None else pools.setdefault(series.pool, {})
         first = cells.first(series, window.span.tier)
-        pools.setdefault(series.pool, {})[series.source] = Observation(
-            window_sum=window_sum,
+        by_source[series.source] = Observation(
+            window_sum=cells.sum(series, window.span),
             profile_sum=cells.sum(series, window.profile),
             seen_before=first is not None and first < window.span.buckets.start,
         )

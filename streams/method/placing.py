@@ -1,278 +1,337 @@
-"""Placing: which pools count in a window, and where their hashrate is (method.md 4 to 6). Pure."""
+"""Placing: where the hashrate is that no report locates (method.md 5). Pure.
+
+Everything here is about one window. The steps of section 5.1 come one after the other, each for all
+pools, and each takes from what the steps before it left of a pool: its remainder.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections import defaultdict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-from miningmap.messages import KINDS
-from miningmap.places import country_of
+from miningmap.places import OTHER, country_of
+from streams.method.beliefs import normalised
+from streams.method.relabelling import relabelled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from miningmap.messages import Kind
-    from streams.method.cells import Cell, Places
-    from streams.method.observations import Observation
+    from streams.method.beliefs import (
+        Amount,
+        BeliefsInForce,
+        ClaimGroup,
+        Hashrate,
+        Ratio,
+        Rule,
+        Weights,
+    )
+    from streams.method.cells import Places
+    from streams.method.cohort import Cohort, Member
 
-Hashrate: TypeAlias = float
-"""H/s, the mean over the window."""
-Ratio: TypeAlias = float
-"""A fraction, 0 to 1. Only a coverage can exceed 1: if pools report more than the network has."""
-Prior: TypeAlias = "Mapping[str, float]"
-"""A declared distribution: the weight of each place, in any unit."""
-
-MIN_COVERED_RATIO: Final[Ratio] = 0.5
-"""An eligible source has values for at least this fraction of a window's minutes (method.md 4)."""
+ByCode: TypeAlias = "Mapping[str, Hashrate]"
+"""Hashrate by the code of a place, kinds added up."""
 
 REMAINDER_TOLERANCE: Final[Ratio] = 1e-12
 """Remainders below this fraction of the total are floating-point error and count as zero."""
 
 
-# --- beliefs: how messages are interpreted --------------------------------------------------------
+class Placed(NamedTuple):
+    """What one belief placed, in H/s."""
+
+    kind: Kind
+    hashrate: Hashrate
 
 
-class Rule(NamedTuple):
-    """A relabelling: hashrate at ``place`` belongs to the country's other subdivisions.
+@dataclass
+class PlacedPool:
+    """A pool of the cohort, as far as it is placed. Hashrates are means, in H/s.
 
-    ``applies_to``: the slugs of the pools that the rule applies to, or ``None`` for all pools.
+    Attributes:
+        member: what its source reports.
+        places: where it is, by place and kind.
+        remainder: the part of its total that has no place yet.
     """
 
-    id: str
-    place: str
-    applies_to: frozenset[str] | None
-
-
-@dataclass(frozen=True)
-class Beliefs:
-    """Priors by pool, a default prior, and the rules in the order in which they are applied."""
-
-    priors: Mapping[str, Prior] = field(default_factory=dict)
-    default_prior: Prior | None = None
-    rules: Sequence[Rule] = ()
-
-    def prior_of(self, pool: str) -> Prior | None:
-        """Return the pool's own prior, else the default prior."""
-        return self.priors.get(pool, self.default_prior)
-
-    def without_rules(self) -> Beliefs:
-        """Return the beliefs for ``adjust=none``: the same priors, and no rules."""
-        return Beliefs(self.priors, self.default_prior)
-
-
-# --- the cohort -----------------------------------------------------------------------------------
-
-
-class HashrateByKind(NamedTuple):
-    """A hashrate (H/s), split by how its place is known."""
-
-    measured: Hashrate = 0.0
-    estimated: Hashrate = 0.0
-    prior: Hashrate = 0.0
-
-    def plus(self, other: HashrateByKind) -> HashrateByKind:
-        """Return the sum, kind by kind."""
-        return HashrateByKind(
-            self.measured + other.measured,
-            self.estimated + other.estimated,
-            self.prior + other.prior,
-        )
-
-
-HashrateByPlace: TypeAlias = dict[str, HashrateByKind]
-"""Hashrate by the code of a place, split by kind."""
-
-
-@dataclass(frozen=True)
-class Member:
-    """A pool that counts in the window, represented by one source."""
-
-    pool: str
-    source: str
-    total: Hashrate
+    member: Member
     places: Places
-    simulated: bool = False
+    remainder: Hashrate
 
-    @cached_property
-    def located(self) -> Hashrate:
-        """The part of the total that has a place.
-
-        Summed in the same order as the countries, so that rounding cannot make a single country's
-        share exceed 1.
-        """
-        return sum(sum(kinds) for kinds in self.by_country.values())
-
-    @cached_property
-    def measured(self) -> Hashrate:
-        """The part of the total whose place is measured."""
-        return sum(kinds.measured for kinds in self.by_country.values())
-
-    @cached_property
-    def by_country(self) -> HashrateByPlace:
-        """The hashrate by country, including that of its subdivisions."""
-        return _by_place((country_of(code), kind, h) for (code, kind), h in self.places.items())
-
-    def by_subdivision(self, country: str) -> HashrateByPlace:
-        """Return the hashrate by those subdivisions of the country that the pool lists."""
-        prefix = f"{country}-"
-        return _by_place(
-            (code, kind, h) for (code, kind), h in self.places.items() if code.startswith(prefix)
-        )
+    def place(self, located: ByCode, kind: Kind) -> None:
+        """Add places; the remainder is left as it is."""
+        for code, hashrate in located.items():
+            # Skip 0: a place with 0 H/s means that a report measured none there.
+            if hashrate > 0:
+                self.places[code, kind] = self.places.get((code, kind), 0.0) + hashrate
 
 
 @dataclass(frozen=True)
-class Cohort:
-    """The pools that count in a window, and the network's hashrate.
+class Placement:
+    """The cohort with its hashrate located.
 
-    ``excluded`` has the reason, ``thin`` or ``stale``, for each pool that does not count.
+    Attributes:
+        cohort: the pools and what their reports locate.
+        pools: in alphabetical order of their slugs.
+        beliefs: what each belief placed, by its id.
+        before_network_prior: the hashrate by place that steps 0 to 4 located.
+        remainder: the hashrate that they did not.
+        network_ratios: for each network prior in force, how it spreads the remainder.
     """
 
-    members: Sequence[Member]
-    excluded: Mapping[str, str]
-    network: Hashrate | None
-    network_source: str | None
-    simulated: bool
+    cohort: Cohort
+    pools: Sequence[PlacedPool]
+    beliefs: Mapping[str, Placed]
+    before_network_prior: ByCode
+    remainder: Hashrate
+    network_ratios: Mapping[str, Weights]
 
 
-def _by_place(located: Iterable[tuple[str, Kind, Hashrate]]) -> HashrateByPlace:
-    rows: dict[str, list[Hashrate]] = {}
-    for code, kind, hashrate in located:
-        rows.setdefault(code, [0.0] * len(KINDS))[KINDS.index(kind)] += hashrate
-    return {code: HashrateByKind(*row) for code, row in rows.items()}
-
-
-# --- which pools count (method.md 4) --------------------------------------------------------------
-
-
-def cohort_of(
-    pools: Mapping[str, Mapping[str, Observation]],
-    network: Mapping[str, Cell],
-    minutes: int,
-    beliefs: Beliefs,
-) -> Cohort:
-    """Return the cohort of a window with its hashrate located, and the network's hashrate.
+def place(
+    cohort: Cohort, beliefs: BeliefsInForce, rules: Sequence[Rule], prior: str | None
+) -> Placement:
+    """Return the cohort with its hashrate located.
 
     Args:
-        pools: the observations, by pool and source.
-        network: the sum over the window, by source.
-        minutes: the number of minutes that the window covers.
-        beliefs: priors and rules.
+        cohort: the pools and what their reports locate.
+        beliefs: those in force on the day of the window.
+        rules: the relabellings to apply.
+        prior: the id of the network prior for what nothing else locates; ``None`` for none.
     """
-    members, excluded = [], {}
-    for pool, sources in sorted(pools.items()):
-        source = representative_source(sources, minutes)
-        if source is not None:
-            members.append(_member(pool, source, sources, beliefs))
-        elif any(observation.window_sum.minutes for observation in sources.values()):
-            excluded[pool] = "thin"
-        elif any(observation.seen_before for observation in sources.values()):
-            excluded[pool] = "stale"
-        # A pool whose first value is after the window is not listed: it has not stopped reporting.
-    network_source = _network_source(network, minutes)
-    mean = None
-    if network_source is not None:
-        mean = network[network_source].total / network[network_source].minutes
-    # A simulated source that is not used counts too, because it took part in the choice.
-    simulated = any(m.simulated for m in members) or any(c.simulated for c in network.values())
-    return Cohort(members, excluded, mean, network_source, simulated)
+    pools = {slug: _start(member, rules) for slug, member in cohort.members.items()}
+    placed = _Placed()
+    # Parts come before the pools that contain them.
+    order = sorted(pools.values(), key=lambda pool: len(pool.member.parts))
+    for pool in order:
+        slug = pool.member.pool
+        if pool.member.profile:
+            profile = _by_code(relabelled(pool.member.profile, slug, rules))
+            _spread(pools, pool, normalised(profile), "estimated")
+        elif own := beliefs.declared.get(slug):
+            placed.add(own.id, "declared", _spread(pools, pool, own.weights, "declared"))
+    evidence = {slug: dict(pool.places) for slug, pool in pools.items()}
+    for group in beliefs.claims:
+        _place_claims(group, cohort, pools, evidence, placed)
+    for pool in order:
+        if own := beliefs.priors.get(pool.member.pool):
+            placed.add(own.id, "prior", _spread(pools, pool, own.weights, "prior"))
+    before = _sum_by_code(pools.values())
+    remainder = sum(pool.remainder for pool in pools.values())
+    ratios = {d.id: _network_ratios(pools.values(), d.weights) for d in beliefs.network}
+    if prior in ratios:
+        for pool in pools.values():
+            spread = {code: pool.remainder * ratio for code, ratio in ratios[prior].items()}
+            pool.place(spread, "prior")
+            pool.remainder = 0.0
+        placed.add(prior, "prior", remainder)
+    return Placement(cohort, list(pools.values()), placed.by_id, before, remainder, ratios)
 
 
-def representative_source(sources: Mapping[str, Observation], minutes: int) -> str | None:
-    """Return the source that represents a pool, ``None`` if no source is eligible.
+class _Placed:
+    """Adds up what each belief places."""
 
-    It is the one with the best kind, then most minutes, then the first in alphabetical order.
+    def __init__(self) -> None:
+        self.by_id: dict[str, Placed] = {}
+
+    def add(self, id_: str, kind: Kind, hashrate: Hashrate) -> None:
+        if hashrate > 0:
+            known = self.by_id.get(id_, Placed(kind, 0.0))
+            self.by_id[id_] = Placed(kind, known.hashrate + hashrate)
+
+
+def _start(member: Member, rules: Iterable[Rule]) -> PlacedPool:
+    remainder = member.total - sum(member.places.values())
+    if remainder <= REMAINDER_TOLERANCE * member.total:
+        remainder = 0.0
+    return PlacedPool(member, dict(relabelled(member.places, member.pool, rules)), remainder)
+
+
+def _by_code(places: Places) -> dict[str, Hashrate]:
+    sums: defaultdict[str, Hashrate] = defaultdict(float)
+    for (code, _), hashrate in places.items():
+        sums[code] += hashrate
+    return sums
+
+
+def _sum_by_code(pools: Iterable[PlacedPool]) -> dict[str, Hashrate]:
+    sums: defaultdict[str, Hashrate] = defaultdict(float)
+    for pool in pools:
+        for (code, _), hashrate in pool.places.items():
+            sums[code] += hashrate
+    return sums
+
+
+# --- distributions --------------------------------------------------------------------------------
+
+
+def _spread(
+    pools: Mapping[str, PlacedPool], pool: PlacedPool, weights: Weights, kind: Kind
+) -> Hashrate:
+    """Place all of a pool's remainder by a distribution of the whole pool; return how much it was.
+
+    What is already located, at the pool and at its parts, counts towards the whole.
     """
-    sums = {source: observation.window_sum for source, observation in sources.items()}
-    eligible = [source for source, cell in sums.items() if _is_eligible(cell, minutes)]
-    return min(eligible, key=lambda s: (_kind_rank(sums[s]), -sums[s].minutes, s), default=None)
+    remainder = pool.remainder
+    if remainder > 0:
+        whole = pool.member.reported_total
+        members = [pool, *(pools[part] for part in pool.member.parts)]
+        ratios = missing(weights, whole, _sum_by_code(members))
+        pool.place({code: remainder * ratio for code, ratio in ratios.items()}, kind)
+        pool.remainder = 0.0
+    return remainder
 
 
-def _network_source(network: Mapping[str, Cell], minutes: int) -> str | None:
-    eligible = [s for s, cell in network.items() if _is_eligible(cell, minutes) and cell.total > 0]
-    return min(eligible, key=lambda s: (-network[s].minutes, s), default=None)
+def _network_ratios(pools: Iterable[PlacedPool], weights: Weights) -> Weights:
+    """Return how a network prior spreads the remainders: one distribution for all pools.
 
-
-def _is_eligible(cell: Cell, minutes: int) -> bool:
-    return cell.minutes > 0 and cell.minutes >= MIN_COVERED_RATIO * minutes
-
-
-def _kind_rank(cell: Cell) -> int:
-    """Return the index in ``KINDS`` of the best kind; a source without places comes last."""
-    return min((KINDS.index(kind) for _, kind in cell.places), default=len(KINDS))
-
-
-# --- where a member's hashrate is (method.md 5 and 6) ---------------------------------------------
-
-
-def _member(pool: str, source: str, sources: Mapping[str, Observation], beliefs: Beliefs) -> Member:
-    cell = sources[source].window_sum
-    total = cell.total / cell.minutes
-    reported = {key: value / cell.minutes for key, value in cell.places.items()}
-    located = locate(total, reported, profile_of(sources), beliefs.prior_of(pool))
-    for rule in beliefs.rules:
-        if rule.applies_to is None or pool in rule.applies_to:
-            located = relabel(located, rule.place)
-    # A simulated source that is not used counts too, because it took part in the choice.
-    simulated = any(
-        observation.window_sum.simulated or observation.profile_sum.simulated
-        for observation in sources.values()
-    )
-    return Member(pool, source, total, located, simulated)
-
-
-def profile_of(sources: Mapping[str, Observation]) -> Mapping[str, float]:
-    """Return the places measured over the profile days as weights (H/s x minutes).
-
-    They come from the source with most minutes of those that measured hashrate; empty without one.
+    Each pool counts as large as it usually is, because a published distribution tells what the
+    network looked like over weeks, not at this minute.
     """
-    measured = {
-        source: {
-            code: weight
-            for (code, kind), weight in observation.profile_sum.places.items()
-            if kind == "measured"
-        }
-        for source, observation in sources.items()
-    }
-    usable = [source for source, weights in measured.items() if sum(weights.values()) > 0]
-    best = min(usable, key=lambda s: (-sources[s].profile_sum.minutes, s), default=None)
-    return {} if best is None else measured[best]
+    whole = 0.0
+    located: defaultdict[str, Hashrate] = defaultdict(float)
+    for pool in pools:
+        growth = pool.member.growth
+        whole += pool.member.total * growth
+        for (code, _), hashrate in pool.places.items():
+            located[code] += hashrate * growth
+    return missing(weights, whole, located)
 
 
-def locate(
-    total: Hashrate, reported: Places, profile: Mapping[str, float], prior: Prior | None
-) -> Places:
-    """Return the reported places, with the remainder spread by the profile, else by the prior.
+def missing(weights: Weights, whole: Hashrate, located: ByCode) -> Weights:
+    """Return the distribution of what a distribution of the whole says of the part not located.
 
-    Without either, the remainder gets no place: it is ``UNKNOWN`` and not part of any share.
+    Args:
+        weights: the fraction of the whole at each place.
+        whole: the hashrate that they describe, in H/s.
+        located: what is located of it, in H/s.
     """
-    places = dict(reported)
-    remainder = total - sum(reported.values())
-    kind: Kind = "estimated" if profile else "prior"
-    weights = profile or prior or {}
-    weight_sum = sum(weights.values())
-    if remainder > REMAINDER_TOLERANCE * total:
-        for code, weight in weights.items():
-            # Skip weights of 0: a place with 0 H/s means that a report measured none there.
-            if weight > 0:
-                places[code, kind] = places.get((code, kind), 0.0) + remainder * weight / weight_sum
-    return places
+    counted = _counted(weights, whole, located)
+    lacking = {code: max(0.0, w * whole - counted[code]) for code, w in weights.items()}
+    if sum(lacking.values()) <= REMAINDER_TOLERANCE * whole:
+        return weights
+    return normalised(lacking)
 
 
-def relabel(places: Places, rule_place: str) -> Places:
-    """Return the places with the hashrate at ``rule_place`` moved to the country's other ones.
+def _counted(weights: Weights, whole: Hashrate, located: ByCode) -> Mapping[str, Hashrate]:
+    """Return how much of what is located counts towards each weight, in H/s."""
+    counted: defaultdict[str, Hashrate] = defaultdict(float)
+    subdivisions = _subdivisions(weights)
+    for code, hashrate in located.items():
+        country = country_of(code)
+        if code in weights:
+            counted[code] += hashrate
+        elif country in weights:
+            counted[country] += hashrate
+        elif code == country and country in subdivisions:
+            _count_at(counted, subdivisions[country], hashrate)
+        elif OTHER in weights:
+            counted[OTHER] += hashrate
+    for country, inner in subdivisions.items():
+        if country in weights and counted[country] > weights[country] * whole:
+            _count_at(counted, inner, counted[country] - weights[country] * whole)
+    return counted
 
-    The other subdivisions that the pool lists grow in proportion, and the country's total stays the
-    same. If none of them has hashrate, nothing is moved.
+
+def _subdivisions(weights: Weights) -> dict[str, Weights]:
+    """Return the subdivisions that have a weight, with their ratios, by country."""
+    found: defaultdict[str, dict[str, Ratio]] = defaultdict(dict)
+    for code, weight in weights.items():
+        if country_of(code) != code and weight > 0:
+            found[country_of(code)][code] = weight
+    return {country: normalised(inner) for country, inner in found.items()}
+
+
+def _count_at(counted: dict[str, Hashrate], ratios: Weights, hashrate: Hashrate) -> None:
+    for code, ratio in ratios.items():
+        counted[code] += hashrate * ratio
+
+
+# --- claims ---------------------------------------------------------------------------------------
+
+
+def _place_claims(
+    group: ClaimGroup,
+    cohort: Cohort,
+    pools: Mapping[str, PlacedPool],
+    evidence: Mapping[str, Places],
+    placed: _Placed,
+) -> None:
+    """Place what the claims of one group add to what is known of the pools that they name."""
+    slugs = pools.keys() if group.pools is None else group.pools & pools.keys()
+    remainder = sum(pools[slug].remainder for slug in slugs)
+    amounts = group.amounts
+    if group.pools is None:
+        ratio = _seen_ratio(cohort)
+        amounts = [a._replace(hashrate=a.hashrate * ratio) for a in amounts]
+    known = _evidence_at([evidence[slug] for slug in slugs], declared=group.pools is not None)
+    wanted = _wanted(amounts, known)
+    total = sum(wanted.values())
+    if total <= 0 or remainder <= 0:
+        return
+    taken_ratio = min(1.0, remainder / total)
+    for claim, hashrate in wanted.items():
+        placed.add(claim.id, "declared", hashrate * taken_ratio)
+    for slug in slugs:
+        pool = pools[slug]
+        part = pool.remainder / remainder * taken_ratio
+        for claim, hashrate in wanted.items():
+            pool.place({claim.place: hashrate * part}, "declared")
+        left = pool.remainder - total * part
+        pool.remainder = left if left > REMAINDER_TOLERANCE * pool.member.total else 0.0
+
+
+def _seen_ratio(cohort: Cohort) -> Ratio:
+    """Return the part of the network that the cohort is, for claims about machines at any pool."""
+    network = cohort.usual_network if cohort.network is None else cohort.network
+    total = sum(member.total for member in cohort.members.values())
+    return min(1.0, total / network) if network else 0.0
+
+
+def _evidence_at(places: Iterable[Places], *, declared: bool) -> Mapping[str, Hashrate]:
+    """Return what is located by evidence at exactly each place.
+
+    Args:
+        places: of the pools concerned.
+        declared: whether to count what a pool declares. For claims that name no pools it is not
+            counted: the sites that a pool declares as its own are other machines.
     """
-    prefix = f"{country_of(rule_place)}-"
-    others = sum(h for (c, _), h in places.items() if c.startswith(prefix) and c != rule_place)
-    if others <= 0:
-        return places
-    moved = sum(h for (c, _), h in places.items() if c == rule_place)
-    # Each grows by the factor 1 + moved / others. Written like this, no intermediate overflows.
+    sums: defaultdict[str, Hashrate] = defaultdict(float)
+    for pool in places:
+        for (code, kind), hashrate in pool.items():
+            if kind in {"measured", "estimated"} or (declared and kind == "declared"):
+                sums[code] += hashrate
+    return sums
+
+
+def _wanted(amounts: Sequence[Amount], known: Mapping[str, Hashrate]) -> dict[Amount, Hashrate]:
+    """Return what each claim adds: only what nothing located can already be (method.md 5.1)."""
+    claimed: defaultdict[str, Hashrate] = defaultdict(float)
+    for amount in amounts:
+        claimed[amount.place] += amount.hashrate
+    at_place: dict[str, Hashrate] = {}
+    for country in {country_of(place) for place in claimed}:
+        at_place |= _wanted_in(country, claimed, known)
     return {
-        (code, kind): h + moved * (h / others) if code.startswith(prefix) else h
-        for (code, kind), h in places.items()
-        if code != rule_place
+        amount: at_place[amount.place] * amount.hashrate / claimed[amount.place]
+        for amount in amounts
+        if claimed[amount.place] > 0
     }
+
+
+def _wanted_in(
+    country: str, claimed: Mapping[str, Hashrate], known: Mapping[str, Hashrate]
+) -> dict[str, Hashrate]:
+    inside = {
+        code
+        for code in (*claimed, *known)
+        if country_of(code) == country and code not in {country, f"{country}-{OTHER}"}
+    }
+    more = {code: max(0.0, claimed.get(code, 0.0) - known.get(code, 0.0)) for code in inside}
+    lacking = sum(more.values())
+    surplus = sum(max(0.0, known.get(code, 0.0) - claimed.get(code, 0.0)) for code in inside)
+    anywhere = known.get(country, 0.0) + known.get(f"{country}-{OTHER}", 0.0)
+    ratio = max(0.0, lacking - anywhere) / lacking if lacking > 0 else 0.0
+    wanted = {code: hashrate * ratio for code, hashrate in more.items()}
+    left_anywhere = max(0.0, anywhere - lacking)
+    wanted[country] = max(0.0, claimed.get(country, 0.0) - surplus - left_anywhere)
+    return wanted

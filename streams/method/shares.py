@@ -3,67 +3,254 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property, reduce
 from itertools import accumulate, repeat, starmap
 from operator import add
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, TypeVar
 
-from streams.method.placing import HashrateByKind
+from miningmap.messages import KINDS
+from miningmap.places import OTHER_SUFFIX, country_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from streams.method.placing import Cohort, Hashrate, HashrateByPlace, Ratio
+    from streams.method.beliefs import Hashrate, Ratio, Weights
+    from streams.method.cells import Places
+    from streams.method.placing import PlacedPool, Placement
+
+T = TypeVar("T")
+
+SAME: Final[Ratio] = 1e-9
+"""In every order, numbers that differ by less than this fraction count as equal."""
+
+MIN_EVIDENCE: Final[Ratio] = 0.5
+"""A place with less evidence has no sensitivity: leaving out pools that share one assumption
+measures nothing."""
+
+
+class HashrateByKind(NamedTuple):
+    """A hashrate (H/s), split by how its place is known."""
+
+    measured: Hashrate = 0.0
+    declared: Hashrate = 0.0
+    estimated: Hashrate = 0.0
+    prior: Hashrate = 0.0
+
+    @property
+    def evidence(self) -> Hashrate:
+        """The part for which something says that it is there."""
+        return self.measured + self.declared + self.estimated
+
+    def plus(self, other: HashrateByKind) -> HashrateByKind:
+        """Return the sum, kind by kind."""
+        return HashrateByKind(*map(add, self, other))
+
+
+HashrateByPlace: TypeAlias = "Mapping[str, HashrateByKind]"
+"""Hashrate by the code of a place, split by kind."""
 
 
 @dataclass(frozen=True)
 class Share:
-    """The share of one place, with its bounds and its sensitivity; ``None`` if unknown."""
+    """The share of one place and how certain it is; ``None`` if unknown."""
 
     code: str
     share: Ratio
     share_of_country: Ratio | None
+    evidence: Ratio | None
     low: Ratio | None
     high: Ratio | None
+    declared_low: Ratio | None
+    declared_high: Ratio | None
     sensitivity: tuple[Ratio, Ratio] | None
+    belief: tuple[Ratio, Ratio] | None
     kinds: HashrateByKind
 
 
-# --- coverage -------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Shares:
+    """The shares of a placed cohort.
 
-
-def coverage(cohort: Cohort) -> Ratio | None:
-    """Return the cohort's part of the network; ``None`` if the network's hashrate is unknown."""
-    return cohort.network and sum(m.total for m in cohort.members) / cohort.network
-
-
-def located(cohort: Cohort) -> Ratio | None:
-    """Return the part of the cohort's hashrate that has a place; ``None`` if it has no hashrate."""
-    total = sum(m.total for m in cohort.members)
-    return sum(m.located for m in cohort.members) / total if total > 0 else None
-
-
-def measured_coverage(cohort: Cohort) -> Ratio | None:
-    """Return the part of the network with a measured place; ``None`` if its hashrate is unknown."""
-    return cohort.network and sum(m.measured for m in cohort.members) / cohort.network
-
-
-# --- shares, bounds and sensitivity ---------------------------------------------------------------
-
-
-def country_shares(cohort: Cohort) -> list[Share]:
-    """Return each country's share, the largest first, then by code; empty if nothing is located."""
-    tables = [m.by_country for m in cohort.members]
-    return _shares(cohort, tables, parts=None)
-
-
-def subdivision_shares(cohort: Cohort, country: str) -> list[Share]:
-    """Return the share of each subdivision of a country that pools list, in the same order.
-
-    Hashrate that is known only by country is assumed to be distributed like the rest of it.
+    Attributes:
+        placement: the cohort with its hashrate located.
+        compare_beliefs: whether to compare the priors of the network; not if the query names one.
     """
-    tables = [m.by_subdivision(country) for m in cohort.members]
-    parts = [_CountryPart(m.located, sum(m.by_country.get(country, ()))) for m in cohort.members]
-    return _shares(cohort, tables, parts)
+
+    placement: Placement
+    compare_beliefs: bool = True
+
+    # --- the whole answer ---
+
+    @property
+    def network(self) -> Hashrate | None:
+        """The network's hashrate; ``None`` if unknown."""
+        return self.placement.cohort.network
+
+    @property
+    def total(self) -> Hashrate:
+        """The cohort's hashrate."""
+        return sum(pool.member.total for pool in self.placement.pools)
+
+    @property
+    def coverage(self) -> Ratio | None:
+        """The cohort's part of the network, which can exceed 1."""
+        return self.network and self.total / self.network
+
+    @property
+    def located(self) -> Ratio | None:
+        """The part of the cohort's hashrate that has a place."""
+        return min(1.0, self._located / self.total) if self.total > 0 else None
+
+    @property
+    def evidence(self) -> Ratio | None:
+        """The part of what is located for which something says that it is there."""
+        evidence = sum(kinds.evidence for kinds in self.by_country.values())
+        return min(1.0, evidence / self._located) if self._located > 0 else None
+
+    @property
+    def measured_coverage(self) -> Ratio | None:
+        """The part of the network with a measured place."""
+        return self.network and self._sum(_measured) / self.network
+
+    @property
+    def declared_coverage(self) -> Ratio | None:
+        """The part of the network with a measured or a declared place."""
+        return self.network and self._sum(_stated) / self.network
+
+    # --- sums ---
+
+    @cached_property
+    def by_code(self) -> HashrateByPlace:
+        """The cohort's hashrate at exactly each place."""
+        return _by_place(pool.places for pool in self.placement.pools)
+
+    @cached_property
+    def by_country(self) -> HashrateByPlace:
+        """The cohort's hashrate by country, including that of its subdivisions."""
+        result: dict[str, HashrateByKind] = {}
+        for code, kinds in self.by_code.items():
+            country = country_of(code)
+            result[country] = result.get(country, HashrateByKind()).plus(kinds)
+        return result
+
+    @cached_property
+    def _located(self) -> Hashrate:
+        return sum(sum(kinds) for kinds in self.by_country.values())
+
+    def _sum(self, part: Callable[[HashrateByKind], Hashrate]) -> Hashrate:
+        return sum(part(kinds) for kinds in self.by_country.values())
+
+    # --- places ---
+
+    def countries(self) -> list[Share]:
+        """Return each country's share, in the order of the answer; empty if nothing is located."""
+        tables = [_fold(pool.places, country_of) for pool in self.placement.pools]
+        return self._rows(self.by_country, tables, country=None)
+
+    def subdivisions(self, country: str) -> list[Share]:
+        """Return the share of each subdivision of a country that is listed, in the same order.
+
+        Hashrate that is known only by country is assumed to be distributed like the rest of it.
+        """
+        prefix = f"{country}-"
+        listed = {code: k for code, k in self.by_code.items() if code.startswith(prefix)}
+        tables = [
+            {code: h for code, h in _fold(pool.places, _itself).items() if code in listed}
+            for pool in self.placement.pools
+        ]
+        return self._rows(listed, tables, country)
+
+    def _rows(
+        self, listed: HashrateByPlace, tables: Sequence[Mapping[str, Hashrate]], country: str | None
+    ) -> list[Share]:
+        total = sum(sum(kinds) for kinds in listed.values())
+        if total <= 0:
+            return []
+        scale = 1.0 if country is None else self._share_of(country)
+        ranges = _leave_one_out(tables, None if country is None else self._parts(country))
+        beliefs = self._belief_ranges(country)
+        rows = []
+        for code, kinds in listed.items():
+            share = min(1.0, sum(kinds) / total)
+            evidence = min(1.0, kinds.evidence / sum(kinds)) if sum(kinds) > 0 else None
+            known = evidence is not None and evidence >= MIN_EVIDENCE
+            low, high = self._bounds(code, country, _measured)
+            declared_low, declared_high = self._bounds(code, country, _stated)
+            rows.append(
+                Share(
+                    code=code,
+                    share=share * scale,
+                    share_of_country=None if country is None else share,
+                    evidence=evidence,
+                    low=low,
+                    high=high,
+                    declared_low=declared_low,
+                    declared_high=declared_high,
+                    sensitivity=ranges.get(code) if known else None,
+                    belief=None if beliefs is None else beliefs.get(code, (0.0, 0.0)),
+                    kinds=kinds,
+                )
+            )
+        return in_order(rows, lambda row: row.share, lambda row: row.code)
+
+    def _share_of(self, country: str) -> Ratio:
+        return min(1.0, sum(self.by_country.get(country, ())) / self._located)
+
+    def _parts(self, country: str) -> list[_CountryPart]:
+        tables = [_fold(pool.places, country_of) for pool in self.placement.pools]
+        return [_CountryPart(sum(table.values()), table.get(country, 0.0)) for table in tables]
+
+    # --- how sure ---
+
+    def _bounds(
+        self, code: str, country: str | None, part: Callable[[HashrateByKind], Hashrate]
+    ) -> tuple[Ratio, Ratio] | tuple[None, None]:
+        """Return what holds whatever is assumed about the hashrate outside ``part``."""
+        if self.network is None:
+            return None, None
+        # An estimate of the network can be too small; what was seen cannot.
+        network = max(self.network, self.total)
+        none = HashrateByKind()
+        inner = part((self.by_country if country is None else self.by_code).get(code, none))
+        anywhere = 0.0  # what is known to be in the country, and may be in this subdivision
+        if country is not None:
+            anywhere = part(self.by_code.get(country, none))
+            if code != country + OTHER_SUFFIX:
+                anywhere += part(self.by_code.get(country + OTHER_SUFFIX, none))
+        low = min(1.0, inner / network)
+        unknown = max(0.0, 1 - self._sum(part) / network)
+        return low, min(1.0, low + unknown + anywhere / network)
+
+    def _belief_ranges(self, country: str | None) -> dict[str, tuple[Ratio, Ratio]] | None:
+        """Return the smallest and the largest share of each place over all priors of the network.
+
+        ``None`` if there is nothing to compare.
+        """
+        priors = self.placement.network_ratios.values()
+        if not self.compare_beliefs or len(priors) < 2:  # noqa: PLR2004 - one is no comparison
+            return None
+        tables = [_shares_in(self._under(ratios), country) for ratios in priors]
+        codes = {code for table in tables for code in table}
+        columns = {code: [table.get(code, 0.0) for table in tables] for code in codes}
+        return {code: (min(column), max(column)) for code, column in columns.items()}
+
+    def _under(self, ratios: Weights) -> dict[str, Hashrate]:
+        located = dict(self.placement.before_network_prior)
+        for code, ratio in ratios.items():
+            located[code] = located.get(code, 0.0) + self.placement.remainder * ratio
+        return located
+
+
+def in_order(rows: Iterable[T], figure: Callable[[T], float], name: Callable[[T], str]) -> list[T]:
+    """Return rows by their figure, the largest first, and those with the same figure by name."""
+    result: list[T] = []
+    same: list[T] = []
+    for row in sorted(rows, key=figure, reverse=True):
+        if same and figure(row) < figure(same[0]) * (1 - SAME):
+            result += sorted(same, key=name)
+            same = []
+        same.append(row)
+    return result + sorted(same, key=name)
 
 
 class _CountryPart(NamedTuple):
@@ -73,37 +260,54 @@ class _CountryPart(NamedTuple):
     country: Hashrate
 
 
-def _shares(
-    cohort: Cohort, tables: Sequence[HashrateByPlace], parts: Sequence[_CountryPart] | None
-) -> list[Share]:
-    merged = _merge(tables)
-    total = sum(sum(kinds) for kinds in merged.values())
-    scale: Ratio | None = 1.0
-    if parts is not None:
-        scale = _scale(sum(p.located for p in parts), sum(p.country for p in parts))
-    if total <= 0 or scale is None:
-        return []
-    ranges = _leave_one_out(tables, parts)
-    covered = measured_coverage(cohort)
-    rows = []
-    for code, kinds in merged.items():
-        share = sum(kinds) / total
-        low = high = None
-        if cohort.network is not None and covered is not None:
-            low = min(1.0, kinds.measured / cohort.network)
-            high = min(1.0, low + max(0.0, 1 - covered))
-        rows.append(
-            Share(
-                code=code,
-                share=share * scale,
-                share_of_country=None if parts is None else share,
-                low=low,
-                high=high,
-                sensitivity=ranges.get(code),
-                kinds=kinds,
-            )
-        )
-    return sorted(rows, key=lambda row: (-row.share, row.code))
+def kinds_of(pool: PlacedPool) -> HashrateByKind:
+    """Return what is located of a pool, by kind."""
+    return reduce(HashrateByKind.plus, _by_place([pool.places]).values(), HashrateByKind())
+
+
+def _measured(kinds: HashrateByKind) -> Hashrate:
+    return kinds.measured
+
+
+def _stated(kinds: HashrateByKind) -> Hashrate:
+    return kinds.measured + kinds.declared
+
+
+def _itself(code: str) -> str:
+    return code
+
+
+def _by_place(tables: Iterable[Places]) -> dict[str, HashrateByKind]:
+    rows: dict[str, list[Hashrate]] = {}
+    for places in tables:
+        for (code, kind), hashrate in places.items():
+            rows.setdefault(code, [0.0] * len(KINDS))[KINDS.index(kind)] += hashrate
+    return {code: HashrateByKind(*row) for code, row in rows.items()}
+
+
+def _fold(places: Places, place_of: Callable[[str], str]) -> dict[str, Hashrate]:
+    """Return the hashrate by place, kinds added up."""
+    sums: dict[str, Hashrate] = {}
+    for (code, _), hashrate in places.items():
+        sums[place_of(code)] = sums.get(place_of(code), 0.0) + hashrate
+    return sums
+
+
+def _shares_in(located: Mapping[str, Hashrate], country: str | None) -> dict[str, Ratio]:
+    """Return the share of each country, or of each subdivision of a country."""
+    countries: dict[str, Hashrate] = {}
+    for code, hashrate in located.items():
+        countries[country_of(code)] = countries.get(country_of(code), 0.0) + hashrate
+    total = sum(countries.values())
+    if total <= 0:
+        return {}
+    if country is None:
+        return {code: hashrate / total for code, hashrate in countries.items()}
+    inner = {code: h for code, h in located.items() if code.startswith(f"{country}-")}
+    listed = sum(inner.values())
+    if listed <= 0:
+        return {}
+    return {code: h / listed * countries[country] / total for code, h in inner.items()}
 
 
 def _scale(located: Hashrate, country: Hashrate) -> Ratio | None:
@@ -115,14 +319,13 @@ def _scale(located: Hashrate, country: Hashrate) -> Ratio | None:
 
 
 def _leave_one_out(
-    tables: Sequence[HashrateByPlace], parts: Sequence[_CountryPart] | None
+    tables: Sequence[Mapping[str, Hashrate]], parts: Sequence[_CountryPart] | None
 ) -> dict[str, tuple[Ratio, Ratio]]:
     """Return the smallest and the largest share of each place over all cohorts without one pool."""
     if len(tables) < 2:  # noqa: PLR2004 - without its only pool a cohort is empty
         return {}
     codes = sorted({code for table in tables for code in table})
-    hashrates = [{code: sum(kinds) for code, kinds in table.items()} for table in tables]
-    rows = [[hashrate.get(code, 0.0) for code in codes] for hashrate in hashrates]
+    rows = [[table.get(code, 0.0) for code in codes] for table in tables]
     scales = repeat(1.0) if parts is None else starmap(_scale, _sums_without(parts))
     shares = []
     for remaining, scale in zip(_sums_without(rows), scales, strict=False):
@@ -147,11 +350,3 @@ def _sums_without(rows: Sequence[Sequence[float]]) -> Iterable[list[float]]:
 
 def _plus(a: Sequence[float], b: Sequence[float]) -> list[float]:
     return list(map(add, a, b))
-
-
-def _merge(tables: Iterable[HashrateByPlace]) -> HashrateByPlace:
-    result: HashrateByPlace = {}
-    for table in tables:
-        for code, kinds in table.items():
-            result[code] = result.get(code, HashrateByKind()).plus(kinds)
-    return result

@@ -39,6 +39,9 @@ class Span:
         return len(self.buckets) * TIER_MINUTES[self.tier]
 
 
+_PER_DAY: Final[dict[Tier, int]] = {"minute": DAY_MIN, "hour": DAY_H, "day": 1}
+
+
 @dataclass(frozen=True)
 class Window:
     """A window at one ``as_of``: the buckets that it covers, and those of its profile."""
@@ -47,6 +50,12 @@ class Window:
     span: Span
     profile: Span
     """The days whose measured places locate the remainder of the hashrate in the window."""
+
+    @property
+    def day(self) -> int | None:
+        """The day of the last minute that the window covers; ``None`` if it covers none."""
+        buckets = self.span.buckets
+        return buckets[-1] // _PER_DAY[self.span.tier] if buckets else None
 
 
 def parse_window(name: str, as_of: datetime) -> Window:
@@ -97,10 +106,14 @@ def _day(name: str, as_of: datetime, year: int, month: int, day: int) -> Window:
     return Window(name, Span("hour", past), _days_before(number))
 
 
-def _hour(name: str, _as_of: datetime, year: int, month: int, day: int, hour: int) -> Window:
+def _hour(  # noqa: PLR0917 - the numbers are the groups of the pattern
+    name: str, as_of: datetime, year: int, month: int, day: int, hour: int
+) -> Window:
+    """Return the window of an hour, which covers nothing before the hour is over."""
     at = datetime(year, month, day, hour, tzinfo=UTC)
     number = bucket(at, HOUR_S)
-    return Window(name, Span("hour", range(number, number + 1)), _days_before(bucket(at, DAY_S)))
+    past = range(number, number + (number < bucket(as_of, HOUR_S)))
+    return Window(name, Span("hour", past), _days_before(bucket(at, DAY_S)))
 
 
 def _days_before(day: int) -> Span:

@@ -12,25 +12,27 @@ from msgspec import Meta
 from miningmap import places
 from miningmap.api.models import Adjust, History, Point, Step
 from miningmap.times import add_months, rfc3339
-from streams.method import placing, shares
 from streams.method.observations import observe
 from streams.method.windows import Window, parse_window
 from streams.queries.parameters import (
     DATE_TIME,
+    DEFAULT_PRIOR,
     AdjustParameter,
     Format,
     ParameterError,
     Parameters,
+    PriorParameter,
     parse_time,
     quoted,
 )
+from streams.queries.shares import shares_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from streams.method.beliefs import Beliefs
     from streams.method.observations import CellReader
-    from streams.method.placing import Beliefs, Cohort
-    from streams.method.shares import Share
+    from streams.method.shares import Share, Shares
 
 MAX_POINTS: Final = 1000
 
@@ -89,6 +91,7 @@ class HistoryQuery:
     step: Step
     adjust: Adjust
     buckets: tuple[Bucket, ...]
+    prior: str = DEFAULT_PRIOR
 
 
 def _place(text: str) -> str:
@@ -153,6 +156,7 @@ class HistoryParameters(Parameters, frozen=True, kw_only=True):
         ),
     ] = None
     adjust: AdjustParameter = "published"
+    prior: PriorParameter = DEFAULT_PRIOR
 
     def query(self, now: datetime) -> HistoryQuery:
         """Return the query at ``now`` (UTC), with the buckets that ``[from, to)`` touches.
@@ -174,39 +178,44 @@ class HistoryParameters(Parameters, frozen=True, kw_only=True):
                     f"with to={rfc3339(at)}, then the remainder from there",
                 )
             buckets.append(Bucket(at, parse_window(at.isoformat()[: stepping.name_length], now)))
-        return HistoryQuery(self.code, self.step, self.adjust, tuple(buckets))
+        return HistoryQuery(self.code, self.step, self.adjust, tuple(buckets), self.prior)
 
 
 def history(cells: CellReader, query: HistoryQuery, beliefs: Beliefs) -> History:
     """Return the share of a place in each bucket, from cells that were read."""
-    applied = beliefs if query.adjust == "published" else beliefs.without_rules()
     simulated = False
     points = []
     for bucket in query.buckets:
         observed = observe(cells, bucket.window)
-        cohort = placing.cohort_of(*observed, bucket.window.span.minutes, applied)
-        simulated |= cohort.simulated
-        points.append(_point(bucket.at, query.code, cohort))
+        shares = shares_of(bucket.window, observed, beliefs, adjust=query.adjust, prior=query.prior)
+        simulated |= shares.placement.cohort.simulated
+        points.append(_point(bucket.at, query.code, shares))
     name = places.name_of(query.code)
     return History(query.code, name, query.step, query.adjust, simulated, tuple(points))
 
 
-def _point(at: datetime, code: str, cohort: Cohort) -> Point:
-    share = _share(code, cohort)
-    coverage = shares.coverage(cohort) if cohort.members else None
+def _point(at: datetime, code: str, shares: Shares) -> Point:
+    share = _share(code, shares)
+    coverage = shares.coverage if shares.placement.pools else None
     if share is None:
-        return Point(at, None, None, None, None, None, coverage)
-    network = None if cohort.network is None else share.share * cohort.network
-    return Point(at, share.share, share.low, share.high, sum(share.kinds), network, coverage)
-
-
-def _share(code: str, cohort: Cohort) -> Share | None:
-    country = places.country_of(code)
-    rows = (
-        shares.country_shares(cohort)
-        if code == country
-        else shares.subdivision_shares(cohort, country)
+        return Point(at, *(None,) * 8, coverage)
+    return Point(
+        at=at,
+        share=share.share,
+        low=share.low,
+        high=share.high,
+        declared_low=share.declared_low,
+        declared_high=share.declared_high,
+        evidence=share.evidence,
+        hashrate=share.kinds.evidence,
+        network_hashrate=None if shares.network is None else share.share * shares.network,
+        coverage=coverage,
     )
+
+
+def _share(code: str, shares: Shares) -> Share | None:
+    country = places.country_of(code)
+    rows = shares.countries() if code == country else shares.subdivisions(country)
     return next((row for row in rows if row.code == code), None)
 
 

@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from miningmap.cbeci.monthly_tables import FIRST_MONTH, located
 from miningmap.times import DAY_S, add_months, bucket, bucket_start
-from streams.method import placing, shares
 from streams.method.cells import Series
 from streams.method.observations import observe, spans_of
 from streams.method.windows import parse_window
+from streams.queries.shares import shares_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
     from miningmap.messages import Published
+    from streams.method.beliefs import Beliefs
     from streams.method.cells import Places
-    from streams.method.placing import Beliefs, Cohort, Member
+    from streams.method.placing import PlacedPool, Placement
     from streams.method.shares import Share
     from streams.method.windows import Window
     from streams.redis.loaded_cells import LoadedCells
@@ -94,39 +95,41 @@ def _months(
 ) -> list[Month]:
     months = []
     for start, window in windows.items():
-        cohort = placing.cohort_of(*observe(cells, window), window.span.minutes, beliefs)
+        shares = shares_of(window, observe(cells, window), beliefs)
+        cohort = shares.placement.cohort
         if cohort.members:
             month = Month(
                 start=start,
-                countries=shares.country_shares(cohort),
-                subdivisions={code: shares.subdivision_shares(cohort, code) for code in split},
+                countries=shares.countries(),
+                subdivisions={code: shares.subdivisions(code) for code in split},
                 network=cohort.network,
                 simulated=cohort.simulated,
-                published=_published(start, cohort, tables),
+                published=_published(start, shares.placement, tables),
             )
             months.append(month)
     return months
 
 
 def _published(
-    start: datetime, cohort: Cohort, tables: Mapping[Series, Tables]
+    start: datetime, placement: Placement, tables: Mapping[Series, Tables]
 ) -> tuple[Published, ...]:
     """Return the table that the cohort consists of, empty if it does not consist of one.
 
     If there is another pool in the cohort, a rule was applied, or some of the days were replaced,
     the figures are no longer those of the table.
     """
-    if len(cohort.members) != 1:
+    if len(placement.pools) != 1:
         return ()
-    (member,) = cohort.members
-    tables_of_source = tables.get(Series(member.pool, member.source), {})
+    (pool,) = placement.pools
+    series = Series(pool.member.pool, pool.member.source)
+    tables_of_source = tables.get(series, {})
     table = tables_of_source.get(bucket(start, DAY_S), ())
-    return table if table and _has_hashrates(member, located(table)) else ()
+    return table if table and _has_hashrates(pool, located(table)) else ()
 
 
-def _has_hashrates(member: Member, hashrates: Mapping[str, float]) -> bool:
+def _has_hashrates(pool: PlacedPool, hashrates: Mapping[str, float]) -> bool:
     expected: Places = {(code, "measured"): hashrate for code, hashrate in hashrates.items()}
-    return member.places.keys() == expected.keys() and all(
+    return pool.places.keys() == expected.keys() and all(
         math.isclose(hashrate, expected[place], rel_tol=RELATIVE_TOLERANCE)
-        for place, hashrate in member.places.items()
+        for place, hashrate in pool.places.items()
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -212,6 +213,17 @@ def _country(text: str) -> str:
     return text
 
 
+def _prior(text: str) -> str:
+    if not re.fullmatch(_BELIEF_ID, text):
+        raise ValueError(
+            f"{quoted(text)} is not allowed; expected default, none, or the id of a network prior "
+            "such as network/hashrate-index"
+        )
+    return text
+
+
+_BELIEF_ID: Final = "[a-z0-9][a-z0-9._/-]{0,127}"
+_PRIOR: Final = Format(_prior, {"type": "string", "pattern": f"^{_BELIEF_ID}$"})
 _TIME: Final = Format(parse_time, DATE_TIME)
 _COUNTRY: Final = Format(_country, ref("CountryCode"))
 _WINDOW: Final = Format(
@@ -239,6 +251,20 @@ AdjustParameter = Annotated[
 ]
 
 
+DEFAULT_PRIOR: Final = "default"
+NO_PRIOR: Final = "none"
+
+PriorParameter = Annotated[
+    str,
+    _PRIOR,
+    Meta(
+        description="The network prior, which locates what nothing else does: `default`, `none`, "
+        "or the id of one.",
+        examples=["none"],
+    ),
+]
+
+
 @dataclass(frozen=True, kw_only=True)
 class SharesQuery:
     """A query for shares; ``country`` is set if and only if ``level`` is ``subdivision``."""
@@ -248,6 +274,7 @@ class SharesQuery:
     level: Level = "country"
     country: str | None = None
     adjust: Adjust = "published"
+    prior: str = DEFAULT_PRIOR
 
 
 class SharesParameters(Parameters, frozen=True, kw_only=True):
@@ -275,6 +302,7 @@ class SharesParameters(Parameters, frozen=True, kw_only=True):
         ),
     ] = None
     adjust: AdjustParameter = "published"
+    prior: PriorParameter = DEFAULT_PRIOR
     as_of: Annotated[
         datetime | None,
         _TIME,
@@ -305,4 +333,5 @@ class SharesParameters(Parameters, frozen=True, kw_only=True):
             level=self.level,
             country=self.country,
             adjust=self.adjust,
+            prior=self.prior,
         )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import reduce
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from miningmap.api.models import Gap, KindSplit, PoolList, PoolState, SourceState, State
 from miningmap.pool_names import pool_name
 from miningmap.times import DAY_MIN
-from streams.method.placing import HashrateByKind, representative_source
+from streams.method.cohort import representative_source
+from streams.method.shares import kinds_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from miningmap.api.models import Refusal
     from streams.method.cells import Series
     from streams.method.observations import Observation
-    from streams.method.placing import Cohort, Member
+    from streams.method.placing import PlacedPool, Placement
     from streams.redis.loaded_cells import LastReport
 
     Pools: TypeAlias = Mapping[str, Mapping[str, Observation]]
@@ -30,16 +30,16 @@ class PoolFacts:
 
     Attributes:
         last: the last report of each series.
-        now: the cohort of the window ``now``.
-        month: the cohort of the window ``30d``.
+        now: the placed cohort of the window ``now``.
+        month: the placed cohort of the window ``30d``.
         observed_now: the observations in the window ``now``, by pool and source.
         observed_day: the observations in the window ``24h``, by pool and source.
         rejected: the newest rejected reading of each pool.
     """
 
     last: Mapping[Series, LastReport]
-    now: Cohort
-    month: Cohort
+    now: Placement
+    month: Placement
     observed_now: Pools
     observed_day: Pools
     rejected: Mapping[str, Refusal]
@@ -75,29 +75,27 @@ def pool_list(facts: PoolFacts) -> PoolList:
 
 def _pool(pool: str, sources: list[SourceState], facts: PoolFacts) -> PoolState:
     now, month = facts.now, facts.month
-    reports_minutes = pool in now.excluded or _member(pool, now) is not None
-    cohort = now if reports_minutes else month
-    member = _member(pool, cohort)
+    reports_minutes = pool in now.cohort.excluded or pool in now.cohort.members
+    placement = now if reports_minutes else month
+    excluded = placement.cohort.excluded
+    placed = _placed(pool, placement)
     state: State = "live"
-    if member is None:
-        is_off = _member(pool, month) is None and month.excluded.get(pool, "stale") == "stale"
-        is_thin = cohort.excluded.get(pool) == "thin"
-        state = "off" if is_off else "thin" if is_thin else "stale"
-    kinds = None
-    if member is not None:
-        kinds = KindSplit(
-            *reduce(HashrateByKind.plus, member.by_country.values(), HashrateByKind())
+    if placed is None:
+        is_off = _placed(pool, month) is None and (
+            month.cohort.excluded.get(pool, "stale") == "stale"
         )
+        state = "off" if is_off else "thin" if excluded.get(pool) == "thin" else "stale"
+    kinds = None if placed is None else kinds_of(placed)
     return PoolState(
         pool=pool,
         name=pool_name(pool),
         state=state,
         reason=_REASONS.get(state) if sources else "nothing that was said of it could be used",
-        source=member.source if member else None,
+        source=placed.member.source if placed else None,
         last_report=max((source.last_report for source in sources), default=None),
-        hashrate=member.total if member else None,
-        located=member.located if member else None,
-        kinds=kinds,
+        hashrate=placed.member.reported_total if placed else None,
+        located=sum(kinds) if kinds else None,
+        kinds=KindSplit(*kinds) if kinds else None,
         gap=_gap(pool, sources, facts.observed_day),
         refused=facts.rejected.get(pool),
         simulated=any(source.simulated for source in sources),
@@ -135,5 +133,5 @@ def _mean(observed: Pools, pool: str, source: str) -> float | None:
     return cell.total / cell.minutes if cell.minutes else None
 
 
-def _member(pool: str, cohort: Cohort) -> Member | None:
-    return next((member for member in cohort.members if member.pool == pool), None)
+def _placed(pool: str, placement: Placement) -> PlacedPool | None:
+    return next((each for each in placement.pools if each.member.pool == pool), None)

@@ -12,69 +12,111 @@ from miningmap.api.models import (
     ExcludedPool,
     KindSplit,
     NetworkHashrate,
+    PlacedByBelief,
     ShareRow,
     SubdivisionRow,
 )
 from miningmap.places import flags_of, name_of
-from streams.method import placing, shares
+from streams.method.beliefs import BeliefsInForce
+from streams.method.cohort import cohort_of
 from streams.method.observations import observe
+from streams.method.placing import place
+from streams.method.shares import Shares, in_order
+from streams.queries.parameters import DEFAULT_PRIOR, NO_PRIOR, ParameterError, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Sequence
 
-    from streams.method.cells import Cell
-    from streams.method.observations import CellReader, Observation
-    from streams.method.placing import Beliefs, Cohort
+    from miningmap.api.models import Adjust
+    from streams.method.beliefs import Beliefs
+    from streams.method.observations import CellReader, Observations
     from streams.method.shares import Share
+    from streams.method.windows import Window
     from streams.queries.parameters import SharesQuery
 
 
-def cohort_for(
-    query: SharesQuery,
-    pools: Mapping[str, Mapping[str, Observation]],
-    network: Mapping[str, Cell],
+def shares_of(
+    window: Window,
+    observed: Observations,
     beliefs: Beliefs,
-) -> Cohort:
-    """Return the cohort in the window of a query, with or without rules as ``adjust`` says."""
-    applied = beliefs if query.adjust == "published" else beliefs.without_rules()
-    return placing.cohort_of(pools, network, query.window.span.minutes, applied)
+    *,
+    adjust: Adjust = "published",
+    prior: str = DEFAULT_PRIOR,
+) -> Shares:
+    """Return the shares in a window.
+
+    Args:
+        window: the period over which hashrates are averaged.
+        observed: the observations of all sources in it.
+        beliefs: all beliefs; those in force on the day of the window's last minute are used.
+        adjust: whether to apply the rules.
+        prior: the network prior: ``default``, ``none`` or an id.
+    """
+    day = window.day
+    in_force = BeliefsInForce() if day is None else beliefs.on(day)
+    cohort = cohort_of(observed, window.span.minutes, beliefs)
+    if prior == DEFAULT_PRIOR:
+        chosen = in_force.network[0].id if in_force.network else None
+    else:
+        chosen = None if prior == NO_PRIOR else prior
+    placement = place(cohort, in_force, beliefs.rules if adjust == "published" else (), chosen)
+    return Shares(placement, compare_beliefs=prior == DEFAULT_PRIOR)
+
+
+def check_prior(prior: str, beliefs: Beliefs) -> None:
+    """Check that a query's network prior is one of the beliefs.
+
+    Raises:
+        ParameterError: it is not.
+    """
+    known = [DEFAULT_PRIOR, NO_PRIOR, *(document.id for document in beliefs.network)]
+    if prior not in known:
+        raise ParameterError(
+            "prior", f"unknown network prior {quoted(prior)}; expected one of: {', '.join(known)}"
+        )
 
 
 def answer_from(cells: CellReader, query: SharesQuery, beliefs: Beliefs) -> Answer:
     """Return the answer to a query from cells that were read."""
-    cohort = cohort_for(query, *observe(cells, query.window), beliefs)
-    return answer(query, cohort, (rule.id for rule in beliefs.rules))
+    observed = observe(cells, query.window)
+    shares = shares_of(query.window, observed, beliefs, adjust=query.adjust, prior=query.prior)
+    return answer(query, shares, [rule.id for rule in beliefs.rules])
 
 
-def answer(query: SharesQuery, cohort: Cohort, rules: Iterable[str]) -> Answer:
-    """Return the answer to a query from its cohort.
+def answer(query: SharesQuery, shares: Shares, rules: Sequence[str]) -> Answer:
+    """Return the answer to a query from the shares in its window.
 
     Args:
         query: the question.
-        cohort: the cohort in the window of the query.
+        shares: the shares in the window of the query.
         rules: the ids of the configured rules; listed unless the query excludes rules.
     """
-    rows = (
-        shares.subdivision_shares(cohort, query.country)
-        if query.country is not None
-        else shares.country_shares(cohort)
-    )
+    cohort = shares.placement.cohort
+    rows = shares.countries() if query.country is None else shares.subdivisions(query.country)
     network = None
     if cohort.network is not None and cohort.network_source is not None:
         network = NetworkHashrate(cohort.network, cohort.network_source)
+    beliefs = [
+        PlacedByBelief(id_, placed.kind, placed.hashrate)
+        for id_, placed in shares.placement.beliefs.items()
+    ]
     return Answer(
         window=query.window.name,
         level=query.level,
         country=query.country,
         as_of=query.as_of,
         adjust=query.adjust,
+        prior=query.prior,
         rules=tuple(rules) if query.adjust == "published" else (),
         simulated=cohort.simulated,
         network=network,
-        coverage=shares.coverage(cohort),
-        located=shares.located(cohort),
-        measured_coverage=shares.measured_coverage(cohort),
-        cohort=tuple(CohortPool(m.pool, m.source) for m in cohort.members),
+        coverage=shares.coverage,
+        located=shares.located,
+        measured_coverage=shares.measured_coverage,
+        declared_coverage=shares.declared_coverage,
+        evidence=shares.evidence,
+        beliefs=tuple(in_order(beliefs, lambda b: b.hashrate, lambda b: b.id)),
+        cohort=tuple(CohortPool(c.pool, c.source) for c in cohort.members.values()),
         excluded=tuple(ExcludedPool(pool, reason) for pool, reason in cohort.excluded.items()),
         shares=tuple(_row(share, cohort.network) for share in rows),
     )
@@ -87,9 +129,13 @@ def _row(share: Share, network: float | None) -> ShareRow:
         "share": share.share,
         "low": share.low,
         "high": share.high,
+        "declared_low": share.declared_low,
+        "declared_high": share.declared_high,
         "sensitivity": share.sensitivity,
-        "hashrate": sum(share.kinds),
+        "belief": share.belief,
+        "hashrate": share.kinds.evidence,
         "network_hashrate": None if network is None else share.share * network,
+        "evidence": share.evidence,
         "kinds": KindSplit(*share.kinds),
         "flags": flags_of(share.code),
     }

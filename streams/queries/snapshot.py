@@ -13,21 +13,23 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from miningmap.places import country_of
 from miningmap.times import parse_rfc3339, rfc3339
 from streams.method.observations import observe, spans_of
 from streams.method.windows import ROLLING, parse_window
 from streams.queries.history import history
 from streams.queries.parameters import SharesQuery
 from streams.queries.pools import PoolFacts, pool_list
-from streams.queries.shares import answer, answer_from, cohort_for
+from streams.queries.shares import answer, answer_from, check_prior, shares_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
     from miningmap.api.models import Answer, History, Refusal
+    from streams.method.beliefs import Beliefs
     from streams.method.observations import Observations
-    from streams.method.placing import Beliefs, Cohort
+    from streams.method.shares import Shares
     from streams.queries.history import HistoryQuery
     from streams.redis.loaded_cells import LoadedCells
     from streams.redis.store import Store
@@ -55,12 +57,22 @@ def answers_in(snapshot: Mapping[str, bytes]) -> dict[str, bytes]:
 
 
 async def compute_answer(store: Store, query: SharesQuery, beliefs: Beliefs) -> Answer:
-    """Compute the answer to a query from the cells in Redis."""
+    """Compute the answer to a query from the cells in Redis.
+
+    Raises:
+        ParameterError: the query names a network prior that is not one of the beliefs.
+    """
+    check_prior(query.prior, beliefs)
     return answer_from(await store.read(spans_of([query.window])), query, beliefs)
 
 
 async def compute_history(store: Store, query: HistoryQuery, beliefs: Beliefs) -> History:
-    """Compute a history from the cells in Redis."""
+    """Compute a history from the cells in Redis.
+
+    Raises:
+        ParameterError: the query names a network prior that is not one of the beliefs.
+    """
+    check_prior(query.prior, beliefs)
     cells = await store.read(spans_of(bucket.window for bucket in query.buckets))
     # In a thread: the arithmetic of a long history takes seconds and would block the event loop.
     return await asyncio.to_thread(history, cells, query, beliefs)
@@ -89,7 +101,7 @@ class Snapshots:
         for window in windows:
             observed = observe(self._cells, window)
             cached = self._by_window.get(window.name)
-            if cached is None or cached.observed != observed:
+            if cached is None or (cached.day, cached.observed) != (window.day, observed):
                 query = SharesQuery(window=window, as_of=now)
                 self._by_window[window.name] = _answer_window(query, observed, self._beliefs)
         rejections = await self._store.rejections()
@@ -105,17 +117,18 @@ async def take_snapshot(store: Store, beliefs: Beliefs, now: datetime) -> dict[s
 class _WindowAnswers:
     """The answers for one window by name, and the input that they were computed from."""
 
+    day: int | None
     observed: Observations
-    cohort: Cohort
+    shares: Shares
     answers: dict[str, Answer]
 
 
 def _answer_window(query: SharesQuery, observed: Observations, beliefs: Beliefs) -> _WindowAnswers:
-    cohort = cohort_for(query, *observed, beliefs)
+    shares = shares_of(query.window, observed, beliefs)
     rules = [rule.id for rule in beliefs.rules]
-    queries = (query, *_subdivision_queries(query, cohort))
-    answers = {part_name(q): answer(q, cohort, rules) for q in queries}
-    return _WindowAnswers(observed, cohort, answers)
+    queries = (query, *_subdivision_queries(query, shares))
+    answers = {part_name(q): answer(q, shares, rules) for q in queries}
+    return _WindowAnswers(query.window.day, observed, shares, answers)
 
 
 def _encode(
@@ -131,8 +144,8 @@ def _encode(
     }
     facts = PoolFacts(
         last={series: cells.last_report(series) for series in cells.series()},
-        now=by_window["now"].cohort,
-        month=by_window["30d"].cohort,
+        now=by_window["now"].shares.placement,
+        month=by_window["30d"].shares.placement,
         observed_now=by_window["now"].observed.pools,
         observed_day=by_window["24h"].observed.pools,
         rejected={pool: r for pool, r in rejections.items() if now - r.at < REJECTION_SHOWN_FOR},
@@ -141,10 +154,9 @@ def _encode(
     return {**answers, POOLS: msgspec.json.encode(pools), TAKEN_AT: rfc3339(now).encode()}
 
 
-def _subdivision_queries(query: SharesQuery, cohort: Cohort) -> list[SharesQuery]:
-    """Return the query for each country of which the cohort lists a subdivision."""
-    codes = {code for member in cohort.members for code, _ in member.places}
-    countries = sorted({code.partition("-")[0] for code in codes if "-" in code})
+def _subdivision_queries(query: SharesQuery, shares: Shares) -> list[SharesQuery]:
+    """Return the query for each country of which a subdivision is listed."""
+    countries = sorted({country_of(code) for code in shares.by_code if code != country_of(code)})
     return [
         SharesQuery(window=query.window, as_of=query.as_of, level="subdivision", country=country)
         for country in countries

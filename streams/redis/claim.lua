@@ -9,7 +9,7 @@
 --          its end, fetched_at, simulated (0 or 1) and blocks (or ""); then for each claim: tier
 --          ("m", "h" or "d"), first bucket, last bucket, value; or, for a published table: "p", the
 --          first day of its month twice, value
--- value    rank (five big-endian doubles), then msgpack {n=minutes, t=total, s=simulated, p=places}
+-- value    rank (five big-endian doubles), then msgpack {n=minutes, t=total, s=simulated, b=basis, p=places}
 --          or the table
 -- returns  how many cells changed
 local meta_key, days_key, published_key = KEYS[1], KEYS[2], KEYS[3]
@@ -47,6 +47,7 @@ end
 local function add(sum, packed)
   local cell = cmsgpack.unpack(packed)
   sum.n, sum.t, sum.s = sum.n + cell.n, sum.t + cell.t, sum.s or cell.s
+  sum.b = math.max(sum.b, cell.b or 0)
   for place, value in pairs(cell.p or {}) do sum.p[place] = (sum.p[place] or 0) + value end
 end
 
@@ -64,7 +65,7 @@ for i = 0, 23 do
 end
 
 local function roll_up_hour(hour)
-  local sum = {n = 0, t = 0, s = false, p = {}}
+  local sum = {n = 0, t = 0, s = false, b = 0, p = {}}
   for _, value in ipairs(redis.call('HMGET', minutes_keys[hour], unpack(MINUTE_FIELDS))) do
     if value then add(sum, string.sub(value, RANK + 1)) end
   end
@@ -72,7 +73,7 @@ local function roll_up_hour(hour)
 end
 
 local function roll_up_day(day)
-  local sum = {n = 0, t = 0, s = false, p = {}}
+  local sum = {n = 0, t = 0, s = false, b = 0, p = {}}
   local values = redis.call('HMGET', hours_keys[day], unpack(HOUR_FIELDS))
   for i = 1, 48, 2 do
     if values[i] then

@@ -36,7 +36,8 @@ _KIND_OF_LETTER: Final[dict[str, Kind]] = {letter: kind for kind, letter in _KIN
 
 
 class EncodedCell(
-    msgspec.Struct, rename={"minutes": "n", "total": "t", "simulated": "s", "places": "p"}
+    msgspec.Struct,
+    rename={"minutes": "n", "total": "t", "simulated": "s", "places": "p", "basis": "b"},
 ):
     """A cell as it is encoded: places are named ``CODE/K``, where K is the kind's first letter."""
 
@@ -44,6 +45,7 @@ class EncodedCell(
     total: float
     simulated: bool
     places: dict[str, float] = {}
+    basis: int = 0
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -120,4 +122,4 @@ def claim_arguments(message: Message, claims: Sequence[Claim]) -> Iterable[Argum
 
 def _encoded_cell(cell: Cell) -> EncodedCell:
     places = {f"{code}/{_KIND_LETTER[kind]}": value for (code, kind), value in cell.places.items()}
-    return EncodedCell(cell.minutes, cell.total, cell.simulated, places)
+    return EncodedCell(cell.minutes, cell.total, cell.simulated, places, cell.basis)

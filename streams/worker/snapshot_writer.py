@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from miningmap.kafka.producer import Publisher
     from miningmap.settings import Streams
-    from streams.method.placing import Beliefs
+    from streams.method.beliefs import Beliefs
     from streams.metrics import Metrics
     from streams.redis.store import Store
 

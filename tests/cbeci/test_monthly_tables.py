@@ -28,8 +28,8 @@ from miningmap.cbeci.monthly_tables import (
     reports,
 )
 from miningmap.messages import Published, decode, encode
+from streams.method.beliefs import Beliefs
 from streams.method.cells import MemoryCells, Series
-from streams.method.placing import Beliefs
 from streams.method.windows import parse_window
 from streams.queries.parameters import SharesParameters
 from streams.queries.shares import answer_from

@@ -26,7 +26,7 @@ from miningmap.redis_client import connect
 from miningmap.settings import Endpoint, Retention
 from miningmap.times import rfc3339
 from streams import beliefs
-from streams.method.placing import Beliefs
+from streams.method.beliefs import Beliefs
 from streams.queries.recompute import read_cells
 from streams.queries.shares import answer_from
 from streams.redis.store import Store

@@ -17,8 +17,8 @@ from endpoint.service import application
 from miningmap import settings as config
 from miningmap.messages import Located, Message, Network, Report
 from miningmap.redis_client import connect
+from streams.method.beliefs import Beliefs, Rule
 from streams.method.cells import claims_of
-from streams.method.placing import Beliefs, Rule
 from streams.queries.snapshot import take_snapshot
 from streams.redis.store import Store
 from tests.endpoint.redis_proxy import RedisProxy

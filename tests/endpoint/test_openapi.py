@@ -19,8 +19,8 @@ from miningmap import __version__
 from miningmap import settings as config
 from miningmap.messages import Located
 from miningmap.redis_client import connect
+from streams.method.beliefs import Beliefs
 from streams.method.cells import claims_of
-from streams.method.placing import Beliefs
 from streams.redis.store import Store
 from tests.endpoint import schemathesis_hooks
 from tests.endpoint.conftest import EH, report

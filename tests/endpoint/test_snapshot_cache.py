@@ -11,7 +11,7 @@ import pytest
 from endpoint.data.gateway import Gateway
 from endpoint.data.snapshot_cache import EventLog, SnapshotCache
 from miningmap.times import rfc3339
-from streams.method.placing import Beliefs
+from streams.method.beliefs import Beliefs
 from streams.queries.snapshot import TAKEN_AT
 from streams.redis import keys
 from streams.redis.event_log import Event, EventId

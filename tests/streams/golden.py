@@ -16,7 +16,7 @@ import pytest
 
 from miningmap.messages import Message, decode
 from miningmap.times import parse_rfc3339
-from streams.method.placing import Beliefs, Rule
+from streams.method.beliefs import Beliefs, Rule
 from streams.queries.parameters import SharesParameters, SharesQuery
 
 Json = dict[str, Any]

@@ -8,7 +8,7 @@ import pytest
 from miningmap.settings import Method
 from streams import beliefs
 from streams.beliefs import BeliefsError
-from streams.method.placing import Rule
+from streams.method.beliefs import Rule
 
 if TYPE_CHECKING:
     from pathlib import Path

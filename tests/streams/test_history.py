@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from streams.method.beliefs import Beliefs, Rule
 from streams.method.cells import MemoryCells
-from streams.method.placing import Beliefs, Rule
 from streams.queries.history import HistoryParameters, history
 from streams.queries.parameters import ParameterError
 from tests.streams.fixtures import NOON, network, report

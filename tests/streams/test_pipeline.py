@@ -21,8 +21,8 @@ from miningmap.kafka.producer import Record
 from miningmap.kafka.topics import DEAD_LETTERS, REPORTS, SHARES
 from miningmap.redis_client import connect
 from miningmap.times import parse_rfc3339, utc_now
+from streams.method.beliefs import Beliefs
 from streams.method.cells import MemoryCells, Series
-from streams.method.placing import Beliefs
 from streams.method.windows import parse_window
 from streams.redis import keys
 from streams.redis.store import Store

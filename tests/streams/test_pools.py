@@ -10,9 +10,9 @@ import msgspec
 import pytest
 
 from miningmap.api.models import PoolState, Refusal
+from streams.method.beliefs import Beliefs
 from streams.method.cells import MemoryCells, series_of
 from streams.method.observations import observe
-from streams.method.placing import Beliefs
 from streams.method.windows import parse_window
 from streams.queries.parameters import SharesQuery
 from streams.queries.pools import PoolFacts, pool_list

@@ -13,8 +13,8 @@ from pydantic import SecretStr
 
 from miningmap import settings as config
 from miningmap.redis_client import connect
+from streams.method.beliefs import Beliefs, Rule
 from streams.method.cells import MemoryCells, claims_of
-from streams.method.placing import Beliefs, Rule
 from streams.method.windows import ROLLING, parse_window
 from streams.queries.parameters import SharesQuery
 from streams.queries.shares import answer_from

@@ -14,8 +14,8 @@ import msgspec
 from hypothesis import strategies as st
 
 from miningmap.messages import KINDS, Located, Message, Network, Report
+from streams.method.beliefs import Beliefs, Rule
 from streams.method.cells import MemoryCells
-from streams.method.placing import Beliefs, Rule
 from streams.queries.parameters import SharesParameters, SharesQuery
 from streams.queries.shares import answer_from
 from tests.streams import model

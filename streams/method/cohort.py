@@ -1,0 +1,207 @@
+"""The cohort: which pools count in a window, by which source (method.md 4). Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from miningmap.messages import KINDS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from streams.method.beliefs import Beliefs, Hashrate, Ratio
+    from streams.method.cells import Cell, Places
+    from streams.method.observations import Observation, Observations
+
+MIN_COVERED_RATIO: Final[Ratio] = 0.5
+"""An eligible source has values for at least this fraction of a window's minutes."""
+
+MIN_PROFILE_RATIO: Final[Ratio] = 0.2
+"""A profile locates at least this fraction of the total of its source: a site or two say nothing of
+the rest."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A pool that counts in the window, as its source reports it. Hashrates are means, in H/s.
+
+    Attributes:
+        pool: its slug.
+        source: the source that represents it.
+        reported_total: its total, parts included.
+        total: its total without the pools of the cohort that are part of it.
+        places: what its reports locate.
+        profile: the places measured over the profile days; empty without a usable profile.
+        growth: its total over the profile days by that in the window, by the same source; 1 if
+            there is none.
+        parts: the slugs of the pools of the cohort that are part of it, theirs included.
+        simulated: whether a value of it, or of a source that could have represented it, is.
+    """
+
+    pool: str
+    source: str
+    reported_total: Hashrate
+    total: Hashrate
+    places: Places
+    profile: Places = field(default_factory=dict)
+    growth: float = 1.0
+    parts: frozenset[str] = frozenset()
+    simulated: bool = False
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """The pools that count in a window, and the network's hashrate.
+
+    Attributes:
+        members: by slug, in alphabetical order.
+        excluded: the reason, ``thin`` or ``stale``, for each pool that does not count.
+        network: its hashrate in the window; ``None`` without an eligible source.
+        network_source: the source of ``network``.
+        usual_network: its hashrate over the profile days; ``None`` if unknown.
+        simulated: whether any of this is.
+    """
+
+    members: Mapping[str, Member]
+    excluded: Mapping[str, str]
+    network: Hashrate | None
+    network_source: str | None
+    usual_network: Hashrate | None
+    simulated: bool
+
+
+def cohort_of(observed: Observations, minutes: int, beliefs: Beliefs) -> Cohort:
+    """Return the cohort of a window.
+
+    Args:
+        observed: the observations of all sources in the window.
+        minutes: the number of minutes that the window covers; a window of none has no cohort.
+        beliefs: of which ``part_of`` and the rules are used.
+    """
+    if minutes == 0:
+        return Cohort({}, {}, None, None, None, simulated=False)
+    chosen, excluded = {}, {}
+    for pool, sources in sorted(observed.pools.items()):
+        source = representative_source(sources, minutes)
+        if source is not None:
+            chosen[pool] = source
+        elif any(observation.window_sum.minutes for observation in sources.values()):
+            excluded[pool] = "thin"
+        elif any(observation.seen_before for observation in sources.values()):
+            excluded[pool] = "stale"
+        # A pool whose first value is after the window is not listed: it has not stopped reporting.
+    network = _network_source(observed.network, minutes)
+    mean = None if network is None else _mean(observed.network[network].window_sum)
+    members = _members(observed, chosen, beliefs)
+    # A simulated source that is not used counts too, because it took part in the choice.
+    simulated = any(member.simulated for member in members.values()) or any(
+        observation.window_sum.simulated for observation in observed.network.values()
+    )
+    usual = _usual_network(observed.network)
+    return Cohort(members, excluded, mean, network, usual, simulated)
+
+
+# --- which source counts --------------------------------------------------------------------------
+
+
+def representative_source(sources: Mapping[str, Observation], minutes: int) -> str | None:
+    """Return the source that represents a pool, ``None`` if no source is eligible.
+
+    It is the one with the best kind, then the best basis, then most minutes, then the first name.
+    """
+    sums = {source: observation.window_sum for source, observation in sources.items()}
+    eligible = [source for source, cell in sums.items() if _is_eligible(cell, minutes)]
+
+    def order(source: str) -> tuple[int, int, int, str]:
+        cell = sums[source]
+        return _kind_rank(cell), cell.basis, -cell.minutes, source
+
+    return min(eligible, key=order, default=None)
+
+
+def _network_source(network: Mapping[str, Observation], minutes: int) -> str | None:
+    sums = {source: observation.window_sum for source, observation in network.items()}
+    eligible = [s for s, cell in sums.items() if _is_eligible(cell, minutes) and cell.total > 0]
+    return min(eligible, key=lambda s: (-sums[s].minutes, s), default=None)
+
+
+def _usual_network(network: Mapping[str, Observation]) -> Hashrate | None:
+    """Return the network's mean over the profile days, by the source with most minutes there."""
+    sums = {source: o.profile_sum for source, o in network.items() if o.profile_sum.minutes}
+    source = min(sums, key=lambda s: (-sums[s].minutes, s), default=None)
+    return None if source is None else _mean(sums[source])
+
+
+def _is_eligible(cell: Cell, minutes: int) -> bool:
+    return cell.minutes > 0 and cell.minutes >= MIN_COVERED_RATIO * minutes
+
+
+def _kind_rank(cell: Cell) -> int:
+    """Return the index in ``KINDS`` of the best kind that has hashrate; without any, the last."""
+    kinds = (KINDS.index(kind) for (_, kind), hashrate in cell.places.items() if hashrate > 0)
+    return min(kinds, default=len(KINDS))
+
+
+def _mean(cell: Cell) -> Hashrate:
+    return cell.total / cell.minutes
+
+
+# --- what it reports ------------------------------------------------------------------------------
+
+
+def _members(
+    observed: Observations, chosen: Mapping[str, str], beliefs: Beliefs
+) -> dict[str, Member]:
+    totals = {pool: _mean(observed.pools[pool][s].window_sum) for pool, s in chosen.items()}
+    of_parts = dict.fromkeys(chosen, 0.0)
+    parts: dict[str, set[str]] = {pool: set() for pool in chosen}
+    for part in chosen:
+        wholes = [whole for whole in beliefs.wholes_of(part) if whole in chosen]
+        for whole in wholes:
+            parts[whole].add(part)
+        if wholes:  # the nearest one already contains what the farther ones would count again
+            of_parts[wholes[0]] += totals[part]
+    members = {}
+    for pool, source in chosen.items():
+        cell = observed.pools[pool][source].window_sum
+        places = {key: value / cell.minutes for key, value in cell.places.items()}
+        members[pool] = Member(
+            pool=pool,
+            source=source,
+            reported_total=totals[pool],
+            total=max(totals[pool] - of_parts[pool], sum(places.values())),
+            places=places,
+            profile=profile_of(observed.pools[pool]),
+            growth=_growth(observed.pools[pool][source]),
+            parts=frozenset(parts[pool]),
+            # A source that is not used counts too, because it took part in the choice.
+            simulated=any(
+                observation.window_sum.simulated or observation.profile_sum.simulated
+                for observation in observed.pools[pool].values()
+            ),
+        )
+    return members
+
+
+def profile_of(sources: Mapping[str, Observation]) -> Places:
+    """Return the means of the places measured over the profile days, in H/s.
+
+    They come from the source with most minutes of those that measured enough of their total; empty
+    without one.
+    """
+    usable = {}
+    for source, observation in sources.items():
+        cell = observation.profile_sum
+        measured = {key: value for key, value in cell.places.items() if key[1] == "measured"}
+        if sum(measured.values()) > 0 and (
+            sum(measured.values()) >= MIN_PROFILE_RATIO * cell.total
+        ):
+            usable[source] = {key: value / cell.minutes for key, value in measured.items()}
+    best = min(usable, key=lambda s: (-sources[s].profile_sum.minutes, s), default=None)
+    return {} if best is None else usable[best]
+
+
+def _growth(observation: Observation) -> float:
+    now, usual = observation.window_sum, observation.profile_sum
+    return _mean(usual) / _mean(now) if now.total > 0 and usual.total > 0 else 1.0
