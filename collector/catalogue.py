@@ -122,6 +122,7 @@ def _row(source: Source, state: str) -> dict[str, object]:
         "name": source.name,
         "scope": source.scope,
         "basis": source.basis if isinstance(source, PoolSource) else None,
+        "part_of": source.part_of if isinstance(source, PoolSource) else None,
         "auth": source.auth,
         "credentials": [_setting(source, credential) for credential in source.credentials],
         "poll_s": source.poll_s,

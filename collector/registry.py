@@ -57,6 +57,11 @@ def load(path: str) -> Source:
             "a source that is on by default needs example=example, a function example(readings, at)"
             " that returns the bodies that the server would send, for the simulation to serve",
         )
+    if isinstance(source, PoolSource) and (source.scope == "account") != bool(source.part_of):
+        raise _wrong(
+            path,
+            'scope="account" and part_of, the slug of the pool that the account is at, go together',
+        )
     return source
 
 

@@ -47,5 +47,6 @@ SOURCE = PoolSource(
     ),
     default=False,
     pool="emcdpool-account",
+    part_of="emcdpool",
     parse=parse,
 )

@@ -67,5 +67,6 @@ SOURCE = PoolSource(
     ),
     default=False,
     pool="f2pool-account",
+    part_of="f2pool",
     parse=parse,
 )

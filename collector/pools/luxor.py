@@ -112,5 +112,6 @@ SOURCE: Final = PoolSource(
     ),
     default=False,
     pool="luxor-account",
+    part_of="luxor",
     parse=parse,
 )

@@ -49,5 +49,6 @@ SOURCE = PoolSource(
     ),
     default=False,
     pool="poolin-account",
+    part_of="poolin",
     parse=parse,
 )

@@ -78,5 +78,6 @@ SOURCE = PoolSource(
     ),
     default=False,
     pool="sbicrypto-account",
+    part_of="sbicrypto",
     parse=parse,
 )

@@ -77,5 +77,6 @@ SOURCE = PoolSource(
     confidence="high",
     default=False,
     pool="viabtc-account",
+    part_of="viabtc",
     parse=parse,
 )

@@ -31,8 +31,8 @@ Scope: TypeAlias = Literal["pool", "account", "market", "network"]
 """Whose hashrate a source gives: a whole pool's, one account's at a pool, a market's."""
 
 ACCOUNT_TERMS: Final = (
-    "for the holder of the account. The account's hashrate is also in the total of its pool, so"
-    " coverage counts it twice"
+    "for the holder of the account. The account's hashrate is also in the total of its pool, from"
+    " which it is taken out if both count"
 )
 """Terms of sources whose scope is an account."""
 WEBSITE_TERMS: Final = "an undocumented API of the source's own website, without any guarantee"
@@ -280,6 +280,8 @@ class PoolSource(Source):
         pool: the slug of the pool, or ``None`` if the source has figures for many pools.
         basis: who the hashrates are from: the pool itself (``reported``), somebody who repeats what
             pools say (``relayed``), or a count of blocks (``mined``; the readings have ``blocks``).
+        part_of: the slug of the pool whose total contains the hashrates. Required if the scope is
+            an account, else left out. ``make docs`` writes it to ``beliefs/part_of.toml``.
     """
 
     kind = "pools"
@@ -287,6 +289,7 @@ class PoolSource(Source):
     scope: Scope = "pool"
     pool: str | None
     basis: messages.Basis = "reported"
+    part_of: str | None = None
     parse: Callable[[Sequence[bytes]], Sequence[Reading]]
     example: Callable[[Sequence[Reading], datetime], Sequence[bytes]] | None = None
 

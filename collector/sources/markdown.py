@@ -25,7 +25,7 @@ A source is polled if it is on by default, or once its required credentials are 
 come from partners, who push them.
 
 - **scope**: whose hashrate the source gives. `pool`: a whole pool's. `account`: one account's,
-  which is also in the total of its pool. `market`: what is traded, which is also in the totals of
+  which is part of the total of its pool. `market`: what is traded, which is also in the totals of
   other pools.
 - **basis**: who a pool's hashrate is from. `reported`: the pool itself. `relayed`: somebody who
   repeats what pools say. `mined`: a count of the blocks that the pool found.
@@ -93,6 +93,8 @@ def _section(source: Source) -> str:
         else source.confidence,
     }
     items = [f"- {name}: {text}" for name, text in lines.items()]
+    if isinstance(source, PoolSource) and source.part_of is not None:
+        items.append(f"- Reports `{source.pool}`, which is part of `{source.part_of}`")
     for credential in source.credentials:
         name = setting(source.slug, credential.name)
         optional = "" if credential.required else ", optional"

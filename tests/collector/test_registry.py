@@ -69,6 +69,8 @@ def test_a_new_file_is_a_source(toy: Path) -> None:
             ),
             "with credentials cannot be on by default",
         ),
+        (TOY.replace('pool="toy"', 'pool="toy", scope="account"'), r"part_of.*go together"),
+        (TOY.replace('pool="toy"', 'pool="toy", part_of="ocean"'), r"part_of.*go together"),
     ],
 )
 def test_an_invalid_source_file_is_named_with_the_reason(toy: Path, text: str, error: str) -> None:
