@@ -175,24 +175,36 @@ def normalised(weights: Mapping[str, float]) -> Weights:
     return {code: weight / total for code, weight in weights.items()}
 
 
-def _groups(claims: Iterable[Claim], day: int) -> list[ClaimGroup]:
-    """Return the claims in force by the pools that they name; those that name none come last."""
+def contents_on(claims: Iterable[Claim], day: int) -> dict[str, list[Claim]]:
+    """Return the claims in force on a day by their ids, each as what it contains directly.
+
+    A claim within one that is not in force is within the next one around it that is.
+    """
     known = {claim.id: claim for claim in claims}
-    in_force = {id_: claim for id_, claim in known.items() if claim.start <= day < claim.until}
-    contents: defaultdict[str, list[Claim]] = defaultdict(list)
-    for claim in in_force.values():
-        container = claim.within
-        while container is not None and container not in in_force:
+    contents: dict[str, list[Claim]] = {
+        claim.id: [] for claim in known.values() if claim.start <= day < claim.until
+    }
+    for id_ in contents:
+        container = known[id_].within
+        while container is not None and container not in contents:
             container = known[container].within
         if container is not None:
-            contents[container].append(claim)
+            contents[container].append(known[id_])
+    return contents
 
-    def size_of_contents(claim: Claim) -> Hashrate:
-        return sum(max(c.at_least, size_of_contents(c)) for c in contents[claim.id])
 
+def contained(id_: str, contents: Mapping[str, Sequence[Claim]]) -> Hashrate:
+    """Return what a claim contains: each content by its own figure, or by its contents' if more."""
+    return sum(max(c.at_least, contained(c.id, contents)) for c in contents[id_])
+
+
+def _groups(claims: Sequence[Claim], day: int) -> list[ClaimGroup]:
+    """Return the claims in force by the pools that they name; those that name none come last."""
+    contents = contents_on(claims, day)
     groups: defaultdict[frozenset[str] | None, list[Amount]] = defaultdict(list)
-    for claim in in_force.values():
-        amount = max(0.0, claim.at_least - size_of_contents(claim))
-        groups[claim.pools].append(Amount(claim.id, claim.place, amount))
+    for claim in claims:
+        if claim.id in contents:
+            amount = max(0.0, claim.at_least - contained(claim.id, contents))
+            groups[claim.pools].append(Amount(claim.id, claim.place, amount))
     order = sorted(groups, key=lambda pools: (pools is None, sorted(pools or ())))
     return [ClaimGroup(pools, groups[pools]) for pools in order]

@@ -1,0 +1,137 @@
+"""The configured beliefs as the method uses them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Final
+
+from streams.beliefs import refusals
+from streams.beliefs.documents import SHIPPED, BeliefsDocument, BeliefsError, merge, read
+from streams.method.beliefs import Beliefs, Claim, Document, Entry, Rule, normalised
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from miningmap.settings import Method
+    from streams.beliefs.documents import (
+        NetworkDistribution,
+        Relabelling,
+        SeriesEntry,
+        StatedClaim,
+    )
+    from streams.beliefs.refusals import Refusal
+
+_EPOCH: Final = date(1970, 1, 1)
+
+
+@dataclass(frozen=True)
+class BeliefOptions:
+    """The beliefs to load: the same fields and defaults as ``miningmap.settings.Method``.
+
+    For callers that run without the packages that read settings.
+    """
+
+    beliefs: Path | None = None
+    shipped_beliefs: bool = True
+
+
+def load(options: Method | BeliefOptions) -> Beliefs:
+    """Return the beliefs that are configured: the operator's before those of this package.
+
+    Raises:
+        BeliefsError: a file cannot be read, or what it says cannot be used.
+    """
+    return beliefs_of(configured(options))
+
+
+def load_only(path: Path) -> Beliefs:
+    """Return the beliefs in a file or folder, and no others.
+
+    Raises:
+        BeliefsError: a file cannot be read, or what it says cannot be used.
+    """
+    return beliefs_of(read(path))
+
+
+def configured(options: Method | BeliefOptions) -> BeliefsDocument:
+    """Return the document of all that is configured, with its citations.
+
+    Raises:
+        BeliefsError: a file cannot be read or is not such a document, or an id occurs twice.
+    """
+    documents = []
+    if options.beliefs:
+        documents.append(read(options.beliefs))
+    if options.shipped_beliefs:
+        documents.append(read(SHIPPED))
+    return merge(documents)
+
+
+def beliefs_of(document: BeliefsDocument) -> Beliefs:
+    """Return the beliefs of a document.
+
+    Raises:
+        BeliefsError: what the document says cannot be used.
+    """
+    claims = {claim.id: claim for claim in document.claims}
+    for part in document.part_of:
+        _accept("part_of", refusals.of_part(part, document.part_of))
+    beliefs = Beliefs(
+        network=[_document(each) for each in document.network],
+        pools=[
+            _document(each, pool=each.pool, declared=each.kind == "declared")
+            for each in document.pools
+        ],
+        claims=[_claim(each) for each in document.claims],
+        part_of=document.part_of,
+        rules=[_rule(each) for each in sorted(document.rules, key=lambda rule: rule.id)],
+    )
+    for claim in document.claims:
+        _accept(claim.id, refusals.of_container(claim, claims))
+    return beliefs
+
+
+def _document(
+    cited: NetworkDistribution, *, pool: str | None = None, declared: bool = False
+) -> Document:
+    _accept(cited.id, refusals.of_distribution(cited))
+    return Document(cited.id, [_entry(entry) for entry in cited.series], pool, declared)
+
+
+def _entry(entry: SeriesEntry) -> Entry:
+    until = None if entry.until is None else _day(entry.until)
+    return Entry(_day(entry.start), normalised(entry.weights), until)
+
+
+def _claim(claim: StatedClaim) -> Claim:
+    _accept(claim.id, refusals.of_claim(claim))
+    return claim_of(claim)
+
+
+def claim_of(claim: StatedClaim) -> Claim:
+    """Return a claim as the method uses it."""
+    return Claim(
+        id=claim.id,
+        place=claim.place,
+        at_least=claim.at_least,
+        start=_day(claim.start),
+        until=_day(claim.until),
+        pools=None if claim.pools is None else frozenset(claim.pools),
+        within=claim.within,
+    )
+
+
+def _rule(rule: Relabelling) -> Rule:
+    _accept(rule.id, refusals.of_rule(rule))
+    return Rule(rule.id, rule.place, None if rule.applies_to == "*" else frozenset(rule.applies_to))
+
+
+def _accept(id_: str, refused: Iterable[Refusal]) -> None:
+    for refusal in refused:
+        raise BeliefsError(f"{id_}: {refusal.text}")
+
+
+def _day(day: date) -> int:
+    return (day - _EPOCH).days

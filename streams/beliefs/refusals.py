@@ -1,0 +1,88 @@
+"""What beliefs are refused for (method.md 5.0), one generator for each kind of belief. Pure.
+
+The loader raises the first refusal; ``miningmap beliefs check`` lists all of them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from miningmap import places
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from streams.beliefs.documents import NetworkDistribution, Relabelling, StatedClaim
+
+
+class Refusal(NamedTuple):
+    """What is wrong with a belief, and the keys that lead to it inside of the belief."""
+
+    keys: tuple[str | int, ...]
+    text: str
+
+
+def of_distribution(distribution: NetworkDistribution) -> Iterator[Refusal]:
+    """Yield what is wrong with a distribution by itself."""
+    for number, entry in enumerate(distribution.series):
+        for code in entry.weights:
+            yield from _of_place(code, ("series", number, "weights", code))
+        if sum(entry.weights.values()) <= 0:
+            yield Refusal(
+                ("series", number, "weights"),
+                f"the weights from {entry.start} on must add up to more than 0",
+            )
+
+
+def of_claim(claim: StatedClaim) -> Iterator[Refusal]:
+    """Yield what is wrong with a claim by itself."""
+    yield from _of_place(claim.place, ("place",))
+    if claim.place.endswith(places.OTHER):
+        yield Refusal(("place",), f"a claim needs a place, and {claim.place} is none")
+    if claim.pools is not None and not claim.pools:
+        yield Refusal(("pools",), "pools is empty; leave it out if no pool is known")
+
+
+def of_rule(rule: Relabelling) -> Iterator[Refusal]:
+    """Yield what is wrong with a rule."""
+    if not places.is_subdivision(rule.place):
+        yield Refusal(("place",), f"{rule.place!r} is not a subdivision, such as CN-ZJ")
+
+
+def of_part(part: str, part_of: Mapping[str, str]) -> Iterator[Refusal]:
+    """Yield what is wrong with a pool that is part of another one."""
+    seen = {part}
+    whole = part_of.get(part)
+    while whole is not None:
+        if whole in seen:
+            yield Refusal((part,), f"{part} is a part of itself, by way of {whole}")
+            return
+        seen.add(whole)
+        whole = part_of.get(whole)
+
+
+def of_container(claim: StatedClaim, claims: Mapping[str, StatedClaim]) -> Iterator[Refusal]:
+    """Yield what is wrong with the claims that a claim is within, by ``claims`` by their ids."""
+    if claim.within is None:
+        return
+    container = claims.get(claim.within)
+    if container is None:
+        yield Refusal(("within",), f"within {claim.within}, which is not a claim")
+        return
+    if container.place not in {claim.place, places.country_of(claim.place)}:
+        yield Refusal(
+            ("within",), f"within {container.id}, but {claim.place} is not in {container.place}"
+        )
+    seen = {claim.id}
+    outer: StatedClaim | None = container
+    while outer is not None:
+        if outer.id in seen:
+            yield Refusal(("within",), f"is within itself, by way of {outer.id}")
+            return
+        seen.add(outer.id)
+        outer = claims.get(outer.within) if outer.within is not None else None
+
+
+def _of_place(code: str, keys: tuple[str | int, ...]) -> Iterator[Refusal]:
+    if not places.is_locatable(code):
+        yield Refusal(keys, f"{code!r} is not a place: {places.hint(code)}")
