@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     from miningmap.settings import Endpoint as EndpointSettings
     from miningmap.settings import Settings
+    from streams.beliefs import BeliefsDocument
     from streams.method.beliefs import Beliefs
 
 SNAPSHOT_S: Final = 5.0
@@ -57,7 +58,8 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         SettingsError: a file of priors or rules, the Redis URL or the address is invalid.
     """
     try:
-        beliefs = belief_files.load(settings.method)
+        documents = belief_files.configured(settings.method)
+        beliefs = belief_files.beliefs_of(documents)
     except belief_files.BeliefsError as error:
         raise SettingsError(str(error)) from None
     allow_many_connections()
@@ -67,6 +69,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             Store(redis, settings.retention),
             beliefs,
             settings.endpoint,
+            documents=documents,
             snapshot_s=settings.streams.snapshot_s,
         )
         served = settings.endpoint
@@ -84,6 +87,7 @@ def application(
     beliefs: Beliefs,
     settings: EndpointSettings,
     *,
+    documents: BeliefsDocument | None = None,
     snapshot_s: float = SNAPSHOT_S,
     now: Callable[[], datetime] = utc_now,
 ) -> web.Application:
@@ -93,6 +97,7 @@ def application(
         store: the cells, the snapshot and the events, which are only read.
         beliefs: priors and rules, for answers that are computed on request.
         settings: the freshness, the number of stream clients and the rate limit.
+        documents: what the beliefs were made from, for ``/api/v1/beliefs``; by default nothing.
         snapshot_s: seconds between two snapshots, for which a response may be cached.
         now: the clock, UTC.
     """
@@ -103,7 +108,13 @@ def application(
     stream = Stream(cache, max_clients=settings.stream_clients, registry=registry)
     routes: dict[str, Handler] = {
         **page.routes(),
-        **Api(gateway, cache, snapshot_s=snapshot_s, now=now).routes(),
+        **Api(
+            gateway,
+            cache,
+            documents or belief_files.BeliefsDocument(),
+            snapshot_s=snapshot_s,
+            now=now,
+        ).routes(),
         **Cbeci(gateway, now=now).routes(),
         f"{PREFIX}/stream": stream.serve,
         "/metrics": Metrics(gateway, registry).scrape,

@@ -24,6 +24,7 @@ from miningmap import __version__
 from miningmap.api.models import (
     PROBLEM_CONTENT_TYPE,
     Answer,
+    BeliefList,
     History,
     PlaceList,
     PoolList,
@@ -148,6 +149,14 @@ class Client:
         """Return every place that a report can name."""
         return self._get(_PLACES)
 
+    def beliefs(self, on: date | str | None = None) -> BeliefList:
+        """Return what is believed about where hashrate is: by whom, and from when to when.
+
+        Args:
+            on: a day (UTC), as a date or as text such as ``2026-11-22``; by default today.
+        """
+        return self._get(_beliefs(on))
+
     def _get(self, request: _Request[T]) -> T:
         return request.decode(self._http.get(request.path, params=request.parameters))
 
@@ -211,6 +220,10 @@ class AsyncClient:
     async def places(self) -> PlaceList:
         """As :meth:`Client.places`."""
         return await self._get(_PLACES)
+
+    async def beliefs(self, on: date | str | None = None) -> BeliefList:
+        """As :meth:`Client.beliefs`."""
+        return await self._get(_beliefs(on))
 
     async def stream(
         self, window: str = "1h", *, after: str | None = None
@@ -305,6 +318,11 @@ def _history(
     parameters = {"code": code, "step": step, "adjust": adjust}
     parameters |= _time("from", start) | _time("to", to)
     return _Request("/api/v1/history", History, parameters)
+
+
+def _beliefs(on: date | str | None) -> _Request[BeliefList]:
+    parameters = {} if on is None else {"on": on if isinstance(on, str) else on.isoformat()}
+    return _Request("/api/v1/beliefs", BeliefList, parameters)
 
 
 def _event(fields: Mapping[str, str]) -> Event:

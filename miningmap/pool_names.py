@@ -75,6 +75,11 @@ def pool_name(slug: str) -> str:
     return _NAMES.get(slug, slug)
 
 
+def named_pools() -> frozenset[str]:
+    """The slugs of the pools that have a name, and those of accounts at them."""
+    return frozenset(_NAMES) | {f"{slug}{_ACCOUNT}" for slug in _NAMES}
+
+
 def pool_slug(label: str) -> str | None:
     """The slug of the pool with this label; ``None`` if the label names no pool.
 

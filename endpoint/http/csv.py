@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from miningmap.api.columns import cells, columns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 CONTENT_TYPE: Final = "text/csv; charset=utf-8; header=present"
 
@@ -38,11 +38,17 @@ def _cell(value: object) -> str:
             return ""
         case bool():
             return "true" if value else "false"
-        case list():
-            return " ".join(_cell(item) for item in value)
         case {"source": source}:
             return _cell(source)  # a pool's sources are listed by name
+        case dict() | list():
+            return " ".join(_items(value))
         case str() if value.startswith(_FORMULA_PREFIXES):
             return f"'{value}"
         case _:
             return str(value)
+
+
+def _items(value: Mapping[str, object] | Sequence[object]) -> Iterable[str]:
+    if isinstance(value, dict):
+        return (f"{name}={_cell(item)}" for name, item in value.items())
+    return map(_cell, value)

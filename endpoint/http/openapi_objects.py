@@ -40,7 +40,7 @@ def text_content(media_type: str, description: str) -> Json:
 
 def csv_content(*rows: type[msgspec.Struct]) -> Json:
     """Return the content of a list as CSV; ``rows`` are the possible types of its rows."""
-    headers = (",".join(columns(row.__struct_fields__)) for row in rows)
+    headers = (",".join(columns(row.__struct_encode_fields__)) for row in rows)
     return text_content(csv.CONTENT_TYPE, "; or ".join(f"`{header}`" for header in headers))
 
 

@@ -1,4 +1,4 @@
-"""``/api/v1``: shares, history, pools and places, each as JSON and as CSV with the same rows."""
+"""``/api/v1``: shares, history, pools, places and beliefs, each as JSON and, same rows, as CSV."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import msgspec
 from endpoint.http import csv
 from endpoint.http.representation import Representation, public
 from miningmap.api.models import (
+    BeliefList,
+    BeliefRow,
     Level,
     PlaceList,
     Point,
@@ -20,9 +22,10 @@ from miningmap.api.models import (
     SubdivisionRow,
 )
 from miningmap.places import Place, all_places
+from streams.beliefs.rows import rows_on
 from streams.method.windows import ROLLING
 from streams.queries.history import HistoryParameters
-from streams.queries.parameters import Parameters, SharesParameters
+from streams.queries.parameters import BeliefsParameters, Parameters, SharesParameters
 from streams.queries.snapshot import POOLS, part_name
 
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 
     from endpoint.data.gateway import Gateway
     from endpoint.data.snapshot_cache import CachedSnapshot, SnapshotCache
+    from streams.beliefs import BeliefsDocument
 
 JSON: Final = "application/json"
 PREFIX: Final = "/api/v1"
@@ -72,6 +76,7 @@ class Api:
     Args:
         gateway: computes answers that are not part of the snapshot.
         cache: the newest snapshot.
+        documents: what is believed, with its sources.
         snapshot_s: seconds between two snapshots.
         now: the clock, UTC.
     """
@@ -80,12 +85,14 @@ class Api:
         self,
         gateway: Gateway,
         cache: SnapshotCache,
+        documents: BeliefsDocument,
         *,
         snapshot_s: float,
         now: Callable[[], datetime],
     ) -> None:
         self._gateway = gateway
         self._cache = cache
+        self._documents = documents
         self._snapshot_s = snapshot_s
         self._public = public(snapshot_s)
         self._now = now
@@ -108,6 +115,8 @@ class Api:
             f"{PREFIX}/pools.csv": self.pools_csv,
             f"{PREFIX}/places": self.places,
             f"{PREFIX}/places.csv": self.places_csv,
+            f"{PREFIX}/beliefs": self.beliefs,
+            f"{PREFIX}/beliefs.csv": self.beliefs_csv,
         }
 
     async def shares(self, request: web.Request) -> web.Response:
@@ -145,6 +154,15 @@ class Api:
         Parameters.parse(request.query)
         return self._places_csv.respond(request)
 
+    async def beliefs(self, request: web.Request) -> web.Response:
+        """Answer with what is believed on a day."""
+        return self._json(self._beliefs(request)).respond(request)
+
+    async def beliefs_csv(self, request: web.Request) -> web.Response:
+        """Answer with the rows of :meth:`beliefs`."""
+        names = BeliefRow.__struct_encode_fields__
+        return self._csv(names, self._beliefs(request), "beliefs").respond(request)
+
     async def _shares(
         self, request: web.Request, renderers: Mapping[Level, Renderer]
     ) -> web.Response:
@@ -173,6 +191,10 @@ class Api:
     async def _history(self, request: web.Request) -> bytes:
         query = HistoryParameters.parse(request.query).query(self._now())
         return msgspec.json.encode(await self._gateway.history(query))
+
+    def _beliefs(self, request: web.Request) -> bytes:
+        day = BeliefsParameters.parse(request.query).on or self._now().date()
+        return msgspec.json.encode(BeliefList(day, rows_on(self._documents, day)))
 
     def _part_for(self, request: web.Request) -> _SharesPart | None:
         """Return the part of the snapshot that answers a request, or ``None`` if none does.

@@ -25,6 +25,8 @@ from endpoint.routes.stream import StreamParameters
 from miningmap.api.models import (
     PROBLEM_CONTENT_TYPE,
     Answer,
+    BeliefList,
+    BeliefRow,
     History,
     PlaceList,
     Point,
@@ -38,7 +40,7 @@ from miningmap.api.models import (
 from miningmap.api.schemas import ref
 from miningmap.places import Place
 from streams.queries.history import HistoryParameters
-from streams.queries.parameters import Parameters, SharesParameters
+from streams.queries.parameters import BeliefsParameters, Parameters, SharesParameters
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -122,6 +124,14 @@ _MAP: Final = {
         "Every place that a report can name",
         ref(PlaceList),
         csv_content(Place),
+        others=BAD_REQUEST,
+    ),
+    **_twins(
+        "/beliefs",
+        "What is believed on a day about where hashrate is: by whom, and from when to when",
+        ref(BeliefList),
+        csv_content(BeliefRow),
+        parameters=BeliefsParameters,
         others=BAD_REQUEST,
     ),
     f"{PREFIX}/stream": _STREAM,

@@ -16,6 +16,7 @@ from endpoint.routes.descriptions import DESCRIBED, TAGS
 from miningmap import __version__
 from miningmap.api.models import (
     Answer,
+    BeliefList,
     History,
     PlaceList,
     PoolList,
@@ -103,7 +104,7 @@ def document(paths: Iterable[str]) -> Json:
 
 def _schemas() -> Json:
     """Return the schemas of all bodies by name, and that of country codes."""
-    types = (Answer, SubdivisionAnswer, History, PoolList, PlaceList, Problem)
+    types = (Answer, SubdivisionAnswer, History, PoolList, PlaceList, BeliefList, Problem)
     codes = [place.code for place in all_places() if is_country(place.code)]
     countries = {"type": "string", "description": "A country, by ISO 3166-1.", "enum": codes}
     return {**schemas(types), "CountryCode": countries}

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
 
-from launch.cli.common import (
-    EXISTING,
-    CommandUsageError,
-    MissingExtraError,
-    settings_of,
-    usage_errors,
-)
-from launch.cli.extras import can_load_settings
+from launch.cli.beliefs import configured_beliefs
+from launch.cli.common import EXISTING, CommandUsageError, usage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from streams.beliefs import BeliefOptions
     from streams.method.beliefs import Beliefs
     from streams.queries.parameters import SharesQuery
-
-CONFIGURES_BELIEFS: Final = ("MININGMAP_METHOD", "MININGMAP_SECRETS_DIR")
-"""Beginnings of the variables that can configure beliefs."""
 
 
 @click.command()
@@ -64,7 +53,7 @@ def recompute(
 
     query = query_of(parameters)
     with usage_errors(beliefs.BeliefsError):
-        loaded = beliefs.load_only(only) if only else beliefs.load(_configured_beliefs(context))
+        loaded = beliefs.load_only(only) if only else beliefs.load(configured_beliefs(context))
     _check_prior(query, loaded)
     try:
         with file.open("rb") as lines:
@@ -72,22 +61,6 @@ def recompute(
     except LineError as error:
         raise CommandUsageError(f"{file}: {error}") from None
     click.echo(msgspec.json.encode(answer_from(cells, query, loaded)))
-
-
-def _configured_beliefs(context: click.Context) -> BeliefOptions:
-    """Return the configured beliefs, or the default ones where settings cannot be read.
-
-    Raises:
-        MissingExtraError: beliefs are configured, and the packages that read settings are missing.
-    """
-    from streams.beliefs import BeliefOptions
-
-    if can_load_settings():
-        return BeliefOptions(**settings_of(context).method.model_dump())
-    for name in sorted(os.environ):
-        if name.upper().startswith(CONFIGURES_BELIEFS):
-            raise MissingExtraError(name, "server")
-    return BeliefOptions()
 
 
 def _check_prior(query: SharesQuery, loaded: Beliefs) -> None:

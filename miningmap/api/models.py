@@ -6,7 +6,7 @@ in H/s, times are UTC.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
 import msgspec
@@ -19,6 +19,8 @@ Level: TypeAlias = Literal["country", "subdivision"]
 Adjust: TypeAlias = Literal["published", "none"]
 Step: TypeAlias = Literal["hour", "day", "month"]
 State: TypeAlias = Literal["live", "stale", "thin", "off"]
+BeliefKind: TypeAlias = Literal["declared", "prior", "rule", "part"]
+FigureUnit: TypeAlias = Literal["ratio", "H/s"]
 
 Ratio: TypeAlias = Annotated[float, msgspec.Meta(description="A fraction: 1 is the whole.")]
 Instant: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -41,7 +43,7 @@ class Table(msgspec.Struct, frozen=True):
             import pandas as pd  # noqa: PLC0415 - optional
         except ImportError:
             raise ImportError("to_pandas() needs pandas: pip install 'miningmap[pandas]'") from None
-        names = self.row_type.__struct_fields__
+        names = self.row_type.__struct_encode_fields__
         rows = msgspec.to_builtins(getattr(self, self.rows_field), builtin_types=(datetime,))
         return pd.DataFrame([cells(names, row) for row in rows], columns=columns(names))
 
@@ -257,6 +259,49 @@ class PlaceList(Table, frozen=True):
     row_type: ClassVar[type[msgspec.Struct]] = Place
 
     places: tuple[Place, ...]
+
+
+class BeliefRow(msgspec.Struct, frozen=True, kw_only=True, rename={"start": "from"}):
+    """Something that is believed: who says so, and from when to when (``until`` is excluded).
+
+    ``kind``: a ``declared`` or assumed (``prior``) distribution, a ``declared`` floor, a ``rule``
+    that moves hashrate from a place, or a ``part``, a pool that is ``part_of`` another one.
+    ``figures`` are by place: fractions of the whole network or pool (``ratio``), or a floor (H/s).
+    ``pools`` are the pools that it is about or that the machines mine at; null if it is about all
+    pools, or if these are not known. ``stated`` is the figure as the source states it, and
+    ``converted`` how ``figures`` were made from it. Texts are empty where nothing is known.
+    """
+
+    id: str
+    kind: BeliefKind
+    subject: str
+    figures: dict[str, float]
+    unit: FigureUnit | None
+    pools: tuple[str, ...] | None
+    place: str | None
+    within: str | None
+    part_of: str | None
+    start: date | None
+    until: date | None
+    source: str
+    publisher: str
+    published: date | None
+    primary: bool | None
+    licence: str
+    checked: date | None
+    stated: str
+    converted: str
+    note: str
+
+
+class BeliefList(Table, frozen=True):
+    """What is believed on a day: network priors, the default first, then pools, claims, rules."""
+
+    rows_field: ClassVar[str] = "beliefs"
+    row_type: ClassVar[type[msgspec.Struct]] = BeliefRow
+
+    on: date
+    beliefs: tuple[BeliefRow, ...]
 
 
 PROBLEM_CONTENT_TYPE: Final = "application/problem+json"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, Self, get_args
 
@@ -222,8 +222,15 @@ def _prior(text: str) -> str:
     return text
 
 
+def _date(text: str) -> date:
+    if not re.fullmatch(_DAY, text):
+        raise ValueError(f"{quoted(text)} is not a day; expected a value such as 2026-11-22")
+    return date.fromisoformat(text)
+
+
 _BELIEF_ID: Final = "[a-z0-9][a-z0-9._/-]{0,127}"
 _PRIOR: Final = Format(_prior, {"type": "string", "pattern": f"^{_BELIEF_ID}$"})
+_DATE: Final = Format(_date, {"type": "string", "pattern": f"^{_DAY}$"})
 _TIME: Final = Format(parse_time, DATE_TIME)
 _COUNTRY: Final = Format(_country, ref("CountryCode"))
 _WINDOW: Final = Format(
@@ -335,3 +342,19 @@ class SharesParameters(Parameters, frozen=True, kw_only=True):
             adjust=self.adjust,
             prior=self.prior,
         )
+
+
+# --- beliefs --------------------------------------------------------------------------------------
+
+
+class BeliefsParameters(Parameters, frozen=True, kw_only=True):
+    """The parameters of ``/api/v1/beliefs``."""
+
+    on: Annotated[
+        date | None,
+        _DATE,
+        Meta(
+            description="The day, in UTC; today, if left out.",
+            examples=["2026-11-22"],
+        ),
+    ] = None
