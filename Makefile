@@ -46,8 +46,10 @@ redis: setup servers ## run a real Redis for development, in the foreground (ARG
 
 .PHONY: servers test kafka redis
 
-docs: setup ## write the pages that are generated from the code
+docs: setup ## write the pages that are generated from the code, and beliefs/part_of.toml
+	@$(BIN)/python -m tools.part_of > beliefs/part_of.toml
 	@$(BIN)/miningmap sources --markdown > docs/sources.md
+	@$(BIN)/miningmap beliefs --markdown > docs/beliefs.md
 	@$(BIN)/python -m tools.asyncapi > docs/asyncapi.yaml
 
 check: setup ## check format, lint, types, imports, generated documents and the Compose file
@@ -57,6 +59,11 @@ check: setup ## check format, lint, types, imports, generated documents and the 
 	$(BIN)/lint-imports
 	@$(BIN)/miningmap sources --markdown | diff - docs/sources.md >/dev/null \
 	  || { echo 'docs/sources.md differs from the declared sources: run `make docs`' >&2; exit 1; }
+	@$(BIN)/python -m tools.part_of | diff - beliefs/part_of.toml >/dev/null \
+	  || { echo 'beliefs/part_of.toml differs from the declared sources: run `make docs`' >&2; exit 1; }
+	@$(BIN)/miningmap beliefs check beliefs
+	@$(BIN)/miningmap beliefs --markdown | diff - docs/beliefs.md >/dev/null \
+	  || { echo 'docs/beliefs.md differs from the files of beliefs: run `make docs`' >&2; exit 1; }
 	@$(BIN)/python -m tools.asyncapi | diff - docs/asyncapi.yaml >/dev/null \
 	  || { echo 'docs/asyncapi.yaml differs from the code: run `make docs`' >&2; exit 1; }
 	@tools/check-asyncapi.sh

@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 ROOT: Final = Path(__file__).parents[2]
 TUTORIAL: Final = ROOT / "docs" / "add-a-pool.md"
 BLOCK: Final = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-FILE: Final = re.compile(r"`([\w/]+\.(?:py|json))`:\s*$")
+FILE: Final = re.compile(r"`([\w/-]+\.(?:py|json|toml))`:\s*$")
 NIGHTLY: Final = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
 
 # The parts of `make check` that concern a source; a nightly run does all of it.
@@ -89,13 +89,16 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield tree
 
 
-def follow(tree: Path, text: str) -> Iterator[str]:
-    """Write the files that the page shows, and yield its commands in their order."""
+def follow(tree: Path, text: str, checks: Iterable[str] = CHECKS) -> Iterator[str]:
+    """Write the files that the page shows, and yield its commands in their order.
+
+    ``checks`` are the parts of ``make check`` that concern what the page adds.
+    """
     for block in BLOCK.finditer(text):
         language, content = block.groups()
         if language == "sh":
-            yield from (shell(line) for line in whole_commands(content))
-        elif language in {"python", "json"}:
+            yield from (shell(line, checks) for line in whole_commands(content))
+        elif language in {"python", "json", "toml"}:
             name = FILE.search(text[: block.start()])
             assert name, f"no file is named above {content[:60]}"
             (tree / name[1]).write_text(content)
@@ -108,10 +111,10 @@ def whole_commands(block: str) -> list[str]:
     return [block] if re.search(r"^cd ", block, re.MULTILINE) else block.splitlines()
 
 
-def shell(command: str) -> str:
+def shell(command: str, checks: Iterable[str]) -> str:
     """The command as it runs in the copy, whose environment is that of this test."""
     if command == "make check" and not NIGHTLY:
-        return " && ".join(CHECKS)
+        return " && ".join(checks)
     return re.sub(r"^make ", "make -o .venv/.done ", command)  # .venv is complete
 
 

@@ -79,7 +79,7 @@ for package in sys.argv[1:]:
                 missing[module.name] = error.name
 print(json.dumps(missing))
 """
-PACKAGES: Final = ("launch", "endpoint", "streams", "collector", "miningmap")
+PACKAGES: Final = ("launch", "endpoint", "streams", "collector", "miningmap", "beliefs")
 
 
 @dataclass(frozen=True)
@@ -219,7 +219,7 @@ def test_recompute_answers_as_with_the_extras(
 ) -> None:
     done = base.miningmap("recompute", messages, *AS_OF)
     assert (done.returncode, done.stderr) == (0, "")
-    assert len(json.loads(done.stdout)["shares"]) > 2
+    assert len(json.loads(done.stdout)["shares"]) > 1
     assert done.stdout == full.miningmap("recompute", messages, *AS_OF).stdout
 
 
@@ -241,6 +241,18 @@ def test_recompute_without_extras_does_not_ignore_settings(
         )
     done = base.miningmap("recompute", messages, *AS_OF, MININGMAP_LOG__LEVEL="debug")
     assert done.returncode == 0, done.stderr
+
+
+def test_beliefs_are_listed_and_checked_as_with_the_extras(
+    base: Environment, full: Environment, root: Path
+) -> None:
+    for words in (
+        ("beliefs", "--json", "--on", "2026-11-27"),
+        ("beliefs", "check", root / "beliefs"),
+    ):
+        done = base.miningmap(*words)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == full.miningmap(*words).stdout
 
 
 def test_rows_of_partners_can_be_aggregated_and_checked(base: Environment, tmp_path: Path) -> None:
@@ -358,6 +370,7 @@ def test_the_wheel_has_every_file_of_the_packages(wheel: Path, root: Path) -> No
         packed = {name for name in archive.namelist() if ".dist-info/" not in name}
     assert packed == present
     assert {"endpoint/page/index.html", "streams/redis/claim.lua"} < packed
+    assert "beliefs/network/10-hashrate-index.toml" in packed
 
 
 def test_the_wheel_has_these_packages(root: Path) -> None:
