@@ -25,7 +25,12 @@ from miningmap.places import Place, all_places
 from streams.beliefs.rows import rows_on
 from streams.method.windows import ROLLING
 from streams.queries.history import HistoryParameters
-from streams.queries.parameters import BeliefsParameters, Parameters, SharesParameters
+from streams.queries.parameters import (
+    DEFAULT_PRIOR,
+    BeliefsParameters,
+    Parameters,
+    SharesParameters,
+)
 from streams.queries.snapshot import POOLS, part_name
 
 if TYPE_CHECKING:
@@ -266,6 +271,6 @@ class Api:
 
 
 def _is_in_snapshot(parameters: SharesParameters) -> bool:
-    """Return whether the answer is part of the snapshot: those for now, with all rules applied."""
+    """Return whether the answer is part of the snapshot: for now, all rules, the default prior."""
     live = parameters.as_of is None and parameters.window in ROLLING
-    return live and parameters.adjust == "published"
+    return live and parameters.adjust == "published" and parameters.prior == DEFAULT_PRIOR

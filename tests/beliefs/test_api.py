@@ -13,6 +13,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from pydantic import SecretStr
 
+from endpoint.routes.api import _is_in_snapshot
 from endpoint.service import application
 from miningmap import settings as config
 from miningmap.client import ApiError, AsyncClient, Client
@@ -20,6 +21,7 @@ from miningmap.redis_client import connect
 from streams.beliefs import beliefs_of
 from streams.beliefs.documents import SHIPPED, read
 from streams.beliefs.rows import rows_on
+from streams.queries.parameters import SharesParameters
 from streams.redis.store import Store
 
 if TYPE_CHECKING:
@@ -129,6 +131,12 @@ async def test_the_description_has_the_path_its_parameter_and_its_type(service: 
     ].keys()
     header = document["paths"]["/api/v1/beliefs.csv"]["get"]["responses"]["200"]
     assert ",from,until,source," in json.dumps(header)
+
+
+def test_the_snapshot_answers_for_the_default_prior_alone() -> None:
+    assert _is_in_snapshot(SharesParameters.parse({"window": "1h", "prior": "default"}))
+    for prior in ("none", "network/ccaf-survey-2024"):
+        assert not _is_in_snapshot(SharesParameters.parse({"window": "1h", "prior": prior})), prior
 
 
 async def test_the_clients_have_the_rows_with_their_types(service: Service) -> None:
