@@ -211,7 +211,11 @@ def _convert_parts(content: object, file: _File, beliefs: _Beliefs) -> Iterator[
         except msgspec.ValidationError:
             yield file.finding(keys, 'part_of: expected the slugs of two pools: PART = "WHOLE"')
         else:
-            beliefs.parts[part] = _Found(_Part(part, whole), file, (_PART_OF,))
+            found = _Found(_Part(part, whole), file, (_PART_OF,))
+            before = beliefs.parts.setdefault(part, found)
+            if before is not found:
+                where = before.says("", part)
+                yield found.says(f"{part} occurs already in {where.file}:{where.line}", part)
 
 
 class _Part(NamedTuple):

@@ -20,14 +20,15 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple, TypeAli
 
 import msgspec
 
-from miningmap.messages import Slug
+from miningmap.messages import MAX_HASHRATE, Slug
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from importlib.resources.abc import Traversable
     from pathlib import Path
 
-Weight: TypeAlias = Annotated[float, msgspec.Meta(ge=0)]
+Weight: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=MAX_HASHRATE)]
+"""A part of any scale, or a hashrate (H/s). Finite, so that their sums are."""
 
 SHIPPED: Final = files("beliefs")
 """The folder of the beliefs of this package."""

@@ -58,10 +58,11 @@ def _statements(text: str) -> Iterator[tuple[int, str]]:
     """
     begun = ""
     first = 1
-    for number, line in enumerate(text.splitlines(keepends=True), 1):
+    # Not splitlines(): it also splits at characters that end no line in TOML.
+    for number, line in enumerate(text.split("\n"), 1):
         if not begun:
             first = number
-        begun += line
+        begun += f"{line}\n"
         try:
             parsed = tomllib.loads(begun)
         except tomllib.TOMLDecodeError:

@@ -264,6 +264,25 @@ def test_all_findings_of_all_files_are_listed_in_order(tmp_path: Path) -> None:
     ]
 
 
+def test_a_part_that_occurs_in_two_files_is_found(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.toml").write_text('[part_of]\na-account = "a"\n')
+    (found,) = check(tmp_path, pools=POOLS, others=NOTHING)
+    assert str(found) == (
+        f"{tmp_path / 'b.toml'}:2: part_of: a-account occurs already in {tmp_path / 'a.toml'}:2"
+    )
+
+
+def test_a_figure_that_is_not_finite_is_found_and_refused(tmp_path: Path) -> None:
+    for text in (CLAIM.replace("1.0", "inf"), CLAIM.replace("1.0", "nan")):
+        (found,) = findings(tmp_path / "a.toml", text)
+        assert found.line == 5
+        with pytest.raises(BeliefsError, match=r"a\.toml"):
+            load_only(tmp_path)
+    (found,) = findings(tmp_path / "a.toml", DISTRIBUTION.replace("CA = 1", "CA = inf"))
+    assert found.line == 9
+
+
 def test_a_file_that_cannot_be_read_is_a_finding(tmp_path: Path) -> None:
     (found,) = check(tmp_path / "none.toml", pools=POOLS, others=NOTHING)
     assert found.text == "No such file or directory"

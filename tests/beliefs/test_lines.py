@@ -77,6 +77,10 @@ def test_every_key_of_toml_has_its_line() -> None:
     }
 
 
+def test_only_line_feeds_end_lines_of_toml() -> None:
+    assert toml_lines('a = "\u2028\x85"\r\nb = 1\n')[("b",)] == 2
+
+
 def test_a_key_that_has_no_line_has_that_of_what_is_around_it() -> None:
     lines = toml_lines(TOML)
     assert line_of(lines, ("pools", 0, "series", 1, "weights", "CA")) == 25
