@@ -8,7 +8,6 @@ Every run takes the same few examples. For more and different ones, use
 from __future__ import annotations
 
 import asyncio
-import json
 from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -60,9 +59,8 @@ def modelled(scene: Scene) -> Json:
 
 @golden.parametrize()
 def test_the_model_gives_the_golden_answers(path: Path) -> None:
-    case, content = golden.Case(path), json.loads(path.read_text())
-    rules = [model.Rule(**rule) for rule in content["rules"]]
-    world = model.World(case.messages, content["priors"], rules=rules)
+    case = golden.Case(path)
+    world = model.World(case.messages, case.document)
     for parameters, want in zip(case.parameters, case.expected, strict=True):
         got = model.answer(
             world,
@@ -70,6 +68,7 @@ def test_the_model_gives_the_golden_answers(path: Path) -> None:
             parse_rfc3339(parameters["as_of"]),
             parameters.get("country"),
             parameters.get("adjust", "published"),
+            parameters.get("prior", "default"),
         )
         golden.assert_same({**want, **in_floats(got)}, want)
 

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from miningmap import settings as config
 from miningmap.api.models import Refusal
-from miningmap.messages import Published, Report
+from miningmap.messages import BASES, KINDS, Published, Report
 from miningmap.redis_client import connect
 from miningmap.times import DAY_S, HOUR_S, MINUTE_S, add_months, bucket, utc_now
 from streams.method.cells import MemoryCells, Series, claims_of, horizon
@@ -56,13 +56,15 @@ async def write(store: Store, messages: Sequence[Message]) -> int:
 
 
 a_minute = st.builds(
-    lambda pool, start, length, hold, hashrate, code: report(
+    lambda pool, start, length, hold, hashrate, code, kind, basis: report(
         pool,
         {code: float(hashrate)},
         hashrate=2.0 * hashrate,
         start=NOON + timedelta(seconds=30 * start),
         end=NOON + timedelta(seconds=30 * (start + length)),
         hold_s=hold,
+        kind=kind,
+        basis=basis,
     ),
     st.sampled_from("ab"),
     st.integers(0, 150),
@@ -70,16 +72,20 @@ a_minute = st.builds(
     st.integers(0, 600),
     st.integers(0, 9),
     st.sampled_from(["US", "CN-SC"]),
+    st.sampled_from(KINDS),
+    st.sampled_from(BASES),
 )
 hours = st.builds(
-    lambda start, length, hashrate: report(
+    lambda start, length, hashrate, basis: report(
         hashrate=float(hashrate),
         start=MIDNIGHT + timedelta(hours=start),
         end=MIDNIGHT + timedelta(hours=start + length),
+        basis=basis,
     ),
     st.integers(0, 40),
     st.integers(1, 60),
     st.integers(0, 9),
+    st.sampled_from(BASES),
 )
 networks = st.builds(lambda hashrate: network(float(hashrate)), st.integers(1, 9))
 many: st.SearchStrategy[list[Message]] = st.lists(a_minute | hours | networks, max_size=15)
@@ -183,7 +189,7 @@ async def test_the_last_report_includes_its_number_of_blocks(redis: Redis) -> No
     store = Store(redis, FOR_EVER)
     for n, blocks in enumerate((3, 0, 7)):
         sent = report(hashrate=1, start=NOON + timedelta(minutes=n))
-        await write(store, [msgspec.structs.replace(sent, blocks=blocks)])
+        await write(store, [msgspec.structs.replace(sent, blocks=blocks, basis="mined")])
         assert (await store.read([])).last_report(OWN).blocks == blocks
 
 
