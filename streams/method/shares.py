@@ -292,13 +292,14 @@ def _fold(places: Places, place_of: Callable[[str], str]) -> dict[str, Hashrate]
 
 
 def _shares_in(located: Mapping[str, Hashrate], country: str | None) -> dict[str, Ratio]:
-    """Return the share of each country, or of each subdivision of a country."""
+    """Return the share of each country, or of each subdivision of a country.
+
+    Something must be located.
+    """
     countries: dict[str, Hashrate] = {}
     for code, hashrate in located.items():
         countries[country_of(code)] = countries.get(country_of(code), 0.0) + hashrate
     total = sum(countries.values())
-    if total <= 0:
-        return {}
     if country is None:
         return {code: hashrate / total for code, hashrate in countries.items()}
     inner = {code: h for code, h in located.items() if code.startswith(f"{country}-")}
