@@ -131,16 +131,37 @@ class Source:
         """Minute -> the number of the claim that counts, as a tier sees it.
 
         The minute tier sees short reports only; in the others an hour that is claimed directly
-        wins over its minutes, and a day that is claimed directly over its hours. So what is written
-        later wins: the tiers from below, and in each the claims by rank.
+        wins over its minutes. So what is written later wins: the tiers from below, and in each the
+        claims by rank. A day that is claimed past its hours' retention is seen in the day tier.
         """
-        sees = {"minute": ["minute"], "hour": ["minute", "hour"], "day": ["minute", "hour", "day"]}
+        sees = {"minute": ["minute"], "hour": ["minute", "hour"], "day": ["minute", "hour"]}
         seen: dict[int, int] = {}
         for claimed in sees[tier]:
-            of_tier = [n for n, (claim, _) in enumerate(self._claims) if claim.tier == claimed]
-            for n in sorted(of_tier, key=lambda n: self._claims[n][0].rank):
+            for n in self._by_rank(claimed):
                 seen |= dict.fromkeys(self._claims[n][0].minutes, n)
+        if tier == "day":
+            for n in self._by_rank("day"):
+                claim = self._claims[n][0]
+                days = {m // DAY_MIN for m in claim.minutes}
+                won = {day for day in days if self._outranks_hours(claim, day)}
+                seen |= {m: n for m in claim.minutes if m // DAY_MIN in won}
         return seen
+
+    def _by_rank(self, tier: str) -> list[int]:
+        of_tier = [n for n, (claim, _) in enumerate(self._claims) if claim.tier == tier]
+        return sorted(of_tier, key=lambda n: self._claims[n][0].rank)
+
+    def _outranks_hours(self, late: Claim, day: int) -> bool:
+        """Whether a claim on a day outranks all that was claimed of its hours directly, if any was.
+
+        Otherwise they stay, and the claim is ignored (it outranks none of 24) or too late.
+        """
+        hours = [claim for claim, _ in self._claims if claim.tier == "hour"]
+        direct: dict[int, tuple[Any, ...]] = {}
+        for claim in sorted(hours, key=lambda claim: claim.rank):
+            minutes = (m for m in claim.minutes if m // DAY_MIN == day)
+            direct |= dict.fromkeys(minutes, claim.rank)
+        return all(late.rank > rank for rank in direct.values())
 
     def mean(self, tier: str, minutes: range) -> Mean:
         """The mean over the minutes with a value (4); a place that a message leaves out is 0."""

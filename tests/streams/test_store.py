@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import permutations
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -52,7 +53,7 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
 
 
 async def write(store: Store, messages: Sequence[Message]) -> int:
-    return await store.write([(message, claims_of(message)) for message in messages])
+    return (await store.write([(message, claims_of(message)) for message in messages])).changed
 
 
 a_minute = st.builds(
@@ -174,6 +175,68 @@ async def test_a_day_claimed_directly_wins_over_its_roll_up(redis: Redis) -> Non
     await store.write([(sent, claims_of(sent, past))])
     cell = (await store.read([day])).sum(OWN, day)
     assert (cell.minutes, cell.total) == (1440, 2880)
+
+
+LATE = horizon(config.Retention(), NOON + timedelta(days=99))
+MONTH = report(hashrate=9, start=MIDNIGHT - timedelta(days=9), end=MIDNIGHT + timedelta(days=9))
+DAILY = report(hashrate=4, start=MIDNIGHT, end=MIDNIGHT + timedelta(days=1))
+WEEKLY = report(hashrate=6, start=MIDNIGHT - timedelta(days=3), end=MIDNIGHT + timedelta(days=4))
+
+
+def hours_from(hour: int, hashrate: float, length: int) -> Report:
+    start = MIDNIGHT + timedelta(hours=hour)
+    return report(hashrate=hashrate, start=start, end=start + timedelta(hours=length))
+
+
+@pytest.mark.parametrize(
+    ("in_time", "late", "mean", "too_late"),
+    [
+        pytest.param([], MONTH, 9, False, id="no value"),
+        pytest.param([report(hashrate=1)], MONTH, 9, False, id="no hour claimed directly"),
+        pytest.param([DAILY], MONTH, 4, False, id="outranks none of 24"),
+        pytest.param([MONTH], DAILY, 4, False, id="outranks all"),
+        pytest.param([hours_from(5, 3, 2)], MONTH, 3, True, id="a part, outranked"),
+        pytest.param([MONTH, hours_from(5, 3, 2)], WEEKLY, None, True, id="outranks some of 24"),
+        pytest.param([hours_from(0, 3, 72)], DAILY, 4, False, id="outranks a longer one"),
+        pytest.param([hours_from(5, 3, 40)], DAILY, 4, False, id="outranks a part"),
+        pytest.param([DAILY], DAILY, 4, False, id="the same again"),
+    ],
+)
+async def test_past_the_hours_a_report_claims_a_day_with_the_rank_that_it_has_among_them(
+    redis: Redis, in_time: list[Report], late: Report, mean: float | None, *, too_late: bool
+) -> None:
+    store = Store(redis, FOR_EVER)
+    day = Span("day", range(DAY, DAY + 1))
+    await write(store, in_time)
+    before = (await store.read([day])).sum(OWN, day) if in_time else None
+    written = await store.write([(late, claims_of(late, LATE))])
+    after = (await store.read([day])).sum(OWN, day)
+    if mean is None:
+        assert after == before
+    else:
+        assert after.total == mean * after.minutes
+    assert (DAY in written.too_late.get(0, ())) is too_late
+    # A claim that is written again changes nothing, and is refused again.
+    assert await store.write([(late, claims_of(late, LATE))]) == (0, written.too_late)
+
+
+async def test_late_monthly_rows_never_replace_daily_ones_in_any_order(redis: Redis) -> None:
+    store = Store(redis, FOR_EVER)
+    day = Span("day", range(DAY, DAY + 1))
+    for order in permutations([MONTH, DAILY, WEEKLY]):
+        await redis.flushdb()
+        for late in order:
+            assert not (await store.write([(late, claims_of(late, LATE))])).too_late
+        assert (await store.read([day])).sum(OWN, day).total == 4 * 1440
+
+
+async def test_the_days_that_came_too_late_are_those_of_each_message(redis: Redis) -> None:
+    store = Store(redis, FOR_EVER)
+    await write(store, [hours_from(5, 3, 2), hours_from(24, 3, 2)])
+    other = msgspec.structs.replace(DAILY, source="other")
+    sent = [other, WEEKLY, MONTH]
+    written = await store.write([(message, claims_of(message, LATE)) for message in sent])
+    assert written.too_late == {1: [DAY, DAY + 1], 2: [DAY, DAY + 1]}
 
 
 async def test_the_last_report_is_the_one_that_ends_last(redis: Redis) -> None:
