@@ -69,7 +69,7 @@ async def _measured(store: Store, messages: Sequence[Message]) -> list[str]:
         started = perf_counter()
         decoded = decode_batch(batch, horizon(KEPT, NOW), NOW)
         was_decoded = perf_counter()
-        changed += await store.write(decoded.claimed)
+        changed += (await store.write(decoded.claimed)).changed
         decoding += was_decoded - started
         writing += perf_counter() - was_decoded
     rates = (len(raw) / (decoding + writing), len(raw) / writing)

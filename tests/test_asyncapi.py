@@ -56,7 +56,7 @@ def test_an_invalid_payload_does_not_match() -> None:
     schema, described = payload_of(SHARES)
     validator = jsonschema.Draft7Validator(schema | {"components": described["components"]})
     (message, *_) = (message for topic, message in samples() if topic == SHARES)
-    message["shares"][0]["sensitivity"].append(0.5)
+    message["shares"][0]["belief"].append(0.5)
     assert not validator.is_valid(message)
 
 

@@ -7,6 +7,7 @@ import os
 import re
 import tomllib
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, get_args
@@ -27,16 +28,30 @@ from miningmap.partner import PARTNER_TOKEN
 from miningmap.partner.aggregate import aggregate
 from miningmap.partner.push import Table
 from miningmap.settings import PREFIX, SECRETS_DIR, Intake, Settings, load
-from streams.beliefs import read_default_prior, read_priors, read_rules
-from streams.method import placing, shares
+from streams.beliefs import load_only
+from streams.method.beliefs import (
+    Beliefs,
+    BeliefsInForce,
+    Claim,
+    Distribution,
+    Document,
+    Entry,
+    normalised,
+)
 from streams.method.cells import Cell
-from streams.method.observations import Observation
-from streams.method.placing import Beliefs, Cohort, Member
+from streams.method.cohort import Cohort, Member, cohort_of
+from streams.method.observations import Observation, Observations
+from streams.method.placing import place
+from streams.method.relabelling import relabel
+from streams.method.shares import Shares
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pydantic.fields import FieldInfo
+
+    from streams.method.cells import Places
+    from streams.method.placing import PlacedPool
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 METHOD: Final = ROOT / "docs" / "method.md"
@@ -309,11 +324,11 @@ def test_the_toml_example_can_be_loaded(tmp_path: Path) -> None:
 
 
 def test_the_examples_of_files_can_be_loaded(tmp_path: Path) -> None:
+    path = tmp_path / "example.toml"
+    path.write_text(example(SETTINGS, "Beliefs", "toml"))
+    loaded = load_only(path)
+    assert all((loaded.network, loaded.pools, loaded.claims, loaded.part_of, loaded.rules))
     path = tmp_path / "example.json"
-    path.write_text(example(SETTINGS, "Priors", "json"))
-    assert all(sum(weights.values()) == pytest.approx(1) for weights in read_priors(path).values())
-    path.write_text(example(SETTINGS, "Rules", "json"))
-    assert [rule.applies_to for rule in read_rules(path)] == [{"example-pool"}, None]
     path.write_text(example(SETTINGS, "Partners", "json"))
     assert Partners.load(path).authenticate("any other token") is None
 
@@ -363,79 +378,237 @@ def ratio(percent: str) -> float:
     return float(percent.strip(" %")) / 100
 
 
+def near(percent: str) -> float:
+    """A rounded percentage as a ratio that equals all numbers that round to it."""
+    return pytest.approx(ratio(percent), abs=0.5e-3)  # type: ignore[return-value]
+
+
 def weights(cell: str) -> dict[str, float]:
     """``US 80, KZ 40`` by place; empty for a dash."""
     pairs = [] if cell == NOTHING else [part.split() for part in cell.split(",")]
     return {code: float(weight) for code, weight in pairs}
 
 
-def sums(minutes: int, total: float, measured: dict[str, float]) -> Cell:
-    """A cell with these mean hashrates over a number of minutes."""
-    kind: Kind = "measured"
-    places = {(code, kind): mean * minutes for code, mean in measured.items()}
-    return Cell(minutes, total * minutes, places)
+def measured(cell: str) -> Places:
+    return {(code, "measured"): hashrate for code, hashrate in weights(cell).items()}
 
 
-def four_pools(without: str | None = None) -> Cohort:
-    """The pools of the second example, with one left out if given."""
-    pools, priors = {}, {}
-    for row in table(METHOD, "pool", "total", "measured", "profile", "prior"):
-        if row["pool"] == without:
-            continue
-        window = sums(60, float(row["total"]), weights(row["measured"]))
-        profile = weights(row["profile"])
-        seen = Observation(window, sums(9, sum(profile.values()), profile), seen_before=True)
-        pools[row["pool"]] = {"own": seen}
-        if prior := weights(row["prior"]):
-            priors[row["pool"]] = prior
-    (network,) = re.findall(r"The network has (\d+) EH/s", METHOD.read_text())
-    return placing.cohort_of(pools, {"any": sums(60, float(network), {})}, 60, Beliefs(priors))
+def pool_of(row: dict[str, str]) -> Member:
+    """A pool of a table, with what it measures."""
+    total = float(row["total"])
+    return Member(row["pool"], "own", total, total, measured(row["measured"]))
+
+
+def cohort_of_members(*members: Member, network: float | None = None) -> Cohort:
+    by_slug = {each.pool: each for each in members}
+    source = None if network is None else "any"
+    return Cohort(by_slug, {}, network, source, None, simulated=False)
+
+
+def placed_by(pool: PlacedPool, kind: Kind) -> dict[str, float]:
+    return {code: hashrate for (code, found), hashrate in pool.places.items() if found == kind}
 
 
 def test_the_example_of_relabelling_agrees() -> None:
     rows = table(METHOD, "place", "before", "after")
-    measured: Kind = "measured"
     before, after = (
-        {(row["place"], measured): float(row[when]) for row in rows if row[when] != NOTHING}
+        measured(", ".join(f"{row['place']} {row[when]}" for row in rows if row[when] != NOTHING))
         for when in ("before", "after")
     )
-    assert placing.relabel(before, "CN-ZJ") == pytest.approx(after)
+    assert relabel(before, "CN-ZJ") == pytest.approx(after)
     assert before != after
 
 
+def test_the_example_of_parts_agrees() -> None:
+    rows = table(METHOD, "pool", "reports", "part of", "counts")
+    part_of = {row["pool"]: row["part of"] for row in rows if row["part of"] != NOTHING}
+    pools = {
+        row["pool"]: {"own": Observation(Cell(1, float(row["reports"])), Cell(), seen_before=True)}
+        for row in rows
+    }
+    found = cohort_of(Observations(pools, {}), 1, Beliefs(part_of=part_of)).members
+    assert [found[row["pool"]].total for row in rows] == [float(row["counts"]) for row in rows]
+
+
+def test_the_examples_of_a_pools_own_distributions_agree() -> None:
+    kinds: dict[str, Kind] = {"profile": "estimated", "declared": "declared", "prior": "prior"}
+    rows = table(METHOD, "pool", "total", "measured", "has a", "weights", "becomes")
+    assert {row["has a"] for row in rows} == set(kinds)
+    for row in rows:
+        pool, slug, shape = pool_of(row), row["pool"], weights(row["weights"])
+        own = {slug: Distribution(slug, normalised(shape))}
+        beliefs = BeliefsInForce()
+        match row["has a"]:
+            case "profile":
+                pool = replace(pool, profile=measured(row["weights"]))
+            case "declared":
+                beliefs = BeliefsInForce(declared=own)
+            case _:
+                beliefs = BeliefsInForce(priors=own)
+        (found,) = place(cohort_of_members(pool), beliefs, (), None).pools
+        assert placed_by(found, kinds[row["has a"]]) == pytest.approx(weights(row["becomes"]))
+
+
+def test_the_example_of_claims_agrees() -> None:
+    rows = table(METHOD, "claim", "place", "at least", "within", "has", "adds")
+    stated = [
+        Claim(
+            id=row["claim"],
+            place=row["place"],
+            at_least=float(row["at least"]),
+            start=0,
+            until=1,
+            pools=frozenset({"pool"}),
+            within=None if row["within"] == NOTHING else row["within"],
+        )
+        for row in rows
+    ]
+    (group,) = Beliefs(claims=stated).on(0).claims
+    amounts = {amount.id: amount.hashrate for amount in group.amounts}
+    assert amounts == {row["claim"]: float(row["has"]) for row in rows}
+    pool = Member("pool", "own", 100, 100, measured("US-GA 5, US 4"))
+    placement = place(cohort_of_members(pool), BeliefsInForce(claims=[group]), (), None)
+    added = {id_: placed.hashrate for id_, placed in placement.beliefs.items()}
+    assert added == {row["claim"]: float(row["adds"]) for row in rows}
+    (found,) = placement.pools
+    assert found.remainder == 60
+
+
+def test_the_example_of_the_storm_agrees() -> None:
+    rows = table(METHOD, "", "alpha in US", "beta in US", "beta in RU")
+    usual = float(rows[0]["alpha in US"])
+    prior = Distribution("prior", {"US": 0.6, "RU": 0.4})
+    for row in rows:
+        now = float(row["alpha in US"])
+        alpha = Member("alpha", "own", now, now, measured(f"US {now}"), growth=usual / now)
+        members = (alpha, Member("beta", "own", 120, 120, {}))
+        beliefs = BeliefsInForce(network=[prior])
+        _, beta = place(cohort_of_members(*members), beliefs, (), prior.id).pools
+        expected = {code: float(row[f"beta in {code}"]) for code in ("US", "RU")}
+        assert placed_by(beta, "prior") == pytest.approx(expected)
+
+
+def sums(minutes: int, total: float, places: dict[str, float]) -> Cell:
+    """A cell with these mean hashrates over a number of minutes."""
+    kind: Kind = "measured"
+    inner = {(code, kind): mean * minutes for code, mean in places.items()}
+    return Cell(minutes, total * minutes, inner)
+
+
+FOUR_BELIEFS: Final = ("belief", "kind", "says", "placed")
+
+
+def beliefs_of_four() -> Beliefs:
+    """The beliefs of the last example: the claim is the one without weights."""
+    rows = table(METHOD, *FOUR_BELIEFS)
+    series = {row["belief"]: [Entry(0, normalised(weights(row["says"])))] for row in rows}
+    of_pools = table(METHOD, "pool", "total", "measured", "profile", "declared")
+    declared = [row for row in of_pools if row["declared"] != NOTHING]
+    (claim,) = (row for row in rows if row["belief"].startswith("claims/"))
+    ((place_, at_least),) = weights(claim["says"]).items()
+    return Beliefs(
+        network=[Document(id_, series[id_]) for id_ in series if id_.startswith("network/")],
+        pools=[
+            Document(
+                f"pools/{row['pool']}",
+                [Entry(0, normalised(weights(row["declared"])))],
+                row["pool"],
+                declared=True,
+            )
+            for row in declared
+        ],
+        claims=[Claim(claim["belief"], place_, at_least, 0, 1)],
+    )
+
+
+def four_pools() -> Shares:
+    """The shares of the last example."""
+    pools = {}
+    for row in table(METHOD, "pool", "total", "measured", "profile", "declared"):
+        window = sums(60, float(row["total"]), weights(row["measured"]))
+        profile = weights(row["profile"])
+        # The total over the profile days is the one in the window.
+        usual = sums(9, float(row["total"]), profile)
+        seen = Observation(window, usual if profile else Cell(), seen_before=True)
+        pools[row["pool"]] = {"own": seen}
+    (network,) = re.findall(r"The network has (\d+) EH/s", METHOD.read_text())
+    observed = Observations(
+        pools, {"any": Observation(sums(60, float(network), {}), Cell(), seen_before=True)}
+    )
+    beliefs = beliefs_of_four()
+    cohort = cohort_of(observed, 60, beliefs)
+    return Shares(place(cohort, beliefs.on(0), (), "network/first"))
+
+
+def test_what_the_beliefs_of_the_four_pools_placed_agrees() -> None:
+    placed = four_pools().placement.beliefs
+    rows = [row for row in table(METHOD, *FOUR_BELIEFS) if row["placed"] != NOTHING]
+    expected = {row["belief"]: (row["kind"], float(row["placed"])) for row in rows}
+    assert {id_: tuple(each) for id_, each in placed.items()} == expected
+
+
+def test_the_spreading_of_the_four_pools_agrees() -> None:
+    rows = table(METHOD, "place", "weight", "of 250", "located", "missing", "of the 40")
+    placement = four_pools().placement
+    (first,) = (d for d in beliefs_of_four().on(0).network if d.id == "network/first")
+    assert first.weights == pytest.approx({row["place"]: ratio(row["weight"]) for row in rows})
+    ratios = placement.network_ratios["network/first"]
+    for row in rows:
+        weight, located = float(row["of 250"]), float(row["located"])
+        assert weight == pytest.approx(250 * first.weights[row["place"]])
+        assert float(row["missing"]) == pytest.approx(max(0, weight - located))
+        assert float(row["of the 40"]) == pytest.approx(
+            placement.remainder * ratios.get(row["place"], 0)
+        )
+
+
 def test_the_coverage_of_the_four_pools_agrees() -> None:
-    cohort = four_pools()
-    (row,) = table(METHOD, "coverage", "located", "measured_coverage")
-    assert shares.coverage(cohort) == pytest.approx(ratio(row["coverage"]))
-    assert shares.located(cohort) == pytest.approx(ratio(row["located"]))
-    assert shares.measured_coverage(cohort) == pytest.approx(ratio(row["measured_coverage"]))
+    names = ("coverage", "located", "measured_coverage", "declared_coverage", "evidence")
+    (row,) = table(METHOD, *names)
+    for name in names:
+        assert getattr(four_pools(), name) == pytest.approx(ratio(row[name]))
 
 
-def test_the_shares_and_bounds_of_the_four_pools_agree() -> None:
-    cohort = four_pools()
-    assert cohort.network is not None
-    columns = ("place", *KINDS, "share", "network_hashrate", "low", "high", "sensitivity")
+def test_the_shares_of_the_four_pools_agree() -> None:
+    four = four_pools()
+    assert four.network is not None
+    columns = ("place", *KINDS, "share", "hashrate", "network_hashrate", "evidence")
     rows = table(METHOD, *columns)
-    lines = shares.country_shares(cohort)
-    assert [row["place"] for row in rows] == [line.code for line in lines]
-    for row, line in zip(rows, lines, strict=True):
-        assert line.kinds == pytest.approx([float(row[kind]) for kind in KINDS])
-        assert line.share == pytest.approx(ratio(row["share"]))
-        assert line.share * cohort.network == pytest.approx(float(row["network_hashrate"]))
-        assert line.low == pytest.approx(ratio(row["low"]))
-        assert line.high == pytest.approx(ratio(row["high"]))
-        assert line.sensitivity == pytest.approx(list(map(ratio, row["sensitivity"].split("to"))))
+    found = four.countries()
+    assert [row["place"] for row in rows] == [share.code for share in found]
+    for row, share in zip(rows, found, strict=True):
+        assert list(share.kinds) == pytest.approx([float(row[kind]) for kind in KINDS])
+        assert share.share == pytest.approx(ratio(row["share"]))
+        assert share.kinds.evidence == pytest.approx(float(row["hashrate"]))
+        assert share.share * four.network == pytest.approx(float(row["network_hashrate"]))
+        assert share.evidence == near(row["evidence"])
+
+
+def test_the_bounds_and_ranges_of_the_four_pools_agree() -> None:
+    bounds = ("low", "high", "declared_low", "declared_high")
+    rows = table(METHOD, "place", *bounds, "sensitivity", "belief")
+    for row, share in zip(rows, four_pools().countries(), strict=True):
+        assert row["place"] == share.code
+        for name in bounds:
+            assert getattr(share, name) == pytest.approx(ratio(row[name])), (share.code, name)
+        for name in ("sensitivity", "belief"):
+            low, high = map(near, row[name].split(" to "))
+            assert getattr(share, name) == (low, high), (share.code, name)
 
 
 def test_the_shares_without_each_pool_agree() -> None:
-    rows = table(METHOD, "without", "total located", "US", "KZ", "RU")
-    assert {row["without"] for row in rows} == {member.pool for member in four_pools().members}
+    places = ("US", "KZ", "RU", "NO")
+    rows = table(METHOD, "without", "total located", *places)
+    placement = four_pools().placement
+    assert {row["without"] for row in rows} == {pool.member.pool for pool in placement.pools}
     for row in rows:
-        cohort = four_pools(row["without"])
-        located = sum(member.located for member in cohort.members)
-        assert located == pytest.approx(float(row["total located"]))
-        got = {line.code: line.share for line in shares.country_shares(cohort)}
-        assert got == pytest.approx({code: ratio(row[code]) for code in ("US", "KZ", "RU")})
+        rest = [pool for pool in placement.pools if pool.member.pool != row["without"]]
+        shares = Shares(replace(placement, pools=rest))
+        assert (shares.located or 0) * shares.total == pytest.approx(float(row["total located"]))
+        got = {share.code: share.share for share in shares.countries()}
+        assert {code: got.get(code, 0.0) for code in places} == {
+            code: near(row[code]) for code in places
+        }
 
 
 def test_the_bounds_of_april_2020_agree() -> None:
@@ -444,9 +617,10 @@ def test_the_bounds_of_april_2020_agree() -> None:
     rows = table(METHOD, "place", "published share", "low", "high")
     published = {row["place"]: ratio(row["published share"]) for row in rows}
     whole = published | {"OTHER": 1 - sum(published.values())}
-    sample = Member("sample", "own", f, {(c, "measured"): f * s for c, s in whole.items()})
-    cohort = Cohort([sample], {}, 1.0, "any", simulated=False)
-    lines = {line.code: line for line in shares.country_shares(cohort)}
+    located: Places = {(code, "measured"): f * s for code, s in whole.items()}
+    cohort = cohort_of_members(Member("sample", "own", f, f, located), network=1.0)
+    found = Shares(place(cohort, BeliefsInForce(), (), None)).countries()
+    lines = {line.code: line for line in found}
     for row in rows:
         line = lines[row["place"]]
         assert line.share == pytest.approx(ratio(row["published share"]))
@@ -455,9 +629,3 @@ def test_the_bounds_of_april_2020_agree() -> None:
     (gap,) = map(float, re.findall(r"= ([\d.]+) percentage points", text))
     level = f * (published["CN"] - published["US"]) / (1 - f)
     assert gap == pytest.approx(100 * level, abs=0.05)
-
-
-def test_the_shipped_prior_is_quoted_correctly() -> None:
-    text, prior = METHOD.read_text(), read_default_prior()
-    for name, code in (("US", "US"), ("Russia", "RU"), ("China", "CN")):
-        assert f"{name} {prior[code]:g} %" in text

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from miningmap.messages import KINDS
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 # A field with several figures becomes several columns, such as kinds_measured, sensitivity_min.
 _PARTS: Final[dict[str, tuple[str, ...]]] = {
-    "kinds": ("measured", "estimated", "prior"),
+    "kinds": KINDS,
     "sensitivity": ("min", "max"),
+    "belief": ("min", "max"),
     "gap": ("reported", "reported_by", "mined", "mined_by", "blocks", "ratio", "error"),
     "refused": ("at", "source", "reason", "error"),
 }

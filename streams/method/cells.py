@@ -232,7 +232,7 @@ def _long_claims(message: Message, horizon: Horizon | None) -> list[Claim]:
 def _rank(message: Message, first: float) -> Rank:
     content: tuple[object, ...] = ([], message.simulated)
     if isinstance(message, Report):
-        content = (sorted(message.places), message.simulated)
+        content = (sorted(message.places), message.simulated, message.basis)
         if message.published:
             content = (*content, message.published)
     checksum = zlib.crc32(msgspec.json.encode(content))

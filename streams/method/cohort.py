@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 MIN_COVERED_RATIO: Final[Ratio] = 0.5
 """An eligible source has values for at least this fraction of a window's minutes."""
 
+SAME: Final[Ratio] = 1e-9
+"""Numbers that differ by less than this fraction count as equal in every order and comparison: so
+much the order of additions can change."""
+
 MIN_PROFILE_RATIO: Final[Ratio] = 0.2
 """A profile locates at least this fraction of the total of its source: a site or two say nothing of
 the rest."""
@@ -96,7 +100,7 @@ def cohort_of(observed: Observations, minutes: int, beliefs: Beliefs) -> Cohort:
     members = _members(observed, chosen, beliefs)
     # A simulated source that is not used counts too, because it took part in the choice.
     simulated = any(member.simulated for member in members.values()) or any(
-        observation.window_sum.simulated for observation in observed.network.values()
+        observation.simulated for observation in observed.network.values()
     )
     usual = _usual_network(observed.network)
     return Cohort(members, excluded, mean, network, usual, simulated)
@@ -128,7 +132,7 @@ def _network_source(network: Mapping[str, Observation], minutes: int) -> str | N
 
 def _usual_network(network: Mapping[str, Observation]) -> Hashrate | None:
     """Return the network's mean over the profile days, by the source with most minutes there."""
-    sums = {source: o.profile_sum for source, o in network.items() if o.profile_sum.minutes}
+    sums = {source: o.profile_sum for source, o in network.items() if o.profile_sum.total > 0}
     source = min(sums, key=lambda s: (-sums[s].minutes, s), default=None)
     return None if source is None else _mean(sums[source])
 
@@ -176,10 +180,7 @@ def _members(
             growth=_growth(observed.pools[pool][source]),
             parts=frozenset(parts[pool]),
             # A source that is not used counts too, because it took part in the choice.
-            simulated=any(
-                observation.window_sum.simulated or observation.profile_sum.simulated
-                for observation in observed.pools[pool].values()
-            ),
+            simulated=any(o.simulated for o in observed.pools[pool].values()),
         )
     return members
 
@@ -194,9 +195,8 @@ def profile_of(sources: Mapping[str, Observation]) -> Places:
     for source, observation in sources.items():
         cell = observation.profile_sum
         measured = {key: value for key, value in cell.places.items() if key[1] == "measured"}
-        if sum(measured.values()) > 0 and (
-            sum(measured.values()) >= MIN_PROFILE_RATIO * cell.total
-        ):
+        located = sum(measured.values())
+        if located > 0 and located >= MIN_PROFILE_RATIO * cell.total * (1 - SAME):
             usable[source] = {key: value / cell.minutes for key, value in measured.items()}
     best = min(usable, key=lambda s: (-sources[s].profile_sum.minutes, s), default=None)
     return {} if best is None else usable[best]

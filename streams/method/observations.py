@@ -21,6 +21,11 @@ class Observation:
     seen_before: bool
     """Whether the source has a value before the window, in a bucket of the window's tier."""
 
+    @property
+    def simulated(self) -> bool:
+        """Whether any of these values is simulated."""
+        return self.window_sum.simulated or self.profile_sum.simulated
+
 
 class Observations(NamedTuple):
     """The observations of all sources in one window.

@@ -140,9 +140,7 @@ class _Placed:
 
 
 def _start(member: Member, rules: Iterable[Rule]) -> PlacedPool:
-    remainder = member.total - sum(member.places.values())
-    if remainder <= REMAINDER_TOLERANCE * member.total:
-        remainder = 0.0
+    remainder = _more(member.total - sum(member.places.values()), member.total)
     return PlacedPool(member, dict(relabelled(member.places, member.pool, rules)), remainder)
 
 
@@ -206,10 +204,13 @@ def missing(weights: Weights, whole: Hashrate, located: ByCode) -> Weights:
         located: what is located of it, in H/s.
     """
     counted = _counted(weights, whole, located)
-    lacking = {code: max(0.0, w * whole - counted[code]) for code, w in weights.items()}
-    if sum(lacking.values()) <= REMAINDER_TOLERANCE * whole:
-        return weights
-    return normalised(lacking)
+    lacking = {code: _more(w * whole - counted[code], whole) for code, w in weights.items()}
+    return normalised(lacking) if any(lacking.values()) else weights
+
+
+def _more(hashrate: Hashrate, whole: Hashrate) -> Hashrate:
+    """Return a difference of hashrates; 0 if it is negative or floating-point error of a whole."""
+    return hashrate if hashrate > REMAINDER_TOLERANCE * whole else 0.0
 
 
 def _counted(weights: Weights, whole: Hashrate, located: ByCode) -> Mapping[str, Hashrate]:
@@ -264,7 +265,8 @@ def _place_claims(
         ratio = _seen_ratio(cohort)
         amounts = [a._replace(hashrate=a.hashrate * ratio) for a in amounts]
     known = _evidence_at([evidence[slug] for slug in slugs], declared=group.pools is not None)
-    wanted = _wanted(amounts, known)
+    whole = sum(pools[slug].member.total for slug in slugs)
+    wanted = {claim: _more(h, whole) for claim, h in _wanted(amounts, known).items()}
     total = sum(wanted.values())
     if total <= 0 or remainder <= 0:
         return
@@ -276,8 +278,7 @@ def _place_claims(
         part = pool.remainder / remainder * taken_ratio
         for claim, hashrate in wanted.items():
             pool.place({claim.place: hashrate * part}, "declared")
-        left = pool.remainder - total * part
-        pool.remainder = left if left > REMAINDER_TOLERANCE * pool.member.total else 0.0
+        pool.remainder = _more(pool.remainder - total * part, pool.member.total)
 
 
 def _seen_ratio(cohort: Cohort) -> Ratio:

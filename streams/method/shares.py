@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, TypeVar
 
 from miningmap.messages import KINDS
 from miningmap.places import OTHER_SUFFIX, country_of
+from streams.method.cohort import SAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from streams.method.placing import PlacedPool, Placement
 
 T = TypeVar("T")
-
-SAME: Final[Ratio] = 1e-9
-"""In every order, numbers that differ by less than this fraction count as equal."""
 
 MIN_EVIDENCE: Final[Ratio] = 0.5
 """A place with less evidence has no sensitivity: leaving out pools that share one assumption
@@ -173,7 +171,7 @@ class Shares:
         for code, kinds in listed.items():
             share = min(1.0, sum(kinds) / total)
             evidence = min(1.0, kinds.evidence / sum(kinds)) if sum(kinds) > 0 else None
-            known = evidence is not None and evidence >= MIN_EVIDENCE
+            known = evidence is not None and evidence >= MIN_EVIDENCE * (1 - SAME)
             low, high = self._bounds(code, country, _measured)
             declared_low, declared_high = self._bounds(code, country, _stated)
             rows.append(
@@ -294,13 +292,14 @@ def _fold(places: Places, place_of: Callable[[str], str]) -> dict[str, Hashrate]
 
 
 def _shares_in(located: Mapping[str, Hashrate], country: str | None) -> dict[str, Ratio]:
-    """Return the share of each country, or of each subdivision of a country."""
+    """Return the share of each country, or of each subdivision of a country.
+
+    Something must be located.
+    """
     countries: dict[str, Hashrate] = {}
     for code, hashrate in located.items():
         countries[country_of(code)] = countries.get(country_of(code), 0.0) + hashrate
     total = sum(countries.values())
-    if total <= 0:
-        return {}
     if country is None:
         return {code: hashrate / total for code, hashrate in countries.items()}
     inner = {code: h for code, h in located.items() if code.startswith(f"{country}-")}

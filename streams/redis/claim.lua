@@ -11,7 +11,8 @@
 --          first day of its month twice, value
 -- value    rank (five big-endian doubles), then msgpack {n=minutes, t=total, s=simulated, b=basis, p=places}
 --          or the table
--- returns  how many cells changed
+-- returns  how many cells changed, and a list: for each day that a claim came too late for, the
+--          number of the claim (from 0) and the day
 local meta_key, days_key, published_key = KEYS[1], KEYS[2], KEYS[3]
 local minutes_keys, hours_keys = {}, {}
 for i = 4, #KEYS do
@@ -44,6 +45,25 @@ local function claim(key, field, value)
   return true
 end
 
+-- Claim a day whose hours are no longer kept, by a rank that counts for each of its hours (method.md
+-- 3). Of the ranks of the hours that were claimed directly only their number, the lowest and the
+-- highest are left ('q'). Return whether the day is new, and whether the claim is too late for it.
+local function claim_day(day, value)
+  local n, lowest, highest = 0, nil, nil
+  local own = redis.call('HGET', days_key, 'c' .. day)
+  local hours = redis.call('HGET', days_key, 'q' .. day)
+  if own then
+    n, lowest, highest = 24, own, own
+  elseif hours then
+    n, lowest, highest = struct.unpack('>d', hours), string.sub(hours, 9, 48), string.sub(hours, 49)
+  end
+  if n == 0 or beats(value, highest) then
+    redis.call('HSET', days_key, 'c' .. day, value)
+    return true, false
+  end
+  return false, n < 24 or beats(value, lowest)
+end
+
 local function add(sum, packed)
   local cell = cmsgpack.unpack(packed)
   sum.n, sum.t, sum.s = sum.n + cell.n, sum.t + cell.t, sum.s or cell.s
@@ -74,15 +94,21 @@ end
 
 local function roll_up_day(day)
   local sum = {n = 0, t = 0, s = false, b = 0, p = {}}
+  local n, lowest, highest = 0, nil, nil
   local values = redis.call('HMGET', hours_keys[day], unpack(HOUR_FIELDS))
   for i = 1, 48, 2 do
     if values[i] then
       add(sum, string.sub(values[i], RANK + 1)) -- a direct claim wins over the roll-up
+      local rank = string.sub(values[i], 1, RANK)
+      n = n + 1
+      if not lowest or beats(lowest, rank) then lowest = rank end
+      if not highest or beats(rank, highest) then highest = rank end
     elseif values[i + 1] then
       add(sum, values[i + 1])
     end
   end
   store(days_key, 'r' .. day, sum)
+  if n > 0 then redis.call('HSET', days_key, 'q' .. day, struct.pack('>d', n) .. lowest .. highest) end
 end
 
 -- Set a field of the meta data if the value is lower than the one that is there.
@@ -91,7 +117,7 @@ local function lower(field, value)
   if not old or value < old then redis.call('HSET', meta_key, field, string.format('%d', value)) end
 end
 
-local changed, hours, days = 0, {}, {}
+local changed, hours, days, too_late = 0, {}, {}, {}
 for i = 7, #ARGV, 4 do
   local tier, first, last, value = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]), ARGV[i + 3]
   for bucket = first, last do
@@ -105,7 +131,12 @@ for i = 7, #ARGV, 4 do
       new = claim(hours_keys[day], 'c' .. bucket % 24, value)
       if new then days[day] = true end
     elseif tier == 'd' then
-      new = claim(days_key, 'c' .. bucket, value)
+      local late
+      new, late = claim_day(bucket, value)
+      if late then
+        table.insert(too_late, (i - 7) / 4)
+        table.insert(too_late, bucket)
+      end
     else
       claim(published_key, bucket, value) -- a table is no cell, so nothing is rolled up from it
     end
@@ -145,4 +176,4 @@ if changed > 0 then
   local stamp = redis.call('HGET', meta_key, 'stamp') or ''
   redis.call('HSET', meta_key, 'stamp', redis.sha1hex(stamp .. table.concat(ARGV)))
 end
-return changed
+return {changed, too_late}

@@ -108,16 +108,18 @@ def report_arguments(message: Message) -> list[Argument]:
     ]
 
 
-def claim_arguments(message: Message, claims: Sequence[Claim]) -> Iterable[Argument]:
-    """Return the arguments of ``claim.lua`` for the claims of one message, four for each."""
+def claim_arguments(
+    message: Message, claims: Sequence[Claim]
+) -> Iterable[tuple[str, int, int, bytes]]:
+    """Yield the arguments of ``claim.lua`` for each claim of one message, its table included."""
     for claim in claims:
         value = RANK.pack(*claim.rank) + _encode(_encoded_cell(claim.cell))
-        yield from (_TIER_LETTER[claim.tier], claim.buckets[0], claim.buckets[-1], value)
+        yield _TIER_LETTER[claim.tier], claim.buckets[0], claim.buckets[-1], value
     if isinstance(message, Report) and message.published:
         # The table has the rank of the cells, so that both come from the same message.
         value = RANK.pack(*claims[0].rank) + _encode(message.published)
         first = bucket(message.start, DAY_S)
-        yield from ("p", first, first, value)
+        yield "p", first, first, value
 
 
 def _encoded_cell(cell: Cell) -> EncodedCell:

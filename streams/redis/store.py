@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from importlib.resources import files
-from itertools import chain, starmap
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, cast
 
 import msgspec
 from redis.exceptions import NoScriptError
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from miningmap.settings import Retention
     from streams.method.cells import CellKey, Claim, Series
     from streams.method.windows import Span, Tier
+    from streams.redis.encoding import Argument
     from streams.redis.event_log import Event
 
     Claimed: TypeAlias = tuple[Message, Sequence[Claim]]
@@ -68,6 +69,19 @@ _SCRIPT_SHA: Final = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdi
 _decode_rejection = msgspec.json.Decoder(Refusal).decode
 
 
+class Written(NamedTuple):
+    """What became of the claims of messages.
+
+    Attributes:
+        changed: how many cells changed.
+        too_late: by the number of a message, the days whose hours are no longer kept and of which
+            only a part had a report that this one does not outrank.
+    """
+
+    changed: int
+    too_late: Mapping[int, Sequence[int]]
+
+
 class Store:
     """The cells, the snapshots and the log of events in one Redis."""
 
@@ -77,30 +91,35 @@ class Store:
 
     # --- cells: write ---
 
-    async def write(self, claimed: Sequence[Claimed]) -> int:
-        """Write the claims of messages in one round trip, and return how many cells changed.
+    async def write(self, claimed: Sequence[Claimed]) -> Written:
+        """Write the claims of messages in one round trip.
 
         Raises:
             redis.RedisError: none or a part of the claims was written; all can be written again.
         """
         if not claimed:
-            return 0
+            return Written(0, {})
         try:
             return await self._write(claimed)
         except NoScriptError:  # Redis is new or was restarted
             await self._redis.script_load(_SCRIPT)
             return await self._write(claimed)
 
-    async def _write(self, claimed: Sequence[Claimed]) -> int:
-        by_series: dict[Series, list[Claimed]] = {}
-        for message, claims in claimed:
-            by_series.setdefault(series_of(message), []).append((message, claims))
+    async def _write(self, claimed: Sequence[Claimed]) -> Written:
+        by_series: dict[Series, list[int]] = {}
+        for number, (message, _) in enumerate(claimed):
+            by_series.setdefault(series_of(message), []).append(number)
+        # Of each series, the number of the message that makes each claim.
+        claimants: list[list[int]] = []
         async with self._redis.pipeline(transaction=False) as pipe:
             pipe.sadd(keys.SERIES, *map(encode_series, by_series))
-            for series, batch in by_series.items():
+            for series, numbers in by_series.items():
+                batch = [claimed[number] for number in numbers]
                 last = max((message for message, _ in batch), key=lambda message: message.end)
                 touched = claim_keys(series, chain.from_iterable(claims for _, claims in batch))
-                arguments = chain.from_iterable(starmap(claim_arguments, batch))
+                encoded = [(n, each) for n in numbers for each in claim_arguments(*claimed[n])]
+                claimants.append([n for n, _ in encoded])
+                arguments: list[Argument] = [value for _, each in encoded for value in each]
                 pipe.evalsha(
                     _SCRIPT_SHA,
                     len(touched),
@@ -110,8 +129,12 @@ class Store:
                     *report_arguments(last),
                     *arguments,
                 )
-            _, *changed = await pipe.execute()  # the first reply is SADD's
-            return sum(changed)
+            _, *replies = await pipe.execute()  # the first reply is SADD's
+        too_late: dict[int, list[int]] = {}
+        for numbers, (_, late) in zip(claimants, replies, strict=True):
+            for claim, day in zip(late[::2], late[1::2], strict=True):
+                too_late.setdefault(numbers[claim], []).append(day)
+        return Written(sum(changed for changed, _ in replies), too_late)
 
     # --- cells: read ---
 

@@ -17,6 +17,7 @@ from miningmap.kafka.dead_letters import DeadLetter, record_of
 from miningmap.kafka.errors import BrokerError
 from miningmap.kafka.topics import DEAD_LETTERS
 from miningmap.messages import InvalidMessageError, Message, decode
+from miningmap.times import DAY_S, bucket_start
 from streams.method.cells import TooLateError, claims_of, horizon
 from streams.worker.rejections import add_rejection
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from miningmap.settings import Retention
     from streams.method.cells import Claim, Horizon
     from streams.metrics import Metrics
-    from streams.redis.store import Store
+    from streams.redis.store import Store, Written
 
 _log = structlog.get_logger(__name__)
 
@@ -52,11 +53,13 @@ class DecodedBatch:
 
     Attributes:
         claimed: the valid messages, with their claims.
+        raw: the valid messages as they were read.
         dead_letters: the messages that cannot be used, with the reason.
         rejected: the newest rejected reading of each pool, from the consumed dead letters.
     """
 
     claimed: list[tuple[Message, Sequence[Claim]]] = field(default_factory=list)
+    raw: list[RawMessage] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
     rejected: dict[str, Refusal] = field(default_factory=dict)
 
@@ -77,6 +80,7 @@ def decode_batch(batch: Sequence[RawMessage], kept: Horizon, at: datetime) -> De
         try:
             message = decode(raw.value or b"")
             result.claimed.append((message, claims_of(message, kept)))
+            result.raw.append(raw)
         except InvalidMessageError as error:
             result.dead_letters.append(_dead_letter(raw, error.reason, str(error), at))
         except TooLateError as error:
@@ -97,6 +101,15 @@ def _dead_letter(raw: RawMessage, reason: str, error: str, at: datetime) -> Dead
         topic=raw.topic,
         partition=raw.partition,
         offset=raw.offset,
+    )
+
+
+def _late_days(days: Sequence[int]) -> str:
+    first = bucket_start(min(days), DAY_S)
+    more = f" and {len(days) - 1} more days" if len(days) > 1 else ""
+    return (
+        f"hours of {first:%Y-%m-%d}{more} are not kept; a part of them had a report that this one "
+        "does not outrank"
     )
 
 
@@ -130,14 +143,18 @@ class Processor:
         """
         now = self._now()
         decoded = decode_batch(batch, horizon(self._retention, now), now)
-        await self._write(decoded)
-        await self._publish(decoded.dead_letters)
+        written = await self._write(decoded)
+        late = [
+            _dead_letter(decoded.raw[number], "too_late", _late_days(days), now)
+            for number, days in sorted(written.too_late.items())
+        ]
+        await self._publish([*decoded.dead_letters, *late])
 
-    async def _write(self, decoded: DecodedBatch) -> None:
+    async def _write(self, decoded: DecodedBatch) -> Written:
         async for attempt in stamina.retry_context(on=RedisError, attempts=None, timeout=None):
             with attempt:
                 try:
-                    await self._store.write(decoded.claimed)
+                    written = await self._store.write(decoded.claimed)
                     await self._store.write_rejections(decoded.rejected)
                 except RedisError as error:
                     self._log_unavailable(error)
@@ -146,6 +163,7 @@ class Processor:
         now = self._now()
         for message, _ in decoded.claimed:
             self._metrics.report_age.observe(max(0.0, (now - message.end).total_seconds()))
+        return written
 
     async def _publish(self, dead_letters: Sequence[DeadLetter]) -> None:
         if not dead_letters:

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 AS_OF = ("--as-of", "2026-11-22T15:00:00Z")
 # The fields of /api/v1/shares, in their order.
 FIELDS = [
-    *("window", "level", "country", "as_of", "adjust", "rules", "simulated", "network"),
-    *("coverage", "located", "measured_coverage", "cohort", "excluded", "shares"),
+    *("window", "level", "country", "as_of", "adjust", "prior", "rules", "simulated", "network"),
+    *("coverage", "located", "measured_coverage", "declared_coverage", "evidence", "beliefs"),
+    *("cohort", "excluded", "shares"),
 ]
 
 
@@ -38,17 +39,20 @@ def answer(run: Run, messages: Path) -> Callable[..., Any]:
     return recompute
 
 
-@pytest.fixture
-def priors(tmp_path: Path) -> Path:
-    path = tmp_path / "priors.json"
-    path.write_text('{"foundryusa": {"CA": 1, "US": 3}}')
-    return path
+RULES = [{"id": "cn-zhejiang", "place": "CN-ZJ", "applies_to": "*"}]
+# The pool does not locate 40 EH/s of 200, and has no measured profile of earlier days.
+OWN = {
+    "id": "pools/foundryusa",
+    "pool": "foundryusa",
+    "kind": "declared",
+    "series": [{"from": "2026-01-01", "weights": {"CN": 10, "CA": 1, "US": 9}}],
+}
 
 
 @pytest.fixture
-def rules(tmp_path: Path) -> Path:
-    path = tmp_path / "rules.json"
-    path.write_text('[{"id": "cn-zhejiang", "place": "CN-ZJ", "applies_to": "*"}]')
+def own(tmp_path: Path) -> Path:
+    path = tmp_path / "own.json"
+    path.write_text(json.dumps({"pools": [OWN]}))
     return path
 
 
@@ -71,25 +75,74 @@ def test_the_answer_has_the_shape_of_the_api(answer: Callable[..., Any]) -> None
     assert found["coverage"] == pytest.approx(200 / 800)
 
 
-def test_priors_replace_the_configured_ones(answer: Callable[..., Any], priors: Path) -> None:
-    # The pool does not locate 40 EH/s, and has no measured profile of earlier days.
+def kinds(answer: Any) -> dict[str, dict[str, float]]:
+    """The kinds of each place that have hashrate, in EH/s."""
+    return {
+        code: {kind: h / 1e18 for kind, h in split.items() if h}
+        for code, split in by_code(answer, "kinds").items()
+    }
+
+
+BY_OWN = {"CN": {"measured": 100}, "US": {"measured": 60, "declared": 30}, "CA": {"declared": 10}}
+
+
+def test_beliefs_replace_the_configured_ones(answer: Callable[..., Any], own: Path) -> None:
     shipped = answer()
     assert len(shipped["shares"]) > 3
-    own = answer("--priors", priors)
-    assert by_code(own, "hashrate") == pytest.approx({"CN": 100e18, "US": 90e18, "CA": 10e18})
+    found = answer("--beliefs", own)
+    assert kinds(found) == {code: pytest.approx(split) for code, split in BY_OWN.items()}
+    assert found["beliefs"] == [
+        {"id": "pools/foundryusa", "kind": "declared", "hashrate": pytest.approx(40e18)}
+    ]
+
+
+def test_a_folder_of_beliefs_is_all_of_its_files(
+    answer: Callable[..., Any], own: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    own.rename(folder / own.name)
+    (folder / "rules.json").write_text(json.dumps({"rules": RULES}))
+    found = answer("--beliefs", folder)
+    assert found["rules"] == ["cn-zhejiang"]
+    assert kinds(found) == {code: pytest.approx(split) for code, split in BY_OWN.items()}
+
+
+def test_without_beliefs_the_answer_is_what_reports_say(
+    answer: Callable[..., Any], tmp_path: Path
+) -> None:
+    (tmp_path / "none").mkdir()
+    found = answer("--beliefs", tmp_path / "none")
+    assert kinds(found) == {"CN": {"measured": 100}, "US": {"measured": 60}}
+    assert (found["beliefs"], found["evidence"]) == ([], 1)
+    assert found["located"] == pytest.approx(0.8)
+
+
+def test_the_network_prior_is_chosen_by_its_id(
+    answer: Callable[..., Any], run: Run, messages: Path, tmp_path: Path
+) -> None:
+    series = [{"from": "2026-01-01", "weights": {"KZ": 1}}]
+    path = tmp_path / "network.json"
+    path.write_text(json.dumps({"network": [{"id": "n", "series": series}]}))
+    assert "KZ" in by_code(answer("--beliefs", path, "--prior", "n"))
+    assert "KZ" not in by_code(answer("--beliefs", path, "--prior", "none"))
+    result = run("recompute", messages, *AS_OF, "--beliefs", path, "--prior", "m")
+    assert result.exit_code == 2
+    assert result.stderr == (
+        "miningmap: --prior: unknown network prior 'm'; expected one of: default, none, n\n"
+    )
 
 
 def test_rules_are_applied_unless_adjust_is_none(
-    answer: Callable[..., Any], priors: Path, rules: Path
+    answer: Callable[..., Any], tmp_path: Path
 ) -> None:
-    china = ("--level", "subdivision", "--country", "CN", "--priors", priors)
-    assert by_code(answer(*china), "share_of_country") == pytest.approx(
-        {"CN-SC": 0.8, "CN-ZJ": 0.2}
-    )
-    ruled = answer(*china, "--rules", rules)
+    path = tmp_path / "rules.json"
+    path.write_text(json.dumps({"rules": RULES}))
+    china = ("--level", "subdivision", "--country", "CN", "--beliefs", path)
+    ruled = answer(*china)
     assert ruled["rules"] == ["cn-zhejiang"]
     assert by_code(ruled, "share_of_country") == pytest.approx({"CN-SC": 1.0})
-    unruled = answer(*china, "--rules", rules, "--adjust", "none")
+    unruled = answer(*china, "--adjust", "none")
     assert unruled["rules"] == []
     assert by_code(unruled, "share_of_country") == pytest.approx({"CN-SC": 0.8, "CN-ZJ": 0.2})
 
@@ -100,12 +153,13 @@ def test_a_window_without_data_is_an_answer_without_shares(answer: Callable[...,
     assert found["network"] is found["coverage"] is found["located"] is None
 
 
-def test_the_configured_files_are_used(
-    run: Run, messages: Path, priors: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_configured_beliefs_are_used(
+    run: Run, messages: Path, own: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MININGMAP_METHOD__PRIORS_FILE", str(priors))
+    monkeypatch.setenv("MININGMAP_METHOD__BELIEFS", str(own))
+    monkeypatch.setenv("MININGMAP_METHOD__SHIPPED_BELIEFS", "false")
     found = json.loads(run("recompute", messages, *AS_OF).stdout)
-    assert by_code(found, "hashrate") == pytest.approx({"CN": 100e18, "US": 90e18, "CA": 10e18})
+    assert kinds(found) == {code: pytest.approx(split) for code, split in BY_OWN.items()}
 
 
 @pytest.mark.parametrize(
@@ -144,35 +198,29 @@ def test_a_bad_line_is_named(run: Run, messages: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "text", "error"),
+    ("text", "error"),
     [
-        ("--priors", "[]", "Expected `object`, got `array`"),
-        ("--priors", "{", "truncated"),
-        ("--priors", '{"ocean": {"ZZ": 1}}', "ocean: 'ZZ' is not a place"),
-        ("--priors", '{"ocean": {"US": 0}}', "ocean: the weights must add up to more than 0"),
-        ("--priors", '{"ocean": {"weights": {"US": 1}}}', "ocean: Object missing required field"),
-        ("--rules", "{}", "Expected `array`, got `object`"),
-        ("--rules", '[{"id": "x", "place": "CN", "applies_to": "*"}]', "'CN' is not a subdivision"),
-        ("--rules", '[{"id": "x", "place": "CN-ZJ", "applies_to": "all"}]', "applies_to"),
+        ("[]", "Expected `object`, got `array`"),
+        ("{", "truncated"),
+        ('{"rules": [{"id": "x", "place": "CN", "applies_to": "*"}]}', "'CN' is not a subdivision"),
     ],
 )
-def test_a_bad_file_of_priors_or_rules_is_named(
-    run: Run, messages: Path, tmp_path: Path, option: str, text: str, error: str
+def test_a_bad_file_of_beliefs_is_named(
+    run: Run, messages: Path, tmp_path: Path, text: str, error: str
 ) -> None:
     path = tmp_path / "beliefs.json"
     path.write_text(text)
-    result = run("recompute", messages, *AS_OF, option, path)
+    result = run("recompute", messages, *AS_OF, "--beliefs", path)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr.startswith(f"miningmap: {path}: ")
+    assert result.stderr.startswith("miningmap: ")
     assert error in result.stderr
     assert result.stderr.count("\n") == 1
 
 
 def test_a_missing_file_is_named(run: Run, messages: Path) -> None:
-    for option in ("--priors", "--rules"):
-        result = run("recompute", messages, *AS_OF, option, "no.json")
-        assert result.exit_code == 2
-        assert f"Invalid value for '{option}': File 'no.json' does not exist" in result.stderr
+    result = run("recompute", messages, *AS_OF, "--beliefs", "no.json")
+    assert result.exit_code == 2
+    assert "Invalid value for '--beliefs': Path 'no.json' does not exist" in result.stderr
 
 
 def test_the_defaults_of_the_base_install_equal_those_of_the_settings() -> None:
@@ -184,7 +232,7 @@ def test_the_defaults_of_the_base_install_equal_those_of_the_settings() -> None:
 def test_a_missing_configured_file_is_named(
     run: Run, messages: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MININGMAP_METHOD__RULES_FILE", "no-rules.json")
+    monkeypatch.setenv("MININGMAP_METHOD__BELIEFS", "no-beliefs.toml")
     result = run("recompute", messages, *AS_OF)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr == "miningmap: no-rules.json: No such file or directory\n"
+    assert result.stderr == "miningmap: no-beliefs.toml: No such file or directory\n"

@@ -81,7 +81,7 @@ def test_an_unexpected_error_of_a_service_is_logged_and_one_line() -> None:
 def test_a_service_does_not_start_with_unreadable_beliefs(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MININGMAP_METHOD__PRIORS_FILE", str(tmp_path / "none.json"))
+    monkeypatch.setenv("MININGMAP_METHOD__BELIEFS", str(tmp_path / "none.json"))
     ran = subprocess.run(
         [sys.executable, "-m", "launch", command],
         check=False,

@@ -455,13 +455,31 @@ def formatted(body: str | bytes) -> str:
     return json.dumps(json.loads(body, parse_float=lambda text: format(float(text), ".9g")))
 
 
+BELIEVED = {
+    "network": [
+        {"id": "network/n", "series": [{"from": "2020-01-01", "weights": {"US": 3, "KZ": 2}}]},
+        {"id": "network/m", "series": [{"from": "2020-01-01", "weights": {"OTHER": 1}}]},
+    ],
+    "claims": [
+        {
+            "id": "claims/no",
+            "place": "NO",
+            "at_least": 1e17,
+            "from": "2020-01-01",
+            "until": "2030-01-01",
+        }
+    ],
+    "rules": [{"id": "cn-zhejiang", "place": "CN-ZJ", "applies_to": "*"}],
+}
+
+
 @pytest.mark.usefixtures("broker")
 async def test_recompute_on_an_export_equals_the_live_answers(
     run: Run, settings: Settings, redis_client: Redis, tmp_path: Path
 ) -> None:
-    rules = tmp_path / "rules.json"
-    rules.write_text('[{"id":"cn-zhejiang","place":"CN-ZJ","applies_to":"*"}]')
-    loaded = beliefs.load(settings.method.model_copy(update={"rules_file": rules}))
+    believed = tmp_path / "beliefs.json"
+    believed.write_text(json.dumps(BELIEVED))
+    loaded = beliefs.load_only(believed)
     settings.retention = FOR_EVER
     app = application(Store(redis_client, FOR_EVER), loaded, Endpoint(), now=lambda: AS_OF)
     messages = world()
@@ -481,7 +499,7 @@ async def test_recompute_on_an_export_equals_the_live_answers(
     for parameters, want in zip(QUERIES[: len(LEVELS)], live, strict=False):
         named = {f"--{name.replace('_', '-')}": value for name, value in parameters.items()}
         options = itertools.chain.from_iterable(named.items())
-        offline = run("recompute", file, "--rules", rules, *options)
+        offline = run("recompute", file, "--beliefs", believed, *options)
         assert offline.exit_code == 0, offline.stderr
         assert formatted(offline.stdout) == formatted(want), parameters
     answers = [json.loads(want) for want in live]

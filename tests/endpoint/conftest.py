@@ -17,7 +17,7 @@ from endpoint.service import application
 from miningmap import settings as config
 from miningmap.messages import Located, Message, Network, Report
 from miningmap.redis_client import connect
-from streams.method.beliefs import Beliefs, Rule
+from streams.method.beliefs import Beliefs, Document, Entry, Rule
 from streams.method.cells import claims_of
 from streams.queries.snapshot import take_snapshot
 from streams.redis.store import Store
@@ -35,7 +35,8 @@ FRESH_S = 60.0
 # Redis expires keys by its own clock, and these tests must pass on any day.
 FOR_EVER = config.Retention(minutes_h=10_000_000, hours_d=400_000)
 BELIEFS = Beliefs(
-    priors={"beta": {"US": 1.0, "CA": 1.0}}, rules=[Rule("cn-zhejiang", "CN-ZJ", None)]
+    pools=[Document("pools/beta", [Entry(0, {"US": 0.5, "CA": 0.5})], "beta")],
+    rules=[Rule("cn-zhejiang", "CN-ZJ", None)],
 )
 EH = 1e18
 

@@ -200,9 +200,11 @@ async def test_frames_have_the_figures_with_their_types(mining: AsyncClient) -> 
     frame = answer.to_pandas()
     assert frame["share"].sum() == pytest.approx(1)
     assert frame["kinds_measured"].tolist() == [row.kinds.measured for row in answer.shares]
-    assert frame["sensitivity_max"].tolist() == [
-        (row.sensitivity or [])[1] for row in answer.shares
-    ]
+    assert frame["kinds_declared"].tolist() == [row.kinds.declared for row in answer.shares]
+    ranges = [row.sensitivity for row in answer.shares]
+    known = [found[1] for found in ranges if found]
+    assert frame["sensitivity_max"].dropna().tolist() == known != []
+    assert frame["sensitivity_max"].isna().tolist() == [found is None for found in ranges]
     points = (await mining.history("US", step="day")).to_pandas()
     assert str(points["at"].dt.tz) == "UTC"
     assert points["share"].isna().sum() > 0  # before the first report

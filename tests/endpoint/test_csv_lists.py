@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from endpoint.http.csv import to_csv
+from miningmap.api.models import ShareRow
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -45,8 +46,10 @@ async def test_shares_have_the_rows_and_figures_of_the_json(client: Client) -> N
             assert row["name"] == line["name"]
             assert float(row["share"]) == line["share"]
             assert float(row["low"]) == line["low"]
-            assert float(row["sensitivity_min"]) == line["sensitivity"][0]
-            assert float(row["sensitivity_max"]) == line["sensitivity"][1]
+            assert float(row["declared_high"]) == line["declared_high"]
+            for name in ("sensitivity", "belief"):
+                low, high = line[name] or ("", "")
+                assert (row[f"{name}_min"], row[f"{name}_max"]) == (str(low), str(high))
             assert float(row["network_hashrate"]) == line["network_hashrate"]
             kinds = {kind: float(row[f"kinds_{kind}"]) for kind in line["kinds"]}
             assert kinds == line["kinds"]
@@ -98,22 +101,20 @@ async def test_places_have_the_rows_of_the_json(client: Client) -> None:
 @pytest.mark.integration
 async def test_commas_quotes_and_line_breaks_are_preserved(client: Client, store: Store) -> None:
     name = 'A "place", or\r\ntwo'
-    row = {
+    row = dict.fromkeys(ShareRow.__struct_fields__) | {
         "code": "US",
         "name": name,
         "share": 1.0,
-        "low": None,
-        "high": None,
-        "sensitivity": None,
-        "hashrate": 1e20,
-        "network_hashrate": None,
-        "kinds": {"measured": 0.0, "estimated": 0.0, "prior": 1e20},
+        "hashrate": 0.0,
+        "kinds": {"measured": 0.0, "declared": 0.0, "estimated": 0.0, "prior": 1e20},
+        "belief": [0.5, 1.0],
         "flags": ["one", "two"],
     }
     await store.write_snapshot({"1h/country": msgspec.json.encode({"shares": [row]})})
     _, rows = await both(client, "shares", "shares")
     assert rows[0]["name"] == name
     assert rows[0]["flags"] == "one two"
+    assert (rows[0]["belief_min"], rows[0]["belief_max"]) == ("0.5", "1.0")
     assert [rows[0][name] for name in ("low", "sensitivity_min", "sensitivity_max")] == ["", "", ""]
 
 

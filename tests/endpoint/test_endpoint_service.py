@@ -124,10 +124,10 @@ async def test_an_error_names_a_port_in_use() -> None:
             await run(settings_for("redis://127.0.0.1:1/0", port=port), asyncio.Event())
 
 
-async def test_an_error_names_a_missing_file_of_priors(tmp_path: Path) -> None:
-    method = config.Method(priors_file=tmp_path / "priors.json")
+async def test_an_error_names_a_missing_file_of_beliefs(tmp_path: Path) -> None:
+    method = config.Method(beliefs=tmp_path / "beliefs.json")
     wrong = settings_for("redis://127.0.0.1:1/0", method=method)
-    with pytest.raises(SettingsError, match=r"priors\.json: No such file"):
+    with pytest.raises(SettingsError, match=r"beliefs\.json: No such file"):
         await run(wrong, asyncio.Event())
 
 

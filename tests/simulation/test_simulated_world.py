@@ -5,19 +5,25 @@ import math
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launch.simulation import SCENARIOS, World, chain, priors
+from launch.simulation import SCENARIOS, World, beliefs, chain
 from launch.simulation.noise import noise
 from launch.simulation.pools import BY_SLUG, MEASURED, POOLS
 from launch.simulation.scenarios import Curtailment
 from launch.simulation.world import day_mean, hour_means
 from miningmap.places import country_of, is_locatable
 from miningmap.times import DAY_S, HOUR_S, bucket
+from streams.beliefs import load_only
+from streams.method.beliefs import Rule
 from tests.examples import examples
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SECOND = timedelta(seconds=1)
 DAY = timedelta(days=1)
@@ -121,20 +127,19 @@ def test_no_measured_pool_has_a_country_beside_its_subdivisions() -> None:
         assert not parts & set(pool.places), pool.slug
 
 
-def test_no_measured_pool_has_a_prior() -> None:
-    assert not {pool.slug for pool in MEASURED} & set(priors())
-
-
-def test_priors_have_the_shape_of_a_priors_file() -> None:
-    assert len(priors()) >= 5
-    for slug, prior in priors().items():
-        weights = prior["weights"]
-        assert slug in BY_SLUG
-        assert isinstance(weights, dict)
-        assert math.fsum(weights.values()) == pytest.approx(1)
-        assert prior["source"] == "simulated"
-        assert str(prior["date"]) < "2026-11-22"
-    assert json.loads(json.dumps(priors())) == priors()
+def test_beliefs_are_a_prior_for_pools_that_nobody_measures_and_a_rule(tmp_path: Path) -> None:
+    path = tmp_path / "beliefs.json"
+    path.write_text(json.dumps(beliefs("viabtc")))
+    loaded = load_only(path)
+    assert len(loaded.pools) >= 5
+    assert not {pool.slug for pool in MEASURED} & {each.pool for each in loaded.pools}
+    for prior in loaded.pools:
+        (entry,) = prior.series
+        assert prior.pool is not None
+        assert not prior.declared
+        assert BY_SLUG[prior.pool].prior == pytest.approx(entry.weights)
+    assert loaded.rules == [Rule("cn-zhejiang", "CN-ZJ", frozenset({"viabtc"}))]
+    assert (loaded.network, loaded.claims, loaded.part_of) == ([], [], {})
 
 
 def test_texas_is_curtailed_at_some_pools_at_the_origin(

@@ -1,101 +1,228 @@
+"""Beliefs from files: how they are read, merged and refused."""
+
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from datetime import date
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from miningmap.settings import Method
 from streams import beliefs
 from streams.beliefs import BeliefsError
-from streams.method.beliefs import Rule
+from streams.method.beliefs import Beliefs, Claim, Document, Entry, Rule
+from tests.cases import all_cases
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+JANUARY, JULY = ((date(2026, month, 1) - date(1970, 1, 1)).days for month in (1, 7))
 
-def write(folder: Path, content: object) -> Path:
-    path = folder / "file.json"
+TOML = """
+[[network]]
+id = "network/n"
+source = "https://example.org"
+[[network.series]]
+from = 2026-01-01
+until = 2026-07-01
+weights = {US = 3, CA = 1}
+[[network.series]]
+from = 2026-07-01
+weights = {OTHER = 2.5}
+
+[[pools]]
+id = "pools/a"
+pool = "a"
+kind = "declared"
+series = [{from = 2026-01-01, weights = {US-TX = 0.5}}]
+
+[[pools]]
+id = "pools/b"
+pool = "b"
+kind = "prior"
+series = []
+
+[[claims]]
+id = "claims/us"
+place = "US"
+at_least = 3e18
+from = 2026-01-01
+until = 2026-07-01
+
+[[claims]]
+id = "claims/tx"
+place = "US-TX"
+at_least = 2e18
+from = 2026-01-01
+until = 2026-07-01
+pools = ["a", "b"]
+within = "claims/us"
+
+[part_of]
+a-account = "a"
+
+[[rules]]
+id = "zj"
+place = "CN-ZJ"
+applies_to = "*"
+
+[[rules]]
+id = "sc"
+place = "CN-SC"
+applies_to = ["a"]
+"""
+LOADED = Beliefs(
+    network=[
+        Document(
+            "network/n",
+            [
+                Entry(JANUARY, {"US": 0.75, "CA": 0.25}, until=JULY),
+                Entry(JULY, {"OTHER": 1.0}),
+            ],
+        )
+    ],
+    pools=[
+        Document("pools/a", [Entry(JANUARY, {"US-TX": 1.0})], "a", declared=True),
+        Document("pools/b", [], "b"),
+    ],
+    claims=[
+        Claim("claims/us", "US", 3e18, JANUARY, JULY),
+        Claim("claims/tx", "US-TX", 2e18, JANUARY, JULY, frozenset("ab"), "claims/us"),
+    ],
+    part_of={"a-account": "a"},
+    rules=[Rule("sc", "CN-SC", frozenset("a")), Rule("zj", "CN-ZJ", None)],
+)
+NONE = Beliefs([], [], [], {}, [])
+
+
+def write(path: Path, content: object) -> Path:
+    path.parent.mkdir(exist_ok=True)
     path.write_text(content if isinstance(content, str) else json.dumps(content))
     return path
 
 
-def test_the_shipped_prior_is_for_pools_without_their_own() -> None:
-    loaded = beliefs.load(Method())
-    prior = loaded.prior_of("some-pool")
-    assert prior is not None
-    assert prior["US"] == 36.7
-    assert sum(prior.values()) == pytest.approx(100)
-    assert loaded.rules == []
+def network(id_: str = "network/n", **weights: float) -> dict[str, Any]:
+    series = [{"from": "2026-01-01", "weights": weights or {"US": 1}}]
+    return {"id": id_, "source": "https://example.org", "series": series}
 
 
-def test_the_shipped_prior_can_be_turned_off() -> None:
-    assert beliefs.load(Method(default_prior=False)).prior_of("some-pool") is None
+def claim(id_: str = "claims/c", **fields: object) -> dict[str, Any]:
+    dates = {"from": "2026-01-01", "until": "2027-01-01"}
+    return {"id": id_, "place": "US", "at_least": 1e18, **dates, **fields}
 
 
-def test_the_published_rule_applies_to_the_configured_pools() -> None:
-    loaded = beliefs.load(Method(zhejiang_pools=["viabtc"]))
-    assert loaded.rules == [Rule("cn-zhejiang", "CN-ZJ", frozenset({"viabtc"}))]
+def test_a_file_has_all_kinds_of_beliefs(tmp_path: Path) -> None:
+    assert beliefs.load_only(write(tmp_path / "all.toml", TOML)) == LOADED
 
 
-def test_a_prior_may_have_a_source_or_be_weights_alone(tmp_path: Path) -> None:
-    declared = {"a": {"weights": {"US": 1}, "source": "its site", "date": "2026-01-01"}}
-    path = write(tmp_path, declared | {"b": {"CA": 0.5, "OTHER": 0.5}})
-    loaded = beliefs.load(Method(priors_file=path))
-    assert loaded.prior_of("a") == {"US": 1}
-    assert loaded.prior_of("b") == {"CA": 0.5, "OTHER": 0.5}
+def test_a_folder_is_all_of_its_files_in_the_order_of_their_names(tmp_path: Path) -> None:
+    write(tmp_path / "20.json", {"network": [network("second")], "part_of": {"a": "b"}})
+    write(tmp_path / "10.toml", '[[network]]\nid = "first"\nseries = []\n')
+    write(tmp_path / "15" / "inner.json", {"network": [network("inner")], "part_of": {"b": "c"}})
+    write(tmp_path / "README.md", "not a document")
+    loaded = beliefs.load_only(tmp_path)
+    assert [document.id for document in loaded.network] == ["first", "inner", "second"]
+    assert loaded.part_of == {"a": "b", "b": "c"}
 
 
-def test_a_rule_applies_to_all_pools_or_to_some(tmp_path: Path) -> None:
-    path = write(
-        tmp_path,
-        [
-            {"id": "x", "place": "CN-ZJ", "applies_to": "*"},
-            {"id": "y", "place": "US-OTHER", "applies_to": ["a"]},
-        ],
-    )
-    assert beliefs.read_rules(path) == [
-        Rule("x", "CN-ZJ", None),
-        Rule("y", "US-OTHER", frozenset({"a"})),
+def test_an_empty_file_has_no_beliefs(tmp_path: Path) -> None:
+    assert beliefs.load_only(write(tmp_path / "none.json", {})) == NONE
+
+
+def test_the_shipped_network_prior_and_rule_are_used_unless_they_are_turned_off() -> None:
+    shipped = beliefs.load(Method())
+    assert shipped.network[0].id == "network/hashrate-index"
+    assert "cn-zhejiang" in {rule.id for rule in shipped.rules}
+    assert beliefs.load(Method(shipped_beliefs=False)) == NONE
+
+
+def test_the_operators_beliefs_come_first_and_replace_the_shipped_ones(tmp_path: Path) -> None:
+    own = {
+        "network": [network("network/own"), network("network/hashrate-index", KZ=1)],
+        "rules": [{"id": "cn-zhejiang", "place": "CN-ZJ", "applies_to": "*"}],
+    }
+    loaded = beliefs.load(Method(beliefs=write(tmp_path / "own.json", own)))
+    assert [document.id for document in loaded.network[:2]] == [
+        "network/own",
+        "network/hashrate-index",
     ]
+    assert loaded.network[1].series == [Entry(JANUARY, {"KZ": 1.0})]
+    assert loaded.rules == [Rule("cn-zhejiang", "CN-ZJ", None)]
+    assert len({document.id for document in loaded.network}) == len(loaded.network)
 
 
-@pytest.mark.parametrize(
+def test_rules_are_in_the_order_of_their_ids_over_all_documents(tmp_path: Path) -> None:
+    own = {"rules": [{"id": f"{n}", "place": "CN-SC", "applies_to": "*"} for n in "zb"]}
+    loaded = beliefs.load(Method(beliefs=write(tmp_path / "own.json", own)))
+    ids = [rule.id for rule in loaded.rules]
+    assert ids == sorted(ids)
+    assert {"b", "cn-zhejiang", "z"} <= set(ids)
+
+
+@all_cases(
     ("content", "why"),
     [
-        ("{", "file.json"),
+        ("{", "truncated"),
         ([], "Expected `object`"),
-        ({"a": {"XX": 1}}, "a: 'XX' is not a place"),
-        ({"a": {"US": -1}}, "Expected `float` >= 0"),
-        ({"a": {"US": 0}}, "a: the weights must add up to more than 0"),
-        ({"a": {}}, "a: the weights must add up to more than 0"),
-        ({"a": {"weights": {"US": 1}}}, "source"),
-        ({"A B": {"US": 1}}, "file.json"),
+        ({"networks": []}, "networks"),
+        ({"network": [network(XX=1)]}, "network/n: 'XX' is not a place"),
+        ({"network": [network(US=-1)]}, "Expected `float` >= 0"),
+        ({"network": [network(US=0)]}, "2026-01-01 on must add up to more than 0"),
+        ({"network": [network(), network()]}, "the id network/n occurs twice"),
+        ({"network": [{"id": "network/n"}]}, "series"),
+        ({"pools": [{**network(), "pool": "A B", "kind": "prior"}]}, "pool"),
+        ({"pools": [{**network(), "pool": "a", "kind": "measured"}]}, "kind"),
+        ({"claims": [claim(place="XX")]}, "'XX' is not a place"),
+        ({"claims": [claim(place="OTHER")]}, "claims/c: a claim needs a place, and OTHER is none"),
+        ({"claims": [claim(place="CN-OTHER")]}, "a claim needs a place"),
+        ({"claims": [claim(pools=[])]}, "claims/c: pools is empty"),
+        ({"claims": [claim(until="soon")]}, "until"),
+        ({"claims": [claim(at_least=-1)]}, "at_least"),
+        ({"claims": [claim(within="claims/x")]}, "within claims/x, which is not a claim"),
+        ({"claims": [claim(within="claims/c")]}, "claims/c: is within itself"),
+        (
+            {"claims": [claim("a", within="b"), claim("b", within="a")]},
+            "is within itself, by way of",
+        ),
+        (
+            {"claims": [claim("a", place="CA"), claim("b", within="a")]},
+            "b: within a, but US is not in CA",
+        ),
+        (
+            {"claims": [claim("a", place="US-TX"), claim("b", within="a")]},
+            "US is not in US-TX",
+        ),
+        ({"part_of": {"a": "a"}}, "part_of: a is a part of itself"),
+        ({"part_of": {"a": "b", "b": "c", "c": "a"}}, "is a part of itself, by way of"),
+        ({"rules": [{"id": "x", "place": "CN", "applies_to": "*"}]}, "'CN' is not a subdivision"),
+        ({"rules": [{"id": "x", "place": "CN-ZJ", "applies_to": "a"}]}, "applies_to"),
+        ({"rules": [{"id": "x", "place": "CN-ZJ"}]}, "applies_to"),
     ],
 )
-def test_an_invalid_prior_is_named(tmp_path: Path, content: object, why: str) -> None:
-    path = write(tmp_path, content)
+def test_what_cannot_be_used_is_named(tmp_path: Path, content: object, why: str) -> None:
+    path = write(tmp_path / "file.json", content)
     with pytest.raises(BeliefsError) as caught:
-        beliefs.load(Method(priors_file=path))
-    assert str(path) in str(caught.value)
+        beliefs.load_only(path)
     assert why in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        [{"id": "x", "place": "CN", "applies_to": "*"}],
-        [{"id": "x", "place": "CN-ZJ", "applies_to": "a"}],
-        [{"id": "x", "place": "CN-ZJ"}],
-        {},
-    ],
+@all_cases(
+    ("name", "content"), [("file.toml", "[["), ("file.json", "{"), ("file.toml", "network = 1")]
 )
-def test_an_invalid_rule_is_named(tmp_path: Path, content: object) -> None:
-    path = write(tmp_path, content)
-    with pytest.raises(BeliefsError, match=r"file\.json"):
-        beliefs.load(Method(rules_file=path))
+def test_a_file_that_is_no_document_is_named(tmp_path: Path, name: str, content: str) -> None:
+    path = write(tmp_path / name, content)
+    with pytest.raises(BeliefsError, match=name):
+        beliefs.load_only(path)
+
+
+def test_a_file_that_is_not_text_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "file.toml"
+    path.write_bytes(b"\xff")
+    with pytest.raises(BeliefsError, match=r"file\.toml"):
+        beliefs.load_only(path)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(BeliefsError, match="No such file"):
-        beliefs.load(Method(rules_file=tmp_path / "none.json"))
+    with pytest.raises(BeliefsError, match=r"none\.json: No such file"):
+        beliefs.load(Method(beliefs=tmp_path / "none.json"))

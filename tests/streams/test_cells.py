@@ -12,6 +12,7 @@ from miningmap.messages import Published
 from miningmap.settings import Retention
 from miningmap.times import DAY_H, DAY_S, HOUR_S, bucket
 from streams.method.cells import (
+    Cell,
     Horizon,
     MemoryCells,
     Series,
@@ -24,7 +25,7 @@ from streams.method.windows import Span
 from tests.streams.fixtures import NOON, network, report
 
 if TYPE_CHECKING:
-    from miningmap.messages import Message, Report
+    from miningmap.messages import Basis, Message, Report
 
 MINUTE = bucket(NOON, 60)
 HOUR = bucket(NOON, 3600)
@@ -43,6 +44,10 @@ def cells_of(*messages: Message) -> MemoryCells:
 def minute(cells: MemoryCells, number: int) -> float | None:
     cell = cells.sum(OWN, Span("minute", range(number, number + 1)))
     return cell.total if cell.minutes else None
+
+
+def hour_cell(cells: MemoryCells) -> Cell:
+    return cells.sum(OWN, Span("hour", range(HOUR, HOUR + 1)))
 
 
 def hour(cells: MemoryCells, number: int) -> tuple[float, int]:
@@ -93,6 +98,11 @@ def test_reports_that_differ_only_in_places_give_the_same_cell_in_any_order() ->
     span = Span("minute", range(MINUTE, MINUTE + 1))
     first = cells_of(one, other).sum(OWN, span).places
     assert first == cells_of(other, one).sum(OWN, span).places
+
+
+def test_reports_that_differ_only_in_their_basis_give_the_same_cell_in_any_order() -> None:
+    one, other = report(hashrate=10), report(hashrate=10, basis="relayed")
+    assert hour_cell(cells_of(one, other)) == hour_cell(cells_of(other, one))
 
 
 def test_networks_that_differ_only_in_simulated_give_the_same_cell_in_any_order() -> None:
@@ -177,6 +187,23 @@ def test_a_sum_is_simulated_if_any_of_its_minutes_is(simulated: tuple[bool, bool
     assert cells.sum(OWN, both).simulated
     assert cells.sum(OWN, Span("day", range(DAY, DAY + 1))).simulated
     assert not cells.sum(OWN, Span("minute", range(MINUTE + 2, MINUTE + 9))).simulated
+
+
+@pytest.mark.parametrize(
+    ("bases", "worst"),
+    [
+        (("reported", "reported"), 0),
+        (("relayed", "reported"), 1),
+        (("mined", "relayed"), 2),
+    ],
+)
+def test_a_sum_has_the_worst_basis_of_its_minutes(bases: tuple[Basis, Basis], worst: int) -> None:
+    first, second = bases
+    later = NOON + timedelta(minutes=1)
+    cells = cells_of(report(hashrate=1, basis=first), report(hashrate=1, start=later, basis=second))
+    for tier, number in (("minute", MINUTE), ("hour", HOUR), ("day", DAY)):
+        span = Span(tier, range(number, number + 2))  # type: ignore[arg-type]
+        assert cells.sum(OWN, span).basis == worst
 
 
 def test_the_networks_hashrate_has_its_own_series() -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from streams.method.beliefs import Beliefs, Rule
+from streams.method.beliefs import Beliefs, Claim, Document, Entry, Rule
 from streams.method.cells import MemoryCells
 from streams.queries.history import HistoryParameters, history
 from streams.queries.parameters import ParameterError
@@ -91,6 +91,27 @@ def test_figures_equal_those_of_the_window_of_the_same_name() -> None:
     (point,) = found.points
     assert (point.share, point.hashrate, point.network_hashrate) == (0.25, 1, 10)
     assert (point.coverage, point.low, point.high) == (0.1, 0.025, 0.925)
+    assert (point.declared_low, point.declared_high, point.evidence) == (0.025, 0.925, 1)
+
+
+def test_each_point_is_by_the_beliefs_of_its_own_day() -> None:
+    cells = MemoryCells()
+    start = datetime(2026, 11, 18, tzinfo=UTC)
+    day = (start - datetime(1970, 1, 1, tzinfo=UTC)).days
+    for n in range(3):
+        at = start + n * DAY
+        cells.add(report(hashrate=8.0, start=at, end=at + DAY))
+    beliefs = Beliefs(
+        network=[Document("n", [Entry(0, {"US": 0.5, "KZ": 0.5}), Entry(day + 2, {"KZ": 1.0})])],
+        claims=[Claim("c", "US", 2.0, day + 1, day + 2, frozenset({"a"}))],
+    )
+    dates = {"step": "day", "from_": "2026-11-18", "to": "2026-11-21"}
+    points = history_of(cells, beliefs, code="US", **dates).points
+    assert [point.share for point in points] == [0.5, 0.5, None]
+    assert [point.hashrate for point in points] == [0, 2, None]
+    assert [point.evidence for point in points] == [0, 0.5, None]
+    unassumed = history_of(cells, beliefs, code="US", prior="none", **dates).points
+    assert [point.share for point in unassumed] == [None, 1, None]
 
 
 def test_adjust_none_applies_no_rule() -> None:

@@ -34,7 +34,15 @@ def test_sources_of_pools_and_of_the_network_are_separate() -> None:
         (pool, s): seen.window_sum.total for pool, by in pools.items() for s, seen in by.items()
     }
     assert found == {("a", "x"): 1, ("a", "y"): 2, ("b", "x"): 3}
-    assert {source: cell.total for source, cell in networks.items()} == {"x": 9}
+    assert {source: seen.window_sum.total for source, seen in networks.items()} == {"x": 9}
+
+
+def test_the_network_is_observed_over_the_profile_days_too() -> None:
+    cells = MemoryCells()
+    yesterday = NOON - timedelta(days=1)
+    cells.add(network(9, start=yesterday, end=yesterday + HOUR))
+    seen = observe(cells, parse_window("now", NOON)).network["mempool"]
+    assert (seen.window_sum, seen.profile_sum.total) == (Cell(), 540)
 
 
 def test_the_profile_covers_the_days_before_the_window() -> None:

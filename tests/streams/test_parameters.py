@@ -22,7 +22,12 @@ from tests.streams.fixtures import NOON
 def test_omitted_parameters_have_their_defaults() -> None:
     window = parse_window("1h", NOON)
     default = SharesQuery(
-        window=window, as_of=NOON, level="country", country=None, adjust="published"
+        window=window,
+        as_of=NOON,
+        level="country",
+        country=None,
+        adjust="published",
+        prior="default",
     )
     assert SharesParameters.parse({}).query(NOON) == default
     assert SharesQuery(window=window, as_of=NOON) == default
@@ -39,6 +44,7 @@ def test_every_parameter_can_be_set() -> None:
         "level": "subdivision",
         "country": "CN",
         "adjust": "none",
+        "prior": "network/hashrate-index",
         "as_of": "2026-10-05T07:30:00Z",
     }
     assert SharesParameters.parse(given).query(NOON) == SharesQuery(
@@ -47,6 +53,7 @@ def test_every_parameter_can_be_set() -> None:
         level="subdivision",
         country="CN",
         adjust="none",
+        prior="network/hashrate-index",
     )
 
 
@@ -65,6 +72,11 @@ TIME = (
     "is not a time with a time zone (RFC 3339) in the years 1 to 9999; "
     "expected a value such as 2026-11-22T15:00:00Z"
 )
+PRIOR = (
+    "is not allowed; expected default, none, or the id of a network prior "
+    "such as network/hashrate-index"
+)
+PARAMETERS = ("window", "level", "country", "adjust", "prior", "as_of")
 COUNTRY = "expected an ISO 3166-1 alpha-2 code such as CN"
 
 
@@ -73,7 +85,7 @@ def test_an_error_names_the_parameter_and_the_allowed_values() -> None:
         (
             {"windw": "1h"},
             "windw",
-            "unknown parameter 'windw'; expected one of: window, level, country, adjust, as_of",
+            f"unknown parameter 'windw'; expected one of: {', '.join(PARAMETERS)}",
         ),
         (
             {"level": "city"},
@@ -82,6 +94,9 @@ def test_an_error_names_the_parameter_and_the_allowed_values() -> None:
         ),
         ({"level": ""}, "level", "'' is not allowed; expected one of: country, subdivision"),
         ({"adjust": ""}, "adjust", "'' is not allowed; expected one of: published, none"),
+        ({"prior": ""}, "prior", f"'' {PRIOR}"),
+        ({"prior": "/n"}, "prior", f"'/n' {PRIOR}"),
+        ({"prior": "a b"}, "prior", f"'a b' {PRIOR}"),
         ({"as_of": "noon"}, "as_of", f"'noon' {TIME}"),
         ({"as_of": "2026-10-05T07:30:00"}, "as_of", f"'2026-10-05T07:30:00' {TIME}"),
         ({"as_of": "0001-01-01T00:00:00+23:00"}, "as_of", f"'0001-01-01T00:00:00+23:00' {TIME}"),

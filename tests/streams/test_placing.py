@@ -1,201 +1,399 @@
-"""The sources that represent pools, and the places of their hashrate; checkable by hand."""
+"""Where the hashrate is that no report locates; checkable by hand."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from streams.method.cells import Cell
-from streams.method.observations import Observation
-from streams.method.placing import (
-    Beliefs,
-    Member,
+from streams.method.beliefs import (
+    Amount,
+    BeliefsInForce,
+    ClaimGroup,
+    Distribution,
     Rule,
-    cohort_of,
-    locate,
-    profile_of,
-    relabel,
-    representative_source,
+    normalised,
 )
+from streams.method.placing import Placed, missing, place
+from tests.cases import all_cases
+from tests.streams.fixtures import cohort, member, places_of
 
 if TYPE_CHECKING:
-    from miningmap.messages import Kind
+    from collections.abc import Mapping
+
     from streams.method.cells import Places
+    from streams.method.cohort import Member
+    from streams.method.placing import Placement
+
+NOTHING = BeliefsInForce()
 
 
-def cell(minutes: int = 1, kind: Kind = "measured", *, total: float = 0, **places: float) -> Cell:
-    """A sum over ``minutes`` of means; ``CN_SC`` means CN-SC."""
-    values = {(code.replace("_", "-"), kind): h * minutes for code, h in places.items()}
-    return Cell(minutes, (total or sum(places.values())) * minutes, values)
+def placed(
+    *members: Member,
+    beliefs: BeliefsInForce = NOTHING,
+    prior: str | None = None,
+    network: float | None = None,
+    usual_network: float | None = None,
+) -> Placement:
+    """A cohort after all steps."""
+    found = cohort(*members, network=network, usual_network=usual_network)
+    return place(found, beliefs, (), prior)
 
 
-def observed(
-    window: Cell, profile: Cell | None = None, *, seen_before: bool = False
-) -> Observation:
-    return Observation(window, profile or Cell(), seen_before)
+def places_in(placement: Placement) -> dict[str, Places]:
+    return {pool.member.pool: pool.places for pool in placement.pools}
 
 
-class TestRepresentation:
-    """Section 4 of the method."""
-
-    def test_a_source_needs_half_of_the_windows_minutes(self) -> None:
-        assert representative_source({"own": observed(cell(30, US=1))}, 60) == "own"
-        assert representative_source({"own": observed(cell(29, US=1))}, 60) is None
-        assert representative_source({"own": observed(cell(719, US=1))}, 1440) is None
-        assert representative_source({"own": observed(Cell())}, 0) is None
-
-    def test_a_pool_is_represented_by_the_best_kind_then_most_minutes_then_first_name(self) -> None:
-        measured, estimated = cell(40, US=1), cell(60, "estimated", US=1)
-        bare = cell(60, total=1)
-        assert representative_source({"a": observed(estimated), "b": observed(measured)}, 60) == "b"
-        assert representative_source({"a": observed(bare), "b": observed(estimated)}, 60) == "b"
-        longer = cell(50, US=1)
-        assert representative_source({"a": observed(measured), "b": observed(longer)}, 60) == "b"
-        assert representative_source({"b": observed(bare), "a": observed(bare)}, 60) == "a"
-
-    def test_a_pool_without_recent_reports_is_stale_and_one_with_gaps_is_thin(self) -> None:
-        pools = {
-            "silent": {"own": observed(Cell(), seen_before=True)},
-            "gaps": {"own": observed(cell(10, US=5))},
-            "good": {"own": observed(cell(60, US=5))},
-            "future": {"own": observed(Cell())},
-        }
-        cohort = cohort_of(pools, {}, 60, Beliefs())
-        assert [m.pool for m in cohort.members] == ["good"]
-        assert cohort.excluded == {"silent": "stale", "gaps": "thin"}
-
-    def test_the_network_is_the_eligible_source_with_most_minutes(self) -> None:
-        network = {"b": cell(50, total=900), "a": cell(40, total=800), "c": cell(10, total=1)}
-        cohort = cohort_of({}, network, 60, Beliefs())
-        assert (cohort.network_source, cohort.network) == ("b", 900)
-
-    def test_a_network_hashrate_of_0_counts_as_unknown(self) -> None:
-        network = {"a": cell(1, total=0.5), "b": cell(60)}
-        assert cohort_of({}, network, 1, Beliefs()).network_source == "a"
-        assert cohort_of({}, {"b": network["b"]}, 1, Beliefs()).network is None
-
-    def test_a_cohort_with_simulated_cells_is_simulated(self) -> None:
-        cells = replace(cell(60, US=5), simulated=True)
-        assert cohort_of({"a": {"own": observed(cells)}}, {}, 60, Beliefs()).simulated
-        assert not cohort_of({"a": {"own": observed(cell(60, US=5))}}, {}, 60, Beliefs()).simulated
+def only(placement: Placement) -> Places:
+    (pool,) = placement.pools
+    return pool.places
 
 
-class TestLocation:
-    """Sections 5 and 6 of the method."""
+def own(id_: str, **weights: float) -> Distribution:
+    """A distribution with weights of any scale; ``US_TX`` means US-TX."""
+    named = {code.replace("_", "-"): weight for code, weight in weights.items()}
+    return Distribution(id_, normalised(named))
+
+
+def near(places: Places) -> Any:
+    return {key: pytest.approx(hashrate) for key, hashrate in places.items()}
+
+
+class TestReports:
+    """Step 0: what reports locate, after the rules."""
+
+    def test_without_beliefs_the_rest_is_unknown(self) -> None:
+        found = placed(member("a", total=100, US=30), member("b", total=5))
+        assert places_in(found) == {"a": places_of(US=30), "b": {}}
+        assert [pool.remainder for pool in found.pools] == [70, 5]
+        assert (found.remainder, found.before_network_prior) == (75, {"US": 30})
+        assert (found.beliefs, found.network_ratios) == ({}, {})
+
+    def test_a_remainder_of_rounding_error_counts_as_0(self) -> None:
+        beliefs = BeliefsInForce(priors={"a": own("own", KZ=1)})
+        rounded = member("a", total=1e20, US=1e20 - 16384)
+        assert only(placed(rounded, beliefs=beliefs)) == places_of(US=1e20 - 16384)
+        small = member("a", total=1e12, US=1e12 - 2)
+        assert only(placed(small, beliefs=beliefs))["KZ", "prior"] == 2
+
+    def test_rules_apply_to_what_reports_and_profiles_list_and_to_nothing_else(self) -> None:
+        zhejiang = [Rule("zj", "CN-ZJ", None)]
+        seen = member("a", total=12, CN_ZJ=1, CN_SC=3)
+        seen = replace(seen, profile=places_of(CN_ZJ=30, CN_XJ=10))
+        declared = member("b", total=8)
+        beliefs = BeliefsInForce(declared={"b": own("own", CN_ZJ=1, CN_SC=1)})
+        a, b = place(cohort(seen, declared), beliefs, zhejiang, None).pools
+        assert a.places == places_of(CN_SC=4) | places_of("estimated", CN_XJ=8)
+        assert b.places == places_of("declared", CN_ZJ=4, CN_SC=4)
+
+    def test_pools_stay_in_the_order_of_the_cohort(self) -> None:
+        whole = replace(member("a", total=5), parts=frozenset({"b"}))
+        assert list(places_in(placed(whole, member("b", total=1)))) == ["a", "b"]
+
+
+class TestOwnDistributions:
+    """Steps 1, 2 and 4: distributions of a pool."""
 
     def test_the_profile_locates_a_bare_total(self) -> None:
-        placed = locate(200, {}, {"CN-SC": 60.0, "KZ": 20.0}, {"US": 1})
-        assert placed == {("CN-SC", "estimated"): 150, ("KZ", "estimated"): 50}
+        pool = replace(member("a", total=200), profile=places_of(CN_SC=60, KZ=20))
+        assert only(placed(pool)) == near(places_of("estimated", CN_SC=150, KZ=50))
+
+    def test_a_profile_is_of_the_whole_pool(self) -> None:
+        """Half of 100 is in the US by the profile, and 40 are measured there: 10 more."""
+        pool = replace(member("a", total=100, US=40), profile=places_of(US=5, CA=5))
+        assert only(placed(pool)) == near(places_of(US=40) | places_of("estimated", US=10, CA=50))
 
     def test_the_located_remainder_adds_to_the_reported_hashrate_of_the_same_place_and_kind(
         self,
     ) -> None:
-        placed = locate(100, {("US", "estimated"): 20.0}, {"US": 3.0, "CA": 1.0}, None)
-        assert placed == {("US", "estimated"): 80, ("CA", "estimated"): 20}
+        reported = member("a", places_of("estimated", US=20), total=100)
+        pool = replace(reported, profile=places_of(US=3, CA=1))
+        assert only(placed(pool)) == near(places_of("estimated", US=75, CA=25))
 
-    def test_a_member_is_located_by_its_profile_rather_than_its_prior(self) -> None:
-        seen = {"own": observed(cell(1, total=10), cell(1440, CN_SC=3, KZ=1))}
-        (one,) = cohort_of({"a": seen}, {}, 1, Beliefs({"a": {"US": 1}})).members
-        assert (one.pool, one.source, one.total) == ("a", "own", 10)
-        assert one.places == {("CN-SC", "estimated"): 7.5, ("KZ", "estimated"): 2.5}
-
-    def test_without_a_profile_the_prior_locates_the_remainder(self) -> None:
-        placed = locate(100, {("US", "measured"): 30.0}, {}, {"US": 1, "CA": 1})
-        assert placed == {("US", "measured"): 30, ("US", "prior"): 35, ("CA", "prior"): 35}
-
-    def test_without_either_the_remainder_stays_unknown(self) -> None:
-        assert locate(100, {("US", "measured"): 30.0}, {}, None) == {("US", "measured"): 30}
+    def test_a_pool_is_located_by_its_profile_then_its_declared_distribution_then_its_prior(
+        self,
+    ) -> None:
+        beliefs = BeliefsInForce(
+            declared={"a": own("says", US=1), "b": own("says-too", CA=1)},
+            priors={pool: own("assumed", KZ=1) for pool in "abc"},
+        )
+        found = placed(
+            replace(member("a", total=10), profile=places_of(NO=1)),
+            member("b", total=20),
+            member("c", total=30),
+            beliefs=beliefs,
+        )
+        assert places_in(found) == {
+            "a": places_of("estimated", NO=10),
+            "b": places_of("declared", CA=20),
+            "c": places_of("prior", KZ=30),
+        }
+        assert found.beliefs == {"says-too": Placed("declared", 20), "assumed": Placed("prior", 30)}
 
     def test_a_place_of_weight_0_is_not_listed(self) -> None:
         """A place with 0 is listed only if a report in the window names it (method, section 7)."""
-        assert locate(100, {}, {"US": 1.0, "CA": 0.0}, None) == {("US", "estimated"): 100}
-        assert locate(100, {}, {}, {"US": 0.2, "CA": 0}) == {("US", "prior"): 100}
-        assert locate(100, {}, {}, {"US": 0}) == {}
-        assert locate(0, {}, {}, {"US": 1}) == {}
+        pool = replace(member("a", total=100), profile=places_of(US=1, CA=0))
+        assert only(placed(pool)) == places_of("estimated", US=100)
 
-    def test_the_default_prior_is_for_pools_without_their_own(self) -> None:
-        seen = {"own": observed(cell(1, total=9))}
-        beliefs = Beliefs({"a": {"US": 1}}, default_prior={"KZ": 1})
-        a, b = cohort_of({"a": seen, "b": seen}, {}, 1, beliefs).members
-        assert a.places == {("US", "prior"): 9}
-        assert b.places == {("KZ", "prior"): 9}
-        assert cohort_of({"b": seen}, {}, 1, beliefs.without_rules()).members[0] == b
+    def test_a_pool_without_a_remainder_gets_nothing(self) -> None:
+        beliefs = BeliefsInForce(declared={"a": own("says", CA=1)})
+        found = placed(member("a", US=5), beliefs=beliefs)
+        assert (only(found), found.beliefs) == (places_of(US=5), {})
 
-    def test_a_remainder_of_rounding_error_counts_as_0(self) -> None:
-        values: Places = {("US", "measured"): 1e20 - 16384}
-        assert locate(1e20, values, {"KZ": 1.0}, None) == values
-        assert locate(1e12, {("US", "measured"): 1e12 - 2}, {"KZ": 1.0}, None) == {
-            ("US", "measured"): 1e12 - 2,
-            ("KZ", "estimated"): 2,
+    def test_the_part_of_a_pool_counts_towards_its_whole_and_comes_before_it(self) -> None:
+        """Of 100 reported, half is in KZ by the declaration: the part's 40 are, so 10 more are."""
+        part = member("z", total=40)
+        whole = replace(member("a", total=100), total=60.0, parts=frozenset({"z"}))
+        beliefs = BeliefsInForce(
+            declared={"a": own("whole", KZ=1, US=1), "z": own("part", KZ=1)},
+        )
+        found = placed(whole, part, beliefs=beliefs)
+        assert places_in(found) == {
+            "a": near(places_of("declared", KZ=10, US=50)),
+            "z": places_of("declared", KZ=40),
         }
-
-    def test_only_measured_places_make_a_profile_of_the_source_with_most_minutes(self) -> None:
-        sources = {
-            "a": observed(Cell(), cell(10, US=1)),
-            "b": observed(Cell(), cell(20, CA=1)),
-            "c": observed(Cell(), cell(90, "estimated", KZ=1)),
-            "d": observed(Cell(), cell(99, MY=0)),
-        }
-        assert profile_of(sources) == {"CA": 20}
-        assert profile_of(dict(reversed(sources.items()))) == {"CA": 20}
-        assert profile_of({"c": sources["c"]}) == {}
-
-    def test_of_sources_with_equally_many_minutes_the_first_name_makes_the_profile(self) -> None:
-        sources = {name: observed(Cell(), cell(1, US=0.1)) for name in "bac"}
-        sources["a"] = observed(Cell(), cell(1, CA=0.1))
-        assert profile_of(sources) == {"CA": 0.1}
-
-    def test_zhejiang_is_moved_to_the_other_provinces_that_the_pool_lists(self) -> None:
-        places: Places = {
-            ("CN-ZJ", "measured"): 30,
-            ("CN-XJ", "measured"): 40,
-            ("CN-SC", "estimated"): 20,
-            ("CN", "measured"): 7,
-            ("US", "measured"): 10,
-        }
-        assert relabel(places, "CN-ZJ") == {
-            ("CN-XJ", "measured"): 60,
-            ("CN-SC", "estimated"): 30,
-            ("CN", "measured"): 7,
-            ("US", "measured"): 10,
-        }
-
-    def test_zhejiang_stays_where_no_other_province_is_listed(self) -> None:
-        alone: Places = {("CN-ZJ", "measured"): 10, ("CN", "measured"): 5}
-        assert relabel(alone, "CN-ZJ") == alone
-
-    def test_relabelling_to_a_tiny_hashrate_does_not_overflow(self) -> None:
-        places: Places = {("CN-ZJ", "measured"): 1e21, ("CN-SC", "measured"): 1e-300}
-        assert relabel(places, "CN-ZJ") == {("CN-SC", "measured"): pytest.approx(1e21)}
-
-    def test_a_rule_applies_to_its_pools_only(self) -> None:
-        seen = {"own": observed(cell(1, CN_ZJ=30, CN_XJ=60))}
-        beliefs = Beliefs(rules=[Rule("zj", "CN-ZJ", frozenset({"a"}))])
-        a, b = cohort_of({"a": seen, "b": seen}, {}, 1, beliefs).members
-        assert a.places == {("CN-XJ", "measured"): 90}
-        assert b.places == {("CN-ZJ", "measured"): 30, ("CN-XJ", "measured"): 60}
-        unruled = cohort_of({"a": seen}, {}, 1, beliefs.without_rules())
-        assert unruled.members[0].places == b.places
+        priors = BeliefsInForce(priors=beliefs.declared)
+        assert places_in(placed(whole, part, beliefs=priors))["a"] == near(
+            places_of("prior", KZ=10, US=50)
+        )
 
 
-codes = st.sampled_from(["US", "US-TX", "CN", "CN-ZJ", "CN-SC", "CN-OTHER", "KZ", "OTHER"])
-kinds = st.sampled_from(["measured", "estimated", "prior"])
-places = st.dictionaries(
-    st.tuples(codes, kinds), st.floats(0, 1e21, allow_subnormal=False), max_size=6
+@all_cases(
+    ("weights", "located", "expected"),
+    [
+        # The codes' own weights, or those of their countries.
+        ({"US": 5, "CA": 5}, {}, {"US": 0.5, "CA": 0.5}),
+        ({"US": 5, "CA": 5}, {"US": 2}, {"US": 3 / 8, "CA": 5 / 8}),
+        ({"US": 5, "CA": 5}, {"US-TX": 2}, {"US": 3 / 8, "CA": 5 / 8}),
+        ({"US-TX": 5, "CA": 5}, {"US-TX": 2}, {"US-TX": 3 / 8, "CA": 5 / 8}),
+        # More than the whole has there is not taken from other places.
+        ({"US": 5, "CA": 5}, {"US": 7}, {"US": 0, "CA": 1}),
+        # A country without a weight counts towards its subdivisions.
+        (
+            {"US-TX": 4, "US-GA": 2, "CA": 4},
+            {"US": 3},
+            {"US-TX": 2 / 7, "US-GA": 1 / 7, "CA": 4 / 7},
+        ),
+        ({"US-OTHER": 5, "CA": 5}, {"US": 2}, {"US-OTHER": 3 / 8, "CA": 5 / 8}),
+        # A subdivision does not count towards another one, nor XX-OTHER towards any.
+        ({"US-TX": 5, "CA": 5}, {"US-GA": 2}, {"US-TX": 0.5, "CA": 0.5}),
+        ({"US-TX": 5, "OTHER": 5}, {"US-GA": 2}, {"US-TX": 5 / 8, "OTHER": 3 / 8}),
+        ({"US-TX": 5, "OTHER": 5}, {"US-OTHER": 2}, {"US-TX": 5 / 8, "OTHER": 3 / 8}),
+        # Subdivisions of weight 0 have no proportions.
+        ({"US-TX": 0, "CA": 5, "OTHER": 5}, {"US": 2}, {"US-TX": 0, "CA": 5 / 8, "OTHER": 3 / 8}),
+        # All else counts towards OTHER, if that has a weight.
+        ({"US": 5, "OTHER": 5}, {"NO": 2}, {"US": 5 / 8, "OTHER": 3 / 8}),
+        ({"US": 5, "OTHER": 5}, {"OTHER": 2}, {"US": 5 / 8, "OTHER": 3 / 8}),
+        ({"US": 5, "CA": 5}, {"NO": 2}, {"US": 0.5, "CA": 0.5}),
+        # What a country has over its weight is in its subdivisions.
+        ({"US": 2, "US-TX": 3, "CA": 5}, {"US": 4}, {"US": 0, "US-TX": 1 / 6, "CA": 5 / 6}),
+        ({"US": 2, "US-TX": 3, "CA": 5}, {"US-GA": 4}, {"US": 0, "US-TX": 1 / 6, "CA": 5 / 6}),
+        ({"US": 2, "US-TX": 3, "CA": 5}, {"US": 2}, {"US": 0, "US-TX": 3 / 8, "CA": 5 / 8}),
+        (
+            {"US": 2, "US-TX": 2, "US-GA": 1, "CA": 5},
+            {"US": 3.5},
+            {"US": 0, "US-TX": 1 / 6.5, "US-GA": 0.5 / 6.5, "CA": 5 / 6.5},
+        ),
+        # If nothing is missing, the distribution itself.
+        ({"US": 5, "CA": 5}, {"US": 5, "CA": 5}, {"US": 0.5, "CA": 0.5}),
+        ({"US": 10}, {"US": 10 - 1e-12}, {"US": 1}),
+    ],
 )
+def test_what_a_distribution_of_a_whole_of_10_says_of_the_part_not_located(
+    weights: Mapping[str, float], located: Mapping[str, float], expected: Mapping[str, float]
+) -> None:
+    found = missing(normalised(weights), 10, located)
+    assert dict(found) == pytest.approx(dict(expected))
+    assert found.keys() == weights.keys()
 
 
-@given(places)
-def test_relabelling_keeps_the_totals_of_countries(located: Places) -> None:
-    total = sum(located.values())
-    before, after = (
-        Member("a", "own", total, found).by_country
-        for found in (located, relabel(located, "CN-ZJ"))
+class TestNetworkPrior:
+    """Step 5: what is left of all pools."""
+
+    beliefs = BeliefsInForce(network=[own("index", US=6, RU=4), own("other", KZ=1)])
+
+    def test_it_is_of_the_whole_cohort_and_spreads_every_remainder_alike(self) -> None:
+        """Of 100, 60 are in the US by the prior. 40 are, so 20 more are, of the 60 remaining."""
+        found = placed(
+            member("a", total=70, US=40), member("b", total=30), beliefs=self.beliefs, prior="index"
+        )
+        a, b = places_in(found).values()
+        assert a == near(places_of(US=40) | places_of("prior", US=10, RU=20))
+        assert b == near(places_of("prior", US=10, RU=20))
+        assert found.beliefs == {"index": Placed("prior", 60)}
+        assert [pool.remainder for pool in found.pools] == [0, 0]
+
+    def test_its_effect_under_each_prior_in_force_is_kept(self) -> None:
+        found = placed(member("a", total=100, US=40), beliefs=self.beliefs, prior="other")
+        assert found.before_network_prior == {"US": 40}
+        assert found.remainder == 60
+        assert found.network_ratios == {
+            "index": pytest.approx({"US": 20 / 60, "RU": 40 / 60}),
+            "other": {"KZ": 1},
+        }
+
+    def test_without_it_or_with_one_that_is_not_in_force_the_rest_stays_unknown(self) -> None:
+        for prior in (None, "of-another-year"):
+            found = placed(member("a", total=100, US=40), beliefs=self.beliefs, prior=prior)
+            assert (only(found), found.beliefs) == (places_of(US=40), {})
+
+    def test_each_pool_is_as_large_as_over_the_profile_days(self) -> None:
+        """a has lost half: usually 80 of the US' 60 % of 100 are its own, and the US lacks none."""
+        pools = (replace(member("a", US=40), growth=2.0), member("b", total=20))
+        found = placed(*pools, beliefs=self.beliefs, prior="index")
+        assert places_in(found)["b"] == near(places_of("prior", RU=20))
+
+    def test_when_a_pool_with_places_falls_its_places_fall_and_no_others(self) -> None:
+        def in_russia(total: float) -> float:
+            pools = (replace(member("a", US=total), growth=80 / total), member("b", total=120))
+            found = placed(*pools, beliefs=self.beliefs, prior="index")
+            return places_in(found)["b"]["RU", "prior"]
+
+        assert in_russia(8) == pytest.approx(in_russia(80)) == pytest.approx(80)
+
+
+def claims(*amounts: Amount, pools: str | None = "a") -> BeliefsInForce:
+    group = ClaimGroup(None if pools is None else frozenset(pools), amounts)
+    return BeliefsInForce(claims=[group])
+
+
+class TestClaims:
+    """Step 3: floors."""
+
+    def test_a_claim_is_placed_from_the_remainders_of_its_pools_in_proportion(self) -> None:
+        beliefs = claims(Amount("c", "NO", 30), pools="ab")
+        pools = (member("a", total=50, US=10), member("b", total=20), member("c", total=99))
+        found = placed(*pools, beliefs=beliefs)
+        assert places_in(found) == {
+            "a": near(places_of(US=10) | places_of("declared", NO=20)),
+            "b": near(places_of("declared", NO=10)),
+            "c": {},
+        }
+        assert [pool.remainder for pool in found.pools] == pytest.approx([20, 10, 99])
+        assert found.beliefs["c"].hashrate == pytest.approx(30)
+
+    def test_a_claim_adds_only_what_nothing_located_can_already_be(self) -> None:
+        for seen, more in ((places_of(NO=12), 18), (places_of("declared", NO=30), None)):
+            pool = member("a", seen, total=100)
+            found = placed(pool, beliefs=claims(Amount("c", "NO", 30)))
+            placed_there = found.beliefs.get("c")
+            assert placed_there == (None if more is None else Placed("declared", more))
+
+    def test_assumed_hashrate_is_not_evidence(self) -> None:
+        pool = member("a", places_of("prior", NO=30), total=100)
+        assert placed(pool, beliefs=claims(Amount("c", "NO", 30))).beliefs["c"].hashrate == 30
+
+    def test_estimated_and_declared_places_are_evidence_for_claims_about_pools(self) -> None:
+        beliefs = claims(Amount("c", "NO", 30))
+        estimated = member("a", places_of("estimated", NO=10), total=100)
+        assert placed(estimated, beliefs=beliefs).beliefs["c"].hashrate == 20
+        declared = member("a", places_of("declared", NO=10), total=100)
+        assert placed(declared, beliefs=beliefs).beliefs["c"].hashrate == 20
+
+    def test_the_sites_that_a_pool_declares_are_not_those_of_claims_about_any_pool(self) -> None:
+        beliefs = claims(Amount("c", "NO", 30), pools=None)
+        for kind, more in (("declared", 30), ("measured", 20), ("estimated", 20)):
+            seen = places_of(kind, NO=10)  # type: ignore[arg-type]
+            found = placed(member("a", seen, total=100), beliefs=beliefs, network=100)
+            assert found.beliefs["c"].hashrate == more
+
+    def test_only_other_pools_places_are_no_evidence_for_claims_about_pools(self) -> None:
+        pools = (member("a", total=100), member("b", NO=30))
+        assert placed(*pools, beliefs=claims(Amount("c", "NO", 30))).beliefs["c"].hashrate == 30
+
+    def test_what_a_profile_or_a_declaration_locates_comes_first(self) -> None:
+        """Nothing is left of the pool then, and a claim takes nothing away."""
+        by_profile = replace(member("a", total=10), profile=places_of(US=1))
+        assert placed(by_profile, beliefs=claims(Amount("c", "NO", 5))).beliefs == {}
+
+    @pytest.mark.parametrize(
+        ("network", "usual_network", "hashrate"),
+        [
+            pytest.param(400, 1000, 30 / 4, id="the part of the network that is seen"),
+            pytest.param(50, None, 30, id="at most all of it"),
+            pytest.param(None, 200, 15, id="without the network, the usual one"),
+        ],
     )
-    assert {c: sum(k) for c, k in after.items()} == {
-        c: pytest.approx(sum(k), rel=1e-9) for c, k in before.items()
-    }
+    def test_of_a_claim_about_any_pool_the_part_that_the_map_sees_is_placed(
+        self, network: float | None, usual_network: float | None, hashrate: float
+    ) -> None:
+        found = placed(
+            member("a", total=60),
+            member("b", total=40),
+            beliefs=claims(Amount("c", "NO", 30), pools=None),
+            network=network,
+            usual_network=usual_network,
+        )
+        assert found.beliefs["c"].hashrate == pytest.approx(hashrate)
+        assert places_in(found)["b"] == near(places_of("declared", NO=hashrate * 0.4))
+
+    def test_without_any_network_such_a_claim_places_nothing(self) -> None:
+        beliefs = claims(Amount("c", "NO", 30), pools=None)
+        assert placed(member("a", total=60), beliefs=beliefs).beliefs == {}
+
+    def test_if_more_is_claimed_than_there_is_every_claim_gets_the_same_part(self) -> None:
+        beliefs = claims(Amount("c", "NO", 30), Amount("d", "FI", 10))
+        found = placed(member("a", total=20), beliefs=beliefs)
+        assert only(found) == places_of("declared", NO=15, FI=5)
+        assert found.beliefs == {"c": Placed("declared", 15), "d": Placed("declared", 5)}
+        assert found.pools[0].remainder == 0
+
+    def test_claims_at_one_place_share_what_they_add_by_their_size(self) -> None:
+        beliefs = claims(Amount("c", "NO", 30), Amount("d", "NO", 10), Amount("e", "NO", 0))
+        found = placed(member("a", total=100, NO=20), beliefs=beliefs)
+        assert found.beliefs == {"c": Placed("declared", 15), "d": Placed("declared", 5)}
+        nothing = claims(Amount("e", "NO", 0))
+        assert placed(member("a", total=100), beliefs=nothing).beliefs == {}
+
+    def test_groups_are_placed_one_after_the_other(self) -> None:
+        beliefs = BeliefsInForce(
+            claims=[
+                ClaimGroup(frozenset("a"), [Amount("c", "NO", 15)]),
+                ClaimGroup(frozenset("ab"), [Amount("d", "FI", 10)]),
+            ]
+        )
+        found = placed(member("a", total=20), member("b", total=5), beliefs=beliefs)
+        assert places_in(found) == {
+            "a": near(places_of("declared", NO=15, FI=5)),
+            "b": near(places_of("declared", FI=5)),
+        }
+
+    def test_claims_about_pools_that_do_not_count_place_nothing(self) -> None:
+        beliefs = claims(Amount("c", "NO", 15), pools="x")
+        assert placed(member("a", total=20), beliefs=beliefs).beliefs == {}
+
+
+@all_cases(
+    ("located", "wanted"),
+    [
+        # A country of 30 and one of its states of 10, as claims that add up.
+        ({}, {"US": 30, "US-TX": 10}),
+        ({"US-TX": 4}, {"US": 30, "US-TX": 6}),
+        ({"US-TX": 14}, {"US": 26}),  # what is over the state's claim can be the country's
+        ({"US-GA": 5}, {"US": 25, "US-TX": 10}),  # another state as well
+        ({"US": 4}, {"US": 30, "US-TX": 6}),  # known no finer: it can be in the state, first
+        ({"US-OTHER": 4}, {"US": 30, "US-TX": 6}),
+        ({"US": 14}, {"US": 26}),  # and then it is the country's
+        ({"US": 8, "US-OTHER": 6}, {"US": 26}),
+        ({"US": 4, "US-GA": 5}, {"US": 25, "US-TX": 6}),
+        ({"US": 60}, {}),
+        ({"US-GA": 60}, {"US-TX": 10}),
+        ({"CA": 60}, {"US": 30, "US-TX": 10}),
+    ],
+)
+def test_what_the_claims_on_a_country_and_its_state_add(
+    located: Mapping[str, float], wanted: Mapping[str, float]
+) -> None:
+    pool = member("a", {(code, "measured"): h for code, h in located.items()}, total=1000)
+    beliefs = claims(Amount("US", "US", 30), Amount("US-TX", "US-TX", 10))
+    found = placed(pool, beliefs=beliefs)
+    assert {id_: each.hashrate for id_, each in found.beliefs.items()} == pytest.approx(
+        dict(wanted)
+    )
+
+
+def test_claims_on_two_states_share_what_is_known_no_finer_by_what_they_lack() -> None:
+    beliefs = claims(Amount("tx", "US-TX", 30), Amount("ga", "US-GA", 10))
+    found = placed(member("a", total=100, US=20), beliefs=beliefs)
+    assert found.beliefs == {"tx": Placed("declared", 15), "ga": Placed("declared", 5)}

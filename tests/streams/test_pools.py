@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from miningmap.api.models import PoolState, Refusal
-from streams.method.beliefs import Beliefs
+from miningmap.api.models import KindSplit, PoolState, Refusal
+from streams.method.beliefs import Beliefs, Document, Entry
 from streams.method.cells import MemoryCells, series_of
 from streams.method.observations import observe
 from streams.method.windows import parse_window
-from streams.queries.parameters import SharesQuery
 from streams.queries.pools import PoolFacts, pool_list
-from streams.queries.shares import cohort_for
+from streams.queries.shares import shares_of
 from streams.redis.loaded_cells import LastReport
 from streams.worker.rejections import add_rejection
 from tests.streams.fixtures import NOON, report
@@ -43,26 +42,28 @@ def mined(hashrate: float, blocks: int, *, source: str = "chain", pool: str = "a
     return msgspec.structs.replace(sent, basis="mined", blocks=blocks)
 
 
-def listed(*reports: Report, rejected: Mapping[str, Refusal] | None = None) -> dict[str, PoolState]:
+def listed(
+    *reports: Report,
+    rejected: Mapping[str, Refusal] | None = None,
+    beliefs: Beliefs | None = None,
+) -> dict[str, PoolState]:
     cells = MemoryCells()
     for sent in reports:
         cells.add(sent)
     known = {name: observe(cells, parse_window(name, NOW)) for name in ("now", "24h", "30d")}
-
-    def cohort(name: str):  # type: ignore[no-untyped-def] # noqa: ANN202 - one of streams.method.shares
-        return cohort_for(
-            SharesQuery(window=parse_window(name, NOW), as_of=NOW), *known[name], Beliefs()
-        )
-
+    placed = {
+        name: shares_of(parse_window(name, NOW), observed, beliefs or Beliefs()).placement
+        for name, observed in known.items()
+    }
     facts = PoolFacts(
         last={
             series_of(sent): LastReport(sent.end, sent.fetched_at, sent.simulated, sent.blocks)
             for sent in reports
         },
-        now=cohort("now"),
-        month=cohort("30d"),
-        observed_now=known["now"][0],
-        observed_day=known["24h"][0],
+        now=placed["now"],
+        month=placed["30d"],
+        observed_now=known["now"].pools,
+        observed_day=known["24h"].pools,
         rejected=rejected or {},
     )
     return {state.pool: state for state in pool_list(facts).pools}
@@ -112,6 +113,22 @@ def test_every_source_of_a_pool_is_listed_with_its_figure() -> None:
     listed_sources = [(source.source, source.hashrate, source.blocks) for source in state.sources]
     assert listed_sources == [("api", None, None), ("chain", 100 * EH, 16)]
     assert (state.source, state.hashrate) == ("chain", 100 * EH)
+
+
+def test_a_pool_shows_what_is_located_of_it_by_kind_and_its_total_as_reported() -> None:
+    beliefs = Beliefs(
+        network=[Document("n", [Entry(0, {"KZ": 1.0})])],
+        pools=[Document("p", [Entry(0, {"NO": 1.0})], "a", declared=True)],
+        part_of={"a": "b"},
+    )
+    states = listed(
+        report("a", {"US": 3 * EH}, hashrate=10 * EH, hold_s=120),
+        report("b", hashrate=50 * EH, hold_s=120),
+        beliefs=beliefs,
+    )
+    assert states["a"].kinds == KindSplit(3 * EH, 7 * EH, 0, 0)
+    assert (states["b"].hashrate, states["b"].located) == (50 * EH, 40 * EH)
+    assert states["b"].kinds == KindSplit(0, 0, 0, 40 * EH)
 
 
 def test_the_newest_rejected_reading_is_shown_with_its_pool() -> None:

@@ -15,7 +15,7 @@ from miningmap.kafka.topics import DEAD_LETTERS, REPORTS
 from miningmap.messages import encode
 from streams.method.cells import horizon
 from streams.metrics import Metrics
-from streams.redis.store import Store
+from streams.redis.store import Store, Written
 from streams.worker.processor import Processor, RawMessage, decode_batch
 from tests.streams.fixtures import NOON, report
 
@@ -63,17 +63,18 @@ def test_an_invalid_message_becomes_a_dead_letter_with_its_reason(
 class FlakyStore(Store):
     """A store that fails a number of times before it accepts a batch."""
 
-    def __init__(self, failures: int) -> None:
+    def __init__(self, failures: int, too_late: Mapping[int, Sequence[int]] | None = None) -> None:
         self.failures = failures
+        self.too_late = too_late or {}
         self.written: list[int] = []
         self.rejected: dict[str, Refusal] = {}
 
-    async def write(self, claimed: Sequence[tuple[Any, Sequence[Claim]]]) -> int:
+    async def write(self, claimed: Sequence[tuple[Any, Sequence[Claim]]]) -> Written:
         if self.failures:
             self.failures -= 1
             raise RedisError("away")
         self.written.append(len(claimed))
-        return 0
+        return Written(0, self.too_late)
 
     async def write_rejections(self, newest: Mapping[str, Refusal]) -> None:
         self.rejected.update(newest)
@@ -119,6 +120,23 @@ async def test_a_dead_letter_has_the_original_bytes_their_origin_and_the_reason(
     assert count("miningmap_dead_letters_total", {"reason": "undecodable"}) == 1
     assert count("miningmap_report_age_seconds_count") == 1
     assert count("miningmap_report_age_seconds_sum") == 60
+
+
+@pytest.mark.parametrize(
+    ("days", "named"), [([20_000], "2024-10-04 are"), ([20_001, 20_000], "2024-10-04 and 1 more")]
+)
+async def test_a_report_that_is_too_late_for_some_days_is_a_dead_letter_too(
+    days: list[int], named: str
+) -> None:
+    broker = Broker()
+    other = raw(encode(report("b", hashrate=2)), offset=9)
+    processor, _ = make_processor(FlakyStore(0, {1: days}), broker)
+    await processor.process([raw(b"poison", offset=8), GOOD, other])
+    _, record = broker.records
+    headers = {name: value.decode() for name, value in record.headers}
+    assert (record.value, headers["offset"]) == (other.value, "9")
+    assert headers["reason"] == "too_late"
+    assert named in headers["error"]
 
 
 async def test_a_batch_is_retried_while_redis_or_kafka_is_unavailable() -> None:

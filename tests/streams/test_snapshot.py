@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from miningmap import settings as config
 from miningmap.redis_client import connect
-from streams.method.beliefs import Beliefs, Rule
+from streams.method.beliefs import Beliefs, Claim, Document, Entry, Rule
 from streams.method.cells import MemoryCells, claims_of
 from streams.method.windows import ROLLING, parse_window
 from streams.queries.parameters import SharesQuery
@@ -34,7 +34,10 @@ if TYPE_CHECKING:
 
 # Redis expires keys by its own clock, and these tests must pass on any day.
 FOR_EVER = config.Retention(minutes_h=10_000_000, hours_d=400_000)
-BELIEFS = Beliefs({"b": {"CA": 2.0, "US-TX": 1.0}}, rules=[Rule("zj", "CN-ZJ", None)])
+NETWORK = [Document("n", [Entry(0, {"US": 0.5, "KZ": 0.5})]), Document("m", [Entry(0, {"KZ": 1})])]
+POOLS = [Document("p", [Entry(0, {"CA": 0.75, "US-TX": 0.25})], "b", declared=True)]
+CLAIMS = [Claim("c", "NO", 1e17, 0, 99_999)]
+BELIEFS = Beliefs(NETWORK, POOLS, CLAIMS, {"a": "b"}, [Rule("zj", "CN-ZJ", None)])
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 

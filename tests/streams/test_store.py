@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import permutations
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,7 +15,7 @@ from pydantic import SecretStr
 
 from miningmap import settings as config
 from miningmap.api.models import Refusal
-from miningmap.messages import Published, Report
+from miningmap.messages import BASES, KINDS, Published, Report
 from miningmap.redis_client import connect
 from miningmap.times import DAY_S, HOUR_S, MINUTE_S, add_months, bucket, utc_now
 from streams.method.cells import MemoryCells, Series, claims_of, horizon
@@ -52,17 +53,19 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
 
 
 async def write(store: Store, messages: Sequence[Message]) -> int:
-    return await store.write([(message, claims_of(message)) for message in messages])
+    return (await store.write([(message, claims_of(message)) for message in messages])).changed
 
 
 a_minute = st.builds(
-    lambda pool, start, length, hold, hashrate, code: report(
+    lambda pool, start, length, hold, hashrate, code, kind, basis: report(
         pool,
         {code: float(hashrate)},
         hashrate=2.0 * hashrate,
         start=NOON + timedelta(seconds=30 * start),
         end=NOON + timedelta(seconds=30 * (start + length)),
         hold_s=hold,
+        kind=kind,
+        basis=basis,
     ),
     st.sampled_from("ab"),
     st.integers(0, 150),
@@ -70,16 +73,20 @@ a_minute = st.builds(
     st.integers(0, 600),
     st.integers(0, 9),
     st.sampled_from(["US", "CN-SC"]),
+    st.sampled_from(KINDS),
+    st.sampled_from(BASES),
 )
 hours = st.builds(
-    lambda start, length, hashrate: report(
+    lambda start, length, hashrate, basis: report(
         hashrate=float(hashrate),
         start=MIDNIGHT + timedelta(hours=start),
         end=MIDNIGHT + timedelta(hours=start + length),
+        basis=basis,
     ),
     st.integers(0, 40),
     st.integers(1, 60),
     st.integers(0, 9),
+    st.sampled_from(BASES),
 )
 networks = st.builds(lambda hashrate: network(float(hashrate)), st.integers(1, 9))
 many: st.SearchStrategy[list[Message]] = st.lists(a_minute | hours | networks, max_size=15)
@@ -170,6 +177,68 @@ async def test_a_day_claimed_directly_wins_over_its_roll_up(redis: Redis) -> Non
     assert (cell.minutes, cell.total) == (1440, 2880)
 
 
+LATE = horizon(config.Retention(), NOON + timedelta(days=99))
+MONTH = report(hashrate=9, start=MIDNIGHT - timedelta(days=9), end=MIDNIGHT + timedelta(days=9))
+DAILY = report(hashrate=4, start=MIDNIGHT, end=MIDNIGHT + timedelta(days=1))
+WEEKLY = report(hashrate=6, start=MIDNIGHT - timedelta(days=3), end=MIDNIGHT + timedelta(days=4))
+
+
+def hours_from(hour: int, hashrate: float, length: int) -> Report:
+    start = MIDNIGHT + timedelta(hours=hour)
+    return report(hashrate=hashrate, start=start, end=start + timedelta(hours=length))
+
+
+@pytest.mark.parametrize(
+    ("in_time", "late", "mean", "too_late"),
+    [
+        pytest.param([], MONTH, 9, False, id="no value"),
+        pytest.param([report(hashrate=1)], MONTH, 9, False, id="no hour claimed directly"),
+        pytest.param([DAILY], MONTH, 4, False, id="outranks none of 24"),
+        pytest.param([MONTH], DAILY, 4, False, id="outranks all"),
+        pytest.param([hours_from(5, 3, 2)], MONTH, 3, True, id="a part, outranked"),
+        pytest.param([MONTH, hours_from(5, 3, 2)], WEEKLY, None, True, id="outranks some of 24"),
+        pytest.param([hours_from(0, 3, 72)], DAILY, 4, False, id="outranks a longer one"),
+        pytest.param([hours_from(5, 3, 40)], DAILY, 4, False, id="outranks a part"),
+        pytest.param([DAILY], DAILY, 4, False, id="the same again"),
+    ],
+)
+async def test_past_the_hours_a_report_claims_a_day_with_the_rank_that_it_has_among_them(
+    redis: Redis, in_time: list[Report], late: Report, mean: float | None, *, too_late: bool
+) -> None:
+    store = Store(redis, FOR_EVER)
+    day = Span("day", range(DAY, DAY + 1))
+    await write(store, in_time)
+    before = (await store.read([day])).sum(OWN, day) if in_time else None
+    written = await store.write([(late, claims_of(late, LATE))])
+    after = (await store.read([day])).sum(OWN, day)
+    if mean is None:
+        assert after == before
+    else:
+        assert after.total == mean * after.minutes
+    assert (DAY in written.too_late.get(0, ())) is too_late
+    # A claim that is written again changes nothing, and is refused again.
+    assert await store.write([(late, claims_of(late, LATE))]) == (0, written.too_late)
+
+
+async def test_late_monthly_rows_never_replace_daily_ones_in_any_order(redis: Redis) -> None:
+    store = Store(redis, FOR_EVER)
+    day = Span("day", range(DAY, DAY + 1))
+    for order in permutations([MONTH, DAILY, WEEKLY]):
+        await redis.flushdb()
+        for late in order:
+            assert not (await store.write([(late, claims_of(late, LATE))])).too_late
+        assert (await store.read([day])).sum(OWN, day).total == 4 * 1440
+
+
+async def test_the_days_that_came_too_late_are_those_of_each_message(redis: Redis) -> None:
+    store = Store(redis, FOR_EVER)
+    await write(store, [hours_from(5, 3, 2), hours_from(24, 3, 2)])
+    other = msgspec.structs.replace(DAILY, source="other")
+    sent = [other, WEEKLY, MONTH]
+    written = await store.write([(message, claims_of(message, LATE)) for message in sent])
+    assert written.too_late == {1: [DAY, DAY + 1], 2: [DAY, DAY + 1]}
+
+
 async def test_the_last_report_is_the_one_that_ends_last(redis: Redis) -> None:
     store = Store(redis, FOR_EVER)
     late = report(hashrate=1, start=NOON + timedelta(minutes=9))
@@ -183,7 +252,7 @@ async def test_the_last_report_includes_its_number_of_blocks(redis: Redis) -> No
     store = Store(redis, FOR_EVER)
     for n, blocks in enumerate((3, 0, 7)):
         sent = report(hashrate=1, start=NOON + timedelta(minutes=n))
-        await write(store, [msgspec.structs.replace(sent, blocks=blocks)])
+        await write(store, [msgspec.structs.replace(sent, blocks=blocks, basis="mined")])
         assert (await store.read([])).last_report(OWN).blocks == blocks
 
 

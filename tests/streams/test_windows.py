@@ -52,6 +52,46 @@ def test_a_window_in_the_future_covers_nothing() -> None:
         assert parse_window(name, AS_OF).span.minutes == 0
 
 
+@all_cases(
+    ("as_of", "hours"),
+    [("2026-11-22T14:59:59.999999+00:00", 0), ("2026-11-22T15:00:00+00:00", 1)],
+)
+def test_an_hour_covers_nothing_before_it_is_over(as_of: str, hours: int) -> None:
+    window = parse_window("2026-11-22T14", datetime.fromisoformat(as_of))
+    assert window.span == Span("hour", range(HOUR - 1, HOUR - 1 + hours))
+
+
+@all_cases(
+    ("name", "day"),
+    [
+        ("now", DAY),
+        ("1h", DAY),
+        ("24h", DAY),
+        ("30d", DAY),
+        ("2026-11", DAY - 1),
+        ("2026-10", DAY - 22),
+        ("2026-11-21", DAY - 1),
+        ("2026-11-22", DAY),
+        ("2026-11-21T23", DAY - 1),
+        ("2026-11-22T15", None),
+        ("2026-11-23", None),
+        ("2026-12", None),
+    ],
+)
+def test_the_day_of_a_window_is_that_of_the_last_minute_it_covers(
+    name: str, day: int | None
+) -> None:
+    assert parse_window(name, AS_OF).day == day
+
+
+@all_cases(("name", "day"), [("now", 0), ("1h", -1), ("24h", -1), ("2026-11-22", None)])
+def test_at_midnight_the_windows_that_lead_up_to_it_are_of_the_day_before(
+    name: str, day: int | None
+) -> None:
+    midnight = AS_OF.replace(hour=0, minute=0, second=0)
+    assert parse_window(name, midnight).day == (None if day is None else DAY + day)
+
+
 def test_the_profile_is_the_30_days_before_or_the_days_of_the_month() -> None:
     for name in ("now", "1h", "24h", "7d", "30d"):
         assert parse_window(name, AS_OF).profile == Span("day", range(DAY - 30, DAY))

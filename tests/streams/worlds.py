@@ -13,18 +13,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import msgspec
 from hypothesis import strategies as st
 
-from miningmap.messages import KINDS, Located, Message, Network, Report
-from streams.method.beliefs import Beliefs, Rule
+from miningmap.messages import BASES, KINDS, Located, Message, Network, Report
 from streams.method.cells import MemoryCells
 from streams.queries.parameters import SharesParameters, SharesQuery
 from streams.queries.shares import answer_from
-from tests.streams import model
+from tests.streams import golden, model
 from tests.streams.model import World
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from miningmap.api.models import Answer
+    from miningmap.messages import Basis
+    from streams.method.beliefs import Beliefs
 
 Json: TypeAlias = dict[str, Any]
 Times: TypeAlias = tuple[datetime, datetime]
@@ -36,10 +37,15 @@ WINDOWS = (
     *("now", "1h", "24h", "7d", "30d", "2026-12"),
     *("2026-12-01", "2026-12-02", "2026-12-01T23", "2026-12-02T00"),
 )
-RULES = (
-    model.Rule("cn-zhejiang", "CN-ZJ", "*"),
-    model.Rule("cn-zhejiang", "CN-ZJ", ("a", "b")),
-    model.Rule("cn-sichuan", "CN-SC", ("a",)),
+RULES: tuple[Json, ...] = (
+    {"id": "cn-zhejiang", "place": "CN-ZJ", "applies_to": "*"},
+    {"id": "cn-zhejiang", "place": "CN-ZJ", "applies_to": ["a", "b"]},
+    {"id": "cn-sichuan", "place": "CN-SC", "applies_to": ["a"]},
+)
+# A chain, two parts of one whole, and a whole that no message is about.
+PARTS: tuple[dict[str, str], ...] = (
+    *({}, {}, {"a": "b"}, {"b": "c", "a": "b"}),
+    *({"a": "c", "b": "c"}, {"a": "elsewhere", "elsewhere": "b"}),
 )
 
 
@@ -50,6 +56,7 @@ class Query(NamedTuple):
     as_of: datetime
     country: str | None = None
     adjust: str = "published"
+    prior: str = "default"
 
 
 class Scene(NamedTuple):
@@ -113,6 +120,7 @@ hashrates = st.sampled_from([0.0, 1e18, 2e18, 1e18 / 3, 1e19 / 7])
 network_hashrates = st.sampled_from([4e18, 1e19 / 3, 1e20, 1e18, 0.0])
 pools = st.sampled_from("aabbc")
 names = st.sampled_from("xy")
+bases = st.sampled_from(BASES)
 holds = st.sampled_from([0, 1, 60, 61, 300, 1800, 7200])
 prompt = _seconds(0, 0, 5, 86_400)
 late = _seconds(0, 3600, 7200, 30 * 86_400, 32 * 86_400)
@@ -125,11 +133,6 @@ def places_at(*codes: str) -> st.SearchStrategy[tuple[Located, ...]]:
     return st.one_of(named, named, named, st.just([])).map(tuple)
 
 
-def weights_at(*codes: str) -> st.SearchStrategy[dict[str, float]]:
-    """A declared distribution."""
-    return st.dictionaries(st.sampled_from(codes), st.sampled_from([0.0, 1.0, 2.5]), max_size=3)
-
-
 def _report(
     pool: str,
     source: str,
@@ -138,9 +141,11 @@ def _report(
     delay: timedelta,
     places: tuple[Located, ...],
     unlocated: float,
+    basis: Basis = "reported",
 ) -> Report:
     return Report(
         pool=pool,
+        basis=basis,
         hashrate=sum(p.hashrate for p in places) + unlocated,
         places=places,
         **_claim(source, times, hold_s, delay),
@@ -171,7 +176,9 @@ def messages_about(
     if window.minutes:
         fitting = fitting_times(window.minutes)
         times = st.one_of(fitting, fitting, any_times)
-    reports = st.builds(_report, pools, names, times, holds, delays, places_at(*CODES), hashrates)
+    reports = st.builds(
+        _report, pools, names, times, holds, delays, places_at(*CODES), hashrates, bases
+    )
     networks = st.builds(_network, names, times, holds, delays, network_hashrates)
     return st.one_of(reports, reports, reports, networks)
 
@@ -184,17 +191,80 @@ def _decider(message: Message) -> tuple[object, ...]:
     return pool, message.source, long, message.end, message.fetched_at, message.hashrate
 
 
+# --- beliefs --------------------------------------------------------------------------------------
+
+_days = st.sampled_from(["2026-01-01", "2026-11-01", "2026-12-01", "2026-12-02"])
+_ends = st.sampled_from(["2026-12-01", "2026-12-02", "2027-01-01", "2027-01-01"])
+
+
+def weights_at(*codes: str) -> st.SearchStrategy[dict[str, float]]:
+    """A distribution of any scale."""
+    some = st.dictionaries(st.sampled_from(codes), st.sampled_from([0.0, 1.0, 2.5]), max_size=5)
+    return some.filter(lambda weights: any(weights.values()))
+
+
+def _series(*codes: str) -> st.SearchStrategy[list[Json]]:
+    entry = st.fixed_dictionaries(
+        {"from": _days, "weights": weights_at(*codes)}, optional={"until": _ends}
+    )
+    return st.lists(entry, min_size=1, max_size=2, unique_by=lambda entry: str(entry["from"]))
+
+
+def _numbered(documents: list[Json], kind: str) -> list[Json]:
+    return [{"id": f"{kind}/{n}", **document} for n, document in enumerate(documents)]
+
+
+@st.composite
+def _claims(draw: st.DrawFn, codes: Sequence[str]) -> list[Json]:
+    named = [code for code in codes if not code.endswith("OTHER")]
+    amounts = st.sampled_from([0.0, 1e18 / 3, 1e18, 5e18])
+    yes_or_no = st.sampled_from([False, True])
+    claims: list[Json] = []
+    for n in range(draw(st.integers(0, 4))):
+        place = draw(st.sampled_from(named))
+        claim: Json = {
+            "id": f"claims/{n}",
+            "place": place,
+            "at_least": draw(amounts),
+            "from": draw(_days),
+            "until": draw(_ends),
+        }
+        around = [c["id"] for c in claims if c["place"] in {place, model.country_of(place)}]
+        if draw(yes_or_no) and around:
+            claim["within"] = draw(st.sampled_from(around))
+        if draw(yes_or_no):
+            claim["pools"] = sorted(draw(st.sets(pools, min_size=1)))
+        claims.append(claim)
+    return claims
+
+
+@st.composite
+def beliefs_about(draw: st.DrawFn, codes: Sequence[str] = CODES) -> Json:
+    """One document of beliefs, as a file has it."""
+    series = _series(*codes)
+    network = st.fixed_dictionaries({"series": series})
+    own = st.fixed_dictionaries(
+        {"pool": pools, "kind": st.sampled_from(["declared", "prior"]), "series": series}
+    )
+    rules = st.lists(st.sampled_from(RULES), max_size=2, unique_by=lambda rule: str(rule["id"]))
+    return {
+        "network": _numbered(draw(st.lists(network, max_size=3)), "network"),
+        "pools": _numbered(draw(st.lists(own, max_size=4)), "pools"),
+        "claims": draw(_claims(codes)),
+        "part_of": draw(st.sampled_from(PARTS)),
+        "rules": draw(rules),
+    }
+
+
 # --- worlds and queries -------------------------------------------------------------------------
 
-weights = weights_at(*CODES)
 as_ofs = st.builds(datetime.__add__, _around(MIDNIGHT, model.MINUTE, -5, 150), _beside)
 
 
 def _queries(*windows: str) -> st.SearchStrategy[Query]:
     countries = st.sampled_from([None, None, None, "CN", "CN", "US"])
-    return st.builds(
-        Query, st.sampled_from(windows), as_ofs, countries, st.sampled_from(["published", "none"])
-    )
+    adjusts = st.sampled_from(["published", "published", "none"])
+    return st.builds(Query, st.sampled_from(windows), as_ofs, countries, adjusts)
 
 
 @st.composite
@@ -204,10 +274,9 @@ def _scenes(
     query = draw(queries)
     about = messages_about(model.window_of(query.window, query.as_of), delays)
     messages = draw(st.lists(about, min_size=4, max_size=14, unique_by=_decider))
-    priors = draw(st.dictionaries(pools, weights, max_size=2))
-    default_prior = draw(st.none() | weights)
-    rules = draw(st.lists(st.sampled_from(RULES), max_size=2, unique_by=lambda rule: rule.id))
-    return Scene(World(messages, priors, default_prior, rules), query)
+    beliefs = draw(beliefs_about())
+    priors = [*["default"] * 3, "none", *(document["id"] for document in beliefs["network"])]
+    return Scene(World(messages, beliefs), query._replace(prior=draw(st.sampled_from(priors))))
 
 
 def scenes() -> st.SearchStrategy[Scene]:
@@ -224,7 +293,7 @@ def old_scenes() -> st.SearchStrategy[Scene]:
 def crowded_minutes(draw: st.DrawFn, codes: Sequence[str] = CODES) -> World:
     """One report of each of some pools for the minute from midnight on, and of some for a day."""
     minute, day = (MIDNIGHT, MIDNIGHT + model.MINUTE), (MIDNIGHT - _DAY, MIDNIGHT)
-    places, weights = places_at(*codes), weights_at(*codes)
+    places = places_at(*codes)
     messages: list[Message] = [
         _report(pool, "x", times, 0, timedelta(0), draw(places), draw(hashrates))
         for pool in draw(st.sampled_from(["a", "ab", "abc", "abcd"]))
@@ -232,9 +301,7 @@ def crowded_minutes(draw: st.DrawFn, codes: Sequence[str] = CODES) -> World:
     ]
     if network := draw(st.sampled_from([None, 4e18, 1e19, 2e19, 1e20])):
         messages.append(_network("x", minute, 0, timedelta(0), network))
-    priors = draw(st.dictionaries(st.sampled_from("ab"), weights, max_size=2))
-    rules = draw(st.lists(st.sampled_from(RULES), max_size=2, unique_by=lambda rule: rule.id))
-    return World(messages, priors, draw(st.none() | weights), rules)
+    return World(messages, draw(beliefs_about(codes)))
 
 
 @st.composite
@@ -250,16 +317,12 @@ def repeated(draw: st.DrawFn, messages: Iterable[Message]) -> list[Message]:
 
 def beliefs_of(world: World) -> Beliefs:
     """The beliefs of a world, as the functions of ``streams`` take them."""
-    rules = [
-        Rule(r.id, r.place, None if r.applies_to == "*" else frozenset(r.applies_to))
-        for r in world.rules
-    ]
-    return Beliefs(world.priors, world.default_prior, rules)
+    return golden.loaded(dict(world.beliefs))
 
 
 def query_of(query: Query) -> SharesQuery:
     """A query, as the functions of ``streams`` take it."""
-    parameters = {"window": query.window, "adjust": query.adjust}
+    parameters = {"window": query.window, "adjust": query.adjust, "prior": query.prior}
     if query.country is not None:
         parameters |= {"level": "subdivision", "country": query.country}
     return SharesParameters.parse(parameters).query(query.as_of)
