@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import signal
 import sys
 from contextlib import contextmanager
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 BATCH: Final = 500
 """Messages that are published at once."""
 ERRORS_SHOWN: Final = 20
+_NO_SPACE: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+"""Errors of writing to a file, which name no file: a full disk, a quota, a limit, a broken disk."""
 EXISTING: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -65,7 +69,7 @@ class Commands(click.Group):
         **extra: Any,  # noqa: ANN401 - click's signature
     ) -> click.Context:
         """Parse the options of the group itself."""
-        with _one_line_usage_errors():
+        with _one_line_usage_errors(), _one_line_output_errors():
             return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's signature
@@ -73,9 +77,10 @@ class Commands(click.Group):
 
         Raises:
             MissingExtraError: the command imports a package of an extra that is not installed.
+            CommandError: the disk is full.
         """
         try:
-            with _one_line_usage_errors():
+            with _one_line_usage_errors(), _one_line_output_errors():
                 return super().invoke(ctx)
         except ModuleNotFoundError as error:
             extra = extra_of(error.name or "")
@@ -97,6 +102,30 @@ def _one_line_usage_errors() -> Iterator[None]:
         message = " ".join(error.format_message().split()).rstrip(".")
         advice = f"; see {error.ctx.command_path} --help" if error.ctx else ""
         raise CommandUsageError(message + advice) from None
+
+
+@contextmanager
+def _one_line_output_errors() -> Iterator[None]:
+    """Report a full disk in one line. A closed pipe is left to click, for which it is no error.
+
+    Raises:
+        CommandError: standard output, or a file of the command, cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_SPACE:
+            raise
+        _drop_unwritten_output()
+        raise CommandError(f"cannot write: {error.strerror}; the output is incomplete") from None
+
+
+def _drop_unwritten_output() -> None:
+    """Discard what is left in the buffer, which the interpreter would try to write at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager

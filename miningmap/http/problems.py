@@ -43,23 +43,29 @@ def problem_of(error: Exception, request: web.Request) -> web.Response:
     match error:
         case web.HTTPMethodNotAllowed():
             allowed = ", ".join(sorted(error.allowed_methods))
-            detail = f"{request.method} is not allowed at {request.path}; allowed: {allowed}"
+            detail = f"{request.method} is not allowed at {target_of(request)}; allowed: {allowed}"
             response = problem(error.status, error.reason, detail)
             response.headers["Allow"] = allowed
             return response
         case web.HTTPNotFound():
-            return problem(error.status, error.reason, f"there is nothing at {request.path}")
+            return problem(error.status, error.reason, f"there is nothing at {target_of(request)}")
         case web.HTTPError():
             return problem(error.status, error.reason, error.text or error.reason)
         case web.HTTPException():
             raise error
         case _:
-            _log.error("request_failed", method=request.method, path=request.path, exc_info=error)
+            target = target_of(request)
+            _log.error("request_failed", method=request.method, path=target, exc_info=error)
             return problem(
                 HTTPStatus.INTERNAL_SERVER_ERROR,
                 HTTPStatus.INTERNAL_SERVER_ERROR.phrase,
                 "a fault of this service; its log says more",
             )
+
+
+def target_of(request: web.Request) -> str:
+    """Return the path of a request, or the whole target of one without a path, such as CONNECT."""
+    return request.path or request.raw_path
 
 
 def problem_middleware_for(translate: Callable[[Exception], web.Response | None]) -> Middleware:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
 
 import pytest
 
 from launch.cli import main
 from launch.cli.extras import EXTRAS
 from miningmap import __version__
+from tests.cases import all_cases
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.cli.conftest import Run
 
 DEADLINE_S = 30
+RECORDED = Path(__file__).parent.parent / "recordings" / "pools" / "ocean" / "ok"
 COMMANDS = (
     *("demo", "up", "collector", "streams", "endpoint", "topics"),
     *("sources", "try", "publish", "import-history", "export", "recompute"),
@@ -34,12 +36,16 @@ print(json.dumps({"cpu_s": time.process_time(), "modules": sorted(sys.modules)})
 HEAVY = {"httpx", "pycountry"}.union(*EXTRAS.values())
 
 
-def miningmap(*words: str) -> subprocess.CompletedProcess[str]:
+def miningmap(
+    *words: str, stdout: IO[str] | int = subprocess.PIPE
+) -> subprocess.CompletedProcess[str]:
     """Run the command line in a separate process."""
     return subprocess.run(
         [sys.executable, "-m", "launch", *words],
         check=False,
-        capture_output=True,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONUNBUFFERED": ""},  # as for users
         text=True,
         timeout=DEADLINE_S,
     )
@@ -83,6 +89,32 @@ def test_a_process_ends_with_an_exit_code_and_without_a_traceback() -> None:
     assert (failed.returncode, failed.stdout) == (1, "")
     assert failed.stderr.startswith("miningmap: ")
     assert [wrong.stderr.count("\n"), failed.stderr.count("\n")] == [1, 1]
+
+
+@all_cases(
+    "words",
+    [
+        ["--help"],
+        ["--version"],
+        ["partner", "--help"],
+        ["recompute", "--help"],
+        ["sources"],
+        ["sources", "--json"],
+        ["sources", "--markdown"],
+        ["try", "ocean", "--payload", str(RECORDED)],
+    ],
+)
+def test_a_full_disk_is_one_line_and_a_closed_pipe_is_silent(words: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        failed = miningmap(*words, stdout=full)
+    assert (failed.returncode, failed.stderr) == (
+        1,
+        "miningmap: cannot write: No space left on device; the output is incomplete\n",
+    )
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as closed:
+        assert miningmap(*words, stdout=closed).stderr == ""
 
 
 def test_without_a_command_all_commands_are_listed(run: Run) -> None:
