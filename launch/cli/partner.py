@@ -83,12 +83,14 @@ def list_(context: click.Context, /, file: Path | None) -> None:
     from collector.intake.partners import PartnersError
     from collector.intake.tokens import listed
 
+    path = _file(context, file)
     with usage_errors(PartnersError):
-        entries = listed(_file(context, file))
+        entries = listed(path)
     for entry in entries:
         click.echo(f"{entry.name}\t{entry.pool}\t{entry.token_id}")
     if not entries:
-        click.echo("there are no partners; add one with: miningmap partner add", err=True)
+        missing = "" if path.exists() else f", because {path} does not exist"
+        click.echo(f"there are no partners{missing}; add one with: miningmap partner add", err=True)
 
 
 @partner.command()

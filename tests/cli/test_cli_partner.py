@@ -109,6 +109,19 @@ def test_an_empty_list_names_the_command_add(run: Run, partners: Path) -> None:
     assert revoked.stderr == "miningmap: unknown partner one; there are no partners\n"
 
 
+def test_without_the_file_there_are_no_partners(run: Run, partners: Path) -> None:
+    listed = run("partner", "list")
+    assert (listed.exit_code, listed.stdout) == (0, "")
+    assert listed.stderr == (
+        f"there are no partners, because {partners} does not exist; add one with: "
+        "miningmap partner add\n"
+    )
+    revoked = run("partner", "revoke", "one")
+    assert revoked.exit_code == 2
+    assert revoked.stderr == "miningmap: unknown partner one; there are no partners\n"
+    assert not partners.exists()
+
+
 @pytest.mark.parametrize(
     ("words", "error"),
     [
@@ -117,7 +130,7 @@ def test_an_empty_list_names_the_command_add(run: Run, partners: Path) -> None:
         (["add", "one"], "Missing option '--pool'"),
         (["revoke", "two"], "unknown partner two; expected one of: one"),
         (["revoke", "one", "--token-id", "1"], "unknown token 1 of one; expected one of: "),
-        (["list", "--file", "none.json"], "cannot read none.json: No such file or directory"),
+        (["list", "--file", "/dev/null"], "/dev/null: "),
     ],
 )
 def test_wrong_usage_is_one_line(run: Run, partners: Path, words: list[str], error: str) -> None:
