@@ -117,12 +117,13 @@ class ContributionHandler:
     async def _respond(self, request: web.Request, partner: Partner) -> web.Response:
         if wait_s := self._limiter.wait_s(partner.token_id):
             # Counted but not logged: a client that ignores the limit would fill the log.
-            return _error(
-                HTTPStatus.TOO_MANY_REQUESTS,
-                # CBECI's text, which its clients know; the limit here is for each token.
-                "Too many requests from your IP, try again later",
-                {"Retry-After": str(wait_s)},
-            )
+            document = {
+                # CBECI's text, which its clients know, although here the address does not matter.
+                "error": "Too many requests from your IP, try again later",
+                "detail": f"each token is allowed {self._limiter.described}, and this one has the "
+                f"id {partner.token_id}; try again in {wait_s} s",
+            }
+            return _json(HTTPStatus.TOO_MANY_REQUESTS, document, {"Retry-After": str(wait_s)})
         try:
             rows = _rows(await _body(request))
         except _BodyError as error:

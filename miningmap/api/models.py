@@ -239,7 +239,8 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A problem document (RFC 9457): what is wrong, and what to do about it.
 
     ``title`` is the kind of problem and the same at each occurrence. ``parameter`` is the name of
-    the invalid parameter, if there is one.
+    the invalid parameter, if there is one. If the rate limit is exceeded, ``client`` may make
+    ``limit`` requests in ``window_s`` seconds; it is an address, or a network of them.
     """
 
     type: str
@@ -247,3 +248,6 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     status: int
     detail: str
     parameter: str | None = None
+    limit: int | None = None
+    window_s: int | None = None
+    client: str | None = None
