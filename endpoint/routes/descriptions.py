@@ -27,16 +27,11 @@ from miningmap.api.models import (
     Answer,
     History,
     PlaceList,
-    Point,
     PoolList,
-    PoolState,
     Problem,
-    ShareRow,
     SubdivisionAnswer,
-    SubdivisionRow,
 )
 from miningmap.api.schemas import ref
-from miningmap.places import Place
 from streams.queries.history import HistoryParameters
 from streams.queries.parameters import Parameters, SharesParameters
 
@@ -106,22 +101,22 @@ _MAP: Final = {
         "/shares",
         "Shares of the hashrate by country, or by the subdivisions of a country",
         {"anyOf": [ref(SubdivisionAnswer), ref(Answer)]},
-        csv_content(ShareRow, SubdivisionRow),
+        csv_content(Answer, SubdivisionAnswer),
         parameters=SharesParameters,
     ),
     **_twins(
         "/history",
         "The share of one place, bucket by bucket; a bucket without data is null",
         ref(History),
-        csv_content(Point),
+        csv_content(History),
         parameters=HistoryParameters,
     ),
-    **_twins("/pools", "The state of each pool", ref(PoolList), csv_content(PoolState)),
+    **_twins("/pools", "The state of each pool", ref(PoolList), csv_content(PoolList)),
     **_twins(
         "/places",
         "Every place that a report can name",
         ref(PlaceList),
-        csv_content(Place),
+        csv_content(PlaceList),
         others=BAD_REQUEST,
     ),
     f"{PREFIX}/stream": _STREAM,

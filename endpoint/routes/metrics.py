@@ -149,6 +149,11 @@ def _by_window(answers: Sequence[Answer]) -> Iterable[Metric]:
             "Number of pools in the cohort.",
             lambda answer: len(answer.cohort),
         ),
+        (
+            "miningmap_simulated",
+            "1 if simulated reports count in the window, so that its figures are made up; else 0.",
+            lambda answer: int(answer.simulated),
+        ),
     )
     for name, text, figure in wanted:
         rows = (((answer.window,), figure(answer)) for answer in answers)

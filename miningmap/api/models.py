@@ -7,12 +7,15 @@ in H/s, times are UTC.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
 import msgspec
 
 from miningmap.api.columns import cells, columns
 from miningmap.places import Place
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Level: TypeAlias = Literal["country", "subdivision"]
 Adjust: TypeAlias = Literal["published", "none"]
@@ -25,13 +28,35 @@ Hashrate: TypeAlias = Annotated[float, msgspec.Meta(description="Hashes per seco
 
 
 class Table(msgspec.Struct, frozen=True):
-    """A response with rows, which are one of its fields."""
+    """A response with rows, which are one of its fields.
+
+    In a table each row also has some of the response's other fields (``repeated_fields``): who has
+    only the rows must know what they are about.
+    """
 
     rows_field: ClassVar[str]
     row_type: ClassVar[type[msgspec.Struct]]
+    repeated_fields: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def table_fields(cls) -> tuple[str, ...]:
+        """Return the names of the fields of the rows of a table."""
+        return cls.row_type.__struct_fields__ + cls.repeated_fields
+
+    @classmethod
+    def table_rows(cls, document: Mapping[str, Any]) -> list[dict[str, object]]:
+        """Return the rows of a table.
+
+        Args:
+            document: the response in built-in types, as decoded from JSON.
+        """
+        repeated = {name: document[name] for name in cls.repeated_fields}
+        return [row | repeated for row in document[cls.rows_field]]
 
     def to_pandas(self) -> Any:  # noqa: ANN401 - pandas is optional
         """Return the rows as a ``pandas.DataFrame`` with the columns of the CSV twin.
+
+        Its ``attrs`` are the other fields of the response. A column of unknown values is NaN.
 
         Raises:
             ImportError: pandas is not installed.
@@ -40,9 +65,16 @@ class Table(msgspec.Struct, frozen=True):
             import pandas as pd  # noqa: PLC0415 - optional
         except ImportError:
             raise ImportError("to_pandas() needs pandas: pip install 'miningmap[pandas]'") from None
-        names = self.row_type.__struct_fields__
-        rows = msgspec.to_builtins(getattr(self, self.rows_field), builtin_types=(datetime,))
-        return pd.DataFrame([cells(names, row) for row in rows], columns=columns(names))
+        names = self.table_fields()
+        document = msgspec.to_builtins(self, builtin_types=(datetime,))
+        rows = [cells(names, row) for row in self.table_rows(document)]
+        frame = pd.DataFrame(rows, columns=columns(names))
+        if rows:
+            # Otherwise pandas takes them for text, and adding or comparing figures fails.
+            unknown = frame.columns[frame.isna().all()]
+            frame = frame.astype(dict.fromkeys(unknown, float))
+        frame.attrs = {name: document[name] for name in document if name != self.rows_field}
+        return frame
 
 
 class NetworkHashrate(msgspec.Struct, frozen=True):
@@ -100,6 +132,7 @@ class Answer(Table, frozen=True, kw_only=True):
 
     rows_field: ClassVar[str] = "shares"
     row_type: ClassVar[type[msgspec.Struct]] = ShareRow
+    repeated_fields: ClassVar[tuple[str, ...]] = ("window", "as_of", "simulated")
 
     window: str
     level: Level
@@ -126,7 +159,7 @@ class SubdivisionAnswer(Answer, frozen=True, kw_only=True):
 
 
 class Point(msgspec.Struct, frozen=True):
-    """One bucket of a history. A figure without a report is null."""
+    """One bucket of a history, and the window that it is. A figure without a report is null."""
 
     at: Instant
     share: Ratio | None
@@ -135,17 +168,23 @@ class Point(msgspec.Struct, frozen=True):
     hashrate: Hashrate | None
     network_hashrate: Hashrate | None
     coverage: Ratio | None
+    window: str
 
 
 class History(Table, frozen=True):
-    """A response of ``/api/v1/history``: every bucket, in the order of time."""
+    """A response of ``/api/v1/history``: every bucket, in the order of time.
+
+    ``as_of`` is the minute of the answer: the bucket that contains it is not complete.
+    """
 
     rows_field: ClassVar[str] = "points"
     row_type: ClassVar[type[msgspec.Struct]] = Point
+    repeated_fields: ClassVar[tuple[str, ...]] = ("as_of", "simulated")
 
     code: str
     name: str
     step: Step
+    as_of: Instant
     adjust: Adjust
     simulated: bool
     points: tuple[Point, ...]

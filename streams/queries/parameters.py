@@ -163,7 +163,11 @@ _YEAR: Final = "(?:000[1-9]|00[1-9][0-9]|0[1-9][0-9]{2}|[1-9][0-9]{3})"
 _LEAP_YEAR: Final = (
     "(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:0[48]|[2468][048]|[13579][26])00)"
 )
-_MONTH: Final = f"{_YEAR}-(?:0[1-9]|1[0-2])"
+MONTH: Final = {
+    "type": "string",
+    "pattern": f"^{_YEAR}-(?:0[1-9]|1[0-2])$",
+    "description": "YYYY-MM",
+}
 _DAY: Final = (
     f"(?:{_YEAR}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])"
     f"|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)|{_LEAP_YEAR}-02-29)"
@@ -219,7 +223,7 @@ _WINDOW: Final = Format(
     {
         "anyOf": [
             one_of(ROLLING).schema,
-            {"type": "string", "pattern": f"^{_MONTH}$", "description": "YYYY-MM"},
+            MONTH,
             {"type": "string", "pattern": f"^{_DAY}$", "description": "YYYY-MM-DD"},
             {
                 "type": "string",

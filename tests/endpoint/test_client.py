@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import sys
 from contextlib import aclosing
 from datetime import date, datetime
@@ -206,6 +207,39 @@ async def test_frames_have_the_figures_with_their_types(mining: AsyncClient) -> 
     points = (await mining.history("US", step="day")).to_pandas()
     assert str(points["at"].dt.tz) == "UTC"
     assert points["share"].isna().sum() > 0  # before the first report
+
+
+@pytest.mark.usefixtures("snapshots")
+async def test_frames_say_what_they_are_about(mining: AsyncClient) -> None:
+    answer = await mining.shares("24h", country="CN")
+    frame = answer.to_pandas()
+    assert frame.attrs.keys() == set(answer.__struct_fields__) - {"shares"}
+    assert (frame.attrs["window"], frame.attrs["country"]) == ("24h", "CN")
+    assert frame.attrs["as_of"] == frame["as_of"].iloc[0] == answer.as_of
+    assert frame.attrs["simulated"] is answer.simulated
+    history = await mining.history("US", step="month")
+    frame = history.to_pandas()
+    assert (frame.attrs["code"], frame.attrs["step"]) == ("US", "month")
+    assert frame["window"].iloc[-1] == "2026-11"
+    assert frame["as_of"].iloc[-1] == history.as_of
+
+
+async def test_the_documented_options_of_read_csv_keep_namibia(client: Service) -> None:
+    import pandas as pd  # noqa: PLC0415 - optional
+
+    async with client.get("/api/v1/places.csv") as answer:
+        text = await answer.text()
+    frame = pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=[""])
+    assert frame.set_index("code")["name"]["NA"] == "Namibia"
+    assert frame.set_index("code")["parent"].isna()["NA"]
+
+
+@pytest.mark.usefixtures("snapshots")
+async def test_a_column_of_unknown_figures_is_nan(mining: AsyncClient) -> None:
+    frame = (await mining.history("NA", step="day")).to_pandas()
+    assert frame["share"].isna().all()
+    assert str(frame["share"].dtype) == "float64"
+    assert frame["share"].sum() == 0
 
 
 async def test_an_empty_frame_has_its_columns(mining: AsyncClient) -> None:

@@ -33,6 +33,8 @@ def days(cells: MemoryCells, start: datetime, places: dict[str, float]) -> None:
         ("hour", "2026-11-22T09:30:00Z", "2026-11-22T12:00:00Z", (22, 9), 3),
         ("day", "2026-11-20", "2026-11-22T00:00:01Z", (20, 0), 3),
         ("month", "2026-09-30", "2026-11-22", (1, 0), 3),
+        ("month", "2019-09", "2022-02", (1, 0), 29),
+        ("day", "2026-10", "2026-11", (1, 0), 31),
     ],
 )
 def test_every_bucket_that_overlaps_the_range_has_a_point(
@@ -120,6 +122,9 @@ def test_an_invalid_parameter_is_named() -> None:
         (us | {"step": "week"}, "step"),
         (us | {"from": "yesterday"}, "from"),
         (us | {"from": "2026-13-01"}, "from"),
+        (us | {"from": "2026-13"}, "from"),
+        (us | {"from": "0000-01"}, "from"),
+        (us | {"to": "2026-1 "}, "to"),
         (us | {"to": "2026-11-22T00:00:00"}, "to"),
         (us | {"from": "2026-02-01", "to": "2026-01-01"}, "from"),
         (us | {"from": "2026-02-01", "to": "2026-02-01"}, "from"),
