@@ -12,6 +12,7 @@ import click
 
 from launch.cli.common import (
     EXISTING,
+    CommandError,
     CommandUsageError,
     command_errors,
     listing,
@@ -30,21 +31,45 @@ if TYPE_CHECKING:
 MAX_TABLE_BYTES: Final = 5 * 1024 * 1024
 """Largest accepted CBECI table; all 29 months of the largest one are 10 kB."""
 
+DEMO: Final = click.option(
+    "--demo", is_flag=True, help="Use the broker of the demo that runs on this machine."
+)
+
 _URL: Final = re.compile(r"https?://", re.IGNORECASE)
 
 
 @click.command()
 @click.argument("file", type=EXISTING)
+@DEMO
 @click.pass_context
-def publish(context: click.Context, /, file: Path) -> None:
+def publish(context: click.Context, /, file: Path, *, demo: bool) -> None:
     """Publish the messages in FILE (report/1 and network/1, one a line) to Kafka.
 
     All lines are checked first. If one is not a valid message, nothing is published.
     """
-    kafka = settings_of(context).kafka
+    kafka = _kafka(context, demo=demo)
     messages = _read(file)
     _publish(kafka, messages)
     click.echo(f"{len(messages)} messages published", err=True)
+
+
+def _kafka(context: click.Context, *, demo: bool) -> Kafka:
+    """Return the settings of the broker: the configured one, or that of the running demo.
+
+    Raises:
+        CommandUsageError: a setting is wrong.
+        CommandError: there is not exactly one demo.
+    """
+    kafka = settings_of(context).kafka
+    if not demo:
+        return kafka
+    from launch.local.embedded import embedded_kafka
+    from launch.local.running import DemoError, only_demo
+
+    try:
+        return embedded_kafka(kafka, only_demo().bootstrap_servers)
+    except DemoError as error:
+        raise CommandError(f"--demo: {error}") from None
 
 
 def _read(file: Path) -> list[Message]:
@@ -69,8 +94,9 @@ def _publish(kafka: Kafka, messages: Sequence[Message]) -> None:
 
 @click.command("import-history")
 @click.argument("files", metavar="FILE-OR-URL...", nargs=-1, required=True)
+@DEMO
 @click.pass_context
-def import_history(context: click.Context, /, files: tuple[str, ...]) -> None:
+def import_history(context: click.Context, /, files: tuple[str, ...], *, demo: bool) -> None:
     """Publish CBECI's monthly tables (CSV) as measured reports of the pool cbeci-sample.
 
     The table of countries with hashrates is required: mining_countries of v1.1.1 or later, or
@@ -92,7 +118,7 @@ def import_history(context: click.Context, /, files: tuple[str, ...]) -> None:
     from miningmap.cbeci.monthly_tables import POOL, TablesError, reports
     from miningmap.times import utc_now
 
-    kafka = settings_of(context).kafka
+    kafka = _kafka(context, demo=demo)
     bodies = asyncio.run(_bodies(files))
     try:
         messages = reports(bodies, fetched_at=utc_now())
@@ -137,8 +163,11 @@ def _body(file: Path) -> bytes:
 @click.option(
     "--output", default="-", metavar="FILE", help="Write to FILE instead of standard output (-)."
 )
+@DEMO
 @click.pass_context
-def export(context: click.Context, /, since: str | None, until: str | None, output: str) -> None:
+def export(
+    context: click.Context, /, since: str | None, until: str | None, output: str, *, demo: bool
+) -> None:
     """Write the messages in Kafka (report/1 and network/1) as JSON lines: the audit trail.
 
     Exports every message that is in Kafka when the command starts, unchanged: first the reports,
@@ -151,7 +180,7 @@ def export(context: click.Context, /, since: str | None, until: str | None, outp
     from miningmap.kafka.errors import BrokerError
 
     selection = _Selection(_time("--from", since), _time("--to", until))
-    kafka = settings_of(context).kafka
+    kafka = _kafka(context, demo=demo)
     with output_file(output) as file, command_errors(BrokerError):
         asyncio.run(_export(kafka, selection, file))
     click.echo(f"{selection.exported} messages exported", err=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -181,6 +182,18 @@ def test_an_unknown_setting_is_one_line_that_names_it(
     assert result.stderr == (
         "miningmap: MININGMAP_ENDPOINT__PROT: unknown setting; expected one of: host, port, "
         "fresh_s, reuse_port, stream_clients, rate_limit, limit_loopback, trusted_proxies\n"
+    )
+
+
+@pytest.mark.parametrize("command", ["demo", "up"])
+def test_a_port_that_is_taken_ends_the_command_at_once(run: Run, command: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        result = run(command, "--port", str(port))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
+        f"miningmap: --port: cannot listen at 127.0.0.1:{port} for the page: "
+        "Address already in use; choose another\n"
     )
 
 

@@ -18,6 +18,7 @@ from aiohttp.test_utils import TestClient, TestServer, unused_port
 
 from endpoint.service import application
 from launch.cli.recompute import query_of
+from launch.local.running import RunningDemo, announced
 from miningmap import places
 from miningmap.kafka.producer import Record
 from miningmap.kafka.topics import REPORTS
@@ -101,6 +102,37 @@ async def redis_client(settings: Settings) -> AsyncIterator[Redis]:
     client = connect(settings.redis)
     yield client
     await client.aclose()
+
+
+# --- the running demo -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folders in which no demo of this machine is announced."""
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+
+@pytest.mark.usefixtures("own_folders", "no_broker")
+def test_messages_go_into_the_running_demo_and_come_out_of_it(
+    run: Run, messages: Path, countries: Path, clean_kafka: KafkaServer
+) -> None:
+    with announced(RunningDemo("page", "intake", clean_kafka.bootstrap_servers, "redis")):
+        assert run("publish", "--demo", messages).stderr.endswith("3 messages published\n")
+        assert run("import-history", "--demo", countries).exit_code == 0
+        exported = run("export", "--demo").stdout.splitlines()
+    assert len(exported) == 3 + 2
+
+
+@pytest.mark.usefixtures("own_folders")
+def test_without_a_demo_the_option_is_one_line(run: Run, messages: Path) -> None:
+    for words in (["publish", messages], ["import-history", messages], ["export"]):
+        result = run(*words, "--demo")
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.stderr == (
+            "miningmap: --demo: no demo is running; start one with: miningmap demo\n"
+        )
 
 
 # --- import-history: errors -----------------------------------------------------------------------
