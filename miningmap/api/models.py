@@ -56,7 +56,8 @@ class Table(msgspec.Struct, frozen=True):
     def to_pandas(self) -> Any:  # noqa: ANN401 - pandas is optional
         """Return the rows as a ``pandas.DataFrame`` with the columns of the CSV twin.
 
-        Its ``attrs`` are the other fields of the response. A column of unknown values is NaN.
+        Its ``attrs`` are the other fields of the response, as in JSON, because pandas writes them
+        into files as JSON. A column of unknown values is NaN.
 
         Raises:
             ImportError: pandas is not installed.
@@ -73,7 +74,9 @@ class Table(msgspec.Struct, frozen=True):
             # Otherwise pandas takes them for text, and adding or comparing figures fails.
             unknown = frame.columns[frame.isna().all()]
             frame = frame.astype(dict.fromkeys(unknown, float))
-        frame.attrs = {name: document[name] for name in document if name != self.rows_field}
+        described = msgspec.to_builtins(self)
+        del described[self.rows_field]
+        frame.attrs = described
         return frame
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import sys
 from contextlib import aclosing
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 import httpx
@@ -62,6 +63,8 @@ async def test_shares_have_the_requested_time_and_rules(mining: AsyncClient, now
     assert found.rules == ()
     assert [row.code for row in found.shares] == ["CN-SC", "CN-ZJ"]
     assert found == await mining.shares("now", country="CN", adjust="none", as_of=rfc3339(now))
+    midnight = datetime(2026, 11, 22, tzinfo=UTC)
+    assert (await mining.shares("24h", as_of=date(2026, 11, 22))).as_of == midnight
 
 
 @pytest.mark.usefixtures("cells")
@@ -73,6 +76,8 @@ async def test_the_range_of_a_history_may_be_dates_times_or_texts(
     assert found.points[0].at.isoformat() == "2026-11-15T00:00:00+00:00"
     assert found == await mining.history("US", step="day", start="2026-11-15", to=rfc3339(now))
     assert len((await mining.history("US")).points) == 49
+    months = await mining.history("US", step="month", start="2026-10", to=date(2026, 11, 2))
+    assert [point.window for point in months.points] == ["2026-10", "2026-11"]
 
 
 async def test_pools_and_places_are_listed(
@@ -215,7 +220,9 @@ async def test_frames_say_what_they_are_about(mining: AsyncClient) -> None:
     frame = answer.to_pandas()
     assert frame.attrs.keys() == set(answer.__struct_fields__) - {"shares"}
     assert (frame.attrs["window"], frame.attrs["country"]) == ("24h", "CN")
-    assert frame.attrs["as_of"] == frame["as_of"].iloc[0] == answer.as_of
+    assert frame["as_of"].iloc[0] == answer.as_of
+    assert frame.attrs["as_of"] == rfc3339(answer.as_of)
+    assert json.loads(json.dumps(frame.attrs)).keys() == frame.attrs.keys()  # for to_parquet()
     assert frame.attrs["simulated"] is answer.simulated
     history = await mining.history("US", step="month")
     frame = history.to_pandas()
