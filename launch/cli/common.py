@@ -69,6 +69,11 @@ class Commands(click.Group):
         **extra: Any,  # noqa: ANN401 - click's signature
     ) -> click.Context:
         """Parse the options of the group itself."""
+        if sys.stdout is None:
+            # It is closed (>&-), as a service may be started. click.echo() then writes nothing, and
+            # so shall everything else.
+            nowhere = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the end
+            sys.stdout = nowhere
         with _one_line_usage_errors(), _one_line_output_errors():
             return super().make_context(info_name, args, parent, **extra)
 

@@ -105,7 +105,7 @@ def test_a_process_ends_with_an_exit_code_and_without_a_traceback() -> None:
         ["try", "ocean", "--payload", str(RECORDED)],
     ],
 )
-def test_a_full_disk_is_one_line_and_a_closed_pipe_is_silent(words: list[str]) -> None:
+def test_a_full_disk_is_one_line_and_a_closed_pipe_or_output_is_silent(words: list[str]) -> None:
     with Path("/dev/full").open("w") as full:
         failed = miningmap(*words, stdout=full)
     assert (failed.returncode, failed.stderr) == (
@@ -116,6 +116,13 @@ def test_a_full_disk_is_one_line_and_a_closed_pipe_is_silent(words: list[str]) -
     os.close(reading)
     with os.fdopen(writing, "w") as closed:
         assert miningmap(*words, stdout=closed).stderr == ""
+    shell = subprocess.run(
+        ["/bin/sh", "-c", '"$@" >&-', "sh", sys.executable, "-m", "launch", *words],
+        check=False,
+        stderr=subprocess.PIPE,
+        timeout=DEADLINE_S,
+    )
+    assert (shell.returncode, shell.stderr) == (0, b"")
 
 
 def test_without_a_command_all_commands_are_listed(run: Run) -> None:
