@@ -229,7 +229,7 @@ def load(config: Path | None = None) -> Settings:
     """
     file = _TomlFile(config) if config else None
     secrets = _secrets_folder()
-    names = [*os.environ, *(path.name for path in secrets.iterdir())] if secrets else [*os.environ]
+    names = _names(secrets)
     _reject_unknown_names(names)
 
     class Loaded(Settings):
@@ -254,10 +254,30 @@ def load(config: Path | None = None) -> Settings:
     try:
         return Loaded()
     except pydantic.ValidationError as error:
-        lines = [_line(fault, _place_of(fault, file, names)) for fault in error.errors()]
+        lines = [_line(fault, _place_of(fault["loc"], file, names)) for fault in error.errors()]
         raise SettingsError("; ".join(lines)) from None
     except (pydantic_settings.SettingsError, UnicodeDecodeError) as error:
         raise SettingsError(f"{SECRETS_DIR}: {error}") from None
+
+
+def in_its_place(error: SettingsError, config: Path | None) -> SettingsError:
+    """Return an error in a loaded setting with the line of the TOML file that has the setting.
+
+    Args:
+        error: of a service; its text may begin with the name of a variable.
+        config: the TOML file, if any.
+    """
+    name, separator, problem = str(error).partition(": ")
+    if config is None or not separator or not name.startswith(PREFIX):
+        return error
+    keys = name.removeprefix(PREFIX).lower().split("__")
+    place = _place_of(keys, _TomlFile(config), _names(_secrets_folder()))
+    return SettingsError(f"{place}: {problem}")
+
+
+def _names(secrets: Path | None) -> list[str]:
+    """Return the names of all variables and secrets, which take precedence over the file."""
+    return [*os.environ, *(path.name for path in secrets.iterdir())] if secrets else [*os.environ]
 
 
 def _secrets_folder() -> Path | None:
@@ -321,23 +341,23 @@ def _contains(values: object, keys: Sequence[int | str]) -> bool:
     return True
 
 
-def _place_of(fault: ErrorDetails, file: _TomlFile | None, names: Iterable[str]) -> str:
+def _place_of(setting: Sequence[int | str], file: _TomlFile | None, names: Iterable[str]) -> str:
     """Return where the wrong setting is, by the name that it has there.
 
     Args:
-        fault: the error.
+        setting: its keys, and the positions in a list.
         file: the TOML file, if there is one.
         names: of variables and secrets, which take precedence over the file.
     """
-    keys = [str(part) for part in fault["loc"]]
+    keys = [str(part) for part in setting]
     variable = _variable(keys)
     if (
         file is None
-        or not file.has(fault["loc"])
+        or not file.has(setting)
         or any(f"{variable}__".startswith(f"{name.upper()}__") for name in names)
     ):
         return variable
-    return f"--config {file.path}, line {file.line_of(fault['loc'])}: {'.'.join(keys)}"
+    return f"--config {file.path}, line {file.line_of(setting)}: {'.'.join(keys)}"
 
 
 def _variable(keys: Iterable[str]) -> str:

@@ -143,6 +143,21 @@ def usage_errors(*errors: type[Exception]) -> Iterator[None]:
 
 
 @contextmanager
+def settings_errors(context: click.Context) -> Iterator[None]:
+    """Report a wrong setting in one line, with its line in the file of ``--config`` if it has one.
+
+    Raises:
+        CommandUsageError: a setting is wrong.
+    """
+    from miningmap.settings import SettingsError, in_its_place
+
+    try:
+        yield
+    except SettingsError as error:
+        raise CommandUsageError(str(in_its_place(error, config_of(context)))) from None
+
+
+@contextmanager
 def command_errors(*errors: type[Exception]) -> Iterator[None]:
     """Report these exceptions in one line, with exit code 1; also those that a task group raises.
 
@@ -274,7 +289,6 @@ def run_service(
     import structlog
 
     from miningmap import logs
-    from miningmap.settings import SettingsError
 
     settings = settings_of(context)
     logs.configure(settings.log, name)
@@ -289,9 +303,10 @@ def run_service(
         log.info("service_stopped")
 
     try:
-        asyncio.run(until_stopped())
-    except SettingsError as error:
-        raise CommandUsageError(str(error)) from None
+        with settings_errors(context):
+            asyncio.run(until_stopped())
+    except CommandUsageError:
+        raise
     except Exception as error:
         log.exception("service_failed")
         raise CommandError(f"{name} failed: {error!r}") from None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from launch.cli.common import EXISTING, command_errors, settings_of, usage_errors
+from launch.cli.common import EXISTING, command_errors, settings_errors, settings_of, usage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,13 +31,13 @@ def sources(context: click.Context, /, *, as_json: bool, markdown: bool) -> None
     from collector.catalogue import describe
     from collector.registry import discover
     from collector.sources.markdown import document
-    from miningmap.settings import SettingsError
 
     if markdown:
         click.echo(document(discover()), nl=False)
         return
-    with usage_errors(SettingsError):
-        rows = describe(settings_of(context))
+    settings = settings_of(context)
+    with settings_errors(context):
+        rows = describe(settings)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(rows)))
     else:
@@ -79,11 +79,10 @@ def try_(context: click.Context, /, slug: str, payloads: tuple[Path, ...]) -> No
     from collector.catalogue import TrialError, try_source
     from collector.sources.base import SourceError
     from miningmap.messages import encode
-    from miningmap.settings import SettingsError
 
     settings = settings_of(context)
     bodies = [path.read_bytes() for path in payloads] or None
-    with usage_errors(TrialError, SettingsError), command_errors(SourceError):
+    with usage_errors(TrialError), settings_errors(context), command_errors(SourceError):
         messages = asyncio.run(try_source(slug, bodies, settings))
     for message in messages:
         click.echo(encode(message))

@@ -209,6 +209,12 @@ def test_the_file_of_the_option_config_is_read(run: Run, tmp_path: Path) -> None
     config.write_text('[collector]\nsources = ["ocean"]\n')
     rows = json.loads(run("--config", config, "sources", "--json").stdout)
     assert [row["slug"] for row in rows if row["state"] == "on"] == ["ocean"]
+    config.write_text('[log]\n[collector]\nsources = ["ocaen"]\n')
+    wrong = run("--config", config, "sources")
+    assert wrong.exit_code == 2
+    assert wrong.stderr.startswith(
+        f"miningmap: --config {config}, line 3: collector.sources: unknown source 'ocaen'"
+    )
     config.write_text("[collector\n")
     result = run("--config", config, "sources")
     assert result.exit_code == 2
