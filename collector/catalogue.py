@@ -11,7 +11,7 @@ from collector.metrics import Metrics
 from collector.polling.plausibility import Plausibility
 from collector.polling.reports import IMPLAUSIBLE, Poll, check_readings, parse_readings
 from collector.registry import choose, discover, unknown
-from collector.sources.base import PermanentError, SourceError
+from collector.sources.base import PermanentError, PoolSource, SourceError
 from collector.sources.credentials import Credentials, setting
 from miningmap.times import utc_now
 
@@ -121,6 +121,7 @@ def _row(source: Source, state: str) -> dict[str, object]:
         "kind": source.kind,
         "name": source.name,
         "scope": source.scope,
+        "basis": source.basis if isinstance(source, PoolSource) else None,
         "auth": source.auth,
         "credentials": [_setting(source, credential) for credential in source.credentials],
         "poll_s": source.poll_s,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from collector.sources.base import PermanentError, Reading, SourceError, subject_of
+from collector.sources.base import PermanentError, PoolSource, Reading, SourceError, subject_of
 from miningmap.kafka.dead_letters import DeadLetter
 from miningmap.kafka.topics import NETWORK, REPORTS
 from miningmap.messages import Network, Report
@@ -125,10 +125,18 @@ def _fields(poll: Poll, reading: Reading | NetworkReading) -> dict[str, object]:
     }
     if not isinstance(reading, Reading):
         return {"schema": "network/1", **common}
+    basis = {"basis": poll.source.basis} if isinstance(poll.source, PoolSource) else {}
     blocks = {} if reading.blocks is None else {"blocks": reading.blocks}
     # As dictionaries, because convert() takes a struct as it is, without validating its fields.
     places = [msgspec.structs.asdict(place) for place in reading.places]
-    return {"schema": "report/1", "pool": reading.pool, "places": places, **blocks, **common}
+    return {
+        "schema": "report/1",
+        "pool": reading.pool,
+        "places": places,
+        **basis,
+        **blocks,
+        **common,
+    }
 
 
 def _message(reading: Reading | NetworkReading, fields: dict[str, object]) -> Message:

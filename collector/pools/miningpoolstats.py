@@ -80,5 +80,6 @@ SOURCE = PoolSource(
     ),
     default=False,
     pool=None,
+    basis="relayed",
     parse=parse,
 )

@@ -176,8 +176,8 @@ class Reading:
         hashrate: of the whole pool, in H/s.
         places: the parts that the source locates; together they may be less than the whole.
         observed_at: the source's own time of the figure, or ``None`` if it gives no time.
-        blocks: the number of blocks from which the figure is computed, or ``None`` if the pool
-            reports the figure itself.
+        blocks: the number of blocks from which the figure is computed, or ``None`` if it is not
+            computed from blocks.
     """
 
     pool: str
@@ -278,12 +278,15 @@ class PoolSource(Source):
 
     Attributes:
         pool: the slug of the pool, or ``None`` if the source has figures for many pools.
+        basis: who the hashrates are from: the pool itself (``reported``), somebody who repeats what
+            pools say (``relayed``), or a count of blocks (``mined``; the readings have ``blocks``).
     """
 
     kind = "pools"
 
     scope: Scope = "pool"
     pool: str | None
+    basis: messages.Basis = "reported"
     parse: Callable[[Sequence[bytes]], Sequence[Reading]]
     example: Callable[[Sequence[Reading], datetime], Sequence[bytes]] | None = None
 

@@ -27,7 +27,7 @@ RECORDINGS = Path(__file__).parents[1] / "recordings"
 FIELDS = {
     *("slug", "kind", "name", "auth", "poll_s", "poll_reason", "locates", "terms", "state"),
     *("urls", "confidence", "default", "rate", "scope", "credentials", "unsure", "averaging_s"),
-    *("hold_s", "home", "docs"),
+    *("hold_s", "home", "docs", "basis"),
 }
 
 

@@ -16,6 +16,7 @@ from hypothesis import settings
 from collector import registry
 from collector.polling.plausibility import Plausibility
 from collector.polling.reports import Poll, check_readings, parse_readings
+from collector.sources.base import PoolSource
 from miningmap import messages as wire
 from tests.collector.recordings import (
     CASES,
@@ -38,6 +39,8 @@ ERRORS: tuple[dict[str, Any], ...] = (
     {"error": {"code": -28, "message": "try again later"}},
 )
 
+BASIS = "a source declares basis='mined' if, and only if, its readings have blocks"
+
 every_source = pytest.mark.parametrize("path", registry.paths())
 
 
@@ -56,6 +59,8 @@ def gaps(source: Source) -> Iterator[str]:
     for name in ("name", "terms", "requests", "poll_reason", "averaging_s"):
         if not getattr(source, name):
             yield f"{name} is empty"
+    if isinstance(source, PoolSource) and source.pool is None and source.basis == "reported":
+        yield "basis is reported, but many pools have no API in common: it is relayed or mined"
     if source.hold_s < source.poll_s:
         yield "hold_s is less than poll_s, so a pool would be absent between two polls"
 
@@ -161,4 +166,6 @@ def test_a_recorded_response_becomes_valid_messages(path: str) -> None:
     assert len(checked.messages) == len(readings)
     for message in checked.messages:
         assert message.source == source.slug
+        if isinstance(message, wire.Report):
+            assert (message.basis == "mined") == (message.blocks is not None), BASIS
         assert wire.decode(wire.encode(message)) == message

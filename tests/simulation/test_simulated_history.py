@@ -66,6 +66,12 @@ def test_every_message_is_valid_and_simulated(past: list[Message]) -> None:
         assert message.simulated
 
 
+def test_reports_have_the_basis_of_their_source(past: list[Message]) -> None:
+    found = {(message.source, message.basis) for message in past if isinstance(message, Report)}
+    declared = {(s.slug, s.basis) for s in simulated_sources() if isinstance(s, PoolSource)}
+    assert found == declared | {("partner", "reported")}
+
+
 def test_the_history_is_small_enough_to_be_published_at_start(past: list[Message]) -> None:
     assert 10_000 < len(past) < 25_000
 
