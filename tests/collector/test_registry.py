@@ -77,6 +77,20 @@ def test_an_invalid_source_file_is_named_with_the_reason(toy: Path, text: str, e
         discover()
 
 
+def test_by_default_the_network_is_over_the_same_blocks_as_the_pools() -> None:
+    """Most minutes decide which network source is used, then its name (method.md 4)."""
+    chosen = choose(discover(), Collector())
+    pools_by_blocks = next(source for source in chosen if source.path == "pools/mempool")
+    preferred, *others = (source for source in chosen if source.kind == "network")
+    assert preferred.requests == pools_by_blocks.requests
+    assert preferred.averaging_s == pools_by_blocks.averaging_s
+    assert others
+    for other in others:
+        assert preferred.slug < other.slug
+        assert preferred.poll_s > other.poll_s
+        assert preferred.hold_s > other.hold_s
+
+
 @pytest.mark.parametrize(
     ("names", "chosen"),
     [
