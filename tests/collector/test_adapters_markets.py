@@ -45,19 +45,11 @@ def test_nicehash_global_market_has_no_places() -> None:
     ]
 
 
-def test_nicehash_regional_markets_are_places() -> None:
+def test_nicehash_locates_nothing() -> None:
     boost = book(EU=market("2"), EU_N=market("0.5"), USA=market("0.75"), USA_E=market("0.25"))
     plain = book(EU=market("4", factor="1000000000000000.00000000", unit="PH"), ASIA=market("1"))
-    assert readings("pools/nicehash", boost, plain) == [
-        Reading(
-            "nicehash-market",
-            4.504e18,
-            places=(
-                Located("OTHER", 2.504e18, "estimated"),
-                Located("US", 1e18, "estimated"),
-            ),
-        )
-    ]
+    assert readings("pools/nicehash", boost, plain) == [Reading("nicehash-market", 4.504e18)]
+    assert load("pools/nicehash").locates is None
 
 
 @all_cases(
