@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from collector.sources.base import Credential, Source
+    from collector.sources.base import Credential, Request, Source
     from miningmap.messages import Message
     from miningmap.settings import Settings
 
@@ -75,13 +75,11 @@ async def try_source(
         if missing := credentials.missing(source):
             raise TrialError(f"{', '.join(missing)}: not set, but {name} needs it")
         source = credentials.configured(source)
-    elif len(payloads) != len(source.requests):
-        urls = ", ".join(request.url for request in source.requests)
-        count = f"{len(source.requests)} payloads, not {len(payloads)}"
-        raise TrialError(f"{name} needs {count}: the responses of {urls}")
     try:
         if payloads is None:
             payloads = await _fetched(source, settings, credentials)
+        else:
+            _check_count(name, payloads, source.requests_for(payloads))
         fetched_at = now()
         every_s = settings.collector.poll_s or source.poll_s
         poll = Poll(source, fetched_at, every_s, settings.collector.simulated)
@@ -92,6 +90,13 @@ async def try_source(
         error.args = (credentials.masked(source, str(error)),)
         raise
     return checked.messages
+
+
+def _check_count(name: str, payloads: Sequence[bytes], requests: Sequence[Request]) -> None:
+    if len(payloads) != len(requests):
+        urls = ", ".join(request.url for request in requests)
+        count = f"{len(requests)} payloads, not {len(payloads)}"
+        raise TrialError(f"{name} needs {count}: the responses of {urls}")
 
 
 async def _fetched(source: Source, settings: Settings, credentials: Credentials) -> list[bytes]:

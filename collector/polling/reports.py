@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from collector.sources.base import PermanentError, PoolSource, Reading, SourceError, subject_of
+from collector.sources.base import (
+    PermanentError,
+    PoolSource,
+    Reading,
+    SourceError,
+    adapter_failed,
+    subject_of,
+)
 from miningmap.kafka.dead_letters import DeadLetter
 from miningmap.kafka.topics import NETWORK, REPORTS
 from miningmap.messages import Network, Report
@@ -73,10 +80,9 @@ def parse_readings(source: Source, bodies: Sequence[bytes]) -> Sequence[Reading 
         error.source = source.slug
         raise
     except Exception as error:
-        # An adapter that fails has received a body of an unknown shape. That is an error of this
-        # source, and must not end the polling of the others.
-        text = f"the adapter failed: {error!r}"
-        raise PermanentError(text, reason="shape", source=source.slug) from error
+        failure = adapter_failed(error)
+        failure.source = source.slug
+        raise failure from error
     return readings
 
 

@@ -98,6 +98,15 @@ class PermanentError(SourceError):
     """The response is not as the source declares. Somebody has to correct the source."""
 
 
+def adapter_failed(error: Exception) -> PermanentError:
+    """Return the error for an adapter that raised an unexpected exception.
+
+    It has received a body of an unknown shape. That is an error of this source, and must not end
+    the polling of the others.
+    """
+    return PermanentError(f"the adapter failed: {error!r}", reason="shape")
+
+
 class Rate(NamedTuple):
     """The limit of a host: at most ``requests`` in ``seconds``."""
 
@@ -117,12 +126,21 @@ class Request:
     """One HTTP request.
 
     Its repr shows the method and the host only: any other part may contain a key.
+
+    Attributes:
+        url: the address, with its query.
+        method: the HTTP method.
+        headers: those that are not sent with every request.
+        body: the content of a POST.
+        optional: the poll goes on if the request fails; ``parse`` then gets an empty body for it.
+            A poll that has no other body fails with the first of these errors.
     """
 
     url: str
     method: Method = "GET"
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | None = None
+    optional: bool = False
 
     def __repr__(self) -> str:
         return f"<{self.method} to {urlsplit(self.url).hostname}>"
@@ -212,6 +230,9 @@ class Source:
         terms: URL or text of the terms of use.
         credentials: what the operator has to set before the source can be polled.
         requests: the requests of each poll, in the order in which ``parse`` gets the bodies.
+        more: gets the bodies of all requests so far and returns those that follow from them, such
+            as the further pages of a list, or none; called again when their bodies are there. Pure.
+            Raises what ``parse`` would raise, and leads to no host that ``requests`` does not name.
         authorise: puts the credentials into a request, just before it is sent. Pure.
         configure: returns the source as configured by its credentials, if they change more than
             the look of its requests (for example, add a request for each site). Pure. Raises a
@@ -231,8 +252,9 @@ class Source:
         parse: bodies to readings. Pure. Figures that the source does not know are left out. Raises
             a :class:`SourceError`.
         example: readings and the server's time to the bodies that the real server would send, in
-            the order of ``requests``: the inverse of ``parse``. A reading without a time is as of
-            the server's time. The simulation serves it, so a ``default`` source must have one.
+            the order of ``requests``: the inverse of ``parse``. Nothing of ``more`` may follow from
+            them. A reading without a time is as of the server's time. The simulation serves it, so
+            a ``default`` source must have one.
     """
 
     kind: ClassVar[SourceType]
@@ -245,6 +267,7 @@ class Source:
     scope: Scope
     credentials: tuple[Credential, ...] = ()
     requests: tuple[Request, ...]
+    more: Callable[[Sequence[bytes]], Sequence[Request]] | None = None
     authorise: Callable[[Request, Secrets, datetime], Request] | None = None
     configure: Callable[[Secrets], Source] | None = None
     own_server: bool = False
@@ -265,6 +288,37 @@ class Source:
     def path(self) -> str:
         """``pools/mempool``; the slug alone may be that of two sources, one of each type."""
         return f"{self.kind}/{self.slug}"
+
+    def further_requests(self, bodies: Sequence[bytes]) -> Sequence[Request]:
+        """Return the requests that follow from the bodies of all requests so far.
+
+        Raises:
+            SourceError: nothing follows from these bodies.
+        """
+        if self.more is None:
+            return ()
+        try:
+            return self.more(bodies)
+        except SourceError:
+            raise
+        except Exception as error:
+            raise adapter_failed(error) from error
+
+    def requests_for(self, bodies: Sequence[bytes]) -> Sequence[Request]:
+        """Return the requests of a poll whose first responses have these bodies.
+
+        If they are not the responses to all of them, more requests may follow from the others.
+
+        Raises:
+            SourceError: a body is one from which nothing follows.
+        """
+        requests = list(self.requests)
+        while len(requests) <= len(bodies):
+            further = self.further_requests(bodies[: len(requests)])
+            if not further:
+                break
+            requests += further
+        return requests
 
     @property
     def auth(self) -> str:
