@@ -355,7 +355,7 @@ async def test_trying_a_source_raises_its_errors(pools: Pools) -> None:
         (
             "ckpool",
             [b""],
-            "ckpool needs 3 payloads, not 1: the responses of https://solo.ckpool.org/",
+            "ckpool needs 6 payloads, not 1: the responses of https://solo.ckpool.org/",
         ),
     ],
 )
