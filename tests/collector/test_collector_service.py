@@ -56,7 +56,8 @@ def recordings(pools: Pools) -> None:
     """Respond to all sources with their recordings."""
     bodies = {}
     for source in discover():
-        for request, body in zip(source.requests, recorded(source.path), strict=True):
+        responses = recorded(source.path)
+        for request, body in zip(source.requests_for(responses), responses, strict=True):
             url = URL(request.url)
             bodies[f"/{url.host}{url.path_qs}"] = body
 
