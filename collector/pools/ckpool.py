@@ -31,7 +31,7 @@ class _Status(msgspec.Struct):
 
 
 class _Hashrates(msgspec.Struct):
-    hashrate5m: str | None
+    hashrate5m: float | str | None
 
 
 def parse(bodies: Sequence[bytes]) -> list[Reading]:

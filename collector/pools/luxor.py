@@ -26,7 +26,7 @@ _SUMMARY: Final = "https://app.luxor.tech/api/v2/pool/summary/BTC"
 
 
 class _Summary(msgspec.Struct):
-    hashrate_5m: decoding.BareNumber | None
+    hashrate_5m: decoding.Figure | None
 
 
 def configure(secrets: Secrets) -> PoolSource:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from collector.sources.base import PoolSource, Request
-from collector.sources.decoding import unix_time
+from collector.sources.decoding import Figure, unix_time
 from collector.sources.single import single_pool
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class _Stats(msgspec.Struct):
-    hashrate: float | None
+    hashrate: Figure | None
     now: int
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from collector.sources.base import WEBSITE_TERMS, PoolSource, Request
-from collector.sources.decoding import BareNumber
+from collector.sources.decoding import Figure
 from collector.sources.envelope import Envelope
 from collector.sources.single import single_pool
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 class _Chart(msgspec.Struct):
-    # In H/s. Clients divide a point, so it is a number, or text that is one.
-    viabtc_hash: list[float | BareNumber | None]
+    # In H/s.
+    viabtc_hash: list[Figure | None]
 
 
 parse = single_pool(

@@ -4,6 +4,9 @@
 - JSON that reports an error (``{"error": ...}``): transient, reason ``refused``, even where the
   expected shape would accept the body. Such a body is neither a figure nor "unknown".
 - JSON of any other shape: permanent. Somebody has to look at the source.
+
+Servers change between numbers and text with each edition, which is no other shape: text is read
+where a number is expected, and :data:`Figure` reads a hashrate in either form.
 """
 
 from __future__ import annotations
@@ -19,13 +22,17 @@ from collector.sources.base import PermanentError, SourceError, TransientError
 from miningmap import units
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from decimal import Decimal
 
 T = TypeVar("T")
 
-BareNumber: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^([0-9]+(\.[0-9]+)?|-[12]|[?-]?)$")]
+_NUMBER: Final = r"[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?|-[12](\.0+)?"
+BareNumber: TypeAlias = Annotated[str, msgspec.Meta(pattern=rf"^({_NUMBER}|[?-]?)$(?!\n)")]
 """A number as text, or unknown. Text with a unit in it does not match: its API has changed."""
+
+Figure: TypeAlias = float | BareNumber
+"""A hashrate without a unit, as a number or as text; for :func:`hashrate`."""
 
 _LONGEST_QUOTE: Final = 100
 
@@ -47,7 +54,7 @@ def decode(body: bytes, shape: type[T]) -> T:
     if reported := _reported(body).error:
         raise refused(reported)
     try:
-        return msgspec.json.decode(body, type=shape)
+        return msgspec.json.decode(body, type=shape, strict=False)
     except msgspec.ValidationError as error:
         raise unexpected(body, str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -109,6 +116,25 @@ def hashrate(
             reason="unit",
         )
     return figure
+
+
+def is_named(text: str, name: str) -> bool:
+    """Return whether a word that an API writes is this one, in upper or lower case."""
+    return text.strip().casefold() == name.casefold()
+
+
+def entry(entries: Iterable[T], name: str, name_of: Callable[[T], str]) -> T:
+    """Return the first entry of a list that has a name, in upper or lower case.
+
+    Raises:
+        PermanentError: none has. That is no unknown figure: the API has changed its names.
+    """
+    listed = list(entries)
+    for candidate in listed:
+        if is_named(name_of(candidate), name):
+            return candidate
+    names = ", ".join(map(name_of, listed))[:_LONGEST_QUOTE] or "nothing"
+    raise PermanentError(f"{name} is not in the list, which has {names}", reason="shape")
 
 
 def sum_or_unknown(figures: Iterable[float | None]) -> float | None:

@@ -26,7 +26,8 @@ class Envelope:
         code: the field that says whether the request succeeded; ``None`` if the API has no such
             field.
         ok: the codes of a response that succeeded; with any other code it is ``refused``. A code is
-            compared with its type, and a response without a code has the code ``None``.
+            compared with its type, and text without regard to case. A response without a code has
+            the code ``None``.
         message: the field that explains an error.
         data: the field that holds the data; ``None`` if the data is beside the code.
         unauthorized: the codes for what only the owner of the credentials can put right, each with
@@ -63,5 +64,9 @@ class Envelope:
         if code in self.unauthorized:
             text = f"{name} {code}: {self.unauthorized[code]}"
             raise CredentialsError(text, reason="unauthorized")
-        if code not in self.ok:
+        if _folded(code) not in map(_folded, self.ok):
             raise decoding.refused(code, msgspec.json.decode(fields.get(self.message, _NULL)))
+
+
+def _folded(code: object) -> object:
+    return code.casefold() if isinstance(code, str) else code

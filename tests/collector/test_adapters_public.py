@@ -72,9 +72,18 @@ def test_cloverpool_hashrate_without_a_unit_is_an_error() -> None:
         readings("pools/btccom", answer)
 
 
-def test_binance_without_the_algorithm_of_bitcoin_has_no_reading() -> None:
+def test_binance_without_the_algorithm_of_bitcoin_is_a_shape_error() -> None:
     listed = [{"algoName": "Ethash", "poolHash": "1"}]
-    assert readings("pools/binance", {"code": 0, "data": {"algoList": listed}}) == []
+    with pytest.raises(PermanentError, match="SHA256 is not in the list, which has Ethash"):
+        readings("pools/binance", {"code": 0, "data": {"algoList": listed}})
+
+
+@all_cases("algorithm", ["SHA256", "sha256"])
+def test_binance_algorithms_may_be_in_upper_or_lower_case(algorithm: str) -> None:
+    listed = [{"algoName": algorithm, "poolHash": 5}]
+    assert readings("pools/binance", {"code": 0, "data": {"algoList": listed}}) == [
+        Reading("binancepool", 5.0)
+    ]
 
 
 def test_binance_errors_include_their_code() -> None:
