@@ -9,7 +9,13 @@ from prometheus_client import CollectorRegistry
 from collector.http.fetcher import Fetcher
 from collector.metrics import Metrics
 from collector.polling.plausibility import Plausibility
-from collector.polling.reports import IMPLAUSIBLE, Poll, check_readings, parse_readings
+from collector.polling.reports import (
+    IMPLAUSIBLE,
+    Poll,
+    check_readings,
+    errors_of,
+    parse_readings,
+)
 from collector.registry import choose, discover, unknown
 from collector.sources.base import PermanentError, SourceError
 from collector.sources.credentials import Credentials, setting
@@ -80,14 +86,14 @@ async def try_source(
         count = f"{len(source.requests)} payloads, not {len(payloads)}"
         raise TrialError(f"{name} needs {count}: the responses of {urls}")
     try:
-        if payloads is None:
-            payloads = await _fetched(source, settings, credentials)
-        fetched_at = now()
-        every_s = settings.collector.poll_s or source.poll_s
-        poll = Poll(source, fetched_at, every_s, settings.collector.simulated)
-        checked = check_readings(poll, parse_readings(source, payloads), Plausibility())
-        for letter in checked.rejected:
-            raise PermanentError(letter.error, reason=IMPLAUSIBLE, source=source.slug)
+        with errors_of(source):
+            if payloads is None:
+                payloads = await _fetched(source, settings, credentials)
+            every_s = settings.collector.poll_s or source.poll_s
+            poll = Poll(source, now(), every_s, settings.collector.simulated)
+            checked = check_readings(poll, parse_readings(source, payloads), Plausibility())
+            for letter in checked.rejected:
+                raise PermanentError(letter.error, reason=IMPLAUSIBLE)
     except SourceError as error:
         error.args = (credentials.masked(source, str(error)),)
         raise

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from calendar import monthrange
 from datetime import UTC, datetime
+from typing import Final
 
 MINUTE_S = 60
 HOUR_S = 3600
@@ -16,6 +17,9 @@ DAY_S = 86_400
 HOUR_MIN = 60
 DAY_H = 24
 DAY_MIN = DAY_H * HOUR_MIN
+
+FIRST_BLOCK: Final = datetime(2009, 1, 3, tzinfo=UTC)
+"""The day of Bitcoin's first block. No hashrate has an earlier time."""
 
 
 def utc_now() -> datetime:

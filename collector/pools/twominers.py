@@ -27,7 +27,7 @@ parse = single_pool(
     "2miners",
     _Stats,
     lambda stats: stats.hashrate,
-    observed_at=lambda stats: unix_time(stats.now / 1000),
+    observed_at=lambda stats: unix_time(stats.now, per_second=1000),
 )
 
 

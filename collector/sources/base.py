@@ -61,6 +61,8 @@ Reason: TypeAlias = Literal[
     "implausible",
     # a valid response that has no figure
     "unknown_value",
+    # a fault of this software
+    "unexpected",
 ]
 """Why a source gave no figure; the list is short because this is a label of a metric."""
 

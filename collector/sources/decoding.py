@@ -20,6 +20,7 @@ import msgspec
 
 from collector.sources.base import PermanentError, SourceError, TransientError
 from miningmap import units
+from miningmap.inputs import decode_json, without_mark
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -54,10 +55,10 @@ def decode(body: bytes, shape: type[T]) -> T:
     if reported := _reported(body).error:
         raise refused(reported)
     try:
-        return msgspec.json.decode(body, type=shape, strict=False)
+        return decode_json(body, shape, strict=False)
     except msgspec.ValidationError as error:
         raise unexpected(body, str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except msgspec.DecodeError as error:
         refuse_html(body)
         raise TransientError(f"not JSON: {error}", reason="not_json") from None
 
@@ -75,7 +76,7 @@ def refuse_html(body: bytes) -> None:
     Raises:
         TransientError: the body is HTML.
     """
-    if body.lstrip()[:1] == b"<":
+    if without_mark(body).lstrip()[:1] == b"<":
         raise TransientError("not JSON but HTML", reason="not_json")
 
 
@@ -150,16 +151,16 @@ def sum_or_unknown(figures: Iterable[float | None]) -> float | None:
     return total
 
 
-def unix_time(seconds: float) -> datetime:
-    """Return the time that is ``seconds`` after the start of 1970, UTC.
+def unix_time(number: float, *, per_second: int = 1) -> datetime:
+    """Return the time that is ``number / per_second`` seconds after the start of 1970, UTC.
 
     Raises:
-        PermanentError: before 1970, or after the year 9999.
+        PermanentError: before the year 1, or after the year 9999: the API has changed its unit.
     """
     with suppress(OverflowError, ValueError):
-        if seconds >= 0:
-            return datetime.fromtimestamp(seconds, UTC)
-    raise PermanentError(f"{seconds!r:.20} is not a time in seconds since 1970", reason="shape")
+        return datetime.fromtimestamp(number / per_second, UTC)
+    text = "a time is not in the years 1 to 9999; has its unit changed?"
+    raise PermanentError(text, reason="shape")
 
 
 def iso_time(value: object) -> datetime | None:
@@ -173,8 +174,8 @@ def iso_time(value: object) -> datetime | None:
 
 def _reported(body: bytes) -> _Reported:
     try:
-        return msgspec.json.decode(body, type=_Reported)
-    except (msgspec.DecodeError, UnicodeDecodeError):  # not an object: it has no such fields
+        return decode_json(body, _Reported)
+    except msgspec.DecodeError:  # not an object: it has no such fields
         return _Reported()
 
 

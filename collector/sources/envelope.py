@@ -9,6 +9,7 @@ import msgspec
 
 from collector.sources import decoding
 from collector.sources.base import CredentialsError
+from miningmap.inputs import decode_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,7 +57,7 @@ class Envelope:
         return decoding.decode(bytes(fields.get(self.data, _NULL)), shape)
 
     def _check(self, name: str, body: bytes, fields: Mapping[str, msgspec.Raw]) -> None:
-        code = msgspec.json.decode(fields.get(name, _NULL))
+        code = decode_json(bytes(fields.get(name, _NULL)), object)
         # To Python, false and 0.0 equal 0: an API whose code has another type has changed.
         if type(code) not in map(type, (*self.ok, *self.unauthorized)):
             found = f"the code {code!r:.40}" if name in fields else "no code"
@@ -65,7 +66,9 @@ class Envelope:
             text = f"{name} {code}: {self.unauthorized[code]}"
             raise CredentialsError(text, reason="unauthorized")
         if _folded(code) not in map(_folded, self.ok):
-            raise decoding.refused(code, msgspec.json.decode(fields.get(self.message, _NULL)))
+            raise decoding.refused(
+                code, decode_json(bytes(fields.get(self.message, _NULL)), object)
+            )
 
 
 def _folded(code: object) -> object:

@@ -38,9 +38,11 @@ def test_blockchain_com_hashrate_may_be_in_scientific_notation(text: str) -> Non
 
 
 def test_blockchain_chart_gives_its_newest_point_with_a_value() -> None:
-    values = [{"x": 300, "y": None}, {"x": 100, "y": 1.0}, {"x": 200, "y": 2.0}]
+    first = 1_795_359_600
+    points = ((300, None), (100, 1.0), (200, 2.0))
+    values = [{"x": first + seconds, "y": figure} for seconds, figure in points]
     chart = {"status": "ok", "unit": "Hash Rate TH/s", "values": values}
-    at = datetime.fromtimestamp(200, UTC)
+    at = datetime.fromtimestamp(first + 200, UTC)
     assert readings("network/blockchain_chart", chart) == [NetworkReading(2e12, at)]
 
 
