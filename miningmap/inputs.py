@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+MARK: Final = "\ufeff"
+"""The byte order mark in text."""
 ENCODING: Final = "utf-8-sig"
 """The encoding of text files from outside, for ``open()``: UTF-8, without the byte order mark."""
 

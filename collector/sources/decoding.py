@@ -21,6 +21,7 @@ import msgspec
 from collector.sources.base import PermanentError, SourceError, TransientError
 from miningmap import units
 from miningmap.inputs import decode_json, without_mark
+from miningmap.times import parse_rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -164,12 +165,10 @@ def unix_time(number: float, *, per_second: int = 1) -> datetime:
 
 
 def iso_time(value: object) -> datetime | None:
-    """Return an ISO 8601 time, or ``None`` if it has no zone or is something else."""
-    try:
-        at = datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
-        return None
-    return at if at is not None and at.tzinfo is not None else None
+    """Return the time of a text (RFC 3339), or ``None`` if it has no zone or is something else."""
+    with suppress(ValueError):
+        return parse_rfc3339(value) if isinstance(value, str) else None
+    return None
 
 
 def _reported(body: bytes) -> _Reported:

@@ -24,7 +24,7 @@ from pydantic import SecretStr
 
 from collector import registry
 from collector.http.backoff import LONGEST_S
-from collector.http.fetcher import MAX_RETRY_AFTER_S, Fetcher
+from collector.http.fetcher import Fetcher
 from collector.metrics import Metrics
 from collector.polling.plausibility import Plausibility
 from collector.polling.poller import Poller
@@ -33,6 +33,7 @@ from collector.sources.credentials import Credentials
 from miningmap import messages as wire
 from miningmap.kafka.dead_letters import DeadLetter, record_of
 from miningmap.settings import Collector
+from miningmap.times import MAX_RETRY_AFTER_S
 from tests.collector.recordings import recorded
 
 if TYPE_CHECKING:

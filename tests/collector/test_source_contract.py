@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from codecs import BOM_UTF8
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -169,6 +170,12 @@ def respelt_values(value: object) -> Iterator[object]:
         yield str(value)
     elif isinstance(value, str) and NUMBER.fullmatch(value):
         yield json.loads(value)
+
+
+@every_source
+def test_a_byte_order_mark_before_a_body_says_nothing(path: str) -> None:
+    source, good = registry.load(path), recorded(path, "ok")
+    assert outcome(source, [BOM_UTF8 + body for body in good]) == outcome(source, good)
 
 
 @every_source
