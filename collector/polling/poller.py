@@ -53,6 +53,8 @@ STARTS_PER_S: Final = 100
 MIN_START_SPREAD_S: Final = 3.0
 # The label of a source of many pools that has not answered yet.
 NO_POOL_YET: Final = ""
+# An exception may quote the whole response, which may have a megabyte.
+_LONGEST_LOGGED: Final = 10_000
 
 _log = structlog.get_logger(__name__)
 
@@ -145,10 +147,13 @@ class Poller:
         self._metrics.failures.labels(self._source.slug, error.reason).inc()
         self._set_pool_up(dict.fromkeys(self._up, False))
         if error.reason == UNEXPECTED:
-            trace = "".join(traceback.format_exception(error.__cause__))
             # As text, because an exception of a library may quote a URL with a key.
-            self._log.error("poll_failed", exception=self._fetcher.masked(self._source, trace))
-        self._record_loss(error.reason, self._fetcher.masked(self._source, str(error)))
+            trace = self._masked("".join(traceback.format_exception(error.__cause__)))
+            self._log.error("poll_failed", exception=trace[:_LONGEST_LOGGED])
+        self._record_loss(error.reason, self._masked(str(error))[:_LONGEST_LOGGED])
+
+    def _masked(self, text: str) -> str:
+        return self._fetcher.masked(self._source, text)
 
     def _record_readings(self, checked: CheckedReadings) -> None:
         """Show and log the readings of one poll; without an accepted one the source is lost."""

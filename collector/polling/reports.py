@@ -38,8 +38,6 @@ IMPLAUSIBLE: Final = "implausible"
 UNKNOWN_VALUE: Final = "unknown_value"
 UNEXPECTED: Final = "unexpected"
 
-_LONGEST_QUOTE: Final = 200
-
 
 @dataclass(frozen=True)
 class Poll:
@@ -87,7 +85,7 @@ def errors_of(source: Source) -> Iterator[None]:
         error.source = source.slug
         raise
     except Exception as error:
-        text = f"a fault of this software: {error!r:.{_LONGEST_QUOTE}}; report it with the response"
+        text = f"a fault of this software: {error!r}; report it with the response"
         raise TransientError(text, reason=UNEXPECTED, source=source.slug) from error
 
 

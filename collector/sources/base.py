@@ -177,7 +177,8 @@ class Reading:
         pool: the slug; the same as at mempool.space, if the pool is listed there.
         hashrate: of the whole pool, in H/s.
         places: the parts that the source locates; together they may be less than the whole.
-        observed_at: the source's own time of the figure, or ``None`` if it gives no time.
+        observed_at: the source's own time of the figure, or ``None`` if it gives no time. A time
+            before Bitcoin's first block is one that the server left unset, and counts as ``None``.
         blocks: the number of blocks from which the figure is computed, or ``None`` if the pool
             reports the figure itself.
     """
