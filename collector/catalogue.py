@@ -9,7 +9,13 @@ from prometheus_client import CollectorRegistry
 from collector.http.fetcher import Fetcher
 from collector.metrics import Metrics
 from collector.polling.plausibility import Plausibility
-from collector.polling.reports import IMPLAUSIBLE, Poll, check_readings, parse_readings
+from collector.polling.reports import (
+    IMPLAUSIBLE,
+    Poll,
+    check_readings,
+    errors_of,
+    parse_readings,
+)
 from collector.registry import choose, discover, unknown
 from collector.sources.base import PermanentError, PoolSource, SourceError
 from collector.sources.credentials import Credentials, setting
@@ -76,16 +82,17 @@ async def try_source(
             raise TrialError(f"{', '.join(missing)}: not set, but {name} needs it")
         source = credentials.configured(source)
     try:
-        if payloads is None:
-            payloads = await _fetched(source, settings, credentials)
-        else:
-            _check_count(name, payloads, source.requests_for(payloads))
-        fetched_at = now()
-        every_s = settings.collector.poll_s or source.poll_s
-        poll = Poll(source, fetched_at, every_s, settings.collector.simulated)
-        checked = check_readings(poll, parse_readings(source, payloads), Plausibility())
-        for letter in checked.rejected:
-            raise PermanentError(letter.error, reason=IMPLAUSIBLE, source=source.slug)
+        with errors_of(source):
+            if payloads is None:
+                payloads = await _fetched(source, settings, credentials)
+            requests = source.requests_for(payloads)
+        _check_count(name, payloads, requests)
+        with errors_of(source):
+            every_s = settings.collector.poll_s or source.poll_s
+            poll = Poll(source, now(), every_s, settings.collector.simulated)
+            checked = check_readings(poll, parse_readings(source, payloads), Plausibility())
+            for letter in checked.rejected:
+                raise PermanentError(letter.error, reason=IMPLAUSIBLE)
     except SourceError as error:
         error.args = (credentials.masked(source, str(error)),)
         raise

@@ -26,6 +26,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from miningmap.inputs import MARK, read_text
 from miningmap.partner import PARTNER_TOKEN
 
 if TYPE_CHECKING:
@@ -272,7 +273,7 @@ def load(config: Path | None = None) -> Settings:
             dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - there is no .env file
             file_secret_settings: PydanticBaseSettingsSource,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            nested = NestedSecretsSettingsSource(
+            nested = _SecretFiles(
                 file_secret_settings,
                 secrets_dir=secrets,
                 secrets_prefix=PREFIX,
@@ -310,6 +311,15 @@ def _names(secrets: Path | None) -> list[str]:
     return [*os.environ, *(path.name for path in secrets.iterdir())] if secrets else [*os.environ]
 
 
+class _SecretFiles(NestedSecretsSettingsSource):
+    """The files of the folder of secrets, which may begin with a byte order mark."""
+
+    @classmethod
+    def load_secrets(cls, path: Path) -> dict[str, str]:
+        secrets = super().load_secrets(path)
+        return {name: text.removeprefix(MARK).strip() for name, text in secrets.items()}
+
+
 def _secrets_folder() -> Path | None:
     name = os.environ.get(SECRETS_DIR)
     if not name:
@@ -329,7 +339,7 @@ class _TomlFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._text = path.read_text(encoding="utf-8")
+            self._text = read_text(path)
             self.values: dict[str, Any] = tomllib.loads(self._text)
         except OSError as error:
             raise SettingsError(f"--config {path}: {error.strerror}") from None

@@ -11,8 +11,6 @@ from __future__ import annotations
 import time
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import urlsplit
@@ -35,7 +33,7 @@ from collector.sources.credentials import NONE, Credentials
 from collector.sources.decoding import refuse_html
 from miningmap import __version__
 from miningmap.settings import HOSTS_SETTING, SettingsError
-from miningmap.times import utc_now
+from miningmap.times import retry_after_s, utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -52,7 +50,6 @@ MAX_BYTES: Final = 1 << 20
 """The largest accepted body, decompressed."""
 
 TIMEOUT: Final = aiohttp.ClientTimeout(total=20, sock_connect=5, sock_read=10)
-MAX_RETRY_AFTER_S: Final = 86_400.0
 
 MAX_REQUESTS: Final = 100
 """The most requests of one poll; more of them would hardly be done before the next."""
@@ -390,24 +387,6 @@ def _moved(status: int, location: str | None, url: str) -> SourceError:
     else:
         where = "moved, without a new address"
     return PermanentError(f"HTTP {status}: {where}; redirects are not followed", reason="redirect")
-
-
-def retry_after_s(header: str | None, now: datetime) -> float | None:
-    """Return the wait that a ``Retry-After`` header asks for, in seconds; ``None`` without one.
-
-    At most a day, so that a wrong header cannot end a source for good.
-    """
-    if header is None:
-        return None
-    if header.isascii() and header.isdigit():
-        return min(float(header), MAX_RETRY_AFTER_S)
-    try:
-        at = parsedate_to_datetime(header)
-    except (ValueError, OverflowError):
-        return None
-    if at.tzinfo is None:  # "-0000": UTC from a server that does not know its zone (RFC 5322, 3.3)
-        at = at.replace(tzinfo=UTC)
-    return min(max(0.0, (at - now).total_seconds()), MAX_RETRY_AFTER_S)
 
 
 def _upstream(setting: str | None) -> str | None:

@@ -24,6 +24,7 @@ from miningmap.cbeci import contribution_rows
 from miningmap.cbeci.contribution import MAX_BODY, PATH
 from miningmap.cbeci.contribution_rows import InvalidRowsError
 from miningmap.http.problems import problem_middleware
+from miningmap.inputs import decode_json
 from miningmap.times import utc_now
 
 if TYPE_CHECKING:
@@ -247,10 +248,10 @@ async def _body(request: web.Request) -> bytes:
 
 def _rows(body: bytes) -> list[object]:
     try:
-        document = msgspec.json.decode(body)
+        document = decode_json(body, object)
     except msgspec.ValidationError as error:  # JSON, but a number in it is out of range
         raise _BodyError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except msgspec.DecodeError as error:
         raise _BodyError(HTTPStatus.BAD_REQUEST, f"the body is not JSON: {error}") from None
     if not isinstance(document, dict) or "data" not in document:
         raise _BodyError(HTTPStatus.UNPROCESSABLE_ENTITY, "Missing key: data")

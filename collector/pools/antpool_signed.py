@@ -25,7 +25,7 @@ _LEAST: Final = 1e18
 
 
 class _Stats(msgspec.Struct, rename="camel"):
-    pool_hashrate: decoding.BareNumber | None
+    pool_hashrate: decoding.Figure | None
 
 
 def authorise(request: Request, secrets: Secrets, now: datetime) -> Request:

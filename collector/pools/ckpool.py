@@ -50,7 +50,7 @@ class _Status(msgspec.Struct):
 
 
 class _Hashrates(msgspec.Struct):
-    hashrate5m: str | None
+    hashrate5m: float | str | None
 
 
 class _File(NamedTuple):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import msgspec
 
 from collector.sources.base import WEBSITE_TERMS, PoolSource, Request
-from collector.sources.decoding import hashrate
+from collector.sources.decoding import Figure, hashrate
 from collector.sources.single import single_pool
 
 
 class _Stats(msgspec.Struct):
-    hashrate: float | None
+    hashrate: Figure | None
     net_hashrate: float
 
 

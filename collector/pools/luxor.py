@@ -63,7 +63,7 @@ class _Subaccounts(msgspec.Struct):
 
 
 class _Summary(msgspec.Struct):
-    hashrate_5m: decoding.BareNumber | None
+    hashrate_5m: decoding.Figure | None
 
 
 def configure(secrets: Secrets) -> PoolSource:

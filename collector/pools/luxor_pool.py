@@ -6,12 +6,12 @@ import msgspec
 
 from collector.sources.authorisation import credentials_in
 from collector.sources.base import Credential, PoolSource, Request
-from collector.sources.decoding import BareNumber
+from collector.sources.decoding import Figure
 from collector.sources.single import single_pool
 
 
 class _PoolHashrate(msgspec.Struct):
-    hashrate_5m: BareNumber | None  # H/s, as text
+    hashrate_5m: Figure | None  # H/s, as text
 
 
 parse = single_pool("luxor", _PoolHashrate, lambda pool: pool.hashrate_5m)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 class _Pool(msgspec.Struct):
     pool_id: str | None
-    hashrate: float | None
+    hashrate: decoding.Figure | None
 
 
 class _Pools(msgspec.Struct):

@@ -58,7 +58,7 @@ class _Status(msgspec.Struct):
 
 
 class _Speed(msgspec.Struct):
-    hash: float | decoding.BareNumber | None
+    hash: decoding.Figure | None
     type: str
 
 

@@ -22,8 +22,8 @@ _ALGORITHMS: Final = ("SHA256ASICBOOST", "SHA256")
 
 
 class _Market(msgspec.Struct, rename="camel"):
-    total_speed: decoding.BareNumber | None
-    market_factor: str  # "1000000000000000000", also seen as "1e18"
+    total_speed: decoding.Figure | None
+    market_factor: decoding.Figure  # "1000000000000000000", also seen as "1e18"
     display_market_factor: str
     updated_ts: Instant | None = None
 
@@ -51,7 +51,7 @@ def _speed(market: _Market) -> float | None:
     """
     unit = market.display_market_factor
     if decoding.hashrate(market.market_factor) != decoding.hashrate(f"1 {unit}"):
-        raise PermanentError(f"1 {unit[:16]} is not {market.market_factor[:32]}", reason="unit")
+        raise PermanentError(f"1 {unit[:16]} is not {market.market_factor!s:.32}", reason="unit")
     return decoding.hashrate(market.total_speed, unit)
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import msgspec
 
 from collector.sources.base import WEBSITE_TERMS, PoolSource, Request
+from collector.sources.decoding import Figure
 from collector.sources.single import single_pool
 
 
 class _PoolStats(msgspec.Struct):
-    hashrate: float | None
+    hashrate: Figure | None
 
 
 parse = single_pool("parasite", _PoolStats, lambda stats: stats.hashrate)

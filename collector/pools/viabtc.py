@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from collector.sources.base import WEBSITE_TERMS, PoolSource, Request, SourceError
-from collector.sources.decoding import BareNumber
+from collector.sources.decoding import Figure
 from collector.sources.envelope import Envelope
 from collector.sources.single import single_pool
 
@@ -23,12 +23,12 @@ _POOL: Final = "https://www.viabtc.com/res/pool/BTC"
 
 
 class _State(msgspec.Struct):
-    hashrate: BareNumber | float | None  # H/s, as text
+    hashrate: Figure | None  # H/s, as text
 
 
 class _Chart(msgspec.Struct):
-    # In H/s. Clients divide a point, so it is a number, or text that is one.
-    viabtc_hash: list[float | BareNumber | None]
+    # In H/s.
+    viabtc_hash: list[Figure | None]
 
 
 _of_state = single_pool("viabtc", _State, lambda state: state.hashrate, envelope=Envelope())

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class _Part(msgspec.Struct):
-    current_hash_rate: decoding.BareNumber | None
+    current_hash_rate: decoding.Figure | None
 
 
 class _Wrapped(msgspec.Struct):

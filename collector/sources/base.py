@@ -61,6 +61,8 @@ Reason: TypeAlias = Literal[
     "implausible",
     # a valid response that has no figure
     "unknown_value",
+    # a fault of this software
+    "unexpected",
 ]
 """Why a source gave no figure; the list is short because this is a label of a metric."""
 
@@ -96,15 +98,6 @@ class CredentialsError(SourceError):
 
 class PermanentError(SourceError):
     """The response is not as the source declares. Somebody has to correct the source."""
-
-
-def adapter_failed(error: Exception) -> PermanentError:
-    """Return the error for an adapter that raised an unexpected exception.
-
-    It has received a body of an unknown shape. That is an error of this source, and must not end
-    the polling of the others.
-    """
-    return PermanentError(f"the adapter failed: {error!r}", reason="shape")
 
 
 class Rate(NamedTuple):
@@ -193,7 +186,8 @@ class Reading:
         pool: the slug; the same as at mempool.space, if the pool is listed there.
         hashrate: of the whole pool, in H/s.
         places: the parts that the source locates; together they may be less than the whole.
-        observed_at: the source's own time of the figure, or ``None`` if it gives no time.
+        observed_at: the source's own time of the figure, or ``None`` if it gives no time. A time
+            before Bitcoin's first block is one that the server left unset, and counts as ``None``.
         blocks: the number of blocks from which the figure is computed, or ``None`` if it is not
             computed from blocks.
     """
@@ -295,14 +289,7 @@ class Source:
         Raises:
             SourceError: nothing follows from these bodies.
         """
-        if self.more is None:
-            return ()
-        try:
-            return self.more(bodies)
-        except SourceError:
-            raise
-        except Exception as error:
-            raise adapter_failed(error) from error
+        return () if self.more is None else self.more(bodies)
 
     def requests_for(self, bodies: Sequence[bytes]) -> Sequence[Request]:
         """Return the requests of a poll whose first responses have these bodies.

@@ -240,9 +240,7 @@ def _time(option: str, text: str | None) -> datetime | None:
     try:
         return parse_rfc3339(text)
     except ValueError as error:
-        raise CommandUsageError(
-            f"{option}: {error}; expected a time such as 2026-11-22T15:00:00Z"
-        ) from None
+        raise CommandUsageError(f"{option}: {error}") from None
 
 
 COMMANDS = (publish, import_history, export)

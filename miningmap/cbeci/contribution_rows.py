@@ -26,14 +26,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, TypeVar
 from miningmap import places
 from miningmap.cbeci.contribution import DAYS, FIELDS, MONTHLY, PERIODS, UNITS, RowError
 from miningmap.messages import Located, Report
-from miningmap.times import add_months
+from miningmap.times import FIRST_BLOCK, add_months
 from miningmap.units import HashrateError, parse_hashrate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 SOURCE: Final = "partner"
-FIRST_BLOCK: Final = datetime(2009, 1, 3, tzinfo=UTC)
 # A thousand times the network of 2026. A larger figure has the wrong unit.
 MAX_HASHRATE: Final = 1e24
 

@@ -33,6 +33,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from miningmap import places
+from miningmap.inputs import ENCODING
 from miningmap.messages import FIGURE, MAX_FIGURE, Located, Published, Report
 from miningmap.times import add_months
 from miningmap.units import scale
@@ -234,7 +235,7 @@ class _UnreadableError(ValueError):
 def _rows(body: bytes) -> Iterator[tuple[int, list[str]]]:
     """The rows that are not empty, each with the line on which it ends."""
     try:
-        text = body.decode("utf-8-sig")
+        text = body.decode(ENCODING)
     except UnicodeDecodeError as error:
         raise _UnreadableError(body.count(b"\n", 0, error.start) + 1, "is not UTF-8") from None
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)

@@ -211,6 +211,16 @@ def test_recorded_bodies_become_messages(run: Run, case: str, hashrates: list[fl
     assert [message.hashrate for message in messages] == pytest.approx(hashrates)
 
 
+def test_the_time_of_fetching_stands_in_for_an_unset_time(run: Run, tmp_path: Path) -> None:
+    body = tmp_path / "body"  # Go writes an unset time like this
+    body.write_text('{"hashrate5minAvg":250000000000,"updatedAt":"0001-01-01T00:00:00Z"}')
+    result = run("try", "foundry", "--payload", body)
+    assert (result.exit_code, result.stderr) == (0, "")
+    report = json.loads(result.stdout)
+    assert report["hashrate"] == 2.5e20
+    assert report["end"] == report["fetched_at"]
+
+
 def test_an_unknown_figure_gives_no_message(run: Run) -> None:
     result = run("try", "foundry", *payloads("pools/foundry/unknown-value"))
     assert (result.exit_code, result.stdout) == (0, "")

@@ -87,8 +87,14 @@ def coins(hashrate: object, coin: str = "BTC", code: str = "000000") -> dict[str
     return {"code": code, "msg": "busy", "data": {"items": items}}
 
 
-def test_antpool_without_bitcoin_has_no_reading() -> None:
-    assert readings("pools/antpool", coins("1 TH/s", coin="LTC")) == []
+def test_antpool_without_bitcoin_is_a_shape_error() -> None:
+    with pytest.raises(PermanentError, match="BTC is not in the list, which has LTC"):
+        readings("pools/antpool", coins("1 TH/s", coin="LTC"))
+
+
+@all_cases("coin", ["BTC", "btc"])
+def test_antpool_coins_may_be_in_upper_or_lower_case(coin: str) -> None:
+    assert readings("pools/antpool", coins("1 TH/s", coin=coin)) == [Reading("antpool", 1e12)]
 
 
 def test_antpool_hashrate_without_a_unit_is_an_error() -> None:

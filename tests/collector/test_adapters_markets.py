@@ -74,8 +74,8 @@ def test_nicehash_factor_and_unit_must_agree(factor: str, unit: str) -> None:
     assert caught.value.reason == "unit"
 
 
-@all_cases("speed", ["0.5 EH", "-5", "1e-3", 0.5])
-def test_nicehash_speed_must_be_a_number_as_text(speed: str) -> None:
+@all_cases("speed", ["0.5 EH", "-5", -5, "1e-3 EH", True])
+def test_nicehash_speed_must_be_a_number_without_a_unit(speed: str) -> None:
     with pytest.raises(PermanentError):
         readings("pools/nicehash", book(BTC=market(speed)), book())
 

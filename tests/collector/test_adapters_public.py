@@ -40,9 +40,11 @@ def test_blockchain_com_hashrate_may_be_in_scientific_notation(text: str) -> Non
 
 
 def test_blockchain_chart_gives_its_newest_point_with_a_value() -> None:
-    values = [{"x": 300, "y": None}, {"x": 100, "y": 1.0}, {"x": 200, "y": 2.0}]
+    first = 1_795_359_600
+    points = ((300, None), (100, 1.0), (200, 2.0))
+    values = [{"x": first + seconds, "y": figure} for seconds, figure in points]
     chart = {"status": "ok", "unit": "Hash Rate TH/s", "values": values}
-    at = datetime.fromtimestamp(200, UTC)
+    at = datetime.fromtimestamp(first + 200, UTC)
     assert readings("network/blockchain_chart", chart) == [NetworkReading(2e12, at)]
 
 
@@ -95,9 +97,18 @@ def test_cloverpool_hashrate_without_a_unit_is_an_error() -> None:
         readings("pools/btccom", answer)
 
 
-def test_binance_without_the_algorithm_of_bitcoin_has_no_reading() -> None:
+def test_binance_without_the_algorithm_of_bitcoin_is_a_shape_error() -> None:
     listed = [{"algoName": "Ethash", "poolHash": "1"}]
-    assert readings("pools/binance", {"code": 0, "data": {"algoList": listed}}) == []
+    with pytest.raises(PermanentError, match="SHA256 is not in the list, which has Ethash"):
+        readings("pools/binance", {"code": 0, "data": {"algoList": listed}})
+
+
+@all_cases("algorithm", ["SHA256", "sha256"])
+def test_binance_algorithms_may_be_in_upper_or_lower_case(algorithm: str) -> None:
+    listed = [{"algoName": algorithm, "poolHash": 5}]
+    assert readings("pools/binance", {"code": 0, "data": {"algoList": listed}}) == [
+        Reading("binancepool", 5.0)
+    ]
 
 
 def test_binance_errors_include_their_code() -> None:

@@ -165,11 +165,9 @@ async def errors_of_collecting(
 
 
 async def test_errors_of_all_tasks_are_raised_together() -> None:
-    outbox = Outbox(fail)
-    outbox.put([])
     pollers = FailingPoller("one"), FailingPoller("two"), FailingPoller("3", when_cancelled=True)
-    errors = await errors_of_collecting(*pollers, outbox=outbox, stop=asyncio.Event())
-    assert errors == ["3", "one", "outbox", "two"]
+    errors = await errors_of_collecting(*pollers, outbox=Outbox(fail), stop=asyncio.Event())
+    assert errors == ["3", "one", "two"]
 
 
 async def test_errors_while_stopping_are_raised() -> None:

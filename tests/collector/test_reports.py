@@ -18,7 +18,7 @@ from collector.polling import reports
 from collector.polling.plausibility import MAX_AHEAD, MAX_HASHRATE, Plausibility
 from collector.polling.reports import CheckedReadings, Poll, check_readings, parse_readings
 from collector.pools.ocean import SOURCE as OCEAN
-from collector.sources.base import NetworkReading, PermanentError, Reading
+from collector.sources.base import NetworkReading, PermanentError, Reading, TransientError
 from miningmap import messages as wire
 from miningmap.kafka.topics import REPORTS
 from miningmap.messages import Located, Network, Report
@@ -176,21 +176,30 @@ def test_an_interval_of_an_hour_is_rejected() -> None:
     assert "an hour or longer" in letter.error
 
 
-def test_an_exception_of_an_adapter_is_a_shape_error() -> None:
+def test_an_exception_of_an_adapter_is_an_unexpected_error_of_its_source() -> None:
     def fail(bodies: Sequence[bytes]) -> list[Reading]:
         return [Reading("ocean", float(bodies[7]))]
 
-    with pytest.raises(PermanentError, match="the adapter failed: IndexError") as caught:
+    with pytest.raises(TransientError, match="a fault of this software: IndexError") as caught:
         parse_readings(replace(OCEAN, parse=fail), [])
-    assert caught.value.reason == "shape"
+    assert caught.value.reason == "unexpected"
     assert caught.value.source == "ocean"
+    assert isinstance(caught.value.__cause__, IndexError)
 
 
-# The second is Go's zero time, which servers send for an unset time.
-@all_cases("at", [datetime(1969, 12, 31, tzinfo=UTC), datetime(1, 1, 1, tzinfo=UTC)])
-def test_a_time_before_1970_is_a_shape_error(at: datetime) -> None:
-    with pytest.raises(PermanentError, match="before 1970"):
-        claim(Reading("ocean", 1.0, observed_at=at))
+@all_cases(
+    "at",
+    [
+        datetime(1, 1, 1, tzinfo=UTC),  # Go's zero time
+        datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=8))),  # in UTC there is no such time
+        datetime(1601, 1, 1, tzinfo=UTC),
+        datetime(1970, 1, 1, tzinfo=UTC),
+        datetime(2009, 1, 2, 23, 59, tzinfo=UTC),
+    ],
+)
+def test_the_time_of_fetching_stands_in_for_a_time_that_no_figure_can_have(at: datetime) -> None:
+    (report,) = claim(Reading("ocean", 1.0, observed_at=at))
+    assert (report.start, report.end) == (NOW - MINUTE, NOW)
 
 
 def test_a_time_without_a_zone_is_a_shape_error() -> None:

@@ -7,6 +7,8 @@ recording fails only the tests of its own source, which say what is expected.
 from __future__ import annotations
 
 import json
+import re
+from codecs import BOM_UTF8
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +42,8 @@ ERRORS: tuple[dict[str, Any], ...] = (
 )
 
 BASIS = "a source declares basis='mined' if, and only if, its readings have blocks"
+WORDS = ("code", "err_no", "id")
+NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
 
 every_source = pytest.mark.parametrize("path", registry.paths())
 
@@ -151,6 +155,47 @@ def as_json(body: bytes) -> object:
         return json.loads(body)
     except ValueError:
         return None
+
+
+@every_source
+def test_a_number_may_be_written_as_text_and_text_as_a_number(path: str) -> None:
+    source, good = registry.load(path), recorded(path, "ok")
+    right = outcome(source, good)
+    for number, body in enumerate(good):
+        for other in respelt(body):
+            got = outcome(source, [*good[:number], other, *good[number + 1 :]])
+            assert same(got, right), other
+
+
+def respelt(body: bytes) -> Iterator[bytes]:
+    """Yield the body with one number written as text, or the other way round."""
+    lines = body.splitlines() if as_json(body) is None else [body]  # ckpool writes three documents
+    for number, line in enumerate(lines):
+        document = json.loads(line)
+        for other in respelt_values(document):
+            yield b"\n".join([*lines[:number], json.dumps(other).encode(), *lines[number + 1 :]])
+
+
+def respelt_values(value: object) -> Iterator[object]:
+    """Yield the value with one number in it written as text, or the other way round."""
+    if isinstance(value, dict):
+        for name, part in value.items():
+            # A code or an id is a word, even if it is written in digits.
+            for other in () if name in WORDS else respelt_values(part):
+                yield value | {name: other}
+    elif isinstance(value, list):
+        for number, part in enumerate(value):
+            yield from ([*value[:number], o, *value[number + 1 :]] for o in respelt_values(part))
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield str(value)
+    elif isinstance(value, str) and NUMBER.fullmatch(value):
+        yield json.loads(value)
+
+
+@every_source
+def test_a_byte_order_mark_before_a_body_says_nothing(path: str) -> None:
+    source, good = registry.load(path), recorded(path, "ok")
+    assert outcome(source, [BOM_UTF8 + body for body in good]) == outcome(source, good)
 
 
 @every_source
