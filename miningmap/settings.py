@@ -42,15 +42,19 @@ HOSTS_SETTING: Final = f"{PREFIX}COLLECTOR__HOSTS"
 _CREDENTIAL: Final = f"{PREFIX}CREDENTIALS__SOURCE__NAME"
 _UNDERSCORES: Final = re.compile("_+")
 
-_SERVER: Final = r"(\[[0-9A-Fa-f:.]+\]|[^\s,:/\[\]]+)(:[0-9]{1,5})?"
-_SERVERS: Final = re.compile(f"{_SERVER}(,{_SERVER})*")
+_HIGHEST_PORT: Final = 65535
+_SERVER: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s,:/\[\]]+)(?::([0-9]{1,5}))?")
 
 _HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
 
 
 def _check_servers(text: str) -> str:
-    if not _SERVERS.fullmatch(text):
-        raise PydanticCustomError("servers", "expected HOST:PORT, or several separated by commas")
+    servers = [_SERVER.fullmatch(server) for server in text.split(",")]
+    if not all(server and int(server[1] or 1) in range(1, _HIGHEST_PORT + 1) for server in servers):
+        raise PydanticCustomError(
+            "servers",
+            "expected HOST:PORT with a port from 1 to 65535, or several separated by commas",
+        )
     return text
 
 
@@ -60,7 +64,7 @@ def _check_host(text: str) -> str:
     return text
 
 
-Port = Annotated[int, Field(ge=0, le=65535)]
+Port = Annotated[int, Field(ge=0, le=_HIGHEST_PORT)]
 Servers = Annotated[str, AfterValidator(_check_servers)]
 Host = Annotated[str, AfterValidator(_check_host)]
 Rate = Annotated[list[PositiveInt], Field(min_length=2, max_length=2)]
