@@ -22,8 +22,9 @@ import time
 import uuid
 from base64 import urlsafe_b64encode
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from typing import ClassVar, Final, Self
+from typing import TYPE_CHECKING, ClassVar, Final, Self
 
 import click
 import redis
@@ -33,6 +34,9 @@ from launch.local.supervisor import bound_to_this_process
 from miningmap.kafka.admin import ensure_topics
 from miningmap.kafka.clients import admin_client
 from miningmap.kafka.topics import TOPICS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT: Final = Path(__file__).parents[1]
 CACHE: Final = ROOT / ".cache"
@@ -133,6 +137,16 @@ class Server(abc.ABC):
             self._process.kill()
             self._process.wait()
             raise ServerError(self.with_last_lines(f"did not end within {STOP_S:g} s")) from None
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """During the block the server keeps its connections and answers nothing."""
+        assert self._process is not None, f"{self.name} was never started"
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def close(self) -> None:
         """Kill the server and remove its folder."""
