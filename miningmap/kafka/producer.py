@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from miningmap import messages
 from miningmap.kafka.close import close_producer
-from miningmap.kafka.errors import CREATE_TOPICS, BrokerError, broker_errors
+from miningmap.kafka.errors import CHECK_REPLICAS, CREATE_TOPICS, BrokerError, broker_errors
 from miningmap.kafka.topics import NETWORK, REPORTS
 from miningmap.messages import Message, Report
 
@@ -35,8 +35,6 @@ MAX_RECORD_BYTES: Final = 2 * 1024 * 1024
 # The pause between two attempts to connect doubles from the first to the longest.
 FIRST_WAIT_S: Final = 0.5
 LONGEST_WAIT_S: Final = 10.0
-
-_CHECK_BROKER: Final = "check that the broker is running and that its replicas are in sync"
 
 _log = structlog.get_logger(__name__)
 
@@ -161,7 +159,7 @@ class Publisher:
             if self._connection_error is not None:
                 raise BrokerError(str(self._connection_error)) from None
             problem = f"no acknowledgement within {self._timeout_s:g} s"
-            raise BrokerError.at(self._servers, problem, _CHECK_BROKER) from None
+            raise BrokerError.at(self._servers, problem, CHECK_REPLICAS) from None
 
     async def deliver(self, records: Sequence[Record]) -> None:
         """Publish the records, waiting for as long as the broker is unavailable.
@@ -231,7 +229,7 @@ class Publisher:
 
     def _log_slow(self) -> None:
         problem = f"no acknowledgement for {SLOW_S:g} s"
-        self._log_unavailable(BrokerError.at(self._servers, problem, _CHECK_BROKER))
+        self._log_unavailable(BrokerError.at(self._servers, problem, CHECK_REPLICAS))
 
     def _log_unavailable(self, error: BrokerError) -> None:
         if not self._logged_unavailable:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socketserver
+import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -196,3 +199,36 @@ def test_topics_without_a_broker_is_one_line_and_a_failure(
         assert (result.exit_code, result.stdout) == (1, "")
         assert result.stderr.startswith(f"miningmap: Kafka at {servers}: ")
         assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        pytest.param(b"", "no answer within 8 s", id="silent"),
+        pytest.param(b"HTTP/1.1 400 Bad Request\r\n\r\n", "Unable to bootstrap", id="http"),
+    ],
+)
+def test_topics_of_what_is_not_kafka_is_one_line_within_10_s(
+    answer: bytes, problem: str, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Other(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            if answer:
+                self.request.sendall(answer)
+            else:
+                self.request.recv(1_000)
+                self.request.recv(1_000)  # until the client leaves
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Other) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers = f"127.0.0.1:{server.server_address[1]}"
+        monkeypatch.setenv(SERVERS, servers)
+        started = time.monotonic()
+        result = run("topics")
+        assert time.monotonic() - started < 10
+        server.shutdown()
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith(f"miningmap: Kafka at {servers}: ")
+    assert problem in result.stderr
+    assert SERVERS in result.stderr
+    assert result.stderr.count("\n") == 1

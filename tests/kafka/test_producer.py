@@ -20,7 +20,7 @@ from miningmap.kafka.clients import admin_client
 from miningmap.kafka.close import ABANDON_S, FLUSH_S
 from miningmap.kafka.errors import START_BROKER, BrokerError
 from miningmap.kafka.producer import MAX_RECORD_BYTES, Publisher, Record, record_of
-from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS
+from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS, SHARES
 from miningmap.messages import Network, Report, decode
 from miningmap.settings import Kafka
 
@@ -179,6 +179,18 @@ async def test_a_record_too_large_is_not_retriable_and_the_next_one_is_published
     found = await received(clean_kafka, REPORTS, b"%d" % (MAX_RECORD_BYTES + 10_000))
     assert len(found) == 3
     assert logs == []
+
+
+async def test_a_record_that_the_broker_refuses_is_an_error_with_a_fitting_remedy(
+    clean_kafka: KafkaServer,
+) -> None:
+    without_key = Record(SHARES, None, b"value")  # a compacted topic needs keys
+    async with publisher(clean_kafka, SHARES) as connected:
+        with pytest.raises(BrokerError) as caught:
+            await connected.publish([without_key])
+    assert str(caught.value).endswith(
+        "the broker answers, but refuses this: its log has the details"
+    )
 
 
 async def test_publishing_fails_while_the_broker_is_unavailable_and_resumes(
