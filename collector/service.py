@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -43,9 +42,6 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         SettingsError: a setting is wrong, or an address is in use.
         ExceptionGroup: the unexpected errors of all tasks that failed.
     """
-    if settings.log.level != "debug":
-        # The publisher logs once that Kafka is unavailable; aiokafka logs it ten times a second.
-        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     credentials = Credentials(settings.credentials)
     sources = choose(discover(), settings.collector, credentials)
     partners = _partners(settings.intake.partners_file)
