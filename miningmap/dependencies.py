@@ -60,26 +60,30 @@ class Dependency:
     def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
         self.name = name
         self.reason: str | None = f"{name} has not answered yet"
+        self._clock = clock
         self._limit = RepeatLimit(clock)
-        self._logged = False
+        self._repeat_at: float | None = None  # None unless the log says that it is unavailable
 
     def lost(self, reason: str) -> bool:
         """Record that it is unavailable; return whether to log that.
 
-        That is when it has just become unavailable, and every :data:`REPEAT_S` while it stays so,
-        but never more often for the same reason.
+        That is when it has just become unavailable, and every :data:`REPEAT_S` while it stays so.
+        If it comes and goes, the same reason is logged as often.
         """
         self.reason = reason
+        now = self._clock()
+        if self._repeat_at is not None and now < self._repeat_at:
+            return False
         if self._limit.left_out(reason) is None:
             return False
-        self._logged = True
+        self._repeat_at = now + REPEAT_S
         return True
 
     def found(self) -> bool:
         """Record that it is available; return whether to log that: after a logged loss, once."""
         self.reason = None
-        logged, self._logged = self._logged, False
-        return logged
+        was_logged, self._repeat_at = self._repeat_at is not None, None
+        return was_logged
 
     def up(self) -> float:
         """Return 1 while it is available, else 0."""

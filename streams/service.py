@@ -11,12 +11,12 @@ from miningmap.kafka.producer import Publisher
 from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS, SHARES
 from miningmap.redis_client import connect
 from miningmap.settings import SettingsError
+from miningmap.tasks import run_until_first_ends
 from miningmap.times import utc_now
 from streams.beliefs import BeliefsError
 from streams.beliefs import load as load_beliefs
 from streams.metrics import Metrics
 from streams.redis.store import Store
-from streams.tasks import run_until_first_ends
 from streams.worker.consumer import consume
 from streams.worker.processor import Processor
 from streams.worker.snapshot_writer import write_snapshots

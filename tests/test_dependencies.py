@@ -44,15 +44,15 @@ def test_a_loss_and_the_recovery_are_logged_once_each() -> None:
     assert redis.reason is None
 
 
-def test_a_loss_that_lasts_is_logged_once_a_minute_and_each_new_reason_at_once() -> None:
+def test_a_loss_that_lasts_is_logged_once_a_minute_with_the_present_reason() -> None:
     clock = Clock()
     redis = Dependency("redis", clock)
     logged = []
     for second in range(180):
         clock.now = float(second)
-        if redis.lost("refused" if second < 150 else "wrong password"):
-            logged.append(second)
-    assert logged == [0, 60, 120, 150]
+        if redis.lost("refused" if second < 90 else "wrong password"):
+            logged.append((second, redis.reason))
+    assert logged == [(0, "refused"), (60, "refused"), (120, "wrong password")]
 
 
 def test_a_dependency_that_flaps_is_logged_at_most_once_a_minute() -> None:
@@ -62,6 +62,7 @@ def test_a_dependency_that_flaps_is_logged_at_most_once_a_minute() -> None:
     assert not redis.lost("refused")
     assert redis.reason == "refused"
     assert not redis.found()
+    assert redis.lost("wrong password")
 
 
 def test_reasons_and_the_metric_show_what_is_unavailable() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from streams.tasks import run_until_first_ends
+from miningmap.tasks import run_until_first_ends
 from streams.worker.faust_app import build_app
 
 if TYPE_CHECKING:

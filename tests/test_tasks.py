@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from structlog.testing import capture_logs
 
-from streams.tasks import run_until_first_ends
+from miningmap.tasks import run_until_first_ends
 
 
 class FirstError(Exception):
