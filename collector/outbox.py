@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from types import TracebackType
 
+    from miningmap.dependencies import Dependency
     from miningmap.kafka.producer import Record
     from miningmap.messages import Message
     from miningmap.settings import Kafka
@@ -45,6 +46,7 @@ class MessagePublisher:
         *,
         acknowledged: Callable[[Sequence[Outgoing]], None],
         timeout_s: float = producer.TIMEOUT_S,
+        state: Dependency | None = None,
     ) -> None:
         """Prepare a publisher; it connects in the background inside ``async with``.
 
@@ -52,9 +54,10 @@ class MessagePublisher:
             settings: how to reach the broker.
             acknowledged: called with what the broker has acknowledged.
             timeout_s: how long :meth:`publish` waits for the broker, in seconds.
+            state: shows whether the broker is available and has the topics.
         """
         topics = frozenset({REPORTS, NETWORK, DEAD_LETTERS})
-        self._kafka = producer.Publisher(settings, topics, timeout_s=timeout_s)
+        self._kafka = producer.Publisher(settings, topics, timeout_s=timeout_s, state=state)
         self._acknowledged = acknowledged
 
     async def __aenter__(self) -> Self:
@@ -68,6 +71,15 @@ class MessagePublisher:
         traceback: TracebackType | None,
     ) -> None:
         await self._kafka.__aexit__(exc_type, exc, traceback)
+
+    async def require_topics(self) -> None:
+        """Wait for ever, unless the broker lacks a topic at the start.
+
+        Raises:
+            SettingsError: it does.
+        """
+        await self._kafka.connected()
+        await asyncio.Event().wait()
 
     async def publish(self, messages: Sequence[Outgoing]) -> None:
         """Return when the broker has acknowledged all messages.

@@ -16,12 +16,14 @@ from collector.intake.rate_limit import Rate, RateLimiter
 from collector.metrics import Metrics
 from collector.outbox import MessagePublisher, Outbox
 from collector.polling.plausibility import Plausibility
-from collector.polling.poller import Poller, start_spread_s
+from collector.polling.poller import Poller, idle_reasons, start_spread_s
 from collector.registry import choose, discover
 from collector.sources.credentials import Credentials
+from miningmap.dependencies import Dependency, reasons_of, show
 from miningmap.http.server import monitoring_app, serving
-from miningmap.redis_client import connect
+from miningmap.redis_client import connect, watch
 from miningmap.settings import SettingsError
+from miningmap.tasks import run_until_first_ends
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,20 +41,28 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     """Collect until ``stop`` is set, then publish what was polled and return within seconds.
 
     Raises:
-        SettingsError: a setting is wrong, or an address is in use.
+        SettingsError: a setting is wrong, an address is in use, Redis refuses the password, or
+            Kafka lacks a topic.
         ExceptionGroup: the unexpected errors of all tasks that failed.
     """
     credentials = Credentials(settings.credentials)
     sources = choose(discover(), settings.collector, credentials)
     partners = _partners(settings.intake.partners_file)
     metrics = Metrics(CollectorRegistry())
+    kafka, ledger = Dependency("kafka"), Dependency("redis")
+    show([kafka, ledger], metrics.registry)
+    pollers: list[Poller] = []
+
+    def reasons() -> list[str]:
+        return reasons_of([kafka, ledger]) + idle_reasons(pollers)
+
     async with (
         # A partner waits for a response: an immediate 503 is better than waiting for Redis.
         connect(settings.redis, patient=False) as redis,
-        MessagePublisher(settings.kafka, acknowledged=metrics.count) as publisher,
+        MessagePublisher(settings.kafka, acknowledged=metrics.count, state=kafka) as publisher,
         Fetcher(settings.collector, metrics, credentials=credentials) as fetcher,
         serving(
-            monitoring_app(metrics.registry),
+            monitoring_app(metrics.registry, reasons),
             settings.collector.metrics_host,
             settings.collector.metrics_port,
             "COLLECTOR__METRICS_PORT",
@@ -73,7 +83,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     ):
         outbox = Outbox(publisher.deliver)
         plausibility = Plausibility()
-        pollers = [
+        pollers += [
             Poller(
                 source,
                 fetcher=fetcher,
@@ -85,7 +95,11 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             for source in sources
         ]
         _log.info("service_started", sources=[source.path for source in sources])
-        await _collect(pollers, outbox, stop)
+        await run_until_first_ends(
+            _collect(pollers, outbox, stop),
+            publisher.require_topics(),
+            watch(settings.redis, ledger),
+        )
 
 
 def _partners(path: Path | None) -> PartnersFile | Partners:

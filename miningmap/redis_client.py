@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PERIOD_S: Final = 5.0
 """How often Redis is asked whether it is available, in seconds."""
-DEADLINE_S: Final = 5.0
+DEADLINE_S: Final = 2.0
 """How long its answer may take, in seconds."""
 
 _URL: Final = "MININGMAP_REDIS__URL"

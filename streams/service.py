@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry
 
+from miningmap.dependencies import Dependency, reasons_of, show
 from miningmap.http.server import monitoring_app, serving
 from miningmap.kafka.producer import Publisher
 from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS, SHARES
 from miningmap.redis_client import connect
+from miningmap.redis_client import watch as watch_redis
 from miningmap.settings import SettingsError
 from miningmap.tasks import run_until_first_ends
 from miningmap.times import utc_now
@@ -32,7 +34,8 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     """Run until ``stop`` is set.
 
     Raises:
-        SettingsError: a file of priors or rules is invalid.
+        SettingsError: a file of priors or rules is invalid, Redis refuses the password, or Kafka
+            lacks a topic.
         Exception: a part failed permanently; the process should be started again.
     """
     try:
@@ -44,22 +47,31 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     store = Store(redis, settings.retention)
     topics = frozenset({REPORTS, NETWORK, SHARES, DEAD_LETTERS})
     listen = settings.streams
+    kafka, cells, consumer, snapshots = needed = [
+        Dependency(name) for name in ("kafka", "redis", "consumer", "snapshots")
+    ]
+    show([kafka, cells], metrics.registry)
     try:
         async with (
             serving(
-                monitoring_app(metrics.registry),
+                monitoring_app(metrics.registry, lambda: reasons_of(needed)),
                 listen.metrics_host,
                 listen.metrics_port,
                 "STREAMS__METRICS_PORT",
             ),
-            Publisher(settings.kafka, topics) as publisher,
+            Publisher(settings.kafka, topics, state=kafka) as publisher,
         ):
-            processor = Processor(store, publisher.deliver, settings.retention, metrics, utc_now)
+            processor = Processor(
+                store, publisher.deliver, settings.retention, metrics, utc_now, redis=cells
+            )
             await run_until_first_ends(
                 stop.wait(),
                 consume(settings, publisher, processor),
-                write_snapshots(settings.streams, store, beliefs, publisher, metrics),
-                watch(settings, metrics),
+                write_snapshots(
+                    settings.streams, store, beliefs, publisher, metrics, state=snapshots
+                ),
+                watch(settings, metrics, consumer),
+                watch_redis(settings.redis, cells),
             )
     finally:
         await redis.aclose()

@@ -51,6 +51,9 @@ JITTER: Final = 0.1
 # How many sources start in one second, and the shortest time over which the starts are spread.
 STARTS_PER_S: Final = 100
 MIN_START_SPREAD_S: Final = 3.0
+# How long every source may be overdue before the collector is not ready, in seconds: a poll has
+# ended by then, whatever the servers do.
+LATE_S: Final = 120.0
 # The label of a source of many pools that has not answered yet.
 NO_POOL_YET: Final = ""
 # An exception may quote the whole response, which may have a megabyte.
@@ -101,6 +104,7 @@ class Poller:
         self._now = now
         self._clock = clock
         self._backoff = Backoff(clock, first_s=self._interval_s)
+        self._due_at = clock() + self._interval_s  # when the next poll starts at the latest
         self._lost_at: float | None = None  # by the clock; None while the source gives figures
         self._up: dict[str, bool] = {}  # by pool, as shown in the metrics
         self._log = _log.bind(source=source.path)
@@ -117,8 +121,13 @@ class Poller:
         # The pauses need not be hard to predict, so S311 does not apply.
         await asyncio.sleep(random.uniform(0, min(spread_s, self._interval_s)))  # noqa: S311
         while True:
-            pause_s = await self.poll()
-            await asyncio.sleep(pause_s * random.uniform(1, 1 + JITTER))  # noqa: S311
+            pause_s = await self.poll() * random.uniform(1, 1 + JITTER)  # noqa: S311
+            self._due_at = self._clock() + pause_s
+            await asyncio.sleep(pause_s)
+
+    def overdue_s(self) -> float:
+        """Return how long ago the next poll should have started, in seconds."""
+        return self._clock() - self._due_at
 
     async def poll(self) -> float:
         """Poll once, and return how long to wait before the next poll, in seconds.
@@ -196,6 +205,16 @@ class Poller:
         for pool, is_up in up.items():
             self._metrics.pool_up.labels(pool, slug).set(is_up)
         self._up = up
+
+
+def idle_reasons(pollers: Sequence[Poller]) -> list[str]:
+    """Return why the collector is not ready: the last poll of every source is too long ago.
+
+    Sources that are polled and give no figure do not make it unready: that is their fault, and
+    ``miningmap_pool_up`` shows it.
+    """
+    overdue_s = min((poller.overdue_s() for poller in pollers), default=0.0)
+    return [f"no source was polled, for {overdue_s:.0f} s too long"] if overdue_s > LATE_S else []
 
 
 def _pool_of(letter: DeadLetter) -> str:

@@ -23,7 +23,7 @@ from miningmap.places import all_places
 from streams.method.windows import ROLLING
 from streams.queries.history import HistoryParameters
 from streams.queries.parameters import Parameters, SharesParameters
-from streams.queries.snapshot import POOLS, part_name
+from streams.queries.snapshot import POOLS, SnapshotError, part_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -236,7 +236,10 @@ class Api:
     def _csv(
         self, kind: type[Table], body: bytes, cache_control: str | None = None
     ) -> Representation:
-        rows = kind.table_rows(msgspec.json.decode(body))
+        try:
+            rows = list(kind.table_rows(msgspec.json.decode(body)))
+        except (msgspec.DecodeError, KeyError, TypeError) as error:
+            raise SnapshotError.of("a table", error) from None
         table = csv.to_csv(kind.table_fields(), rows)
         return Representation(table, csv.CONTENT_TYPE, cache_control or self._public)
 

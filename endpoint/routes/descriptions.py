@@ -183,13 +183,12 @@ _CBECI: Final = {
 
 _OPERATION: Final = {
     "/metrics": PathDescription(
-        summary="Prometheus metrics, in the format that `Accept` requests.",
+        summary="Prometheus metrics that are known, in the format that `Accept` requests.",
         tag="operation",
         content={
             media_type: {"schema": {"type": "string"}}
             for media_type in ("text/plain", "application/openmetrics-text")
         },
-        others=NO_REDIS,
     ),
     "/healthz": PathDescription(
         summary="Liveness: the process is alive.",

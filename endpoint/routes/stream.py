@@ -20,8 +20,8 @@ from aiohttp_sse import EventSourceResponse
 from msgspec import Meta
 from prometheus_client import Counter, Gauge
 
-from endpoint.http.errors import unavailable
 from endpoint.http.representation import NO_STORE
+from miningmap.http.problems import unavailable
 from streams.method.windows import ROLLING
 from streams.queries.parameters import Format, Parameters, one_of
 from streams.redis.event_log import EventId

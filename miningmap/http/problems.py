@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from miningmap.api.models import PROBLEM_CONTENT_TYPE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from aiohttp.typedefs import Handler, Middleware
+
+RETRY_AFTER_S: Final = 5
 
 _log = structlog.get_logger(__name__)
 
@@ -32,6 +34,19 @@ def problem(status: int, title: str, detail: str, **extra: object) -> web.Respon
     return web.Response(
         status=status, body=msgspec.json.encode(document), content_type=PROBLEM_CONTENT_TYPE
     )
+
+
+def unavailable(reason: str) -> web.Response:
+    """Return a 503 with the reason and the time after which to try again."""
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    response = problem(status, status.phrase, reason)
+    response.headers[hdrs.RETRY_AFTER] = str(RETRY_AFTER_S)
+    return response
+
+
+def readiness(reasons: Sequence[str]) -> web.Response:
+    """Return the response of ``/readyz``: 200, or 503 with the reasons against it."""
+    return unavailable("; ".join(reasons)) if reasons else web.Response(text="ready\n")
 
 
 def problem_of(error: Exception, request: web.Request) -> web.Response:

@@ -12,11 +12,11 @@ import structlog
 from aiohttp import web
 from prometheus_client.aiohttp import make_aiohttp_handler
 
-from miningmap.http.problems import problem_middleware
+from miningmap.http.problems import problem_middleware, readiness
 from miningmap.settings import PREFIX, SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from prometheus_client import CollectorRegistry
 
@@ -94,13 +94,26 @@ def allow_many_connections() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def monitoring_app(registry: CollectorRegistry) -> web.Application:
-    """An application with ``/metrics``, and ``/healthz``, which says only that it is alive."""
+def monitoring_app(
+    registry: CollectorRegistry, reasons: Callable[[], Sequence[str]]
+) -> web.Application:
+    """An application with ``/metrics``, ``/healthz`` and ``/readyz``.
+
+    ``/healthz`` says only that the process is alive.
+
+    Args:
+        registry: the metrics.
+        reasons: returns why the service is not ready; nothing if it is.
+    """
 
     async def healthz(_: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})
 
+    async def readyz(_: web.Request) -> web.Response:
+        return readiness(reasons())
+
     app = web.Application(middlewares=[problem_middleware])
     app.router.add_get("/metrics", make_aiohttp_handler(registry))
     app.router.add_get("/healthz", healthz)
+    app.router.add_get("/readyz", readyz)
     return app

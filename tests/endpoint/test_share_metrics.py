@@ -32,6 +32,7 @@ OWN: dict[str, set[str]] = {
     "miningmap_stream_clients": set(),
     "miningmap_stream_dropped": {"reason"},
     "miningmap_rate_limited": set(),
+    "miningmap_dependency_up": {"dependency"},
 }
 LABELS = {
     **OWN,
