@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from miningmap.settings import Settings
     from streams.worker.processor import Processor, RawMessage
 
-LAST_BATCH_S: Final = 3.0
+LAST_BATCH_S: Final = 2.0
 """At shutdown, the longest wait for the current batch; after it, the next process repeats it."""
-STOP_S: Final = 5.0
+STOP_S: Final = 3.0
 """The longest time for the shutdown of the consumer, its last batch included: Faust can hang while
 Kafka is unavailable. The producer's shutdown comes after it, and both end within 10 s."""
 
