@@ -237,7 +237,7 @@ class Api:
         self, kind: type[Table], body: bytes, cache_control: str | None = None
     ) -> Representation:
         try:
-            rows = list(kind.table_rows(msgspec.json.decode(body)))
+            rows = kind.table_rows(msgspec.json.decode(body))
         except (msgspec.DecodeError, KeyError, TypeError) as error:
             raise SnapshotError.of("a table", error) from None
         table = csv.to_csv(kind.table_fields(), rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -98,3 +99,7 @@ async def _running(app: faust.App, batches: _Batches) -> AsyncIterator[None]:
         except TimeoutError:
             starting.cancel()
             _log.warning("faust_stop_timed_out", seconds=STOP_S)
+            # What is left of Faust is cancelled when the loop ends, and would log each cancellation
+            # as a crash, with its traceback.
+            for library in ("faust", "mode"):
+                logging.getLogger(library).setLevel(logging.CRITICAL)
