@@ -50,6 +50,7 @@ SOURCE = PoolSource(
     # Not documented; this is the shortest average in the pool's API for accounts.
     averaging_s=600,
     hold_s=900,
+    least=1e19,
     confidence="medium",
     unsure=(
         "It is not documented how far apart the points are, nor over what time each is averaged."
