@@ -69,6 +69,11 @@ class Limit(NamedTuple):
     excess: str
 
 
+_MORE_THAN_ANYBODY: Final = (
+    f"more than {format_hashrate(MAX_HASHRATE)}, a hundred times the network of 2026"
+)
+
+
 def is_future(end: datetime, now: datetime) -> bool:
     """Return whether what ends at ``end`` is from the future."""
     return end > now + MAX_AHEAD
@@ -112,9 +117,7 @@ def too_large(hashrate: float) -> Rejection | None:
     if hashrate <= MAX_HASHRATE:
         return None
     return Rejection(
-        IMPLAUSIBLE,
-        f"{format_hashrate(hashrate)} is more than {format_hashrate(MAX_HASHRATE)}, a hundred "
-        "times the network of 2026; is the unit right?",
+        IMPLAUSIBLE, f"{format_hashrate(hashrate)} is {_MORE_THAN_ANYBODY}; is the unit right?"
     )
 
 
@@ -150,6 +153,7 @@ class KnownFigures:
         return min(limits, default=None)
 
     def _limits(self, report: Report) -> Iterator[Limit]:
+        yield Limit(MAX_HASHRATE, _MORE_THAN_ANYBODY)
         if networks := self.network(report.start, report.end):
             network = max(networks.values())
             excess = f"more than twice the network's {format_hashrate(network)} at that time"
