@@ -133,6 +133,7 @@ def _row(source: Source, state: str) -> dict[str, object]:
         "rate": str(source.rate),
         "averaging_s": source.averaging_s,
         "hold_s": source.hold_s,
+        "least": source.min_hashrate,
         "locates": str(source.locates or "nothing"),
         "confidence": source.confidence,
         "unsure": source.unsure,

@@ -18,7 +18,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from miningmap.messages import Network, Report
-from miningmap.times import DAY_S, bucket_range, rfc3339
+from miningmap.times import DAY_S, bucket_range
 from miningmap.units import format_hashrate
 
 if TYPE_CHECKING:
@@ -84,10 +84,11 @@ def future(end: datetime, now: datetime) -> Rejection | None:
     if not is_future(end, now):
         return None
     minutes = int(MAX_AHEAD.total_seconds()) // 60
+    # Not converted to UTC: the last hours of the year 9999 in the west are out of range there.
     return Rejection(
         FUTURE,
-        f"ends at {rfc3339(end)}, which is more than {minutes} minutes after {rfc3339(now)}; is "
-        "the sender's clock right?",
+        f"ends at {end.isoformat()}, which is more than {minutes} minutes after "
+        f"{now.isoformat()}; is the sender's clock right?",
     )
 
 

@@ -92,8 +92,8 @@ def test_a_future_message_is_explained_with_its_end_and_the_clock() -> None:
     rejection = rejected(report(1, NOW + DAY), NOW)
     assert rejection is not None
     assert rejection.error == (
-        "ends at 2026-11-23T15:00:00Z, which is more than 5 minutes after 2026-11-22T15:00:00Z; "
-        "is the sender's clock right?"
+        "ends at 2026-11-23T15:00:00+00:00, which is more than 5 minutes after "
+        "2026-11-22T15:00:00+00:00; is the sender's clock right?"
     )
 
 

@@ -152,7 +152,11 @@ def test_a_rejected_reading_is_a_dead_letter_beside_the_accepted_ones(reading: R
 
 @all_cases(
     "at",
-    [NOW + MAX_AHEAD + timedelta(seconds=1), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)],
+    [
+        NOW + MAX_AHEAD + timedelta(seconds=1),
+        datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC),
+        datetime(9999, 12, 31, 23, 59, 59, tzinfo=timezone(timedelta(hours=-12))),
+    ],
 )
 def test_a_reading_from_the_future_is_a_dead_letter_with_its_own_time(at: datetime) -> None:
     """With another time it would be a valid message when it is sent again."""
