@@ -16,7 +16,7 @@ from collector.polling.reports import (
     parse_readings,
 )
 from collector.registry import choose, discover, unknown
-from collector.sources.base import PermanentError, SourceError
+from collector.sources.base import PermanentError, PoolSource, SourceError
 from collector.sources.credentials import Credentials, setting
 from miningmap.times import utc_now
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from collector.sources.base import Credential, Reason, Source
+    from collector.sources.base import Credential, Reason, Request, Source
     from miningmap.messages import Message
     from miningmap.settings import Settings
 
@@ -80,14 +80,13 @@ async def try_source(
         if missing := credentials.missing(source):
             raise TrialError(f"{', '.join(missing)}: not set, but {name} needs it")
         source = credentials.configured(source)
-    elif len(payloads) != len(source.requests):
-        urls = ", ".join(request.url for request in source.requests)
-        count = f"{len(source.requests)} payloads, not {len(payloads)}"
-        raise TrialError(f"{name} needs {count}: the responses of {urls}")
     try:
         with errors_of(source):
             if payloads is None:
                 payloads = await _fetched(source, settings, credentials)
+            requests = source.requests_for(payloads)
+        _check_count(name, payloads, requests)
+        with errors_of(source):
             every_s = settings.collector.poll_s or source.poll_s
             poll = Poll(source, now(), every_s, settings.collector.simulated)
             checked = check_readings(poll, parse_readings(source, payloads), Plausibility())
@@ -97,6 +96,13 @@ async def try_source(
         error.args = (credentials.masked(source, str(error)),)
         raise
     return checked.messages
+
+
+def _check_count(name: str, payloads: Sequence[bytes], requests: Sequence[Request]) -> None:
+    if len(payloads) != len(requests):
+        urls = ", ".join(request.url for request in requests)
+        count = f"{len(requests)} payloads, not {len(payloads)}"
+        raise TrialError(f"{name} needs {count}: the responses of {urls}")
 
 
 async def _fetched(source: Source, settings: Settings, credentials: Credentials) -> list[bytes]:
@@ -126,6 +132,7 @@ def _row(source: Source, state: str) -> dict[str, object]:
         "kind": source.kind,
         "name": source.name,
         "scope": source.scope,
+        "basis": source.basis if isinstance(source, PoolSource) else None,
         "auth": source.auth,
         "credentials": [_setting(source, credential) for credential in source.credentials],
         "poll_s": source.poll_s,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, cast
 
 import msgspec
 
@@ -24,6 +24,12 @@ Kind: TypeAlias = Literal["measured", "estimated", "prior"]
 """How the place of a hashrate is known: reported by the pool, inferred, or from a prior."""
 
 KINDS: tuple[Kind, ...] = ("measured", "estimated", "prior")
+"""From best to worst."""
+
+Basis: TypeAlias = Literal["reported", "relayed", "mined"]
+"""Who a pool's hashrate is from: the pool or its partner, somebody who repeats it, its blocks."""
+
+BASES: tuple[Basis, ...] = ("reported", "relayed", "mined")
 """From best to worst."""
 
 SLUG = r"^[a-z0-9][a-z0-9._-]{0,63}$(?!\n)"  # in Python $ alone also matches before a newline
@@ -129,8 +135,12 @@ class Report(
 ):
     """What one source reports about one pool (method.md 2). Hashrates are in H/s.
 
-    ``blocks`` is the number of blocks from which the hashrate was estimated; ``None`` if the pool
-    reports its hashrate itself. No share depends on it: it tells how uncertain the estimate is.
+    ``basis`` says who the hashrate is from. A message without it is ``mined`` if it has ``blocks``
+    and ``reported`` otherwise; every message that is written has it.
+
+    ``blocks`` is the number of blocks from which the hashrate was estimated; ``None`` if it was not
+    estimated from blocks, or from an unknown number of them. No share depends on it: it tells how
+    uncertain the estimate is.
 
     ``published`` has the lines of the monthly table from which the report was made, if any. The
     hashrates can be computed from the lines, but not the lines from the hashrates, because the
@@ -139,11 +149,14 @@ class Report(
 
     pool: Slug
     places: tuple[Located, ...]
+    # Optional in messages, and never unset after the constructor.
+    basis: Basis = cast("Basis", msgspec.UNSET)
     blocks: Annotated[int, msgspec.Meta(ge=0, le=MAX_BLOCKS)] | None = None
     published: tuple[Published, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._check_basis()
         seen: set[tuple[str, Kind]] = set()
         total = 0.0
         for place in self.places:
@@ -158,6 +171,13 @@ class Report(
             raise ValueError(f"places add up to {total:g} H/s, more than the {self.hashrate:g} H/s")
         if self.published:
             self._check_published()
+
+    def _check_basis(self) -> None:
+        if cast("object", self.basis) is msgspec.UNSET:
+            basis: Basis = "reported" if self.blocks is None else "mined"
+            msgspec.structs.force_setattr(self, "basis", basis)
+        elif self.blocks is not None and self.basis != "mined":
+            raise ValueError(f"basis is {self.basis}, but a figure from blocks is mined")
 
     def _check_published(self) -> None:
         first = self.start.replace(day=1, hour=0)

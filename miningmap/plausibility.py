@@ -160,7 +160,7 @@ class KnownFigures:
             excess = f"more than twice the network's {format_hashrate(network)} at that time"
             yield Limit(MAX_OF_NETWORK * network, excess)
         # A figure that follows from blocks is no measure of another one.
-        sources = self._mined.get(report.pool) if report.blocks is None else None
+        sources = self._mined.get(report.pool) if report.basis != "mined" else None
         if sources and (counts := _means(sources, report.start, report.end)):
             mined = max(counts.values())
             excess = f"more than five times the {format_hashrate(mined)} that its blocks show"

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from miningmap.messages import (
+    BASES,
     KINDS,
     InvalidMessageError,
     Located,
@@ -473,6 +474,43 @@ def test_the_text_of_an_error_is_short(message: bytes) -> None:
     assert len(refusal(message)[1]) < 300
 
 
+@all_cases(
+    ("fields", "basis"),
+    [
+        ({}, "reported"),
+        ({"blocks": 3}, "mined"),
+        ({"blocks": None}, "reported"),
+        ({"blocks": 0, "basis": "mined"}, "mined"),
+        ({"basis": "reported"}, "reported"),
+        ({"basis": "relayed"}, "relayed"),
+        ({"basis": "mined"}, "mined"),
+    ],
+)
+def test_the_basis_follows_from_the_blocks_unless_it_is_given(
+    fields: dict[str, Any], basis: str
+) -> None:
+    decoded = report(raw(**fields))
+    assert decoded.basis == basis
+    assert json.loads(encode(decoded))["basis"] == basis
+
+
+@all_cases(
+    ("fields", "text"),
+    [
+        (
+            {"basis": "reported", "blocks": 3},
+            "basis is reported, but a figure from blocks is mined",
+        ),
+        ({"basis": "relayed", "blocks": 0}, "basis is relayed, but a figure from blocks is mined"),
+        ({"basis": "guessed"}, "Invalid enum value 'guessed' - at `$.basis`"),
+        ({"basis": ""}, "Invalid enum value '' - at `$.basis`"),
+        ({"basis": None}, "Expected `str`, got `null` - at `$.basis`"),
+    ],
+)
+def test_an_invalid_basis(fields: dict[str, Any], text: str) -> None:
+    assert refusal(raw(**fields)) == ("invalid", text)
+
+
 def test_the_key_is_the_pool_or_bitcoin() -> None:
     assert key(decode(raw())) == b"foundryusa"
     assert key(decode(raw(NETWORK))) == b"bitcoin"
@@ -538,7 +576,16 @@ def reports(draw: st.DrawFn) -> Report:
     where = draw(st.lists(st.tuples(CODES, st.sampled_from(KINDS)), unique=True, max_size=8))
     located = tuple(Located(code, draw(FIGURES), kind) for code, kind in where)
     total = sum(one.hashrate for one in located) + draw(FIGURES)
-    return Report(pool=draw(SLUGS), places=located, hashrate=total, **draw(claims()))
+    basis = draw(st.sampled_from(BASES))
+    blocks = draw(st.none() | st.integers(0, 100_000)) if basis == "mined" else None
+    return Report(
+        pool=draw(SLUGS),
+        places=located,
+        hashrate=total,
+        basis=basis,
+        blocks=blocks,
+        **draw(claims()),
+    )
 
 
 NETWORKS = st.builds(

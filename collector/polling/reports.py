@@ -13,6 +13,7 @@ import msgspec
 from collector.polling.plausibility import invalid
 from collector.sources.base import (
     PermanentError,
+    PoolSource,
     Reading,
     SourceError,
     TransientError,
@@ -166,10 +167,18 @@ def _fields(poll: Poll, reading: Reading | NetworkReading) -> dict[str, object]:
     }
     if not isinstance(reading, Reading):
         return {"schema": "network/1", **common}
+    basis = {"basis": poll.source.basis} if isinstance(poll.source, PoolSource) else {}
     blocks = {} if reading.blocks is None else {"blocks": reading.blocks}
     # As dictionaries, because convert() takes a struct as it is, without validating its fields.
     places = [msgspec.structs.asdict(place) for place in reading.places]
-    return {"schema": "report/1", "pool": reading.pool, "places": places, **blocks, **common}
+    return {
+        "schema": "report/1",
+        "pool": reading.pool,
+        "places": places,
+        **basis,
+        **blocks,
+        **common,
+    }
 
 
 def _message(reading: Reading | NetworkReading, fields: dict[str, object]) -> Message:

@@ -77,5 +77,6 @@ SOURCE = PoolSource(
     ),
     default=False,
     pool=None,
+    basis="mined",
     parse=parse,
 )

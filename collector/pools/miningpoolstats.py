@@ -81,5 +81,6 @@ SOURCE = PoolSource(
     ),
     default=False,
     pool=None,
+    basis="relayed",
     parse=parse,
 )

@@ -129,12 +129,21 @@ class Request:
     """One HTTP request.
 
     Its repr shows the method and the host only: any other part may contain a key.
+
+    Attributes:
+        url: the address, with its query.
+        method: the HTTP method.
+        headers: those that are not sent with every request.
+        body: the content of a POST.
+        optional: the poll goes on if the request fails; ``parse`` then gets an empty body for it.
+            A poll that has no other body fails with the first of these errors.
     """
 
     url: str
     method: Method = "GET"
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | None = None
+    optional: bool = False
 
     def __repr__(self) -> str:
         return f"<{self.method} to {urlsplit(self.url).hostname}>"
@@ -189,8 +198,8 @@ class Reading:
         places: the parts that the source locates; together they may be less than the whole.
         observed_at: the source's own time of the figure, or ``None`` if it gives no time. A time
             before Bitcoin's first block is one that the server left unset, and counts as ``None``.
-        blocks: the number of blocks from which the figure is computed, or ``None`` if the pool
-            reports the figure itself.
+        blocks: the number of blocks from which the figure is computed, or ``None`` if it is not
+            computed from blocks.
     """
 
     pool: str
@@ -225,6 +234,9 @@ class Source:
         terms: URL or text of the terms of use.
         credentials: what the operator has to set before the source can be polled.
         requests: the requests of each poll, in the order in which ``parse`` gets the bodies.
+        more: gets the bodies of all requests so far and returns those that follow from them, such
+            as the further pages of a list, or none; called again when their bodies are there. Pure.
+            Raises what ``parse`` would raise, and leads to no host that ``requests`` does not name.
         authorise: puts the credentials into a request, just before it is sent. Pure.
         configure: returns the source as configured by its credentials, if they change more than
             the look of its requests (for example, add a request for each site). Pure. Raises a
@@ -246,8 +258,9 @@ class Source:
         parse: bodies to readings. Pure. Figures that the source does not know are left out. Raises
             a :class:`SourceError`.
         example: readings and the server's time to the bodies that the real server would send, in
-            the order of ``requests``: the inverse of ``parse``. A reading without a time is as of
-            the server's time. The simulation serves it, so a ``default`` source must have one.
+            the order of ``requests``: the inverse of ``parse``. Nothing of ``more`` may follow from
+            them. A reading without a time is as of the server's time. The simulation serves it, so
+            a ``default`` source must have one.
     """
 
     kind: ClassVar[SourceType]
@@ -260,6 +273,7 @@ class Source:
     scope: Scope
     credentials: tuple[Credential, ...] = ()
     requests: tuple[Request, ...]
+    more: Callable[[Sequence[bytes]], Sequence[Request]] | None = None
     authorise: Callable[[Request, Secrets, datetime], Request] | None = None
     configure: Callable[[Secrets], Source] | None = None
     own_server: bool = False
@@ -282,6 +296,30 @@ class Source:
         """``pools/mempool``; the slug alone may be that of two sources, one of each type."""
         return f"{self.kind}/{self.slug}"
 
+    def further_requests(self, bodies: Sequence[bytes]) -> Sequence[Request]:
+        """Return the requests that follow from the bodies of all requests so far.
+
+        Raises:
+            SourceError: nothing follows from these bodies.
+        """
+        return () if self.more is None else self.more(bodies)
+
+    def requests_for(self, bodies: Sequence[bytes]) -> Sequence[Request]:
+        """Return the requests of a poll whose first responses have these bodies.
+
+        If they are not the responses to all of them, more requests may follow from the others.
+
+        Raises:
+            SourceError: a body is one from which nothing follows.
+        """
+        requests = list(self.requests)
+        while len(requests) <= len(bodies):
+            further = self.further_requests(bodies[: len(requests)])
+            if not further:
+                break
+            requests += further
+        return requests
+
     @property
     def min_hashrate(self) -> float:
         """The least hashrate (H/s) that is expected of one pool, or of the network."""
@@ -299,12 +337,15 @@ class PoolSource(Source):
 
     Attributes:
         pool: the slug of the pool, or ``None`` if the source has figures for many pools.
+        basis: who the hashrates are from: the pool itself (``reported``), somebody who repeats what
+            pools say (``relayed``), or a count of blocks (``mined``; the readings have ``blocks``).
     """
 
     kind = "pools"
 
     scope: Scope = "pool"
     pool: str | None
+    basis: messages.Basis = "reported"
     parse: Callable[[Sequence[bytes]], Sequence[Reading]]
     example: Callable[[Sequence[Reading], datetime], Sequence[bytes]] | None = None
 

@@ -7,6 +7,7 @@ pool ``cbeci-sample`` of the kind ``measured``: the pools of the sample know whe
   the sum of a month's figures, and a place's is ``sum x share / sum of the shares``. So each share
   is reproduced as published, relative to the month's total (published shares are rounded and add up
   to 99.98 to 100.02 %). The published EH/s have two decimals, too few for this.
+- **Basis.** Cambridge repeats what pools told it, so the reports are ``relayed``.
 - **No network hashrate** is reported. CBECI never published the hashrate of the sample itself
   (about a third of the network). With the sum as the network's hashrate, coverage would be 1 and
   the bounds as narrow as if every pool had been seen; without it, both are null.
@@ -390,6 +391,7 @@ def _report(
             Located(code, hashrate, "measured")
             for code, hashrate in sorted(located(published).items())
         ),
+        basis="relayed",
         published=published,
         fetched_at=fetched_at,
         simulated=False,

@@ -101,6 +101,7 @@ def inside(messages: Iterable[Report], window: str) -> dict[str, float]:
 def test_each_month_is_one_measured_report_of_the_sample() -> None:
     june, july = imported(TWO_MONTHS)
     assert (june.pool, june.source, june.hold_s, june.simulated) == (POOL, "cbeci", 0, False)
+    assert june.basis == "relayed"
     assert (june.start, june.end) == (datetime(2021, 6, 1, tzinfo=UTC), july.start)
     assert july.end == datetime(2021, 8, 1, tzinfo=UTC)
     assert june.fetched_at == NOW

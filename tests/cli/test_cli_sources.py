@@ -27,7 +27,7 @@ RECORDINGS = Path(__file__).parents[1] / "recordings"
 FIELDS = {
     *("slug", "kind", "name", "auth", "poll_s", "poll_reason", "locates", "terms", "state"),
     *("urls", "confidence", "default", "rate", "scope", "credentials", "unsure", "averaging_s"),
-    *("hold_s", "home", "docs"),
+    *("hold_s", "home", "docs", "basis"),
 }
 
 
@@ -200,7 +200,7 @@ def test_an_unknown_source_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -
     ("case", "hashrates"),
     [
         ("pools/foundry/ok", [2.33712345678e20]),
-        ("pools/ckpool/ok", [2.117e17]),
+        ("pools/ckpool/ok", [2.5981e17]),
         ("network/mempool/ok", [9.077829864314339e20]),
     ],
 )
@@ -248,7 +248,7 @@ def test_a_number_of_bodies_other_than_of_requests_is_wrong_usage(run: Run) -> N
     result = run("try", "ckpool", *payloads("pools/ckpool/ok")[:2])
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith(
-        "miningmap: ckpool needs 3 payloads, not 1: the responses of https://"
+        "miningmap: ckpool needs 6 payloads, not 1: the responses of https://"
     )
     assert result.stderr.count("\n") == 1
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 
 import pytest
 
+from collector.registry import load
 from collector.sources.base import NetworkReading, PermanentError, Reading, TransientError
 from tests.cases import all_cases
 from tests.collector.recordings import readings
@@ -54,8 +56,29 @@ def test_mempool_difficulty_becomes_the_hashrate_of_the_network() -> None:
 
 @all_cases("points", [["96214512345678901234"], [1.0, 96214512345678901234]])
 def test_viabtc_last_point_may_be_a_number_or_text(points: list[object]) -> None:
-    answer = {"code": 0, "message": "OK", "data": {"viabtc_hash": points}}
-    assert readings("pools/viabtc", answer) == [Reading("viabtc", 9.62145123456789e19)]
+    chart = {"code": 0, "message": "OK", "data": {"viabtc_hash": points}}
+    assert readings("pools/viabtc", "", chart) == [Reading("viabtc", 9.62145123456789e19)]
+
+
+@all_cases(
+    ("state", "requests"),
+    [
+        ({"code": 0, "message": "OK", "data": {"hashrate": "96214512345678901234"}}, 1),
+        ({"code": 0, "message": "OK", "data": {"hashrate": 96214512345678901234}}, 1),
+        ({"code": 0, "message": "OK", "data": {"hashrate": None}}, 2),
+        ({"code": 0, "message": "OK", "data": {"hash": "96214512345678901234"}}, 2),
+        ({"code": 1, "message": "busy", "data": {}}, 2),
+        ("<html>", 2),
+        ("", 2),
+    ],
+)
+def test_viabtc_chart_is_requested_if_the_state_has_no_figure(state: object, requests: int) -> None:
+    body = state.encode() if isinstance(state, str) else json.dumps(state).encode()
+    urls = [request.url for request in load("pools/viabtc").requests_for([body])]
+    assert urls[0] == "https://www.viabtc.com/res/pool/BTC/state"
+    assert urls[1:] == ["https://www.viabtc.com/res/pool/BTC/state/usd/chart"][: requests - 1]
+    if requests == 1:
+        assert readings("pools/viabtc", body.decode()) == [Reading("viabtc", 9.62145123456789e19)]
 
 
 @all_cases(

@@ -61,7 +61,8 @@ def recordings(pools: Pools) -> None:
     """Respond to all sources with their recordings."""
     bodies = {}
     for source in discover():
-        for request, body in zip(source.requests, recorded(source.path), strict=True):
+        responses = recorded(source.path)
+        for request, body in zip(source.requests_for(responses), responses, strict=True):
             url = URL(request.url)
             bodies[f"/{url.host}{url.path_qs}"] = body
 
@@ -376,7 +377,7 @@ async def test_trying_a_source_raises_its_errors(pools: Pools) -> None:
         (
             "ckpool",
             [b""],
-            "ckpool needs 3 payloads, not 1: the responses of https://solo.ckpool.org/",
+            "ckpool needs 6 payloads, not 1: the responses of https://solo.ckpool.org/",
         ),
     ],
 )

@@ -34,7 +34,7 @@ class Polls:
         return self._error(source, Reading(pool, hashrate), NOW)
 
     def mined(self, hashrate: float, blocks: int, pool: str = "ocean") -> str | None:
-        source = replace(OCEAN, slug="counted")
+        source = replace(OCEAN, slug="counted", basis="mined")
         return self._error(source, Reading(pool, hashrate, blocks=blocks), NOW)
 
     def network(self, hashrate: float, source: str = "mempool", at: datetime = NOW) -> str | None:

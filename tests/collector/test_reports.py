@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from collector.sources.base import PoolSource
-    from miningmap.messages import Message
+    from miningmap.messages import Basis, Message
 
 NOW = datetime(2026, 11, 22, 15, 0, 30, tzinfo=UTC)
 HOUR = datetime(2026, 11, 22, 15, tzinfo=UTC)
@@ -165,10 +165,27 @@ def test_a_reading_from_the_future_is_a_dead_letter_with_its_own_time(at: dateti
     assert json.loads(letter.value)["end"] == at.isoformat().replace("+00:00", "Z")
 
 
-def test_blocks_are_published_where_a_figure_follows_from_them() -> None:
-    reported, mined = claim(Reading("ocean", 1.0), Reading("ocean", 1.0, blocks=3))
-    assert b"blocks" not in wire.encode(reported)
-    assert b'"blocks":3' in wire.encode(mined)
+@all_cases(
+    ("reading", "basis", "written"),
+    [
+        (Reading("ocean", 1.0), "reported", b'"basis":"reported"'),
+        (Reading("ocean", 1.0), "relayed", b'"basis":"relayed"'),
+        (Reading("ocean", 1.0, blocks=3), "mined", b'"basis":"mined","blocks":3'),
+    ],
+)
+def test_a_report_has_the_basis_that_its_source_declares(
+    reading: Reading, basis: Basis, written: bytes
+) -> None:
+    source = replace(source_of(reading), basis=basis)
+    poll = Poll(source, NOW, 60, simulated=False)
+    (message,) = check_readings(poll, [reading], Plausibility()).messages
+    assert written in wire.encode(message)
+    assert (b"blocks" in wire.encode(message)) == (reading.blocks is not None)
+
+
+def test_blocks_of_a_source_that_is_not_mined_are_rejected() -> None:
+    (letter,) = checked(Reading("ocean", 1.0, blocks=3)).rejected
+    assert letter.error == "basis is reported, but a figure from blocks is mined"
 
 
 def test_an_interval_of_an_hour_is_rejected() -> None:

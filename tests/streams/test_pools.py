@@ -40,7 +40,7 @@ def day(hashrate: float, *, source: str = "api", pool: str = "a") -> Report:
 
 def mined(hashrate: float, blocks: int, *, source: str = "chain", pool: str = "a") -> Report:
     sent = report(pool, source=source, hashrate=hashrate, hold_s=600)
-    return msgspec.structs.replace(sent, blocks=blocks)
+    return msgspec.structs.replace(sent, basis="mined", blocks=blocks)
 
 
 def listed(*reports: Report, rejected: Mapping[str, Refusal] | None = None) -> dict[str, PoolState]:
