@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from prometheus_client import CollectorRegistry
 
@@ -10,7 +10,6 @@ from collector.http.fetcher import Fetcher
 from collector.metrics import Metrics
 from collector.polling.plausibility import Plausibility
 from collector.polling.reports import (
-    IMPLAUSIBLE,
     Poll,
     check_readings,
     errors_of,
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from collector.sources.base import Credential, Request, Source
+    from collector.sources.base import Credential, Reason, Request, Source
     from miningmap.messages import Message
     from miningmap.settings import Settings
 
@@ -92,7 +91,7 @@ async def try_source(
             poll = Poll(source, now(), every_s, settings.collector.simulated)
             checked = check_readings(poll, parse_readings(source, payloads), Plausibility())
             for letter in checked.rejected:
-                raise PermanentError(letter.error, reason=IMPLAUSIBLE)
+                raise PermanentError(letter.error, reason=cast("Reason", letter.reason))
     except SourceError as error:
         error.args = (credentials.masked(source, str(error)),)
         raise
@@ -141,6 +140,7 @@ def _row(source: Source, state: str) -> dict[str, object]:
         "rate": str(source.rate),
         "averaging_s": source.averaging_s,
         "hold_s": source.hold_s,
+        "least": source.min_hashrate,
         "locates": str(source.locates or "nothing"),
         "confidence": source.confidence,
         "unsure": source.unsure,

@@ -15,6 +15,7 @@ from collector.intake.partners import SETTING, Partners, PartnersError, Partners
 from collector.intake.rate_limit import Rate, RateLimiter
 from collector.metrics import Metrics
 from collector.outbox import MessagePublisher, Outbox
+from collector.polling.network_history import NetworkHistory
 from collector.polling.plausibility import Plausibility
 from collector.polling.poller import Poller, idle_reasons, start_spread_s
 from collector.registry import choose, discover
@@ -49,6 +50,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     sources = choose(discover(), settings.collector, credentials)
     partners = _partners(settings.intake.partners_file)
     metrics = Metrics(CollectorRegistry())
+    history = NetworkHistory(settings.kafka)
     kafka, ledger = Dependency("kafka"), Dependency("redis")
     show([kafka, ledger], metrics.registry)
     pollers: list[Poller] = []
@@ -73,6 +75,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
                 publisher.publish,
                 Ledger(redis),
                 RateLimiter(Rate(*rate) for rate in settings.intake.rates),
+                known=history.known_past,
                 metrics=metrics,
                 simulated=settings.collector.simulated,
             ),
@@ -82,7 +85,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         ),
     ):
         outbox = Outbox(publisher.deliver)
-        plausibility = Plausibility()
+        plausibility = Plausibility(history.known)
         pollers += [
             Poller(
                 source,
@@ -96,7 +99,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         ]
         _log.info("service_started", sources=[source.path for source in sources])
         await run_until_first_ends(
-            _collect(pollers, outbox, stop),
+            _collect(pollers, outbox, history, stop),
             publisher.require_topics(),
             watch(settings.redis, ledger),
         )
@@ -111,7 +114,9 @@ def _partners(path: Path | None) -> PartnersFile | Partners:
         raise SettingsError(f"{SETTING}: {error}") from None
 
 
-async def _collect(pollers: Sequence[Poller], outbox: Outbox, stop: asyncio.Event) -> None:
+async def _collect(
+    pollers: Sequence[Poller], outbox: Outbox, history: NetworkHistory, stop: asyncio.Event
+) -> None:
     """Poll and deliver until ``stop`` is set; the outbox is drained after the last poll has ended.
 
     Raises:
@@ -119,6 +124,7 @@ async def _collect(pollers: Sequence[Poller], outbox: Outbox, stop: asyncio.Even
     """
     async with asyncio.TaskGroup() as tasks:
         delivering = tasks.create_task(outbox.run())
+        reading = tasks.create_task(history.run())
         await _poll(pollers, stop)
         try:
             async with asyncio.timeout(DRAIN_S):
@@ -126,6 +132,7 @@ async def _collect(pollers: Sequence[Poller], outbox: Outbox, stop: asyncio.Even
         except TimeoutError:
             _log.warning("messages_not_acknowledged", seconds=DRAIN_S)
         delivering.cancel()
+        reading.cancel()
 
 
 async def _poll(pollers: Sequence[Poller], stop: asyncio.Event) -> None:

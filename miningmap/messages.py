@@ -276,11 +276,16 @@ def decode_lines(lines: Iterable[bytes]) -> Iterator[Message]:
     Raises:
         LineError: a line is not a valid message.
     """
+    return (message for _, message in decode_numbered(lines))
+
+
+def decode_numbered(lines: Iterable[bytes]) -> Iterator[tuple[int, Message]]:
+    """Like :func:`decode_lines`, each message with the number of its line, counted from 1."""
     for number, line in enumerate(lines, start=1):
         if not without_mark(line).strip():
             continue
         try:
-            yield decode(line)
+            yield number, decode(line)
         except InvalidMessageError as error:
             raise LineError(f"line {number}: {error.reason}: {error}") from None
 

@@ -19,7 +19,6 @@ import structlog
 
 from collector.http.backoff import Backoff
 from collector.polling.reports import (
-    IMPLAUSIBLE,
     UNEXPECTED,
     UNKNOWN_VALUE,
     Poll,
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
     from collector.outbox import Outgoing
     from collector.polling.plausibility import Plausibility
     from collector.polling.reports import CheckedReadings
-    from collector.sources.base import Reason, Source
+    from collector.sources.base import Source
     from miningmap.kafka.dead_letters import DeadLetter
     from miningmap.settings import Collector
 
@@ -167,7 +166,7 @@ class Poller:
     def _record_readings(self, checked: CheckedReadings) -> None:
         """Show and log the readings of one poll; without an accepted one the source is lost."""
         for letter in checked.rejected:
-            self._metrics.failures.labels(self._source.slug, IMPLAUSIBLE).inc()
+            self._metrics.failures.labels(self._source.slug, letter.reason).inc()
             self._log.warning("reading_rejected", pool=_pool_of(letter), error=letter.error)
         accepted = {key(message).decode(): True for message in checked.messages}
         rejected = {_pool_of(letter): False for letter in checked.rejected}
@@ -176,13 +175,13 @@ class Poller:
             self._record_recovery()
         elif rejected:
             self._set_pool_up(rejected)
-            self._record_loss(IMPLAUSIBLE, checked.rejected[0].error)
+            self._record_loss(checked.rejected[0].reason, checked.rejected[0].error)
         else:
             self._metrics.failures.labels(self._source.slug, UNKNOWN_VALUE).inc()
             self._set_pool_up(dict.fromkeys(self._up, False))
             self._record_loss(UNKNOWN_VALUE, "the response has no figure")
 
-    def _record_loss(self, reason: Reason, error: str) -> None:
+    def _record_loss(self, reason: str, error: str) -> None:
         if self._lost_at is None:
             self._lost_at = self._clock()
             self._log.warning("source_lost", reason=reason, error=error)

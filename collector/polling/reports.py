@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from collector.polling.plausibility import invalid
 from collector.sources.base import (
     PermanentError,
     PoolSource,
@@ -22,6 +23,7 @@ from miningmap.inputs import without_mark
 from miningmap.kafka.dead_letters import DeadLetter
 from miningmap.kafka.topics import NETWORK, REPORTS
 from miningmap.messages import Network, Report
+from miningmap.plausibility import IMPLAUSIBLE, Rejection, is_future
 from miningmap.times import FIRST_BLOCK
 
 if TYPE_CHECKING:
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
 # An operator may poll a source more rarely than it declares; without this its pools would drop out
 # between two polls.
 HELD_POLLS: Final = 2
-IMPLAUSIBLE: Final = "implausible"
 UNKNOWN_VALUE: Final = "unknown_value"
 UNEXPECTED: Final = "unexpected"
 
@@ -127,20 +128,34 @@ def check_readings(
     checked = CheckedReadings()
     for reading in readings:
         fields = _fields(poll, reading)
-        error = plausibility.check(poll.source, reading, poll.fetched_at)
-        if error is None:
-            try:
-                checked.messages.append(_message(reading, fields))
-            except msgspec.ValidationError as invalid:
-                error = str(invalid)
-        if error is not None:
-            checked.rejected.append(_dead_letter(poll, reading, fields, error))
+        outcome = _checked(poll, reading, fields, plausibility)
+        if isinstance(outcome, Rejection):
+            checked.rejected.append(_dead_letter(poll, reading, fields, outcome))
+        else:
+            checked.messages.append(outcome)
     return checked
+
+
+def _checked(
+    poll: Poll,
+    reading: Reading | NetworkReading,
+    fields: dict[str, object],
+    plausibility: Plausibility,
+) -> Message | Rejection:
+    if rejection := invalid(reading, poll.fetched_at):
+        return rejection
+    try:
+        message = _message(reading, fields)
+    except msgspec.ValidationError as error:
+        return Rejection(IMPLAUSIBLE, str(error))
+    return plausibility.check(poll.source, message) or message
 
 
 def _fields(poll: Poll, reading: Reading | NetworkReading) -> dict[str, object]:
     """Return the fields of a reading's message in their order, not validated."""
-    observed = min(reading.observed_at or poll.fetched_at, poll.fetched_at)
+    observed = reading.observed_at or poll.fetched_at
+    if not is_future(observed, poll.fetched_at):
+        observed = min(observed, poll.fetched_at)
     common = {
         "source": poll.source.slug,
         "start": observed - timedelta(seconds=poll.interval_s),
@@ -179,13 +194,13 @@ def _message(reading: Reading | NetworkReading, fields: dict[str, object]) -> Me
 
 
 def _dead_letter(
-    poll: Poll, reading: Reading | NetworkReading, fields: dict[str, object], error: str
+    poll: Poll, reading: Reading | NetworkReading, fields: dict[str, object], rejection: Rejection
 ) -> DeadLetter:
     return DeadLetter(
         key=subject_of(reading).encode(),
         value=msgspec.json.encode(fields),
-        reason=IMPLAUSIBLE,
-        error=error,
+        reason=rejection.reason,
+        error=rejection.error,
         at=poll.fetched_at,
         topic=REPORTS if isinstance(reading, Reading) else NETWORK,
         source=poll.source.slug,

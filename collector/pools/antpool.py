@@ -68,6 +68,7 @@ SOURCE = PoolSource(
     # Not documented; this is the shortest average in the pool's API for accounts.
     averaging_s=600,
     hold_s=300,
+    least=1e19,
     confidence="medium",
     default=True,
     pool="antpool",

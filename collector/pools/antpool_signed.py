@@ -67,6 +67,7 @@ SOURCE = PoolSource(
     # Not documented; this is the shortest average in the pool's API for accounts.
     averaging_s=600,
     hold_s=300,
+    least=1e19,
     confidence="high",
     unsure="The code for a wrong key or signature is not known, so it is reported as refused.",
     default=False,

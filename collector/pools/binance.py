@@ -60,6 +60,7 @@ SOURCE = PoolSource(
     poll_reason="No limit is documented; other clients poll every two minutes.",
     averaging_s=600,
     hold_s=600,
+    least=1e18,
     confidence="medium",
     unsure=(
         "It is not documented over what time the figure is averaged, nor whether it includes other"

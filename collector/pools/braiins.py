@@ -50,6 +50,7 @@ SOURCE = PoolSource(
     averaging_s=300,
     # The figure's own time can be as old as the average is long.
     hold_s=600,
+    least=1e18,
     confidence="high",
     unsure="The response to a wrong token is not known.",
     default=False,

@@ -69,6 +69,7 @@ SOURCE = PoolSource(
     averaging_s=300,
     # The figure's own time can be as old as the average is long.
     hold_s=600,
+    least=1e19,
     confidence="high",
     default=True,
     pool="foundryusa",

@@ -48,6 +48,7 @@ SOURCE = PoolSource(
     ),
     averaging_s=300,
     hold_s=300,
+    least=1e18,
     confidence="medium",
     default=True,
     pool="ocean",

@@ -74,6 +74,7 @@ SOURCE = PoolSource(
     # Not documented; this is the shortest average in the pool's API for accounts.
     averaging_s=600,
     hold_s=900,
+    least=1e19,
     confidence="medium",
     unsure=(
         "The state's shape is known only from other clients. It is not documented over what time it"

@@ -30,6 +30,15 @@ Granularity: TypeAlias = Literal["country", "subdivision"]
 Scope: TypeAlias = Literal["pool", "account", "market", "network"]
 """Whose hashrate a source gives: a whole pool's, one account's at a pool, a market's."""
 
+LEAST: Final[Mapping[Scope, float]] = {
+    "network": 1e20,
+    "pool": 1e15,
+    "account": 1e12,
+    "market": 1e12,
+}
+"""The least hashrate (H/s) that is expected by default: the network has had more than 100 EH/s
+since 2020, a pool of 1 PH/s has five machines, and an account of 1 TH/s has none of today's."""
+
 ACCOUNT_TERMS: Final = (
     "for the holder of the account. The account's hashrate is also in the total of its pool, so"
     " coverage counts it twice"
@@ -59,6 +68,7 @@ Reason: TypeAlias = Literal[
     "shape",
     "unit",
     "implausible",
+    "future",
     # a valid response that has no figure
     "unknown_value",
     # a fault of this software
@@ -239,6 +249,8 @@ class Source:
         averaging_s: the time over which the source averages its figure, in seconds.
         hold_s: how long a figure stays valid if none follows, in seconds.
         locates: the places that it gives, or ``None`` if it gives none.
+        least: the least hashrate (H/s) that is expected of one pool, or of the network; a first
+            reading below it is confirmed by further polls. ``None``: that of its scope.
         confidence: how sure it is that address, shape and unit are as declared.
         unsure: what is not certain, in words.
         default: polled unless the settings name other sources. A source with credentials is polled
@@ -271,6 +283,7 @@ class Source:
     averaging_s: int
     hold_s: int
     locates: Locating | None = None
+    least: float | None = None
     confidence: Confidence
     unsure: str = ""
     default: bool
@@ -306,6 +319,11 @@ class Source:
                 break
             requests += further
         return requests
+
+    @property
+    def min_hashrate(self) -> float:
+        """The least hashrate (H/s) that is expected of one pool, or of the network."""
+        return LEAST[self.scope] if self.least is None else self.least
 
     @property
     def auth(self) -> str:

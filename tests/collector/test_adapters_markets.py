@@ -255,9 +255,9 @@ def test_miningpoolstats_pools_become_known_slugs() -> None:
     ]
 
 
-def test_miningpoolstats_unknown_hashrate_is_not_zero() -> None:
-    body = totals(("antpool", -1), ("viabtc", -2), ("f2pool", None), ("ocean", 0))
-    assert readings("pools/miningpoolstats", body) == [Reading("ocean", 0.0)]
+def test_miningpoolstats_lists_no_pool_whose_hashrate_is_unknown_or_0() -> None:
+    body = totals(("antpool", -1), ("viabtc", -2), ("f2pool", None), ("ocean", 0), ("luxor", 1))
+    assert readings("pools/miningpoolstats", body) == [Reading("luxor", 1.0)]
 
 
 def test_miningpoolstats_pools_listed_twice_are_left_out() -> None:
