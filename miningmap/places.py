@@ -8,6 +8,7 @@ subdivision. Both count in denominators. ``UNKNOWN`` is not located and never co
 from __future__ import annotations
 
 import difflib
+import math
 import re
 import unicodedata
 from functools import cache, lru_cache
@@ -149,6 +150,17 @@ def outermost(code: str) -> str:
     Any code that is inside no other subdivision is returned as it is.
     """
     return _outermost().get(code, code)
+
+
+def by_outermost(figures: Iterable[tuple[str, float]]) -> dict[str, float]:
+    """Add up the figures of places by the places that they count at (:func:`outermost`).
+
+    The sums do not depend on the order of the figures.
+    """
+    parts: dict[str, list[float]] = {}
+    for code, figure in figures:
+        parts.setdefault(outermost(code), []).append(figure)
+    return {code: math.fsum(figures) for code, figures in parts.items()}
 
 
 def own_country(code: str) -> str | None:

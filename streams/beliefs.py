@@ -1,4 +1,7 @@
-"""Beliefs from files: the priors and rules of this package, and those of the operator."""
+"""Beliefs from files: the priors and rules of this package, and those of the operator.
+
+What names a subdivision inside another one is read as the outermost, as in messages.
+"""
 
 from __future__ import annotations
 
@@ -119,9 +122,12 @@ def read_rules(path: Path) -> list[Rule]:
     rules = []
     for rule in _read(path, list[DeclaredRule]):
         if not places.is_subdivision(rule.place):
-            raise BeliefsError(f"{path}: rule {rule.id}: {rule.place!r} is not a subdivision")
+            hint = places.hint(rule.place)
+            raise BeliefsError(
+                f"{path}: rule {rule.id}: {rule.place!r} is not a subdivision: {hint}"
+            )
         pools = None if isinstance(rule.applies_to, str) else frozenset(rule.applies_to)
-        rules.append(Rule(rule.id, rule.place, pools))
+        rules.append(Rule(rule.id, places.outermost(rule.place), pools))
     return rules
 
 
@@ -138,7 +144,7 @@ def _checked(path: Path | Traversable, pool: str, weights: Weights) -> Weights:
             raise BeliefsError(f"{path}: {pool}: {code!r} is not a place: {places.hint(code)}")
     if sum(weights.values()) <= 0:
         raise BeliefsError(f"{path}: {pool}: the weights must add up to more than 0")
-    return weights
+    return places.by_outermost(weights.items())
 
 
 def _read(path: Path | Traversable, kind: type[T]) -> T:

@@ -60,12 +60,34 @@ def test_a_rule_applies_to_all_pools_or_to_some(tmp_path: Path) -> None:
     ]
 
 
+def test_a_prior_that_names_nested_subdivisions_is_added_up_at_the_outermost(
+    tmp_path: Path,
+) -> None:
+    path = write(tmp_path, {"a": {"FR-75C": 1, "FR-78": 2, "FR-IDF": 4, "FR": 8, "US": 16}})
+    loaded = beliefs.load(Method(priors_file=path))
+    assert loaded.prior_of("a") == {"FR-IDF": 7, "FR": 8, "US": 16}
+
+
+def test_a_rule_at_a_nested_subdivision_is_about_the_outermost(tmp_path: Path) -> None:
+    path = write(tmp_path, [{"id": "x", "place": "GB-OXF", "applies_to": "*"}])
+    assert beliefs.read_rules(path) == [Rule("x", "GB-ENG", None)]
+
+
+def test_a_rule_at_a_subdivision_that_is_a_country_is_refused_with_its_code(
+    tmp_path: Path,
+) -> None:
+    path = write(tmp_path, [{"id": "x", "place": "US-PR", "applies_to": "*"}])
+    with pytest.raises(BeliefsError, match=r"not a subdivision: use the country code PR$"):
+        beliefs.read_rules(path)
+
+
 @pytest.mark.parametrize(
     ("content", "why"),
     [
         ("{", "file.json"),
         ([], "Expected `object`"),
         ({"a": {"XX": 1}}, "a: 'XX' is not a place"),
+        ({"a": {"US-PR": 1}}, "a: 'US-PR' is not a place: use the country code PR"),
         ({"a": {"US": -1}}, "Expected `float` >= 0"),
         ({"a": {"US": 0}}, "a: the weights must add up to more than 0"),
         ({"a": {}}, "a: the weights must add up to more than 0"),
