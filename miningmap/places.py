@@ -180,6 +180,11 @@ def is_subdivision(code: str) -> bool:
     return code in _subdivisions()
 
 
+def has_subdivisions(country: str) -> bool:
+    """Whether ISO 3166-2 lists subdivisions of this country."""
+    return bool(_subdivisions_of(country))
+
+
 def is_locatable(code: str) -> bool:
     """Whether a report may place hashrate there: anything but ``UNKNOWN``."""
     return code == OTHER or is_country(code) or is_subdivision(code)

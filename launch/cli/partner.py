@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 FEW: Final = 3
 """Official statistics do not publish figures of fewer units than this."""
 
+NAMES_SHOWN: Final = 10
+"""How many subdivisions are named that are not understood."""
+LONGEST_NAME: Final = 64
+
 PORTS: Final = range(2**16)
 
 FILE: Final = click.option(
@@ -284,7 +288,8 @@ def aggregate(
     output and errors contain no address; errors name lines.
 
     Miners that the database cannot locate are left out, and their number is printed. They do not
-    count as OTHER, which is for miners that are known to be in another country.
+    count as OTHER, which is for miners that are known to be in another country. Miners whose
+    subdivision is not understood count in their country, and are printed with what it is called.
     """
     from miningmap.partner.aggregate import fold, rows_of
     from miningmap.partner.csv import write_rows
@@ -336,6 +341,8 @@ def _summary(found: Aggregate, folded: Places, least: int) -> list[str]:
             f"not located and left out: {_count(len(unlocated.miners), 'miner')} with "
             f"{format_hashrate(unlocated.hashrate)}"
         )
+    if found.not_understood:
+        lines.append(_not_understood(found.not_understood))
     few = sum(len(tally.miners) < FEW for tally in found.located.values())
     if few and least == 1:
         lines.append(
@@ -343,6 +350,23 @@ def _summary(found: Aggregate, folded: Places, least: int) -> list[str]:
             "them"
         )
     return lines
+
+
+def _not_understood(subdivisions: Places) -> str:
+    """Name the subdivisions that are not understood, those with the most hashrate first."""
+    from miningmap.units import format_hashrate
+
+    total = sum(tally.hashrate for tally in subdivisions.values())
+    miners = len({miner for tally in subdivisions.values() for miner in tally.miners})
+    names = sorted(subdivisions, key=lambda name: (-subdivisions[name].hashrate, name))
+    shown = [name[:LONGEST_NAME] for name in names[:NAMES_SHOWN]]
+    more = len(names) - NAMES_SHOWN
+    listed = ", ".join([*shown, *([f"and {more} more"] if more > 0 else [])])
+    have = "has" if miners == 1 else "have"
+    return (
+        f"{_count(miners, 'miner')} with {format_hashrate(total)} {have} a subdivision that is not "
+        f"understood ({listed}); only the country counts"
+    )
 
 
 COMMANDS = (partner,)

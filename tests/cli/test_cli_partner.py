@@ -30,7 +30,7 @@ from miningmap.cbeci.contribution import PATH
 from miningmap.messages import Report
 from miningmap.partner import push as pushing
 from miningmap.redis_client import connect
-from tests.partner.fixtures import ADDRESSES, write_database
+from tests.partner.fixtures import ADDRESSES, write_database, write_dbip_database
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -408,6 +408,25 @@ def test_addresses_become_rows_and_are_not_in_the_output(
         "4 places with fewer than 3 miners: --min-miners 3 would merge them",
     ]
     assert not any(address in result.output for address in ADDRESSES.values())
+
+
+def test_subdivisions_that_are_not_understood_are_counted_and_named(
+    run: Run, tmp_path: Path
+) -> None:
+    database = write_dbip_database(tmp_path / "dbip.mmdb")
+    addresses = ("192.0.2.1", "192.0.2.65", "192.0.2.129", "192.0.2.130", "192.0.2.193")
+    file = miners(tmp_path, *(f"{address},100" for address in addresses))
+    result = aggregated(run, file, database, "--unit", "TH/s")
+    assert result.stdout == HEADER + (
+        "2026-11-01,daily,CN,,200.0,th/s\n"
+        "2026-11-01,daily,KZ,,100.0,th/s\n"
+        "2026-11-01,daily,KZ,KZ-55,100.0,th/s\n"
+        "2026-11-01,daily,US,US-TX,100.0,th/s\n"
+    )
+    assert result.stderr.splitlines()[1] == (
+        "3 miners with 300 TH/s have a subdivision that is not understood "
+        "(CN: Huadong, KZ: Baikal); only the country counts"
+    )
 
 
 def test_places_with_few_miners_are_merged(run: Run, tmp_path: Path, database: Path) -> None:
