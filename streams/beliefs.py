@@ -13,6 +13,7 @@ import msgspec
 
 from miningmap import places
 from miningmap.messages import Slug
+from miningmap.pool_names import CBECI_SAMPLE, is_known_pool, named_pools, unknown_pool
 from streams.method.placing import Beliefs, Rule
 
 if TYPE_CHECKING:
@@ -82,6 +83,17 @@ def load(method: Method | BeliefOptions) -> Beliefs:
         rules.append(read_published_rule(method.zhejiang_pools))
     default = read_default_prior() if method.default_prior else None
     return Beliefs(priors, default, rules)
+
+
+def unknown_pools(beliefs: Beliefs) -> list[str]:
+    """Return an error for each pool that priors or rules name and nobody knows, in order.
+
+    Such a belief is valid, and waits for reports of that pool; or its slug is misspelt, and it has
+    no effect.
+    """
+    named = set(beliefs.priors).union(*(rule.applies_to or () for rule in beliefs.rules))
+    unknown = sorted(pool for pool in named if not is_known_pool(pool) and pool != CBECI_SAMPLE)
+    return [unknown_pool(pool, named_pools()) for pool in unknown]
 
 
 def read_default_prior() -> dict[str, float]:

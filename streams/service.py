@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import structlog
 from prometheus_client import CollectorRegistry
 
 from miningmap.http.server import monitoring_app, serving
@@ -12,7 +13,7 @@ from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS, SHARES
 from miningmap.redis_client import connect
 from miningmap.settings import SettingsError
 from miningmap.times import utc_now
-from streams.beliefs import BeliefsError
+from streams.beliefs import BeliefsError, unknown_pools
 from streams.beliefs import load as load_beliefs
 from streams.metrics import Metrics
 from streams.redis.store import Store
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
     from miningmap.settings import Settings
 
+_log = structlog.get_logger(__name__)
+
 
 async def run(settings: Settings, stop: asyncio.Event) -> None:
     """Run until ``stop`` is set.
@@ -39,6 +42,8 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         beliefs = load_beliefs(settings.method)
     except BeliefsError as error:
         raise SettingsError(str(error)) from None
+    if errors := unknown_pools(beliefs):
+        _log.warning("beliefs_name_unknown_pools", errors=errors)
     metrics = Metrics(CollectorRegistry())
     redis = connect(settings.redis)
     store = Store(redis, settings.retention)

@@ -57,20 +57,35 @@ def partner() -> None:
 @partner.command()
 @click.argument("name")
 @click.option("--pool", required=True, metavar="SLUG", help="The pool that the rows are about.")
+@click.option("--new-pool", is_flag=True, help="The pool is not in the list of `miningmap pools`.")
 @FILE
 @click.pass_context
-def add(context: click.Context, /, name: str, pool: str, file: Path | None) -> None:
+def add(
+    context: click.Context, /, name: str, *, pool: str, new_pool: bool, file: Path | None
+) -> None:
     """Create a token for the partner NAME and print it; it cannot be shown again.
 
     NAME is a pseudonym, the only name of the partner in logs and metrics, so choose one that does
     not reveal who the partner is. A known NAME gets an additional token: give it to the partner,
     then revoke the old one. A running collector accepts the token immediately.
+
+    SLUG is a pool and not a source: foundryusa, not foundry. `miningmap pools` lists all.
     """
+    from collector.catalogue import UnknownPoolError, check_pool
     from collector.intake.partners import PartnersError
     from collector.intake.tokens import add as add_token
+    from collector.intake.tokens import listed
 
+    path = _file(context, file)
     with usage_errors(PartnersError):
-        token, entry = add_token(_file(context, file), name, pool)
+        if not new_pool:
+            try:
+                check_pool(pool, listed(path) if path.exists() else [])
+            except UnknownPoolError as error:
+                raise CommandUsageError(
+                    f"--pool: {error}; `miningmap pools` lists all, and --new-pool adds another"
+                ) from None
+        token, entry = add_token(path, name, pool)
     click.echo(token)
     click.echo(
         f"token {entry.token_id} of {name} for {pool}; only its hash is kept, so it cannot be "

@@ -33,13 +33,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from miningmap import places
 from miningmap.messages import FIGURE, MAX_FIGURE, Located, Published, Report
+from miningmap.pool_names import CBECI_SAMPLE
 from miningmap.times import add_months
 from miningmap.units import scale
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-POOL: Final = "cbeci-sample"
+POOL: Final = CBECI_SAMPLE
 SOURCE: Final = "cbeci"
 
 SUM_TOLERANCE: Final = Decimal("0.1")

@@ -92,6 +92,33 @@ def test_tokens_are_listed_and_revoked_by_partner_or_by_id(run: Run, partners: P
     assert partners.exists()
 
 
+@pytest.mark.parametrize(
+    ("pool", "near"),
+    [
+        ("foundry", "; near matches: foundryusa (Foundry USA)"),
+        ("Foundry USA", "; near matches: foundryusa (Foundry USA)"),
+        ("mempool", ""),
+    ],
+)
+def test_a_pool_that_is_not_known_is_refused_with_near_matches(
+    run: Run, partners: Path, pool: str, near: str
+) -> None:
+    result = run("partner", "add", "partner-1", "--pool", pool)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
+        f"miningmap: --pool: unknown pool {pool!r}{near}; `miningmap pools` lists all, and "
+        "--new-pool adds another\n"
+    )
+    assert not partners.exists()
+
+
+def test_a_new_pool_is_added_on_purpose_and_known_from_then_on(run: Run, partners: Path) -> None:
+    assert run("partner", "add", "one", "--pool", "my-farm", "--new-pool").exit_code == 0
+    assert run("partner", "add", "one", "--pool", "my-farm").exit_code == 0
+    assert run("partner", "list").stdout.count("one\tmy-farm\t") == 2
+    assert partners.exists()
+
+
 def test_another_file_can_be_named(run: Run, partners: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.json"
     run("partner", "add", "one", "--pool", "foundryusa", "--file", other)

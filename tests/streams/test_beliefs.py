@@ -121,3 +121,25 @@ def test_an_invalid_rule_is_named(tmp_path: Path, content: object) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(BeliefsError, match="No such file"):
         beliefs.load(Method(rules_file=tmp_path / "none.json"))
+
+
+def test_pools_that_nobody_knows_are_named(tmp_path: Path) -> None:
+    priors = {"foundry": {"US": 1}, "cbeci-sample": {"US": 1}, "f2pool-account": {"US": 1}}
+    rules = tmp_path / "rules.json"
+    rules.write_text(
+        json.dumps(
+            [
+                {"id": "x", "place": "CN-ZJ", "applies_to": "*"},
+                {"id": "y", "place": "CN-ZJ", "applies_to": ["my-farm", "antpool"]},
+            ]
+        )
+    )
+    method = Method(
+        priors_file=write(tmp_path, priors), rules_file=rules, zhejiang_pools=["viabct", "viabtc"]
+    )
+    assert beliefs.unknown_pools(beliefs.load(method)) == [
+        "unknown pool 'foundry'; near matches: foundryusa (Foundry USA)",
+        "unknown pool 'my-farm'",
+        "unknown pool 'viabct'; near matches: viabtc (ViaBTC)",
+    ]
+    assert beliefs.unknown_pools(beliefs.load(Method())) == []
