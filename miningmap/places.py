@@ -86,6 +86,7 @@ _FORMERLY: Final = re.compile(r"\s*(?:formerly|former|also|or|ex)\b[\s.-]*", re.
 _APOSTROPHE: Final = re.compile(
     r"[`\u00b4\u02b9\u02bb\u02bc\u2018\u2019]"  # accents, primes and quotation marks
 )
+_DASH: Final = re.compile(r"[-\u2010-\u2015]")
 # Letters that have no accent to remove.
 _LETTERS: Final = str.maketrans(
     {"ł": "l", "ø": "o", "đ": "d", "\N{LATIN SMALL LETTER DOTLESS I}": "i", "æ": "ae", "ə": "a"}
@@ -166,6 +167,18 @@ def by_outermost(figures: Iterable[tuple[str, float]]) -> dict[str, float]:
 def own_country(code: str) -> str | None:
     """The country code of a subdivision that is a country too (``US-PR`` is ``PR``)."""
     return _COUNTRIES_OF_THEIR_OWN.get(code)
+
+
+def own_country_named(text: str, country: str) -> str | None:
+    """The country of this name, if ISO lists it as a subdivision of ``country`` too."""
+    for code, own in _COUNTRIES_OF_THEIR_OWN.items():
+        if country_of(code) == country and (
+            own in _named(text, None)
+            or plain_name(text) in {code.lower(), code.partition("-")[2].lower()}
+            or _words(text) == _words(_iso_names()[code])
+        ):
+            return own
+    return None
 
 
 def is_country(code: str) -> bool:
@@ -313,7 +326,7 @@ def _remedy(text: str, country: str | None) -> str:
     if country is None:
         near = _near_countries(text)
     else:
-        if own := _own_country_named(text, country):
+        if own := own_country_named(text, country):
             return f"; use the country code {own}"
         near = _near_subdivisions(plain, country)
     if near:
@@ -323,18 +336,6 @@ def _remedy(text: str, country: str | None) -> str:
     if not _subdivisions_of(country):
         return "; ISO 3166-2 has no subdivisions there; leave the province null"
     return "; the ISO 3166-2 code is accepted too"
-
-
-def _own_country_named(text: str, country: str) -> str | None:
-    """The country that this is called, if ISO lists it as a subdivision of ``country`` too."""
-    for code, own in _COUNTRIES_OF_THEIR_OWN.items():
-        if country_of(code) == country and (
-            own in _named(text, None)
-            or plain_name(text) in {code.lower(), code.partition("-")[2].lower()}
-            or _words(text) == _words(_iso_names()[code])
-        ):
-            return own
-    return None
 
 
 def _near_countries(text: str) -> list[str]:
@@ -538,7 +539,7 @@ def _codes_by_bare_name(country: str) -> dict[str, tuple[str, ...]]:
 
 def _bare(plain: str) -> str:
     """A subdivision's name without its kind: "irkutsk" for "irkutskaya oblast'"."""
-    letters = plain.replace("'", "").translate(_LETTERS)
+    letters = _DASH.sub(" ", plain.replace("'", "")).translate(_LETTERS)
     bare = " ".join(_ADJECTIVE.sub("", _KIND_WORDS.sub(" ", letters)).split())
     return bare or plain
 

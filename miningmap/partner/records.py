@@ -99,13 +99,13 @@ def _understood(country: str, subdivision: _Subdivision, built: date) -> str | N
 
 
 def _by_name(country: str, name: str | None) -> str | None:
-    """Return the subdivision of the country that has this name, and no similar one."""
+    """Return the place in the country that has this name, and no similar one."""
     if name is None:
         return None
     try:
         code = places.resolve(country, name)
     except places.UnknownPlaceError:
-        return None
+        return places.own_country_named(name, country)
     return None if code.endswith(places.OTHER_SUFFIX) else places.outermost(code)
 
 
