@@ -76,6 +76,7 @@ _PREFIX: Final = 3
 # How alike two names of countries are at least, so that a suggestion is a correction of what was
 # written: "Pery" and "Peru" are at 0.75, "Pery" and "Jersey" at 0.6.
 _ALIKE: Final = 0.75
+_ALIKE_INSIDE: Final = 0.7  # of subdivisions: "kansas city" and "arkansas" are at 0.63
 
 # How tables mark a name that has a footnote: "Germany *", "China [1]", "Serbia 7/".
 _FOOTNOTE: Final = re.compile(
@@ -265,13 +266,13 @@ def hint(code: str) -> str:
     if now := FORMER.get(code):
         return f"a former code; use {now}"
     expected = "expected an ISO 3166-1 or 3166-2 code, OTHER, or XX-OTHER"
-    country = country_of(plain)
-    if own := _alpha_3().get(country):
-        near = [own]
-    elif is_country(country):
-        near = difflib.get_close_matches(plain, [country, *_subdivisions_of(country)], _NEAR)
-    else:
-        near = difflib.get_close_matches(plain, [OTHER])
+    country, dash, inside = plain.partition("-")
+    # Also of three letters, and names: USA-TX, UK, China.
+    named = _find(country, None)
+    if len(named) != 1:
+        return expected
+    known = [named[0], *_subdivisions_of(named[0])]
+    near = difflib.get_close_matches(f"{named[0]}{dash}{inside}", known, _NEAR)
     return f"{expected}; near matches: {', '.join(near)}" if near else expected
 
 
@@ -328,7 +329,7 @@ def _remedy(text: str, country: str | None) -> str:
     else:
         if own := own_country_named(text, country):
             return f"; use the country code {own}"
-        near = _near_subdivisions(plain, country)
+        near = _near_subdivisions(text, country)
     if near:
         return "; near matches: " + ", ".join(f"{name_of(code)} ({code})" for code in near)
     if country is None:
@@ -354,11 +355,13 @@ def _near_countries(text: str) -> list[str]:
     return list(dict.fromkeys(codes))[:_NEAR]
 
 
-def _near_subdivisions(plain: str, country: str) -> list[str]:
-    names = _codes_by_name(country)
-    longer = [name for name in names if len(plain) >= _PREFIX and name.startswith(plain)]
-    similar = difflib.get_close_matches(plain, names, n=2 * _NEAR)
-    return list(dict.fromkeys(code for name in longer + similar for code in names[name]))[:_NEAR]
+def _near_subdivisions(text: str, country: str) -> list[str]:
+    bare, names = _bare(plain_name(text)), _codes_by_bare_name(country)
+    shorter = [name for name in names if bare.startswith(f"{name} ")]
+    longer = [name for name in names if len(bare) >= _PREFIX and name.startswith(bare)]
+    similar = difflib.get_close_matches(bare, names, n=2 * _NEAR, cutoff=_ALIKE_INSIDE)
+    codes = (code for name in (*shorter, *longer, *similar) for code in names[name])
+    return list(dict.fromkeys(codes))[:_NEAR]
 
 
 def plain_name(text: str) -> str:

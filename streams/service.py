@@ -26,7 +26,8 @@ from streams.worker.stall_watchdog import watch
 if TYPE_CHECKING:
     import asyncio
 
-    from miningmap.settings import Settings
+    from miningmap.settings import Method, Settings
+    from streams.method.placing import Beliefs
 
 _log = structlog.get_logger(__name__)
 
@@ -38,12 +39,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         SettingsError: a file of priors or rules is invalid.
         Exception: a part failed permanently; the process should be started again.
     """
-    try:
-        beliefs = load_beliefs(settings.method)
-    except BeliefsError as error:
-        raise SettingsError(str(error)) from None
-    if errors := unknown_pools(beliefs):
-        _log.warning("beliefs_name_unknown_pools", errors=errors)
+    beliefs = configured_beliefs(settings.method)
     metrics = Metrics(CollectorRegistry())
     redis = connect(settings.redis)
     store = Store(redis, settings.retention)
@@ -68,3 +64,18 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             )
     finally:
         await redis.aclose()
+
+
+def configured_beliefs(method: Method) -> Beliefs:
+    """Return the beliefs that are set, and log a warning if they name pools that nobody knows.
+
+    Raises:
+        SettingsError: a file of priors or rules is invalid.
+    """
+    try:
+        beliefs = load_beliefs(method)
+    except BeliefsError as error:
+        raise SettingsError(str(error)) from None
+    if errors := unknown_pools(beliefs):
+        _log.warning("beliefs_name_unknown_pools", errors=errors)
+    return beliefs

@@ -533,7 +533,7 @@ def test_of_nested_subdivisions_of_one_name_the_outermost_is_meant() -> None:
         ("China", "Sichaun", "unknown subdivision of CN: 'Sichaun'; near matches: Sichuan (CN-SC)"),
         ("China", "Texas", "unknown subdivision of CN: 'Texas'"),
         ("China", "Beijing City", "near matches: Beijing (CN-BJ)"),
-        ("United States", "Kansas City", "near matches: Kansas (US-KS), Arkansas (US-AR)"),
+        ("United States", "Kansas City", "near matches: Kansas (US-KS)"),
         ("Kazakhstan", "Ekibastuz", "'Ekibastuz'; the ISO 3166-2 code is accepted too"),
         (
             "Kosovo",
@@ -646,6 +646,9 @@ def test_codes_that_a_report_may_contain(code: str) -> None:
         ("cn", "near matches: CN"),
         ("CHN", "near matches: CN"),
         ("CH1", "OTHER, or XX-OTHER"),
+        ("USA-TX", "near matches: US-TX"),
+        ("UK", "near matches: GB"),
+        ("China", "near matches: CN"),
         ("us-tx", "near matches: US-TX"),
         ("US-TXX", "near matches: US-TX"),
         ("OTHERS", "near matches: OTHER"),

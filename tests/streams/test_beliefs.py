@@ -4,11 +4,13 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+from structlog.testing import capture_logs
 
 from miningmap.settings import Method
 from streams import beliefs
 from streams.beliefs import BeliefsError
 from streams.method.placing import Rule
+from streams.service import configured_beliefs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -143,3 +145,23 @@ def test_pools_that_nobody_knows_are_named(tmp_path: Path) -> None:
         "unknown pool 'viabct'; near matches: viabtc (ViaBTC)",
     ]
     assert beliefs.unknown_pools(beliefs.load(Method())) == []
+
+
+def test_pools_that_nobody_knows_are_logged_once_when_the_service_starts(tmp_path: Path) -> None:
+    path = write(tmp_path, {"foundry": {"US": 1}, "my-farm": {"US": 1}, "ocean": {"US": 1}})
+    with capture_logs() as logs:
+        loaded = configured_beliefs(Method(priors_file=path))
+    assert set(loaded.priors) == {"foundry", "my-farm", "ocean"}
+    assert logs == [
+        {
+            "event": "beliefs_name_unknown_pools",
+            "log_level": "warning",
+            "errors": [
+                "unknown pool 'foundry'; near matches: foundryusa (Foundry USA)",
+                "unknown pool 'my-farm'",
+            ],
+        }
+    ]
+    with capture_logs() as logs:
+        configured_beliefs(Method())
+    assert logs == []
