@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from prometheus_client import CollectorRegistry
 
@@ -10,7 +10,12 @@ from collector.http.fetcher import Fetcher
 from collector.intake.tokens import listed
 from collector.metrics import Metrics
 from collector.polling.plausibility import Plausibility
-from collector.polling.reports import IMPLAUSIBLE, Poll, check_readings, parse_readings
+from collector.polling.reports import (
+    Poll,
+    check_readings,
+    errors_of,
+    parse_readings,
+)
 from collector.registry import choose, discover, unknown
 from collector.sources.base import PermanentError, PoolSource, SourceError
 from collector.sources.credentials import Credentials, setting
@@ -22,7 +27,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from collector.intake.partners import Partner
-    from collector.sources.base import Credential, Source
+    from collector.sources.base import Credential, Reason, Request, Source
     from miningmap.messages import Message
     from miningmap.settings import Settings
 
@@ -133,23 +138,29 @@ async def try_source(
         if missing := credentials.missing(source):
             raise TrialError(f"{', '.join(missing)}: not set, but {name} needs it")
         source = credentials.configured(source)
-    elif len(payloads) != len(source.requests):
-        urls = ", ".join(request.url for request in source.requests)
-        count = f"{len(source.requests)} payloads, not {len(payloads)}"
-        raise TrialError(f"{name} needs {count}: the responses of {urls}")
     try:
-        if payloads is None:
-            payloads = await _fetched(source, settings, credentials)
-        fetched_at = now()
-        every_s = settings.collector.poll_s or source.poll_s
-        poll = Poll(source, fetched_at, every_s, settings.collector.simulated)
-        checked = check_readings(poll, parse_readings(source, payloads), Plausibility())
-        for letter in checked.rejected:
-            raise PermanentError(letter.error, reason=IMPLAUSIBLE, source=source.slug)
+        with errors_of(source):
+            if payloads is None:
+                payloads = await _fetched(source, settings, credentials)
+            requests = source.requests_for(payloads)
+        _check_count(name, payloads, requests)
+        with errors_of(source):
+            every_s = settings.collector.poll_s or source.poll_s
+            poll = Poll(source, now(), every_s, settings.collector.simulated)
+            checked = check_readings(poll, parse_readings(source, payloads), Plausibility())
+            for letter in checked.rejected:
+                raise PermanentError(letter.error, reason=cast("Reason", letter.reason))
     except SourceError as error:
         error.args = (credentials.masked(source, str(error)),)
         raise
     return checked.messages
+
+
+def _check_count(name: str, payloads: Sequence[bytes], requests: Sequence[Request]) -> None:
+    if len(payloads) != len(requests):
+        urls = ", ".join(request.url for request in requests)
+        count = f"{len(requests)} payloads, not {len(payloads)}"
+        raise TrialError(f"{name} needs {count}: the responses of {urls}")
 
 
 async def _fetched(source: Source, settings: Settings, credentials: Credentials) -> list[bytes]:
@@ -179,6 +190,7 @@ def _row(source: Source, state: str) -> dict[str, object]:
         "kind": source.kind,
         "name": source.name,
         "scope": source.scope,
+        "basis": source.basis if isinstance(source, PoolSource) else None,
         "auth": source.auth,
         "credentials": [_setting(source, credential) for credential in source.credentials],
         "poll_s": source.poll_s,
@@ -186,6 +198,7 @@ def _row(source: Source, state: str) -> dict[str, object]:
         "rate": str(source.rate),
         "averaging_s": source.averaging_s,
         "hold_s": source.hold_s,
+        "least": source.min_hashrate,
         "locates": str(source.locates or "nothing"),
         "confidence": source.confidence,
         "unsure": source.unsure,

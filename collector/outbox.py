@@ -133,11 +133,14 @@ class Outbox:
         await self._polls.join()
 
     async def _deliver_with_retries(self, messages: Sequence[Outgoing]) -> None:
+        """Deliver the messages of one poll, or drop them if no further attempt can help."""
         while True:
             try:
                 await self._deliver(messages)
-            except BrokerError as error:
-                if not error.retriable:
+            except Exception as error:  # noqa: BLE001 - logged, if it is not retried
+                # Besides what Kafka never accepts, these messages may meet a fault of this
+                # software, which must not end the collector.
+                if not (isinstance(error, BrokerError) and error.retriable):
                     _log.exception("messages_dropped", messages=len(messages))
                     return
             else:

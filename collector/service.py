@@ -16,6 +16,7 @@ from collector.intake.partners import SETTING, Partners, PartnersError, Partners
 from collector.intake.rate_limit import Rate, RateLimiter
 from collector.metrics import Metrics
 from collector.outbox import MessagePublisher, Outbox
+from collector.polling.network_history import NetworkHistory
 from collector.polling.plausibility import Plausibility
 from collector.polling.poller import Poller, start_spread_s
 from collector.registry import choose, discover
@@ -50,6 +51,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     sources = choose(discover(), settings.collector, credentials)
     partners = _partners(settings.intake.partners_file)
     metrics = Metrics(CollectorRegistry())
+    history = NetworkHistory(settings.kafka)
     async with (
         # A partner waits for a response: an immediate 503 is better than waiting for Redis.
         connect(settings.redis, patient=False) as redis,
@@ -67,6 +69,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
                 publisher.publish,
                 Ledger(redis),
                 RateLimiter(Rate(*rate) for rate in settings.intake.rates),
+                known=history.known_past,
                 metrics=metrics,
                 simulated=settings.collector.simulated,
             ),
@@ -76,7 +79,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         ),
     ):
         outbox = Outbox(publisher.deliver)
-        plausibility = Plausibility()
+        plausibility = Plausibility(history.known)
         pollers = [
             Poller(
                 source,
@@ -89,7 +92,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             for source in sources
         ]
         _log.info("service_started", sources=[source.path for source in sources])
-        await _collect(pollers, outbox, stop)
+        await _collect(pollers, outbox, history, stop)
 
 
 def _partners(path: Path | None) -> PartnersFile | Partners:
@@ -101,7 +104,9 @@ def _partners(path: Path | None) -> PartnersFile | Partners:
         raise SettingsError(f"{SETTING}: {error}") from None
 
 
-async def _collect(pollers: Sequence[Poller], outbox: Outbox, stop: asyncio.Event) -> None:
+async def _collect(
+    pollers: Sequence[Poller], outbox: Outbox, history: NetworkHistory, stop: asyncio.Event
+) -> None:
     """Poll and deliver until ``stop`` is set; the outbox is drained after the last poll has ended.
 
     Raises:
@@ -109,6 +114,7 @@ async def _collect(pollers: Sequence[Poller], outbox: Outbox, stop: asyncio.Even
     """
     async with asyncio.TaskGroup() as tasks:
         delivering = tasks.create_task(outbox.run())
+        reading = tasks.create_task(history.run())
         await _poll(pollers, stop)
         try:
             async with asyncio.timeout(DRAIN_S):
@@ -116,6 +122,7 @@ async def _collect(pollers: Sequence[Poller], outbox: Outbox, stop: asyncio.Even
         except TimeoutError:
             _log.warning("messages_not_acknowledged", seconds=DRAIN_S)
         delivering.cancel()
+        reading.cancel()
 
 
 async def _poll(pollers: Sequence[Poller], stop: asyncio.Event) -> None:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, cast
 
 import msgspec
 
 from miningmap import places
-from miningmap.times import HOUR_S, add_months, as_utc
+from miningmap.inputs import without_mark
+from miningmap.times import HOUR_S, add_months, as_utc, parse_rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -23,6 +24,12 @@ Kind: TypeAlias = Literal["measured", "estimated", "prior"]
 """How the place of a hashrate is known: reported by the pool, inferred, or from a prior."""
 
 KINDS: tuple[Kind, ...] = ("measured", "estimated", "prior")
+"""From best to worst."""
+
+Basis: TypeAlias = Literal["reported", "relayed", "mined"]
+"""Who a pool's hashrate is from: the pool or its partner, somebody who repeats it, its blocks."""
+
+BASES: tuple[Basis, ...] = ("reported", "relayed", "mined")
 """From best to worst."""
 
 SLUG = r"^[a-z0-9][a-z0-9._-]{0,63}$(?!\n)"  # in Python $ alone also matches before a newline
@@ -128,8 +135,12 @@ class Report(
 ):
     """What one source reports about one pool (method.md 2). Hashrates are in H/s.
 
-    ``blocks`` is the number of blocks from which the hashrate was estimated; ``None`` if the pool
-    reports its hashrate itself. No share depends on it: it tells how uncertain the estimate is.
+    ``basis`` says who the hashrate is from. A message without it is ``mined`` if it has ``blocks``
+    and ``reported`` otherwise; every message that is written has it.
+
+    ``blocks`` is the number of blocks from which the hashrate was estimated; ``None`` if it was not
+    estimated from blocks, or from an unknown number of them. No share depends on it: it tells how
+    uncertain the estimate is.
 
     Of nested subdivisions the outermost counts: ``places`` has their hashrates added up there,
     whichever of them the message named. A message itself lists each (code, kind) once.
@@ -141,11 +152,14 @@ class Report(
 
     pool: Slug
     places: tuple[Located, ...]
+    # Optional in messages, and never unset after the constructor.
+    basis: Basis = cast("Basis", msgspec.UNSET)
     blocks: Annotated[int, msgspec.Meta(ge=0, le=MAX_BLOCKS)] | None = None
     published: tuple[Published, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._check_basis()
         seen: set[tuple[str, Kind]] = set()
         total = 0.0
         for place in self.places:
@@ -162,6 +176,13 @@ class Report(
             msgspec.structs.force_setattr(self, "places", tuple(_at_outermost(self.places)))
         if self.published:
             self._check_published()
+
+    def _check_basis(self) -> None:
+        if cast("object", self.basis) is msgspec.UNSET:
+            basis: Basis = "reported" if self.blocks is None else "mined"
+            msgspec.structs.force_setattr(self, "basis", basis)
+        elif self.blocks is not None and self.basis != "mined":
+            raise ValueError(f"basis is {self.basis}, but a figure from blocks is mined")
 
     def _check_published(self) -> None:
         first = self.start.replace(day=1, hour=0)
@@ -220,6 +241,7 @@ def decode(raw: bytes) -> Message:
         InvalidMessageError: not JSON (``undecodable``), an unknown schema (``schema``), or against
             a rule of method.md 2 (``invalid``).
     """
+    raw = without_mark(raw)
     try:
         schema = _envelope.decode(raw).schema
     except msgspec.ValidationError as error:
@@ -233,8 +255,33 @@ def decode(raw: bytes) -> Message:
         raise InvalidMessageError("schema", f"unknown schema {quoted}; expected one of: {known}")
     try:
         return decoder.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except msgspec.ValidationError as error:
+        return _decode_with_all_times(raw, decoder.type, error)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidMessageError("invalid", str(error)) from None
+
+
+def _decode_with_all_times(
+    raw: bytes, shape: type[Message], error: msgspec.ValidationError
+) -> Message:
+    """Decode a message that msgspec alone does not, with the times that it does not read.
+
+    Messages come by the thousand, and msgspec's reader of times is many times as fast as
+    :func:`parse_rfc3339`. But it knows neither leap seconds nor some forms that are in use.
+
+    Raises:
+        InvalidMessageError: the times are not why it failed, or not the only reason.
+    """
+    try:
+        fields = msgspec.json.decode(raw, type=dict[str, object])
+        given = {name: fields[name] for name in _INSTANTS if isinstance(fields.get(name), str)}
+        times = {name: parse_rfc3339(str(text)) for name, text in given.items()}
+    except (ValueError, RecursionError):
+        raise InvalidMessageError("invalid", str(error)) from None
+    try:
+        return msgspec.convert(fields | times, shape)
+    except msgspec.ValidationError as remaining:
+        raise InvalidMessageError("invalid", str(remaining)) from None
 
 
 def decode_lines(lines: Iterable[bytes]) -> Iterator[Message]:
@@ -243,11 +290,16 @@ def decode_lines(lines: Iterable[bytes]) -> Iterator[Message]:
     Raises:
         LineError: a line is not a valid message.
     """
+    return (message for _, message in decode_numbered(lines))
+
+
+def decode_numbered(lines: Iterable[bytes]) -> Iterator[tuple[int, Message]]:
+    """Like :func:`decode_lines`, each message with the number of its line, counted from 1."""
     for number, line in enumerate(lines, start=1):
-        if not line.strip():
+        if not without_mark(line).strip():
             continue
         try:
-            yield decode(line)
+            yield number, decode(line)
         except InvalidMessageError as error:
             raise LineError(f"line {number}: {error.reason}: {error}") from None
 

@@ -17,7 +17,10 @@ _NAMES: Final[dict[str, str]] = {
     "antpool": "AntPool",
     "binancepool": "Binance Pool",
     "braiinspool": "Braiins Pool",
+    "braiinssolo": "Braiins Solo",
     "btccom": "BTC.com",
+    "ckpool": "CKPool",
+    "dmnd": "DMND",
     "emcdpool": "EMCD",
     "f2pool": "F2Pool",
     "foundryusa": "Foundry USA",
@@ -30,6 +33,7 @@ _NAMES: Final[dict[str, str]] = {
     "miningsquared": "Mining Squared",
     "nicehash": "NiceHash",
     "nicehash-market": "NiceHash, market",
+    "noderunners": "Noderunners",
     "ocean": "OCEAN",
     "parasite": "Parasite",
     "poolin": "Poolin",
@@ -39,6 +43,7 @@ _NAMES: Final[dict[str, str]] = {
     "secpool": "SECPOOL",
     "solock": "Solo CK",
     "solopool": "SoloPool.org",
+    "solopoolcom": "SoloPool.com",
     "spiderpool": "SpiderPool",
     "ultimuspool": "ULTIMUS Pool",
     "viabtc": "ViaBTC",
@@ -52,26 +57,33 @@ _ACCOUNT: Final = "-account"
 _ALIASES: Final[dict[str, str]] = {
     "binance": "binancepool",
     "braiins": "braiinspool",
-    "ckpool": "solock",
     "cloverpool": "btccom",
+    "demand": "dmnd",
+    "demandpool": "dmnd",
     "foundry": "foundryusa",
     "foundrydigital": "foundryusa",
     "foundryusapool": "foundryusa",
     "innopolis": "innopolistech",
     "kano": "kanopool",
+    "luxortech": "luxor",
     "mara": "marapool",
+    "marathon": "marapool",
+    "marathondigital": "marapool",
     "poolbinance": "binancepool",
     "poolbraiins": "braiinspool",
     "redrock": "redrockpool",
     "slush": "braiinspool",
     "slushpool": "braiinspool",
+    "solobraiins": "braiinssolo",
     "solockpool": "solock",
     "ultimus": "ultimuspool",
+    "whitebit": "whitepool",
 }
 
-# Labels for blocks or hashrate that belong to no particular pool.
-_NO_POOL: Final = frozenset({"unknown", "other", "others"})
-_HOST: Final = re.compile(r"([a-z0-9.-]+)\.[a-z]{2,}")
+# Labels for blocks or hashrate that belong to no particular pool, as _plain() writes them.
+_NO_POOL: Final = re.compile(r"unknown.*|others?|otherpools?|na|none|unattributed|unidentified")
+# A host's name: all of it but its ending, and its domain with and without the ending.
+_HOST: Final = re.compile(r"((?:[a-z0-9-]+\.)*?)(([a-z0-9-]+)\.[a-z]{2,})")
 _LONGEST: Final = 64
 _NEAR: Final = 3  # how many near matches an error names
 _ALIKE: Final = 0.75  # how alike a near match is at least
@@ -116,18 +128,20 @@ def _own(label: str) -> str:
 def pool_slug(label: str) -> str | None:
     """The slug of the pool with this label; ``None`` if the label names no pool.
 
-    An unknown pool gets a slug made from its label. The ending of a host name is dropped, unless it
-    is part of a known name: ``f2pool.com`` is F2Pool, but ``BTC.com`` is BTC.com.
+    An unknown pool gets a slug made from its label. A host is found by the longest part of its name
+    that is a known name: ``pool.f2pool.com`` is F2Pool, but ``BTC.com`` is BTC.com.
 
     Args:
         label: as relays and block explorers write it.
     """
-    spellings = [_plain(label)]
+    name = _plain(label)
+    spellings = [name]
     if host := _HOST.fullmatch(label.strip().lower()):
-        spellings.append(_plain(host[1]))
+        name = _plain(host[1] + host[3])
+        spellings += [name, _plain(host[2]), _plain(host[3])]
     known = next((_SLUGS[spelling] for spelling in spellings if spelling in _SLUGS), None)
-    slug = known or spellings[-1][:_LONGEST]
-    return None if slug in _NO_POOL else slug or None
+    slug = known or name[:_LONGEST]
+    return None if _NO_POOL.fullmatch(slug) else slug or None
 
 
 def _plain(label: str) -> str:

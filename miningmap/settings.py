@@ -19,27 +19,33 @@ from pydantic import AfterValidator, BaseModel, Field, IPvAnyNetwork, PositiveIn
 from pydantic_core import PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     InitSettingsSource,
     NestedSecretsSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
 
+from miningmap.inputs import MARK, read_text
 from miningmap.partner import PARTNER_TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from pydantic.fields import FieldInfo
     from pydantic_core import ErrorDetails
 
 PREFIX: Final = "MININGMAP_"
 SECRETS_DIR: Final = "MININGMAP_SECRETS_DIR"
+HOSTS_SETTING: Final = f"{PREFIX}COLLECTOR__HOSTS"
 
 _CREDENTIAL: Final = f"{PREFIX}CREDENTIALS__SOURCE__NAME"
 _UNDERSCORES: Final = re.compile("_+")
 
 _SERVER: Final = r"(\[[0-9A-Fa-f:.]+\]|[^\s,:/\[\]]+)(:[0-9]{1,5})?"
 _SERVERS: Final = re.compile(f"{_SERVER}(,{_SERVER})*")
+
+_HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
 
 
 def _check_servers(text: str) -> str:
@@ -48,8 +54,15 @@ def _check_servers(text: str) -> str:
     return text
 
 
+def _check_host(text: str) -> str:
+    if not _HOST.fullmatch(text):
+        raise PydanticCustomError("host", "expected HOST or HOST:PORT, without https:// and path")
+    return text
+
+
 Port = Annotated[int, Field(ge=0, le=65535)]
 Servers = Annotated[str, AfterValidator(_check_servers)]
+Host = Annotated[str, AfterValidator(_check_host)]
 Rate = Annotated[list[PositiveInt], Field(min_length=2, max_length=2)]
 
 
@@ -142,6 +155,9 @@ class Collector(_Section):
     poll_s: float | None = Field(
         default=None, gt=0, description="seconds between polls, instead of each source's interval"
     )
+    hosts: dict[str, Host] = Field(
+        default={}, description="hosts of sources that moved, each with the host to ask instead"
+    )
     upstream: str | None = Field(
         default=None,
         description="send every request to this server, as /HOST/PATH (simulated pools, a mirror)",
@@ -218,6 +234,21 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid")
 
 
+class _Environment(EnvSettingsSource):
+    """The environment, where a value that is not JSON stays text: its error names the setting."""
+
+    def decode_complex_value(
+        self,
+        field_name: str,
+        field: FieldInfo,
+        value: Any,  # noqa: ANN401 - as pydantic declares it
+    ) -> Any:  # noqa: ANN401 - as above
+        try:
+            return super().decode_complex_value(field_name, field, value)
+        except ValueError:
+            return value
+
+
 def load(config: Path | None = None) -> Settings:
     """Load and check the settings of this process.
 
@@ -238,18 +269,18 @@ def load(config: Path | None = None) -> Settings:
             cls,
             settings_cls: type[BaseSettings],
             init_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - no settings are passed as arguments
-            env_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - replaced by _Environment
             dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - there is no .env file
             file_secret_settings: PydanticBaseSettingsSource,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            nested = NestedSecretsSettingsSource(
+            nested = _SecretFiles(
                 file_secret_settings,
                 secrets_dir=secrets,
                 secrets_prefix=PREFIX,
                 secrets_nested_delimiter="__",
             )
             toml = InitSettingsSource(settings_cls, file.values if file else {})
-            return env_settings, nested, toml
+            return _Environment(settings_cls), nested, toml
 
     try:
         return Loaded()
@@ -280,6 +311,15 @@ def _names(secrets: Path | None) -> list[str]:
     return [*os.environ, *(path.name for path in secrets.iterdir())] if secrets else [*os.environ]
 
 
+class _SecretFiles(NestedSecretsSettingsSource):
+    """The files of the folder of secrets, which may begin with a byte order mark."""
+
+    @classmethod
+    def load_secrets(cls, path: Path) -> dict[str, str]:
+        secrets = super().load_secrets(path)
+        return {name: text.removeprefix(MARK).strip() for name, text in secrets.items()}
+
+
 def _secrets_folder() -> Path | None:
     name = os.environ.get(SECRETS_DIR)
     if not name:
@@ -299,7 +339,7 @@ class _TomlFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._text = path.read_text(encoding="utf-8")
+            self._text = read_text(path)
             self.values: dict[str, Any] = tomllib.loads(self._text)
         except OSError as error:
             raise SettingsError(f"--config {path}: {error.strerror}") from None
@@ -356,7 +396,9 @@ def _place_of(setting: Sequence[int | str], file: _TomlFile | None, names: Itera
         or not file.has(setting)
         or any(f"{variable}__".startswith(f"{name.upper()}__") for name in names)
     ):
-        return variable
+        # What is inside of a list or a table has no variable of its own, but for credentials.
+        depth = 3 if keys[0] == "credentials" else 2
+        return ": ".join((_variable(keys[:depth]), *keys[depth:]))
     return f"--config {file.path}, line {file.line_of(setting)}: {'.'.join(keys)}"
 
 
@@ -374,6 +416,8 @@ def _line(error: ErrorDetails, place: str) -> str:
         return f'{place}: expected a list, in the environment as JSON: ["…", "…"]'
     if error["type"] == "dict_type" and section == ["credentials"]:
         return f"{place}: expected credentials by name: {_CREDENTIAL}"
+    if error["type"] == "dict_type":
+        return f'{place}: expected a table, in the environment as JSON: {{"…": "…"}}'
     return f"{place}: {error['msg']}"
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias, TypeVar
 import msgspec
 
 from miningmap import places
+from miningmap.inputs import decode_json
 from miningmap.messages import Slug
 from miningmap.pool_names import CBECI_SAMPLE, is_known_pool, named_pools, unknown_pool
 from streams.method.placing import Beliefs, Rule
@@ -169,6 +170,6 @@ def _read(path: Path | Traversable, kind: type[T]) -> T:
 
 def _decode(path: Path | Traversable, raw: bytes | msgspec.Raw, kind: type[T], at: str = "") -> T:
     try:
-        return msgspec.json.decode(raw, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return decode_json(bytes(raw), kind)
+    except msgspec.DecodeError as error:
         raise BeliefsError(f"{path}: {at}{': ' if at else ''}{error}") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from codecs import BOM_UTF8
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from miningmap.messages import (
+    BASES,
     KINDS,
     InvalidMessageError,
     Located,
@@ -19,6 +21,7 @@ from miningmap.messages import (
     Published,
     Report,
     decode,
+    decode_lines,
     encode,
     key,
 )
@@ -128,7 +131,7 @@ def test_unknown_extra_fields_of_a_place_are_ignored() -> None:
         pytest.param(b"<html>", "invalid character", id="HTML"),
         pytest.param(b"\xff\xfe\x00", "invalid character", id="binary"),
         pytest.param(b'{"schema":"\xff"}', "utf-8", id="not UTF-8"),
-        pytest.param(b"\xef\xbb\xbf" + raw(), "invalid character", id="byte order mark"),
+        pytest.param(BOM_UTF8 * 2 + raw(), "invalid character", id="two byte order marks"),
         pytest.param(raw() + raw(), "trailing characters", id="two in one"),
         pytest.param(with_literal("NaN"), "invalid character", id="NaN"),
         pytest.param(with_literal("Infinity"), "invalid character", id="Infinity"),
@@ -142,6 +145,47 @@ def test_anything_but_json_is_undecodable(message: bytes, text: str) -> None:
     reason, error = refusal(message)
     assert reason == "undecodable"
     assert text in error
+
+
+@all_cases("fields", [REPORT, NETWORK])
+def test_a_byte_order_mark_says_nothing(fields: dict[str, Any]) -> None:
+    assert decode(BOM_UTF8 + raw(fields)) == decode(raw(fields))
+
+
+def test_a_byte_order_mark_may_begin_any_line() -> None:
+    """Files that each begin with one may have been joined."""
+    lines = [BOM_UTF8 + raw(), b"", BOM_UTF8, raw(NETWORK), BOM_UTF8 + raw(NETWORK)]
+    wanted = [decode(raw()), decode(raw(NETWORK)), decode(raw(NETWORK))]
+    assert list(decode_lines(line + b"\n" for line in lines)) == wanted
+
+
+@all_cases(
+    ("text", "at"),
+    [
+        ("2026-11-22T14:59:60Z", None),
+        ("2026-11-22T15:00", None),
+        ("2026-11-22t15:00:00z", datetime(2026, 11, 22, 15, tzinfo=UTC)),
+        ("2026-11-22T15:00:00.123456789Z", datetime(2026, 11, 22, 15, 0, 0, 123_457, UTC)),
+        ("2026-11-22T15:00:00,5Z", datetime(2026, 11, 22, 15, 0, 0, 500_000, UTC)),
+        ("2026-11-22T15:00Z", datetime(2026, 11, 22, 15, tzinfo=UTC)),
+        ("2026-11-22T23:59:60Z", datetime(2026, 11, 23, tzinfo=UTC)),
+        ("2026-11-22T23:59:60.75Z", datetime(2026, 11, 23, 0, 0, 0, 750_000, UTC)),
+    ],
+)
+@all_cases("name", ["end", "fetched_at"])
+def test_times_are_read_like_all_others(name: str, text: str, at: datetime | None) -> None:
+    message = raw(**({"start": "2026-11-22T14:59:30Z", "hold_s": 0, "places": []} | {name: text}))
+    if name == "end" and at is not None and at.day > 22:
+        message = message.replace(b"T14:59:30Z", b"T23:59:00Z")
+    if at is None:
+        assert refusal(message)[0] == "invalid"
+    else:
+        assert getattr(report(message), name) == at
+
+
+def test_the_error_beside_a_time_that_msgspec_does_not_read_is_named() -> None:
+    reason, error = refusal(raw(fetched_at="2026-11-22T23:59:60Z", hashrate="much"))
+    assert (reason, error) == ("invalid", "Expected `float`, got `str` - at `$.hashrate`")
 
 
 @all_cases(
@@ -467,6 +511,43 @@ def test_the_text_of_an_error_is_short(message: bytes) -> None:
     assert len(refusal(message)[1]) < 300
 
 
+@all_cases(
+    ("fields", "basis"),
+    [
+        ({}, "reported"),
+        ({"blocks": 3}, "mined"),
+        ({"blocks": None}, "reported"),
+        ({"blocks": 0, "basis": "mined"}, "mined"),
+        ({"basis": "reported"}, "reported"),
+        ({"basis": "relayed"}, "relayed"),
+        ({"basis": "mined"}, "mined"),
+    ],
+)
+def test_the_basis_follows_from_the_blocks_unless_it_is_given(
+    fields: dict[str, Any], basis: str
+) -> None:
+    decoded = report(raw(**fields))
+    assert decoded.basis == basis
+    assert json.loads(encode(decoded))["basis"] == basis
+
+
+@all_cases(
+    ("fields", "text"),
+    [
+        (
+            {"basis": "reported", "blocks": 3},
+            "basis is reported, but a figure from blocks is mined",
+        ),
+        ({"basis": "relayed", "blocks": 0}, "basis is relayed, but a figure from blocks is mined"),
+        ({"basis": "guessed"}, "Invalid enum value 'guessed' - at `$.basis`"),
+        ({"basis": ""}, "Invalid enum value '' - at `$.basis`"),
+        ({"basis": None}, "Expected `str`, got `null` - at `$.basis`"),
+    ],
+)
+def test_an_invalid_basis(fields: dict[str, Any], text: str) -> None:
+    assert refusal(raw(**fields)) == ("invalid", text)
+
+
 def test_the_key_is_the_pool_or_bitcoin() -> None:
     assert key(decode(raw())) == b"foundryusa"
     assert key(decode(raw(NETWORK))) == b"bitcoin"
@@ -532,7 +613,16 @@ def reports(draw: st.DrawFn) -> Report:
     where = draw(st.lists(st.tuples(CODES, st.sampled_from(KINDS)), unique=True, max_size=8))
     located = tuple(Located(code, draw(FIGURES), kind) for code, kind in where)
     total = sum(one.hashrate for one in located) + draw(FIGURES)
-    return Report(pool=draw(SLUGS), places=located, hashrate=total, **draw(claims()))
+    basis = draw(st.sampled_from(BASES))
+    blocks = draw(st.none() | st.integers(0, 100_000)) if basis == "mined" else None
+    return Report(
+        pool=draw(SLUGS),
+        places=located,
+        hashrate=total,
+        basis=basis,
+        blocks=blocks,
+        **draw(claims()),
+    )
 
 
 NETWORKS = st.builds(

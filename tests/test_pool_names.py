@@ -40,6 +40,25 @@ def test_a_pool_is_found_by_its_name_and_by_its_slug(slug: str) -> None:
         ("solo.ckpool.org", "solock"),
         ("kano.is", "kanopool"),
         ("pool.binance.com", "binancepool"),
+        ("solopool.com", "solopoolcom"),
+        ("btc.solopool.com", "solopoolcom"),
+        ("btc.solopool.org", "solopool"),
+        ("CKPool", "ckpool"),
+        ("ckpool.org", "ckpool"),
+        ("mining.luxor.tech", "luxor"),
+        ("luxor.tech", "luxor"),
+        ("Luxor Tech", "luxor"),
+        ("whitebit.com", "whitepool"),
+        ("WhiteBIT", "whitepool"),
+        ("pool.emcd.io", "emcdpool"),
+        ("pool.kryptex.com", "kryptex"),
+        ("solo-btc.2miners.com", "2miners"),
+        ("Marathon", "marapool"),
+        ("Braiins Solo", "braiinssolo"),
+        ("solo.braiins.com", "braiinssolo"),
+        ("pool.noderunners.network", "noderunners"),
+        ("DMND", "dmnd"),
+        ("Demand Pool", "dmnd"),
     ],
 )
 def test_other_names_of_a_pool(label: str, slug: str) -> None:
@@ -60,7 +79,21 @@ def test_an_unknown_pool_gets_a_slug_from_its_label(label: str, slug: str) -> No
     assert re.match(SLUG, slug)
 
 
-@all_cases("label", ["Unknown", "unknown", "Other", "Others", "", " ", "鱼池", "?"])
+@all_cases(
+    "label",
+    [
+        *(
+            "Unknown",
+            "unknown",
+            "UNKNOWN",
+            "Unknown Pool",
+            "unknown-pool",
+            "(unknown)",
+            "unknown.com",
+        ),
+        *("Unknown miner", "Other", "Others", "Other pools", "N/A", "", " ", "鱼池", "?"),
+    ],
+)
 def test_labels_without_a_slug(label: str) -> None:
     assert pool_slug(label) is None
 

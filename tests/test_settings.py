@@ -138,6 +138,9 @@ def test_settings_that_were_set_differ_from_defaults(monkeypatch: pytest.MonkeyP
         ("MININGMAP_KAFKA__BOOTSTRAP_SERVERS", "kafka://a:9092", "expected HOST:PORT"),
         ("MININGMAP_KAFKA__BOOTSTRAP_SERVERS", "a:9092 b:9092", "expected HOST:PORT"),
         ("MININGMAP_COLLECTOR__SOURCES", "ocean,foundry", "expected a list"),
+        ("MININGMAP_COLLECTOR__HOSTS", "www.viabtc.net", "expected a table, in the environment as"),
+        ("MININGMAP_COLLECTOR__HOSTS", '{"a.example": "https://b.example"}', "expected HOST or"),
+        ("MININGMAP_INTAKE__RATES", "15/10s", "expected a list, in the environment as JSON"),
         ("MININGMAP_LOG__LEVEL", "loud", "'debug', 'info', 'warning' or 'error'"),
         ("MININGMAP_STREAMS__SNAPSHOT_S", "0", "greater than 0"),
         ("MININGMAP_STREAMS__SNAPSHOT_S", "nan", "finite number"),
@@ -215,8 +218,8 @@ def test_an_invalid_variable_is_named_even_if_the_file_has_the_setting(
     assert [line.partition(": ")[0] for line in refusal(path).split("; ")] == [
         "MININGMAP_ENDPOINT__PORT",
         f"--config {path}, line 4",
-        "MININGMAP_INTAKE__RATES__0",
-        "MININGMAP_COLLECTOR__SOURCES__0",
+        "MININGMAP_INTAKE__RATES",
+        "MININGMAP_COLLECTOR__SOURCES",
     ]
 
 

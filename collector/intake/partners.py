@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Self
 import msgspec
 import structlog
 
+from miningmap.inputs import decode_json
 from miningmap.messages import SLUG, Slug
 from miningmap.settings import PREFIX
 
@@ -143,12 +144,12 @@ def read_entries(path: Path) -> list[Entry]:
         PartnersError: it cannot be read or is invalid.
     """
     try:
-        entries = msgspec.json.decode(path.read_bytes(), type=list[Entry])
+        entries = decode_json(path.read_bytes(), list[Entry])
     except FileNotFoundError as error:
         raise MissingFileError(f"cannot read {path}: {error.strerror}") from None
     except OSError as error:
         raise PartnersError(f"cannot read {path}: {error.strerror}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except msgspec.DecodeError as error:
         raise PartnersError(
             f"{path}: {error}; expected a list of entries with partner and pool (both {SLUG}), "
             "token_sha256 (64 hex digits) and id (a number from 1)"

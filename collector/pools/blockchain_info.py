@@ -42,5 +42,6 @@ SOURCE = PoolSource(
     ),
     default=False,
     pool=None,
+    basis="mined",
     parse=parse,
 )

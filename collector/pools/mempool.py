@@ -96,6 +96,7 @@ SOURCE = PoolSource(
     confidence="high",
     default=True,
     pool=None,
+    basis="mined",
     parse=parse,
     example=example,
 )

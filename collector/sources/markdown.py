@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from collector.sources.base import PoolSource
 from collector.sources.credentials import setting
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ come from partners, who push them.
 - **scope**: whose hashrate the source gives. `pool`: a whole pool's. `account`: one account's,
   which is also in the total of its pool. `market`: what is traded, which is also in the totals of
   other pools.
+- **basis**: who a pool's hashrate is from. `reported`: the pool itself. `relayed`: somebody who
+  repeats what pools say. `mined`: a count of the blocks that the pool found.
 - **confidence**: how certain it is that the address, the shape of the response and its unit are as
   declared. A response of another shape is an error; nothing is guessed.
 - **locates**: the kind of the places that the source gives, and whether they are countries or
@@ -52,8 +55,8 @@ def document(sources: Sequence[Source]) -> str:
 
 def _table(sources: Iterable[Source]) -> str:
     rows = [
-        "| source | name | scope | on by default | interval | locates | confidence |",
-        "|---|---|---|---|---|---|---|",
+        "| source | name | scope | basis | on by default | interval | locates | confidence |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for source in sources:
         locates = f"{source.locates.kind}, {source.locates.granularity}" if source.locates else "-"
@@ -64,6 +67,7 @@ def _table(sources: Iterable[Source]) -> str:
             f"[`{source.slug}`](#{_anchor(source)})",
             source.name,
             source.scope,
+            source.basis if isinstance(source, PoolSource) else "-",
             default,
             f"{source.poll_s} s",
             locates,
@@ -75,6 +79,8 @@ def _table(sources: Iterable[Source]) -> str:
 
 def _section(source: Source) -> str:
     urls = ", ".join(f"<{request.url}>" for request in source.requests)
+    if source.more:
+        urls += ", and those that follow from the responses"
     lines = {
         "Home": f"<{source.home}>",
         "Documentation": f"<{source.docs}>" if source.docs else "none",

@@ -24,6 +24,7 @@ from launch.cli.common import (
     usage_errors,
 )
 from miningmap.cbeci.contribution import PATH, PERIODS
+from miningmap.inputs import ENCODING, read_text
 from miningmap.partner import PARTNER_TOKEN
 
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ def _table(file: Path) -> Table:
     from miningmap.times import utc_now
 
     try:
-        with file.open(encoding="utf-8-sig", newline="") as opened:
+        with file.open(encoding=ENCODING, newline="") as opened:
             return Table(opened, utc_now())
     except TableError as error:
         raise CommandUsageError(f"{file}: {listing(error.errors, 'nothing was sent')}") from None
@@ -254,7 +255,7 @@ def _is_loopback(host: str) -> bool:
 def _token(file: Path | None) -> str:
     origin = f"--token-file {file}" if file else PARTNER_TOKEN
     try:
-        text = file.read_text(encoding="ascii") if file else os.environ.get(PARTNER_TOKEN, "")
+        text = read_text(file) if file else os.environ.get(PARTNER_TOKEN, "")
     except UnicodeDecodeError:
         text = "not a token"
     except OSError as error:
@@ -332,7 +333,7 @@ def _aggregate(file: Path, path: Path | None, unit: str) -> Aggregate:
     with usage_errors(HashrateError):
         scale(unit)
     try:
-        with file.open(encoding="utf-8-sig", newline="") as opened:
+        with file.open(encoding=ENCODING, newline="") as opened:
             if path is None:
                 return sum_by_place(opened, None, unit)
             from miningmap.partner.database import Database, DatabaseError

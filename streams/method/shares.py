@@ -37,14 +37,24 @@ def coverage(cohort: Cohort) -> Ratio | None:
 
 
 def located(cohort: Cohort) -> Ratio | None:
-    """Return the part of the cohort's hashrate that has a place; ``None`` if it has no hashrate."""
+    """Return the part of the cohort's hashrate that has a place; ``None`` if it has no hashrate.
+
+    Limited to 1: the places of a message may add up to more than its total by a rounding error.
+    """
     total = sum(m.total for m in cohort.members)
-    return sum(m.located for m in cohort.members) / total if total > 0 else None
+    return min(1.0, sum(m.located for m in cohort.members) / total) if total > 0 else None
 
 
 def measured_coverage(cohort: Cohort) -> Ratio | None:
-    """Return the part of the network with a measured place; ``None`` if its hashrate is unknown."""
-    return cohort.network and sum(m.measured for m in cohort.members) / cohort.network
+    """Return the part of the network with a measured place; ``None`` if its hashrate is unknown.
+
+    Limited to the coverage, of which it is a part; both are above 1 if pools report more than the
+    network has.
+    """
+    covered = coverage(cohort)
+    if covered is None:
+        return None
+    return cohort.network and min(covered, sum(m.measured for m in cohort.members) / cohort.network)
 
 
 # --- shares, bounds and sensitivity ---------------------------------------------------------------

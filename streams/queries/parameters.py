@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -172,6 +173,8 @@ _DAY: Final = (
     f"(?:{_YEAR}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])"
     f"|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)|{_LEAP_YEAR}-02-29)"
 )
+# A "+" that was not escaped in the query string is decoded as a space.
+_UNESCAPED_PLUS: Final = re.compile(r" (?=[0-9]{2}:?[0-9]{2}\Z)")
 _ANY_TIME: Final = datetime.fromtimestamp(0, UTC)
 
 
@@ -194,9 +197,8 @@ def parse_time(text: str) -> datetime:
         ValueError: the text is not a time, has no time zone or is out of range.
     """
     try:
-        # A "+" that was not escaped in the query string is decoded as a space.
-        return parse_rfc3339(text.replace(" ", "+"))
-    except (ValueError, OverflowError):
+        return parse_rfc3339(_UNESCAPED_PLUS.sub("+", text))
+    except ValueError:
         raise ValueError(
             f"{quoted(text)} is not a time with a time zone (RFC 3339) in the years 1 to 9999; "
             "expected a value such as 2026-11-22T15:00:00Z"

@@ -96,7 +96,8 @@ def _pool(pool: str, sources: list[SourceState], facts: PoolFacts) -> PoolState:
         source=member.source if member else None,
         last_report=max((source.last_report for source in sources), default=None),
         hashrate=member.total if member else None,
-        located=member.located if member else None,
+        # The places of a message may exceed its total by a rounding error.
+        located=min(member.located, member.total) if member else None,
         kinds=kinds,
         gap=_gap(pool, sources, facts.observed_day),
         refused=facts.rejected.get(pool),

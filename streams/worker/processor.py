@@ -17,6 +17,7 @@ from miningmap.kafka.dead_letters import DeadLetter, record_of
 from miningmap.kafka.errors import BrokerError
 from miningmap.kafka.topics import DEAD_LETTERS
 from miningmap.messages import InvalidMessageError, Message, decode
+from miningmap.plausibility import rejected
 from streams.method.cells import TooLateError, claims_of, horizon
 from streams.worker.rejections import add_rejection
 
@@ -67,7 +68,7 @@ def decode_batch(batch: Sequence[RawMessage], kept: Horizon, at: datetime) -> De
     Args:
         batch: the messages in the order in which they were read.
         kept: the oldest cells that are still kept.
-        at: the time for new dead letters, UTC.
+        at: the clock, UTC: what ends later is from the future. Also the time of new dead letters.
     """
     result = DecodedBatch()
     for raw in batch:
@@ -76,7 +77,10 @@ def decode_batch(batch: Sequence[RawMessage], kept: Horizon, at: datetime) -> De
             continue
         try:
             message = decode(raw.value or b"")
-            result.claimed.append((message, claims_of(message, kept)))
+            if rejection := rejected(message, at):
+                result.dead_letters.append(_dead_letter(raw, *rejection, at))
+            else:
+                result.claimed.append((message, claims_of(message, kept)))
         except InvalidMessageError as error:
             result.dead_letters.append(_dead_letter(raw, error.reason, str(error), at))
         except TooLateError as error:

@@ -28,6 +28,8 @@ from miningmap.cbeci.monthly_tables import (
     reports,
 )
 from miningmap.messages import Published, decode, encode
+from miningmap.plausibility import KnownFigures
+from miningmap.times import add_months
 from streams.method.cells import MemoryCells, Series
 from streams.method.placing import Beliefs
 from streams.method.windows import parse_window
@@ -35,6 +37,7 @@ from streams.queries.parameters import SharesParameters
 from streams.queries.shares import answer_from
 from tests.cases import all_cases
 from tests.streams import golden
+from tests.streams.fixtures import network
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -98,6 +101,7 @@ def inside(messages: Iterable[Report], window: str) -> dict[str, float]:
 def test_each_month_is_one_measured_report_of_the_sample() -> None:
     june, july = imported(TWO_MONTHS)
     assert (june.pool, june.source, june.hold_s, june.simulated) == (POOL, "cbeci", 0, False)
+    assert june.basis == "relayed"
     assert (june.start, june.end) == (datetime(2021, 6, 1, tzinfo=UTC), july.start)
     assert july.end == datetime(2021, 8, 1, tzinfo=UTC)
     assert june.fetched_at == NOW
@@ -266,10 +270,10 @@ def test_provinces_of_a_country_without_hashrate_are_zeros() -> None:
 
 def test_a_repeated_import_changes_no_cell_and_a_revision_replaces() -> None:
     first = imported(TWO_MONTHS)
-    later = {"fetched_at": datetime(2026, 11, 23, tzinfo=UTC)}
-    again = reports({"a.csv": TWO_MONTHS.encode()}, **later)
+    later = datetime(2026, 11, 23, tzinfo=UTC)
+    again = reports({"a.csv": TWO_MONTHS.encode()}, fetched_at=later)
     smaller = TWO_MONTHS.replace("60.00", "6.00")
-    revised = reports({"a.csv": smaller.encode()}, **later)
+    revised = reports({"a.csv": smaller.encode()}, fetched_at=later)
     span = parse_window("2021-06", NOW).span
     series = Series(POOL, "cbeci")
 
@@ -308,7 +312,7 @@ def test_a_repeated_import_changes_no_cell_and_a_revision_replaces() -> None:
         (f"2021-06-01,Brazil,1%,0.{'0' * 63}", "0000' is not a hashrate"),
         (
             "2021-06-01,Brazil,1%,1200000",
-            "1200000 EH/s is more than 1000000; is it in",
+            "1200 ZH/s is more than 100 ZH/s, a hundred",
         ),
         ("2021-06-01,Brazil,1%", "3 columns instead of 4"),
         ("2021-06-01,Iran,1%,1.2", "IR in 2021-06 is already in line 4"),
@@ -488,3 +492,28 @@ def test_every_published_share_of_a_province_is_reproduced() -> None:
         assert got == pytest.approx(expected, abs=1e-9)
         compared += len(want)
     assert compared == len(published) == 23 * 9
+
+
+# --- more than the network can have had -----------------------------------------------------------
+
+
+def known_of(month: int, hashrate: float) -> KnownFigures:
+    known = KnownFigures()
+    start = datetime(2021, month, 1, tzinfo=UTC)
+    known.add(network(hashrate, start=start, end=add_months(start, 1)))
+    return known
+
+
+def test_a_month_is_compared_with_the_network_of_its_time() -> None:
+    """The tables have the whole network's hashrate; here 120 and 100 EH/s."""
+    files = {"a.csv": TWO_MONTHS.encode()}
+    plain = reports(files, fetched_at=NOW)
+    for month, hashrate in ((6, 61e18), (7, 61e18), (3, 1e18)):
+        known = known_of(month, hashrate)
+        assert reports(files, fetched_at=NOW, known=known) == plain
+    with pytest.raises(TablesError) as caught:
+        reports(files, fetched_at=NOW, known=known_of(6, 59e18))
+    (fault,) = caught.value.faults
+    assert str(fault) == (
+        "a.csv: line 2: 2021-06: 120 EH/s is more than twice the network's 59 EH/s at that time"
+    )

@@ -10,7 +10,7 @@ import re
 import stat
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -29,8 +29,10 @@ from miningmap import settings as config
 from miningmap.cbeci.contribution import PATH
 from miningmap.messages import Report
 from miningmap.partner import push as pushing
+from miningmap.plausibility import KnownFigures
 from miningmap.redis_client import connect
 from tests.partner.fixtures import ADDRESSES, write_database, write_dbip_database
+from tests.streams.fixtures import network
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -200,6 +202,11 @@ async def intake(tmp_path: Path, redis_url: str) -> AsyncIterator[Intake]:
     async def publish(messages: Sequence[Message]) -> None:
         reports.extend(message for message in messages if isinstance(message, Report))
 
+    async def known() -> KnownFigures:
+        figures = KnownFigures()
+        figures.add(network(950e18, start=NOW - timedelta(days=1)))
+        return figures
+
     partners, token_file = tmp_path / "partners.json", tmp_path / "token"
     token, _ = add(partners, "partner-1", "foundryusa")
     token_file.write_text(token + "\n")
@@ -210,6 +217,7 @@ async def intake(tmp_path: Path, redis_url: str) -> AsyncIterator[Intake]:
             Ledger(redis),
             # The clock advances 0.4 s with each request, so the third one exceeds the rate.
             RateLimiter([Rate(2, 1)], itertools.count(0, 0.4).__next__),
+            known=known,
             metrics=Metrics(CollectorRegistry()),
             simulated=True,
             now=lambda: NOW,
@@ -260,6 +268,21 @@ async def test_many_periods_are_several_requests_within_the_rate(
     wait = "answered 429: Too many requests from your IP, try again later; trying again in 1 s"
     assert result.stderr.count(wait) == 1
     assert [report.start.day for report in intake.reports] == list(range(1, 9))
+
+
+async def test_a_wrong_unit_is_named_by_its_line_with_the_one_that_would_fit(
+    run: Run, intake: Intake, tmp_path: Path
+) -> None:
+    lines = ("Canada,Quebec,10,eh/s\n", "United States,Texas,20000,eh/s\n")
+    file = rows(tmp_path, *(f"2026-11-15,weekly,{line}" for line in lines))
+    result = await push(run, file, "--to", intake.url, "--token-file", intake.token)
+    assert (result.exit_code, result.stdout) == (1, "")
+    network_then = "more than twice the network's 950 EH/s at that time"
+    assert (
+        f"{file}: line 3: average_hashrate: 20000 eh/s is {network_then}; is the unit ph/s?"
+        in result.stderr
+    )
+    assert intake.reports == []
 
 
 async def test_a_dry_run_checks_and_sends_nothing(run: Run, intake: Intake, tmp_path: Path) -> None:

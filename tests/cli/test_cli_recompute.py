@@ -52,6 +52,19 @@ def rules(tmp_path: Path) -> Path:
     return path
 
 
+def test_a_total_of_0_says_nothing(run: Run, messages: Path) -> None:
+    """In the live system it is a dead letter."""
+    before = run("recompute", messages, *AS_OF).stdout
+    lines = [json.loads(line) for line in messages.read_text().splitlines() if line]
+    with messages.open("a") as file:
+        for sent in lines:
+            nothing = sent | {"hashrate": 0, "fetched_at": "2026-11-22T15:00:03Z"}
+            if "places" in sent:
+                nothing["places"] = []
+            file.write(json.dumps(nothing) + "\n")
+    assert run("recompute", messages, *AS_OF).stdout == before
+
+
 def by_code(answer: Any, figure: str = "share") -> dict[str, Any]:
     return {row["code"]: row[figure] for row in answer["shares"]}
 

@@ -30,7 +30,7 @@ RECORDINGS = Path(__file__).parents[1] / "recordings"
 FIELDS = {
     *("slug", "kind", "name", "auth", "poll_s", "poll_reason", "locates", "terms", "state"),
     *("urls", "confidence", "default", "rate", "scope", "credentials", "unsure", "averaging_s"),
-    *("hold_s", "home", "docs"),
+    *("hold_s", "home", "docs", "basis"),
 }
 
 
@@ -261,7 +261,7 @@ def test_an_unknown_source_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -
     ("case", "hashrates"),
     [
         ("pools/foundry/ok", [2.33712345678e20]),
-        ("pools/ckpool/ok", [2.117e17]),
+        ("pools/ckpool/ok", [2.5981e17]),
         ("network/mempool/ok", [9.077829864314339e20]),
     ],
 )
@@ -270,6 +270,16 @@ def test_recorded_bodies_become_messages(run: Run, case: str, hashrates: list[fl
     assert (result.exit_code, result.stderr) == (0, "")
     messages = [decode(line.encode()) for line in result.stdout.splitlines()]
     assert [message.hashrate for message in messages] == pytest.approx(hashrates)
+
+
+def test_the_time_of_fetching_stands_in_for_an_unset_time(run: Run, tmp_path: Path) -> None:
+    body = tmp_path / "body"  # Go writes an unset time like this
+    body.write_text('{"hashrate5minAvg":250000000000,"updatedAt":"0001-01-01T00:00:00Z"}')
+    result = run("try", "foundry", "--payload", body)
+    assert (result.exit_code, result.stderr) == (0, "")
+    report = json.loads(result.stdout)
+    assert report["hashrate"] == 2.5e20
+    assert report["end"] == report["fetched_at"]
 
 
 def test_an_unknown_figure_gives_no_message(run: Run) -> None:
@@ -299,7 +309,7 @@ def test_a_number_of_bodies_other_than_of_requests_is_wrong_usage(run: Run) -> N
     result = run("try", "ckpool", *payloads("pools/ckpool/ok")[:2])
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith(
-        "miningmap: ckpool needs 3 payloads, not 1: the responses of https://"
+        "miningmap: ckpool needs 6 payloads, not 1: the responses of https://"
     )
     assert result.stderr.count("\n") == 1
 

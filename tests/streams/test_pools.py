@@ -40,7 +40,7 @@ def day(hashrate: float, *, source: str = "api", pool: str = "a") -> Report:
 
 def mined(hashrate: float, blocks: int, *, source: str = "chain", pool: str = "a") -> Report:
     sent = report(pool, source=source, hashrate=hashrate, hold_s=600)
-    return msgspec.structs.replace(sent, blocks=blocks)
+    return msgspec.structs.replace(sent, basis="mined", blocks=blocks)
 
 
 def listed(*reports: Report, rejected: Mapping[str, Refusal] | None = None) -> dict[str, PoolState]:
@@ -89,6 +89,12 @@ def test_the_source_with_most_blocks_is_compared() -> None:
     assert gap is not None
     assert (gap.mined_by, gap.blocks) == ("week", 9)
     assert gap.error == pytest.approx(1 / math.sqrt(9))
+
+
+def test_no_more_than_the_whole_pool_is_located() -> None:
+    """The places of a message may add up to more than its total by a rounding error."""
+    sent = report(hashrate=0.3, places={"US": 0.1, "CA": 0.2}, hold_s=600)
+    assert listed(sent)["a"].located == 0.3
 
 
 @pytest.mark.parametrize(

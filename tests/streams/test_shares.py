@@ -59,6 +59,18 @@ class TestShares:
         assert line.high is not None
         assert line.high <= 1
 
+    def test_parts_of_a_whole_do_not_exceed_it_through_rounding(self) -> None:
+        """A message's places may add up to a little more than its total, and sums are rounded."""
+        thirds = member("a", total=0.3, US=0.1, CA=0.2)  # 0.1 + 0.2 is 0.30000000000000004
+        tolerated = member("a", total=1.0, US=1.0 + 1e-10)
+        for cohort in (of(thirds, network=0.3), of(tolerated, network=1.0)):
+            assert shares.located(cohort) == 1
+            assert shares.measured_coverage(cohort) == shares.coverage(cohort) == 1
+
+    def test_coverages_are_above_1_if_pools_report_more_than_the_network_has(self) -> None:
+        cohort = of(member("a", total=40, US=30), network=20)
+        assert (shares.coverage(cohort), shares.measured_coverage(cohort)) == (2, 1.5)
+
     def test_kinds_are_added_up_kind_by_kind_over_subdivisions_and_pools(self) -> None:
         a = Member(
             "a", "own", 7, {("US", "measured"): 1, ("US", "estimated"): 2, ("US", "prior"): 4}
@@ -172,6 +184,14 @@ def test_shares_add_up_to_1_or_the_list_is_empty(cohort: Cohort) -> None:
         whole = by_code(lines).get(country)
         if inside and whole:
             assert sum(line.share for line in inside) == pytest.approx(whole.share, abs=1e-9)
+
+
+@given(cohorts)
+def test_ratios_of_a_part_are_at_most_those_of_the_whole(cohort: Cohort) -> None:
+    assert 0 <= (shares.located(cohort) or 0) <= 1
+    measured, coverage = shares.measured_coverage(cohort), shares.coverage(cohort)
+    assert (measured is None) == (coverage is None)
+    assert 0 <= (measured or 0) <= (coverage or 0)
 
 
 @given(cohorts)
