@@ -1,4 +1,4 @@
-"""The list of sources and the trial of one of them, for the command line."""
+"""The lists of sources and of pools, and the trial of a source, for the command line."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 from prometheus_client import CollectorRegistry
 
 from collector.http.fetcher import Fetcher
+from collector.intake.tokens import listed
 from collector.metrics import Metrics
 from collector.polling.plausibility import Plausibility
 from collector.polling.reports import (
@@ -18,15 +19,21 @@ from collector.polling.reports import (
 from collector.registry import choose, discover, unknown
 from collector.sources.base import PermanentError, PoolSource, SourceError
 from collector.sources.credentials import Credentials, setting
+from miningmap.pool_names import is_known_pool, named_pools, pool_name, unknown_pool
 from miningmap.times import utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
+    from collector.intake.partners import Partner
     from collector.sources.base import Credential, Reason, Request, Source
     from miningmap.messages import Message
     from miningmap.settings import Settings
+
+
+class UnknownPoolError(ValueError):
+    """A slug is of no pool that is known; the text names near matches."""
 
 
 class TrialError(ValueError):
@@ -53,6 +60,57 @@ def describe(settings: Settings) -> list[dict[str, object]]:
         return f"needs {', '.join(lacking)}" if lacking else "off"
 
     return [_row(source, state(source)) for source in sources]
+
+
+def describe_pools(settings: Settings) -> list[dict[str, object]]:
+    """Return every pool that is known, and who covers it, as plain data, by slug.
+
+    ``sources`` are of the pool alone, ``relays`` list whatever pools they know, and ``partners``
+    are the pseudonyms in the configured file; the states are those of :func:`describe`.
+
+    Raises:
+        SettingsError: a setting is wrong.
+        PartnersError: the file of partners cannot be read or is invalid.
+    """
+    file = settings.intake.partners_file
+    partners = listed(file) if file and file.exists() else []
+    states = {row["slug"]: row["state"] for row in describe(settings) if row["kind"] == "pools"}
+    sources = [source for source in discover() if isinstance(source, PoolSource)]
+
+    def covering(pool: str | None) -> list[dict[str, object]]:
+        return [
+            {"source": source.slug, "scope": source.scope, "state": states[source.slug]}
+            for source in sources
+            if source.pool == pool
+        ]
+
+    return [
+        {
+            "pool": pool,
+            "name": pool_name(pool),
+            "sources": covering(pool),
+            "relays": covering(None),
+            "partners": sorted({partner.name for partner in partners if partner.pool == pool}),
+        }
+        for pool in _known_pools(partners)
+    ]
+
+
+def check_pool(pool: str, partners: Sequence[Partner]) -> None:
+    """Check that a pool is known by name, by a source or by a partner.
+
+    Raises:
+        UnknownPoolError: it is not; the text names near matches.
+    """
+    known = _known_pools(partners)
+    if pool not in known and not is_known_pool(pool):
+        raise UnknownPoolError(unknown_pool(pool, known))
+
+
+def _known_pools(partners: Sequence[Partner]) -> list[str]:
+    declared = {source.pool for source in discover() if isinstance(source, PoolSource)}
+    ours = {partner.pool for partner in partners}
+    return sorted({*named_pools(), *filter(None, declared), *ours})
 
 
 async def try_source(

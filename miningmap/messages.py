@@ -142,6 +142,9 @@ class Report(
     estimated from blocks, or from an unknown number of them. No share depends on it: it tells how
     uncertain the estimate is.
 
+    Of nested subdivisions the outermost counts: ``places`` has their hashrates added up there,
+    whichever of them the message named. A message itself lists each (code, kind) once.
+
     ``published`` has the lines of the monthly table from which the report was made, if any. The
     hashrates can be computed from the lines, but not the lines from the hashrates, because the
     printed figures are rounded and write zero in more than one way.
@@ -169,6 +172,8 @@ class Report(
             total += place.hashrate
         if total > self.hashrate * (1 + SUM_TOLERANCE):
             raise ValueError(f"places add up to {total:g} H/s, more than the {self.hashrate:g} H/s")
+        if any(places.outermost(place.code) != place.code for place in self.places):
+            msgspec.structs.force_setattr(self, "places", tuple(_at_outermost(self.places)))
         if self.published:
             self._check_published()
 
@@ -191,6 +196,15 @@ class Report(
             if line.share is None and line.hashrate is None:
                 raise ValueError(f"neither share nor hashrate is published for {line.code}")
             seen.add(line.code)
+
+
+def _at_outermost(located: Iterable[Located]) -> Iterator[Located]:
+    by_kind: dict[Kind, list[Located]] = {}
+    for place in located:
+        by_kind.setdefault(place.kind, []).append(place)
+    for kind, members in by_kind.items():
+        sums = places.by_outermost((place.code, place.hashrate) for place in members)
+        yield from (Located(code, hashrate, kind) for code, hashrate in sums.items())
 
 
 def _check_place(code: str) -> None:

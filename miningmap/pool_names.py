@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+CBECI_SAMPLE: Final = "cbeci-sample"
+"""The pool that stands for the pools of Cambridge's sample in imported months."""
 
 _NAMES: Final[dict[str, str]] = {
     "2miners": "2Miners",
@@ -78,6 +85,8 @@ _NO_POOL: Final = re.compile(r"unknown.*|others?|otherpools?|na|none|unattribute
 # A host's name: all of it but its ending, and its domain with and without the ending.
 _HOST: Final = re.compile(r"((?:[a-z0-9-]+\.)*?)(([a-z0-9-]+)\.[a-z]{2,})")
 _LONGEST: Final = 64
+_NEAR: Final = 3  # how many near matches an error names
+_ALIKE: Final = 0.75  # how alike a near match is at least
 
 
 def pool_name(slug: str) -> str:
@@ -85,6 +94,35 @@ def pool_name(slug: str) -> str:
     if slug.endswith(_ACCOUNT):
         return f"{pool_name(slug.removesuffix(_ACCOUNT))}, own account"
     return _NAMES.get(slug, slug)
+
+
+def named_pools() -> tuple[str, ...]:
+    """The slugs of all pools that have a name here, in their order; accounts are not listed."""
+    return tuple(sorted(_NAMES))
+
+
+def is_known_pool(slug: str) -> bool:
+    """Whether a pool of this slug has a name here, or is an account at one that has."""
+    return slug.removesuffix(_ACCOUNT) in _NAMES
+
+
+def unknown_pool(text: str, known: Iterable[str]) -> str:
+    """The error for a text that is the slug of no pool, with near matches among the known ones."""
+    spellings = {_plain(word): slug for slug in known for word in (slug, pool_name(slug))}
+    alike = difflib.get_close_matches(_plain(text), spellings, 2 * _NEAR, cutoff=_ALIKE)
+    similar = [word for word in alike if difflib.get_close_matches(_own(text), [_own(word)])]
+    near = dict.fromkeys(spellings[word] for word in similar)
+    if alias := _ALIASES.get(_plain(text)):
+        near = {alias: None} | near
+    listed = ", ".join(f"{slug} ({pool_name(slug)})" for slug in list(near)[:_NEAR])
+    error = f"unknown pool {text[:_LONGEST]!r}"
+    return f"{error}; near matches: {listed}" if listed else error
+
+
+def _own(label: str) -> str:
+    """What is left of a name without "pool", which makes many pools similar."""
+    plain = _plain(label)
+    return plain.replace("pool", "") or plain
 
 
 def pool_slug(label: str) -> str | None:

@@ -1,4 +1,7 @@
-"""Beliefs from files: the priors and rules of this package, and those of the operator."""
+"""Beliefs from files: the priors and rules of this package, and those of the operator.
+
+What names a subdivision inside another one is read as the outermost, as in messages.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ import msgspec
 from miningmap import places
 from miningmap.inputs import decode_json
 from miningmap.messages import Slug
+from miningmap.pool_names import CBECI_SAMPLE, is_known_pool, named_pools, unknown_pool
 from streams.method.placing import Beliefs, Rule
 
 if TYPE_CHECKING:
@@ -82,6 +86,17 @@ def load(method: Method | BeliefOptions) -> Beliefs:
     return Beliefs(priors, default, rules)
 
 
+def unknown_pools(beliefs: Beliefs) -> list[str]:
+    """Return an error for each pool that priors or rules name and nobody knows, in order.
+
+    Such a belief is valid, and waits for reports of that pool; or its slug is misspelt, and it has
+    no effect.
+    """
+    named = set(beliefs.priors).union(*(rule.applies_to or () for rule in beliefs.rules))
+    unknown = sorted(pool for pool in named if not is_known_pool(pool) and pool != CBECI_SAMPLE)
+    return [unknown_pool(pool, named_pools()) for pool in unknown]
+
+
 def read_default_prior() -> dict[str, float]:
     """Return the default prior of this package, for pools without a prior of their own."""
     path = SHIPPED / "default-prior.json"
@@ -120,9 +135,12 @@ def read_rules(path: Path) -> list[Rule]:
     rules = []
     for rule in _read(path, list[DeclaredRule]):
         if not places.is_subdivision(rule.place):
-            raise BeliefsError(f"{path}: rule {rule.id}: {rule.place!r} is not a subdivision")
+            hint = places.hint(rule.place)
+            raise BeliefsError(
+                f"{path}: rule {rule.id}: {rule.place!r} is not a subdivision: {hint}"
+            )
         pools = None if isinstance(rule.applies_to, str) else frozenset(rule.applies_to)
-        rules.append(Rule(rule.id, rule.place, pools))
+        rules.append(Rule(rule.id, places.outermost(rule.place), pools))
     return rules
 
 
@@ -139,7 +157,7 @@ def _checked(path: Path | Traversable, pool: str, weights: Weights) -> Weights:
             raise BeliefsError(f"{path}: {pool}: {code!r} is not a place: {places.hint(code)}")
     if sum(weights.values()) <= 0:
         raise BeliefsError(f"{path}: {pool}: the weights must add up to more than 0")
-    return weights
+    return places.by_outermost(weights.items())
 
 
 def _read(path: Path | Traversable, kind: type[T]) -> T:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import structlog
 from prometheus_client import CollectorRegistry
 
 from miningmap.dependencies import Dependency, reasons_of, show
@@ -15,7 +16,7 @@ from miningmap.redis_client import watch as watch_redis
 from miningmap.settings import SettingsError
 from miningmap.tasks import run_until_first_ends
 from miningmap.times import utc_now
-from streams.beliefs import BeliefsError
+from streams.beliefs import BeliefsError, unknown_pools
 from streams.beliefs import load as load_beliefs
 from streams.metrics import Metrics
 from streams.redis.store import Store
@@ -27,7 +28,10 @@ from streams.worker.stall_watchdog import watch
 if TYPE_CHECKING:
     import asyncio
 
-    from miningmap.settings import Settings
+    from miningmap.settings import Method, Settings
+    from streams.method.placing import Beliefs
+
+_log = structlog.get_logger(__name__)
 
 
 async def run(settings: Settings, stop: asyncio.Event) -> None:
@@ -38,10 +42,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             lacks a topic.
         Exception: a part failed permanently; the process should be started again.
     """
-    try:
-        beliefs = load_beliefs(settings.method)
-    except BeliefsError as error:
-        raise SettingsError(str(error)) from None
+    beliefs = configured_beliefs(settings.method)
     metrics = Metrics(CollectorRegistry())
     redis = connect(settings.redis)
     store = Store(redis, settings.retention)
@@ -75,3 +76,18 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             )
     finally:
         await redis.aclose()
+
+
+def configured_beliefs(method: Method) -> Beliefs:
+    """Return the beliefs that are set, and log a warning if they name pools that nobody knows.
+
+    Raises:
+        SettingsError: a file of priors or rules is invalid.
+    """
+    try:
+        beliefs = load_beliefs(method)
+    except BeliefsError as error:
+        raise SettingsError(str(error)) from None
+    if errors := unknown_pools(beliefs):
+        _log.warning("beliefs_name_unknown_pools", errors=errors)
+    return beliefs

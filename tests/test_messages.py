@@ -366,6 +366,9 @@ def test_a_valid_interval_is_whole_hours_or_less_than_an_hour(message: bytes) ->
         ("CN-HK", "use the country code HK"),
         ("CN-MO", "use the country code MO"),
         ("CN-TW", "use the country code TW"),
+        ("US-PR", "use the country code PR"),
+        ("FR-974", "use the country code RE"),
+        ("KZ-AKM", "a former code; use KZ-11"),
         ("US-TEX", "near matches: US-TX"),
         ("ZZ", "expected an ISO 3166-1 or 3166-2 code, OTHER, or XX-OTHER"),
         ("", "expected an ISO 3166-1 or 3166-2 code, OTHER, or XX-OTHER"),
@@ -382,6 +385,40 @@ def test_an_unknown_place_is_rejected_with_a_hint(code: str, hint: str) -> None:
 @all_cases("code", ["US", "US-TX", "OTHER", "CN-OTHER", "HK", "TW", "XK"])
 def test_countries_subdivisions_and_others_are_places(code: str) -> None:
     assert [located.code for located in report(raw(places=[place(code)])).places] == [code]
+
+
+def places_of(*listed: dict[str, Any]) -> dict[tuple[str, str], float]:
+    found = report(raw(places=list(listed))).places
+    assert len(found) == len({(entry.code, entry.kind) for entry in found})
+    return {(entry.code, entry.kind): entry.hashrate for entry in found}
+
+
+def test_nested_subdivisions_are_added_up_at_the_outermost() -> None:
+    assert places_of(place("FR-75C", 1), place("FR-78", 2), place("FR-IDF", 4)) == {
+        ("FR-IDF", "measured"): 7
+    }
+    assert places_of(place("GB-OXF", 1), place("GB", 2), place("GB-SCT", 4)) == {
+        ("GB-ENG", "measured"): 1,
+        ("GB", "measured"): 2,
+        ("GB-SCT", "measured"): 4,
+    }
+
+
+def test_nested_subdivisions_are_added_up_by_kind() -> None:
+    listed = [place("FR-75C", 1), place("FR-78", 2, "estimated"), place("FR-IDF", 4, "estimated")]
+    assert places_of(*listed) == {("FR-IDF", "measured"): 1, ("FR-IDF", "estimated"): 6}
+
+
+@given(st.permutations([("FR-75C", 0.1), ("FR-77", 0.2), ("FR-78", 0.3), ("FR-IDF", 1e17)]))
+def test_the_sum_at_the_outermost_depends_on_no_order(listed: list[tuple[str, float]]) -> None:
+    found = report(raw(places=[place(code, hashrate) for code, hashrate in listed]))
+    assert found.places == report(encode(found)).places
+    assert found.places == report(raw(places=[place(*entry) for entry in sorted(listed)])).places
+
+
+def test_a_nested_subdivision_may_be_listed_once() -> None:
+    twice = [place("FR-75C", 1), place("FR-75C", 2)]
+    assert refusal(raw(places=twice)) == ("invalid", "FR-75C is listed twice as measured")
 
 
 def test_a_place_may_be_listed_once_per_kind() -> None:

@@ -5,7 +5,15 @@ from __future__ import annotations
 import re
 
 from miningmap.messages import SLUG
-from miningmap.pool_names import _ALIASES, _NAMES, pool_name, pool_slug
+from miningmap.pool_names import (
+    _ALIASES,
+    _NAMES,
+    is_known_pool,
+    named_pools,
+    pool_name,
+    pool_slug,
+    unknown_pool,
+)
 from tests.cases import all_cases
 
 
@@ -93,3 +101,25 @@ def test_labels_without_a_slug(label: str) -> None:
 def test_every_alias_is_normalised_and_of_a_pool_with_a_name() -> None:
     assert all(alias.isalnum() and alias == alias.lower() for alias in _ALIASES)
     assert set(_ALIASES.values()) <= set(_NAMES)
+
+
+@all_cases(
+    ("text", "error"),
+    [
+        ("foundry", "unknown pool 'foundry'; near matches: foundryusa (Foundry USA)"),
+        ("Foundry USA", "unknown pool 'Foundry USA'; near matches: foundryusa (Foundry USA)"),
+        ("antpol", "unknown pool 'antpol'; near matches: antpool (AntPool)"),
+        ("viabct", "unknown pool 'viabct'; near matches: viabtc (ViaBTC)"),
+        ("mempool", "unknown pool 'mempool'"),  # a source of many pools
+        ("zzz", "unknown pool 'zzz'"),
+        ("x" * 1000, f"unknown pool {'x' * 64!r}"),
+    ],
+)
+def test_an_unknown_pool_is_named_with_near_matches(text: str, error: str) -> None:
+    assert unknown_pool(text, named_pools()) == error
+
+
+def test_pools_with_a_name_and_accounts_at_them_are_known() -> None:
+    assert set(named_pools()) == set(_NAMES)
+    assert all(map(is_known_pool, [*named_pools(), "f2pool-account"]))
+    assert not any(map(is_known_pool, ["foundry", "", "-account", "cbeci-sample"]))

@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 FEW: Final = 3
 """Official statistics do not publish figures of fewer units than this."""
 
+NAMES_SHOWN: Final = 10
+"""How many subdivisions are named that are not understood."""
+LONGEST_NAME: Final = 64
+
 PORTS: Final = range(2**16)
 
 FILE: Final = click.option(
@@ -54,20 +58,35 @@ def partner() -> None:
 @partner.command()
 @click.argument("name")
 @click.option("--pool", required=True, metavar="SLUG", help="The pool that the rows are about.")
+@click.option("--new-pool", is_flag=True, help="The pool is not in the list of `miningmap pools`.")
 @FILE
 @click.pass_context
-def add(context: click.Context, /, name: str, pool: str, file: Path | None) -> None:
+def add(
+    context: click.Context, /, name: str, *, pool: str, new_pool: bool, file: Path | None
+) -> None:
     """Create a token for the partner NAME and print it; it cannot be shown again.
 
     NAME is a pseudonym, the only name of the partner in logs and metrics, so choose one that does
     not reveal who the partner is. A known NAME gets an additional token: give it to the partner,
     then revoke the old one. A running collector accepts the token immediately.
+
+    SLUG is a pool and not a source: foundryusa, not foundry. `miningmap pools` lists all.
     """
+    from collector.catalogue import UnknownPoolError, check_pool
     from collector.intake.partners import PartnersError
     from collector.intake.tokens import add as add_token
+    from collector.intake.tokens import listed
 
+    path = _file(context, file)
     with usage_errors(PartnersError):
-        token, entry = add_token(_file(context, file), name, pool)
+        if not new_pool:
+            try:
+                check_pool(pool, listed(path) if path.exists() else [])
+            except UnknownPoolError as error:
+                raise CommandUsageError(
+                    f"--pool: {error}; `miningmap pools` lists all, and --new-pool adds another"
+                ) from None
+        token, entry = add_token(path, name, pool)
     click.echo(token)
     click.echo(
         f"token {entry.token_id} of {name} for {pool}; only its hash is kept, so it cannot be "
@@ -285,7 +304,8 @@ def aggregate(
     output and errors contain no address; errors name lines.
 
     Miners that the database cannot locate are left out, and their number is printed. They do not
-    count as OTHER, which is for miners that are known to be in another country.
+    count as OTHER, which is for miners that are known to be in another country. Miners whose
+    subdivision is not understood count in their country, and are printed with what it is called.
     """
     from miningmap.partner.aggregate import fold, rows_of
     from miningmap.partner.csv import write_rows
@@ -337,6 +357,8 @@ def _summary(found: Aggregate, folded: Places, least: int) -> list[str]:
             f"not located and left out: {_count(len(unlocated.miners), 'miner')} with "
             f"{format_hashrate(unlocated.hashrate)}"
         )
+    if found.not_understood:
+        lines.append(_not_understood(found.not_understood))
     few = sum(len(tally.miners) < FEW for tally in found.located.values())
     if few and least == 1:
         lines.append(
@@ -344,6 +366,23 @@ def _summary(found: Aggregate, folded: Places, least: int) -> list[str]:
             "them"
         )
     return lines
+
+
+def _not_understood(subdivisions: Places) -> str:
+    """Name the subdivisions that are not understood, those with the most hashrate first."""
+    from miningmap.units import format_hashrate
+
+    total = sum(tally.hashrate for tally in subdivisions.values())
+    miners = len({miner for tally in subdivisions.values() for miner in tally.miners})
+    names = sorted(subdivisions, key=lambda name: (-subdivisions[name].hashrate, name))
+    shown = [name[:LONGEST_NAME] for name in names[:NAMES_SHOWN]]
+    more = len(names) - NAMES_SHOWN
+    listed = ", ".join([*shown, *([f"and {more} more"] if more > 0 else [])])
+    have = "has" if miners == 1 else "have"
+    return (
+        f"{_count(miners, 'miner')} with {format_hashrate(total)} {have} a subdivision that is not "
+        f"understood ({listed}); only the country counts"
+    )
 
 
 COMMANDS = (partner,)

@@ -68,6 +68,8 @@ def recompute(
         options = replace(options, rules_file=rules, zhejiang_pools=())
     with usage_errors(beliefs.BeliefsError):
         loaded = beliefs.load(options)
+    for error in beliefs.unknown_pools(loaded):
+        click.echo(f"miningmap: priors or rules name an {error}", err=True)
     try:
         with file.open("rb") as lines:
             cells = read_cells(lines)

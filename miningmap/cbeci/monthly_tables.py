@@ -36,6 +36,7 @@ from miningmap import places
 from miningmap.inputs import ENCODING
 from miningmap.messages import FIGURE, MAX_FIGURE, Located, Published, Report
 from miningmap.plausibility import is_future, too_large
+from miningmap.pool_names import CBECI_SAMPLE
 from miningmap.times import add_months
 from miningmap.units import scale
 
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 
     from miningmap.plausibility import KnownFigures
 
-POOL: Final = "cbeci-sample"
+POOL: Final = CBECI_SAMPLE
 SOURCE: Final = "cbeci"
 
 SUM_TOLERANCE: Final = Decimal("0.1")

@@ -100,7 +100,7 @@ _DATES: Final = {len("2026-11"): "%Y-%m", len("2026-11-22"): "%Y-%m-%d"}
 def _place(text: str) -> str:
     if not places.is_locatable(text):
         raise ValueError(f"unknown place {quoted(text)}: {places.hint(text[:32])}")
-    return text
+    return places.outermost(text)
 
 
 def _date_or_time(text: str) -> datetime:
@@ -133,7 +133,8 @@ class HistoryParameters(Parameters, frozen=True, kw_only=True):
         _PLACE,
         Meta(
             description="The place: a code of `/api/v1/places`, or `XX-OTHER` for all other places "
-            "of a country.",
+            "of a country. Of nested subdivisions the outermost is answered: `FR-IDF` for "
+            "`FR-75C`.",
             examples=["US", "CN-SC"],
         ),
     ]

@@ -414,6 +414,18 @@ def test_a_period_is_a_day_to_a_month_long(period: str, day: date) -> None:
     assert timedelta(days=1) <= period_end(start, period) - start <= timedelta(days=31)
 
 
+def test_rows_of_nested_provinces_stay_apart_and_are_added_up_in_the_report() -> None:
+    ile_de_france = row("France", "Île-de-France")
+    (report,) = read(row("France", "Paris"), row("France", "FR-78"), ile_de_france)
+    assert report.places == (Located("FR-IDF", 4.5e18, "measured"),)
+
+
+def test_a_province_that_is_a_country_is_refused_with_its_code() -> None:
+    ((_, field, error),) = errors(row("United States", "Puerto Rico"))
+    assert field == "province"
+    assert error.endswith("use the country code PR")
+
+
 # --- more than the pool can have had --------------------------------------------------------------
 
 NETWORK = "more than twice the network's 950 EH/s at that time"

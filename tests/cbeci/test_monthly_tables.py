@@ -335,6 +335,33 @@ def test_all_errors_are_listed_by_file_and_line() -> None:
     assert found[1].error == "2021-07: the shares add up to 90.00 %, not 100 %"
 
 
+def test_names_as_the_un_prints_them_are_imported() -> None:
+    (report,) = imported(
+        table(
+            COUNTRIES,
+            "2019-09-01,China (People's Republic of),75.53%,66.76",
+            "2019-09-01,United States of America,14.39%,12.72",
+            "2019-09-01,Russian Federation (the),5.93%,5.24",
+            "2019-09-01,Korea (the Republic of),3.25%,2.87",
+            "2019-09-01,Iran (Islamic Republic of),0.9%,0.8",
+            "2019-09-01,Türkiye *,0%,0",
+        )
+    )
+    assert set(places(report)) == {"CN", "US", "RU", "KR", "IR", "TR"}
+
+
+def test_every_row_with_an_unknown_name_is_listed_with_its_line_and_name() -> None:
+    found = faults(
+        TWO_MONTHS.replace("Mainland China,50", "People's Republic of Chyna,50").replace(
+            "Other", "Atlantis"
+        )
+    )
+    assert [(fault.line, fault.error) for fault in found] == [
+        (2, 'unknown country: "People\'s Republic of Chyna"; near matches: China (CN)'),
+        (8, "unknown country: 'Atlantis'"),
+    ]
+
+
 def test_sums_of_months_with_rejected_rows_are_not_checked() -> None:
     known = TWO_MONTHS.replace("30.01%", "x").replace("80.00%", "70.00%")
     assert [fault.line for fault in faults(known)] == [3, 7]

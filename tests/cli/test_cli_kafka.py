@@ -17,7 +17,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from miningmap.kafka.topics import NETWORK, REPORTS, TOPICS
-from miningmap.messages import KINDS, encode
+from miningmap.messages import KINDS, MAX_FIGURE, encode
 from miningmap.places import all_places
 from miningmap.times import utc_now
 from tests.servers import recreate_topics
@@ -176,7 +176,14 @@ def test_a_message_that_the_broker_rejects_is_one_line_and_a_failure(
     run: Run, messages: Path, broker: KafkaServer
 ) -> None:
     report = json.loads(messages.read_text().splitlines()[0])
-    # Every place in every kind, with the most digits of a float.
+    month = {"start": "2026-10-01T00:00:00Z", "end": "2026-11-01T00:00:00Z", "hold_s": 0}
+    # Every place as published, and in every kind, with the most digits.
+    figure = "1" * MAX_FIGURE
+    report |= month | {
+        "published": [
+            {"code": place.code, "share": figure, "hashrate": figure} for place in all_places()
+        ]
+    }
     report["places"] = [
         {"code": place.code, "hashrate": 1.2345678901234567e-100, "kind": kind}
         for place in all_places()

@@ -31,7 +31,7 @@ from miningmap.messages import Report
 from miningmap.partner import push as pushing
 from miningmap.plausibility import KnownFigures
 from miningmap.redis_client import connect
-from tests.partner.fixtures import ADDRESSES, write_database
+from tests.partner.fixtures import ADDRESSES, write_database, write_dbip_database
 from tests.streams.fixtures import network
 
 if TYPE_CHECKING:
@@ -91,6 +91,33 @@ def test_tokens_are_listed_and_revoked_by_partner_or_by_id(run: Run, partners: P
 
     assert run("partner", "revoke", "one").exit_code == 0
     assert run("partner", "list").stdout.splitlines() == ["\t".join(third)]
+    assert partners.exists()
+
+
+@pytest.mark.parametrize(
+    ("pool", "near"),
+    [
+        ("foundry", "; near matches: foundryusa (Foundry USA)"),
+        ("Foundry USA", "; near matches: foundryusa (Foundry USA)"),
+        ("mempool", ""),
+    ],
+)
+def test_a_pool_that_is_not_known_is_refused_with_near_matches(
+    run: Run, partners: Path, pool: str, near: str
+) -> None:
+    result = run("partner", "add", "partner-1", "--pool", pool)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
+        f"miningmap: --pool: unknown pool {pool!r}{near}; `miningmap pools` lists all, and "
+        "--new-pool adds another\n"
+    )
+    assert not partners.exists()
+
+
+def test_a_new_pool_is_added_on_purpose_and_known_from_then_on(run: Run, partners: Path) -> None:
+    assert run("partner", "add", "one", "--pool", "my-farm", "--new-pool").exit_code == 0
+    assert run("partner", "add", "one", "--pool", "my-farm").exit_code == 0
+    assert run("partner", "list").stdout.count("one\tmy-farm\t") == 2
     assert partners.exists()
 
 
@@ -431,6 +458,25 @@ def test_addresses_become_rows_and_are_not_in_the_output(
         "4 places with fewer than 3 miners: --min-miners 3 would merge them",
     ]
     assert not any(address in result.output for address in ADDRESSES.values())
+
+
+def test_subdivisions_that_are_not_understood_are_counted_and_named(
+    run: Run, tmp_path: Path
+) -> None:
+    database = write_dbip_database(tmp_path / "dbip.mmdb")
+    addresses = ("192.0.2.1", "192.0.2.65", "192.0.2.129", "192.0.2.130", "192.0.2.193")
+    file = miners(tmp_path, *(f"{address},100" for address in addresses))
+    result = aggregated(run, file, database, "--unit", "TH/s")
+    assert result.stdout == HEADER + (
+        "2026-11-01,daily,CN,,200.0,th/s\n"
+        "2026-11-01,daily,KZ,,100.0,th/s\n"
+        "2026-11-01,daily,KZ,KZ-55,100.0,th/s\n"
+        "2026-11-01,daily,US,US-TX,100.0,th/s\n"
+    )
+    assert result.stderr.splitlines()[1] == (
+        "3 miners with 300 TH/s have a subdivision that is not understood "
+        "(CN: Huadong, KZ: Baikal); only the country counts"
+    )
 
 
 def test_places_with_few_miners_are_merged(run: Run, tmp_path: Path, database: Path) -> None:

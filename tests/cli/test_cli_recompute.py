@@ -92,6 +92,20 @@ def test_priors_replace_the_configured_ones(answer: Callable[..., Any], priors: 
     assert by_code(own, "hashrate") == pytest.approx({"CN": 100e18, "US": 90e18, "CA": 10e18})
 
 
+def test_a_prior_of_a_pool_that_nobody_knows_is_told(
+    run: Run, messages: Path, tmp_path: Path
+) -> None:
+    priors = tmp_path / "priors.json"
+    priors.write_text('{"foundry": {"CA": 1}}')
+    result = run("recompute", messages, *AS_OF, "--priors", priors)
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["shares"]
+    assert result.stderr == (
+        "miningmap: priors or rules name an unknown pool 'foundry'; near matches: foundryusa "
+        "(Foundry USA)\n"
+    )
+
+
 def test_rules_are_applied_unless_adjust_is_none(
     answer: Callable[..., Any], priors: Path, rules: Path
 ) -> None:

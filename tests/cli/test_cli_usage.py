@@ -24,7 +24,7 @@ DEADLINE_S = 30
 RECORDED = Path(__file__).parent.parent / "recordings" / "pools" / "ocean" / "ok"
 COMMANDS = (
     *("demo", "up", "collector", "streams", "endpoint", "topics"),
-    *("sources", "try", "publish", "import-history", "export", "recompute"),
+    *("sources", "pools", "try", "publish", "import-history", "export", "recompute"),
 )
 HELP_OF_ALL = """
 import json, sys, time
@@ -174,6 +174,7 @@ def test_wrong_usage_is_one_line_that_names_it(run: Run, words: list[str], line:
         ["endpoint"],
         ["topics"],
         ["sources"],
+        ["pools"],
         ["try", "ocean"],
         ["demo"],
         ["up"],

@@ -84,6 +84,14 @@ def test_a_reported_0_is_0_and_an_unreported_place_is_null() -> None:
     assert [point.share for point in found.points] == [0.25, 0, None, None]
 
 
+def test_the_history_of_a_nested_subdivision_is_that_of_the_outermost() -> None:
+    cells = MemoryCells()
+    days(cells, datetime(2026, 11, 18, tzinfo=UTC), {"FR-75C": 1, "FR-78": 2, "FR-BRE": 1})
+    found = history_of(cells, code="FR-75C", step="day", from_="2026-11-18", to="2026-11-19")
+    assert found.code == "FR-IDF"
+    assert [point.share for point in found.points] == [0.75]
+
+
 def test_figures_equal_those_of_the_window_of_the_same_name() -> None:
     cells = MemoryCells()
     start = datetime(2026, 11, 18, tzinfo=UTC)
