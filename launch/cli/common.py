@@ -16,7 +16,7 @@ import click
 from launch.cli.extras import EXTRA_OF_COMMAND, extra_of, install_command
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 
     from miningmap.messages import Message
     from miningmap.settings import Kafka, Settings
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 BATCH: Final = 500
 """Messages that are published at once."""
 ERRORS_SHOWN: Final = 20
+LEFT_S: Final = 1.0
+"""How long the tasks that a service has left may take to end, in seconds."""
 _NO_SPACE: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 """Errors of writing to a file, which name no file: a full disk, a quota, a limit, a broken disk."""
 EXISTING: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -304,9 +306,32 @@ def run_service(
 
     try:
         with settings_errors(context):
-            asyncio.run(until_stopped())
+            _run(until_stopped())
     except CommandUsageError:
         raise
     except Exception as error:
         log.exception("service_failed")
         raise CommandError(f"{name} failed: {error!r}") from None
+
+
+def _run(service: Coroutine[Any, Any, None]) -> None:
+    """Run a service as ``asyncio.run`` does, but leave tasks alone that ignore their cancellation.
+
+    While Kafka is unavailable, a task of Faust can wait for a thread that never ends. Closing the
+    loop would wait for it as well, and the process would not end.
+    """
+    runner = asyncio.Runner()
+    try:
+        runner.run(service)
+    finally:
+        if runner.run(_cancel_left()):
+            runner.close()
+
+
+async def _cancel_left() -> bool:
+    """Cancel all other tasks, and return whether they have ended in time."""
+    if left := asyncio.all_tasks() - {asyncio.current_task()}:
+        for task in left:
+            task.cancel()
+        await asyncio.wait(left, timeout=LEFT_S)
+    return len(asyncio.all_tasks()) == 1
