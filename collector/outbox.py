@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from types import TracebackType
 
+    from miningmap.dependencies import Dependency
     from miningmap.kafka.producer import Record
     from miningmap.messages import Message
     from miningmap.settings import Kafka
@@ -45,6 +46,7 @@ class MessagePublisher:
         *,
         acknowledged: Callable[[Sequence[Outgoing]], None],
         timeout_s: float = producer.TIMEOUT_S,
+        state: Dependency | None = None,
     ) -> None:
         """Prepare a publisher; it connects in the background inside ``async with``.
 
@@ -52,9 +54,10 @@ class MessagePublisher:
             settings: how to reach the broker.
             acknowledged: called with what the broker has acknowledged.
             timeout_s: how long :meth:`publish` waits for the broker, in seconds.
+            state: shows whether the broker is available and has the topics.
         """
         topics = frozenset({REPORTS, NETWORK, DEAD_LETTERS})
-        self._kafka = producer.Publisher(settings, topics, timeout_s=timeout_s)
+        self._kafka = producer.Publisher(settings, topics, timeout_s=timeout_s, state=state)
         self._acknowledged = acknowledged
 
     async def __aenter__(self) -> Self:
@@ -68,6 +71,15 @@ class MessagePublisher:
         traceback: TracebackType | None,
     ) -> None:
         await self._kafka.__aexit__(exc_type, exc, traceback)
+
+    async def require_topics(self) -> None:
+        """Wait for ever, unless the broker lacks a topic at the start.
+
+        Raises:
+            SettingsError: it does.
+        """
+        await self._kafka.connected()
+        await asyncio.Event().wait()
 
     async def publish(self, messages: Sequence[Outgoing]) -> None:
         """Return when the broker has acknowledged all messages.
@@ -133,11 +145,14 @@ class Outbox:
         await self._polls.join()
 
     async def _deliver_with_retries(self, messages: Sequence[Outgoing]) -> None:
+        """Deliver the messages of one poll, or drop them if no further attempt can help."""
         while True:
             try:
                 await self._deliver(messages)
-            except BrokerError as error:
-                if not error.retriable:
+            except Exception as error:  # noqa: BLE001 - logged, if it is not retried
+                # Besides what Kafka never accepts, these messages may meet a fault of this
+                # software, which must not end the collector.
+                if not (isinstance(error, BrokerError) and error.retriable):
                     _log.exception("messages_dropped", messages=len(messages))
                     return
             else:

@@ -7,9 +7,9 @@ import pkgutil
 from typing import TYPE_CHECKING, Final
 
 from collector import network, pools
-from collector.sources.base import NetworkSource, PoolSource, Source
+from collector.sources.base import NetworkSource, PoolSource, Source, host_of
 from collector.sources.credentials import NONE, Credentials
-from miningmap.settings import SettingsError
+from miningmap.settings import HOSTS_SETTING, SettingsError
 from miningmap.times import HOUR_S
 
 if TYPE_CHECKING:
@@ -83,12 +83,13 @@ def choose(
     that of both a pool source and a network source, or a path like ``network/SLUG``.
 
     Raises:
-        SettingsError: an unknown source, an interval of an hour or more, a credential that no
-            source declares, or one that a named source lacks.
+        SettingsError: an unknown source or host, an interval of an hour or more, a credential that
+            no source declares, or one that a named source lacks.
     """
     credentials.check(sources)
     if settings.poll_s is not None and settings.poll_s >= HOUR_S:
         raise SettingsError("MININGMAP_COLLECTOR__POLL_S: must be less than an hour (3600)")
+    _check_hosts(sources, settings)
     if settings.sources is None:
         return [credentials.configured(s) for s in sources if _is_on(s, credentials)]
     for name in settings.sources:
@@ -100,6 +101,20 @@ def choose(
         if missing := credentials.missing(source):
             raise SettingsError(f"{', '.join(missing)}: not set, but {source.slug} needs it")
     return [credentials.configured(source) for source in chosen]
+
+
+def _check_hosts(sources: list[Source], settings: Collector) -> None:
+    """Check that each host that is set stands for one that a source asks."""
+    declared = {
+        host_of(request.url)
+        for source in sources
+        if not source.own_server
+        for request in source.requests
+    }
+    for host in settings.hosts.keys() - declared:
+        expected = ", ".join(sorted(declared))
+        text = f"no source asks {host[:_LONGEST_QUOTE]!r}; expected one of: {expected}"
+        raise SettingsError(f"{HOSTS_SETTING}: {text}")
 
 
 def unknown(name: str, sources: list[Source]) -> str:

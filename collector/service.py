@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -16,13 +15,16 @@ from collector.intake.partners import SETTING, Partners, PartnersError, Partners
 from collector.intake.rate_limit import Rate, RateLimiter
 from collector.metrics import Metrics
 from collector.outbox import MessagePublisher, Outbox
+from collector.polling.network_history import NetworkHistory
 from collector.polling.plausibility import Plausibility
-from collector.polling.poller import Poller, start_spread_s
+from collector.polling.poller import Poller, idle_reasons, start_spread_s
 from collector.registry import choose, discover
 from collector.sources.credentials import Credentials
+from miningmap.dependencies import Dependency, reasons_of, show
 from miningmap.http.server import monitoring_app, serving
-from miningmap.redis_client import connect
+from miningmap.redis_client import connect, watch
 from miningmap.settings import SettingsError
+from miningmap.tasks import run_until_first_ends
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,23 +42,29 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     """Collect until ``stop`` is set, then publish what was polled and return within seconds.
 
     Raises:
-        SettingsError: a setting is wrong, or an address is in use.
+        SettingsError: a setting is wrong, an address is in use, Redis refuses the password, or
+            Kafka lacks a topic.
         ExceptionGroup: the unexpected errors of all tasks that failed.
     """
-    if settings.log.level != "debug":
-        # The publisher logs once that Kafka is unavailable; aiokafka logs it ten times a second.
-        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     credentials = Credentials(settings.credentials)
     sources = choose(discover(), settings.collector, credentials)
     partners = _partners(settings.intake.partners_file)
     metrics = Metrics(CollectorRegistry())
+    history = NetworkHistory(settings.kafka)
+    kafka, ledger = Dependency("kafka"), Dependency("redis")
+    show([kafka, ledger], metrics.registry)
+    pollers: list[Poller] = []
+
+    def reasons() -> list[str]:
+        return reasons_of([kafka, ledger]) + idle_reasons(pollers)
+
     async with (
         # A partner waits for a response: an immediate 503 is better than waiting for Redis.
         connect(settings.redis, patient=False) as redis,
-        MessagePublisher(settings.kafka, acknowledged=metrics.count) as publisher,
+        MessagePublisher(settings.kafka, acknowledged=metrics.count, state=kafka) as publisher,
         Fetcher(settings.collector, metrics, credentials=credentials) as fetcher,
         serving(
-            monitoring_app(metrics.registry),
+            monitoring_app(metrics.registry, reasons),
             settings.collector.metrics_host,
             settings.collector.metrics_port,
             "COLLECTOR__METRICS_PORT",
@@ -67,6 +75,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
                 publisher.publish,
                 Ledger(redis),
                 RateLimiter(Rate(*rate) for rate in settings.intake.rates),
+                known=history.known_past,
                 metrics=metrics,
                 simulated=settings.collector.simulated,
             ),
@@ -76,8 +85,8 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         ),
     ):
         outbox = Outbox(publisher.deliver)
-        plausibility = Plausibility()
-        pollers = [
+        plausibility = Plausibility(history.known)
+        pollers += [
             Poller(
                 source,
                 fetcher=fetcher,
@@ -89,7 +98,11 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             for source in sources
         ]
         _log.info("service_started", sources=[source.path for source in sources])
-        await _collect(pollers, outbox, stop)
+        await run_until_first_ends(
+            _collect(pollers, outbox, history, stop),
+            publisher.require_topics(),
+            watch(settings.redis, ledger),
+        )
 
 
 def _partners(path: Path | None) -> PartnersFile | Partners:
@@ -101,7 +114,9 @@ def _partners(path: Path | None) -> PartnersFile | Partners:
         raise SettingsError(f"{SETTING}: {error}") from None
 
 
-async def _collect(pollers: Sequence[Poller], outbox: Outbox, stop: asyncio.Event) -> None:
+async def _collect(
+    pollers: Sequence[Poller], outbox: Outbox, history: NetworkHistory, stop: asyncio.Event
+) -> None:
     """Poll and deliver until ``stop`` is set; the outbox is drained after the last poll has ended.
 
     Raises:
@@ -109,6 +124,7 @@ async def _collect(pollers: Sequence[Poller], outbox: Outbox, stop: asyncio.Even
     """
     async with asyncio.TaskGroup() as tasks:
         delivering = tasks.create_task(outbox.run())
+        reading = tasks.create_task(history.run())
         await _poll(pollers, stop)
         try:
             async with asyncio.timeout(DRAIN_S):
@@ -116,6 +132,7 @@ async def _collect(pollers: Sequence[Poller], outbox: Outbox, stop: asyncio.Even
         except TimeoutError:
             _log.warning("messages_not_acknowledged", seconds=DRAIN_S)
         delivering.cancel()
+        reading.cancel()
 
 
 async def _poll(pollers: Sequence[Poller], stop: asyncio.Event) -> None:

@@ -24,10 +24,12 @@ from endpoint.routes.health import Health
 from endpoint.routes.metrics import Metrics, process_registry
 from endpoint.routes.openapi import OpenApi
 from endpoint.routes.stream import Stream
+from miningmap.dependencies import Dependency, show
 from miningmap.http.problems import problem_middleware
 from miningmap.http.server import allow_many_connections, serving
-from miningmap.redis_client import connect
+from miningmap.redis_client import connect, watch
 from miningmap.settings import SettingsError
+from miningmap.tasks import run_until_first_ends
 from miningmap.times import utc_now
 from streams import beliefs as belief_files
 from streams.redis.store import Store
@@ -55,7 +57,8 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     Redis need not be available at the start: ``/readyz`` answers 503 until it is.
 
     Raises:
-        SettingsError: a file of priors or rules, the Redis URL or the address is invalid.
+        SettingsError: a file of priors or rules, the Redis URL or the address is invalid, or Redis
+            refuses the password.
     """
     try:
         documents = belief_files.configured(settings.method)
@@ -64,6 +67,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         raise SettingsError(str(error)) from None
     allow_many_connections()
     redis = connect(settings.redis, patient=False)
+    state = Dependency("redis")
     try:
         app = application(
             Store(redis, settings.retention),
@@ -71,13 +75,14 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             settings.endpoint,
             documents=documents,
             snapshot_s=settings.streams.snapshot_s,
+            redis=state,
         )
         served = settings.endpoint
         async with serving(
             app, served.host, served.port, "ENDPOINT__PORT", reuse_port=served.reuse_port
         ):
             _log.info("service_started")
-            await stop.wait()
+            await run_until_first_ends(stop.wait(), watch(settings.redis, state))
     finally:
         await redis.aclose()
 
@@ -90,6 +95,7 @@ def application(
     documents: BeliefsDocument | None = None,
     snapshot_s: float = SNAPSHOT_S,
     now: Callable[[], datetime] = utc_now,
+    redis: Dependency | None = None,
 ) -> web.Application:
     """Return the web application of the whole service.
 
@@ -100,9 +106,12 @@ def application(
         documents: what the beliefs were made from, for ``/api/v1/beliefs``; by default nothing.
         snapshot_s: seconds between two snapshots, for which a response may be cached.
         now: the clock, UTC.
+        redis: shows whether Redis is available.
     """
     registry = process_registry()
-    gateway = Gateway(store, beliefs)
+    redis = redis or Dependency("redis")
+    show([redis], registry)
+    gateway = Gateway(store, beliefs, redis)
     cache = SnapshotCache(gateway, fresh_s=settings.fresh_s, now=now)
     health = Health(gateway, fresh_s=settings.fresh_s, now=now)
     stream = Stream(cache, max_clients=settings.stream_clients, registry=registry)

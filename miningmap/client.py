@@ -14,7 +14,7 @@ Responses have ``to_pandas()``, which needs the extra ``pandas``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Final, Generic, Self, TypeAlias, TypeVar, overload
 
 import httpx
@@ -43,7 +43,7 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 When: TypeAlias = datetime | date | str
-"""A time with a zone, a date (its first moment in UTC), or the text of either."""
+"""A time with a zone, a date (its first moment in UTC), or a text as the API takes it."""
 
 BASE_URL: Final = "http://127.0.0.1:8080"
 TIMEOUT_S: Final = 40.0
@@ -341,7 +341,7 @@ def _time(name: str, at: When | None) -> dict[str, str]:
         case datetime():
             return {name: rfc3339(as_utc(at))}
         case date():
-            return {name: at.isoformat()}
+            return {name: rfc3339(datetime(at.year, at.month, at.day, tzinfo=UTC))}
 
 
 def _problem(response: httpx.Response) -> Problem:

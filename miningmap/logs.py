@@ -8,15 +8,66 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+import time
+import traceback
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from miningmap.dependencies import RepeatLimit
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from miningmap.settings import Log
 
 # Libraries log every connection at the level info.
 _CHATTY: Final = ("aiokafka", "faust", "mode", "aiohttp.access", "httpx", "kafka")
+
+
+class RepeatFilter(logging.Filter):
+    """Lets a warning or error through once a minute, and counts its repetitions.
+
+    While Kafka is away, aiokafka logs the same hundred times a second. The next line that passes
+    has the number of those that did not in ``record.suppressed``.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._limit = RepeatLimit(clock)
+        self._lock = threading.Lock()  # Faust's consumer logs in a thread of its own
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether the record is logged."""
+        if record.levelno < logging.WARNING:
+            return True
+        with self._lock:
+            left_out = self._limit.left_out(_cause(record))
+        if left_out:
+            record.suppressed = left_out
+        return left_out is not None
+
+
+def _cause(record: logging.LogRecord) -> str:
+    """Where a record comes from: for an event its words, for other records the line of code."""
+    if not isinstance(record.msg, dict):
+        return "|".join(
+            (record.name, f"{record.pathname}:{record.lineno}", _raised(record.exc_info))
+        )
+    fields = {k: v for k, v in record.msg.items() if k not in {"timestamp", "exc_info"}}
+    words = (f"{name}={value}" for name, value in fields.items() if isinstance(value, str))
+    return "|".join((*words, _raised(record.msg.get("exc_info"))))
+
+
+def _raised(exc_info: object) -> str:
+    """The type of an exception and the line of code that raised it; empty without one."""
+    error = exc_info[1] if isinstance(exc_info, tuple) else exc_info
+    if error is True:
+        error = sys.exc_info()[1]
+    if not isinstance(error, BaseException):
+        return ""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    where = f"{frames[-1][0].f_code.co_filename}:{frames[-1][1]}" if frames else ""
+    return f"{type(error).__name__} {where}"
 
 
 def resolved_format(log: Log) -> Literal["console", "json"]:
@@ -34,7 +85,7 @@ def configure(log: Log, service: str) -> None:
     """Set up logging for this process, to be called once at its start.
 
     Covers structlog, the standard library's loggers (so aiokafka's and Faust's too), warnings, and
-    uncaught exceptions.
+    uncaught exceptions. The same warning or error is logged at most once a minute.
 
     Args:
         log: level and format; ``auto`` is ``console`` where standard error is a terminal.
@@ -46,6 +97,13 @@ def configure(log: Log, service: str) -> None:
         _logger: object, _method: str, event: structlog.typing.EventDict
     ) -> structlog.typing.EventDict:
         event["service"] = service
+        return event
+
+    def add_suppressed(
+        _logger: object, _method: str, event: structlog.typing.EventDict
+    ) -> structlog.typing.EventDict:
+        if left_out := getattr(event["_record"], "suppressed", 0):
+            event["suppressed"] = left_out
         return event
 
     shared: list[structlog.typing.Processor] = [
@@ -68,12 +126,14 @@ def configure(log: Log, service: str) -> None:
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
             processors=[
+                add_suppressed,
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
                 renderer,
             ],
         )
     )
+    handler.addFilter(RepeatFilter())
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(log.level.upper())

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, cast
 import msgspec
 
 from miningmap import places
-from miningmap.times import HOUR_S, add_months, as_utc
+from miningmap.inputs import without_mark
+from miningmap.times import HOUR_S, add_months, as_utc, parse_rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -142,6 +143,9 @@ class Report(
     estimated from blocks, or from an unknown number of them. No share depends on it: it tells how
     uncertain the estimate is.
 
+    Of nested subdivisions the outermost counts: ``places`` has their hashrates added up there,
+    whichever of them the message named. A message itself lists each (code, kind) once.
+
     ``published`` has the lines of the monthly table from which the report was made, if any. The
     hashrates can be computed from the lines, but not the lines from the hashrates, because the
     printed figures are rounded and write zero in more than one way.
@@ -169,6 +173,8 @@ class Report(
             total += place.hashrate
         if total > self.hashrate * (1 + SUM_TOLERANCE):
             raise ValueError(f"places add up to {total:g} H/s, more than the {self.hashrate:g} H/s")
+        if any(places.outermost(place.code) != place.code for place in self.places):
+            msgspec.structs.force_setattr(self, "places", tuple(_at_outermost(self.places)))
         if self.published:
             self._check_published()
 
@@ -191,6 +197,15 @@ class Report(
             if line.share is None and line.hashrate is None:
                 raise ValueError(f"neither share nor hashrate is published for {line.code}")
             seen.add(line.code)
+
+
+def _at_outermost(located: Iterable[Located]) -> Iterator[Located]:
+    by_kind: dict[Kind, list[Located]] = {}
+    for place in located:
+        by_kind.setdefault(place.kind, []).append(place)
+    for kind, members in by_kind.items():
+        sums = places.by_outermost((place.code, place.hashrate) for place in members)
+        yield from (Located(code, hashrate, kind) for code, hashrate in sums.items())
 
 
 def _check_place(code: str) -> None:
@@ -227,6 +242,7 @@ def decode(raw: bytes) -> Message:
         InvalidMessageError: not JSON (``undecodable``), an unknown schema (``schema``), or against
             a rule of method.md 2 (``invalid``).
     """
+    raw = without_mark(raw)
     try:
         schema = _envelope.decode(raw).schema
     except msgspec.ValidationError as error:
@@ -240,8 +256,33 @@ def decode(raw: bytes) -> Message:
         raise InvalidMessageError("schema", f"unknown schema {quoted}; expected one of: {known}")
     try:
         return decoder.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except msgspec.ValidationError as error:
+        return _decode_with_all_times(raw, decoder.type, error)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidMessageError("invalid", str(error)) from None
+
+
+def _decode_with_all_times(
+    raw: bytes, shape: type[Message], error: msgspec.ValidationError
+) -> Message:
+    """Decode a message that msgspec alone does not, with the times that it does not read.
+
+    Messages come by the thousand, and msgspec's reader of times is many times as fast as
+    :func:`parse_rfc3339`. But it knows neither leap seconds nor some forms that are in use.
+
+    Raises:
+        InvalidMessageError: the times are not why it failed, or not the only reason.
+    """
+    try:
+        fields = msgspec.json.decode(raw, type=dict[str, object])
+        given = {name: fields[name] for name in _INSTANTS if isinstance(fields.get(name), str)}
+        times = {name: parse_rfc3339(str(text)) for name, text in given.items()}
+    except (ValueError, RecursionError):
+        raise InvalidMessageError("invalid", str(error)) from None
+    try:
+        return msgspec.convert(fields | times, shape)
+    except msgspec.ValidationError as remaining:
+        raise InvalidMessageError("invalid", str(remaining)) from None
 
 
 def decode_lines(lines: Iterable[bytes]) -> Iterator[Message]:
@@ -250,11 +291,16 @@ def decode_lines(lines: Iterable[bytes]) -> Iterator[Message]:
     Raises:
         LineError: a line is not a valid message.
     """
+    return (message for _, message in decode_numbered(lines))
+
+
+def decode_numbered(lines: Iterable[bytes]) -> Iterator[tuple[int, Message]]:
+    """Like :func:`decode_lines`, each message with the number of its line, counted from 1."""
     for number, line in enumerate(lines, start=1):
-        if not line.strip():
+        if not without_mark(line).strip():
             continue
         try:
-            yield decode(line)
+            yield number, decode(line)
         except InvalidMessageError as error:
             raise LineError(f"line {number}: {error.reason}: {error}") from None
 

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+CBECI_SAMPLE: Final = "cbeci-sample"
+"""The pool that stands for the pools of Cambridge's sample in imported months."""
 
 _NAMES: Final[dict[str, str]] = {
     "2miners": "2Miners",
     "antpool": "AntPool",
     "binancepool": "Binance Pool",
     "braiinspool": "Braiins Pool",
+    "braiinssolo": "Braiins Solo",
     "btccom": "BTC.com",
+    "ckpool": "CKPool",
+    "dmnd": "DMND",
     "emcdpool": "EMCD",
     "f2pool": "F2Pool",
     "foundryusa": "Foundry USA",
@@ -23,6 +33,7 @@ _NAMES: Final[dict[str, str]] = {
     "miningsquared": "Mining Squared",
     "nicehash": "NiceHash",
     "nicehash-market": "NiceHash, market",
+    "noderunners": "Noderunners",
     "ocean": "OCEAN",
     "parasite": "Parasite",
     "poolin": "Poolin",
@@ -32,6 +43,7 @@ _NAMES: Final[dict[str, str]] = {
     "secpool": "SECPOOL",
     "solock": "Solo CK",
     "solopool": "SoloPool.org",
+    "solopoolcom": "SoloPool.com",
     "spiderpool": "SpiderPool",
     "ultimuspool": "ULTIMUS Pool",
     "viabtc": "ViaBTC",
@@ -45,27 +57,36 @@ _ACCOUNT: Final = "-account"
 _ALIASES: Final[dict[str, str]] = {
     "binance": "binancepool",
     "braiins": "braiinspool",
-    "ckpool": "solock",
     "cloverpool": "btccom",
+    "demand": "dmnd",
+    "demandpool": "dmnd",
     "foundry": "foundryusa",
     "foundrydigital": "foundryusa",
     "foundryusapool": "foundryusa",
     "innopolis": "innopolistech",
     "kano": "kanopool",
+    "luxortech": "luxor",
     "mara": "marapool",
+    "marathon": "marapool",
+    "marathondigital": "marapool",
     "poolbinance": "binancepool",
     "poolbraiins": "braiinspool",
     "redrock": "redrockpool",
     "slush": "braiinspool",
     "slushpool": "braiinspool",
+    "solobraiins": "braiinssolo",
     "solockpool": "solock",
     "ultimus": "ultimuspool",
+    "whitebit": "whitepool",
 }
 
-# Labels for blocks or hashrate that belong to no particular pool.
-_NO_POOL: Final = frozenset({"unknown", "other", "others"})
-_HOST: Final = re.compile(r"([a-z0-9.-]+)\.[a-z]{2,}")
+# Labels for blocks or hashrate that belong to no particular pool, as _plain() writes them.
+_NO_POOL: Final = re.compile(r"unknown.*|others?|otherpools?|na|none|unattributed|unidentified")
+# A host's name: all of it but its ending, and its domain with and without the ending.
+_HOST: Final = re.compile(r"((?:[a-z0-9-]+\.)*?)(([a-z0-9-]+)\.[a-z]{2,})")
 _LONGEST: Final = 64
+_NEAR: Final = 3  # how many near matches an error names
+_ALIKE: Final = 0.75  # how alike a near match is at least
 
 
 def pool_name(slug: str) -> str:
@@ -75,26 +96,52 @@ def pool_name(slug: str) -> str:
     return _NAMES.get(slug, slug)
 
 
-def named_pools() -> frozenset[str]:
-    """The slugs of the pools that have a name, and those of accounts at them."""
-    return frozenset(_NAMES) | {f"{slug}{_ACCOUNT}" for slug in _NAMES}
+def named_pools() -> tuple[str, ...]:
+    """The slugs of all pools that have a name here, in their order; accounts are not listed."""
+    return tuple(sorted(_NAMES))
+
+
+def is_known_pool(slug: str) -> bool:
+    """Whether a pool of this slug has a name here, or is an account at one that has."""
+    return slug.removesuffix(_ACCOUNT) in _NAMES
+
+
+def unknown_pool(text: str, known: Iterable[str]) -> str:
+    """The error for a text that is the slug of no pool, with near matches among the known ones."""
+    spellings = {_plain(word): slug for slug in known for word in (slug, pool_name(slug))}
+    alike = difflib.get_close_matches(_plain(text), spellings, 2 * _NEAR, cutoff=_ALIKE)
+    similar = [word for word in alike if difflib.get_close_matches(_own(text), [_own(word)])]
+    near = dict.fromkeys(spellings[word] for word in similar)
+    if alias := _ALIASES.get(_plain(text)):
+        near = {alias: None} | near
+    listed = ", ".join(f"{slug} ({pool_name(slug)})" for slug in list(near)[:_NEAR])
+    error = f"unknown pool {text[:_LONGEST]!r}"
+    return f"{error}; near matches: {listed}" if listed else error
+
+
+def _own(label: str) -> str:
+    """What is left of a name without "pool", which makes many pools similar."""
+    plain = _plain(label)
+    return plain.replace("pool", "") or plain
 
 
 def pool_slug(label: str) -> str | None:
     """The slug of the pool with this label; ``None`` if the label names no pool.
 
-    An unknown pool gets a slug made from its label. The ending of a host name is dropped, unless it
-    is part of a known name: ``f2pool.com`` is F2Pool, but ``BTC.com`` is BTC.com.
+    An unknown pool gets a slug made from its label. A host is found by the longest part of its name
+    that is a known name: ``pool.f2pool.com`` is F2Pool, but ``BTC.com`` is BTC.com.
 
     Args:
         label: as relays and block explorers write it.
     """
-    spellings = [_plain(label)]
+    name = _plain(label)
+    spellings = [name]
     if host := _HOST.fullmatch(label.strip().lower()):
-        spellings.append(_plain(host[1]))
+        name = _plain(host[1] + host[3])
+        spellings += [name, _plain(host[2]), _plain(host[3])]
     known = next((_SLUGS[spelling] for spelling in spellings if spelling in _SLUGS), None)
-    slug = known or spellings[-1][:_LONGEST]
-    return None if slug in _NO_POOL else slug or None
+    slug = known or name[:_LONGEST]
+    return None if _NO_POOL.fullmatch(slug) else slug or None
 
 
 def _plain(label: str) -> str:

@@ -1,9 +1,12 @@
-"""Create the Redis client of a service from its settings."""
+"""Create the Redis client of a service from its settings, and watch whether Redis is available."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from typing import TYPE_CHECKING, Final, NoReturn
 
+import structlog
+from redis import AuthenticationError, RedisError, ResponseError
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -11,7 +14,18 @@ from redis.backoff import NoBackoff
 from miningmap.settings import SettingsError
 
 if TYPE_CHECKING:
+    from miningmap.dependencies import Dependency
     from miningmap.settings import Redis as RedisSettings
+
+PERIOD_S: Final = 5.0
+"""How often Redis is asked whether it is available, in seconds."""
+DEADLINE_S: Final = 2.0
+"""How long its answer may take, in seconds."""
+
+_URL: Final = "MININGMAP_REDIS__URL"
+_PASSWORD: Final = "MININGMAP_REDIS__PASSWORD"  # noqa: S105 - the name of a setting
+
+_log = structlog.get_logger(__name__)
 
 
 def connect(settings: RedisSettings, *, patient: bool = True) -> Redis:
@@ -31,10 +45,60 @@ def connect(settings: RedisSettings, *, patient: bool = True) -> Redis:
             settings.url.get_secret_value(), socket_timeout=10, socket_connect_timeout=5
         )
     except ValueError:  # its text can contain the password
-        text = "MININGMAP_REDIS__URL: expected a URL such as redis://127.0.0.1:6379/0"
+        text = f"{_URL}: expected a URL such as redis://127.0.0.1:6379/0"
         raise SettingsError(text) from None
     if settings.password:
         redis.connection_pool.connection_kwargs["password"] = settings.password.get_secret_value()
     if not patient:
         redis.set_retry(Retry(NoBackoff(), retries=1))
     return redis
+
+
+async def watch(settings: RedisSettings, state: Dependency) -> NoReturn:
+    """Ask Redis every few seconds whether it is available, and record it in ``state``.
+
+    Raises:
+        SettingsError: Redis refuses the password or the database before it has ever accepted them.
+            Later that only makes it unavailable.
+    """
+    accepted = False
+    async with connect(settings, patient=False) as redis:
+        while True:
+            try:
+                async with asyncio.timeout(DEADLINE_S):
+                    await redis.ping()
+            except (RedisError, OSError) as error:  # a TimeoutError is an OSError
+                if not accepted:
+                    _raise_refusal(settings, error)
+                record_loss(state, error)
+            else:
+                accepted = True
+                record_answer(state)
+            await asyncio.sleep(PERIOD_S)
+
+
+def record_loss(state: Dependency, error: Exception) -> None:
+    """Record an error of Redis, and log it unless it was logged just now."""
+    problem = str(error) or type(error).__name__
+    if state.lost(f"Redis is unavailable: {problem}"):
+        _log.warning("redis_unavailable", error=problem)
+
+
+def record_answer(state: Dependency) -> None:
+    """Record that Redis has answered."""
+    if state.found():
+        _log.info("redis_available")
+
+
+def _raise_refusal(settings: RedisSettings, error: Exception) -> None:
+    """Raise the error of the setting that Redis refuses, if it does.
+
+    The errors of Redis contain no password.
+    """
+    if isinstance(error, AuthenticationError):
+        has_password = "@" in settings.url.get_secret_value() and not settings.password
+        raise SettingsError(
+            f"{_URL if has_password else _PASSWORD}: Redis refuses it: {error}"
+        ) from None
+    if isinstance(error, ResponseError) and "DB index" in str(error):
+        raise SettingsError(f"{_URL}: Redis has no such database: {error}") from None

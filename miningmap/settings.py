@@ -19,34 +19,55 @@ from pydantic import AfterValidator, BaseModel, Field, IPvAnyNetwork, PositiveIn
 from pydantic_core import PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     InitSettingsSource,
     NestedSecretsSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
 
+from miningmap.inputs import MARK, read_text
 from miningmap.partner import PARTNER_TOKEN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
+    from pydantic.fields import FieldInfo
     from pydantic_core import ErrorDetails
 
 PREFIX: Final = "MININGMAP_"
 SECRETS_DIR: Final = "MININGMAP_SECRETS_DIR"
+HOSTS_SETTING: Final = f"{PREFIX}COLLECTOR__HOSTS"
+SERVERS_SETTING: Final = f"{PREFIX}KAFKA__BOOTSTRAP_SERVERS"
 
-_SERVER: Final = r"(\[[0-9A-Fa-f:.]+\]|[^\s,:/\[\]]+)(:[0-9]{1,5})?"
-_SERVERS: Final = re.compile(f"{_SERVER}(,{_SERVER})*")
+_CREDENTIAL: Final = f"{PREFIX}CREDENTIALS__SOURCE__NAME"
+_UNDERSCORES: Final = re.compile("_+")
+
+_HIGHEST_PORT: Final = 65535
+_SERVER: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s,:/\[\]]+)(?::([0-9]{1,5}))?")
+
+_HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
 
 
 def _check_servers(text: str) -> str:
-    if not _SERVERS.fullmatch(text):
-        raise PydanticCustomError("servers", "expected HOST:PORT, or several separated by commas")
+    servers = [_SERVER.fullmatch(server) for server in text.split(",")]
+    if not all(server and int(server[1] or 1) in range(1, _HIGHEST_PORT + 1) for server in servers):
+        raise PydanticCustomError(
+            "servers",
+            "expected HOST:PORT with a port from 1 to 65535, or several separated by commas",
+        )
     return text
 
 
-Port = Annotated[int, Field(ge=0, le=65535)]
+def _check_host(text: str) -> str:
+    if not _HOST.fullmatch(text):
+        raise PydanticCustomError("host", "expected HOST or HOST:PORT, without https:// and path")
+    return text
+
+
+Port = Annotated[int, Field(ge=0, le=_HIGHEST_PORT)]
 Servers = Annotated[str, AfterValidator(_check_servers)]
+Host = Annotated[str, AfterValidator(_check_host)]
 Rate = Annotated[list[PositiveInt], Field(min_length=2, max_length=2)]
 
 
@@ -139,6 +160,9 @@ class Collector(_Section):
     poll_s: float | None = Field(
         default=None, gt=0, description="seconds between polls, instead of each source's interval"
     )
+    hosts: dict[str, Host] = Field(
+        default={}, description="hosts of sources that moved, each with the host to ask instead"
+    )
     upstream: str | None = Field(
         default=None,
         description="send every request to this server, as /HOST/PATH (simulated pools, a mirror)",
@@ -211,6 +235,21 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid")
 
 
+class _Environment(EnvSettingsSource):
+    """The environment, where a value that is not JSON stays text: its error names the setting."""
+
+    def decode_complex_value(
+        self,
+        field_name: str,
+        field: FieldInfo,
+        value: Any,  # noqa: ANN401 - as pydantic declares it
+    ) -> Any:  # noqa: ANN401 - as above
+        try:
+            return super().decode_complex_value(field_name, field, value)
+        except ValueError:
+            return value
+
+
 def load(config: Path | None = None) -> Settings:
     """Load and check the settings of this process.
 
@@ -220,11 +259,10 @@ def load(config: Path | None = None) -> Settings:
     Raises:
         SettingsError: a setting is missing or invalid.
     """
-    toml = _read_toml(config) if config else {}
+    file = _TomlFile(config) if config else None
     secrets = _secrets_folder()
-    _reject_unknown_sections(os.environ)
-    if secrets:
-        _reject_unknown_sections(path.name for path in secrets.iterdir())
+    names = _names(secrets)
+    _reject_unknown_names(names)
 
     class Loaded(Settings):
         @classmethod
@@ -232,24 +270,55 @@ def load(config: Path | None = None) -> Settings:
             cls,
             settings_cls: type[BaseSettings],
             init_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - no settings are passed as arguments
-            env_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - replaced by _Environment
             dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - there is no .env file
             file_secret_settings: PydanticBaseSettingsSource,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            nested = NestedSecretsSettingsSource(
+            nested = _SecretFiles(
                 file_secret_settings,
                 secrets_dir=secrets,
                 secrets_prefix=PREFIX,
                 secrets_nested_delimiter="__",
             )
-            return env_settings, nested, InitSettingsSource(settings_cls, toml)
+            toml = InitSettingsSource(settings_cls, file.values if file else {})
+            return _Environment(settings_cls), nested, toml
 
     try:
         return Loaded()
     except pydantic.ValidationError as error:
-        raise SettingsError("; ".join(map(_line, error.errors()))) from None
+        lines = [_line(fault, _place_of(fault["loc"], file, names)) for fault in error.errors()]
+        raise SettingsError("; ".join(lines)) from None
     except (pydantic_settings.SettingsError, UnicodeDecodeError) as error:
         raise SettingsError(f"{SECRETS_DIR}: {error}") from None
+
+
+def in_its_place(error: SettingsError, config: Path | None) -> SettingsError:
+    """Return an error in a loaded setting with the line of the TOML file that has the setting.
+
+    Args:
+        error: of a service; its text may begin with the name of a variable.
+        config: the TOML file, if any.
+    """
+    name, separator, problem = str(error).partition(": ")
+    if config is None or not separator or not name.startswith(PREFIX):
+        return error
+    keys = name.removeprefix(PREFIX).lower().split("__")
+    place = _place_of(keys, _TomlFile(config), _names(_secrets_folder()))
+    return SettingsError(f"{place}: {problem}")
+
+
+def _names(secrets: Path | None) -> list[str]:
+    """Return the names of all variables and secrets, which take precedence over the file."""
+    return [*os.environ, *(path.name for path in secrets.iterdir())] if secrets else [*os.environ]
+
+
+class _SecretFiles(NestedSecretsSettingsSource):
+    """The files of the folder of secrets, which may begin with a byte order mark."""
+
+    @classmethod
+    def load_secrets(cls, path: Path) -> dict[str, str]:
+        secrets = super().load_secrets(path)
+        return {name: text.removeprefix(MARK).strip() for name, text in secrets.items()}
 
 
 def _secrets_folder() -> Path | None:
@@ -261,25 +330,96 @@ def _secrets_folder() -> Path | None:
     return Path(name)
 
 
-def _read_toml(config: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(config.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsError(f"--config {config}: {error.strerror}") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingsError(f"--config {config}: {error}") from None
+class _TomlFile:
+    """The file of ``--config``: its values, and the lines where they begin.
+
+    Raises:
+        SettingsError: it cannot be read, or is not TOML.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._text = read_text(path)
+            self.values: dict[str, Any] = tomllib.loads(self._text)
+        except OSError as error:
+            raise SettingsError(f"--config {path}: {error.strerror}") from None
+        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise SettingsError(f"--config {path}: {error}") from None
+
+    def has(self, keys: Sequence[int | str]) -> bool:
+        """Return whether there is a value at these keys and positions."""
+        return _contains(self.values, keys)
+
+    def line_of(self, keys: Sequence[int | str]) -> int:
+        """Return the line where the value at these keys begins.
+
+        It is the first line with which the file has that value. The parser tells no positions, so
+        the beginnings of the file are parsed; those that end within a value are not TOML.
+        """
+        lines = self._text.splitlines(keepends=True)
+        begins = 1
+        for number in range(1, len(lines) + 1):
+            try:
+                values = tomllib.loads("".join(lines[:number]))
+            except tomllib.TOMLDecodeError:
+                continue
+            if _contains(values, keys):
+                return begins
+            begins = number + 1
+        return begins
 
 
-def _line(error: ErrorDetails) -> str:
+def _contains(values: object, keys: Sequence[int | str]) -> bool:
+    for key in keys:
+        match values:
+            case dict() if key in values:
+                values = values[key]
+            case list() if isinstance(key, int) and key < len(values):
+                values = values[key]
+            case _:
+                return False
+    return True
+
+
+def _place_of(setting: Sequence[int | str], file: _TomlFile | None, names: Iterable[str]) -> str:
+    """Return where the wrong setting is, by the name that it has there.
+
+    Args:
+        setting: its keys, and the positions in a list.
+        file: the TOML file, if there is one.
+        names: of variables and secrets, which take precedence over the file.
+    """
+    keys = [str(part) for part in setting]
+    variable = _variable(keys)
+    if (
+        file is None
+        or not file.has(setting)
+        or any(f"{variable}__".startswith(f"{name.upper()}__") for name in names)
+    ):
+        # What is inside of a list or a table has no variable of its own, but for credentials.
+        depth = 3 if keys[0] == "credentials" else 2
+        return ": ".join((_variable(keys[:depth]), *keys[depth:]))
+    return f"--config {file.path}, line {file.line_of(setting)}: {'.'.join(keys)}"
+
+
+def _variable(keys: Iterable[str]) -> str:
+    return PREFIX + "__".join(keys).upper()
+
+
+def _line(error: ErrorDetails, place: str) -> str:
     """One error, without the value, which can be a secret."""
     *section, _ = error["loc"]
-    name = PREFIX + "__".join(str(part).upper() for part in error["loc"])
     if error["type"] == "extra_forbidden":
         known = _settings_of(str(section[0])) if section else list(Settings.model_fields)
-        return f"{name}: unknown setting; expected one of: {', '.join(known)}"
+        return f"{place}: unknown setting; expected one of: {', '.join(known)}"
     if error["type"] == "list_type":
-        return f'{name}: expected a list, in the environment as JSON: ["…", "…"]'
-    return f"{name}: {error['msg']}"
+        return f'{place}: expected a list, in the environment as JSON: ["…", "…"]'
+    if error["type"] == "dict_type" and section == ["credentials"]:
+        return f"{place}: expected credentials by name: {_CREDENTIAL}"
+    if error["type"] == "dict_type":
+        return f'{place}: expected a table, in the environment as JSON: {{"…": "…"}}'
+    return f"{place}: {error['msg']}"
 
 
 def _settings_of(section: str) -> list[str]:
@@ -287,19 +427,35 @@ def _settings_of(section: str) -> list[str]:
     return list(kind.model_fields) if isinstance(kind, type) and issubclass(kind, _Section) else []
 
 
-def _reject_unknown_sections(names: Iterable[str]) -> None:
-    """Reject misspelt sections, which pydantic would ignore."""
+def _reject_unknown_names(names: Iterable[str]) -> None:
+    """Reject misspelt sections and separators, which pydantic would ignore or misread."""
     known = sorted(Settings.model_fields)
     for name in names:
         # In upper or lower case, as pydantic accepts them.
         prefix, _, rest = name.upper().partition(PREFIX)
         if prefix or not rest or name in {SECRETS_DIR, PARTNER_TOKEN}:
             continue
+        if meant := _with_right_separators(name.upper()):
+            raise SettingsError(f"{name}: unknown setting; did you mean {meant}?")
         section, separator, _ = rest.lower().partition("__")
         if section not in known:
             raise SettingsError(f"{name}: unknown section; expected one of: {', '.join(known)}")
         if not separator:
             if section == "credentials":
-                raise SettingsError(f"{name}: is a section; its settings are {name}__SOURCE__NAME")
-            settings = ", ".join(f"{name}__{own.upper()}" for own in _settings_of(section))
+                raise SettingsError(f"{name}: is a section; its settings are {_CREDENTIAL}")
+            settings = ", ".join(
+                _variable([name[len(PREFIX) :], own]) for own in _settings_of(section)
+            )
             raise SettingsError(f"{name}: is a section; its settings are {settings}")
+
+
+def _with_right_separators(name: str) -> str | None:
+    """Return the setting that differs from a name only in the number of underscores, if any."""
+    collapsed = _UNDERSCORES.sub("_", name)
+    if collapsed.startswith(f"{PREFIX}CREDENTIALS_"):  # their slugs and names are anybody's guess
+        return None if name.startswith(f"{PREFIX}CREDENTIALS__") else _CREDENTIAL
+    known = [SECRETS_DIR, PARTNER_TOKEN]
+    for section in Settings.model_fields:
+        known += [_variable([section, own]) for own in _settings_of(section)]
+    meant = next((other for other in known if _UNDERSCORES.sub("_", other) == collapsed), None)
+    return None if meant == name else meant

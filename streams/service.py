@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import structlog
 from prometheus_client import CollectorRegistry
 
+from miningmap.dependencies import Dependency, reasons_of, show
 from miningmap.http.server import monitoring_app, serving
 from miningmap.kafka.producer import Publisher
 from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS, SHARES
 from miningmap.redis_client import connect
+from miningmap.redis_client import watch as watch_redis
 from miningmap.settings import SettingsError
+from miningmap.tasks import run_until_first_ends
 from miningmap.times import utc_now
-from streams.beliefs import BeliefsError
+from streams.beliefs import BeliefsError, unknown_pools
 from streams.beliefs import load as load_beliefs
 from streams.metrics import Metrics
 from streams.redis.store import Store
-from streams.tasks import run_until_first_ends
 from streams.worker.consumer import consume
 from streams.worker.processor import Processor
 from streams.worker.snapshot_writer import write_snapshots
@@ -25,41 +28,66 @@ from streams.worker.stall_watchdog import watch
 if TYPE_CHECKING:
     import asyncio
 
-    from miningmap.settings import Settings
+    from miningmap.settings import Method, Settings
+    from streams.method.beliefs import Beliefs
+
+_log = structlog.get_logger(__name__)
 
 
 async def run(settings: Settings, stop: asyncio.Event) -> None:
     """Run until ``stop`` is set.
 
     Raises:
-        SettingsError: a file of priors or rules is invalid.
+        SettingsError: a file of beliefs is invalid, Redis refuses the password, or Kafka
+            lacks a topic.
         Exception: a part failed permanently; the process should be started again.
     """
-    try:
-        beliefs = load_beliefs(settings.method)
-    except BeliefsError as error:
-        raise SettingsError(str(error)) from None
+    beliefs = configured_beliefs(settings.method)
     metrics = Metrics(CollectorRegistry())
     redis = connect(settings.redis)
     store = Store(redis, settings.retention)
     topics = frozenset({REPORTS, NETWORK, SHARES, DEAD_LETTERS})
     listen = settings.streams
+    kafka, cells, consumer, snapshots = needed = [
+        Dependency(name) for name in ("kafka", "redis", "consumer", "snapshots")
+    ]
+    show([kafka, cells], metrics.registry)
     try:
         async with (
             serving(
-                monitoring_app(metrics.registry),
+                monitoring_app(metrics.registry, lambda: reasons_of(needed)),
                 listen.metrics_host,
                 listen.metrics_port,
                 "STREAMS__METRICS_PORT",
             ),
-            Publisher(settings.kafka, topics) as publisher,
+            Publisher(settings.kafka, topics, state=kafka) as publisher,
         ):
-            processor = Processor(store, publisher.deliver, settings.retention, metrics, utc_now)
+            processor = Processor(
+                store, publisher.deliver, settings.retention, metrics, utc_now, redis=cells
+            )
             await run_until_first_ends(
                 stop.wait(),
                 consume(settings, publisher, processor),
-                write_snapshots(settings.streams, store, beliefs, publisher, metrics),
-                watch(settings, metrics),
+                write_snapshots(
+                    settings.streams, store, beliefs, publisher, metrics, state=snapshots
+                ),
+                watch(settings, metrics, consumer),
+                watch_redis(settings.redis, cells),
             )
     finally:
         await redis.aclose()
+
+
+def configured_beliefs(method: Method) -> Beliefs:
+    """Return the beliefs that are set, and log a warning if they name pools that nobody knows.
+
+    Raises:
+        SettingsError: a file of beliefs is invalid.
+    """
+    try:
+        beliefs = load_beliefs(method)
+    except BeliefsError as error:
+        raise SettingsError(str(error)) from None
+    if errors := unknown_pools(beliefs):
+        _log.warning("beliefs_name_unknown_pools", errors=errors)
+    return beliefs

@@ -22,17 +22,23 @@ import time
 import uuid
 from base64 import urlsafe_b64encode
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import ClassVar, Final, Self
+from typing import TYPE_CHECKING, ClassVar, Final, Self
 
 import click
 import redis
+from aiokafka.errors import KafkaError
 
 from launch.local.embedded import LOOPBACK, free_port
 from launch.local.supervisor import bound_to_this_process
 from miningmap.kafka.admin import ensure_topics
 from miningmap.kafka.clients import admin_client
+from miningmap.kafka.errors import BrokerError
 from miningmap.kafka.topics import TOPICS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT: Final = Path(__file__).parents[1]
 CACHE: Final = ROOT / ".cache"
@@ -133,6 +139,16 @@ class Server(abc.ABC):
             self._process.kill()
             self._process.wait()
             raise ServerError(self.with_last_lines(f"did not end within {STOP_S:g} s")) from None
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """During the block the server keeps its connections and answers nothing."""
+        assert self._process is not None, f"{self.name} was never started"
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def close(self) -> None:
         """Kill the server and remove its folder."""
@@ -373,10 +389,18 @@ async def recreate_topics(bootstrap_servers: str) -> None:
 
 
 async def delete_topics(bootstrap_servers: str, *names: str) -> None:
-    """Delete the topics that exist, and wait until the broker no longer lists them."""
-    async with admin_client(bootstrap_servers) as admin, asyncio.timeout(STOP_S):
-        while existing := set(names).intersection(await admin.list_topics()):
-            await admin.delete_topics(sorted(existing))
+    """Delete the topics that exist, and wait until the broker no longer lists them.
+
+    A broker that was frozen takes a while until its own controller admits it again.
+    """
+    async with asyncio.timeout(STOP_S):
+        while True:
+            with suppress(BrokerError, KafkaError):
+                async with admin_client(bootstrap_servers) as admin:
+                    while existing := set(names).intersection(await admin.list_topics()):
+                        await admin.delete_topics(sorted(existing))
+                        await asyncio.sleep(POLL_S)
+                    return
             await asyncio.sleep(POLL_S)
 
 

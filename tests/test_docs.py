@@ -27,6 +27,7 @@ from miningmap.messages import KINDS, Kind
 from miningmap.partner import PARTNER_TOKEN
 from miningmap.partner.aggregate import aggregate
 from miningmap.partner.push import Table
+from miningmap.partner.records import Location
 from miningmap.settings import PREFIX, SECRETS_DIR, Intake, Settings, load
 from streams.beliefs import load_only
 from streams.method.beliefs import (
@@ -352,7 +353,7 @@ def test_the_table_for_partners_can_be_pushed(tmp_path: Path) -> None:
 
 def test_the_list_of_miners_can_be_aggregated() -> None:
     text = example(PARTNERS, "4 From addresses to rows", "csv")
-    found = aggregate(io.StringIO(text, newline=""), lambda _: "NO", "TH/s")
+    found = aggregate(io.StringIO(text, newline=""), lambda _: Location("NO"), "TH/s")
     assert found.located["NO"].hashrate == 104e12 + 3.4e15
 
 

@@ -22,6 +22,7 @@ from collector.intake.tokens import add
 from collector.metrics import Metrics
 from miningmap import settings as config
 from miningmap.messages import Report
+from miningmap.plausibility import KnownFigures
 from miningmap.redis_client import connect
 from miningmap.times import utc_now
 
@@ -61,6 +62,10 @@ class Intake:
         return process.returncode, output.decode(), errors.decode()
 
 
+async def nothing_known() -> KnownFigures:
+    return KnownFigures()
+
+
 @pytest.fixture
 async def intake(tmp_path: Path, redis_url: str) -> AsyncIterator[Intake]:
     partners = tmp_path / "partners.json"
@@ -72,6 +77,7 @@ async def intake(tmp_path: Path, redis_url: str) -> AsyncIterator[Intake]:
             intake.publish,
             Ledger(redis),
             RateLimiter([Rate(1, 1)], intake.times.__next__),
+            known=nothing_known,
             metrics=Metrics(CollectorRegistry()),
             simulated=True,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import pty
 import subprocess
@@ -40,6 +41,11 @@ log.info("started", port=8080)
 for name in ("aiohttp.server", "aiokafka.conn", "faust.worker", "mode.services"):
     logging.getLogger(name).info("connected")
     logging.getLogger(name).warning("from %s", "a library")
+for n in range(200):
+    logging.getLogger("aiokafka").error("Unable connect to node with id %s", n)
+for n in range(100):
+    log.warning("lost", source="ocean", seconds=n)
+log.warning("lost", source="foundry")
 try:
     fail("geh" + "eim")
 except ValueError:
@@ -107,6 +113,8 @@ def test_without_a_terminal_every_line_is_json() -> None:
         "started",
         "connected",
         *["from a library"] * 4,
+        "Unable connect to node with id 0",
+        *["lost"] * 2,
         "failed",
         "failed too",
         None,
@@ -131,6 +139,35 @@ def test_loggers_of_libraries_keep_their_names_and_levels() -> None:
     assert names == Counter((name, "warning") for name in libraries)
     (connected,) = (line for line in lines if line["event"] == "connected")
     assert connected["logger"] == "aiohttp.server"
+
+
+def record(number: int, at: str = "a.py") -> logging.LogRecord:
+    return logging.LogRecord("aiokafka", logging.ERROR, at, 1, "node %s is away", (number,), None)
+
+
+def test_a_repeated_error_is_logged_once_a_minute_with_the_number_left_out() -> None:
+    times = [0.0] * 101 + [60.0]
+    limit = logs.RepeatFilter(clock=iter(times).__next__)
+    assert [limit.filter(record(n)) for n in range(100)] == [True] + [False] * 99
+    assert limit.filter(record(0, "b.py"))
+    later = record(0)
+    assert limit.filter(later)
+    assert later.__dict__["suppressed"] == 99
+
+
+def test_what_is_not_a_warning_is_never_left_out() -> None:
+    limit = logs.RepeatFilter()
+    calm = logging.LogRecord("a", logging.INFO, "a.py", 1, "polled", (), None)
+    assert [limit.filter(calm) for _ in range(2)] == [True, True]
+
+
+def test_the_same_event_with_another_exception_is_another_cause() -> None:
+    limit = logs.RepeatFilter()
+    passed = []
+    for error in (ValueError("a"), KeyError("a"), ValueError("b")):
+        event = {"event": "message_failed", "topic": "t", "exc_info": error}
+        passed.append(limit.filter(logging.LogRecord("a", 40, "a.py", 1, event, (), None)))
+    assert passed == [True, True, False]
 
 
 def test_uncaught_exceptions_are_logged_with_their_origin() -> None:
@@ -171,7 +208,7 @@ def test_a_traceback_shows_no_local_variables(format_: str) -> None:
 
 def test_the_level_applies_to_libraries() -> None:
     events = [line["event"] for line in parsed("json", "error")]
-    assert events == ["failed", "failed too", *[UNCAUGHT] * 3]
+    assert events == ["Unable connect to node with id 0", "failed", "failed too", *[UNCAUGHT] * 3]
     assert [line["event"] for line in parsed("json", "debug")][:2] == ["details", "started"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from codecs import BOM_UTF8
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -20,6 +21,7 @@ from miningmap.messages import (
     Published,
     Report,
     decode,
+    decode_lines,
     encode,
     key,
 )
@@ -129,7 +131,7 @@ def test_unknown_extra_fields_of_a_place_are_ignored() -> None:
         pytest.param(b"<html>", "invalid character", id="HTML"),
         pytest.param(b"\xff\xfe\x00", "invalid character", id="binary"),
         pytest.param(b'{"schema":"\xff"}', "utf-8", id="not UTF-8"),
-        pytest.param(b"\xef\xbb\xbf" + raw(), "invalid character", id="byte order mark"),
+        pytest.param(BOM_UTF8 * 2 + raw(), "invalid character", id="two byte order marks"),
         pytest.param(raw() + raw(), "trailing characters", id="two in one"),
         pytest.param(with_literal("NaN"), "invalid character", id="NaN"),
         pytest.param(with_literal("Infinity"), "invalid character", id="Infinity"),
@@ -143,6 +145,47 @@ def test_anything_but_json_is_undecodable(message: bytes, text: str) -> None:
     reason, error = refusal(message)
     assert reason == "undecodable"
     assert text in error
+
+
+@all_cases("fields", [REPORT, NETWORK])
+def test_a_byte_order_mark_says_nothing(fields: dict[str, Any]) -> None:
+    assert decode(BOM_UTF8 + raw(fields)) == decode(raw(fields))
+
+
+def test_a_byte_order_mark_may_begin_any_line() -> None:
+    """Files that each begin with one may have been joined."""
+    lines = [BOM_UTF8 + raw(), b"", BOM_UTF8, raw(NETWORK), BOM_UTF8 + raw(NETWORK)]
+    wanted = [decode(raw()), decode(raw(NETWORK)), decode(raw(NETWORK))]
+    assert list(decode_lines(line + b"\n" for line in lines)) == wanted
+
+
+@all_cases(
+    ("text", "at"),
+    [
+        ("2026-11-22T14:59:60Z", None),
+        ("2026-11-22T15:00", None),
+        ("2026-11-22t15:00:00z", datetime(2026, 11, 22, 15, tzinfo=UTC)),
+        ("2026-11-22T15:00:00.123456789Z", datetime(2026, 11, 22, 15, 0, 0, 123_457, UTC)),
+        ("2026-11-22T15:00:00,5Z", datetime(2026, 11, 22, 15, 0, 0, 500_000, UTC)),
+        ("2026-11-22T15:00Z", datetime(2026, 11, 22, 15, tzinfo=UTC)),
+        ("2026-11-22T23:59:60Z", datetime(2026, 11, 23, tzinfo=UTC)),
+        ("2026-11-22T23:59:60.75Z", datetime(2026, 11, 23, 0, 0, 0, 750_000, UTC)),
+    ],
+)
+@all_cases("name", ["end", "fetched_at"])
+def test_times_are_read_like_all_others(name: str, text: str, at: datetime | None) -> None:
+    message = raw(**({"start": "2026-11-22T14:59:30Z", "hold_s": 0, "places": []} | {name: text}))
+    if name == "end" and at is not None and at.day > 22:
+        message = message.replace(b"T14:59:30Z", b"T23:59:00Z")
+    if at is None:
+        assert refusal(message)[0] == "invalid"
+    else:
+        assert getattr(report(message), name) == at
+
+
+def test_the_error_beside_a_time_that_msgspec_does_not_read_is_named() -> None:
+    reason, error = refusal(raw(fetched_at="2026-11-22T23:59:60Z", hashrate="much"))
+    assert (reason, error) == ("invalid", "Expected `float`, got `str` - at `$.hashrate`")
 
 
 @all_cases(
@@ -323,6 +366,9 @@ def test_a_valid_interval_is_whole_hours_or_less_than_an_hour(message: bytes) ->
         ("CN-HK", "use the country code HK"),
         ("CN-MO", "use the country code MO"),
         ("CN-TW", "use the country code TW"),
+        ("US-PR", "use the country code PR"),
+        ("FR-974", "use the country code RE"),
+        ("KZ-AKM", "a former code; use KZ-11"),
         ("US-TEX", "near matches: US-TX"),
         ("ZZ", "expected an ISO 3166-1 or 3166-2 code, OTHER, or XX-OTHER"),
         ("", "expected an ISO 3166-1 or 3166-2 code, OTHER, or XX-OTHER"),
@@ -339,6 +385,40 @@ def test_an_unknown_place_is_rejected_with_a_hint(code: str, hint: str) -> None:
 @all_cases("code", ["US", "US-TX", "OTHER", "CN-OTHER", "HK", "TW", "XK"])
 def test_countries_subdivisions_and_others_are_places(code: str) -> None:
     assert [located.code for located in report(raw(places=[place(code)])).places] == [code]
+
+
+def places_of(*listed: dict[str, Any]) -> dict[tuple[str, str], float]:
+    found = report(raw(places=list(listed))).places
+    assert len(found) == len({(entry.code, entry.kind) for entry in found})
+    return {(entry.code, entry.kind): entry.hashrate for entry in found}
+
+
+def test_nested_subdivisions_are_added_up_at_the_outermost() -> None:
+    assert places_of(place("FR-75C", 1), place("FR-78", 2), place("FR-IDF", 4)) == {
+        ("FR-IDF", "measured"): 7
+    }
+    assert places_of(place("GB-OXF", 1), place("GB", 2), place("GB-SCT", 4)) == {
+        ("GB-ENG", "measured"): 1,
+        ("GB", "measured"): 2,
+        ("GB-SCT", "measured"): 4,
+    }
+
+
+def test_nested_subdivisions_are_added_up_by_kind() -> None:
+    listed = [place("FR-75C", 1), place("FR-78", 2, "estimated"), place("FR-IDF", 4, "estimated")]
+    assert places_of(*listed) == {("FR-IDF", "measured"): 1, ("FR-IDF", "estimated"): 6}
+
+
+@given(st.permutations([("FR-75C", 0.1), ("FR-77", 0.2), ("FR-78", 0.3), ("FR-IDF", 1e17)]))
+def test_the_sum_at_the_outermost_depends_on_no_order(listed: list[tuple[str, float]]) -> None:
+    found = report(raw(places=[place(code, hashrate) for code, hashrate in listed]))
+    assert found.places == report(encode(found)).places
+    assert found.places == report(raw(places=[place(*entry) for entry in sorted(listed)])).places
+
+
+def test_a_nested_subdivision_may_be_listed_once() -> None:
+    twice = [place("FR-75C", 1), place("FR-75C", 2)]
+    assert refusal(raw(places=twice)) == ("invalid", "FR-75C is listed twice as measured")
 
 
 def test_a_place_may_be_listed_once_per_kind() -> None:

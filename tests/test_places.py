@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miningmap import places
+from miningmap import place_names
+from miningmap.former_codes import FORMER, RENUMBERED
 from miningmap.places import (
     OTHER,
     UNKNOWN,
@@ -19,10 +20,13 @@ from miningmap.places import (
     is_locatable,
     is_subdivision,
     name_of,
+    outermost,
+    own_country,
     resolve,
     world_bank_name,
 )
 from tests.cases import all_cases
+from tests.country_names import COUNTRY_NAMES
 
 # The 218 names of the World Bank, which CBECI's contribution API accepts.
 WORLD_BANK: dict[str, str] = {
@@ -245,6 +249,19 @@ WORLD_BANK: dict[str, str] = {
     "Zambia": "ZM",
     "Zimbabwe": "ZW",
 }
+# The names that the list has changed since.
+WORLD_BANK_NOW = {
+    "Curaçao": "CW",
+    "Czechia": "CZ",
+    "Côte d'Ivoire": "CI",
+    "Faroe Islands": "FO",
+    "Puerto Rico (US)": "PR",
+    "Somalia, Fed. Rep.": "SO",
+    "São Tomé and Príncipe": "ST",
+    "Turkiye": "TR",
+    "Türkiye": "TR",
+    "Viet Nam": "VN",
+}
 # Two countries in ISO 3166-1, GG and JE.
 WITHOUT_A_CODE = {"Channel Islands"}
 
@@ -265,6 +282,69 @@ def test_every_name_of_the_world_bank_is_a_country(name: str, code: str) -> None
     assert resolve(name) == code
     assert is_locatable(code)
     assert is_country(code) or name in WITHOUT_A_CODE
+
+
+@all_cases(("name", "code"), WORLD_BANK_NOW.items())
+def test_a_name_that_the_world_bank_changed_is_found_too(name: str, code: str) -> None:
+    assert resolve(name) == code
+
+
+def test_many_names_are_listed() -> None:
+    assert len(set(COUNTRY_NAMES)) >= 400
+
+
+@all_cases(("name", "code"), COUNTRY_NAMES)
+def test_names_that_others_print_are_the_right_countries(name: str, code: str) -> None:
+    assert resolve(name) == code
+
+
+@all_cases(
+    ("name", "codes"),
+    [
+        ("Korea", "KP, KR"),
+        ("Virgin Islands", "VG, VI"),
+        ("Republic of China", "CN, TW"),  # Taiwan's own name, which also is written for China
+    ],
+)
+def test_a_name_of_two_countries_is_refused(name: str, codes: str) -> None:
+    with pytest.raises(UnknownPlaceError, match=f"more than one country .* send one of {codes}$"):
+        resolve(name)
+
+
+@all_cases(
+    ("name", "near"),
+    [
+        ("People's Republic of Chyna", "China (CN)"),
+        ("Iran (Islamic Republik of)", "Iran (IR)"),
+        ("Iran Islamik Republic", "Iran (IR)"),
+        ("Ireland (Ulster)", "Ireland (IE)"),
+        ("Ukraine (without Crimea)", "Ukraine (UA)"),
+        ("People's Republic of Korea", "North Korea (KP), South Korea (KR)"),
+        ("Kazakstan", "Kazakhstan (KZ)"),
+    ],
+)
+def test_near_matches_are_of_what_a_name_has_for_itself(name: str, near: str) -> None:
+    with pytest.raises(UnknownPlaceError, match=r"^unknown country: ") as caught:
+        resolve(name)
+    assert str(caught.value).partition("; near matches: ")[2] == near
+
+
+@all_cases(
+    "name",
+    [
+        "Republic",
+        "Islamic Republic",
+        "Democratic Republic of",
+        "Yugoslavia",
+        "Zone 1",
+        "(the)",
+        "*",
+    ],
+)
+def test_a_name_of_no_country_is_near_to_none(name: str) -> None:
+    with pytest.raises(UnknownPlaceError, match=r"^unknown country: ") as caught:
+        resolve(name)
+    assert "near matches" not in str(caught.value)
 
 
 def test_a_country_is_named_as_by_the_world_bank() -> None:
@@ -372,6 +452,15 @@ def test_provinces_by_name_and_by_code(country: str, province: str | None, code:
         ("Kazakhstan", "Pavlodar", "KZ-55"),
         ("Kazakhstan", "Karaganda Region", "KZ-35"),
         ("Kazakhstan", "Almaty", "KZ-75"),
+        ("Kazakhstan", "Almaty Region", "KZ-19"),
+        ("Kazakhstan", "Pavlodar Region", "KZ-55"),
+        ("Russia", "Tula Oblast", "RU-TUL"),
+        ("Russia", "Arkhangel'sk", "RU-ARK"),
+        ("Russia", "Altai Krai", "RU-ALT"),
+        ("Norway", "Trondelag", "NO-50"),
+        ("Poland", "Łódź Voivodeship", "PL-10"),
+        ("Spain", "Cataluña", "ES-CT"),
+        ("France", "Paris", "FR-75C"),
         ("Iran, Islamic Rep.", "Isfahan Province", "IR-10"),
         ("Ireland", "County Cork", "IE-CO"),
         ("Sweden", "Norrbotten County", "SE-BD"),
@@ -383,15 +472,20 @@ def test_provinces_by_english_names(country: str, province: str, code: str) -> N
     assert resolve(country, province) == code
 
 
-def test_aliases_name_existing_places_and_hide_no_name() -> None:
-    for country, aliases in places._SUBDIVISION_ALIASES.items():
-        for name, code in aliases.items():
-            assert is_subdivision(code)
-            assert country_of(code) == country
-            assert name == places.plain_name(name)
-            assert (name, code) in places._names_in(country) or name not in dict(
-                places._names_in(country)
-            )
+def test_listed_names_are_of_existing_places() -> None:
+    for code, names in place_names.SUBDIVISIONS.items():
+        assert is_subdivision(code)
+        assert {resolve(country_of(code), name) for name in names} == {code}
+    for code in place_names.COUNTRIES:
+        assert is_country(code) or code == OTHER
+
+
+def test_former_codes_are_of_places_of_today() -> None:
+    for former, code in (FORMER | RENUMBERED).items():
+        assert is_locatable(code)
+        assert country_of(former) == country_of(code) or own_country(f"CN-{code}")
+    assert not any(map(is_locatable, FORMER))
+    assert hint("KZ-AKM") == "a former code; use KZ-11"
 
 
 def test_all_chinese_provinces_and_american_states_are_found_by_name() -> None:
@@ -407,16 +501,23 @@ def test_every_place_is_found_by_its_name_unless_it_is_ambiguous() -> None:
         country, province = name_of(country_of(place.code)), place.name if place.parent else None
         found = code_or_error(country, province)
         if found != place.code:
-            assert found.startswith("more than one subdivision")
-            assert place.code in found
+            assert found.startswith("more than one subdivision") or found == outermost(place.code)
+            assert outermost(place.code) in found
 
 
 def test_the_error_for_an_ambiguous_name_suggests_the_code() -> None:
     with pytest.raises(
         UnknownPlaceError,
-        match=r"more than one subdivision of BD is called 'Dhaka'; send one of BD-13, BD-C$",
+        match=r"more than one subdivision of MZ is called 'Maputo'; send one of MZ-L, MZ-MPM$",
     ):
-        resolve("Bangladesh", "Dhaka")
+        resolve("Mozambique", "Maputo")
+    assert resolve("Mozambique", "MZ-L") == "MZ-L"
+    assert resolve("Mozambique", "Maputo City") == "MZ-MPM"
+
+
+def test_of_nested_subdivisions_of_one_name_the_outermost_is_meant() -> None:
+    assert resolve("Bangladesh", "Dhaka") == "BD-C"
+    assert resolve("Bangladesh", "Dhaka Division") == "BD-C"
     assert resolve("Bangladesh", "BD-13") == "BD-13"
 
 
@@ -432,13 +533,7 @@ def test_the_error_for_an_ambiguous_name_suggests_the_code() -> None:
         ("China", "Sichaun", "unknown subdivision of CN: 'Sichaun'; near matches: Sichuan (CN-SC)"),
         ("China", "Texas", "unknown subdivision of CN: 'Texas'"),
         ("China", "Beijing City", "near matches: Beijing (CN-BJ)"),
-        ("United States", "Kansas City", "near matches: Kansas (US-KS), Arkansas (US-AR)"),
-        (
-            "Kazakhstan",
-            "Almaty Region",
-            "more than one subdivision of KZ is called 'Almaty Region'",
-        ),
-        ("Kazakhstan", "Almaty Region", "send one of KZ-19, KZ-75"),
+        ("United States", "Kansas City", "near matches: Kansas (US-KS)"),
         ("Kazakhstan", "Ekibastuz", "'Ekibastuz'; the ISO 3166-2 code is accepted too"),
         (
             "Kosovo",
@@ -473,20 +568,69 @@ def test_an_error_quotes_only_the_beginning_of_a_long_text() -> None:
 
 
 @all_cases(
-    ("code", "name", "province"),
-    [("HK", "Hong Kong", "HK"), ("MO", "Macao SAR, China", "Macau"), ("TW", "Taiwan", "Taiwan")],
+    ("subdivision", "code", "name", "country", "province"),
+    [
+        ("CN-HK", "HK", "Hong Kong", "China", "HK"),
+        ("CN-MO", "MO", "Macao SAR, China", "China", "Macau"),
+        ("CN-TW", "TW", "Taiwan", "China", "Taiwan"),
+        ("US-PR", "PR", "Puerto Rico", "United States", "Puerto Rico"),
+        ("US-VI", "VI", "U.S. Virgin Islands", "United States", "US-VI"),
+        ("FR-974", "RE", "Réunion", "France", "La Réunion"),
+        ("NL-AW", "AW", "Aruba", "Netherlands", "Aruba"),
+        ("FI-01", "AX", "Åland Islands", "Finland", "Åland"),
+        ("NO-21", "SJ", "Svalbard and Jan Mayen", "Norway", "Svalbard"),
+    ],
 )
-def test_hong_kong_macao_and_taiwan_are_accepted_as_countries_only(
-    code: str, name: str, province: str
+def test_a_subdivision_that_is_a_country_too_is_accepted_as_a_country_only(
+    subdivision: str, code: str, name: str, country: str, province: str
 ) -> None:
     assert resolve(name) == code
     assert is_country(code)
-    assert not is_subdivision(f"CN-{code}")
-    assert not is_locatable(f"CN-{code}")
-    assert hint(f"CN-{code}") == f"use the country code {code}"
-    assert f"CN-{code}" not in {place.code for place in all_places()}
+    assert own_country(subdivision) == code
+    assert not is_subdivision(subdivision)
+    assert not is_locatable(subdivision)
+    assert hint(subdivision) == f"use the country code {code}"
+    assert subdivision not in {place.code for place in all_places()}
     with pytest.raises(UnknownPlaceError, match=f"use the country code {code}$"):
-        resolve("China", province)
+        resolve(country, province)
+
+
+def test_subdivisions_with_the_name_of_a_country_that_is_elsewhere_stay() -> None:
+    for code in ("US-GA", "NG-NI", "ET-SO", "GN-ML", "BE-WLX"):
+        assert is_subdivision(code)
+
+
+@all_cases(
+    ("code", "outer"),
+    [
+        ("FR-75C", "FR-IDF"),
+        ("FR-67", "FR-GES"),  # in FR-6AE, which is in FR-GES
+        ("FR-6AE", "FR-GES"),
+        ("GB-OXF", "GB-ENG"),
+        ("IE-CO", "IE-M"),
+        ("IT-MI", "IT-25"),
+        ("FR-IDF", "FR-IDF"),
+        ("US-TX", "US-TX"),
+        ("US", "US"),
+        ("FR-OTHER", "FR-OTHER"),
+        (OTHER, OTHER),
+    ],
+)
+def test_hashrate_counts_at_the_outermost_of_nested_subdivisions(code: str, outer: str) -> None:
+    assert outermost(code) == outer
+    assert is_locatable(code)
+
+
+def test_every_place_but_a_country_has_a_parent_that_is_listed() -> None:
+    parents = {place.code: place.parent for place in all_places()}
+    assert (parents["FR-67"], parents["FR-6AE"], parents["FR-GES"]) == ("FR-6AE", "FR-GES", "FR")
+    for code, parent in parents.items():
+        if is_subdivision(code):
+            assert parent in parents
+            assert country_of(parent or "") == country_of(code)
+            assert (outermost(code) == code) == (parent == country_of(code))
+        else:
+            assert parent is None
 
 
 @all_cases("code", ["CN", "XK", "CN-SC", "US-TX", "CN-OTHER", "XK-OTHER", OTHER])
@@ -500,6 +644,11 @@ def test_codes_that_a_report_may_contain(code: str) -> None:
         (UNKNOWN, "leave out hashrate that is not located"),
         ("XX", "expected an ISO 3166-1 or 3166-2 code, OTHER, or XX-OTHER"),
         ("cn", "near matches: CN"),
+        ("CHN", "near matches: CN"),
+        ("CH1", "OTHER, or XX-OTHER"),
+        ("USA-TX", "near matches: US-TX"),
+        ("UK", "near matches: GB"),
+        ("China", "near matches: CN"),
         ("us-tx", "near matches: US-TX"),
         ("US-TXX", "near matches: US-TX"),
         ("OTHERS", "near matches: OTHER"),
@@ -518,7 +667,6 @@ def test_codes_that_a_report_may_not_contain(code: str, text: str) -> None:
 def test_no_code_is_both_a_country_and_a_subdivision() -> None:
     for place in all_places():
         assert is_country(place.code) + is_subdivision(place.code) + (place.code == OTHER) == 1
-        assert place.parent == (country_of(place.code) if is_subdivision(place.code) else None)
         assert place.name
         assert place.name != place.code
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 import re
 
 from miningmap.messages import SLUG
-from miningmap.pool_names import _ALIASES, _NAMES, pool_name, pool_slug
+from miningmap.pool_names import (
+    _ALIASES,
+    _NAMES,
+    is_known_pool,
+    named_pools,
+    pool_name,
+    pool_slug,
+    unknown_pool,
+)
 from tests.cases import all_cases
 
 
@@ -32,6 +40,25 @@ def test_a_pool_is_found_by_its_name_and_by_its_slug(slug: str) -> None:
         ("solo.ckpool.org", "solock"),
         ("kano.is", "kanopool"),
         ("pool.binance.com", "binancepool"),
+        ("solopool.com", "solopoolcom"),
+        ("btc.solopool.com", "solopoolcom"),
+        ("btc.solopool.org", "solopool"),
+        ("CKPool", "ckpool"),
+        ("ckpool.org", "ckpool"),
+        ("mining.luxor.tech", "luxor"),
+        ("luxor.tech", "luxor"),
+        ("Luxor Tech", "luxor"),
+        ("whitebit.com", "whitepool"),
+        ("WhiteBIT", "whitepool"),
+        ("pool.emcd.io", "emcdpool"),
+        ("pool.kryptex.com", "kryptex"),
+        ("solo-btc.2miners.com", "2miners"),
+        ("Marathon", "marapool"),
+        ("Braiins Solo", "braiinssolo"),
+        ("solo.braiins.com", "braiinssolo"),
+        ("pool.noderunners.network", "noderunners"),
+        ("DMND", "dmnd"),
+        ("Demand Pool", "dmnd"),
     ],
 )
 def test_other_names_of_a_pool(label: str, slug: str) -> None:
@@ -52,7 +79,21 @@ def test_an_unknown_pool_gets_a_slug_from_its_label(label: str, slug: str) -> No
     assert re.match(SLUG, slug)
 
 
-@all_cases("label", ["Unknown", "unknown", "Other", "Others", "", " ", "鱼池", "?"])
+@all_cases(
+    "label",
+    [
+        *(
+            "Unknown",
+            "unknown",
+            "UNKNOWN",
+            "Unknown Pool",
+            "unknown-pool",
+            "(unknown)",
+            "unknown.com",
+        ),
+        *("Unknown miner", "Other", "Others", "Other pools", "N/A", "", " ", "鱼池", "?"),
+    ],
+)
 def test_labels_without_a_slug(label: str) -> None:
     assert pool_slug(label) is None
 
@@ -60,3 +101,25 @@ def test_labels_without_a_slug(label: str) -> None:
 def test_every_alias_is_normalised_and_of_a_pool_with_a_name() -> None:
     assert all(alias.isalnum() and alias == alias.lower() for alias in _ALIASES)
     assert set(_ALIASES.values()) <= set(_NAMES)
+
+
+@all_cases(
+    ("text", "error"),
+    [
+        ("foundry", "unknown pool 'foundry'; near matches: foundryusa (Foundry USA)"),
+        ("Foundry USA", "unknown pool 'Foundry USA'; near matches: foundryusa (Foundry USA)"),
+        ("antpol", "unknown pool 'antpol'; near matches: antpool (AntPool)"),
+        ("viabct", "unknown pool 'viabct'; near matches: viabtc (ViaBTC)"),
+        ("mempool", "unknown pool 'mempool'"),  # a source of many pools
+        ("zzz", "unknown pool 'zzz'"),
+        ("x" * 1000, f"unknown pool {'x' * 64!r}"),
+    ],
+)
+def test_an_unknown_pool_is_named_with_near_matches(text: str, error: str) -> None:
+    assert unknown_pool(text, named_pools()) == error
+
+
+def test_pools_with_a_name_and_accounts_at_them_are_known() -> None:
+    assert set(named_pools()) == set(_NAMES)
+    assert all(map(is_known_pool, [*named_pools(), "f2pool-account"]))
+    assert not any(map(is_known_pool, ["foundry", "", "-account", "cbeci-sample"]))

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from typing import TYPE_CHECKING
 
 import pytest
 import redis as library
 from pydantic import SecretStr
 
+from miningmap import redis_client
 from miningmap import settings as config
-from miningmap.redis_client import connect
+from miningmap.dependencies import Dependency
+from miningmap.redis_client import connect, watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.servers import RedisServer
+
+DEADLINE_S = 20
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while not condition():  # noqa: ASYNC110 - another task makes it true
+            await asyncio.sleep(0.01)
 
 
 def test_an_invalid_url_is_a_setting_error_that_does_not_quote_it() -> None:
@@ -43,3 +60,60 @@ async def test_without_patience_a_command_fails_at_once(
         await client.ping()
     assert time.monotonic() - began < 1
     await client.aclose()
+
+
+@pytest.mark.parametrize(
+    ("url", "password", "error"),
+    [
+        ("", "wrong", "MININGMAP_REDIS__PASSWORD: Redis refuses it: "),
+        ("", None, "MININGMAP_REDIS__PASSWORD: Redis refuses it: "),
+        (":wrong@", None, "MININGMAP_REDIS__URL: Redis refuses it: "),
+    ],
+)
+async def test_a_refused_password_at_the_start_names_its_setting(
+    redis_url: str, url: str, password: str | None, error: str
+) -> None:
+    settings = config.Redis(
+        url=SecretStr(redis_url.replace("redis://", f"redis://{url}")),
+        password=None if password is None else SecretStr(password),
+    )
+    async with connect(config.Redis(url=SecretStr(redis_url))) as redis:
+        await redis.config_set("requirepass", "right")
+        try:
+            with pytest.raises(config.SettingsError, match=f"^{error}") as caught:
+                async with asyncio.timeout(DEADLINE_S):
+                    await watch(settings, Dependency("redis"))
+        finally:
+            await redis.config_set("requirepass", "")
+    assert "wrong@" not in str(caught.value)
+    assert "right" not in str(caught.value)
+
+
+async def test_a_database_that_redis_does_not_have_names_the_url(redis_url: str) -> None:
+    settings = config.Redis(url=SecretStr(redis_url.removesuffix("/0") + "/999"))
+    async with asyncio.timeout(DEADLINE_S):
+        with pytest.raises(config.SettingsError, match=r"^MININGMAP_REDIS__URL: .*no such"):
+            await watch(settings, Dependency("redis"))
+
+
+async def test_later_a_refusal_or_a_frozen_redis_only_makes_it_unavailable(
+    redis: RedisServer, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_client, "PERIOD_S", 0.05)
+    monkeypatch.setattr(redis_client, "DEADLINE_S", 0.2)
+    state = Dependency("redis")
+    async with connect(config.Redis(url=SecretStr(redis_url))) as operator:
+        watching = asyncio.create_task(watch(config.Redis(url=SecretStr(redis_url)), state))
+        await until(lambda: state.reason is None)
+        with redis.frozen():
+            await until(lambda: state.reason)
+        await until(lambda: state.reason is None)
+        await operator.config_set("requirepass", "new")
+        try:
+            await operator.client_kill_filter(skipme=True, _type="normal")
+            await until(lambda: "authenticated" in (state.reason or ""))
+        finally:
+            await operator.config_set("requirepass", "")
+        await until(lambda: state.reason is None)
+        assert not watching.done()
+        watching.cancel()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from miningmap.settings import Settings, SettingsError, load
+from tests.cases import all_cases
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,7 +111,14 @@ def test_settings_that_were_set_differ_from_defaults(monkeypatch: pytest.MonkeyP
     [
         ("MININGMAP_ENDPIONT__PORT", "1", f"unknown section; expected one of: {SECTIONS}"),
         ("MININGMAP_PORT", "1", f"unknown section; expected one of: {SECTIONS}"),
-        ("MININGMAP_ENDPOINT_PORT", "1", f"unknown section; expected one of: {SECTIONS}"),
+        ("MININGMAP_ENDPOINT_PORT", "1", "did you mean MININGMAP_ENDPOINT__PORT?"),
+        ("MININGMAP_KAFKA_BOOTSTRAP_SERVERS", "x:1", "mean MININGMAP_KAFKA__BOOTSTRAP_SERVERS?"),
+        ("MININGMAP_KAFKA__BOOTSTRAP__SERVERS", "x:1", "mean MININGMAP_KAFKA__BOOTSTRAP_SERVERS?"),
+        ("miningmap__redis_url", "x", "did you mean MININGMAP_REDIS__URL?"),
+        ("MININGMAP__SECRETS_DIR", "x", "did you mean MININGMAP_SECRETS_DIR?"),
+        ("MININGMAP_PARTNER__TOKEN", "x", "did you mean MININGMAP_PARTNER_TOKEN?"),
+        ("MININGMAP_CREDENTIALS_LUXOR_TOKEN", "x", "mean MININGMAP_CREDENTIALS__SOURCE__NAME?"),
+        ("MININGMAP_CREDENTIALS__LUXOR_TOKEN", "x", "by name: MININGMAP_CREDENTIALS__SOURCE__NAME"),
         ("miningmap_endpiont__port", "1", f"unknown section; expected one of: {SECTIONS}"),
         ("MININGMAP_REDIS__PASSWROD", "x", "unknown setting; expected one of: url, password"),
         ("MININGMAP_ENDPOINT__PROT", "1", "unknown setting; expected one of: host, port, fresh_s"),
@@ -129,7 +137,13 @@ def test_settings_that_were_set_differ_from_defaults(monkeypatch: pytest.MonkeyP
         ("MININGMAP_KAFKA__BOOTSTRAP_SERVERS", "kafka:plaintext", "expected HOST:PORT"),
         ("MININGMAP_KAFKA__BOOTSTRAP_SERVERS", "kafka://a:9092", "expected HOST:PORT"),
         ("MININGMAP_KAFKA__BOOTSTRAP_SERVERS", "a:9092 b:9092", "expected HOST:PORT"),
+        ("MININGMAP_KAFKA__BOOTSTRAP_SERVERS", "a:9092,", "expected HOST:PORT"),
+        ("MININGMAP_KAFKA__BOOTSTRAP_SERVERS", "127.0.0.1:99999", "a port from 1 to 65535"),
+        ("MININGMAP_KAFKA__BOOTSTRAP_SERVERS", "a:9092,b:0", "a port from 1 to 65535"),
         ("MININGMAP_COLLECTOR__SOURCES", "ocean,foundry", "expected a list"),
+        ("MININGMAP_COLLECTOR__HOSTS", "www.viabtc.net", "expected a table, in the environment as"),
+        ("MININGMAP_COLLECTOR__HOSTS", '{"a.example": "https://b.example"}', "expected HOST or"),
+        ("MININGMAP_INTAKE__RATES", "15/10s", "expected a list, in the environment as JSON"),
         ("MININGMAP_LOG__LEVEL", "loud", "'debug', 'info', 'warning' or 'error'"),
         ("MININGMAP_STREAMS__SNAPSHOT_S", "0", "greater than 0"),
         ("MININGMAP_STREAMS__SNAPSHOT_S", "nan", "finite number"),
@@ -169,23 +183,47 @@ def test_other_variables_of_the_environment_are_ignored(monkeypatch: pytest.Monk
     assert load().model_dump() == Settings().model_dump()
 
 
-@pytest.mark.parametrize(
+@all_cases(
     ("text", "error"),
     [
-        ("[endpiont]\nport = 1", "MININGMAP_ENDPIONT: unknown setting; expected one of: kafka, "),
+        ("[endpiont]\nport = 1", "line 1: endpiont: unknown setting; expected one of: kafka, "),
         (
-            "[endpoint]\nprot = 1",
-            "MININGMAP_ENDPOINT__PROT: unknown setting; expected one of: host, port",
+            "# the page\n\n[endpoint]\nhost = '::1'\nprot = 1\nport = 1",
+            "line 5: endpoint.prot: unknown setting; expected one of: host, port",
         ),
-        ('[endpoint]\nport = "x"', "MININGMAP_ENDPOINT__PORT: Input should be a valid integer"),
-        ("endpoint = 8080", "MININGMAP_ENDPOINT: "),
-        ("port = 8080", "MININGMAP_PORT: unknown setting; expected one of: kafka, "),
+        ("[endpoint]\nport = 'x'", "line 2: endpoint.port: Input should be a valid integer"),
+        ("endpoint.port = 'x'", "line 1: endpoint.port: Input should be a valid integer"),
+        ("endpoint = { port = 'x' }", "line 1: endpoint.port: Input should be a valid integer"),
+        ("endpoint = 8080", "line 1: endpoint: "),
+        ("\nport = 8080", "line 2: port: unknown setting; expected one of: kafka, "),
+        (
+            "[intake]\nrates = [\n  [1, 1],\n  [1],\n]\nport = 1",
+            "line 2: intake.rates.1: List should have at least 2 items",
+        ),
+        ("[collector]\nsources = 'ocean'", "line 2: collector.sources: expected a list"),
+        ("[credentials]\nluxor = 'x'", "line 2: credentials.luxor: expected credentials by name"),
     ],
 )
-def test_an_invalid_setting_in_the_file_is_named_the_same_way(
+def test_an_invalid_setting_in_the_file_is_named_with_its_line(
     toml: Callable[[str], Path], text: str, error: str
 ) -> None:
-    assert refusal(toml(text)).startswith(error)
+    path = toml(text)
+    assert refusal(path).startswith(f"--config {path}, {error}")
+
+
+def test_an_invalid_variable_is_named_even_if_the_file_has_the_setting(
+    toml: Callable[[str], Path], secrets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = toml("[endpoint]\nport = 1\n[intake]\nport = 'x'\n[collector]\nsources = ['a']")
+    monkeypatch.setenv("miningmap_endpoint__port", "x")
+    monkeypatch.setenv("MININGMAP_COLLECTOR__SOURCES", "[1]")
+    (secrets / "MININGMAP_INTAKE__RATES").write_text("[[1]]")
+    assert [line.partition(": ")[0] for line in refusal(path).split("; ")] == [
+        "MININGMAP_ENDPOINT__PORT",
+        f"--config {path}, line 4",
+        "MININGMAP_INTAKE__RATES",
+        "MININGMAP_COLLECTOR__SOURCES",
+    ]
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

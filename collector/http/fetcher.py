@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import time
 from contextlib import AsyncExitStack
-from datetime import UTC
-from email.utils import parsedate_to_datetime
+from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Self
+from urllib.parse import urlsplit
 
 import aiohttp
 from yarl import URL
@@ -32,11 +32,11 @@ from collector.sources.base import (
 from collector.sources.credentials import NONE, Credentials
 from collector.sources.decoding import refuse_html
 from miningmap import __version__
-from miningmap.settings import SettingsError
-from miningmap.times import utc_now
+from miningmap.settings import HOSTS_SETTING, SettingsError
+from miningmap.times import retry_after_s, utc_now
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import datetime
     from types import TracebackType
 
@@ -50,9 +50,13 @@ MAX_BYTES: Final = 1 << 20
 """The largest accepted body, decompressed."""
 
 TIMEOUT: Final = aiohttp.ClientTimeout(total=20, sock_connect=5, sock_read=10)
-MAX_RETRY_AFTER_S: Final = 86_400.0
+
+MAX_REQUESTS: Final = 100
+"""The most requests of one poll; more of them would hardly be done before the next."""
 
 _CHUNK: Final = 1 << 16
+_LONGEST_HOST: Final = 100  # characters of an error
+_REDIRECTS: Final = range(HTTPStatus.MULTIPLE_CHOICES, HTTPStatus.BAD_REQUEST)
 _RATE_LIMITED: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.FORBIDDEN})
 
 
@@ -88,6 +92,7 @@ class Fetcher:
         self._upstream = _upstream(settings.upstream)
         # The operator has chosen the upstream, so it may have a private address. All requests go
         # to it and none to another server.
+        self._set_hosts = settings.hosts
         self._allow_private = settings.allow_private or self._upstream is not None
         self._user_agent = _user_agent(settings.contact)
         self._credentials = credentials
@@ -139,7 +144,7 @@ class Fetcher:
         Raises:
             PermanentError: the source declares a URL without a host.
         """
-        for request in source.requests:
+        for request in self._relocated(source, source.requests):
             name = host_of(request.url)
             if name in self._hosts:
                 self._hosts[name].limit(source.rate)
@@ -149,7 +154,8 @@ class Fetcher:
     async def fetch(self, source: Source) -> list[bytes]:
         """Send a source's requests one after the other and return their bodies in that order.
 
-        No request is sent while the circuit of one of the source's hosts is open.
+        The body of an optional request that failed is empty. No request is sent while the circuit
+        of a host is open that the source cannot do without.
 
         Raises:
             SourceError: one of the three kinds, with the source's slug.
@@ -157,11 +163,10 @@ class Fetcher:
         bodies: list[bytes] = []
         try:
             self.register(source)
-            for request in source.requests:
-                self._host(request).raise_if_open()
-            for request in source.requests:
-                body = await self._fetch_body(source, request)
-                bodies.append(body)
+            for request in self._relocated(source, source.requests):
+                if not request.optional:
+                    self._host(request).raise_if_open()
+            await self._fetch_bodies(source, bodies)
         except SourceError as error:
             error.source = source.slug
             if bodies and isinstance(error, TransientError) and error.reason == CIRCUIT_OPEN:
@@ -173,6 +178,47 @@ class Fetcher:
     def masked(self, source: Source, text: str) -> str:
         """Return the text without the source's credentials."""
         return self._credentials.masked(source, text)
+
+    async def _fetch_bodies(self, source: Source, bodies: list[bytes]) -> None:
+        """Append the bodies of all requests, and of those that follow from them."""
+        failures: list[SourceError] = []
+        pending: Sequence[Request] = source.requests
+        while pending:
+            if len(bodies) + len(pending) > MAX_REQUESTS:
+                text = f"one poll would take more than {MAX_REQUESTS} requests"
+                raise PermanentError(text, reason="too_large")
+            for request in self._relocated(source, pending):
+                body = await self._fetch_or_skip(source, request, failures)
+                bodies.append(body)
+            pending = _further(source, bodies)
+        if failures and not any(bodies):
+            raise failures[0]
+        for failure in failures:
+            self._metrics.failures.labels(source.slug, failure.reason).inc()
+
+    async def _fetch_or_skip(
+        self, source: Source, request: Request, failures: list[SourceError]
+    ) -> bytes:
+        """Return the body; for an optional request that fails, note the error and return none."""
+        try:
+            return await self._fetch_body(source, request)
+        except SourceError as error:
+            if not request.optional:
+                raise
+            failures.append(error)
+            return b""
+
+    def _relocated(self, source: Source, requests: Sequence[Request]) -> Sequence[Request]:
+        """Return the requests, to the hosts that the operator set in place of declared ones."""
+        if source.own_server or not self._set_hosts:
+            return requests
+        return [self._with_set_host(request) for request in requests]
+
+    def _with_set_host(self, request: Request) -> Request:
+        host = self._set_hosts.get(host_of(request.url))
+        if host is None:
+            return request
+        return replace(request, url=urlsplit(request.url)._replace(netloc=host).geturl())
 
     def _host(self, request: Request) -> Host:
         return self._hosts[host_of(request.url)]
@@ -263,6 +309,8 @@ class Fetcher:
             if cached and response.status == HTTPStatus.NOT_MODIFIED:
                 return cached
             if response.status != HTTPStatus.OK:
+                if response.status in _REDIRECTS:
+                    raise _moved(response.status, response.headers.get("Location"), request.url)
                 retry_after = response.headers.get("Retry-After")
                 raise _status_error(response.status, retry_after, self._now())
             body = await _read(response)
@@ -274,6 +322,19 @@ class Fetcher:
         if self._upstream is None:
             return url
         return URL(f"{self._upstream}/{url.host}{url.raw_path_qs}", encoded=True)
+
+
+def _further(source: Source, bodies: Sequence[bytes]) -> Sequence[Request]:
+    """Return the requests that follow from the bodies so far.
+
+    Raises:
+        SourceError: nothing follows from them, or a request to a host that is not declared.
+    """
+    requests = source.further_requests(bodies)
+    declared = {host_of(request.url) for request in source.requests}
+    if any(host_of(request.url) not in declared for request in requests):
+        raise PermanentError("requests another host than the source declares", reason="address")
+    return requests
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
@@ -302,27 +363,30 @@ def _status_error(status: int, retry_after: str | None, now: datetime) -> Source
         )
     if status == HTTPStatus.UNAUTHORIZED:
         return CredentialsError(f"{text}: the key is missing or wrong", reason="unauthorized")
-    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
-        return PermanentError(f"{text}: moved, and redirects are not followed", reason="redirect")
     return PermanentError(text, reason="client_error")
 
 
-def retry_after_s(header: str | None, now: datetime) -> float | None:
-    """Return the wait that a ``Retry-After`` header asks for, in seconds; ``None`` without one.
+def _moved(status: int, location: str | None, url: str) -> SourceError:
+    """Return the error that a redirect means.
 
-    At most a day, so that a wrong header cannot end a source for good.
+    It names the host of the new address, and no more: a path or query may contain a key.
+
+    Args:
+        status: of the response.
+        location: the header of this name, if there was one.
+        url: of the request.
     """
-    if header is None:
-        return None
-    if header.isascii() and header.isdigit():
-        return min(float(header), MAX_RETRY_AFTER_S)
     try:
-        at = parsedate_to_datetime(header)
-    except (ValueError, OverflowError):
-        return None
-    if at.tzinfo is None:  # "-0000": UTC from a server that does not know its zone (RFC 5322, 3.3)
-        at = at.replace(tzinfo=UTC)
-    return min(max(0.0, (at - now).total_seconds()), MAX_RETRY_AFTER_S)
+        host = URL(location or "").host_port_subcomponent
+    except ValueError:
+        host = None
+    if host is not None and host != host_of(url):
+        where = f"moved to {host[:_LONGEST_HOST]}; if that is its new address, set {HOSTS_SETTING}"
+    elif location:
+        where = f"moved to another path of {host_of(url)}"
+    else:
+        where = "moved, without a new address"
+    return PermanentError(f"HTTP {status}: {where}; redirects are not followed", reason="redirect")
 
 
 def _upstream(setting: str | None) -> str | None:

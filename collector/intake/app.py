@@ -22,13 +22,16 @@ from aiohttp import web
 
 from miningmap.cbeci import contribution_rows
 from miningmap.cbeci.contribution import MAX_BODY, PATH
-from miningmap.cbeci.contribution_rows import InvalidRowsError
+from miningmap.cbeci.contribution_rows import Excess, InvalidRowsError
 from miningmap.http.problems import problem_middleware
+from miningmap.inputs import decode_json
 from miningmap.times import utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
     from datetime import datetime
+
+    from structlog.typing import FilteringBoundLogger as BoundLogger
 
     from collector.intake.ledger import Ledger
     from collector.intake.partners import Partner
@@ -36,9 +39,11 @@ if TYPE_CHECKING:
     from collector.metrics import Metrics
     from miningmap.cbeci.contribution_rows import Period, Rows
     from miningmap.messages import Message, Report
+    from miningmap.plausibility import KnownFigures
 
     Authenticate = Callable[[str], Partner | None]
     Publish = Callable[[Sequence[Message]], Awaitable[None]]
+    Known = Callable[[], Awaitable[KnownFigures]]
 
 RETRY_AFTER_S: Final = 30
 TIMEOUT_S: Final = 25.0
@@ -61,6 +66,7 @@ def intake_app(
     ledger: Ledger,
     limiter: RateLimiter,
     *,
+    known: Known,
     metrics: Metrics,
     simulated: bool,
     now: Callable[[], datetime] = utc_now,
@@ -72,11 +78,12 @@ def intake_app(
         publish: returns when Kafka has acknowledged the messages, and raises if it has not.
         ledger: the rows that partners have sent so far.
         limiter: limits how often a token may be used.
+        known: returns what is known of the network, once its past is.
         metrics: where requests and rows are counted by partner.
         simulated: whether all reports are marked as simulated.
         now: the wall clock, UTC.
     """
-    publisher = ReportPublisher(publish, ledger, now, simulated=simulated)
+    publisher = ReportPublisher(publish, ledger, known, now, simulated=simulated)
     handler = ContributionHandler(authenticate, limiter, publisher, metrics, now)
     app = web.Application(middlewares=[problem_middleware], client_max_size=MAX_BODY)
     app.router.add_post(PATH, handler.contribute)
@@ -117,12 +124,13 @@ class ContributionHandler:
     async def _respond(self, request: web.Request, partner: Partner) -> web.Response:
         if wait_s := self._limiter.wait_s(partner.token_id):
             # Counted but not logged: a client that ignores the limit would fill the log.
-            return _error(
-                HTTPStatus.TOO_MANY_REQUESTS,
-                # CBECI's text, which its clients know; the limit here is for each token.
-                "Too many requests from your IP, try again later",
-                {"Retry-After": str(wait_s)},
-            )
+            document = {
+                # CBECI's text, which its clients know, although here the address does not matter.
+                "error": "Too many requests from your IP, try again later",
+                "detail": f"each token is allowed {self._limiter.described}, and this one has the "
+                f"id {partner.token_id}; try again in {wait_s} s",
+            }
+            return _json(HTTPStatus.TOO_MANY_REQUESTS, document, {"Retry-After": str(wait_s)})
         try:
             rows = _rows(await _body(request))
         except _BodyError as error:
@@ -136,19 +144,19 @@ class ContributionHandler:
     async def _accept(self, partner: Partner, rows: Sequence[object]) -> web.Response:
         """Validate the rows, publish them, and return the response."""
         log = _log.bind(partner=partner.name, pool=partner.pool, rows=len(rows))
+        now = self._now()
         try:
             # In a thread, because suggestions for thousands of misspelt names take seconds, and
             # pollers share this event loop.
-            by_period = await asyncio.to_thread(contribution_rows.read, rows, self._now())
+            by_period = await asyncio.to_thread(contribution_rows.read, rows, now)
         except InvalidRowsError as error:
-            log.warning("intake_rejected", error=str(error), errors=len(error.errors))
-            return _json(
-                HTTPStatus.UNPROCESSABLE_ENTITY, {"error": str(error), "errors": error.errors}
-            )
+            return _invalid(log, error)
         try:
             if by_period:
                 async with asyncio.timeout(TIMEOUT_S):
                     await self._publisher.publish(partner, by_period)
+        except ImplausibleError as error:
+            return _invalid(log, contribution_rows.excess_error(rows, now, error.excesses))
         except Exception:  # after any error the partner has to send the rows again
             log.exception("intake_failed")
             return _error(
@@ -162,14 +170,29 @@ class ContributionHandler:
         return _json(HTTPStatus.OK, {"data": echo, "status": "success"})
 
 
+class ImplausibleError(Exception):
+    """Rows that make a pool larger than it can have been; none was published."""
+
+    def __init__(self, excesses: Mapping[Period, Excess]) -> None:
+        super().__init__(f"{len(excesses)} periods exceed their limits")
+        self.excesses = excesses
+
+
 class ReportPublisher:
     """Merges a partner's new rows with those in the ledger, and publishes them as reports."""
 
     def __init__(
-        self, publish: Publish, ledger: Ledger, now: Callable[[], datetime], *, simulated: bool
+        self,
+        publish: Publish,
+        ledger: Ledger,
+        known: Known,
+        now: Callable[[], datetime],
+        *,
+        simulated: bool,
     ) -> None:
         self._publish = publish
         self._ledger = ledger
+        self._known = known
         self._simulated = simulated
         self._now = now
         # Concurrent requests of one pool would invalidate each other's versions and retry, so they
@@ -184,16 +207,20 @@ class ReportPublisher:
         got no 200, sends them again.
 
         Raises:
+            ImplausibleError: with these rows the pool is larger than it can have been.
             BrokerError: Kafka did not acknowledge the reports.
             redis.RedisError: Redis is unavailable.
         """
+        known = await self._known()
         async with self._locks[partner.pool]:
             while True:
                 version = await self._ledger.next_version(partner.pool, self._now())
                 before = await self._ledger.read(partner, rows)
-                await self._publish(
-                    await asyncio.to_thread(self._reports, partner.pool, before, rows, version)
+                reports = await asyncio.to_thread(
+                    self._reports, partner.pool, before, rows, version
                 )
+                _check_totals(reports, known)
+                await self._publish(list(reports.values()))
                 if await self._ledger.write(partner, rows, version):
                     return
                 # Another collector has taken a later version meanwhile, and read the ledger
@@ -205,9 +232,9 @@ class ReportPublisher:
         before: Mapping[Period, Rows],
         rows: Mapping[Period, Rows],
         version: datetime,
-    ) -> list[Report]:
-        return [
-            contribution_rows.report(
+    ) -> dict[Period, Report]:
+        return {
+            period: contribution_rows.report(
                 period,
                 contribution_rows.merged(before[period], places),
                 pool,
@@ -215,7 +242,27 @@ class ReportPublisher:
                 simulated=self._simulated,
             )
             for period, places in rows.items()
-        ]
+        }
+
+
+def _check_totals(reports: Mapping[Period, Report], known: KnownFigures) -> None:
+    """Check the pool's totals, not single rows, against what is known of their time.
+
+    Raises:
+        ImplausibleError: a total exceeds its limit.
+    """
+    excesses = {
+        period: Excess(report.hashrate, limit)
+        for period, report in reports.items()
+        if (limit := known.exceeded(report))
+    }
+    if excesses:
+        raise ImplausibleError(excesses)
+
+
+def _invalid(log: BoundLogger, error: InvalidRowsError) -> web.Response:
+    log.warning("intake_rejected", error=str(error), errors=len(error.errors))
+    return _json(HTTPStatus.UNPROCESSABLE_ENTITY, {"error": str(error), "errors": error.errors})
 
 
 def _bearer_token(request: web.Request) -> str:
@@ -246,10 +293,10 @@ async def _body(request: web.Request) -> bytes:
 
 def _rows(body: bytes) -> list[object]:
     try:
-        document = msgspec.json.decode(body)
+        document = decode_json(body, object)
     except msgspec.ValidationError as error:  # JSON, but a number in it is out of range
         raise _BodyError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except msgspec.DecodeError as error:
         raise _BodyError(HTTPStatus.BAD_REQUEST, f"the body is not JSON: {error}") from None
     if not isinstance(document, dict) or "data" not in document:
         raise _BodyError(HTTPStatus.UNPROCESSABLE_ENTITY, "Missing key: data")

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Self
 import msgspec
 import structlog
 
+from miningmap.inputs import decode_json
 from miningmap.messages import SLUG, Slug
 from miningmap.settings import PREFIX
 
@@ -36,6 +37,10 @@ TokenId = Annotated[int, msgspec.Meta(ge=1)]
 
 class PartnersError(Exception):
     """The file cannot be read or is invalid; the text is one line and quotes no hash."""
+
+
+class MissingFileError(PartnersError):
+    """There is no such file, so there are no partners yet."""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -94,19 +99,24 @@ class Partners:
 class PartnersFile:
     """The current partners of a file: a change of the file takes effect without a restart.
 
-    If the file becomes unreadable or invalid, the last valid content stays in effect, so that a
-    mistake in it locks nobody out. That is logged once.
+    A file that does not exist yet has no partners. If an existing one is removed or becomes
+    unreadable or invalid, the last valid content stays in effect, so that a mistake locks nobody
+    out. Both are logged once.
     """
 
     def __init__(self, path: Path) -> None:
-        """Read the file.
+        """Read the file, if it exists.
 
         Raises:
             PartnersError: it cannot be read or is invalid.
         """
         self._path = path
         self._version = _version(path)
-        self._partners = Partners.load(path)
+        try:
+            self._partners = Partners.load(path)
+        except MissingFileError:
+            _log.warning("partners_file_missing", file=str(path))
+            self._partners = Partners()
 
     def authenticate(self, token: str) -> Partner | None:
         """Return a token's partner by the current file."""
@@ -130,13 +140,16 @@ def read_entries(path: Path) -> list[Entry]:
     """Return the entries of a file, each with its id and with its hash in lower case.
 
     Raises:
+        MissingFileError: there is no such file.
         PartnersError: it cannot be read or is invalid.
     """
     try:
-        entries = msgspec.json.decode(path.read_bytes(), type=list[Entry])
+        entries = decode_json(path.read_bytes(), list[Entry])
+    except FileNotFoundError as error:
+        raise MissingFileError(f"cannot read {path}: {error.strerror}") from None
     except OSError as error:
         raise PartnersError(f"cannot read {path}: {error.strerror}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except msgspec.DecodeError as error:
         raise PartnersError(
             f"{path}: {error}; expected a list of entries with partner and pool (both {SLUG}), "
             "token_sha256 (64 hex digits) and id (a number from 1)"

@@ -38,6 +38,11 @@ class RateLimiter:
             lambda: [_Quota() for _ in self._rates]
         )
 
+    @property
+    def described(self) -> str:
+        """The rates, as a partner reads them."""
+        return ", ".join(f"{rate.requests} requests in {rate.seconds} s" for rate in self._rates)
+
     def wait_s(self, client: Hashable) -> int:
         """Count a request and return 0, or reject it and return how long to wait.
 

@@ -14,6 +14,7 @@ import msgspec
 
 from collector.intake.partners import (
     Entry,
+    MissingFileError,
     Partner,
     PartnersError,
     conflict_in,
@@ -71,12 +72,19 @@ def revoke(path: Path, name: str, token_id: int | None = None) -> list[Partner]:
 
 
 def listed(path: Path) -> list[Partner]:
-    """Return the owner of every token, in the order of the file.
+    """Return the owner of every token, in the order of the file; none if it does not exist.
 
     Raises:
         PartnersError: the file cannot be read or is invalid.
     """
-    return list(map(_partner, read_entries(path)))
+    return list(map(_partner, _entries(path)))
+
+
+def _entries(path: Path) -> list[Entry]:
+    try:
+        return read_entries(path)
+    except MissingFileError:
+        return []
 
 
 def _entry(token_id: int, name: str, pool: str, token: str) -> Entry:
@@ -104,7 +112,7 @@ def _changing(path: Path) -> Iterator[list[Entry]]:
     """
     try:
         with _locked(path.parent):
-            entries = read_entries(path) if path.exists() else []
+            entries = _entries(path)
             yield entries
             _replace(path, msgspec.json.format(msgspec.json.encode(entries), indent=2) + b"\n")
     except OSError as error:

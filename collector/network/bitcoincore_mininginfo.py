@@ -5,14 +5,15 @@ from __future__ import annotations
 import msgspec
 
 from collector.sources import bitcoin_core
+from collector.sources.decoding import Figure
 
 
 class _MiningInfo(msgspec.Struct):
-    networkhashps: float | None
+    networkhashps: Figure | None
     chain: str
 
 
-def _hashrate(info: _MiningInfo) -> float | None:
+def _hashrate(info: _MiningInfo) -> Figure | None:
     bitcoin_core.check_chain(info.chain)
     return info.networkhashps
 

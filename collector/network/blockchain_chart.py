@@ -22,7 +22,7 @@ _ENVELOPE: Final = Envelope(code="status", ok=("ok",), message="error", data=Non
 
 class _Point(msgspec.Struct):
     x: int
-    y: float | None
+    y: decoding.Figure | None
 
 
 class _Chart(msgspec.Struct):
@@ -33,7 +33,7 @@ class _Chart(msgspec.Struct):
 def parse(bodies: Sequence[bytes]) -> list[NetworkReading]:
     """Return the newest point that has a figure; it can be more than a day old."""
     chart = _ENVELOPE.decode(bodies[0], _Chart)
-    if chart.unit != _UNIT:
+    if not decoding.is_named(chart.unit, _UNIT):
         raise PermanentError(f"the unit is {chart.unit[:50]!r}, not {_UNIT!r}", reason="unit")
     for point in sorted(chart.values, key=lambda point: point.x, reverse=True):
         if hashrate := decoding.hashrate(point.y, "TH/s"):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import msgspec
 
 from collector.sources.base import WEBSITE_TERMS, NetworkSource, Request
+from collector.sources.decoding import Figure
 from collector.sources.single import network_figure
 
 
 class _HashrateStats(msgspec.Struct):
-    current_hashrate: float | None
+    current_hashrate: Figure | None
 
 
 parse = network_figure(_HashrateStats, lambda stats: stats.current_hashrate, unit="EH/s")

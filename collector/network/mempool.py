@@ -1,4 +1,7 @@
-"""The network's hashrate by difficulty and block times, at mempool.space."""
+"""The network's hashrate by difficulty and block times of 1,008 blocks, at mempool.space.
+
+The server averages over as many blocks, about a week, whatever interval is requested.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,7 @@ def example(readings: Sequence[NetworkReading], at: datetime) -> list[bytes]:
 
 SOURCE = NetworkSource(
     slug="mempool",
-    name="mempool.space, network",
+    name="mempool.space, network by 1,008 blocks",
     home="https://mempool.space",
     docs="https://mempool.space/docs/api/rest",
     terms="https://mempool.space/terms-of-service",
@@ -57,7 +60,7 @@ SOURCE = NetworkSource(
         "The server caches the response for 300 s. Its limits are not published; beyond them it"
         " responds with 429, then bans the client."
     ),
-    averaging_s=86_400,
+    averaging_s=1008 * 600,
     hold_s=1800,
     confidence="high",
     default=True,

@@ -1,135 +1,139 @@
-"""Plausibility: which parsed readings are accepted. The one place for these rules.
+"""Which readings of polls are accepted: what figures can be true, and what polls must confirm.
 
-An implausible reading becomes a dead letter with its reason; it neither stops the other readings of
-its response nor counts as 0. A sudden change has to be confirmed by further polls before it is
-accepted, because a wrong unit or a broken source looks the same as a real change at first. The
-delay gives the source time to correct itself before the map shows the figure.
+The rules that hold for every figure, however it comes, are in :mod:`miningmap.plausibility`. Here
+is what only polling knows: what a source said before, what it declares, and what others say now.
+
+A rejected reading becomes a dead letter with its reason; it neither stops the other readings of its
+response nor counts as 0. A figure that is much larger or smaller than expected has to be confirmed
+by further polls before it is accepted, because a wrong unit or a broken source looks the same as a
+real change at first. The delay gives the source time to correct itself before the map shows the
+figure.
 """
 
 from __future__ import annotations
 
 import math
-from datetime import timedelta
+import statistics
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-from collector.sources.base import Reading, subject_of
-from miningmap.messages import SUM_TOLERANCE
+from collector.sources.base import Reading
+from miningmap.messages import SUM_TOLERANCE, Report, key
+from miningmap.plausibility import (
+    IMPLAUSIBLE,
+    ZERO,
+    KnownFigures,
+    Rejection,
+    future,
+    too_large,
+)
+from miningmap.units import format_hashrate
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from collector.sources.base import NetworkReading, Source
+    from miningmap.messages import Message
 
-MAX_HASHRATE: Final = 1e23
-"""H/s, a hundred times the whole network of 2026. More than this is a wrong unit."""
-MAX_OF_NETWORK: Final = 2.0
-"""The largest plausible ratio of a pool to the network; estimates of the network err by less."""
 JUMP: Final = 50.0
 """The largest factor by which a pool's hashrate may change between two polls, unconfirmed."""
+OFF_OTHERS: Final = 10.0
+"""The largest factor between a source's figure for the network and that of others, unconfirmed."""
 CONFIRMATIONS: Final = 2
-"""How many further polls have to agree with a jump before it is accepted."""
-MAX_AHEAD: Final = timedelta(minutes=2)
-"""How far a source's clock may be ahead of this one."""
-NETWORK_KEPT: Final = timedelta(days=1)
-"""How long a source's figure for the network is compared with pools."""
+"""How many further polls have to agree with a doubtful figure before it is accepted."""
 
 
-class _Jump(NamedTuple):
-    """An unconfirmed change of hashrate (H/s), and how many readings have confirmed it so far."""
+class _Doubtful(NamedTuple):
+    """An unconfirmed hashrate (H/s), and how many readings have confirmed it so far."""
 
     hashrate: float
     confirmations: int
 
 
-class _Network(NamedTuple):
-    """A source's last accepted figure for the network, in H/s, and when it was fetched."""
-
-    hashrate: float
-    fetched_at: datetime
-
-
-_Key: TypeAlias = tuple[str, str]
-"""A source's path and a pool's slug."""
+_Subject: TypeAlias = tuple[str, bytes]
+"""A source's path, and the key of its messages about one pool or the network."""
 
 
 class Plausibility:
     """The last accepted figures of all sources and pools, which new readings are compared with.
 
     Sources share one, because pools are compared with the network. It holds one figure for each
-    source and pool in memory. After a restart the first reading is accepted as it is.
+    source and pool in memory, and none after a restart.
     """
 
-    def __init__(self) -> None:
-        self._accepted: dict[_Key, float] = {}
-        self._jumps: dict[_Key, _Jump] = {}
-        self._networks: dict[str, _Network] = {}
+    def __init__(self, known: KnownFigures | None = None) -> None:
+        """Compare with what is known of the network and of mined blocks; by default nothing is."""
+        self._known = known or KnownFigures()
+        self._accepted: dict[_Subject, float] = {}
+        self._doubtful: dict[_Subject, _Doubtful] = {}
 
-    def check(
-        self, source: Source, reading: Reading | NetworkReading, fetched_at: datetime
-    ) -> str | None:
-        """Return why a reading is implausible, or ``None`` and remember it as accepted.
+    def check(self, source: Source, message: Message) -> Rejection | None:
+        """Return why the message of a valid reading is rejected, or ``None`` and remember it.
 
         Call this once for each reading, in the order in which they were fetched.
         """
-        error = (
-            _invalid(reading, fetched_at)
-            or self._above_network(reading, fetched_at)
-            or self._unconfirmed_jump((source.path, subject_of(reading)), reading.hashrate)
-        )
-        if error is None and not isinstance(reading, Reading):
-            self._networks[source.path] = _Network(reading.hashrate, fetched_at)
-        return error
+        rejection = self._known.rejected(message) or self._unconfirmed(source, message)
+        if rejection is None:
+            self._known.add(message)
+        return rejection
 
-    def _above_network(self, reading: Reading | NetworkReading, fetched_at: datetime) -> str | None:
-        """Compare a pool with the largest figure for the network that any source gives.
-
-        With any other choice, a single source with a figure far too low would reject all pools.
-        """
-        recent = [
-            network.hashrate
-            for network in self._networks.values()
-            if fetched_at - network.fetched_at < NETWORK_KEPT
-        ]
-        if not isinstance(reading, Reading) or not recent:
+    def _unconfirmed(self, source: Source, message: Message) -> Rejection | None:
+        subject = (source.path, key(message))
+        hashrate = message.hashrate
+        doubt = self._doubt(source, message, self._accepted.get(subject))
+        if doubt is None:
+            self._doubtful.pop(subject, None)
+            self._accepted[subject] = hashrate
             return None
-        largest = max(recent)
-        if reading.hashrate <= MAX_OF_NETWORK * largest:
-            return None
-        return f"{reading.hashrate:g} H/s is more than twice the network's {largest:g} H/s"
-
-    def _unconfirmed_jump(self, key: _Key, hashrate: float) -> str | None:
-        last = self._accepted.get(key)
-        if last is None or _is_near(hashrate, last):
-            self._jumps.pop(key, None)
-            self._accepted[key] = hashrate
-            return None
-        jump = self._jumps.get(key)
-        confirmations = jump.confirmations + 1 if jump and _is_near(hashrate, jump.hashrate) else 0
+        last = self._doubtful.get(subject)
+        confirmations = last.confirmations + 1 if last and _is_near(hashrate, last.hashrate) else 0
         if confirmations >= CONFIRMATIONS:
-            del self._jumps[key]
-            self._accepted[key] = hashrate
+            del self._doubtful[subject]
+            self._accepted[subject] = hashrate
             return None
-        self._jumps[key] = _Jump(hashrate, confirmations)
-        return (
-            f"{hashrate:g} H/s after {last:g} H/s is a jump by more than {JUMP:g} times, "
-            f"confirmed by {confirmations} of {CONFIRMATIONS} polls"
-        )
+        self._doubtful[subject] = _Doubtful(hashrate, confirmations)
+        confirmed = f"confirmed by {confirmations} of {CONFIRMATIONS} polls"
+        return Rejection(IMPLAUSIBLE, f"{doubt}, {confirmed}")
+
+    def _doubt(self, source: Source, message: Message, last: float | None) -> str | None:
+        """Return why polls have to confirm a figure, if they have to."""
+        text = format_hashrate(message.hashrate)
+        if last is None and message.hashrate < source.min_hashrate:
+            least = format_hashrate(source.min_hashrate)
+            return f"{text} is less than the {least} expected of {source.path}"
+        if last is not None and not _is_near(message.hashrate, last):
+            return f"{text} after {format_hashrate(last)} is a jump by more than {JUMP:g} times"
+        # A source that was confirmed to differ from the others need not be confirmed again.
+        if last is not None and _is_near(message.hashrate, last, OFF_OTHERS):
+            return None
+        others = self._other_network(message)
+        if others is None or _is_near(message.hashrate, others, OFF_OTHERS):
+            return None
+        differs = f"differs by more than {OFF_OTHERS:g} times from"
+        return f"{text} {differs} the {format_hashrate(others)} of other sources"
+
+    def _other_network(self, message: Message) -> float | None:
+        """Return the network's hashrate by the other sources; ``None`` for a pool's message."""
+        if isinstance(message, Report):
+            return None
+        figures = self._known.network(message.start, message.end)
+        others = [figure for source, figure in figures.items() if source != message.source]
+        return statistics.median(others) if others else None
 
 
-def _invalid(reading: Reading | NetworkReading, fetched_at: datetime) -> str | None:
+def invalid(reading: Reading | NetworkReading, fetched_at: datetime) -> Rejection | None:
     """Return what is wrong with a reading by itself."""
+    if error := _not_a_figure(reading):
+        return Rejection(IMPLAUSIBLE, error)
+    if reading.hashrate == 0:
+        return ZERO
+    return too_large(reading.hashrate) or future(reading.observed_at or fetched_at, fetched_at)
+
+
+def _not_a_figure(reading: Reading | NetworkReading) -> str | None:
     if not math.isfinite(reading.hashrate):
         return f"{reading.hashrate} is not a hashrate"
     if reading.hashrate < 0:
         return f"{reading.hashrate:g} H/s is negative"
-    if reading.hashrate > MAX_HASHRATE:
-        return (
-            f"{reading.hashrate:g} H/s is more than the whole network; has the source changed its "
-            "unit?"
-        )
-    at = reading.observed_at
-    if at is not None and at > fetched_at + MAX_AHEAD:
-        return f"observed at {at.isoformat()}, which is in the future"
     if isinstance(reading, Reading):
         placed = sum(place.hashrate for place in reading.places)
         if not placed <= reading.hashrate * (1 + SUM_TOLERANCE):  # negated so that NaN is rejected
@@ -137,7 +141,7 @@ def _invalid(reading: Reading | NetworkReading, fetched_at: datetime) -> str | N
     return None
 
 
-def _is_near(a: float, b: float) -> bool:
-    """Return whether a change from one to the other is not a jump; only 0 is near 0."""
+def _is_near(a: float, b: float, factor: float = JUMP) -> bool:
+    """Return whether two hashrates differ by at most a factor."""
     low, high = sorted((a, b))
-    return high <= JUMP * low
+    return high <= factor * low

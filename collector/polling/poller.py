@@ -3,7 +3,8 @@
 A source has at most one request in flight. After a transient error the pause doubles up to 15
 minutes; after an error that somebody must fix it is 15 minutes at once (collector/http/backoff.py).
 A source is logged once when it is lost and once when it recovers. Meanwhile it publishes nothing: a
-figure that is unknown is absent, never 0.
+figure that is unknown is absent, never 0. An unexpected exception is an error of the source, too,
+and is logged with its traceback each time.
 """
 
 from __future__ import annotations
@@ -11,16 +12,18 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+import traceback
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from collector.http.backoff import Backoff
 from collector.polling.reports import (
-    IMPLAUSIBLE,
+    UNEXPECTED,
     UNKNOWN_VALUE,
     Poll,
     check_readings,
+    errors_of,
     parse_readings,
 )
 from collector.sources.base import PoolSource, SourceError
@@ -36,7 +39,7 @@ if TYPE_CHECKING:
     from collector.outbox import Outgoing
     from collector.polling.plausibility import Plausibility
     from collector.polling.reports import CheckedReadings
-    from collector.sources.base import Reason, Source
+    from collector.sources.base import Source
     from miningmap.kafka.dead_letters import DeadLetter
     from miningmap.settings import Collector
 
@@ -47,8 +50,13 @@ JITTER: Final = 0.1
 # How many sources start in one second, and the shortest time over which the starts are spread.
 STARTS_PER_S: Final = 100
 MIN_START_SPREAD_S: Final = 3.0
+# How long every source may be overdue before the collector is not ready, in seconds: a poll has
+# ended by then, whatever the servers do.
+LATE_S: Final = 120.0
 # The label of a source of many pools that has not answered yet.
 NO_POOL_YET: Final = ""
+# An exception may quote the whole response, which may have a megabyte.
+_LONGEST_LOGGED: Final = 10_000
 
 _log = structlog.get_logger(__name__)
 
@@ -95,6 +103,7 @@ class Poller:
         self._now = now
         self._clock = clock
         self._backoff = Backoff(clock, first_s=self._interval_s)
+        self._due_at = clock() + self._interval_s  # when the next poll starts at the latest
         self._lost_at: float | None = None  # by the clock; None while the source gives figures
         self._up: dict[str, bool] = {}  # by pool, as shown in the metrics
         self._log = _log.bind(source=source.path)
@@ -111,8 +120,13 @@ class Poller:
         # The pauses need not be hard to predict, so S311 does not apply.
         await asyncio.sleep(random.uniform(0, min(spread_s, self._interval_s)))  # noqa: S311
         while True:
-            pause_s = await self.poll()
-            await asyncio.sleep(pause_s * random.uniform(1, 1 + JITTER))  # noqa: S311
+            pause_s = await self.poll() * random.uniform(1, 1 + JITTER)  # noqa: S311
+            self._due_at = self._clock() + pause_s
+            await asyncio.sleep(pause_s)
+
+    def overdue_s(self) -> float:
+        """Return how long ago the next poll should have started, in seconds."""
+        return self._clock() - self._due_at
 
     async def poll(self) -> float:
         """Poll once, and return how long to wait before the next poll, in seconds.
@@ -121,29 +135,38 @@ class Poller:
         """
         started = self._clock()
         try:
-            with self._backoff.attempt():
-                bodies = await self._fetcher.fetch(self._source)
-                fetched_at = self._now()
-                readings = parse_readings(self._source, bodies)
+            with self._backoff.attempt(), errors_of(self._source):
+                await self._poll()
         except SourceError as error:
             self._record_error(error)
             return self._backoff.retry_s(error)
-        poll = Poll(self._source, fetched_at, self._interval_s, self._simulated)
+        return max(0.0, self._interval_s - (self._clock() - started))
+
+    async def _poll(self) -> None:
+        bodies = await self._fetcher.fetch(self._source)
+        poll = Poll(self._source, self._now(), self._interval_s, self._simulated)
+        readings = parse_readings(self._source, bodies)
         checked = check_readings(poll, readings, self._plausibility)
         if readings:
             self._put([*checked.messages, *checked.rejected])
         self._record_readings(checked)
-        return max(0.0, self._interval_s - (self._clock() - started))
 
     def _record_error(self, error: SourceError) -> None:
         self._metrics.failures.labels(self._source.slug, error.reason).inc()
         self._set_pool_up(dict.fromkeys(self._up, False))
-        self._record_loss(error.reason, self._fetcher.masked(self._source, str(error)))
+        if error.reason == UNEXPECTED:
+            # As text, because an exception of a library may quote a URL with a key.
+            trace = self._masked("".join(traceback.format_exception(error.__cause__)))
+            self._log.error("poll_failed", exception=trace[:_LONGEST_LOGGED])
+        self._record_loss(error.reason, self._masked(str(error))[:_LONGEST_LOGGED])
+
+    def _masked(self, text: str) -> str:
+        return self._fetcher.masked(self._source, text)
 
     def _record_readings(self, checked: CheckedReadings) -> None:
         """Show and log the readings of one poll; without an accepted one the source is lost."""
         for letter in checked.rejected:
-            self._metrics.failures.labels(self._source.slug, IMPLAUSIBLE).inc()
+            self._metrics.failures.labels(self._source.slug, letter.reason).inc()
             self._log.warning("reading_rejected", pool=_pool_of(letter), error=letter.error)
         accepted = {key(message).decode(): True for message in checked.messages}
         rejected = {_pool_of(letter): False for letter in checked.rejected}
@@ -152,13 +175,13 @@ class Poller:
             self._record_recovery()
         elif rejected:
             self._set_pool_up(rejected)
-            self._record_loss(IMPLAUSIBLE, checked.rejected[0].error)
+            self._record_loss(checked.rejected[0].reason, checked.rejected[0].error)
         else:
             self._metrics.failures.labels(self._source.slug, UNKNOWN_VALUE).inc()
             self._set_pool_up(dict.fromkeys(self._up, False))
             self._record_loss(UNKNOWN_VALUE, "the response has no figure")
 
-    def _record_loss(self, reason: Reason, error: str) -> None:
+    def _record_loss(self, reason: str, error: str) -> None:
         if self._lost_at is None:
             self._lost_at = self._clock()
             self._log.warning("source_lost", reason=reason, error=error)
@@ -181,6 +204,16 @@ class Poller:
         for pool, is_up in up.items():
             self._metrics.pool_up.labels(pool, slug).set(is_up)
         self._up = up
+
+
+def idle_reasons(pollers: Sequence[Poller]) -> list[str]:
+    """Return why the collector is not ready: the last poll of every source is too long ago.
+
+    Sources that are polled and give no figure do not make it unready: that is their fault, and
+    ``miningmap_pool_up`` shows it.
+    """
+    overdue_s = min((poller.overdue_s() for poller in pollers), default=0.0)
+    return [f"no source was polled, for {overdue_s:.0f} s too long"] if overdue_s > LATE_S else []
 
 
 def _pool_of(letter: DeadLetter) -> str:

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from collector.sources.base import PermanentError, PoolSource, Reading, SourceError, subject_of
+from collector.polling.plausibility import invalid
+from collector.sources.base import (
+    PermanentError,
+    PoolSource,
+    Reading,
+    SourceError,
+    TransientError,
+    subject_of,
+)
+from miningmap.inputs import without_mark
 from miningmap.kafka.dead_letters import DeadLetter
 from miningmap.kafka.topics import NETWORK, REPORTS
 from miningmap.messages import Network, Report
+from miningmap.plausibility import IMPLAUSIBLE, Rejection, is_future
+from miningmap.times import FIRST_BLOCK
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
 
     from collector.polling.plausibility import Plausibility
     from collector.sources.base import NetworkReading, Source
@@ -24,11 +37,8 @@ if TYPE_CHECKING:
 # An operator may poll a source more rarely than it declares; without this its pools would drop out
 # between two polls.
 HELD_POLLS: Final = 2
-IMPLAUSIBLE: Final = "implausible"
 UNKNOWN_VALUE: Final = "unknown_value"
-# An unset time, such as Go's zero time in the year 1, is not a time of a figure, and the interval
-# before it cannot be represented.
-EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+UNEXPECTED: Final = "unexpected"
 
 
 @dataclass(frozen=True)
@@ -59,34 +69,52 @@ class CheckedReadings:
     rejected: list[DeadLetter] = field(default_factory=list)
 
 
+@contextmanager
+def errors_of(source: Source) -> Iterator[None]:
+    """Raise every error of the block as an error of this source alone.
+
+    What a server sends can meet a fault of this software. That must end neither the polling of the
+    other sources nor the intake, which share the process.
+
+    Raises:
+        SourceError: one of the three kinds, with the source's slug. An exception of another class
+            is the cause of a transient error with the reason ``unexpected``: whether the next
+            response meets the same fault is not known.
+    """
+    try:
+        yield
+    except SourceError as error:
+        error.source = source.slug
+        raise
+    except Exception as error:
+        text = f"a fault of this software: {error!r}; report it with the response"
+        raise TransientError(text, reason=UNEXPECTED, source=source.slug) from error
+
+
 def parse_readings(source: Source, bodies: Sequence[bytes]) -> Sequence[Reading | NetworkReading]:
     """Return the readings in a source's response bodies; none if the source knows no figure.
 
     Raises:
         SourceError: one of the three kinds, with the source's slug.
     """
-    try:
-        readings = source.parse(bodies)
-        for reading in readings:
-            _check_time(reading.observed_at)
-    except SourceError as error:
-        error.source = source.slug
-        raise
-    except Exception as error:
-        # An adapter that fails has received a body of an unknown shape. That is an error of this
-        # source, and must not end the polling of the others.
-        text = f"the adapter failed: {error!r}"
-        raise PermanentError(text, reason="shape", source=source.slug) from error
-    return readings
+    with errors_of(source):
+        return [
+            replace(reading, observed_at=_known_time(reading.observed_at))
+            for reading in source.parse(list(map(without_mark, bodies)))
+        ]
 
 
-def _check_time(at: datetime | None) -> None:
+def _known_time(at: datetime | None) -> datetime | None:
+    """Return the time of a figure, or ``None`` if no figure can have it.
+
+    Servers write an unset time as the first one that they can write: 1970, or the year 1 (Go). The
+    figure beside it is current, so it is as of the time when it was fetched.
+    """
     if at is None:
-        return
+        return None
     if at.tzinfo is None:
         raise PermanentError("observed at a time without a zone", reason="shape")
-    if at < EARLIEST:
-        raise PermanentError(f"observed before 1970, at {at.isoformat()}", reason="shape")
+    return at if at >= FIRST_BLOCK else None
 
 
 def check_readings(
@@ -100,20 +128,34 @@ def check_readings(
     checked = CheckedReadings()
     for reading in readings:
         fields = _fields(poll, reading)
-        error = plausibility.check(poll.source, reading, poll.fetched_at)
-        if error is None:
-            try:
-                checked.messages.append(_message(reading, fields))
-            except msgspec.ValidationError as invalid:
-                error = str(invalid)
-        if error is not None:
-            checked.rejected.append(_dead_letter(poll, reading, fields, error))
+        outcome = _checked(poll, reading, fields, plausibility)
+        if isinstance(outcome, Rejection):
+            checked.rejected.append(_dead_letter(poll, reading, fields, outcome))
+        else:
+            checked.messages.append(outcome)
     return checked
+
+
+def _checked(
+    poll: Poll,
+    reading: Reading | NetworkReading,
+    fields: dict[str, object],
+    plausibility: Plausibility,
+) -> Message | Rejection:
+    if rejection := invalid(reading, poll.fetched_at):
+        return rejection
+    try:
+        message = _message(reading, fields)
+    except msgspec.ValidationError as error:
+        return Rejection(IMPLAUSIBLE, str(error))
+    return plausibility.check(poll.source, message) or message
 
 
 def _fields(poll: Poll, reading: Reading | NetworkReading) -> dict[str, object]:
     """Return the fields of a reading's message in their order, not validated."""
-    observed = min(reading.observed_at or poll.fetched_at, poll.fetched_at)
+    observed = reading.observed_at or poll.fetched_at
+    if not is_future(observed, poll.fetched_at):
+        observed = min(observed, poll.fetched_at)
     common = {
         "source": poll.source.slug,
         "start": observed - timedelta(seconds=poll.interval_s),
@@ -152,13 +194,13 @@ def _message(reading: Reading | NetworkReading, fields: dict[str, object]) -> Me
 
 
 def _dead_letter(
-    poll: Poll, reading: Reading | NetworkReading, fields: dict[str, object], error: str
+    poll: Poll, reading: Reading | NetworkReading, fields: dict[str, object], rejection: Rejection
 ) -> DeadLetter:
     return DeadLetter(
         key=subject_of(reading).encode(),
         value=msgspec.json.encode(fields),
-        reason=IMPLAUSIBLE,
-        error=error,
+        reason=rejection.reason,
+        error=rejection.error,
         at=poll.fetched_at,
         topic=REPORTS if isinstance(reading, Reading) else NETWORK,
         source=poll.source.slug,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 
 from collector.sources.base import WEBSITE_TERMS, PoolSource, Request
+from collector.sources.decoding import entry
 from collector.sources.envelope import Envelope
 from collector.sources.single import single_pool
 from miningmap.units import format_hashrate
@@ -34,7 +35,7 @@ class _Coins(msgspec.Struct):
 parse = single_pool(
     "antpool",
     _Coins,
-    lambda coins: next((c.pool_hashrate for c in coins.items if c.coin_type == "BTC"), None),
+    lambda coins: entry(coins.items, "BTC", lambda coin: coin.coin_type).pool_hashrate,
     envelope=Envelope(ok=("000000",), message="msg"),
 )
 
@@ -67,6 +68,7 @@ SOURCE = PoolSource(
     # Not documented; this is the shortest average in the pool's API for accounts.
     averaging_s=600,
     hold_s=300,
+    least=1e19,
     confidence="medium",
     default=True,
     pool="antpool",

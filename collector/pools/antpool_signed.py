@@ -25,7 +25,7 @@ _LEAST: Final = 1e18
 
 
 class _Stats(msgspec.Struct, rename="camel"):
-    pool_hashrate: decoding.BareNumber | None
+    pool_hashrate: decoding.Figure | None
 
 
 def authorise(request: Request, secrets: Secrets, now: datetime) -> Request:
@@ -67,6 +67,7 @@ SOURCE = PoolSource(
     # Not documented; this is the shortest average in the pool's API for accounts.
     averaging_s=600,
     hold_s=300,
+    least=1e19,
     confidence="high",
     unsure="The code for a wrong key or signature is not known, so it is reported as refused.",
     default=False,

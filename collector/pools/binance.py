@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from collector.sources.base import WEBSITE_TERMS, PoolSource, Request
-from collector.sources.decoding import BareNumber
+from collector.sources.decoding import Figure, entry
 from collector.sources.envelope import Envelope
 from collector.sources.single import single_pool
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 class _Algorithm(msgspec.Struct, rename="camel"):
     algo_name: str
-    pool_hash: BareNumber | None
+    pool_hash: Figure | None
 
 
 class _Index(msgspec.Struct, rename="camel"):
@@ -31,7 +31,7 @@ class _Index(msgspec.Struct, rename="camel"):
 parse = single_pool(
     "binancepool",
     _Index,
-    lambda index: next((a.pool_hash for a in index.algo_list if a.algo_name == "SHA256"), None),
+    lambda index: entry(index.algo_list, "SHA256", lambda one: one.algo_name).pool_hash,
     envelope=Envelope(message="msg"),
 )
 
@@ -60,6 +60,7 @@ SOURCE = PoolSource(
     poll_reason="No limit is documented; other clients poll every two minutes.",
     averaging_s=600,
     hold_s=600,
+    least=1e18,
     confidence="medium",
     unsure=(
         "It is not documented over what time the figure is averaged, nor whether it includes other"

@@ -6,14 +6,14 @@ import msgspec
 
 from collector.sources.authorisation import credentials_in
 from collector.sources.base import Credential, PoolSource, Rate, Request
-from collector.sources.decoding import unix_time
+from collector.sources.decoding import Figure, unix_time
 from collector.sources.envelope import Envelope
 from collector.sources.single import single_pool
 
 
 class _Stats(msgspec.Struct):
     hash_rate_unit: str
-    pool_5m_hash_rate: float | None
+    pool_5m_hash_rate: Figure | None
     update_ts: int
 
 
@@ -50,6 +50,7 @@ SOURCE = PoolSource(
     averaging_s=300,
     # The figure's own time can be as old as the average is long.
     hold_s=600,
+    least=1e18,
     confidence="high",
     unsure="The response to a wrong token is not known.",
     default=False,

@@ -38,7 +38,7 @@ class _Pool(msgspec.Struct):
 
 
 class _HashrateStats(msgspec.Struct):
-    current_hashrate: float | None
+    current_hashrate: decoding.Figure | None
 
 
 def parse(bodies: Sequence[bytes]) -> list[Reading]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import msgspec
 
 from collector.sources.base import WEBSITE_TERMS, PoolSource, Request
-from collector.sources.decoding import BareNumber
+from collector.sources.decoding import Figure
 from collector.sources.envelope import Envelope
 from collector.sources.single import single_pool
 
 
 class _Status(msgspec.Struct):
-    pool_hashrate: float | BareNumber | None
+    pool_hashrate: Figure | None
     pool_hashrate_unit: str
 
 

@@ -1,14 +1,19 @@
-"""CKPool's solo servers. Each server reports only the miners connected to it."""
+"""CKPool's solo servers: six regional hosts, which may share their statistics.
+
+Each host once reported only the miners connected to it. Since July 2026 their statistics are said
+to be merged. What the hosts respond tells which it is: statistics that several of them have in
+common count once and are of no place.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
 from collector.sources import decoding
-from collector.sources.base import Locating, PoolSource, Reading, Request
-from miningmap.messages import Located
+from collector.sources.base import Locating, PoolSource, Reading, Request, SourceError
+from collector.sources.located import by_place
 from miningmap.places import OTHER
 from miningmap.units import format_hashrate
 
@@ -16,64 +21,157 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-# Miners choose the nearest server, so most of a server's hashrate is in its part of the world. The
-# main server is in the US and gets all miners that did not choose one. The European one serves
-# Europe and Africa, so no country is right for it: OTHER means "located, but in no listed country".
-_SERVERS: Final = {
+# Miners choose the nearest host, so most of a host's hashrate is in its part of the world. The
+# first is in the US and gets all miners that did not choose one. Those in Germany and Singapore
+# serve Europe, Africa and Asia, so no country is right: OTHER means "located, but in no listed
+# country".
+_HOSTS: Final = {
     "solo.ckpool.org": "US",
+    "uwsolo.ckpool.org": "US",
+    "uesolo.ckpool.org": "US",
     "eusolo.ckpool.org": OTHER,
+    "sgsolo.ckpool.org": OTHER,
     "ausolo.ckpool.org": "AU",
 }
 
+# A host whose file is so much older than the newest one, in seconds, does not write it any more.
+_STALE_S: Final = 600
+# Files that began to count at the same time, to so many seconds, are the same statistics, read
+# before and after they were written again. So are files with the same number of users, to this
+# part. An error in this direction locates nothing; in the other, it counts hashrate several times.
+_SAME_START_S: Final = 120
+_SAME_USERS: Final = 0.02
+
 
 class _Status(msgspec.Struct):
+    runtime: int
     lastupdate: int
+    users: int = msgspec.field(name="Users")
 
 
 class _Hashrates(msgspec.Struct):
-    hashrate5m: str | None
+    hashrate5m: float | str | None
+
+
+class _File(NamedTuple):
+    """The status file of a host, which has a known hashrate (H/s, over 5 minutes)."""
+
+    place: str
+    started: int
+    updated: int
+    users: int
+    hashrate: float
+
+    def is_same(self, other: _File) -> bool:
+        """Return whether both are the same statistics."""
+        largest = max(self.users, other.users)
+        return (
+            abs(self.started - other.started) <= _SAME_START_S
+            or abs(self.users - other.users) <= _SAME_USERS * largest
+        )
 
 
 def parse(bodies: Sequence[bytes]) -> list[Reading]:
-    """Return all servers as one pool with one place each, as of the oldest status file."""
-    times, hashrates = zip(*map(_server, bodies), strict=True)
-    total = decoding.sum_or_unknown(hashrates)
-    if total is None:
+    """Return the total, and places if the hosts' statistics differ, as of the oldest file.
+
+    A host that does not respond, or without a figure, is left out.
+
+    Raises:
+        SourceError: no host has a valid file; the error is the first one's.
+    """
+    files = _files(bodies)
+    if not files:
         return []
-    servers = zip(_SERVERS.values(), hashrates, strict=True)
-    # No rate is None here; the condition tells the type checker.
-    places = tuple(Located(code, rate, "estimated") for code, rate in servers if rate is not None)
-    return [Reading("solock", total, places, observed_at=min(times))]
+    groups = _by_statistics(files)
+    # Of files with the same statistics, the one with most users is the most complete.
+    chosen = [max(group, key=lambda file: file.users) for group in groups]
+    places = [_common_place(group) if len(groups) > 1 else None for group in groups]
+    hashrates = [file.hashrate for file in chosen]
+    return [
+        Reading(
+            "solock",
+            sum(hashrates),
+            by_place(zip(places, hashrates, strict=True), "estimated"),
+            observed_at=decoding.unix_time(min(file.updated for file in chosen)),
+        )
+    ]
 
 
-def _server(body: bytes) -> tuple[datetime, float | None]:
-    """Return when a server wrote its status file, and its hashrate over 5 minutes in H/s.
+def _files(bodies: Sequence[bytes]) -> list[_File]:
+    """Return the files that are still written and have a figure.
 
-    The file has three lines, each of which is a JSON document. Hashrates in it are like "141P".
+    Raises:
+        SourceError: none is valid.
+    """
+    files: list[_File] = []
+    failures: list[SourceError] = []
+    for place, body in zip(_HOSTS.values(), bodies, strict=True):
+        try:
+            if file := _file(place, body):
+                files.append(file)
+        except SourceError as error:
+            failures.append(error)
+    if len(failures) == len(bodies):
+        raise failures[0]
+    newest = max((file.updated for file in files), default=0)
+    return [file for file in files if newest - file.updated <= _STALE_S]
+
+
+def _file(place: str, body: bytes) -> _File | None:
+    """Return a host's status file, or ``None`` if it has no figure.
+
+    It has three lines, each of which is a JSON document. Hashrates in it are like "141P".
     """
     first, second, *_ = [*body.splitlines(), b"", b""]  # a missing line is a truncated document
     status = decoding.decode(first, _Status)
-    hashrates = decoding.decode(second, _Hashrates)
-    return decoding.unix_time(status.lastupdate), decoding.hashrate(hashrates.hashrate5m)
+    hashrate = decoding.hashrate(decoding.decode(second, _Hashrates).hashrate5m)
+    if hashrate is None:
+        return None
+    started = status.lastupdate - status.runtime
+    return _File(place, started, status.lastupdate, status.users, hashrate)
+
+
+def _by_statistics(files: Sequence[_File]) -> list[list[_File]]:
+    """Return the files grouped by the statistics that they have in common."""
+    groups: list[list[_File]] = []
+    for file in files:
+        same = (group for group in groups if any(map(file.is_same, group)))
+        group = next(same, None)
+        if group is None:
+            groups.append([file])
+        else:
+            group.append(file)
+    return groups
+
+
+def _common_place(files: Sequence[_File]) -> str | None:
+    place, *others = {file.place for file in files}
+    return None if others else place
 
 
 def example(readings: Sequence[Reading], at: datetime) -> list[bytes]:
-    """Return the status file of each server, which it writes once a minute."""
+    """Return the status file of each host, which it writes once a minute.
+
+    Of several hosts in one place, the first has all of the hashrate there.
+    """
     (reading,) = readings
     written = reading.observed_at or at.replace(second=0)
-    located = {place.code: place.hashrate for place in reading.places}
+    left = {place.code: place.hashrate for place in reading.places}
     seconds = int(written.timestamp())
-    return [_example_file(located.get(code, 0.0), seconds) for code in _SERVERS.values()]
+    return [
+        _example_file(number, left.pop(place, 0.0), seconds)
+        for number, place in enumerate(_HOSTS.values(), start=1)
+    ]
 
 
-def _example_file(hashrate: float, written: int) -> bytes:
+def _example_file(number: int, hashrate: float, written: int) -> bytes:
     short = format_hashrate(hashrate, 3).removesuffix("H/s").replace(" ", "")  # "141P"
     lines: tuple[object, ...] = (
         {
-            "runtime": 8_812_345,
+            "runtime": 8_812_345 // number,
             "lastupdate": written,
-            "Users": 23_550,
-            "Workers": 38_949,
+            "Users": 23_550 // number,
+            "Workers": 38_949 // number,
             "Idle": 4_211,
             "Disconnected": 1_022,
         },
@@ -98,13 +196,21 @@ SOURCE = PoolSource(
     home="https://solo.ckpool.org",
     docs=None,
     terms="none stated",
-    requests=tuple(Request(f"https://{host}/pool/pool.status") for host in _SERVERS),
+    requests=tuple(Request(f"https://{host}/pool/pool.status", optional=True) for host in _HOSTS),
     poll_s=60,
-    poll_reason="Each server writes its file once a minute.",
+    poll_reason="Each host writes its file once a minute.",
     averaging_s=300,
     hold_s=300,
-    locates=Locating("estimated", "country", "by server: US, AU, and OTHER for Europe and Africa"),
+    locates=Locating(
+        "estimated",
+        "country",
+        "by host, if the hosts' statistics differ: US, AU, and OTHER for Europe, Africa and Asia",
+    ),
     confidence="medium",
+    unsure=(
+        "Since July 2026 the hosts are said to have their statistics in common (stats.ckpool.org,"
+        " raw.stats.ckpool.org); it is not known which of them still respond."
+    ),
     default=True,
     pool="solock",  # mempool.space's slug of the pool
     parse=parse,

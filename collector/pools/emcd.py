@@ -6,12 +6,13 @@ import msgspec
 
 from collector.sources.authorisation import credentials_in
 from collector.sources.base import ACCOUNT_TERMS, Credential, PoolSource, Request
+from collector.sources.decoding import Figure
 from collector.sources.envelope import Envelope
 from collector.sources.single import single_pool
 
 
 class _Total(msgspec.Struct):
-    hashrate: float | None
+    hashrate: Figure | None
 
 
 # The present hashrate, in H/s.

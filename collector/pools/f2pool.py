@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from collector.sources.base import ACCOUNT_TERMS, Credential, PoolSource, Request
+from collector.sources.decoding import Figure
 from collector.sources.envelope import Envelope
 from collector.sources.single import single_pool
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class _Info(msgspec.Struct):
-    hash_rate: float | None
+    hash_rate: Figure | None
 
 
 def authorise(request: Request, secrets: Secrets, _now: datetime) -> Request:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from collector.sources.base import PoolSource, Request
-from collector.sources.decoding import iso_time
+from collector.sources.decoding import Figure, hashrate, iso_time
 from collector.sources.single import single_pool
 from miningmap.times import rfc3339
 
@@ -18,9 +18,12 @@ if TYPE_CHECKING:
     from collector.sources.base import Reading
 
 
+# The specification says that GH/s are an int64, in which a figure in H/s would not fit.
+_MOST: Final = 2.0**63 * 1e9
+
+
 class _PoolStats(msgspec.Struct, rename="camel"):
-    # The specification says int64, in which a figure in H/s would not fit.
-    hashrate5min_avg: Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | None
+    hashrate5min_avg: Figure | None
     # The specification does not say how times are written.
     updated_at: object = None
 
@@ -28,8 +31,7 @@ class _PoolStats(msgspec.Struct, rename="camel"):
 parse = single_pool(
     "foundryusa",
     _PoolStats,
-    lambda stats: stats.hashrate5min_avg,
-    unit="GH/s",
+    lambda stats: hashrate(stats.hashrate5min_avg, "GH/s", most=_MOST),
     observed_at=lambda stats: iso_time(stats.updated_at),
 )
 
@@ -67,6 +69,7 @@ SOURCE = PoolSource(
     averaging_s=300,
     # The figure's own time can be as old as the average is long.
     hold_s=600,
+    least=1e19,
     confidence="high",
     default=True,
     pool="foundryusa",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import msgspec
 
 from collector.sources import decoding
@@ -14,8 +12,8 @@ from collector.sources.single import single_pool
 
 
 class _Home(msgspec.Struct):
-    stamp: Annotated[str, msgspec.Meta(pattern=r"^[0-9]+$")] | int = msgspec.field(name="STAMP")
-    p_hashrate5m: decoding.BareNumber | None
+    stamp: int = msgspec.field(name="STAMP")
+    p_hashrate5m: decoding.Figure | None
 
 
 # The pool's average over 5 minutes, in H/s. Fields whose name starts with "u_" are the user's own.
@@ -27,7 +25,7 @@ parse = single_pool(
     envelope=Envelope(
         code="nil", ok=(None,), data=None, unauthorized={"0": "user or key is wrong"}
     ),
-    observed_at=lambda home: decoding.unix_time(int(home.stamp)),
+    observed_at=lambda home: decoding.unix_time(home.stamp),
 )
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import msgspec
 
 from collector.sources.base import WEBSITE_TERMS, PoolSource, Request
-from collector.sources.decoding import hashrate
+from collector.sources.decoding import Figure, hashrate
 from collector.sources.single import single_pool
 
 
 class _Stats(msgspec.Struct):
-    hashrate: float | None
+    hashrate: Figure | None
     net_hashrate: float
 
 
@@ -26,14 +26,15 @@ SOURCE = PoolSource(
     home="https://pool.kryptex.com/btc",
     docs=None,
     terms=WEBSITE_TERMS,
-    requests=(Request("https://pool.kryptex.com/btc/api/v1/pool/stats"),),
+    # pool.kryptex.com, the website's host, sends clients that are not browsers a page.
+    requests=(Request("https://btc-api.kryptex.network/api/v1/pool/stats"),),
     poll_s=300,
     poll_reason="No limit is documented; other clients poll every ten minutes.",
     averaging_s=1800,
     hold_s=900,
     confidence="low",
     unsure=(
-        "Clients use this request for the pool's other coins; for Bitcoin only pool/info was seen."
+        "The host is known only from another coin, at prl-api.kryptex.network, and so is the shape."
         " It is not documented over what time the figure is averaged; the shortest average of a"
         " worker is half an hour."
     ),

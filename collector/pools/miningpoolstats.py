@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 class _Pool(msgspec.Struct):
     pool_id: str | None
-    hashrate: float | None
+    hashrate: decoding.Figure | None
 
 
 class _Pools(msgspec.Struct):
@@ -36,7 +36,8 @@ class _Pools(msgspec.Struct):
 def parse(bodies: Sequence[bytes]) -> list[Reading]:
     """Return the totals, in H/s; -1 and -2 are unknown. They have no time of their own.
 
-    A pool that is listed more than once is left out: its figures may or may not overlap.
+    A pool that is listed more than once is left out: its figures may or may not overlap. So is one
+    with 0, which says nothing.
     """
     answer = decoding.decode(bodies[0], _Pools)
     listed = [(pool_slug(pool.pool_id or ""), pool.hashrate) for pool in answer.data]
@@ -45,7 +46,7 @@ def parse(bodies: Sequence[bytes]) -> list[Reading]:
         reading
         for slug, figure in listed
         if slug is not None and times[slug] == 1
-        for reading in pool_reading(slug, decoding.hashrate(figure, most=answer.hashrate))
+        for reading in pool_reading(slug, decoding.hashrate(figure, most=answer.hashrate) or None)
     ]
 
 

@@ -5,7 +5,9 @@ Their hashrate is therefore in the totals of those pools, too.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import math
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
@@ -28,7 +30,8 @@ if TYPE_CHECKING:
 # Two lists, both of Bitcoin's algorithm. A rig may be on both; it counts once.
 _TYPES: Final = ("sha256", "sha256ab")
 _PER_PAGE: Final = 100  # the server's maximum
-_PAGES: Final = 3  # of each list; there were 170 rigs in 2026
+# Of one list; there were 170 rigs in 2026. More pages of both would take most of an interval.
+_MOST_PAGES: Final = 40
 
 # The owner of a rig chooses the nearest proxy. These are the proxies that the server has listed,
 # beside several of the US ("us-east", "us-nw"). Europe or Asia is not a country, and OTHER means
@@ -55,7 +58,7 @@ class _Status(msgspec.Struct):
 
 
 class _Speed(msgspec.Struct):
-    hash: float | decoding.BareNumber | None
+    hash: decoding.Figure | None
     type: str
 
 
@@ -71,17 +74,50 @@ class _Rig(msgspec.Struct):
 
 
 class _Page(msgspec.Struct):
-    total: int
+    total: Annotated[int, msgspec.Meta(ge=0)]
     records: list[_Rig]
+
+
+def _request(kind: str, page: int) -> Request:
+    query = f"type={kind}&rented=true&count={_PER_PAGE}&offset={_PER_PAGE * page}"
+    return Request(f"https://www.miningrigrentals.com/api/v2/rig?{query}")
+
+
+def more(bodies: Sequence[bytes]) -> list[Request]:
+    """Return the requests of all pages but the first ones, list by list."""
+    if len(bodies) > len(_TYPES):
+        return []
+    firsts = zip(_TYPES, _pages(bodies), strict=True)
+    return [_request(kind, n) for kind, first in firsts for n in range(1, _page_count(first))]
+
+
+def _pages(bodies: Sequence[bytes]) -> list[_Page]:
+    return [_ENVELOPE.decode(body, _Page) for body in bodies]
+
+
+def _page_count(first: _Page) -> int:
+    """Return the number of pages of a list.
+
+    Raises:
+        PermanentError: the list is too long.
+    """
+    if first.total > _PER_PAGE * _MOST_PAGES:
+        text = f"a list of more than {_PER_PAGE * _MOST_PAGES} rigs"
+        raise PermanentError(text, reason="shape")
+    return max(1, math.ceil(first.total / _PER_PAGE))
 
 
 def parse(bodies: Sequence[bytes]) -> list[Reading]:
     """Return the rigs that are online, by their means over 5 minutes.
 
     A rig of unknown hashrate counts as offline.
+
+    Args:
+        bodies: the first page of each list, then the further pages of each.
     """
-    pages = [_ENVELOPE.decode(body, _Page) for body in bodies]
-    lists = (pages[first : first + _PAGES] for first in range(0, len(pages), _PAGES))
+    pages = _pages(bodies)
+    further = iter(pages[len(_TYPES) :])
+    lists = [[first, *islice(further, _page_count(first) - 1)] for first in pages[: len(_TYPES)]]
     rigs = {rig.id: rig for pages_of_list in lists for rig in _rigs(pages_of_list)}
     online = [
         (_place(rig.region), speed)
@@ -98,13 +134,9 @@ def _rigs(pages: Sequence[_Page]) -> list[_Rig]:
     """Return all rigs of one list.
 
     Raises:
-        PermanentError: the list is longer than what was requested.
         TransientError: the list changed between the requests, and rigs are missing.
     """
     total = max(page.total for page in pages)
-    if total > _PER_PAGE * _PAGES:
-        text = f"{total} rigs, more than the {_PER_PAGE * _PAGES} that are requested"
-        raise PermanentError(text, reason="shape")
     rigs = [rig for page in pages for rig in page.records]
     missing = total - len({rig.id for rig in rigs})
     if missing > 0:
@@ -128,14 +160,8 @@ SOURCE = PoolSource(
     docs="https://www.miningrigrentals.com/apidocv2",
     terms="none stated for the lists; the API is a beta that may change without notice",
     scope="market",
-    requests=tuple(
-        Request(
-            f"https://www.miningrigrentals.com/api/v2/rig?type={kind}&rented=true"
-            f"&count={_PER_PAGE}&offset={_PER_PAGE * page}"
-        )
-        for kind in _TYPES
-        for page in range(_PAGES)
-    ),
+    requests=tuple(_request(kind, 0) for kind in _TYPES),
+    more=more,
     poll_s=300,
     poll_reason="The figures are averages over 5 minutes; no limit is documented.",
     averaging_s=300,

@@ -1,6 +1,7 @@
 """NiceHash's market for hashrate, which mines at the pools of those who buy it.
 
-Its hashrate is therefore in the totals of those pools, too.
+Its hashrate is therefore in the totals of those pools, too. It has one market since 2026; the
+former ones, of Europe and the US, told where sellers were.
 """
 
 from __future__ import annotations
@@ -10,24 +11,19 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from collector.sources import decoding
-from collector.sources.base import Locating, PermanentError, PoolSource, Reading, Request
-from collector.sources.located import by_place
+from collector.sources.base import PermanentError, PoolSource, Reading, Request
 from miningmap.messages import Instant
-from miningmap.places import OTHER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 # Both are Bitcoin's algorithm; each has its own rigs and orders.
 _ALGORITHMS: Final = ("SHA256ASICBOOST", "SHA256")
-# Sellers chose the nearest market ("EU", "EU_N", "USA", "USA_E"). Europe is not a country, and
-# OTHER means "located, but in no listed country". By 2026 the one market, "BTC", has no place.
-_REGIONS: Final = (("EU", OTHER), ("USA", "US"))
 
 
 class _Market(msgspec.Struct, rename="camel"):
-    total_speed: decoding.BareNumber | None
-    market_factor: str  # "1000000000000000000", also seen as "1e18"
+    total_speed: decoding.Figure | None
+    market_factor: decoding.Figure  # "1000000000000000000", also seen as "1e18"
     display_market_factor: str
     updated_ts: Instant | None = None
 
@@ -39,14 +35,12 @@ class _OrderBook(msgspec.Struct):
 def parse(bodies: Sequence[bytes]) -> list[Reading]:
     """Return all markets of both algorithms as one, as of the oldest of them."""
     books = [decoding.decode(body, _OrderBook).stats for body in bodies]
-    markets = [(name, market) for book in books for name, market in book.items()]
-    parts = [(_place(name), _speed(market)) for name, market in markets]
-    total = decoding.sum_or_unknown(speed for _, speed in parts)
+    markets = [market for book in books for market in book.values()]
+    total = decoding.sum_or_unknown(map(_speed, markets))
     if total is None or not all(books):
         return []
-    times = [market.updated_ts for _, market in markets if market.updated_ts is not None]
-    places = by_place(parts, "estimated")
-    return [Reading("nicehash-market", total, places, min(times, default=None))]
+    times = [market.updated_ts for market in markets if market.updated_ts is not None]
+    return [Reading("nicehash-market", total, observed_at=min(times, default=None))]
 
 
 def _speed(market: _Market) -> float | None:
@@ -57,12 +51,8 @@ def _speed(market: _Market) -> float | None:
     """
     unit = market.display_market_factor
     if decoding.hashrate(market.market_factor) != decoding.hashrate(f"1 {unit}"):
-        raise PermanentError(f"1 {unit[:16]} is not {market.market_factor[:32]}", reason="unit")
+        raise PermanentError(f"1 {unit[:16]} is not {market.market_factor!s:.32}", reason="unit")
     return decoding.hashrate(market.total_speed, unit)
-
-
-def _place(market: str) -> str | None:
-    return next((code for start, code in _REGIONS if market.startswith(start)), None)
 
 
 _ORDER_BOOK: Final = "https://api2.nicehash.com/main/api/v2/hashpower/orderBook?algorithm="
@@ -81,9 +71,6 @@ SOURCE = PoolSource(
     # Not documented.
     averaging_s=300,
     hold_s=300,
-    locates=Locating(
-        "estimated", "country", "by market, if there are several: US, and OTHER for Europe"
-    ),
     confidence="medium",
     unsure=(
         "It is not documented over what time a speed is averaged, whether the time in the response"

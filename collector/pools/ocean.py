@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from collector.sources.base import PoolSource, Request
-from collector.sources.decoding import BareNumber
+from collector.sources.decoding import Figure
 from collector.sources.envelope import Envelope
 from collector.sources.single import single_pool
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class _Hashrates(msgspec.Struct):
-    pool_300s: BareNumber | None
+    pool_300s: Figure | None
 
 
 # The average over 300 s, in H/s.
@@ -48,6 +48,7 @@ SOURCE = PoolSource(
     ),
     averaging_s=300,
     hold_s=300,
+    least=1e18,
     confidence="medium",
     default=True,
     pool="ocean",

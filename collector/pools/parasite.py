@@ -5,11 +5,12 @@ from __future__ import annotations
 import msgspec
 
 from collector.sources.base import WEBSITE_TERMS, PoolSource, Request
+from collector.sources.decoding import Figure
 from collector.sources.single import single_pool
 
 
 class _PoolStats(msgspec.Struct):
-    hashrate: float | None
+    hashrate: Figure | None
 
 
 parse = single_pool("parasite", _PoolStats, lambda stats: stats.hashrate)
@@ -24,14 +25,10 @@ SOURCE = PoolSource(
     requests=(Request("https://parasite.space/api/pool-stats"),),
     poll_s=300,
     poll_reason="Neither limits nor caches are documented, and the pool is small.",
-    # Not documented.
-    averaging_s=300,
+    averaging_s=300,  # by the code of its server
     hold_s=1800,
     confidence="low",
-    unsure=(
-        "The shape is known only from other clients. It is not documented over what time the figure"
-        " is averaged."
-    ),
+    unsure="The shape is known only from other clients.",
     default=False,
     pool="parasite",
     parse=parse,

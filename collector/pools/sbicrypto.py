@@ -23,7 +23,7 @@ _MOST: Final = 1e19
 
 class _Worker(msgspec.Struct):
     # Averages over 10 minutes, an hour and a day.
-    hashrates: Annotated[list[float | None], msgspec.Meta(min_length=1)]
+    hashrates: Annotated[list[decoding.Figure | None], msgspec.Meta(min_length=1)]
 
 
 class _Page(msgspec.Struct, rename="camel"):

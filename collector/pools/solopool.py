@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from collector.sources.base import PoolSource, Request
+from collector.sources.decoding import Figure
 from collector.sources.single import single_pool
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class _Stats(msgspec.Struct):
-    hashrate: float | None
+    hashrate: Figure | None
 
 
 # The pool's hashrate in H/s, not that of the network, which is in the response, too.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from collector.sources.base import PoolSource, Request
-from collector.sources.decoding import unix_time
+from collector.sources.decoding import Figure, unix_time
 from collector.sources.single import single_pool
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class _Stats(msgspec.Struct):
-    hashrate: float | None
+    hashrate: Figure | None
     now: int
 
 
@@ -27,7 +27,7 @@ parse = single_pool(
     "2miners",
     _Stats,
     lambda stats: stats.hashrate,
-    observed_at=lambda stats: unix_time(stats.now / 1000),
+    observed_at=lambda stats: unix_time(stats.now, per_second=1000),
 )
 
 

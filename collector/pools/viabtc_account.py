@@ -10,7 +10,7 @@ import msgspec
 
 from collector.sources.authorisation import hmac_sha256
 from collector.sources.base import ACCOUNT_TERMS, Credential, PoolSource, Request
-from collector.sources.decoding import BareNumber
+from collector.sources.decoding import Figure
 from collector.sources.envelope import Envelope
 from collector.sources.single import single_pool
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class _Account(msgspec.Struct):
-    hashrate_10min: BareNumber | None
+    hashrate_10min: Figure | None
 
 
 def authorise(request: Request, secrets: Secrets, now: datetime) -> Request:

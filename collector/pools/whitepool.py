@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class _Part(msgspec.Struct):
-    current_hash_rate: decoding.BareNumber | None
+    current_hash_rate: decoding.Figure | None
 
 
 class _Wrapped(msgspec.Struct):
@@ -74,6 +74,7 @@ SOURCE = PoolSource(
     poll_reason="The server caches responses for 10 to 60 s.",
     averaging_s=600,
     hold_s=300,
+    least=1e17,
     confidence="medium",
     unsure=(
         "It is not known which of the documented forms the response has now; all are accepted. It"

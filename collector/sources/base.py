@@ -30,6 +30,15 @@ Granularity: TypeAlias = Literal["country", "subdivision"]
 Scope: TypeAlias = Literal["pool", "account", "market", "network"]
 """Whose hashrate a source gives: a whole pool's, one account's at a pool, a market's."""
 
+LEAST: Final[Mapping[Scope, float]] = {
+    "network": 1e20,
+    "pool": 1e15,
+    "account": 1e12,
+    "market": 1e12,
+}
+"""The least hashrate (H/s) that is expected by default: the network has had more than 100 EH/s
+since 2020, a pool of 1 PH/s has five machines, and an account of 1 TH/s has none of today's."""
+
 ACCOUNT_TERMS: Final = (
     "for the holder of the account. The account's hashrate is also in the total of its pool, from"
     " which it is taken out if both count"
@@ -59,8 +68,11 @@ Reason: TypeAlias = Literal[
     "shape",
     "unit",
     "implausible",
+    "future",
     # a valid response that has no figure
     "unknown_value",
+    # a fault of this software
+    "unexpected",
 ]
 """Why a source gave no figure; the list is short because this is a label of a metric."""
 
@@ -117,12 +129,21 @@ class Request:
     """One HTTP request.
 
     Its repr shows the method and the host only: any other part may contain a key.
+
+    Attributes:
+        url: the address, with its query.
+        method: the HTTP method.
+        headers: those that are not sent with every request.
+        body: the content of a POST.
+        optional: the poll goes on if the request fails; ``parse`` then gets an empty body for it.
+            A poll that has no other body fails with the first of these errors.
     """
 
     url: str
     method: Method = "GET"
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | None = None
+    optional: bool = False
 
     def __repr__(self) -> str:
         return f"<{self.method} to {urlsplit(self.url).hostname}>"
@@ -175,7 +196,8 @@ class Reading:
         pool: the slug; the same as at mempool.space, if the pool is listed there.
         hashrate: of the whole pool, in H/s.
         places: the parts that the source locates; together they may be less than the whole.
-        observed_at: the source's own time of the figure, or ``None`` if it gives no time.
+        observed_at: the source's own time of the figure, or ``None`` if it gives no time. A time
+            before Bitcoin's first block is one that the server left unset, and counts as ``None``.
         blocks: the number of blocks from which the figure is computed, or ``None`` if it is not
             computed from blocks.
     """
@@ -212,6 +234,9 @@ class Source:
         terms: URL or text of the terms of use.
         credentials: what the operator has to set before the source can be polled.
         requests: the requests of each poll, in the order in which ``parse`` gets the bodies.
+        more: gets the bodies of all requests so far and returns those that follow from them, such
+            as the further pages of a list, or none; called again when their bodies are there. Pure.
+            Raises what ``parse`` would raise, and leads to no host that ``requests`` does not name.
         authorise: puts the credentials into a request, just before it is sent. Pure.
         configure: returns the source as configured by its credentials, if they change more than
             the look of its requests (for example, add a request for each site). Pure. Raises a
@@ -224,6 +249,8 @@ class Source:
         averaging_s: the time over which the source averages its figure, in seconds.
         hold_s: how long a figure stays valid if none follows, in seconds.
         locates: the places that it gives, or ``None`` if it gives none.
+        least: the least hashrate (H/s) that is expected of one pool, or of the network; a first
+            reading below it is confirmed by further polls. ``None``: that of its scope.
         confidence: how sure it is that address, shape and unit are as declared.
         unsure: what is not certain, in words.
         default: polled unless the settings name other sources. A source with credentials is polled
@@ -231,8 +258,9 @@ class Source:
         parse: bodies to readings. Pure. Figures that the source does not know are left out. Raises
             a :class:`SourceError`.
         example: readings and the server's time to the bodies that the real server would send, in
-            the order of ``requests``: the inverse of ``parse``. A reading without a time is as of
-            the server's time. The simulation serves it, so a ``default`` source must have one.
+            the order of ``requests``: the inverse of ``parse``. Nothing of ``more`` may follow from
+            them. A reading without a time is as of the server's time. The simulation serves it, so
+            a ``default`` source must have one.
     """
 
     kind: ClassVar[SourceType]
@@ -245,6 +273,7 @@ class Source:
     scope: Scope
     credentials: tuple[Credential, ...] = ()
     requests: tuple[Request, ...]
+    more: Callable[[Sequence[bytes]], Sequence[Request]] | None = None
     authorise: Callable[[Request, Secrets, datetime], Request] | None = None
     configure: Callable[[Secrets], Source] | None = None
     own_server: bool = False
@@ -254,6 +283,7 @@ class Source:
     averaging_s: int
     hold_s: int
     locates: Locating | None = None
+    least: float | None = None
     confidence: Confidence
     unsure: str = ""
     default: bool
@@ -265,6 +295,35 @@ class Source:
     def path(self) -> str:
         """``pools/mempool``; the slug alone may be that of two sources, one of each type."""
         return f"{self.kind}/{self.slug}"
+
+    def further_requests(self, bodies: Sequence[bytes]) -> Sequence[Request]:
+        """Return the requests that follow from the bodies of all requests so far.
+
+        Raises:
+            SourceError: nothing follows from these bodies.
+        """
+        return () if self.more is None else self.more(bodies)
+
+    def requests_for(self, bodies: Sequence[bytes]) -> Sequence[Request]:
+        """Return the requests of a poll whose first responses have these bodies.
+
+        If they are not the responses to all of them, more requests may follow from the others.
+
+        Raises:
+            SourceError: a body is one from which nothing follows.
+        """
+        requests = list(self.requests)
+        while len(requests) <= len(bodies):
+            further = self.further_requests(bodies[: len(requests)])
+            if not further:
+                break
+            requests += further
+        return requests
+
+    @property
+    def min_hashrate(self) -> float:
+        """The least hashrate (H/s) that is expected of one pool, or of the network."""
+        return LEAST[self.scope] if self.least is None else self.least
 
     @property
     def auth(self) -> str:

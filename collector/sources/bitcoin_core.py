@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from collector.sources.base import NetworkReading, Secrets
+    from collector.sources.decoding import Figure
 
 T = TypeVar("T")
 
@@ -61,7 +62,7 @@ def node_source(
     docs: str,
     request: Request,
     shape: type[T],
-    figure: Callable[[T], float | None],
+    figure: Callable[[T], Figure | None],
 ) -> NetworkSource:
     """Return the source that gets the network's hashrate by one call to the operator's node.
 
@@ -125,7 +126,7 @@ def check_chain(chain: str) -> None:
     Raises:
         PermanentError: it is a test chain.
     """
-    if chain != _MAIN:
+    if not decoding.is_named(chain, _MAIN):
         text = f"the node follows the chain {chain[:16]!r}, not {_MAIN!r}"
         raise PermanentError(text, reason="shape")
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from collector.sources.base import PermanentError, host_of
+from miningmap.inputs import read_text
 from miningmap.settings import PREFIX, SettingsError
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ def _read(slug: str, name: str, value: str) -> str:
     if not name.endswith(FILE):
         return value
     try:
-        return Path(value).read_text(encoding="utf-8").strip()
+        return read_text(Path(value)).strip()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "is not UTF-8"
         raise SettingsError(f"{setting(slug, name)}: cannot read {value}: {why}") from None

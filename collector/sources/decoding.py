@@ -4,6 +4,9 @@
 - JSON that reports an error (``{"error": ...}``): transient, reason ``refused``, even where the
   expected shape would accept the body. Such a body is neither a figure nor "unknown".
 - JSON of any other shape: permanent. Somebody has to look at the source.
+
+Servers change between numbers and text with each edition, which is no other shape: text is read
+where a number is expected, and :data:`Figure` reads a hashrate in either form.
 """
 
 from __future__ import annotations
@@ -17,15 +20,21 @@ import msgspec
 
 from collector.sources.base import PermanentError, SourceError, TransientError
 from miningmap import units
+from miningmap.inputs import decode_json, without_mark
+from miningmap.times import parse_rfc3339
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from decimal import Decimal
 
 T = TypeVar("T")
 
-BareNumber: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^([0-9]+(\.[0-9]+)?|-[12]|[?-]?)$")]
+_NUMBER: Final = r"[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?|-[12](\.0+)?"
+BareNumber: TypeAlias = Annotated[str, msgspec.Meta(pattern=rf"^({_NUMBER}|[?-]?)$(?!\n)")]
 """A number as text, or unknown. Text with a unit in it does not match: its API has changed."""
+
+Figure: TypeAlias = float | BareNumber
+"""A hashrate without a unit, as a number or as text; for :func:`hashrate`."""
 
 _LONGEST_QUOTE: Final = 100
 
@@ -47,10 +56,10 @@ def decode(body: bytes, shape: type[T]) -> T:
     if reported := _reported(body).error:
         raise refused(reported)
     try:
-        return msgspec.json.decode(body, type=shape)
+        return decode_json(body, shape, strict=False)
     except msgspec.ValidationError as error:
         raise unexpected(body, str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except msgspec.DecodeError as error:
         refuse_html(body)
         raise TransientError(f"not JSON: {error}", reason="not_json") from None
 
@@ -68,7 +77,7 @@ def refuse_html(body: bytes) -> None:
     Raises:
         TransientError: the body is HTML.
     """
-    if body.lstrip()[:1] == b"<":
+    if without_mark(body).lstrip()[:1] == b"<":
         raise TransientError("not JSON but HTML", reason="not_json")
 
 
@@ -111,6 +120,25 @@ def hashrate(
     return figure
 
 
+def is_named(text: str, name: str) -> bool:
+    """Return whether a word that an API writes is this one, in upper or lower case."""
+    return text.strip().casefold() == name.casefold()
+
+
+def entry(entries: Iterable[T], name: str, name_of: Callable[[T], str]) -> T:
+    """Return the first entry of a list that has a name, in upper or lower case.
+
+    Raises:
+        PermanentError: none has. That is no unknown figure: the API has changed its names.
+    """
+    listed = list(entries)
+    for candidate in listed:
+        if is_named(name_of(candidate), name):
+            return candidate
+    names = ", ".join(map(name_of, listed))[:_LONGEST_QUOTE] or "nothing"
+    raise PermanentError(f"{name} is not in the list, which has {names}", reason="shape")
+
+
 def sum_or_unknown(figures: Iterable[float | None]) -> float | None:
     """Return the sum, or ``None`` if any part is unknown.
 
@@ -124,31 +152,29 @@ def sum_or_unknown(figures: Iterable[float | None]) -> float | None:
     return total
 
 
-def unix_time(seconds: float) -> datetime:
-    """Return the time that is ``seconds`` after the start of 1970, UTC.
+def unix_time(number: float, *, per_second: int = 1) -> datetime:
+    """Return the time that is ``number / per_second`` seconds after the start of 1970, UTC.
 
     Raises:
-        PermanentError: before 1970, or after the year 9999.
+        PermanentError: before the year 1, or after the year 9999: the API has changed its unit.
     """
     with suppress(OverflowError, ValueError):
-        if seconds >= 0:
-            return datetime.fromtimestamp(seconds, UTC)
-    raise PermanentError(f"{seconds!r:.20} is not a time in seconds since 1970", reason="shape")
+        return datetime.fromtimestamp(number / per_second, UTC)
+    text = "a time is not in the years 1 to 9999; has its unit changed?"
+    raise PermanentError(text, reason="shape")
 
 
 def iso_time(value: object) -> datetime | None:
-    """Return an ISO 8601 time, or ``None`` if it has no zone or is something else."""
-    try:
-        at = datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
-        return None
-    return at if at is not None and at.tzinfo is not None else None
+    """Return the time of a text (RFC 3339), or ``None`` if it has no zone or is something else."""
+    with suppress(ValueError):
+        return parse_rfc3339(value) if isinstance(value, str) else None
+    return None
 
 
 def _reported(body: bytes) -> _Reported:
     try:
-        return msgspec.json.decode(body, type=_Reported)
-    except (msgspec.DecodeError, UnicodeDecodeError):  # not an object: it has no such fields
+        return decode_json(body, _Reported)
+    except msgspec.DecodeError:  # not an object: it has no such fields
         return _Reported()
 
 

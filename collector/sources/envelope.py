@@ -9,6 +9,7 @@ import msgspec
 
 from collector.sources import decoding
 from collector.sources.base import CredentialsError
+from miningmap.inputs import decode_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +27,8 @@ class Envelope:
         code: the field that says whether the request succeeded; ``None`` if the API has no such
             field.
         ok: the codes of a response that succeeded; with any other code it is ``refused``. A code is
-            compared with its type, and a response without a code has the code ``None``.
+            compared with its type, and text without regard to case. A response without a code has
+            the code ``None``.
         message: the field that explains an error.
         data: the field that holds the data; ``None`` if the data is beside the code.
         unauthorized: the codes for what only the owner of the credentials can put right, each with
@@ -55,7 +57,7 @@ class Envelope:
         return decoding.decode(bytes(fields.get(self.data, _NULL)), shape)
 
     def _check(self, name: str, body: bytes, fields: Mapping[str, msgspec.Raw]) -> None:
-        code = msgspec.json.decode(fields.get(name, _NULL))
+        code = decode_json(bytes(fields.get(name, _NULL)), object)
         # To Python, false and 0.0 equal 0: an API whose code has another type has changed.
         if type(code) not in map(type, (*self.ok, *self.unauthorized)):
             found = f"the code {code!r:.40}" if name in fields else "no code"
@@ -63,5 +65,11 @@ class Envelope:
         if code in self.unauthorized:
             text = f"{name} {code}: {self.unauthorized[code]}"
             raise CredentialsError(text, reason="unauthorized")
-        if code not in self.ok:
-            raise decoding.refused(code, msgspec.json.decode(fields.get(self.message, _NULL)))
+        if _folded(code) not in map(_folded, self.ok):
+            raise decoding.refused(
+                code, decode_json(bytes(fields.get(self.message, _NULL)), object)
+            )
+
+
+def _folded(code: object) -> object:
+    return code.casefold() if isinstance(code, str) else code

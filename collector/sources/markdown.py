@@ -79,6 +79,8 @@ def _table(sources: Iterable[Source]) -> str:
 
 def _section(source: Source) -> str:
     urls = ", ".join(f"<{request.url}>" for request in source.requests)
+    if source.more:
+        urls += ", and those that follow from the responses"
     lines = {
         "Home": f"<{source.home}>",
         "Documentation": f"<{source.docs}>" if source.docs else "none",

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
+    from collector.sources.decoding import Figure
     from collector.sources.envelope import Envelope
 
 T = TypeVar("T")
@@ -19,7 +20,7 @@ T = TypeVar("T")
 def single_pool(
     pool: str,
     shape: type[T],
-    figure: Callable[[T], str | float | None],
+    figure: Callable[[T], Figure | None],
     *,
     envelope: Envelope | None = None,
     unit: str | Callable[[T], str] = "H/s",
@@ -45,7 +46,7 @@ def single_pool(
 
 
 def network_figure(
-    shape: type[T], figure: Callable[[T], float | None], *, unit: str = "H/s"
+    shape: type[T], figure: Callable[[T], Figure | None], *, unit: str = "H/s"
 ) -> Callable[[Sequence[bytes]], list[NetworkReading]]:
     """Return the ``parse`` of a source whose one response has the network's hashrate.
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final, TypeVar
 
-import structlog
 from redis import RedisError
 
 from endpoint.errors import UnavailableError
 from miningmap.cbeci.monthly_tables import POOL, SOURCE
+from miningmap.dependencies import Dependency
+from miningmap.redis_client import record_answer, record_loss
 from streams.method.cells import Series
 from streams.queries.months import compute_months
 from streams.queries.snapshot import compute_answer, compute_history
@@ -35,8 +36,6 @@ DEADLINE_S: Final = 5.0
 LONG_DEADLINE_S: Final = 30.0
 """Deadline of reads that add up a year of cells."""
 
-_log = structlog.get_logger(__name__)
-
 
 class Gateway:
     """Reads the store with deadlines, and logs once when Redis becomes unavailable or available.
@@ -46,12 +45,13 @@ class Gateway:
     Args:
         store: the cells, the snapshot and the events.
         beliefs: the priors and rules for answers that are computed on request.
+        redis: shows whether Redis is available.
     """
 
-    def __init__(self, store: Store, beliefs: Beliefs) -> None:
+    def __init__(self, store: Store, beliefs: Beliefs, redis: Dependency | None = None) -> None:
         self._store = store
         self._beliefs = beliefs
-        self._available = True
+        self._redis = redis or Dependency("redis")
 
     async def snapshot_part(self, name: str) -> bytes | None:
         """Return one part of the snapshot as it was written, or ``None`` if there is none."""
@@ -97,11 +97,7 @@ class Gateway:
             async with asyncio.timeout(deadline_s):
                 result = await reading
         except (RedisError, OSError) as error:  # a TimeoutError is an OSError
-            if self._available:
-                _log.warning("redis_unavailable", error=str(error) or type(error).__name__)
-            self._available = False
+            record_loss(self._redis, error)
             raise UnavailableError from error
-        if not self._available:
-            _log.info("redis_available")
-        self._available = True
+        record_answer(self._redis)
         return result

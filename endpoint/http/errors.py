@@ -5,8 +5,6 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-from aiohttp import hdrs
-
 from miningmap.http.problems import problem
 
 if TYPE_CHECKING:
@@ -14,7 +12,6 @@ if TYPE_CHECKING:
 
     from streams.queries.parameters import ParameterError
 
-RETRY_AFTER_S: Final = 5
 _MAX_NAME: Final = 32
 """The detail of an error has at most this many characters of the parameter's name."""
 
@@ -27,11 +24,3 @@ def bad_request(error: ParameterError) -> web.Response:
         f"{error.parameter[:_MAX_NAME]}: {error}",
         parameter=error.parameter,
     )
-
-
-def unavailable(reason: str) -> web.Response:
-    """Return a 503 with the reason and the time after which to try again."""
-    status = HTTPStatus.SERVICE_UNAVAILABLE
-    response = problem(status, status.phrase, reason)
-    response.headers[hdrs.RETRY_AFTER] = str(RETRY_AFTER_S)
-    return response

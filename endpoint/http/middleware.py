@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import hdrs, web
 
 from endpoint.errors import UnavailableError
-from endpoint.http.errors import bad_request, unavailable
+from endpoint.http.errors import bad_request
 from endpoint.http.headers import COMMON, SERVER_NAME
+from miningmap.http.problems import unavailable
 from streams.queries.parameters import ParameterError
+from streams.queries.snapshot import SnapshotError
 
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler, Middleware
@@ -25,13 +27,15 @@ _RATE_LIMIT: Final = web.RequestKey("rate_limit", dict[str, str])
 
 @web.middleware
 async def error_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer 400 for an invalid parameter and 503 while Redis is unavailable."""
+    """Answer 400 for an invalid parameter and 503 without Redis or a usable snapshot."""
     try:
         return await handler(request)
     except ParameterError as error:
         return bad_request(error)
     except UnavailableError:
         return unavailable("Redis, which stores all figures, is unavailable; try again later")
+    except SnapshotError as error:
+        return unavailable(str(error))
 
 
 def rate_limit_middleware(limit: RateLimit) -> Middleware:

@@ -14,7 +14,7 @@ from miningmap.api.models import PROBLEM_CONTENT_TYPE, Problem
 from miningmap.api.schemas import ref
 
 if TYPE_CHECKING:
-    import msgspec
+    from miningmap.api.models import Table
 
 Json: TypeAlias = Mapping[str, Any]
 
@@ -38,9 +38,9 @@ def text_content(media_type: str, description: str) -> Json:
     }
 
 
-def csv_content(*rows: type[msgspec.Struct]) -> Json:
-    """Return the content of a list as CSV; ``rows`` are the possible types of its rows."""
-    headers = (",".join(columns(row.__struct_encode_fields__)) for row in rows)
+def csv_content(*kinds: type[Table]) -> Json:
+    """Return the content of a list as CSV; ``kinds`` are the possible types of the list."""
+    headers = (",".join(columns(kind.table_fields())) for kind in kinds)
     return text_content(csv.CONTENT_TYPE, "; or ".join(f"`{header}`" for header in headers))
 
 

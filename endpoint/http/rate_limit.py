@@ -187,15 +187,20 @@ class RateLimit:
         if FORWARDED in request.headers and not self._proxy_logged:
             self._proxy_logged = True
             _log.warning("proxy_rate_limited", remedy=_REMEDY)
-        return headers, self._rejection(quota)
+        return headers, self._rejection(bucket, quota)
 
-    def _rejection(self, quota: Quota) -> web.Response:
+    def _rejection(self, client: str, quota: Quota) -> web.Response:
         self._limited.inc()
+        limit = self._limiter.limit
         response = problem(
             HTTPStatus.TOO_MANY_REQUESTS,
             _TITLE,
-            f"{self._limiter.limit} requests per minute are allowed; try again in {quota.wait_s} s",
+            f"{limit} requests in {WINDOW_S} s are allowed to each client, and this one counts as "
+            f"{client}; try again in {quota.wait_s} s",
             **{"type": _EXCEEDED, "violated-policies": [_POLICY]},
+            limit=limit,
+            window_s=WINDOW_S,
+            client=client,
         )
         response.headers[hdrs.RETRY_AFTER] = str(quota.wait_s)
         return response

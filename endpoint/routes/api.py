@@ -11,17 +11,16 @@ import msgspec
 from endpoint.http import csv
 from endpoint.http.representation import Representation, public
 from miningmap.api.models import (
+    Answer,
     BeliefList,
-    BeliefRow,
+    History,
     Level,
     PlaceList,
-    Point,
     PoolList,
-    PoolState,
-    ShareRow,
-    SubdivisionRow,
+    SubdivisionAnswer,
+    Table,
 )
-from miningmap.places import Place, all_places
+from miningmap.places import all_places
 from streams.beliefs.rows import rows_on
 from streams.method.windows import ROLLING
 from streams.queries.history import HistoryParameters
@@ -31,10 +30,10 @@ from streams.queries.parameters import (
     Parameters,
     SharesParameters,
 )
-from streams.queries.snapshot import POOLS, part_name
+from streams.queries.snapshot import POOLS, SnapshotError, part_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from aiohttp import web
@@ -138,8 +137,7 @@ class Api:
 
     async def history_csv(self, request: web.Request) -> web.Response:
         """Answer with the points of :meth:`history`."""
-        body = await self._history(request)
-        return self._csv(Point.__struct_fields__, body, "points").respond(request)
+        return self._csv(History, await self._history(request)).respond(request)
 
     async def pools(self, request: web.Request) -> web.Response:
         """Answer with the state of each pool."""
@@ -165,8 +163,7 @@ class Api:
 
     async def beliefs_csv(self, request: web.Request) -> web.Response:
         """Answer with the rows of :meth:`beliefs`."""
-        names = BeliefRow.__struct_encode_fields__
-        return self._csv(names, self._beliefs(request), "beliefs").respond(request)
+        return self._csv(BeliefList, self._beliefs(request)).respond(request)
 
     async def _shares(
         self, request: web.Request, renderers: Mapping[Level, Renderer]
@@ -247,26 +244,28 @@ class Api:
 
     @cached_property
     def _places_csv(self) -> Representation:
-        names = Place.__struct_fields__
-        return self._csv(names, self._places.body, "places", public(PLACES_MAX_AGE_S))
+        return self._csv(PlaceList, self._places.body, public(PLACES_MAX_AGE_S))
 
     def _json(self, body: bytes) -> Representation:
         return Representation(body, JSON, self._public)
 
     def _countries_csv(self, body: bytes) -> Representation:
-        return self._csv(ShareRow.__struct_fields__, body, "shares")
+        return self._csv(Answer, body)
 
     def _subdivisions_csv(self, body: bytes) -> Representation:
-        return self._csv(SubdivisionRow.__struct_fields__, body, "shares")
+        return self._csv(SubdivisionAnswer, body)
 
     def _pools_csv(self, body: bytes) -> Representation:
-        return self._csv(PoolState.__struct_fields__, body, "pools")
+        return self._csv(PoolList, body)
 
     def _csv(
-        self, names: Iterable[str], body: bytes, key: str, cache_control: str | None = None
+        self, kind: type[Table], body: bytes, cache_control: str | None = None
     ) -> Representation:
-        rows = msgspec.json.decode(body)[key]
-        table = csv.to_csv(names, rows)
+        try:
+            rows = kind.table_rows(msgspec.json.decode(body))
+        except (msgspec.DecodeError, KeyError, TypeError) as error:
+            raise SnapshotError.of("a table", error) from None
+        table = csv.to_csv(kind.table_fields(), rows)
         return Representation(table, csv.CONTENT_TYPE, cache_control or self._public)
 
 

@@ -26,19 +26,13 @@ from miningmap.api.models import (
     PROBLEM_CONTENT_TYPE,
     Answer,
     BeliefList,
-    BeliefRow,
     History,
     PlaceList,
-    Point,
     PoolList,
-    PoolState,
     Problem,
-    ShareRow,
     SubdivisionAnswer,
-    SubdivisionRow,
 )
 from miningmap.api.schemas import ref
-from miningmap.places import Place
 from streams.queries.history import HistoryParameters
 from streams.queries.parameters import BeliefsParameters, Parameters, SharesParameters
 
@@ -108,29 +102,29 @@ _MAP: Final = {
         "/shares",
         "Shares of the hashrate by country, or by the subdivisions of a country",
         {"anyOf": [ref(SubdivisionAnswer), ref(Answer)]},
-        csv_content(ShareRow, SubdivisionRow),
+        csv_content(Answer, SubdivisionAnswer),
         parameters=SharesParameters,
     ),
     **_twins(
         "/history",
         "The share of one place, bucket by bucket; a bucket without data is null",
         ref(History),
-        csv_content(Point),
+        csv_content(History),
         parameters=HistoryParameters,
     ),
-    **_twins("/pools", "The state of each pool", ref(PoolList), csv_content(PoolState)),
+    **_twins("/pools", "The state of each pool", ref(PoolList), csv_content(PoolList)),
     **_twins(
         "/places",
         "Every place that a report can name",
         ref(PlaceList),
-        csv_content(Place),
+        csv_content(PlaceList),
         others=BAD_REQUEST,
     ),
     **_twins(
         "/beliefs",
         "What is believed on a day about where hashrate is: by whom, and from when to when",
         ref(BeliefList),
-        csv_content(BeliefRow),
+        csv_content(BeliefList),
         parameters=BeliefsParameters,
         others=BAD_REQUEST,
     ),
@@ -198,13 +192,12 @@ _CBECI: Final = {
 
 _OPERATION: Final = {
     "/metrics": PathDescription(
-        summary="Prometheus metrics, in the format that `Accept` requests.",
+        summary="Prometheus metrics that are known, in the format that `Accept` requests.",
         tag="operation",
         content={
             media_type: {"schema": {"type": "string"}}
             for media_type in ("text/plain", "application/openmetrics-text")
         },
-        others=NO_REDIS,
     ),
     "/healthz": PathDescription(
         summary="Liveness: the process is alive.",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from endpoint.http.errors import unavailable
+from miningmap.http.problems import readiness
 from streams.queries.snapshot import TAKEN_AT, decode_taken_at
 
 if TYPE_CHECKING:
@@ -37,14 +37,19 @@ class Health:
     async def ready(self, _request: web.Request) -> web.Response:
         """Answer 200 if Redis is available and has a fresh snapshot, else 503."""
         reason = self._reason(decode_taken_at(await self._gateway.snapshot_part(TAKEN_AT)))
-        return web.Response(text="ready\n") if reason is None else unavailable(reason)
+        return readiness([] if reason is None else [reason])
 
     def _reason(self, taken_at: datetime | None) -> str | None:
         if taken_at is None:
             return "there is no snapshot yet; is the streams service running?"
         age_s = (self._now() - taken_at).total_seconds()
-        if age_s < self._fresh_s:
+        if abs(age_s) < self._fresh_s:
             return None
+        if age_s < 0:
+            return (
+                f"the snapshot is {-age_s:.0f} s in the future; compare the clocks of the machines "
+                "that run streams and endpoint"
+            )
         return (
             f"the snapshot is {age_s:.0f} s old, and {self._fresh_s:g} s is too old; "
             "is the streams service running?"

@@ -6,6 +6,7 @@ units, there are no rows of totals, and unknown figures are left out.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -14,14 +15,16 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from endpoint.errors import UnavailableError
 from endpoint.http.representation import NO_STORE, Representation
 from miningmap import __version__
 from miningmap.api.models import Answer, Gap, PoolList, ShareRow
 from miningmap.places import country_of
-from streams.queries.snapshot import POOLS, TAKEN_AT, answers_in, decode_taken_at
+from streams.queries.snapshot import POOLS, TAKEN_AT, SnapshotError, answers_in, decode_taken_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
 
     from aiohttp import web
     from prometheus_client import Metric
@@ -58,9 +61,13 @@ class Metrics:
         self._registry = registry
 
     async def scrape(self, request: web.Request) -> web.Response:
-        """Answer with all metrics in the format that the scraper accepts."""
+        """Answer with all metrics that are known, in the format that the scraper accepts."""
         registry = CollectorRegistry()
-        registry.register(SnapshotCollector(await self._gateway.snapshot()))
+        try:
+            snapshot = await self._gateway.snapshot()
+        except UnavailableError:  # then miningmap_dependency_up is 0, and no figure is known
+            snapshot = {}
+        registry.register(SnapshotCollector(snapshot))
         registry.register(self._registry)
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         return Representation(encode(registry), content_type, NO_STORE).respond(request)
@@ -75,9 +82,17 @@ class SnapshotCollector(Collector):
     """
 
     def __init__(self, snapshot: Mapping[str, bytes]) -> None:
-        self._answers = list(map(_answer.decode, answers_in(snapshot).values()))
-        self._pools = _pool_list.decode(snapshot[POOLS]) if POOLS in snapshot else PoolList(())
-        self._taken_at = decode_taken_at(snapshot.get(TAKEN_AT))
+        # A part that cannot be read is unknown, like one that is not there.
+        self._answers: list[Answer] = []
+        for answer in answers_in(snapshot).values():
+            with suppress(msgspec.DecodeError):
+                self._answers.append(_answer.decode(answer))
+        self._pools = PoolList(())
+        with suppress(KeyError, msgspec.DecodeError):
+            self._pools = _pool_list.decode(snapshot[POOLS])
+        self._taken_at: datetime | None = None
+        with suppress(SnapshotError):
+            self._taken_at = decode_taken_at(snapshot.get(TAKEN_AT))
 
     def collect(self) -> Iterable[Metric]:
         """Yield every metric family, without samples where figures are unknown."""
@@ -148,6 +163,11 @@ def _by_window(answers: Sequence[Answer]) -> Iterable[Metric]:
             "miningmap_cohort_pools",
             "Number of pools in the cohort.",
             lambda answer: len(answer.cohort),
+        ),
+        (
+            "miningmap_simulated",
+            "1 if simulated reports count in the window, so that its figures are made up; else 0.",
+            lambda answer: int(answer.simulated),
         ),
     )
     for name, text, figure in wanted:

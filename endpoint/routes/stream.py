@@ -14,15 +14,16 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Final
 
+import msgspec
 from aiohttp import hdrs, web
 from aiohttp_sse import EventSourceResponse
 from msgspec import Meta
 from prometheus_client import Counter, Gauge
 
-from endpoint.http.errors import unavailable
 from endpoint.http.representation import NO_STORE
+from miningmap.http.problems import unavailable
 from streams.method.windows import ROLLING
-from streams.queries.parameters import Parameters, one_of
+from streams.queries.parameters import Format, Parameters, one_of
 from streams.redis.event_log import EventId
 
 if TYPE_CHECKING:
@@ -63,6 +64,14 @@ class StreamParameters(Parameters, frozen=True, kw_only=True):
     """The parameters of ``/api/v1/stream``."""
 
     window: Annotated[str, one_of(ROLLING), Meta(description="The window of the shares.")] = "1h"
+    last_event_id: Annotated[
+        str | None,
+        Format(str, {"type": "string", "minLength": 1}),
+        Meta(
+            description="The same as the header `Last-Event-ID`, which takes precedence, for "
+            "clients that cannot send it."
+        ),
+    ] = msgspec.field(name="lastEventId", default=None)
 
 
 class Stream:
@@ -106,7 +115,7 @@ class Stream:
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Send events until the client disconnects or the service stops."""
-        window = StreamParameters.parse(request.query).window
+        parameters = StreamParameters.parse(request.query)
         rejection = await self._rejection()
         if rejection is not None:
             return rejection
@@ -119,7 +128,10 @@ class Stream:
             await response.prepare(request)
             async with response:
                 try:
-                    await self._send_events(response, wake_up, window, _resume_position(request))
+                    # EventSource repeats the parameters of its URL whenever it reconnects.
+                    last = request.headers.get(_LAST_EVENT_ID) or parameters.last_event_id
+                    position = _resume_position(last)
+                    await self._send_events(response, wake_up, parameters.window, position)
                 except TimeoutError:
                     self._dropped.labels(_SLOW).inc()
                     if request.transport is not None:
@@ -197,12 +209,11 @@ class Stream:
             await response.write(frame)
 
 
-def _resume_position(request: web.Request) -> EventId | None:
+def _resume_position(last: str | None) -> EventId | None:
     """Return the client's resume position, or ``None`` for a new client.
 
     A malformed Last-Event-ID is handled like an expired one: the client gets a ``gap`` event.
     """
-    last = request.headers.get(_LAST_EVENT_ID)
     if not last:
         return None
     try:

@@ -111,12 +111,12 @@ def known_pools() -> frozenset[str]:
     from miningmap.pool_names import named_pools
 
     if not can_load_settings():
-        return named_pools()
+        return frozenset(named_pools())
     from collector.registry import discover
     from collector.sources.base import PoolSource
 
     sources = [source for source in discover() if isinstance(source, PoolSource)]
-    return named_pools() | {source.pool for source in sources if source.pool is not None}
+    return frozenset(named_pools()) | {source.pool for source in sources if source.pool is not None}
 
 
 def _shipped() -> BeliefsDocument:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import signal
 import sys
 from contextlib import contextmanager
@@ -14,7 +16,7 @@ import click
 from launch.cli.extras import EXTRA_OF_COMMAND, extra_of, install_command
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 
     from miningmap.messages import Message
     from miningmap.settings import Kafka, Settings
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
 BATCH: Final = 500
 """Messages that are published at once."""
 ERRORS_SHOWN: Final = 20
+LEFT_S: Final = 1.0
+"""How long the tasks that a service has left may take to end, in seconds."""
+_NO_SPACE: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+"""Errors of writing to a file, which name no file: a full disk, a quota, a limit, a broken disk."""
 EXISTING: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -65,7 +71,12 @@ class Commands(click.Group):
         **extra: Any,  # noqa: ANN401 - click's signature
     ) -> click.Context:
         """Parse the options of the group itself."""
-        with _one_line_usage_errors():
+        if sys.stdout is None:
+            # It is closed (>&-), as a service may be started. click.echo() then writes nothing, and
+            # so shall everything else.
+            nowhere = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the end
+            sys.stdout = nowhere
+        with _one_line_usage_errors(), _one_line_output_errors():
             return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's signature
@@ -73,9 +84,10 @@ class Commands(click.Group):
 
         Raises:
             MissingExtraError: the command imports a package of an extra that is not installed.
+            CommandError: the disk is full.
         """
         try:
-            with _one_line_usage_errors():
+            with _one_line_usage_errors(), _one_line_output_errors():
                 return super().invoke(ctx)
         except ModuleNotFoundError as error:
             extra = extra_of(error.name or "")
@@ -100,12 +112,51 @@ def _one_line_usage_errors() -> Iterator[None]:
 
 
 @contextmanager
+def _one_line_output_errors() -> Iterator[None]:
+    """Report a full disk in one line. A closed pipe is left to click, for which it is no error.
+
+    Raises:
+        CommandError: standard output, or a file of the command, cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_SPACE:
+            raise
+        _drop_unwritten_output()
+        raise CommandError(f"cannot write: {error.strerror}; the output is incomplete") from None
+
+
+def _drop_unwritten_output() -> None:
+    """Discard what is left in the buffer, which the interpreter would try to write at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
 def usage_errors(*errors: type[Exception]) -> Iterator[None]:
     """Report these exceptions in one line, with exit code 2."""
     try:
         yield
     except errors as error:
         raise CommandUsageError(str(error)) from None
+
+
+@contextmanager
+def settings_errors(context: click.Context) -> Iterator[None]:
+    """Report a wrong setting in one line, with its line in the file of ``--config`` if it has one.
+
+    Raises:
+        CommandUsageError: a setting is wrong.
+    """
+    from miningmap.settings import SettingsError, in_its_place
+
+    try:
+        yield
+    except SettingsError as error:
+        raise CommandUsageError(str(in_its_place(error, config_of(context)))) from None
 
 
 @contextmanager
@@ -240,7 +291,6 @@ def run_service(
     import structlog
 
     from miningmap import logs
-    from miningmap.settings import SettingsError
 
     settings = settings_of(context)
     logs.configure(settings.log, name)
@@ -255,9 +305,33 @@ def run_service(
         log.info("service_stopped")
 
     try:
-        asyncio.run(until_stopped())
-    except SettingsError as error:
-        raise CommandUsageError(str(error)) from None
+        with settings_errors(context):
+            _run(until_stopped())
+    except CommandUsageError:
+        raise
     except Exception as error:
         log.exception("service_failed")
         raise CommandError(f"{name} failed: {error!r}") from None
+
+
+def _run(service: Coroutine[Any, Any, None]) -> None:
+    """Run a service as ``asyncio.run`` does, but leave tasks alone that ignore their cancellation.
+
+    While Kafka is unavailable, a task of Faust can wait for a thread that never ends. Closing the
+    loop would wait for it as well, and the process would not end.
+    """
+    runner = asyncio.Runner()
+    try:
+        runner.run(service)
+    finally:
+        if runner.run(_cancel_left()):
+            runner.close()
+
+
+async def _cancel_left() -> bool:
+    """Cancel all other tasks, and return whether they have ended in time."""
+    if left := asyncio.all_tasks() - {asyncio.current_task()}:
+        for task in left:
+            task.cancel()
+        await asyncio.wait(left, timeout=LEFT_S)
+    return len(asyncio.all_tasks()) == 1

@@ -8,7 +8,7 @@ import json
 import secrets
 import sys
 import tempfile
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -20,12 +20,13 @@ from launch.cli.common import (
     config_of,
     publish_messages,
     settings_of,
+    usage_errors,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
-    from launch.local.embedded import EmbeddedBroker
+    from launch.local.embedded import EmbeddedBroker, EmbeddedRedis
     from launch.simulation import World
     from miningmap.kafka.lag import Lag
     from miningmap.settings import Settings
@@ -53,8 +54,13 @@ POLL_S: Final = "10"
 def demo(
     context: click.Context, /, *, port: int, scenario: str, for_s: float | None, verbose: bool
 ) -> None:
-    """Run everything on simulated pools with 30 simulated days of history. Ctrl-C ends it."""
+    """Run everything on simulated pools with 30 simulated days of history. Ctrl-C ends it.
+
+    All servers but the page and the intake get free ports, which are printed. Another terminal
+    reaches the broker by: miningmap publish --demo, import-history --demo, export --demo.
+    """
     from launch.local.embedded import EmbeddedError
+    from launch.local.ports import PortError, take_ports
     from launch.local.supervisor import ChildError
     from launch.simulation import SCENARIOS, World
     from miningmap.kafka.errors import BrokerError
@@ -67,15 +73,24 @@ def demo(
         )
     settings = settings_of(context)
     settings.endpoint.port = port
+    with usage_errors(PortError), command_errors(EmbeddedError):
+        ports = take_ports(settings)
     world = World(SEED, utc_now(), SCENARIOS[scenario])
     with command_errors(EmbeddedError, ChildError, BrokerError, TimeoutError):
-        asyncio.run(_demo(settings, config_of(context), world, for_s, verbose=verbose))
+        asyncio.run(_demo(settings, ports, config_of(context), world, for_s, verbose=verbose))
 
 
 async def _demo(
-    settings: Settings, config: Path | None, world: World, for_s: float | None, *, verbose: bool
+    settings: Settings,
+    ports: Mapping[str, str],
+    config: Path | None,
+    world: World,
+    for_s: float | None,
+    *,
+    verbose: bool,
 ) -> None:
     from launch.local.embedded import LOOPBACK, EmbeddedBroker, EmbeddedRedis, free_port
+    from launch.local.running import DemoError, RunningDemo, announced
     from launch.local.stack import (
         log_environment,
         services,
@@ -101,8 +116,8 @@ async def _demo(
         env = (
             broker.environment
             | redis.environment
+            | dict(ports)
             | {
-                "MININGMAP_ENDPOINT__PORT": str(settings.endpoint.port),
                 "MININGMAP_COLLECTOR__UPSTREAM": url(LOOPBACK, pools_port),
                 "MININGMAP_COLLECTOR__SIMULATED": "true",
                 "MININGMAP_COLLECTOR__POLL_S": POLL_S,
@@ -140,20 +155,27 @@ async def _demo(
             await _until_processed(broker.bootstrap_servers, settings.kafka.group)
             await until_every_window_has_shares(page, READY_S)
             await until_ok(page + "/readyz", READY_S)
-            _echo(f"ready after {clock() - started:.0f} s: {page} (simulated; Ctrl-C ends it)")
-            await supervisor.run_for(for_s)
+            running = RunningDemo(page, intake, broker.bootstrap_servers, redis.url)
+            with ExitStack() as stack:
+                try:
+                    stack.enter_context(announced(running))
+                except DemoError as error:  # the demo itself works
+                    _echo(f"other commands cannot find this demo by --demo: {error}")
+                _echo(
+                    f"ready after {clock() - started:.0f} s: {page} (simulated; Ctrl-C ends it)\n"
+                    + _addresses(settings, broker, redis)
+                )
+                await supervisor.run_for(for_s)
 
 
 async def _publish_history(settings: Settings, broker: EmbeddedBroker, world: World) -> int:
     """Publish the simulated past and return the number of its messages."""
+    from launch.local.embedded import embedded_kafka
     from launch.simulation import history
 
     # Two seconds of computing, in a thread so that the children are supervised meanwhile.
     messages = await asyncio.to_thread(lambda: list(history(world, world.origin)))
-    kafka = settings.kafka.model_copy(
-        update={"bootstrap_servers": broker.bootstrap_servers, "idempotent": False}
-    )
-    await publish_messages(kafka, messages)
+    await publish_messages(embedded_kafka(settings.kafka, broker.bootstrap_servers), messages)
     return len(messages)
 
 
@@ -197,45 +219,80 @@ def up(context: click.Context, /, *, port: int | None, for_s: float | None) -> N
     """Run everything on the public sources that need no key. Ctrl-C ends it.
 
     Kafka and Redis are embedded and keep nothing on disk, unless the settings name other servers.
+    All servers but the page and the intake get free ports, which are printed.
     """
     from launch.local.embedded import EmbeddedError
+    from launch.local.ports import PortError, take_ports
     from launch.local.supervisor import ChildError
     from miningmap.kafka.errors import BrokerError
 
     settings = settings_of(context)
     if port is not None:
         settings.endpoint.port = port
+    with usage_errors(PortError), command_errors(EmbeddedError):
+        ports = take_ports(settings)
     with command_errors(EmbeddedError, ChildError, BrokerError, TimeoutError):
-        asyncio.run(_up(settings, config_of(context), for_s))
+        asyncio.run(_up(settings, ports, config_of(context), for_s))
 
 
-async def _up(settings: Settings, config: Path | None, for_s: float | None) -> None:
+async def _up(
+    settings: Settings, ports: Mapping[str, str], config: Path | None, for_s: float | None
+) -> None:
     from launch.local.embedded import EmbeddedBroker, EmbeddedRedis
     from launch.local.stack import services, until_ok, url
     from launch.local.supervisor import Supervisor
     from miningmap.kafka.admin import ensure_topics
 
-    env = {"MININGMAP_ENDPOINT__PORT": str(settings.endpoint.port)}
-    has_kafka = "bootstrap_servers" in settings.kafka.model_fields_set
+    env = dict(ports)
+    broker: EmbeddedBroker | None = None
+    redis: EmbeddedRedis | None = None
     async with AsyncExitStack() as stack:
-        servers = []
         if "url" not in settings.redis.model_fields_set:
             redis = stack.enter_context(EmbeddedRedis())
             env |= redis.environment
-            servers.append(redis.child)
-        if not has_kafka:
+        if "bootstrap_servers" not in settings.kafka.model_fields_set:
             broker = EmbeddedBroker()
             env |= broker.environment
-            servers.append(broker.child)
         supervisor = await stack.enter_async_context(Supervisor())
-        await supervisor.start(*servers)
-        if not has_kafka:
+        await supervisor.start(*(server.child for server in (redis, broker) if server))
+        if broker:
             await ensure_topics(broker.bootstrap_servers)
         await supervisor.start(*services(settings, env, config), within_s=READY_S)
         page = url(settings.endpoint.host, settings.endpoint.port)
         await until_ok(page + "/readyz", READY_S)
-        _echo(f"ready: {page} (Ctrl-C ends it)")
+        addresses = _addresses(settings, broker, redis)
+        _echo(f"ready: {page} (Ctrl-C ends it)\n{addresses}")
         await supervisor.run_for(for_s)
+
+
+def _addresses(
+    settings: Settings, broker: EmbeddedBroker | None, redis: EmbeddedRedis | None
+) -> str:
+    """Return a line for each address other than the page's: the embedded ones as settings.
+
+    Servers of the user's own are left out: their addresses are known, and can have passwords.
+    """
+    from launch.local.stack import url
+
+    streams, collector = settings.streams, settings.collector
+    lines = [f"  intake   {url(settings.intake.host, settings.intake.port)}"]
+    if broker:
+        servers = broker.bootstrap_servers
+        lines.append(
+            f"  broker   MININGMAP_KAFKA__BOOTSTRAP_SERVERS={servers} "
+            "MININGMAP_KAFKA__IDEMPOTENT=false"
+        )
+    if redis:
+        lines.append(f"  Redis    MININGMAP_REDIS__URL={redis.url}")
+    lines += [
+        f"  metrics  {url(host, port, '/metrics')} ({service})"
+        for service, host, port in (
+            ("endpoint", settings.endpoint.host, settings.endpoint.port),
+            ("streams", streams.metrics_host, streams.metrics_port),
+            ("collector", collector.metrics_host, collector.metrics_port),
+        )
+    ]
+    return "\n".join(lines)
 
 
 def _write(path: Path, content: object) -> str:

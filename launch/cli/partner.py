@@ -24,6 +24,7 @@ from launch.cli.common import (
     usage_errors,
 )
 from miningmap.cbeci.contribution import PATH, PERIODS
+from miningmap.inputs import ENCODING, read_text
 from miningmap.partner import PARTNER_TOKEN
 
 if TYPE_CHECKING:
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
 
 FEW: Final = 3
 """Official statistics do not publish figures of fewer units than this."""
+
+NAMES_SHOWN: Final = 10
+"""How many subdivisions are named that are not understood."""
+LONGEST_NAME: Final = 64
 
 PORTS: Final = range(2**16)
 
@@ -53,20 +58,35 @@ def partner() -> None:
 @partner.command()
 @click.argument("name")
 @click.option("--pool", required=True, metavar="SLUG", help="The pool that the rows are about.")
+@click.option("--new-pool", is_flag=True, help="The pool is not in the list of `miningmap pools`.")
 @FILE
 @click.pass_context
-def add(context: click.Context, /, name: str, pool: str, file: Path | None) -> None:
+def add(
+    context: click.Context, /, name: str, *, pool: str, new_pool: bool, file: Path | None
+) -> None:
     """Create a token for the partner NAME and print it; it cannot be shown again.
 
     NAME is a pseudonym, the only name of the partner in logs and metrics, so choose one that does
     not reveal who the partner is. A known NAME gets an additional token: give it to the partner,
     then revoke the old one. A running collector accepts the token immediately.
+
+    SLUG is a pool and not a source: foundryusa, not foundry. `miningmap pools` lists all.
     """
+    from collector.catalogue import UnknownPoolError, check_pool
     from collector.intake.partners import PartnersError
     from collector.intake.tokens import add as add_token
+    from collector.intake.tokens import listed
 
+    path = _file(context, file)
     with usage_errors(PartnersError):
-        token, entry = add_token(_file(context, file), name, pool)
+        if not new_pool:
+            try:
+                check_pool(pool, listed(path) if path.exists() else [])
+            except UnknownPoolError as error:
+                raise CommandUsageError(
+                    f"--pool: {error}; `miningmap pools` lists all, and --new-pool adds another"
+                ) from None
+        token, entry = add_token(path, name, pool)
     click.echo(token)
     click.echo(
         f"token {entry.token_id} of {name} for {pool}; only its hash is kept, so it cannot be "
@@ -83,12 +103,14 @@ def list_(context: click.Context, /, file: Path | None) -> None:
     from collector.intake.partners import PartnersError
     from collector.intake.tokens import listed
 
+    path = _file(context, file)
     with usage_errors(PartnersError):
-        entries = listed(_file(context, file))
+        entries = listed(path)
     for entry in entries:
         click.echo(f"{entry.name}\t{entry.pool}\t{entry.token_id}")
     if not entries:
-        click.echo("there are no partners; add one with: miningmap partner add", err=True)
+        missing = "" if path.exists() else f", because {path} does not exist"
+        click.echo(f"there are no partners{missing}; add one with: miningmap partner add", err=True)
 
 
 @partner.command()
@@ -183,7 +205,7 @@ def _table(file: Path) -> Table:
     from miningmap.times import utc_now
 
     try:
-        with file.open(encoding="utf-8-sig", newline="") as opened:
+        with file.open(encoding=ENCODING, newline="") as opened:
             return Table(opened, utc_now())
     except TableError as error:
         raise CommandUsageError(f"{file}: {listing(error.errors, 'nothing was sent')}") from None
@@ -233,7 +255,7 @@ def _is_loopback(host: str) -> bool:
 def _token(file: Path | None) -> str:
     origin = f"--token-file {file}" if file else PARTNER_TOKEN
     try:
-        text = file.read_text(encoding="ascii") if file else os.environ.get(PARTNER_TOKEN, "")
+        text = read_text(file) if file else os.environ.get(PARTNER_TOKEN, "")
     except UnicodeDecodeError:
         text = "not a token"
     except OSError as error:
@@ -282,7 +304,8 @@ def aggregate(
     output and errors contain no address; errors name lines.
 
     Miners that the database cannot locate are left out, and their number is printed. They do not
-    count as OTHER, which is for miners that are known to be in another country.
+    count as OTHER, which is for miners that are known to be in another country. Miners whose
+    subdivision is not understood count in their country, and are printed with what it is called.
     """
     from miningmap.partner.aggregate import fold, rows_of
     from miningmap.partner.csv import write_rows
@@ -310,7 +333,7 @@ def _aggregate(file: Path, path: Path | None, unit: str) -> Aggregate:
     with usage_errors(HashrateError):
         scale(unit)
     try:
-        with file.open(encoding="utf-8-sig", newline="") as opened:
+        with file.open(encoding=ENCODING, newline="") as opened:
             if path is None:
                 return sum_by_place(opened, None, unit)
             from miningmap.partner.database import Database, DatabaseError
@@ -334,6 +357,8 @@ def _summary(found: Aggregate, folded: Places, least: int) -> list[str]:
             f"not located and left out: {_count(len(unlocated.miners), 'miner')} with "
             f"{format_hashrate(unlocated.hashrate)}"
         )
+    if found.not_understood:
+        lines.append(_not_understood(found.not_understood))
     few = sum(len(tally.miners) < FEW for tally in found.located.values())
     if few and least == 1:
         lines.append(
@@ -341,6 +366,23 @@ def _summary(found: Aggregate, folded: Places, least: int) -> list[str]:
             "them"
         )
     return lines
+
+
+def _not_understood(subdivisions: Places) -> str:
+    """Name the subdivisions that are not understood, those with the most hashrate first."""
+    from miningmap.units import format_hashrate
+
+    total = sum(tally.hashrate for tally in subdivisions.values())
+    miners = len({miner for tally in subdivisions.values() for miner in tally.miners})
+    names = sorted(subdivisions, key=lambda name: (-subdivisions[name].hashrate, name))
+    shown = [name[:LONGEST_NAME] for name in names[:NAMES_SHOWN]]
+    more = len(names) - NAMES_SHOWN
+    listed = ", ".join([*shown, *([f"and {more} more"] if more > 0 else [])])
+    have = "has" if miners == 1 else "have"
+    return (
+        f"{_count(miners, 'miner')} with {format_hashrate(total)} {have} a subdivision that is not "
+        f"understood ({listed}); only the country counts"
+    )
 
 
 COMMANDS = (partner,)

@@ -54,6 +54,8 @@ def recompute(
     query = query_of(parameters)
     with usage_errors(beliefs.BeliefsError):
         loaded = beliefs.load_only(only) if only else beliefs.load(configured_beliefs(context))
+    for error in beliefs.unknown_pools(loaded):
+        click.echo(f"miningmap: beliefs name an {error}", err=True)
     _check_prior(query, loaded)
     try:
         with file.open("rb") as lines:

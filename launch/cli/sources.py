@@ -1,18 +1,20 @@
-"""Commands about sources: list all of them, and poll one of them once."""
+"""Commands about sources: list all of them and the pools, and poll one of them once."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from launch.cli.common import EXISTING, command_errors, settings_of, usage_errors
+from launch.cli.common import EXISTING, command_errors, settings_errors, settings_of, usage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from rich.table import Table
 
 _PIPED_WIDTH: Final = 160
 _NARROW: Final = 12
@@ -31,13 +33,13 @@ def sources(context: click.Context, /, *, as_json: bool, markdown: bool) -> None
     from collector.catalogue import describe
     from collector.registry import discover
     from collector.sources.markdown import document
-    from miningmap.settings import SettingsError
 
     if markdown:
         click.echo(document(discover()), nl=False)
         return
-    with usage_errors(SettingsError):
-        rows = describe(settings_of(context))
+    settings = settings_of(context)
+    with settings_errors(context):
+        rows = describe(settings)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(rows)))
     else:
@@ -47,7 +49,6 @@ def sources(context: click.Context, /, *, as_json: bool, markdown: bool) -> None
 def _print_table(rows: Sequence[dict[str, object]]) -> None:
     """Print the main fields of each source; long texts are folded."""
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
@@ -60,7 +61,57 @@ def _print_table(rows: Sequence[dict[str, object]]) -> None:
         located = str(row["locates"]).partition(":")[0].replace("nothing", "-")
         words = (row["slug"], row["kind"], row["state"], row["auth"], f"{row['poll_s']} s")
         table.add_row(*map(str, (*words, row["rate"], located, row["poll_reason"], row["terms"])))
+    _print(table)
+
+
+def _print(table: Table) -> None:
+    from rich.console import Console
+
     Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH).print(table)
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print who covers each pool, as JSON.")
+@click.pass_context
+def pools(context: click.Context, /, *, as_json: bool) -> None:
+    """List the pools that are known by name, and who covers each of them.
+
+    Their slugs are what `partner add --pool`, priors and rules name.
+    """
+    import msgspec
+
+    from collector.catalogue import describe_pools
+    from collector.intake.partners import PartnersError
+    from miningmap.settings import SettingsError
+
+    with usage_errors(SettingsError, PartnersError):
+        rows = describe_pools(settings_of(context))
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(rows)))
+    else:
+        _print_pools(rows)
+
+
+def _print_pools(rows: Sequence[dict[str, Any]]) -> None:
+    """Print each pool with its own sources; those that list many pools follow in one line."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for name in ("pool", "name"):
+        table.add_column(name, no_wrap=True)
+    for name in ("sources", "partners"):
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        partners = ", ".join(row["partners"])
+        table.add_row(row["pool"], row["name"], _states(row["sources"]) or "-", partners or "-")
+    _print(table)
+    relays = rows[0]["relays"]
+    click.echo(f"sources that list many pools, each those that it knows: {_states(relays)}")
+
+
+def _states(sources: Sequence[dict[str, Any]]) -> str:
+    return ", ".join(f"{source['source']} ({source['state']})" for source in sources)
 
 
 @click.command(name="try")
@@ -79,11 +130,10 @@ def try_(context: click.Context, /, slug: str, payloads: tuple[Path, ...]) -> No
     from collector.catalogue import TrialError, try_source
     from collector.sources.base import SourceError
     from miningmap.messages import encode
-    from miningmap.settings import SettingsError
 
     settings = settings_of(context)
     bodies = [path.read_bytes() for path in payloads] or None
-    with usage_errors(TrialError, SettingsError), command_errors(SourceError):
+    with usage_errors(TrialError), settings_errors(context), command_errors(SourceError):
         messages = asyncio.run(try_source(slug, bodies, settings))
     for message in messages:
         click.echo(encode(message))
@@ -91,4 +141,4 @@ def try_(context: click.Context, /, slug: str, payloads: tuple[Path, ...]) -> No
         click.echo(f"{slug} answered that it knows no figure", err=True)
 
 
-COMMANDS = (sources, try_)
+COMMANDS = (sources, pools, try_)

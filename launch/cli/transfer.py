@@ -12,6 +12,7 @@ import click
 
 from launch.cli.common import (
     EXISTING,
+    CommandError,
     CommandUsageError,
     command_errors,
     listing,
@@ -21,39 +22,107 @@ from launch.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from miningmap.messages import Message
+    from miningmap.plausibility import KnownFigures, Rejection
     from miningmap.settings import Kafka
 
 MAX_TABLE_BYTES: Final = 5 * 1024 * 1024
 """Largest accepted CBECI table; all 29 months of the largest one are 10 kB."""
+
+DEMO: Final = click.option(
+    "--demo", is_flag=True, help="Use the broker of the demo that runs on this machine."
+)
 
 _URL: Final = re.compile(r"https?://", re.IGNORECASE)
 
 
 @click.command()
 @click.argument("file", type=EXISTING)
+@DEMO
 @click.pass_context
-def publish(context: click.Context, /, file: Path) -> None:
+def publish(context: click.Context, /, file: Path, *, demo: bool) -> None:
     """Publish the messages in FILE (report/1 and network/1, one a line) to Kafka.
 
-    All lines are checked first. If one is not a valid message, nothing is published.
+    All lines are checked first. If one is not a valid message, or cannot be true, nothing is
+    published: no message ends in the future, has a total of 0 without a place, or more hashrate
+    than twice the network's at that time or five times what the pool's own blocks show. The
+    network's hashrate is looked up in FILE and in Kafka, the blocks in FILE; of a time of which
+    neither knows anything, everything is accepted.
     """
-    kafka = settings_of(context).kafka
-    messages = _read(file)
+    from miningmap.plausibility import KnownFigures, rejected
+    from miningmap.times import utc_now
+
+    kafka = _kafka(context, demo=demo)
+    numbered = _read(file)
+    now = utc_now()
+    _check(file, numbered, lambda message: rejected(message, now))
+    known = KnownFigures()
+    for _, message in numbered:
+        known.add(message)
+    _add_history(kafka, known)
+    _check(file, numbered, known.rejected)
+    messages = [message for _, message in numbered]
     _publish(kafka, messages)
     click.echo(f"{len(messages)} messages published", err=True)
 
 
-def _read(file: Path) -> list[Message]:
-    from miningmap.messages import LineError, decode_lines
+def _kafka(context: click.Context, *, demo: bool) -> Kafka:
+    """Return the settings of the broker: the configured one, or that of the running demo.
+
+    Raises:
+        CommandUsageError: a setting is wrong.
+        CommandError: there is not exactly one demo.
+    """
+    kafka = settings_of(context).kafka
+    if not demo:
+        return kafka
+    from launch.local.embedded import embedded_kafka
+    from launch.local.running import DemoError, only_demo
 
     try:
-        return list(decode_lines(file.read_bytes().splitlines()))
+        return embedded_kafka(kafka, only_demo().bootstrap_servers)
+    except DemoError as error:
+        raise CommandError(f"--demo: {error}") from None
+
+
+def _read(file: Path) -> list[tuple[int, Message]]:
+    from miningmap.messages import LineError, decode_numbered
+
+    try:
+        return list(decode_numbered(file.read_bytes().splitlines()))
     except LineError as error:
         raise CommandUsageError(f"{file}: {error}") from None
+
+
+def _check(
+    file: Path,
+    numbered: Sequence[tuple[int, Message]],
+    rejection_of: Callable[[Message], Rejection | None],
+) -> None:
+    """Check each message.
+
+    Raises:
+        CommandUsageError: some are rejected; names their lines.
+    """
+    errors = [
+        f"{file}: line {number}: {rejection.reason}: {rejection.error}"
+        for number, message in numbered
+        if (rejection := rejection_of(message))
+    ]
+    if errors:
+        raise CommandUsageError(listing(errors, "nothing was published"))
+
+
+def _add_history(kafka: Kafka, known: KnownFigures) -> None:
+    """Add what Kafka knows of the network's past."""
+    from miningmap.kafka.errors import BrokerError
+    from miningmap.kafka.network_history import add_network_history
+
+    with command_errors(BrokerError):
+        asyncio.run(add_network_history(kafka.bootstrap_servers, known))
 
 
 def _publish(kafka: Kafka, messages: Sequence[Message]) -> None:
@@ -69,8 +138,9 @@ def _publish(kafka: Kafka, messages: Sequence[Message]) -> None:
 
 @click.command("import-history")
 @click.argument("files", metavar="FILE-OR-URL...", nargs=-1, required=True)
+@DEMO
 @click.pass_context
-def import_history(context: click.Context, /, files: tuple[str, ...]) -> None:
+def import_history(context: click.Context, /, files: tuple[str, ...], *, demo: bool) -> None:
     """Publish CBECI's monthly tables (CSV) as measured reports of the pool cbeci-sample.
 
     The table of countries with hashrates is required: mining_countries of v1.1.1 or later, or
@@ -86,16 +156,22 @@ def import_history(context: click.Context, /, files: tuple[str, ...]) -> None:
     published with it, and coverage and bounds of those months stay unknown. A published 0 % is a
     place with hashrate 0.
 
-    If a row is invalid, nothing is published. Importing a table again changes nothing; another
+    If a row is invalid, or a month has more than twice the hashrate that Kafka knows the network
+    to have had, nothing is published. Importing a table again changes nothing; another
     edition replaces the months that it contains.
     """  # noqa: D301 - \b keeps click from filling the lines of the example
     from miningmap.cbeci.monthly_tables import POOL, TablesError, reports
+    from miningmap.plausibility import KnownFigures
     from miningmap.times import utc_now
 
-    kafka = settings_of(context).kafka
+    kafka = _kafka(context, demo=demo)
     bodies = asyncio.run(_bodies(files))
+    now = utc_now()
+    known = KnownFigures()
     try:
-        messages = reports(bodies, fetched_at=utc_now())
+        reports(bodies, fetched_at=now)  # errors of rows are told without a broker
+        _add_history(kafka, known)
+        messages = reports(bodies, fetched_at=now, known=known)
     except TablesError as error:
         faults = [str(fault) for fault in error.faults]
         raise CommandUsageError(listing(faults, "nothing was imported")) from None
@@ -137,8 +213,11 @@ def _body(file: Path) -> bytes:
 @click.option(
     "--output", default="-", metavar="FILE", help="Write to FILE instead of standard output (-)."
 )
+@DEMO
 @click.pass_context
-def export(context: click.Context, /, since: str | None, until: str | None, output: str) -> None:
+def export(
+    context: click.Context, /, since: str | None, until: str | None, output: str, *, demo: bool
+) -> None:
     """Write the messages in Kafka (report/1 and network/1) as JSON lines: the audit trail.
 
     Exports every message that is in Kafka when the command starts, unchanged: first the reports,
@@ -146,12 +225,13 @@ def export(context: click.Context, /, since: str | None, until: str | None, outp
     that a message is about (from its start to its end, or to the end of its hold), not by its
     arrival. To recompute a window, export a range that covers it and the 30 days before it.
 
-    Invalid messages, which are also dead letters, are left out and counted on standard error.
+    Invalid messages, those from the future and totals of 0, which are also dead letters, are left
+    out and counted on standard error.
     """
     from miningmap.kafka.errors import BrokerError
 
     selection = _Selection(_time("--from", since), _time("--to", until))
-    kafka = settings_of(context).kafka
+    kafka = _kafka(context, demo=demo)
     with output_file(output) as file, command_errors(BrokerError):
         asyncio.run(_export(kafka, selection, file))
     click.echo(f"{selection.exported} messages exported", err=True)
@@ -165,18 +245,25 @@ class _Selection:
     def __init__(self, since: datetime | None, until: datetime | None) -> None:
         if since and until and since >= until:
             raise CommandUsageError("--from: must be before --to")
+        from miningmap.times import utc_now
+
         self._since = since
         self._until = until
+        self._now = utc_now()
         self.exported = 0
         self.invalid = 0
 
     def line(self, value: bytes) -> bytes:
         """Return the message as a line, or nothing if it is invalid or outside of the range."""
         from miningmap.messages import InvalidMessageError, decode
+        from miningmap.plausibility import rejected
 
         try:
             message = decode(value)
         except InvalidMessageError:
+            self.invalid += 1
+            return b""
+        if rejected(message, self._now):
             self.invalid += 1
             return b""
         if not self._contains(message):
@@ -211,9 +298,7 @@ def _time(option: str, text: str | None) -> datetime | None:
     try:
         return parse_rfc3339(text)
     except ValueError as error:
-        raise CommandUsageError(
-            f"{option}: {error}; expected a time such as 2026-11-22T15:00:00Z"
-        ) from None
+        raise CommandUsageError(f"{option}: {error}") from None
 
 
 COMMANDS = (publish, import_history, export)

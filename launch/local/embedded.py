@@ -21,12 +21,16 @@ from launch.local.supervisor import Child
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from miningmap.settings import Kafka
+
 LOOPBACK: Final = "127.0.0.1"
 
 # Below the ephemeral ports of Linux and macOS, so that no outgoing connection takes a port after it
 # was found free and before the server binds it.
 _PORTS: Final = range(20_000, 30_000)
 _ATTEMPTS: Final = 100
+# Ports that free_port() has returned: their servers may not listen yet.
+_returned: Final[set[int]] = set()
 
 
 class EmbeddedError(Exception):
@@ -126,16 +130,22 @@ class EmbeddedRedis:
         return await _first_line(self.port, b"PING\r\n") == b"+PONG\r\n"
 
 
+def embedded_kafka(kafka: Kafka, bootstrap_servers: str) -> Kafka:
+    """Return the settings of a client of an embedded broker."""
+    return kafka.model_copy(update={"bootstrap_servers": bootstrap_servers, "idempotent": False})
+
+
 def free_port() -> int:
-    """Return a free port on loopback that is not an ephemeral port.
+    """Return a free port on loopback that is not an ephemeral port, each time another one.
 
     Raises:
         EmbeddedError: none was found.
     """
-    for port in random.sample(_PORTS, _ATTEMPTS):
+    for port in random.sample(sorted(set(_PORTS) - _returned), _ATTEMPTS):
         with socket.socket() as probe, suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((LOOPBACK, port))
+            _returned.add(port)
             return port
     raise EmbeddedError(f"no free port among {_PORTS.start} to {_PORTS.stop - 1} on {LOOPBACK}")
 

@@ -12,6 +12,7 @@ from launch.simulation.scenarios import DEFAULT, SCENARIOS
 from launch.simulation.service import serve
 from launch.simulation.world import World
 from miningmap import logs
+from miningmap.inputs import read_text
 from miningmap.settings import SettingsError, load
 from miningmap.times import parse_rfc3339, utc_now
 
@@ -63,7 +64,7 @@ def main(
     """Serve the simulated sources at /HOST/PATH, and push a partner's rows to the intake."""
     if (intake is None) != (token_file is None):
         raise click.UsageError("--intake and --token-file must be given together")
-    token = token_file.read_text().strip() if token_file else ""
+    token = read_text(token_file).strip() if token_file else ""
     try:
         logs.configure(load().log, "simulation")
     except SettingsError as error:

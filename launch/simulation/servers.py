@@ -60,6 +60,7 @@ def _handler(world: World, clock: Clock, endpoints: Sequence[_Endpoint]) -> Hand
         if not matching:
             expected = " or ".join(str(URL().with_query(sorted(e.query))) for e in endpoints)
             raise web.HTTPBadRequest(text=f"expected the query {expected}")
+        # Several sources may make the same request; the first of them responds for all.
         _, source, number = max(matching, key=lambda endpoint: len(endpoint.query))
         at = clock()
         if not is_up(world, source, at, at):

@@ -139,14 +139,15 @@ def hour_means(world: World, hour: int) -> dict[str, dict[str, float]]:
 
 def network_mean(world: World, last_hour: int, hours: int) -> float:
     """Return the network's mean hashrate over ``hours`` whole hours that end with ``last_hour``."""
-    return (
-        math.fsum(
-            hashrate
-            for hour in range(last_hour - hours + 1, last_hour + 1)
-            for located in hour_means(world, hour).values()
-            for hashrate in located.values()
-        )
-        / hours
+    first = last_hour - hours + 1
+    return math.fsum(_hour_mean(world, hour) for hour in range(first, last_hour + 1)) / hours
+
+
+@lru_cache(maxsize=960)
+def _hour_mean(world: World, hour: int) -> float:
+    """Return the network's mean hashrate in an hour, numbered since the epoch."""
+    return math.fsum(
+        hashrate for located in hour_means(world, hour).values() for hashrate in located.values()
     )
 
 

@@ -7,13 +7,16 @@ in H/s, times are UTC.
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
 import msgspec
 
 from miningmap.api.columns import cells, columns
 from miningmap.messages import Kind
 from miningmap.places import Place
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Level: TypeAlias = Literal["country", "subdivision"]
 Adjust: TypeAlias = Literal["published", "none"]
@@ -28,13 +31,36 @@ Hashrate: TypeAlias = Annotated[float, msgspec.Meta(description="Hashes per seco
 
 
 class Table(msgspec.Struct, frozen=True):
-    """A response with rows, which are one of its fields."""
+    """A response with rows, which are one of its fields.
+
+    In a table each row also has some of the response's other fields (``repeated_fields``): who has
+    only the rows must know what they are about.
+    """
 
     rows_field: ClassVar[str]
     row_type: ClassVar[type[msgspec.Struct]]
+    repeated_fields: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def table_fields(cls) -> tuple[str, ...]:
+        """Return the names of the fields of the rows of a table."""
+        return cls.row_type.__struct_encode_fields__ + cls.repeated_fields
+
+    @classmethod
+    def table_rows(cls, document: Mapping[str, Any]) -> list[dict[str, object]]:
+        """Return the rows of a table.
+
+        Args:
+            document: the response in built-in types, as decoded from JSON.
+        """
+        repeated = {name: document[name] for name in cls.repeated_fields}
+        return [row | repeated for row in document[cls.rows_field]]
 
     def to_pandas(self) -> Any:  # noqa: ANN401 - pandas is optional
         """Return the rows as a ``pandas.DataFrame`` with the columns of the CSV twin.
+
+        Its ``attrs`` are the other fields of the response, as in JSON, because pandas writes them
+        into files as JSON. A column of unknown values is NaN.
 
         Raises:
             ImportError: pandas is not installed.
@@ -43,9 +69,18 @@ class Table(msgspec.Struct, frozen=True):
             import pandas as pd  # noqa: PLC0415 - optional
         except ImportError:
             raise ImportError("to_pandas() needs pandas: pip install 'miningmap[pandas]'") from None
-        names = self.row_type.__struct_encode_fields__
-        rows = msgspec.to_builtins(getattr(self, self.rows_field), builtin_types=(datetime,))
-        return pd.DataFrame([cells(names, row) for row in rows], columns=columns(names))
+        names = self.table_fields()
+        document = msgspec.to_builtins(self, builtin_types=(datetime,))
+        rows = [cells(names, row) for row in self.table_rows(document)]
+        frame = pd.DataFrame(rows, columns=columns(names))
+        if rows:
+            # Otherwise pandas takes them for text, and adding or comparing figures fails.
+            unknown = frame.columns[frame.isna().all()]
+            frame = frame.astype(dict.fromkeys(unknown, float))
+        described = msgspec.to_builtins(self)
+        del described[self.rows_field]
+        frame.attrs = described
+        return frame
 
 
 class NetworkHashrate(msgspec.Struct, frozen=True):
@@ -122,6 +157,7 @@ class Answer(Table, frozen=True, kw_only=True):
 
     rows_field: ClassVar[str] = "shares"
     row_type: ClassVar[type[msgspec.Struct]] = ShareRow
+    repeated_fields: ClassVar[tuple[str, ...]] = ("window", "as_of", "simulated")
 
     window: str
     level: Level
@@ -152,7 +188,7 @@ class SubdivisionAnswer(Answer, frozen=True, kw_only=True):
 
 
 class Point(msgspec.Struct, frozen=True):
-    """One bucket of a history. A figure without a report is null."""
+    """One bucket of a history, and the window that it is. A figure without a report is null."""
 
     at: Instant
     share: Ratio | None
@@ -164,17 +200,23 @@ class Point(msgspec.Struct, frozen=True):
     hashrate: Hashrate | None
     network_hashrate: Hashrate | None
     coverage: Ratio | None
+    window: str
 
 
 class History(Table, frozen=True):
-    """A response of ``/api/v1/history``: every bucket, in the order of time."""
+    """A response of ``/api/v1/history``: every bucket, in the order of time.
+
+    ``as_of`` is the minute of the answer: the bucket that contains it is not complete.
+    """
 
     rows_field: ClassVar[str] = "points"
     row_type: ClassVar[type[msgspec.Struct]] = Point
+    repeated_fields: ClassVar[tuple[str, ...]] = ("as_of", "simulated")
 
     code: str
     name: str
     step: Step
+    as_of: Instant
     adjust: Adjust
     simulated: bool
     points: tuple[Point, ...]
@@ -311,7 +353,8 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A problem document (RFC 9457): what is wrong, and what to do about it.
 
     ``title`` is the kind of problem and the same at each occurrence. ``parameter`` is the name of
-    the invalid parameter, if there is one.
+    the invalid parameter, if there is one. If the rate limit is exceeded, ``client`` may make
+    ``limit`` requests in ``window_s`` seconds; it is an address, or a network of them.
     """
 
     type: str
@@ -319,3 +362,6 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     status: int
     detail: str
     parameter: str | None = None
+    limit: int | None = None
+    window_s: int | None = None
+    client: str | None = None

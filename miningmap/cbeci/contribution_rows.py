@@ -26,16 +26,16 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, TypeVar
 from miningmap import places
 from miningmap.cbeci.contribution import DAYS, FIELDS, MONTHLY, PERIODS, UNITS, RowError
 from miningmap.messages import Located, Report
-from miningmap.times import add_months
-from miningmap.units import HashrateError, parse_hashrate
+from miningmap.plausibility import is_future, too_large
+from miningmap.times import FIRST_BLOCK, add_months
+from miningmap.units import HashrateError, format_hashrate, parse_hashrate, scale
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from miningmap.plausibility import Limit
+
 SOURCE: Final = "partner"
-FIRST_BLOCK: Final = datetime(2009, 1, 3, tzinfo=UTC)
-# A thousand times the network of 2026. A larger figure has the wrong unit.
-MAX_HASHRATE: Final = 1e24
 
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
@@ -69,12 +69,13 @@ Rows: TypeAlias = "dict[str, float]"
 
 @dataclass(frozen=True)
 class _Row:
-    """A row without errors of its own; the hashrate is in H/s."""
+    """A row without errors of its own; the hashrate is in H/s, ``unit`` is what it was sent in."""
 
     index: int
     period: Period
     place: str
     hashrate: float
+    unit: str
 
 
 def read(rows: Sequence[object], now: datetime) -> dict[Period, Rows]:
@@ -82,7 +83,7 @@ def read(rows: Sequence[object], now: datetime) -> dict[Period, Rows]:
 
     Args:
         rows: the array ``data`` of the request, decoded but not checked.
-        now: no period may end later.
+        now: the clock; no period may end in the future.
 
     Raises:
         InvalidRowsError: a row is invalid, or two rows of one period have the same place.
@@ -102,6 +103,61 @@ def read(rows: Sequence[object], now: datetime) -> dict[Period, Rows]:
         period: {row.place: row.hashrate for row in by_period[period]}
         for period in sorted(by_period)
     }
+
+
+class Excess(NamedTuple):
+    """A total (H/s) of all rows of a period, and the limit that it exceeds."""
+
+    total: float
+    limit: Limit
+
+
+def excess_error(
+    rows: Sequence[object], now: datetime, excesses: Mapping[Period, Excess]
+) -> InvalidRowsError:
+    """Return the error of valid rows that make a pool larger than it can have been.
+
+    It names each row that alone exceeds the limit of its period. If none does, it names the largest
+    one, because all rows of a period count together, also those of earlier requests.
+
+    Args:
+        rows: as :func:`read` has accepted them.
+        now: the same as there.
+        excesses: by period; at least one of a period that has rows.
+    """
+    by_period: defaultdict[Period, list[_Row]] = defaultdict(list)
+    for index, row in enumerate(rows):
+        found = _read(_Fields(index, row), now)
+        if found is not None and found.period in excesses:
+            by_period[found.period].append(found)
+    errors = []
+    for period, members in by_period.items():
+        excess = excesses[period]
+        alone = [row for row in members if row.hashrate > excess.limit.hashrate]
+        together = [max(members, key=lambda row: row.hashrate)] if not alone else []
+        errors += [_excess_of(row, excess) for row in alone or together]
+    return InvalidRowsError(sorted(errors, key=lambda error: error.index))
+
+
+def _excess_of(row: _Row, excess: Excess) -> RowError:
+    figure = f"{row.hashrate / float(scale(row.unit)):.15g} {row.unit}"
+    error = f"{figure} is {excess.limit.excess}"
+    if row.hashrate <= excess.limit.hashrate:
+        error = (
+            f"with this row of {figure} and those sent before, the pool has "
+            f"{format_hashrate(excess.total)} in this period, {excess.limit.excess}"
+        )
+    if fitting := _fitting_unit(row.unit, excess):
+        error += f"; is the unit {fitting}?"
+    return RowError(row.index, "average_hashrate", error)
+
+
+def _fitting_unit(unit: str, excess: Excess) -> str | None:
+    """Return the largest unit in which the same numbers would be plausible, if there is one."""
+    for smaller in reversed(UNITS[: UNITS.index(unit)]):
+        if excess.total * float(scale(smaller) / scale(unit)) <= excess.limit.hashrate:
+            return smaller
+    return None
 
 
 def merged(before: Rows, after: Rows) -> Rows:
@@ -202,11 +258,12 @@ def _read(fields: _Fields, now: datetime) -> _Row | None:
         or period is None
         or country is None
         or code is None
+        or unit is None
         or hashrate is None
     ):
         return None
     place = f"{code}/{places.plain_name(country)}" if code == places.OTHER else code
-    return _Row(fields.index, Period(start, period), place, hashrate)
+    return _Row(fields.index, Period(start, period), place, hashrate, unit)
 
 
 def _period(value: object) -> str:
@@ -225,7 +282,7 @@ def _start(value: object, *, period: str | None, now: datetime) -> datetime:
     if start < FIRST_BLOCK:
         raise ValueError(f"{value} is before Bitcoin's first block, {FIRST_BLOCK:%Y-%m-%d}")
     # The start is checked first, because there is no month after December 9999.
-    if start > now or (period is not None and period_end(start, period) > now):
+    if start > now or (period is not None and is_future(period_end(start, period), now)):
         raise ValueError(f"the period that starts on {value} has not ended yet (UTC)")
     return start
 
@@ -260,9 +317,6 @@ def _hashrate(value: object, *, unit: str | None) -> float:
         raise ValueError(wrong) from None
     if hashrate is None:  # pragma: no cover - only a negative number means unknown
         raise ValueError(wrong)
-    if hashrate > MAX_HASHRATE:
-        raise ValueError(
-            f"average_hashrate is over {MAX_HASHRATE:g} H/s, a thousand times the network of 2026; "
-            "is the unit right?"
-        )
+    if rejection := too_large(hashrate):
+        raise ValueError(rejection.error)
     return hashrate

@@ -33,23 +33,25 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from miningmap import places
+from miningmap.inputs import ENCODING
 from miningmap.messages import FIGURE, MAX_FIGURE, Located, Published, Report
+from miningmap.plausibility import is_future, too_large
+from miningmap.pool_names import CBECI_SAMPLE
 from miningmap.times import add_months
 from miningmap.units import scale
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-POOL: Final = "cbeci-sample"
+    from miningmap.plausibility import KnownFigures
+
+POOL: Final = CBECI_SAMPLE
 SOURCE: Final = "cbeci"
 
 SUM_TOLERANCE: Final = Decimal("0.1")
 """How far the sum of a month's shares may be from 100 %, in percentage points, by rounding."""
 
 FIRST_MONTH: Final = datetime(2009, 1, 1, tzinfo=UTC)  # of Bitcoin's first block
-# A thousand times the network of 2026, in EH/s. A larger figure has another unit.
-MAX_EHS: Final = 1_000_000
-
 _EHS: Final = scale("EH/s")
 _WHOLE: Final = Decimal(100)
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-01")
@@ -129,16 +131,20 @@ class _Table:
     months: dict[datetime, _Month]
 
 
-def reports(files: Mapping[str, bytes], *, fetched_at: datetime) -> list[Report]:
+def reports(
+    files: Mapping[str, bytes], *, fetched_at: datetime, known: KnownFigures | None = None
+) -> list[Report]:
     """Convert tables to one report a month, the earliest first.
 
     Args:
         files: content by name (the names are for errors): one table of countries with hashrates,
             and any tables of subdivisions that go with it.
-        fetched_at: when they were read; no month may end later.
+        fetched_at: when they were read; no month may end in the future.
+        known: the network's hashrate, if anything is known of it.
 
     Raises:
-        TablesError: a table is invalid, or the tables do not belong together.
+        TablesError: a table is invalid, the tables do not belong together, or a month has more
+            hashrate than the network can have had.
     """
     tables: list[_Table] = []
     faults: list[Fault] = []
@@ -152,7 +158,10 @@ def reports(files: Mapping[str, bytes], *, fetched_at: datetime) -> list[Report]
     base, splits = _by_country(tables)
     if faults := [fault for split in splits.items() for fault in _mismatches(*split, base)]:
         raise TablesError(faults)
-    return [_report(start, base, splits, fetched_at) for start in sorted(base.months)]
+    found = [_report(start, base, splits, fetched_at) for start in sorted(base.months)]
+    if known and (faults := list(_excesses(found, base, known))):
+        raise TablesError(faults)
+    return found
 
 
 # --- one file -------------------------------------------------------------------------------------
@@ -234,7 +243,7 @@ class _UnreadableError(ValueError):
 def _rows(body: bytes) -> Iterator[tuple[int, list[str]]]:
     """The rows that are not empty, each with the line on which it ends."""
     try:
-        text = body.decode("utf-8-sig")
+        text = body.decode(ENCODING)
     except UnicodeDecodeError as error:
         raise _UnreadableError(body.count(b"\n", 0, error.start) + 1, "is not UTF-8") from None
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
@@ -283,7 +292,7 @@ def _month(text: str, now: datetime) -> datetime:
     if start < FIRST_MONTH:
         raise ValueError(f"{text} is before Bitcoin's first block, {FIRST_MONTH:%Y-%m}")
     # The start is checked first, because there is no month after December 9999.
-    if start > now or add_months(start, 1) > now:
+    if start > now or is_future(add_months(start, 1), now):
         raise ValueError(f"the month {start:%Y-%m} has not ended yet (UTC)")
     return start
 
@@ -299,8 +308,8 @@ def _hashrate(text: str) -> str:
     match = _HASHRATE.fullmatch(text.strip())
     if match is None or len(match[1]) > MAX_FIGURE:
         raise ValueError(f"{text[:_LONGEST_QUOTE]!r} is not a hashrate in EH/s, such as 66.76")
-    if Decimal(match[1]) > MAX_EHS:
-        raise ValueError(f"{match[1]} EH/s is more than {MAX_EHS}; is it in another unit?")
+    if rejection := too_large(float(Decimal(match[1]) * _EHS)):
+        raise ValueError(rejection.error)
     return match[1]
 
 
@@ -358,6 +367,13 @@ def _mismatches(country: str, split: _Table, base: _Table) -> Iterator[Fault]:
         else:
             continue
         yield Fault(split.name, month.line, f"{start:%Y-%m}: {error}")
+
+
+def _excesses(found: Iterable[Report], base: _Table, known: KnownFigures) -> Iterator[Fault]:
+    for report in found:
+        if rejection := known.rejected(report):
+            error = f"{report.start:%Y-%m}: {rejection.error}"
+            yield Fault(base.name, base.months[report.start].line, error)
 
 
 def _report(

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from miningmap.api.models import PROBLEM_CONTENT_TYPE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from aiohttp.typedefs import Handler, Middleware
+
+RETRY_AFTER_S: Final = 5
 
 _log = structlog.get_logger(__name__)
 
@@ -34,6 +36,19 @@ def problem(status: int, title: str, detail: str, **extra: object) -> web.Respon
     )
 
 
+def unavailable(reason: str) -> web.Response:
+    """Return a 503 with the reason and the time after which to try again."""
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    response = problem(status, status.phrase, reason)
+    response.headers[hdrs.RETRY_AFTER] = str(RETRY_AFTER_S)
+    return response
+
+
+def readiness(reasons: Sequence[str]) -> web.Response:
+    """Return the response of ``/readyz``: 200, or 503 with the reasons against it."""
+    return unavailable("; ".join(reasons)) if reasons else web.Response(text="ready\n")
+
+
 def problem_of(error: Exception, request: web.Request) -> web.Response:
     """The problem document for an error of aiohttp, or of a handler that failed.
 
@@ -43,23 +58,29 @@ def problem_of(error: Exception, request: web.Request) -> web.Response:
     match error:
         case web.HTTPMethodNotAllowed():
             allowed = ", ".join(sorted(error.allowed_methods))
-            detail = f"{request.method} is not allowed at {request.path}; allowed: {allowed}"
+            detail = f"{request.method} is not allowed at {target_of(request)}; allowed: {allowed}"
             response = problem(error.status, error.reason, detail)
             response.headers["Allow"] = allowed
             return response
         case web.HTTPNotFound():
-            return problem(error.status, error.reason, f"there is nothing at {request.path}")
+            return problem(error.status, error.reason, f"there is nothing at {target_of(request)}")
         case web.HTTPError():
             return problem(error.status, error.reason, error.text or error.reason)
         case web.HTTPException():
             raise error
         case _:
-            _log.error("request_failed", method=request.method, path=request.path, exc_info=error)
+            target = target_of(request)
+            _log.error("request_failed", method=request.method, path=target, exc_info=error)
             return problem(
                 HTTPStatus.INTERNAL_SERVER_ERROR,
                 HTTPStatus.INTERNAL_SERVER_ERROR.phrase,
                 "a fault of this service; its log says more",
             )
+
+
+def target_of(request: web.Request) -> str:
+    """Return the path of a request, or the whole target of one without a path, such as CONNECT."""
+    return request.path or request.raw_path
 
 
 def problem_middleware_for(translate: Callable[[Exception], web.Response | None]) -> Middleware:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import resource
+import socket
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
@@ -10,17 +12,20 @@ import structlog
 from aiohttp import web
 from prometheus_client.aiohttp import make_aiohttp_handler
 
-from miningmap.http.problems import problem_middleware
+from miningmap.http.problems import problem_middleware, readiness
 from miningmap.settings import PREFIX, SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from prometheus_client import CollectorRegistry
 
 SHUTDOWN_S: Final = 1.5
 """How long requests in flight may take at the end, in seconds. Those that ignore their cancellation
 get the same time once more from aiohttp."""
+
+# The machine has no such address, the host is a multicast one, or the machine has no IPv6.
+_ERRORS_OF_HOST: Final = (errno.EADDRNOTAVAIL, errno.EINVAL, errno.EAFNOSUPPORT)
 
 _log = structlog.get_logger(__name__)
 
@@ -35,26 +40,42 @@ async def serving(
         app: the application.
         host: the address to listen on.
         port: the port to listen on; 0 for any free one. The event ``listening`` has its number.
-        setting: the setting of the port without its prefix, such as ``ENDPOINT__PORT``.
+        setting: the setting of the port without its prefix, such as ``ENDPOINT__PORT``. The one of
+            the host has ``HOST`` in place of ``PORT``.
         reuse_port: share the port with other processes that set this too; the operating system
             divides the connections among them.
 
     Raises:
-        SettingsError: the address and port cannot be listened on.
+        SettingsError: the host is not an address of this machine, or the port cannot be listened
+            on.
     """
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
     try:
         try:
             await web.TCPSite(runner, host, port, reuse_port=reuse_port).start()
-        except OSError as error:
-            text = f"{PREFIX}{setting}: cannot listen at {host}:{port}: {error.strerror}"
-            raise SettingsError(text) from None
+        except (OSError, ValueError) as error:  # a name that no host can have is a ValueError
+            raise _listen_error(error, host, port, PREFIX + setting) from None
         address, number = runner.addresses[0][:2]
         _log.info("listening", url=url_of(address, number), setting=PREFIX + setting)
         yield
     finally:
         await runner.cleanup()
+
+
+def _listen_error(error: Exception, host: str, port: int, setting: str) -> SettingsError:
+    """The error of a server that cannot listen, with the name of the setting to change."""
+    is_of_host = isinstance(error, (socket.gaierror, ValueError)) or (
+        isinstance(error, OSError) and error.errno in _ERRORS_OF_HOST
+    )
+    where = f"cannot listen at {url_of(host, port).removeprefix('http://')}"
+    if is_of_host:
+        name = setting.removesuffix("PORT") + "HOST"
+        return SettingsError(
+            f"{name}: {where}: {host!r} is not an address of this machine; expected one, such as "
+            "127.0.0.1, or 0.0.0.0 for all"
+        )
+    return SettingsError(f"{setting}: {where}: {getattr(error, 'strerror', None) or error}")
 
 
 def url_of(host: str, port: int) -> str:
@@ -73,13 +94,26 @@ def allow_many_connections() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def monitoring_app(registry: CollectorRegistry) -> web.Application:
-    """An application with ``/metrics``, and ``/healthz``, which says only that it is alive."""
+def monitoring_app(
+    registry: CollectorRegistry, reasons: Callable[[], Sequence[str]]
+) -> web.Application:
+    """An application with ``/metrics``, ``/healthz`` and ``/readyz``.
+
+    ``/healthz`` says only that the process is alive.
+
+    Args:
+        registry: the metrics.
+        reasons: returns why the service is not ready; nothing if it is.
+    """
 
     async def healthz(_: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})
 
+    async def readyz(_: web.Request) -> web.Response:
+        return readiness(reasons())
+
     app = web.Application(middlewares=[problem_middleware])
     app.router.add_get("/metrics", make_aiohttp_handler(registry))
     app.router.add_get("/healthz", healthz)
+    app.router.add_get("/readyz", readyz)
     return app

@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
 
 from miningmap.kafka.close import close_consumer
-from miningmap.kafka.errors import TIMEOUT_S, broker_errors
+from miningmap.kafka.errors import CONNECT_S, broker_errors
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def admin_client(
-    servers: str, *, timeout_s: float = TIMEOUT_S
+    servers: str, *, timeout_s: float = CONNECT_S
 ) -> AsyncIterator[AIOKafkaAdminClient]:
     """A connected administration client.
 
@@ -44,7 +44,7 @@ async def partitions_of_topics(admin: AIOKafkaAdminClient) -> dict[str, list[int
 
 @asynccontextmanager
 async def groupless_consumer(
-    servers: str, *, timeout_s: float = TIMEOUT_S
+    servers: str, *, timeout_s: float = CONNECT_S
 ) -> AsyncIterator[AIOKafkaConsumer]:
     """A connected consumer that belongs to no group, so it commits nothing and moves no partition.
 

@@ -57,5 +57,10 @@ def record_of(letter: DeadLetter) -> Record:
         "source": letter.source,
         "at": rfc3339(letter.at),
     }
-    known = ((name, str(value).encode()) for name, value in headers.items() if value is not None)
+    known = ((name, _text(value)) for name, value in headers.items() if value is not None)
     return Record(DEAD_LETTERS, letter.key, letter.value, tuple(known))
+
+
+def _text(value: object) -> bytes:
+    # A source's text may have characters that UTF-8 cannot encode (lone surrogates).
+    return str(value).encode(errors="backslashreplace")

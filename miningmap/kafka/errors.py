@@ -6,6 +6,7 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, Self
 
+from aiokafka import errors
 from aiokafka.errors import KafkaError
 
 if TYPE_CHECKING:
@@ -13,9 +14,83 @@ if TYPE_CHECKING:
 
 START_BROKER: Final = "start the broker, or set MININGMAP_KAFKA__BOOTSTRAP_SERVERS"
 CREATE_TOPICS: Final = "run `miningmap topics`"
+CHECK_ADDRESS: Final = (
+    "check that the broker works and that MININGMAP_KAFKA__BOOTSTRAP_SERVERS is its address"
+)
+CHECK_REPLICAS: Final = "check that the broker is running and that its replicas are in sync"
 
+CONNECT_S: Final = 8.0
+"""How long connecting to the broker may take, in seconds."""
 TIMEOUT_S: Final = 30.0
-"""How long one exchange with the broker may take, in seconds."""
+"""How long one exchange with a connected broker may take, in seconds."""
+
+_GRANT: Final = "allow it in the broker's access rules, or use another account"
+_TRY_AGAIN: Final = "try again in a few seconds"
+_NOT_KAFKA: Final = (
+    "set MININGMAP_KAFKA__BOOTSTRAP_SERVERS to the address of Apache Kafka 2.1 or newer"
+)
+_BROKER_LOG: Final = "the broker answers, but refuses this: its log has the details"
+
+# The remedy for each kind of error; the first kind that fits counts.
+_REMEDIES: Final[tuple[tuple[tuple[type[Exception], ...], str], ...]] = (
+    (
+        (
+            errors.GroupCoordinatorNotAvailableError,
+            errors.GroupLoadInProgressError,
+            errors.NotCoordinatorForGroupError,
+            errors.LeaderNotAvailableError,
+            errors.NotLeaderForPartitionError,
+            errors.NotControllerError,
+        ),
+        _TRY_AGAIN,
+    ),
+    ((errors.UnknownTopicOrPartitionError,), CREATE_TOPICS),
+    (
+        (
+            errors.NotEnoughReplicasError,
+            errors.NotEnoughReplicasAfterAppendError,
+            errors.RequestTimedOutError,
+            errors.KafkaTimeoutError,
+            errors.KafkaStorageError,
+        ),
+        CHECK_REPLICAS,
+    ),
+    (
+        (
+            errors.TopicAuthorizationFailedError,
+            errors.GroupAuthorizationFailedError,
+            errors.ClusterAuthorizationFailedError,
+            errors.TransactionalIdAuthorizationFailed,
+        ),
+        _GRANT,
+    ),
+    (
+        (
+            errors.IncompatibleBrokerVersion,
+            errors.UnrecognizedBrokerVersion,
+            errors.UnsupportedVersionError,
+            errors.KafkaProtocolError,
+        ),
+        _NOT_KAFKA,
+    ),
+    ((errors.BrokerResponseError,), _BROKER_LOG),
+    (
+        (
+            errors.KafkaConnectionError,
+            errors.NodeNotReadyError,
+            errors.NoBrokersAvailable,
+            errors.KafkaUnavailableError,
+            OSError,
+        ),
+        START_BROKER,
+    ),
+)
+
+
+def remedy_for(error: BaseException) -> str:
+    """Return what to do about an error of aiokafka or of the network."""
+    fitting = (remedy for kinds, remedy in _REMEDIES if isinstance(error, kinds))
+    return next(fitting, CHECK_ADDRESS)
 
 
 class BrokerError(Exception):
@@ -31,11 +106,17 @@ class BrokerError(Exception):
 
     @classmethod
     def at(
-        cls, servers: str, problem: object, remedy: str = START_BROKER, *, retriable: bool = True
+        cls, servers: str, problem: str | Exception, remedy: str = "", *, retriable: bool = True
     ) -> Self:
-        """Return the error with a text that names the servers, the problem and the remedy."""
-        line = " ".join(str(problem).split())
-        return cls(f"Kafka at {servers}: {line}; {remedy}", retriable=retriable)
+        """Return the error with a text that names the servers, the problem and the remedy.
+
+        Without a remedy it is the one that fits the exception.
+        """
+        if isinstance(problem, Exception):
+            remedy = remedy or remedy_for(problem)
+        line = " ".join(str(problem).split()) or type(problem).__name__
+        text = f"Kafka at {servers}: {line}; {remedy or CHECK_ADDRESS}"
+        return cls(text, retriable=retriable)
 
 
 @asynccontextmanager

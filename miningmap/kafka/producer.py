@@ -7,6 +7,7 @@ the broker is unavailable. A record may arrive twice; that changes no cell (meth
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NoReturn, Self
 
@@ -15,10 +16,18 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from miningmap import messages
+from miningmap.dependencies import Dependency
 from miningmap.kafka.close import close_producer
-from miningmap.kafka.errors import CREATE_TOPICS, BrokerError, broker_errors
+from miningmap.kafka.errors import (
+    CHECK_REPLICAS,
+    CONNECT_S,
+    CREATE_TOPICS,
+    BrokerError,
+    broker_errors,
+)
 from miningmap.kafka.topics import NETWORK, REPORTS
 from miningmap.messages import Message, Report
+from miningmap.settings import SERVERS_SETTING, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,15 +39,21 @@ TIMEOUT_S: Final = 10.0
 """How long :meth:`Publisher.publish` waits for an acknowledgement, in seconds."""
 SLOW_S: Final = 5.0
 """How long an acknowledgement may take, in seconds, before the log says kafka_unavailable."""
+PROBE_S: Final = 5.0
+"""How often the broker is asked for its topics, and how long its answer may take, in seconds."""
+TOPICS_S: Final = 3.0
+"""How long topics may be missing at the start, in seconds: a broker that starts lists none."""
 MAX_RECORD_BYTES: Final = 2 * 1024 * 1024
 """Room for a dead letter: a message of the broker's largest size, and its headers."""
 # The pause between two attempts to connect doubles from the first to the longest.
 FIRST_WAIT_S: Final = 0.5
 LONGEST_WAIT_S: Final = 10.0
 
-_CHECK_BROKER: Final = "check that the broker is running and that its replicas are in sync"
-
 _log = structlog.get_logger(__name__)
+
+
+class MissingTopicsError(BrokerError):
+    """The broker is available and lacks a topic."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +121,12 @@ class Publisher:
     """A producer, idempotent unless the setting turns that off, that reconnects by itself."""
 
     def __init__(
-        self, kafka: Kafka, topics: frozenset[str], *, timeout_s: float = TIMEOUT_S
+        self,
+        kafka: Kafka,
+        topics: frozenset[str],
+        *,
+        timeout_s: float = TIMEOUT_S,
+        state: Dependency | None = None,
     ) -> None:
         """Prepare a publisher; it connects inside ``async with``.
 
@@ -114,13 +134,19 @@ class Publisher:
             kafka: how to reach the broker.
             topics: the topics that will be written to; they must exist.
             timeout_s: how long :meth:`publish` waits for an acknowledgement, in seconds.
+            state: shows whether the broker is available and has the topics.
         """
         self._kafka = kafka
         self._servers = kafka.bootstrap_servers
         self._topics = topics
         self._timeout_s = timeout_s
-        self._connection_error: BrokerError | None = None  # why there is no connection
-        self._logged_unavailable = False
+        self._state = state or Dependency("kafka")
+        # Why there is no connection, what is wrong with it, and why deliveries fail or are slow.
+        self._connection_error: BrokerError | None = None
+        self._probe_error: BrokerError | None = None
+        self._delivery_error: BrokerError | None = None
+        self._deliveries: dict[object, float] = {}  # the start of each delivery in progress
+        self._start_is_decided = asyncio.Event()  # connected, or topics are missing for long
         self._tasks = asyncio.TaskGroup()
         self._connect_task: asyncio.Task[NoReturn]
         self._connection: asyncio.Future[_Connection]
@@ -145,7 +171,15 @@ class Publisher:
         await self._tasks.__aexit__(exc_type, exc, traceback)
 
     async def connected(self) -> None:
-        """Wait until the broker is connected and all topics exist."""
+        """Wait until the broker is connected and all topics exist.
+
+        Raises:
+            SettingsError: at the start, the broker lacks a topic. Later that only makes it
+                unavailable.
+        """
+        await self._start_is_decided.wait()
+        if isinstance(self._connection_error, MissingTopicsError):
+            raise SettingsError(f"{SERVERS_SETTING}: {self._connection_error}")
         await asyncio.shield(self._connection)
 
     async def publish(self, records: Sequence[Record]) -> None:
@@ -161,7 +195,7 @@ class Publisher:
             if self._connection_error is not None:
                 raise BrokerError(str(self._connection_error)) from None
             problem = f"no acknowledgement within {self._timeout_s:g} s"
-            raise BrokerError.at(self._servers, problem, _CHECK_BROKER) from None
+            raise BrokerError.at(self._servers, problem, CHECK_REPLICAS) from None
 
     async def deliver(self, records: Sequence[Record]) -> None:
         """Publish the records, waiting for as long as the broker is unavailable.
@@ -170,7 +204,9 @@ class Publisher:
             BrokerError: a record is too large, or the connection broke. The next call uses a new
                 connection.
         """
-        slow = asyncio.get_running_loop().call_later(SLOW_S, self._log_slow)
+        loop = asyncio.get_running_loop()
+        slow = loop.call_later(SLOW_S, self._record_slow_delivery)
+        self._deliveries[slow] = loop.time()
         try:
             connection = await asyncio.shield(self._connection)
             await connection.deliver(records)
@@ -178,18 +214,22 @@ class Publisher:
             # An idempotent producer retries by itself. A record that it gives up leaves a gap in
             # its sequence numbers, and the broker refuses everything after a gap.
             self._replace(connection)
-            raise self._delivery_error(error) from error
+            raise self._failed_delivery(error) from error
         finally:
+            del self._deliveries[slow]
             slow.cancel()
-        self._set_available()
+        self._delivery_error = None
+        if not isinstance(self._probe_error, MissingTopicsError):
+            self._probe_error = None
+        self._show()
 
-    def _delivery_error(self, error: KafkaError) -> BrokerError:
+    def _failed_delivery(self, error: KafkaError) -> BrokerError:
         if isinstance(error, MessageSizeTooLargeError):
             problem, remedy = f"a record is too large: {error}", "send a smaller one"
             return BrokerError.at(self._servers, problem, remedy, retriable=False)
-        failed = BrokerError.at(self._servers, error)
-        self._set_unavailable(failed)
-        return failed
+        self._delivery_error = BrokerError.at(self._servers, error)
+        self._show()
+        return self._delivery_error
 
     def _replace(self, connection: _Connection) -> None:
         if not connection.broken.is_set():
@@ -202,40 +242,66 @@ class Publisher:
             connection = _Connection(self._servers, await self._connect())
             try:
                 self._connection.set_result(connection)
-                await connection.broken.wait()
+                await self._probe(connection)
             finally:
                 await connection.close()
 
+    async def _probe(self, connection: _Connection) -> None:
+        """Ask every few seconds whether the broker has all topics, until the connection breaks."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PROBE_S):
+                    await connection.broken.wait()
+                    return
+            try:
+                await _require_topics(connection.producer, self._servers, self._topics)
+            except BrokerError as error:
+                self._probe_error = error
+            else:
+                self._probe_error = None
+                if not self._is_slow():
+                    self._delivery_error = None
+            self._show()
+
     async def _connect(self) -> AIOKafkaProducer:
         wait_s = FIRST_WAIT_S
+        clock = asyncio.get_running_loop().time
+        missing_since: float | None = None
         while True:
             try:
                 producer = await _start(self._kafka, self._topics)
             except BrokerError as error:
-                self._set_unavailable(error)
+                is_missing = isinstance(error, MissingTopicsError)
+                missing_since = (missing_since or clock()) if is_missing else None
+                self._connection_error = error
+                self._show()
+                if missing_since is not None and clock() - missing_since >= TOPICS_S:
+                    self._start_is_decided.set()
             else:
-                self._set_available()
+                self._connection_error = self._probe_error = self._delivery_error = None
+                self._start_is_decided.set()
+                self._show()
                 return producer
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, LONGEST_WAIT_S)
 
-    def _set_unavailable(self, error: BrokerError) -> None:
-        self._connection_error = error
-        self._log_unavailable(error)
-
-    def _set_available(self) -> None:
-        self._connection_error = None
-        if self._logged_unavailable:
-            self._logged_unavailable = False
-            _log.info("kafka_available", servers=self._servers)
-
-    def _log_slow(self) -> None:
+    def _record_slow_delivery(self) -> None:
         problem = f"no acknowledgement for {SLOW_S:g} s"
-        self._log_unavailable(BrokerError.at(self._servers, problem, _CHECK_BROKER))
+        self._delivery_error = BrokerError.at(self._servers, problem, CHECK_REPLICAS)
+        self._show()
 
-    def _log_unavailable(self, error: BrokerError) -> None:
-        if not self._logged_unavailable:
-            self._logged_unavailable = True
+    def _is_slow(self) -> bool:
+        """Whether a delivery is waiting for longer than :data:`SLOW_S`."""
+        now = asyncio.get_running_loop().time()
+        return any(now - started >= SLOW_S for started in self._deliveries.values())
+
+    def _show(self) -> None:
+        """Record whether the broker is available, and log it if it is news."""
+        error = self._connection_error or self._probe_error or self._delivery_error
+        if error is None:
+            if self._state.found():
+                _log.info("kafka_available", servers=self._servers)
+        elif self._state.lost(str(error)):
             _log.warning("kafka_unavailable", servers=self._servers, error=str(error))
 
 
@@ -254,16 +320,28 @@ async def _start(kafka: Kafka, topics: frozenset[str]) -> AIOKafkaProducer:
         max_request_size=MAX_RECORD_BYTES,
     )
     try:
-        async with broker_errors(servers, timeout_s=None):
+        async with broker_errors(servers, CONNECT_S):
             await producer.start()
-            # All topics: some brokers create a topic that is requested by name.
-            existing = (await producer.client.fetch_all_metadata()).topics()
-        if missing := topics - existing:
-            raise BrokerError.at(servers, f"no topic {', '.join(sorted(missing))}", CREATE_TOPICS)
+        await _require_topics(producer, servers, topics)
     except BaseException:
         await close_producer(producer, servers)
         raise
     return producer
+
+
+async def _require_topics(producer: AIOKafkaProducer, servers: str, topics: frozenset[str]) -> None:
+    """Ask the broker whether all topics exist.
+
+    Raises:
+        MissingTopicsError: one does not.
+        BrokerError: the broker does not answer in time.
+    """
+    async with broker_errors(servers, PROBE_S):
+        # All topics: some brokers create a topic that is requested by name.
+        existing = (await producer.client.fetch_all_metadata()).topics()
+    if missing := topics - existing:
+        problem = f"no topic {', '.join(sorted(missing))}"
+        raise MissingTopicsError.at(servers, problem, CREATE_TOPICS)
 
 
 async def _send(producer: AIOKafkaProducer, records: Sequence[Record]) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from miningmap.kafka.clients import admin_client, groupless_consumer, partitions_of_topics
-from miningmap.kafka.errors import CREATE_TOPICS, TIMEOUT_S, BrokerError, broker_errors
+from miningmap.kafka.errors import CONNECT_S, CREATE_TOPICS, TIMEOUT_S, BrokerError, broker_errors
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -84,7 +84,8 @@ async def open_reader(
     Raises:
         BrokerError: the broker cannot be reached, or a topic does not exist.
     """
-    async with groupless_consumer(servers, timeout_s=timeout_s) as consumer:
+    connect_s = min(timeout_s, CONNECT_S)
+    async with groupless_consumer(servers, timeout_s=connect_s) as consumer:
         async with broker_errors(servers, timeout_s):
             partitions = await _partitions(servers, topics, timeout_s)
             parts = await _parts(consumer, partitions)

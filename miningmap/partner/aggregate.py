@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 from miningmap import places
 from miningmap.cbeci.contribution import Row
 from miningmap.partner.csv import Record, TableError, read_table
+from miningmap.partner.records import Location, code_of
 from miningmap.places import OTHER, OTHER_SUFFIX, UnknownPlaceError, country_of
 from miningmap.units import HashrateError, parse_hashrate
 
@@ -26,7 +27,7 @@ _DIGITS: Final = 12
 _SITE_BITS: Final = 64  # an IPv6 customer has at least a /64
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
-Locate: TypeAlias = "Callable[[Address], str | None]"
+Locate: TypeAlias = "Callable[[Address], Location | None]"
 
 
 @dataclass
@@ -48,10 +49,18 @@ Places: TypeAlias = "dict[str, Tally]"
 
 
 class Aggregate(NamedTuple):
-    """The tally of each place, and of the miners whose place is unknown."""
+    """The tally of each place, and of the miners whose place is not or not fully known.
+
+    Attributes:
+        located: by the code of a place; of nested subdivisions by the outermost.
+        unlocated: without a known country.
+        not_understood: by what a database calls a subdivision that is not in ISO 3166-2. These
+            miners are in ``located`` too, at their country.
+    """
 
     located: Places
     unlocated: Tally
+    not_understood: Places
 
 
 # --- the list of miners ---------------------------------------------------------------------------
@@ -65,35 +74,45 @@ def aggregate(file: Iterable[str], locate: Locate | None, unit: str) -> Aggregat
 
     Args:
         file: CSV with the columns ``hashrate``, and ``ip`` or ``place``.
-        locate: returns the code of an address's place, or ``None``.
+        locate: returns an address's place, or ``None``.
         unit: of hashrates without a unit.
 
     Raises:
         TableError: the file is not such a list, or a line is invalid.
     """
-    found = Aggregate(defaultdict(Tally), Tally())
+    found = Aggregate(defaultdict(Tally), Tally(), defaultdict(Tally))
     errors: list[str] = []
     for record in read_table(file, ["hashrate"]):
         try:
-            code, miner = _placed(record, locate)
+            location, miner = _placed(record, locate)
             hashrate = _hashrate(record.fields["hashrate"], unit)
         except ValueError as error:
             errors.append(f"line {record.line}: {error}")
             continue
-        tally = found.unlocated if code is None else found.located[code]
-        tally.add(Tally(hashrate, 1, {miner}))
+        for tally in _tallies(found, location):
+            tally.add(Tally(hashrate, 1, {miner}))
     if errors:
         raise TableError(errors)
-    return Aggregate(dict(found.located), found.unlocated)
+    return Aggregate(dict(found.located), found.unlocated, dict(found.not_understood))
 
 
-def _placed(record: Record, locate: Locate | None) -> tuple[str | None, Hashable]:
+def _tallies(found: Aggregate, location: Location | None) -> Iterator[Tally]:
+    """Yield the tallies that a miner counts in."""
+    if location is None:
+        yield found.unlocated
+        return
+    yield found.located[location.code]
+    if location.not_understood is not None:
+        yield found.not_understood[location.not_understood]
+
+
+def _placed(record: Record, locate: Locate | None) -> tuple[Location | None, Hashable]:
     """Return the place and the miner of a line."""
     fields = record.fields
     if ("ip" in fields) == ("place" in fields):
         raise TableError(["line 1: expected either a column ip or a column place"])
     if "place" in fields:
-        return _place(fields["place"]), record.line
+        return Location(_place(fields["place"])), record.line
     if locate is None:
         raise TableError(["line 1: a column ip needs --database"])
     address = _address(fields["ip"])
@@ -112,8 +131,8 @@ def _address(text: str) -> Address:
 
 
 def _place(text: str) -> str:
-    code = text.upper()
-    if places.is_locatable(code):
+    country, dash, _ = text.upper().partition("-")
+    if dash and (code := code_of(country, text)):
         return code
     try:
         return places.resolve(text)

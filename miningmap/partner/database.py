@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import ipaddress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import maxminddb
 
-from miningmap import places
+from miningmap.partner.records import location_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from miningmap.partner.aggregate import Address
+    from miningmap.partner.records import Location
 
 
 class DatabaseError(Exception):
@@ -20,7 +22,7 @@ class DatabaseError(Exception):
 
 
 class Database:
-    """A database in MaxMind's format (GeoLite2 City or Country, DB-IP, …); close it after use."""
+    """A database in MaxMind's format (GeoLite2, DB-IP, IPinfo, …); close it after use."""
 
     def __init__(self, path: Path) -> None:
         """Open the database.
@@ -34,14 +36,16 @@ class Database:
             raise DatabaseError(f"{path}: {error.strerror}") from None
         except (maxminddb.InvalidDatabaseError, ValueError):  # ValueError: an empty file
             raise DatabaseError(f"{path}: not a database in MaxMind's format") from None
-        self._only_ipv4 = self._reader.metadata().ip_version == 4  # noqa: PLR2004 - IPv4
+        metadata = self._reader.metadata()
+        self._only_ipv4 = metadata.ip_version == 4  # noqa: PLR2004 - IPv4
+        self._built = datetime.fromtimestamp(metadata.build_epoch, UTC).date()
 
     def close(self) -> None:
         """Close the file."""
         self._reader.close()
 
-    def locate(self, address: Address) -> str | None:
-        """Return the code of the address's subdivision, else of its country, else ``None``.
+    def locate(self, address: Address) -> Location | None:
+        """Return the address's subdivision, else its country, else ``None``.
 
         Raises:
             DatabaseError: the database is damaged.
@@ -49,28 +53,6 @@ class Database:
         if self._only_ipv4 and isinstance(address, ipaddress.IPv6Address):
             return None
         try:
-            return code_of(self._reader.get(address))
+            return location_of(self._reader.get(address), self._built)
         except maxminddb.InvalidDatabaseError:
             raise DatabaseError("the database is damaged; download it again") from None
-
-
-def code_of(record: object) -> str | None:
-    """Return the place of a record: where the address is used, not where it is registered."""
-    country = _iso_code(_get(record, "country"))
-    if country is None or not places.is_country(country):
-        return None
-    subdivisions = _get(record, "subdivisions")
-    for subdivision in subdivisions if isinstance(subdivisions, list) else []:  # largest first
-        code = f"{country}-{_iso_code(subdivision)}"
-        if places.is_subdivision(code):
-            return code
-    return country
-
-
-def _get(record: object, name: str) -> object:
-    return record.get(name) if isinstance(record, dict) else None
-
-
-def _iso_code(record: object) -> str | None:
-    code = _get(record, "iso_code")
-    return code if isinstance(code, str) else None

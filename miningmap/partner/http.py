@@ -11,6 +11,8 @@ import httpx
 import msgspec
 
 from miningmap.cbeci.contribution import RowError
+from miningmap.inputs import decode_json
+from miningmap.times import retry_after_s, utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,8 +99,8 @@ async def contribute(client: httpx.AsyncClient, url: str, token: str, rows: Sequ
 
 def _decode(content: bytes) -> _Body | None:
     try:
-        return msgspec.json.decode(content, type=_Body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        return decode_json(content, _Body)
+    except msgspec.DecodeError:
         return None
 
 
@@ -111,5 +113,5 @@ def _reason(response: httpx.Response, body: _Body | None) -> str:
 
 
 def _retry_after(response: httpx.Response) -> float:
-    text: str = response.headers.get("Retry-After", "")
-    return float(text) if text.isascii() and text.isdigit() else _DEFAULT_RETRY_S
+    wait_s = retry_after_s(response.headers.get("Retry-After"), utc_now())
+    return _DEFAULT_RETRY_S if wait_s is None else wait_s

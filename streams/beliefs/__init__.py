@@ -6,7 +6,14 @@ cannot be used. ``check`` finds everything that is wrong with files, by ``lines`
 """
 
 from streams.beliefs.documents import BeliefsDocument, BeliefsError
-from streams.beliefs.loader import BeliefOptions, beliefs_of, configured, load, load_only
+from streams.beliefs.loader import (
+    BeliefOptions,
+    beliefs_of,
+    configured,
+    load,
+    load_only,
+    unknown_pools,
+)
 
 __all__ = [
     "BeliefOptions",
@@ -16,4 +23,5 @@ __all__ = [
     "configured",
     "load",
     "load_only",
+    "unknown_pools",
 ]

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
+from miningmap.inputs import ENCODING
 from miningmap.messages import Slug
+from miningmap.pool_names import is_known_pool, unknown_pool
 from streams.beliefs import refusals
 from streams.beliefs.documents import (
     BeliefsDocument,
@@ -133,7 +135,7 @@ def _read(path: Path | Traversable, beliefs: _Beliefs) -> Iterator[Finding]:
     """Add what a file says; yield what has the wrong shape."""
     name = str(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding=ENCODING)
         if name.endswith(".toml"):
             document, lines = tomllib.loads(text), toml_lines(text)
         else:
@@ -315,9 +317,8 @@ def _unknown_pools(
     found: _Found, named: dict[Keys, str], pools: Collection[str]
 ) -> Iterator[Finding]:
     for keys, pool in named.items():
-        if pool not in pools:
-            text = f"unknown pool {pool!r}; expected a slug such as foundryusa"
-            yield found.says(text, *keys)
+        if pool not in pools and not is_known_pool(pool):
+            yield found.says(unknown_pool(pool, pools), *keys)
 
 
 # --- what is wrong with several beliefs together --------------------------------------------------

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple, TypeAli
 
 import msgspec
 
+from miningmap.inputs import ENCODING, decode_json
 from miningmap.messages import MAX_HASHRATE, Slug
 
 if TYPE_CHECKING:
@@ -229,8 +230,8 @@ def _read_file(path: Path | Traversable) -> BeliefsDocument:
     try:
         raw = path.read_bytes()
         if path.name.endswith(".toml"):
-            return msgspec.convert(tomllib.loads(raw.decode()), BeliefsDocument)
-        return msgspec.json.decode(raw, type=BeliefsDocument)
+            return msgspec.convert(tomllib.loads(raw.decode(ENCODING)), BeliefsDocument)
+        return decode_json(raw, BeliefsDocument)
     except OSError as error:
         raise BeliefsError(f"{path}: {error.strerror}") from None
     except (msgspec.DecodeError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

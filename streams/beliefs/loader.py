@@ -1,4 +1,7 @@
-"""The configured beliefs as the method uses them."""
+"""The configured beliefs as the method uses them.
+
+A place inside another subdivision is read as the outermost one, as in messages.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Final
 
+from miningmap import places
+from miningmap.pool_names import CBECI_SAMPLE, is_known_pool, named_pools, unknown_pool
 from streams.beliefs import refusals
 from streams.beliefs.documents import SHIPPED, BeliefsDocument, BeliefsError, merge, read
 from streams.method.beliefs import Beliefs, Claim, Document, Entry, Rule, normalised
@@ -93,6 +98,20 @@ def beliefs_of(document: BeliefsDocument) -> Beliefs:
     return beliefs
 
 
+def unknown_pools(beliefs: Beliefs) -> list[str]:
+    """Return an error for each pool that beliefs name and nobody knows, in alphabetical order.
+
+    Such a belief is valid, and waits for reports of that pool; or its slug is misspelt, and it has
+    no effect.
+    """
+    named = {document.pool for document in beliefs.pools if document.pool is not None}
+    named.update(*(claim.pools or () for claim in beliefs.claims))
+    named.update(beliefs.part_of, beliefs.part_of.values())
+    named.update(*(rule.applies_to or () for rule in beliefs.rules))
+    unknown = sorted(pool for pool in named if not is_known_pool(pool) and pool != CBECI_SAMPLE)
+    return [unknown_pool(pool, named_pools()) for pool in unknown]
+
+
 def _document(
     cited: NetworkDistribution, *, pool: str | None = None, declared: bool = False
 ) -> Document:
@@ -102,7 +121,8 @@ def _document(
 
 def _entry(entry: SeriesEntry) -> Entry:
     until = None if entry.until is None else _day(entry.until)
-    return Entry(_day(entry.start), normalised(entry.weights), until)
+    weights = places.by_outermost(entry.weights.items())
+    return Entry(_day(entry.start), normalised(weights), until)
 
 
 def _claim(claim: StatedClaim) -> Claim:
@@ -114,7 +134,7 @@ def claim_of(claim: StatedClaim) -> Claim:
     """Return a claim as the method uses it."""
     return Claim(
         id=claim.id,
-        place=claim.place,
+        place=places.outermost(claim.place),
         at_least=claim.at_least,
         start=_day(claim.start),
         until=_day(claim.until),
@@ -125,7 +145,8 @@ def claim_of(claim: StatedClaim) -> Claim:
 
 def _rule(rule: Relabelling) -> Rule:
     _accept(rule.id, refusals.of_rule(rule))
-    return Rule(rule.id, rule.place, None if rule.applies_to == "*" else frozenset(rule.applies_to))
+    applies_to = None if rule.applies_to == "*" else frozenset(rule.applies_to)
+    return Rule(rule.id, places.outermost(rule.place), applies_to)
 
 
 def _accept(id_: str, refused: Iterable[Refusal]) -> None:

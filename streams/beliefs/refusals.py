@@ -46,7 +46,8 @@ def of_claim(claim: StatedClaim) -> Iterator[Refusal]:
 def of_rule(rule: Relabelling) -> Iterator[Refusal]:
     """Yield what is wrong with a rule."""
     if not places.is_subdivision(rule.place):
-        yield Refusal(("place",), f"{rule.place!r} is not a subdivision, such as CN-ZJ")
+        hint = places.hint(rule.place)
+        yield Refusal(("place",), f"{rule.place!r} is not a subdivision: {hint}")
 
 
 def of_part(part: str, part_of: Mapping[str, str]) -> Iterator[Refusal]:
@@ -69,7 +70,8 @@ def of_container(claim: StatedClaim, claims: Mapping[str, StatedClaim]) -> Itera
     if container is None:
         yield Refusal(("within",), f"within {claim.within}, which is not a claim")
         return
-    if container.place not in {claim.place, places.country_of(claim.place)}:
+    inner, outer_place = places.outermost(claim.place), places.outermost(container.place)
+    if outer_place not in {inner, places.country_of(inner)}:
         yield Refusal(
             ("within",), f"within {container.id}, but {claim.place} is not in {container.place}"
         )

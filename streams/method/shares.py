@@ -108,12 +108,16 @@ class Shares:
     @property
     def measured_coverage(self) -> Ratio | None:
         """The part of the network with a measured place."""
-        return self.network and self._sum(_measured) / self.network
+        return self._coverage_of(_measured)
 
     @property
     def declared_coverage(self) -> Ratio | None:
         """The part of the network with a measured or a declared place."""
-        return self.network and self._sum(_stated) / self.network
+        return self._coverage_of(_stated)
+
+    def _coverage_of(self, part: Callable[[HashrateByKind], Hashrate]) -> Ratio | None:
+        """Return a part of the coverage, which rounding errors must not make larger than that."""
+        return self.network and min(self._sum(part), self.total) / self.network
 
     # --- sums ---
 

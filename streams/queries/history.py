@@ -17,6 +17,7 @@ from streams.method.windows import Window, parse_window
 from streams.queries.parameters import (
     DATE_TIME,
     DEFAULT_PRIOR,
+    MONTH,
     AdjustParameter,
     Format,
     ParameterError,
@@ -89,27 +90,32 @@ class HistoryQuery:
 
     code: str
     step: Step
+    as_of: datetime
     adjust: Adjust
     buckets: tuple[Bucket, ...]
     prior: str = DEFAULT_PRIOR
 
 
+_DATES: Final = {len("2026-11"): "%Y-%m", len("2026-11-22"): "%Y-%m-%d"}
+"""The forms of months and dates, by their length."""
+
+
 def _place(text: str) -> str:
     if not places.is_locatable(text):
         raise ValueError(f"unknown place {quoted(text)}: {places.hint(text[:32])}")
-    return text
+    return places.outermost(text)
 
 
 def _date_or_time(text: str) -> datetime:
-    """Return a time in UTC; a date is the beginning of that day."""
+    """Return a time in UTC; a month or a date is its first moment."""
     try:
-        if len(text) == len("2026-11-22"):
-            return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+        if form := _DATES.get(len(text)):
+            return datetime.strptime(text, form).replace(tzinfo=UTC)
         return parse_time(text)
     except ValueError:
         raise ValueError(
-            f"{quoted(text)} is neither a date nor a time with a time zone (RFC 3339); "
-            "expected a value such as 2026-11-22 or 2026-11-22T15:00:00Z"
+            f"{quoted(text)} is no month, no date and no time with a time zone (RFC 3339); "
+            "expected a value such as 2026-11, 2026-11-22 or 2026-11-22T15:00:00Z"
         ) from None
 
 
@@ -118,7 +124,7 @@ _PLACE: Final = Format(
     {"type": "string", "pattern": "^(?:OTHER|[A-Z]{2}(?:-(?:OTHER|[A-Z0-9]{1,3}))?)$"},
 )
 _DATE_OR_TIME: Final = Format(
-    _date_or_time, {"anyOf": [{"type": "string", "format": "date"}, DATE_TIME]}
+    _date_or_time, {"anyOf": [{"type": "string", "format": "date"}, DATE_TIME, MONTH]}
 )
 
 
@@ -130,7 +136,8 @@ class HistoryParameters(Parameters, frozen=True, kw_only=True):
         _PLACE,
         Meta(
             description="The place: a code of `/api/v1/places`, or `XX-OTHER` for all other places "
-            "of a country.",
+            "of a country. Of nested subdivisions the outermost is answered: `FR-IDF` for "
+            "`FR-75C`.",
             examples=["US", "CN-SC"],
         ),
     ]
@@ -141,9 +148,9 @@ class HistoryParameters(Parameters, frozen=True, kw_only=True):
         datetime | None,
         _DATE_OR_TIME,
         Meta(
-            description="The first bucket is the one that contains this time; a date is its first "
-            "moment. If left out, the history covers 48 hours, 30 days or 12 months.",
-            examples=["2026-11-01"],
+            description="The first bucket is the one that contains this time; a month or a date "
+            "is its first moment. If left out, the history covers 48 hours, 30 days or 12 months.",
+            examples=["2026-11-01", "2019-09"],
         ),
     ] = msgspec.field(name="from", default=None)
     to: Annotated[
@@ -152,7 +159,7 @@ class HistoryParameters(Parameters, frozen=True, kw_only=True):
         Meta(
             description="The end of the last bucket, or a time in it; now, if left out. It must be "
             f"after `from`, by at most {MAX_POINTS} buckets.",
-            examples=["2026-11-22T15:00:00Z"],
+            examples=["2026-11-22T15:00:00Z", "2022-02"],
         ),
     ] = None
     adjust: AdjustParameter = "published"
@@ -178,7 +185,9 @@ class HistoryParameters(Parameters, frozen=True, kw_only=True):
                     f"with to={rfc3339(at)}, then the remainder from there",
                 )
             buckets.append(Bucket(at, parse_window(at.isoformat()[: stepping.name_length], now)))
-        return HistoryQuery(self.code, self.step, self.adjust, tuple(buckets), self.prior)
+        # In whole minutes: a response that has not changed keeps its ETag for that long.
+        as_of = now.replace(second=0, microsecond=0)
+        return HistoryQuery(self.code, self.step, as_of, self.adjust, tuple(buckets), self.prior)
 
 
 def history(cells: CellReader, query: HistoryQuery, beliefs: Beliefs) -> History:
@@ -189,18 +198,25 @@ def history(cells: CellReader, query: HistoryQuery, beliefs: Beliefs) -> History
         observed = observe(cells, bucket.window)
         shares = shares_of(bucket.window, observed, beliefs, adjust=query.adjust, prior=query.prior)
         simulated |= shares.placement.cohort.simulated
-        points.append(_point(bucket.at, query.code, shares))
-    name = places.name_of(query.code)
-    return History(query.code, name, query.step, query.adjust, simulated, tuple(points))
+        points.append(_point(bucket, query.code, shares))
+    return History(
+        query.code,
+        places.name_of(query.code),
+        query.step,
+        query.as_of,
+        query.adjust,
+        simulated,
+        tuple(points),
+    )
 
 
-def _point(at: datetime, code: str, shares: Shares) -> Point:
+def _point(bucket: Bucket, code: str, shares: Shares) -> Point:
     share = _share(code, shares)
     coverage = shares.coverage if shares.placement.pools else None
     if share is None:
-        return Point(at, *(None,) * 8, coverage)
+        return Point(bucket.at, *(None,) * 8, coverage, bucket.window.name)
     return Point(
-        at=at,
+        at=bucket.at,
         share=share.share,
         low=share.low,
         high=share.high,
@@ -210,6 +226,7 @@ def _point(at: datetime, code: str, shares: Shares) -> Point:
         hashrate=share.kinds.evidence,
         network_hashrate=None if shares.network is None else share.share * shares.network,
         coverage=coverage,
+        window=bucket.window.name,
     )
 
 

@@ -164,11 +164,17 @@ _YEAR: Final = "(?:000[1-9]|00[1-9][0-9]|0[1-9][0-9]{2}|[1-9][0-9]{3})"
 _LEAP_YEAR: Final = (
     "(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:0[48]|[2468][048]|[13579][26])00)"
 )
-_MONTH: Final = f"{_YEAR}-(?:0[1-9]|1[0-2])"
+MONTH: Final = {
+    "type": "string",
+    "pattern": f"^{_YEAR}-(?:0[1-9]|1[0-2])$",
+    "description": "YYYY-MM",
+}
 _DAY: Final = (
     f"(?:{_YEAR}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])"
     f"|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)|{_LEAP_YEAR}-02-29)"
 )
+# A "+" that was not escaped in the query string is decoded as a space.
+_UNESCAPED_PLUS: Final = re.compile(r" (?=[0-9]{2}:?[0-9]{2}\Z)")
 _ANY_TIME: Final = datetime.fromtimestamp(0, UTC)
 
 
@@ -191,9 +197,8 @@ def parse_time(text: str) -> datetime:
         ValueError: the text is not a time, has no time zone or is out of range.
     """
     try:
-        # A "+" that was not escaped in the query string is decoded as a space.
-        return parse_rfc3339(text.replace(" ", "+"))
-    except (ValueError, OverflowError):
+        return parse_rfc3339(_UNESCAPED_PLUS.sub("+", text))
+    except ValueError:
         raise ValueError(
             f"{quoted(text)} is not a time with a time zone (RFC 3339) in the years 1 to 9999; "
             "expected a value such as 2026-11-22T15:00:00Z"
@@ -238,7 +243,7 @@ _WINDOW: Final = Format(
     {
         "anyOf": [
             one_of(ROLLING).schema,
-            {"type": "string", "pattern": f"^{_MONTH}$", "description": "YYYY-MM"},
+            MONTH,
             {"type": "string", "pattern": f"^{_DAY}$", "description": "YYYY-MM-DD"},
             {
                 "type": "string",

@@ -94,7 +94,8 @@ def _pool(pool: str, sources: list[SourceState], facts: PoolFacts) -> PoolState:
         source=placed.member.source if placed else None,
         last_report=max((source.last_report for source in sources), default=None),
         hashrate=placed.member.reported_total if placed else None,
-        located=sum(kinds) if kinds else None,
+        # The places of a message may exceed its total by a rounding error.
+        located=min(sum(kinds), placed.member.reported_total) if placed and kinds else None,
         kinds=KindSplit(*kinds) if kinds else None,
         gap=_gap(pool, sources, facts.observed_day),
         refused=facts.rejected.get(pool),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
 
@@ -46,9 +46,28 @@ def part_name(query: SharesQuery) -> str:
     return "/".join(word for word in words if word is not None)
 
 
+class SnapshotError(Exception):
+    """The snapshot in Redis cannot be read; the text says which part, and what to do."""
+
+    @classmethod
+    def of(cls, part: str, error: Exception) -> Self:
+        """Return the error of one part."""
+        return cls(
+            f"the snapshot in Redis is damaged: {part}: {error}; are streams and endpoint of the "
+            "same version?"
+        )
+
+
 def decode_taken_at(part: bytes | None) -> datetime | None:
-    """Return the time of the part :data:`TAKEN_AT`; ``None`` if there is no snapshot."""
-    return None if part is None else parse_rfc3339(part.decode())
+    """Return the time of the part :data:`TAKEN_AT`; ``None`` if there is no snapshot.
+
+    Raises:
+        SnapshotError: it is not a time.
+    """
+    try:
+        return None if part is None else parse_rfc3339(part.decode())
+    except ValueError as error:
+        raise SnapshotError.of(TAKEN_AT, error) from None
 
 
 def answers_in(snapshot: Mapping[str, bytes]) -> dict[str, bytes]:

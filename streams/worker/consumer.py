@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from streams.tasks import run_until_first_ends
+from miningmap.tasks import run_until_first_ends
 from streams.worker.faust_app import build_app
 
 if TYPE_CHECKING:
@@ -20,10 +21,11 @@ if TYPE_CHECKING:
     from miningmap.settings import Settings
     from streams.worker.processor import Processor, RawMessage
 
-LAST_BATCH_S: Final = 5.0
+LAST_BATCH_S: Final = 2.0
 """At shutdown, the longest wait for the current batch; after it, the next process repeats it."""
-STOP_S: Final = 10.0
-"""The longest time for the whole shutdown: Faust can hang while Kafka is unavailable."""
+STOP_S: Final = 3.0
+"""The longest time for the shutdown of the consumer, its last batch included: Faust can hang while
+Kafka is unavailable. The producer's shutdown comes after it, and both end within 10 s."""
 
 _log = structlog.get_logger(__name__)
 
@@ -97,3 +99,7 @@ async def _running(app: faust.App, batches: _Batches) -> AsyncIterator[None]:
         except TimeoutError:
             starting.cancel()
             _log.warning("faust_stop_timed_out", seconds=STOP_S)
+            # What is left of Faust is cancelled when the loop ends, and would log each cancellation
+            # as a crash, with its traceback.
+            for library in ("faust", "mode"):
+                logging.getLogger(library).setLevel(logging.CRITICAL)

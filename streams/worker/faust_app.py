@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import faust
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
+from mode.threads import WorkerThread
 
 from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS
 from streams.worker.processor import RawMessage
@@ -24,10 +26,23 @@ if TYPE_CHECKING:
     from miningmap.settings import Settings
 
 
+class _DaemonThread(WorkerThread):
+    """A consumer's thread that does not keep the process alive.
+
+    While Kafka is frozen, the thread waits for minutes to leave the consumer group. The broker
+    notices the absence anyway, when the session expires.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - mode's signature
+        super().__init__(*args, **kwargs)
+        self.daemon = True
+
+
 def build_app(
     settings: Settings, process: Callable[[Sequence[RawMessage]], Awaitable[None]]
 ) -> faust.App:
     """Return an app that calls ``process`` with each batch, and commits the batch afterwards."""
+    AIOKafkaConsumerThread.Worker = _DaemonThread
     servers = settings.kafka.bootstrap_servers.replace(",", ";")
     app = faust.App(
         settings.kafka.group,

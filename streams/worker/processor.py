@@ -13,10 +13,13 @@ import stamina
 import structlog
 from redis import RedisError
 
+from miningmap.dependencies import Dependency
 from miningmap.kafka.dead_letters import DeadLetter, record_of
 from miningmap.kafka.errors import BrokerError
 from miningmap.kafka.topics import DEAD_LETTERS
 from miningmap.messages import InvalidMessageError, Message, decode
+from miningmap.plausibility import rejected
+from miningmap.redis_client import record_answer, record_loss
 from miningmap.times import DAY_S, bucket_start
 from streams.method.cells import TooLateError, claims_of, horizon
 from streams.worker.rejections import add_rejection
@@ -70,7 +73,7 @@ def decode_batch(batch: Sequence[RawMessage], kept: Horizon, at: datetime) -> De
     Args:
         batch: the messages in the order in which they were read.
         kept: the oldest cells that are still kept.
-        at: the time for new dead letters, UTC.
+        at: the clock, UTC: what ends later is from the future. Also the time of new dead letters.
     """
     result = DecodedBatch()
     for raw in batch:
@@ -79,8 +82,11 @@ def decode_batch(batch: Sequence[RawMessage], kept: Horizon, at: datetime) -> De
             continue
         try:
             message = decode(raw.value or b"")
-            result.claimed.append((message, claims_of(message, kept)))
-            result.raw.append(raw)
+            if rejection := rejected(message, at):
+                result.dead_letters.append(_dead_letter(raw, *rejection, at))
+            else:
+                result.claimed.append((message, claims_of(message, kept)))
+                result.raw.append(raw)
         except InvalidMessageError as error:
             result.dead_letters.append(_dead_letter(raw, error.reason, str(error), at))
         except TooLateError as error:
@@ -127,13 +133,15 @@ class Processor:
         retention: Retention,
         metrics: Metrics,
         now: Callable[[], datetime],
+        *,
+        redis: Dependency | None = None,
     ) -> None:
+        self._redis = redis or Dependency("redis")
         self._store = store
         self._deliver = deliver
         self._retention = retention
         self._metrics = metrics
         self._now = now
-        self._redis_unavailable = False
 
     async def process(self, batch: Sequence[RawMessage]) -> None:
         """Write a batch; return when each message is stored in cells or as a dead letter.
@@ -157,9 +165,10 @@ class Processor:
                     written = await self._store.write(decoded.claimed)
                     await self._store.write_rejections(decoded.rejected)
                 except RedisError as error:
-                    self._log_unavailable(error)
+                    record_loss(self._redis, error)
                     raise
-        self._log_available()
+        if decoded.claimed or decoded.rejected:  # else nothing was sent to Redis
+            record_answer(self._redis)
         now = self._now()
         for message, _ in decoded.claimed:
             self._metrics.report_age.observe(max(0.0, (now - message.end).total_seconds()))
@@ -181,13 +190,3 @@ class Processor:
             reason=last.reason,
             error=last.error,
         )
-
-    def _log_unavailable(self, error: RedisError) -> None:
-        if not self._redis_unavailable:
-            self._redis_unavailable = True
-            _log.warning("redis_unavailable", error=str(error))
-
-    def _log_available(self) -> None:
-        if self._redis_unavailable:
-            self._redis_unavailable = False
-            _log.info("redis_available")

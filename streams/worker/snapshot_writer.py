@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 from uuid import uuid4
 
 import structlog
 from redis import RedisError
 
+from miningmap.dependencies import Dependency
 from miningmap.kafka.errors import BrokerError
 from miningmap.kafka.producer import Record
 from miningmap.kafka.topics import SHARES
@@ -29,33 +29,73 @@ _log = structlog.get_logger(__name__)
 
 
 async def write_snapshots(
-    settings: Streams, store: Store, beliefs: Beliefs, publisher: Publisher, metrics: Metrics
+    settings: Streams,
+    store: Store,
+    beliefs: Beliefs,
+    publisher: Publisher,
+    metrics: Metrics,
+    *,
+    state: Dependency | None = None,
 ) -> None:
-    """Take snapshots until cancelled, whenever no other process takes them."""
+    """Take snapshots until cancelled, whenever no other process takes them, and publish them.
+
+    While Kafka is unavailable they are still taken and served; only the newest one is published
+    when it is available again.
+
+    Args:
+        settings: how often they are taken and published.
+        store: where they are written to, and the cells that they are computed from.
+        beliefs: the priors and rules.
+        publisher: publishes them to Kafka.
+        metrics: where their duration is shown.
+        state: shows whether they can be taken.
+    """
+    newest: asyncio.Queue[Mapping[str, bytes]] = asyncio.Queue(1)
+
+    async def take() -> None:
+        snapshot = await snapshots.take(utc_now())
+        await store.write_snapshot(snapshot)
+        if newest.full():
+            newest.get_nowait()
+        newest.put_nowait(snapshot)
+
     process = uuid4().hex
     snapshots = Snapshots(store, beliefs)
-    period = settings.snapshot_s
+    state = state or Dependency("snapshots")
     clock = asyncio.get_running_loop().time
-    published = -math.inf
-    unavailable = False
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(_publish(newest, publisher, settings.publish_s))
+        while True:
+            started = clock()
+            try:
+                if await store.renew_leadership(process, for_s=3 * settings.snapshot_s):
+                    with metrics.snapshot_duration.time():
+                        await take()
+            except RedisError as error:
+                if state.lost(f"no snapshot can be taken: {error}"):
+                    _log.warning("snapshots_unavailable", error=str(error))
+            else:
+                if state.found():
+                    _log.info("snapshots_available")
+            await asyncio.sleep(max(0.0, started + settings.snapshot_s - clock()))
+
+
+async def _publish(
+    newest: asyncio.Queue[Mapping[str, bytes]], publisher: Publisher, period_s: float
+) -> NoReturn:
+    """Publish the newest snapshot again and again, at most every ``period_s`` seconds."""
+    state = Dependency("published snapshots")  # only for the log
     while True:
-        started = clock()
+        snapshot = await newest.get()
         try:
-            if await store.renew_leadership(process, for_s=3 * period):
-                with metrics.snapshot_duration.time():
-                    snapshot = await snapshots.take(utc_now())
-                    await store.write_snapshot(snapshot)
-                if started - published >= settings.publish_s:
-                    await publisher.publish(_records(snapshot))
-                    published = started
-            if unavailable:
-                unavailable = False
-                _log.info("snapshots_available")
-        except (RedisError, BrokerError) as error:
-            if not unavailable:
-                unavailable = True
-                _log.warning("snapshots_unavailable", error=str(error))
-        await asyncio.sleep(max(0.0, started + period - clock()))
+            await publisher.publish(_records(snapshot))
+        except BrokerError as error:
+            if state.lost(str(error)):
+                _log.warning("snapshots_not_published", error=str(error))
+            continue
+        if state.found():
+            _log.info("snapshots_published")
+        await asyncio.sleep(period_s)
 
 
 def _records(snapshot: Mapping[str, bytes]) -> list[Record]:

@@ -6,10 +6,11 @@ A worker whose agent has died keeps running, so progress is measured by what Kaf
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import structlog
 
+from miningmap.dependencies import Dependency
 from miningmap.kafka.errors import BrokerError
 from miningmap.kafka.lag import lag_of
 from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from streams.metrics import Metrics
 
 PERIOD_S: Final = 5.0
+LATE_S: Final = 30.0
+"""How long messages may wait while none is committed before the service is not ready."""
 TOPICS: Final = (REPORTS, NETWORK, DEAD_LETTERS)
 """The topics that the consumer reads."""
 
@@ -37,32 +40,47 @@ class StallDetector:
         self._limit_s = limit_s
         self._since: dict[tuple[str, int], tuple[int, float]] = {}
 
-    def check(self, lag: Lag, at: float) -> None:
-        """Compare the lag with earlier ones; ``at`` is the time in seconds of a monotonic clock.
+    def check(self, lag: Lag, at: float) -> str | None:
+        """Compare the lag with earlier ones, and describe a wait of over :data:`LATE_S`.
+
+        Args:
+            lag: of each partition.
+            at: the time in seconds of a monotonic clock.
 
         Raises:
             StalledError: messages are waiting in a partition, and none was committed in the limit.
         """
+        late: str | None = None
         for topic_partition, progress in lag.items():
             committed, since = self._since.get(topic_partition, (-1, at))
             if progress.lag <= 0 or progress.committed != committed:
                 self._since[topic_partition] = (progress.committed, at)
-            elif at - since > self._limit_s:
+            elif at - since > min(LATE_S, self._limit_s):
                 topic, partition = topic_partition
-                raise StalledError(
+                late = (
                     f"{progress.lag} messages are waiting in {topic}/{partition} and none was "
                     f"committed for {at - since:.0f} s"
                 )
+                if at - since > self._limit_s:
+                    raise StalledError(late)
+        return late
 
 
-async def watch(settings: Settings, metrics: Metrics) -> None:
+async def watch(
+    settings: Settings, metrics: Metrics, consumer: Dependency | None = None
+) -> NoReturn:
     """Update the lag metric until the consumer stalls.
+
+    Args:
+        settings: how to reach the broker, and how long none may be committed.
+        metrics: where the lag is shown.
+        consumer: shows whether the consumer makes progress.
 
     Raises:
         StalledError: the consumer has stalled; the process should end and be started again.
     """
     detector = StallDetector(settings.streams.stalled_s)
-    unavailable = False
+    consumer = consumer or Dependency("consumer")
     while True:
         try:
             async with lag_of(
@@ -70,23 +88,21 @@ async def watch(settings: Settings, metrics: Metrics) -> None:
             ) as read_lag:
                 while True:
                     lag = await read_lag()
-                    if unavailable:
-                        unavailable = False
+                    if consumer.found():
                         _log.info("consumer_lag_available")
-                    _check(lag, detector, metrics)
+                    consumer.reason = _check(lag, detector, metrics)
                     await asyncio.sleep(PERIOD_S)
         except BrokerError as error:
-            if not unavailable:
-                unavailable = True
+            if consumer.lost(f"the consumer's progress is unknown: {error}"):
                 _log.warning("consumer_lag_unavailable", error=str(error))
             await asyncio.sleep(PERIOD_S)
 
 
-def _check(lag: Lag, detector: StallDetector, metrics: Metrics) -> None:
+def _check(lag: Lag, detector: StallDetector, metrics: Metrics) -> str | None:
     for (topic, partition), progress in lag.items():
         metrics.lag.labels(topic, str(partition)).set(progress.lag)
     try:
-        detector.check(lag, asyncio.get_running_loop().time())
+        return detector.check(lag, asyncio.get_running_loop().time())
     except StalledError as error:
         _log.error("stall_detected", error=str(error))
         raise

@@ -14,13 +14,15 @@ from miningmap import messages as wire
 from miningmap.cbeci import contribution_rows as partner_rows
 from miningmap.cbeci.contribution import FIELDS, PERIODS, UNITS
 from miningmap.cbeci.contribution_rows import (
-    MAX_HASHRATE,
+    Excess,
     InvalidRowsError,
     Period,
     merged,
     period_end,
 )
 from miningmap.messages import Located, Report
+from miningmap.plausibility import MAX_AHEAD, MAX_HASHRATE, Limit
+from miningmap.units import scale
 from tests.cases import all_cases
 
 NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
@@ -261,8 +263,10 @@ def test_a_period_that_ends_now_is_accepted() -> None:
     rows = [row(period_start_date="2026-11-21")]
     (report,) = read(*rows, now=midnight)
     assert report.end == midnight
+    # The clocks of partners differ from this one.
+    assert read(*rows, now=midnight - MAX_AHEAD)
     with pytest.raises(InvalidRowsError, match="has not ended"):
-        read(*rows, now=midnight - timedelta(microseconds=1))
+        read(*rows, now=midnight - MAX_AHEAD - timedelta(microseconds=1))
 
 
 def test_the_same_place_twice_in_a_period_names_both_rows() -> None:
@@ -408,3 +412,68 @@ def test_arbitrary_rows_are_rejected_with_their_index(rows: list[Any]) -> None:
 def test_a_period_is_a_day_to_a_month_long(period: str, day: date) -> None:
     start = datetime(day.year, day.month, day.day, tzinfo=UTC)
     assert timedelta(days=1) <= period_end(start, period) - start <= timedelta(days=31)
+
+
+def test_rows_of_nested_provinces_stay_apart_and_are_added_up_in_the_report() -> None:
+    ile_de_france = row("France", "Île-de-France")
+    (report,) = read(row("France", "Paris"), row("France", "FR-78"), ile_de_france)
+    assert report.places == (Located("FR-IDF", 4.5e18, "measured"),)
+
+
+def test_a_province_that_is_a_country_is_refused_with_its_code() -> None:
+    ((_, field, error),) = errors(row("United States", "Puerto Rico"))
+    assert field == "province"
+    assert error.endswith("use the country code PR")
+
+
+# --- more than the pool can have had --------------------------------------------------------------
+
+NETWORK = "more than twice the network's 950 EH/s at that time"
+DAY_ONE = Period(datetime(2026, 11, 1, tzinfo=UTC), "daily")
+
+
+def excess_errors(
+    *rows: Any, total: float, limit: float = 1.9e21
+) -> list[tuple[int, str | None, str]]:
+    excesses = {DAY_ONE: Excess(total, Limit(limit, NETWORK))}
+    found = partner_rows.excess_error(rows, NOW, excesses)
+    return [(error.index, error.field, error.error) for error in found.errors]
+
+
+def test_each_row_that_alone_is_too_large_is_named_with_the_unit_that_would_fit() -> None:
+    texas = row("United States", "Texas", average_hashrate=20000)
+    quebec = row("Canada", "Quebec", average_hashrate=10000)
+    small = row("Norway", average_hashrate=1)
+    other_day = row("Norway", average_hashrate=9000, period_start_date="2026-11-02")
+    assert excess_errors(texas, small, quebec, other_day, total=3.0001e22) == [
+        (0, "average_hashrate", f"20000 eh/s is {NETWORK}; is the unit ph/s?"),
+        (2, "average_hashrate", f"10000 eh/s is {NETWORK}; is the unit ph/s?"),
+    ]
+
+
+def test_of_rows_that_are_too_large_together_the_largest_is_named() -> None:
+    rows = [row("Norway", average_hashrate=900), row("Canada", average_hashrate=1100)]
+    ((index, _, error),) = excess_errors(*rows, total=2e21)
+    assert index == 1
+    together = (
+        "with this row of 1100 eh/s and those sent before, the pool has 2 ZH/s in this period"
+    )
+    assert error == f"{together}, {NETWORK}; is the unit ph/s?"
+
+
+@all_cases(
+    ("figure", "unit", "limit", "hint"),
+    [
+        (2_000_000, "ph/s", 1.9e21, "; is the unit th/s?"),
+        (2_000_000_000, "th/s", 1.9e21, ""),
+        (20_000, "eh/s", 1e17, "; is the unit th/s?"),
+        (20_000, "eh/s", 1e15, ""),
+    ],
+)
+def test_the_largest_smaller_unit_that_fits_is_suggested(
+    figure: float, unit: str, limit: float, hint: str
+) -> None:
+    sent = row("Norway", average_hashrate=figure, unit=unit)
+    total = figure * float(scale(unit))
+    ((_, _, error),) = excess_errors(sent, total=total, limit=limit)
+    assert error == f"{figure} {unit} is {NETWORK}{hint}"

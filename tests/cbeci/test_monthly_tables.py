@@ -28,6 +28,8 @@ from miningmap.cbeci.monthly_tables import (
     reports,
 )
 from miningmap.messages import Published, decode, encode
+from miningmap.plausibility import KnownFigures
+from miningmap.times import add_months
 from streams.method.beliefs import Beliefs
 from streams.method.cells import MemoryCells, Series
 from streams.method.windows import parse_window
@@ -35,6 +37,7 @@ from streams.queries.parameters import SharesParameters
 from streams.queries.shares import answer_from
 from tests.cases import all_cases
 from tests.streams import golden
+from tests.streams.fixtures import network
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -267,10 +270,10 @@ def test_provinces_of_a_country_without_hashrate_are_zeros() -> None:
 
 def test_a_repeated_import_changes_no_cell_and_a_revision_replaces() -> None:
     first = imported(TWO_MONTHS)
-    later = {"fetched_at": datetime(2026, 11, 23, tzinfo=UTC)}
-    again = reports({"a.csv": TWO_MONTHS.encode()}, **later)
+    later = datetime(2026, 11, 23, tzinfo=UTC)
+    again = reports({"a.csv": TWO_MONTHS.encode()}, fetched_at=later)
     smaller = TWO_MONTHS.replace("60.00", "6.00")
-    revised = reports({"a.csv": smaller.encode()}, **later)
+    revised = reports({"a.csv": smaller.encode()}, fetched_at=later)
     span = parse_window("2021-06", NOW).span
     series = Series(POOL, "cbeci")
 
@@ -309,7 +312,7 @@ def test_a_repeated_import_changes_no_cell_and_a_revision_replaces() -> None:
         (f"2021-06-01,Brazil,1%,0.{'0' * 63}", "0000' is not a hashrate"),
         (
             "2021-06-01,Brazil,1%,1200000",
-            "1200000 EH/s is more than 1000000; is it in",
+            "1200 ZH/s is more than 100 ZH/s, a hundred",
         ),
         ("2021-06-01,Brazil,1%", "3 columns instead of 4"),
         ("2021-06-01,Iran,1%,1.2", "IR in 2021-06 is already in line 4"),
@@ -330,6 +333,33 @@ def test_all_errors_are_listed_by_file_and_line() -> None:
         *(("1.csv", 2), ("1.csv", 3)),
     ]
     assert found[1].error == "2021-07: the shares add up to 90.00 %, not 100 %"
+
+
+def test_names_as_the_un_prints_them_are_imported() -> None:
+    (report,) = imported(
+        table(
+            COUNTRIES,
+            "2019-09-01,China (People's Republic of),75.53%,66.76",
+            "2019-09-01,United States of America,14.39%,12.72",
+            "2019-09-01,Russian Federation (the),5.93%,5.24",
+            "2019-09-01,Korea (the Republic of),3.25%,2.87",
+            "2019-09-01,Iran (Islamic Republic of),0.9%,0.8",
+            "2019-09-01,Türkiye *,0%,0",
+        )
+    )
+    assert set(places(report)) == {"CN", "US", "RU", "KR", "IR", "TR"}
+
+
+def test_every_row_with_an_unknown_name_is_listed_with_its_line_and_name() -> None:
+    found = faults(
+        TWO_MONTHS.replace("Mainland China,50", "People's Republic of Chyna,50").replace(
+            "Other", "Atlantis"
+        )
+    )
+    assert [(fault.line, fault.error) for fault in found] == [
+        (2, 'unknown country: "People\'s Republic of Chyna"; near matches: China (CN)'),
+        (8, "unknown country: 'Atlantis'"),
+    ]
 
 
 def test_sums_of_months_with_rejected_rows_are_not_checked() -> None:
@@ -462,3 +492,28 @@ def test_every_published_share_of_a_province_is_reproduced() -> None:
         assert got == pytest.approx(expected, abs=1e-9)
         compared += len(want)
     assert compared == len(published) == 23 * 9
+
+
+# --- more than the network can have had -----------------------------------------------------------
+
+
+def known_of(month: int, hashrate: float) -> KnownFigures:
+    known = KnownFigures()
+    start = datetime(2021, month, 1, tzinfo=UTC)
+    known.add(network(hashrate, start=start, end=add_months(start, 1)))
+    return known
+
+
+def test_a_month_is_compared_with_the_network_of_its_time() -> None:
+    """The tables have the whole network's hashrate; here 120 and 100 EH/s."""
+    files = {"a.csv": TWO_MONTHS.encode()}
+    plain = reports(files, fetched_at=NOW)
+    for month, hashrate in ((6, 61e18), (7, 61e18), (3, 1e18)):
+        known = known_of(month, hashrate)
+        assert reports(files, fetched_at=NOW, known=known) == plain
+    with pytest.raises(TablesError) as caught:
+        reports(files, fetched_at=NOW, known=known_of(6, 59e18))
+    (fault,) = caught.value.faults
+    assert str(fault) == (
+        "a.csv: line 2: 2021-06: 120 EH/s is more than twice the network's 59 EH/s at that time"
+    )

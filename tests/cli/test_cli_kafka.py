@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socketserver
+import threading
+import time
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from aiohttp.test_utils import unused_port
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from miningmap.kafka.topics import NETWORK, REPORTS, TOPICS
-from miningmap.messages import KINDS
+from miningmap.messages import KINDS, MAX_FIGURE, encode
 from miningmap.places import all_places
+from miningmap.times import utc_now
 from tests.servers import recreate_topics
+from tests.streams.fixtures import network, report
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from miningmap.messages import Message
     from tests.cli.conftest import Run
     from tests.servers import KafkaServer
 
@@ -108,11 +116,74 @@ def test_lines_are_checked_before_the_broker_is_contacted(
     assert result.stderr.startswith(f"miningmap: {messages}: line 1: invalid: ")
 
 
+@pytest.mark.parametrize(
+    ("message", "error"),
+    [
+        (report(hashrate=1, start=utc_now() + timedelta(days=1)), "future: ends at "),
+        (network(1, start=utc_now() + timedelta(days=400)), "future: ends at "),
+        (report(hashrate=0), "implausible: a total of 0 H/s says nothing"),
+        (network(0), "implausible: a total of 0 H/s says nothing"),
+    ],
+)
+def test_what_cannot_be_true_is_named_before_the_broker_is_contacted(
+    run: Run, messages: Path, monkeypatch: pytest.MonkeyPatch, message: Message, error: str
+) -> None:
+    monkeypatch.setenv(SERVERS, f"127.0.0.1:{unused_port()}")
+    with messages.open("ab") as file:
+        file.write(encode(message))
+    result = run("publish", messages)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"miningmap: {messages}: line 5: {error}")
+    assert result.stderr.endswith("; nothing was published\n")
+
+
+def test_pools_are_compared_with_the_network_of_their_time_in_the_file_and_in_kafka(
+    run: Run, messages: Path, broker: KafkaServer
+) -> None:
+    autumn, winter = datetime(2019, 9, 1, tzinfo=UTC), datetime(2019, 12, 1, tzinfo=UTC)
+    network_of_autumn = network(66e18, start=autumn, end=autumn + timedelta(days=30))
+    in_autumn = report(hashrate=133e18, start=autumn + timedelta(days=3))
+    messages.write_bytes(encode(network_of_autumn) + b"\n" + encode(in_autumn))
+    too_much = "implausible: 133 EH/s is more than twice the network's 66 EH/s at that time"
+    result = run("publish", messages)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == f"miningmap: {messages}: line 2: {too_much}; nothing was published\n"
+    assert records(broker) == {REPORTS: [], NETWORK: []}
+
+    messages.write_bytes(encode(network_of_autumn))
+    assert run("publish", messages).exit_code == 0
+    messages.write_bytes(encode(in_autumn))
+    assert f"line 1: {too_much}" in run("publish", messages).stderr
+    # Nothing is known of the winter.
+    messages.write_bytes(encode(report(hashrate=133e18, start=winter)))
+    assert run("publish", messages).exit_code == 0
+
+
+def test_a_pool_is_compared_with_its_blocks_in_the_file(
+    run: Run, messages: Path, broker: KafkaServer
+) -> None:
+    mined = msgspec.structs.replace(
+        report(hashrate=10e18, source="counted"), blocks=11, basis="mined"
+    )
+    messages.write_bytes(encode(mined) + b"\n" + encode(report(hashrate=51e18)))
+    result = run("publish", messages)
+    assert result.exit_code == 2
+    assert "line 2: implausible: 51 EH/s is more than five times the 10 EH/s" in result.stderr
+    assert records(broker) == {REPORTS: [], NETWORK: []}
+
+
 def test_a_message_that_the_broker_rejects_is_one_line_and_a_failure(
     run: Run, messages: Path, broker: KafkaServer
 ) -> None:
     report = json.loads(messages.read_text().splitlines()[0])
-    # Every place in every kind, with the most digits of a float.
+    month = {"start": "2026-10-01T00:00:00Z", "end": "2026-11-01T00:00:00Z", "hold_s": 0}
+    # Every place as published, and in every kind, with the most digits.
+    figure = "1" * MAX_FIGURE
+    report |= month | {
+        "published": [
+            {"code": place.code, "share": figure, "hashrate": figure} for place in all_places()
+        ]
+    }
     report["places"] = [
         {"code": place.code, "hashrate": 1.2345678901234567e-100, "kind": kind}
         for place in all_places()
@@ -196,3 +267,36 @@ def test_topics_without_a_broker_is_one_line_and_a_failure(
         assert (result.exit_code, result.stdout) == (1, "")
         assert result.stderr.startswith(f"miningmap: Kafka at {servers}: ")
         assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        pytest.param(b"", "no answer within 8 s", id="silent"),
+        pytest.param(b"HTTP/1.1 400 Bad Request\r\n\r\n", "Unable to bootstrap", id="http"),
+    ],
+)
+def test_topics_of_what_is_not_kafka_is_one_line_within_10_s(
+    answer: bytes, problem: str, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Other(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            if answer:
+                self.request.sendall(answer)
+            else:
+                self.request.recv(1_000)
+                self.request.recv(1_000)  # until the client leaves
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Other) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers = f"127.0.0.1:{server.server_address[1]}"
+        monkeypatch.setenv(SERVERS, servers)
+        started = time.monotonic()
+        result = run("topics")
+        assert time.monotonic() - started < 10
+        server.shutdown()
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith(f"miningmap: Kafka at {servers}: ")
+    assert problem in result.stderr
+    assert SERVERS in result.stderr
+    assert result.stderr.count("\n") == 1

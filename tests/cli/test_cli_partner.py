@@ -10,7 +10,7 @@ import re
 import stat
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -29,8 +29,10 @@ from miningmap import settings as config
 from miningmap.cbeci.contribution import PATH
 from miningmap.messages import Report
 from miningmap.partner import push as pushing
+from miningmap.plausibility import KnownFigures
 from miningmap.redis_client import connect
-from tests.partner.fixtures import ADDRESSES, write_database
+from tests.partner.fixtures import ADDRESSES, write_database, write_dbip_database
+from tests.streams.fixtures import network
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -92,6 +94,33 @@ def test_tokens_are_listed_and_revoked_by_partner_or_by_id(run: Run, partners: P
     assert partners.exists()
 
 
+@pytest.mark.parametrize(
+    ("pool", "near"),
+    [
+        ("foundry", "; near matches: foundryusa (Foundry USA)"),
+        ("Foundry USA", "; near matches: foundryusa (Foundry USA)"),
+        ("mempool", ""),
+    ],
+)
+def test_a_pool_that_is_not_known_is_refused_with_near_matches(
+    run: Run, partners: Path, pool: str, near: str
+) -> None:
+    result = run("partner", "add", "partner-1", "--pool", pool)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
+        f"miningmap: --pool: unknown pool {pool!r}{near}; `miningmap pools` lists all, and "
+        "--new-pool adds another\n"
+    )
+    assert not partners.exists()
+
+
+def test_a_new_pool_is_added_on_purpose_and_known_from_then_on(run: Run, partners: Path) -> None:
+    assert run("partner", "add", "one", "--pool", "my-farm", "--new-pool").exit_code == 0
+    assert run("partner", "add", "one", "--pool", "my-farm").exit_code == 0
+    assert run("partner", "list").stdout.count("one\tmy-farm\t") == 2
+    assert partners.exists()
+
+
 def test_another_file_can_be_named(run: Run, partners: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.json"
     run("partner", "add", "one", "--pool", "foundryusa", "--file", other)
@@ -109,6 +138,19 @@ def test_an_empty_list_names_the_command_add(run: Run, partners: Path) -> None:
     assert revoked.stderr == "miningmap: unknown partner one; there are no partners\n"
 
 
+def test_without_the_file_there_are_no_partners(run: Run, partners: Path) -> None:
+    listed = run("partner", "list")
+    assert (listed.exit_code, listed.stdout) == (0, "")
+    assert listed.stderr == (
+        f"there are no partners, because {partners} does not exist; add one with: "
+        "miningmap partner add\n"
+    )
+    revoked = run("partner", "revoke", "one")
+    assert revoked.exit_code == 2
+    assert revoked.stderr == "miningmap: unknown partner one; there are no partners\n"
+    assert not partners.exists()
+
+
 @pytest.mark.parametrize(
     ("words", "error"),
     [
@@ -117,7 +159,7 @@ def test_an_empty_list_names_the_command_add(run: Run, partners: Path) -> None:
         (["add", "one"], "Missing option '--pool'"),
         (["revoke", "two"], "unknown partner two; expected one of: one"),
         (["revoke", "one", "--token-id", "1"], "unknown token 1 of one; expected one of: "),
-        (["list", "--file", "none.json"], "cannot read none.json: No such file or directory"),
+        (["list", "--file", "/dev/null"], "/dev/null: "),
     ],
 )
 def test_wrong_usage_is_one_line(run: Run, partners: Path, words: list[str], error: str) -> None:
@@ -160,6 +202,11 @@ async def intake(tmp_path: Path, redis_url: str) -> AsyncIterator[Intake]:
     async def publish(messages: Sequence[Message]) -> None:
         reports.extend(message for message in messages if isinstance(message, Report))
 
+    async def known() -> KnownFigures:
+        figures = KnownFigures()
+        figures.add(network(950e18, start=NOW - timedelta(days=1)))
+        return figures
+
     partners, token_file = tmp_path / "partners.json", tmp_path / "token"
     token, _ = add(partners, "partner-1", "foundryusa")
     token_file.write_text(token + "\n")
@@ -170,6 +217,7 @@ async def intake(tmp_path: Path, redis_url: str) -> AsyncIterator[Intake]:
             Ledger(redis),
             # The clock advances 0.4 s with each request, so the third one exceeds the rate.
             RateLimiter([Rate(2, 1)], itertools.count(0, 0.4).__next__),
+            known=known,
             metrics=Metrics(CollectorRegistry()),
             simulated=True,
             now=lambda: NOW,
@@ -220,6 +268,21 @@ async def test_many_periods_are_several_requests_within_the_rate(
     wait = "answered 429: Too many requests from your IP, try again later; trying again in 1 s"
     assert result.stderr.count(wait) == 1
     assert [report.start.day for report in intake.reports] == list(range(1, 9))
+
+
+async def test_a_wrong_unit_is_named_by_its_line_with_the_one_that_would_fit(
+    run: Run, intake: Intake, tmp_path: Path
+) -> None:
+    lines = ("Canada,Quebec,10,eh/s\n", "United States,Texas,20000,eh/s\n")
+    file = rows(tmp_path, *(f"2026-11-15,weekly,{line}" for line in lines))
+    result = await push(run, file, "--to", intake.url, "--token-file", intake.token)
+    assert (result.exit_code, result.stdout) == (1, "")
+    network_then = "more than twice the network's 950 EH/s at that time"
+    assert (
+        f"{file}: line 3: average_hashrate: 20000 eh/s is {network_then}; is the unit ph/s?"
+        in result.stderr
+    )
+    assert intake.reports == []
 
 
 async def test_a_dry_run_checks_and_sends_nothing(run: Run, intake: Intake, tmp_path: Path) -> None:
@@ -395,6 +458,25 @@ def test_addresses_become_rows_and_are_not_in_the_output(
         "4 places with fewer than 3 miners: --min-miners 3 would merge them",
     ]
     assert not any(address in result.output for address in ADDRESSES.values())
+
+
+def test_subdivisions_that_are_not_understood_are_counted_and_named(
+    run: Run, tmp_path: Path
+) -> None:
+    database = write_dbip_database(tmp_path / "dbip.mmdb")
+    addresses = ("192.0.2.1", "192.0.2.65", "192.0.2.129", "192.0.2.130", "192.0.2.193")
+    file = miners(tmp_path, *(f"{address},100" for address in addresses))
+    result = aggregated(run, file, database, "--unit", "TH/s")
+    assert result.stdout == HEADER + (
+        "2026-11-01,daily,CN,,200.0,th/s\n"
+        "2026-11-01,daily,KZ,,100.0,th/s\n"
+        "2026-11-01,daily,KZ,KZ-55,100.0,th/s\n"
+        "2026-11-01,daily,US,US-TX,100.0,th/s\n"
+    )
+    assert result.stderr.splitlines()[1] == (
+        "3 miners with 300 TH/s have a subdivision that is not understood "
+        "(CN: Huadong, KZ: Baikal); only the country counts"
+    )
 
 
 def test_places_with_few_miners_are_merged(run: Run, tmp_path: Path, database: Path) -> None:

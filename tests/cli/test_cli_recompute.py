@@ -56,6 +56,19 @@ def own(tmp_path: Path) -> Path:
     return path
 
 
+def test_a_total_of_0_says_nothing(run: Run, messages: Path) -> None:
+    """In the live system it is a dead letter."""
+    before = run("recompute", messages, *AS_OF).stdout
+    lines = [json.loads(line) for line in messages.read_text().splitlines() if line]
+    with messages.open("a") as file:
+        for sent in lines:
+            nothing = sent | {"hashrate": 0, "fetched_at": "2026-11-22T15:00:03Z"}
+            if "places" in sent:
+                nothing["places"] = []
+            file.write(json.dumps(nothing) + "\n")
+    assert run("recompute", messages, *AS_OF).stdout == before
+
+
 def by_code(answer: Any, figure: str = "share") -> dict[str, Any]:
     return {row["code"]: row[figure] for row in answer["shares"]}
 
@@ -87,8 +100,7 @@ BY_OWN = {"CN": {"measured": 100}, "US": {"measured": 60, "declared": 30}, "CA":
 
 
 def test_beliefs_replace_the_configured_ones(answer: Callable[..., Any], own: Path) -> None:
-    shipped = answer()
-    assert len(shipped["shares"]) > 3
+    assert "pools/foundryusa" not in {belief["id"] for belief in answer()["beliefs"]}
     found = answer("--beliefs", own)
     assert kinds(found) == {code: pytest.approx(split) for code, split in BY_OWN.items()}
     assert found["beliefs"] == [
@@ -130,6 +142,20 @@ def test_the_network_prior_is_chosen_by_its_id(
     assert result.exit_code == 2
     assert result.stderr == (
         "miningmap: --prior: unknown network prior 'm'; expected one of: default, none, n\n"
+    )
+
+
+def test_a_prior_of_a_pool_that_nobody_knows_is_told(
+    run: Run, messages: Path, tmp_path: Path
+) -> None:
+    priors = tmp_path / "priors.json"
+    priors.write_text('{"foundry": {"CA": 1}}')
+    result = run("recompute", messages, *AS_OF, "--priors", priors)
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["shares"]
+    assert result.stderr == (
+        "miningmap: beliefs name an unknown pool 'foundry'; near matches: foundryusa "
+        "(Foundry USA)\n"
     )
 
 

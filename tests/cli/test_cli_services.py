@@ -16,9 +16,18 @@ if TYPE_CHECKING:
 
 DEADLINE_S = 20
 SERVICE = """
-import click, structlog, sys
+import asyncio, click, structlog, sys
 from launch.cli.common import run_service
 from miningmap.settings import SettingsError
+
+left = []
+
+async def ignore_cancellation():
+    while True:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            pass
 
 async def run(settings, stop):
     structlog.get_logger("toy").info("up")
@@ -26,6 +35,8 @@ async def run(settings, stop):
         raise SettingsError("MININGMAP_TOY__SETTING: no")
     if sys.argv[1] == "broken":
         raise RuntimeError("out of order")
+    if sys.argv[1] == "stubborn":
+        left.append(asyncio.create_task(ignore_cancellation()))
     await stop.wait()
     structlog.get_logger("toy").info("down")
 
@@ -58,6 +69,16 @@ def test_a_signal_stops_a_service_without_an_error(sign: signal.Signals) -> None
     assert code == 0
     assert (up["event"], up["service"]) == ("up", "toy")
     assert [json.loads(line)["event"] for line in lines] == ["down", "service_stopped"]
+
+
+def test_a_task_that_ignores_its_cancellation_keeps_no_service_running() -> None:
+    with service("stubborn") as process:
+        assert process.stderr
+        process.stderr.readline()
+        process.send_signal(signal.SIGTERM)
+        code, lines = until_ended(process)
+    assert code == 0
+    assert [json.loads(line)["event"] for line in lines[:2]] == ["down", "service_stopped"]
 
 
 def test_a_settings_error_of_a_service_has_the_exit_code_2() -> None:

@@ -1,4 +1,4 @@
-"""``miningmap sources`` and ``miningmap try``."""
+"""``miningmap sources``, ``miningmap pools`` and ``miningmap try``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer, unused_port
 
 from collector import pools
+from collector.registry import discover
+from collector.sources.base import PoolSource
 from miningmap.messages import Report, decode
+from miningmap.pool_names import is_known_pool, named_pools
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -175,6 +178,64 @@ async def test_trying_a_source_does_not_print_its_key(
     assert result.stderr.count("\n") == 1
 
 
+def test_pools_are_listed_with_who_covers_them(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MININGMAP_COLLECTOR__SOURCES", '["foundry", "mempool"]')
+    rows = {row["pool"]: row for row in json.loads(run("pools", "--json").stdout)}
+    assert list(rows) == sorted(rows)
+    assert set(rows) == {*named_pools(), *(s.pool for s in pool_sources() if s.pool)}
+    assert rows["foundryusa"] == {
+        "pool": "foundryusa",
+        "name": "Foundry USA",
+        "sources": [{"source": "foundry", "scope": "pool", "state": "on"}],
+        "relays": [
+            {"source": s.slug, "scope": "pool", "state": "on" if s.slug == "mempool" else "off"}
+            for s in pool_sources()
+            if s.pool is None
+        ],
+        "partners": [],
+    }
+    assert rows["spiderpool"]["sources"] == []
+    assert [source["source"] for source in rows["f2pool-account"]["sources"]] == ["f2pool"]
+
+
+def test_the_table_of_pools_has_a_line_for_each(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MININGMAP_INTAKE__PARTNERS_FILE", str(tmp_path / "partners.json"))
+    run("partner", "add", "partner-1", "--pool", "my-farm", "--new-pool")
+    pools_ = {row["pool"] for row in json.loads(run("pools", "--json").stdout)}
+    result = run("pools")
+    assert result.exit_code == 0
+    table, _, relays = result.stdout.partition("\nsources that list many pools")
+    heading, _, *lines = [line for line in table.splitlines() if line.strip()]
+    assert heading.split() == ["pool", "name", "sources", "partners"]
+    assert {line.split()[0] for line in lines} == pools_
+    assert re.search(r"^ foundryusa +Foundry USA +foundry \(on\) +-", table, re.MULTILINE)
+    assert re.search(r"^ my-farm +my-farm +- +partner-1", table, re.MULTILINE)
+    assert "mempool (on)" in relays
+    assert max(map(len, result.stdout.splitlines())) <= 160
+
+
+def test_an_invalid_file_of_partners_is_named_by_pools(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "partners.json"
+    file.write_text("{")
+    monkeypatch.setenv("MININGMAP_INTAKE__PARTNERS_FILE", str(file))
+    result = run("pools")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert str(file) in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_the_pool_of_every_source_is_known_by_name() -> None:
+    assert [s.slug for s in pool_sources() if s.pool and not is_known_pool(s.pool)] == []
+
+
+def pool_sources() -> list[PoolSource]:
+    return [source for source in discover() if isinstance(source, PoolSource)]
+
+
 def test_sources_outside_the_settings_are_off(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MININGMAP_COLLECTOR__SOURCES", '["ocean", "network/mempool"]')
     rows = json.loads(run("sources", "--json").stdout)
@@ -200,7 +261,7 @@ def test_an_unknown_source_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -
     ("case", "hashrates"),
     [
         ("pools/foundry/ok", [2.33712345678e20]),
-        ("pools/ckpool/ok", [2.117e17]),
+        ("pools/ckpool/ok", [2.5981e17]),
         ("network/mempool/ok", [9.077829864314339e20]),
     ],
 )
@@ -209,6 +270,16 @@ def test_recorded_bodies_become_messages(run: Run, case: str, hashrates: list[fl
     assert (result.exit_code, result.stderr) == (0, "")
     messages = [decode(line.encode()) for line in result.stdout.splitlines()]
     assert [message.hashrate for message in messages] == pytest.approx(hashrates)
+
+
+def test_the_time_of_fetching_stands_in_for_an_unset_time(run: Run, tmp_path: Path) -> None:
+    body = tmp_path / "body"  # Go writes an unset time like this
+    body.write_text('{"hashrate5minAvg":250000000000,"updatedAt":"0001-01-01T00:00:00Z"}')
+    result = run("try", "foundry", "--payload", body)
+    assert (result.exit_code, result.stderr) == (0, "")
+    report = json.loads(result.stdout)
+    assert report["hashrate"] == 2.5e20
+    assert report["end"] == report["fetched_at"]
 
 
 def test_an_unknown_figure_gives_no_message(run: Run) -> None:
@@ -238,7 +309,7 @@ def test_a_number_of_bodies_other_than_of_requests_is_wrong_usage(run: Run) -> N
     result = run("try", "ckpool", *payloads("pools/ckpool/ok")[:2])
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith(
-        "miningmap: ckpool needs 3 payloads, not 1: the responses of https://"
+        "miningmap: ckpool needs 6 payloads, not 1: the responses of https://"
     )
     assert result.stderr.count("\n") == 1
 

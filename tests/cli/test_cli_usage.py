@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
 
 import pytest
 
 from launch.cli import main
 from launch.cli.extras import EXTRAS
 from miningmap import __version__
+from tests.cases import all_cases
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.cli.conftest import Run
 
 DEADLINE_S = 30
+RECORDED = Path(__file__).parent.parent / "recordings" / "pools" / "ocean" / "ok"
 COMMANDS = (
     *("demo", "up", "collector", "streams", "endpoint", "topics"),
-    *("sources", "try", "publish", "import-history", "export", "recompute"),
+    *("sources", "pools", "try", "publish", "import-history", "export", "recompute"),
 )
 HELP_OF_ALL = """
 import json, sys, time
@@ -34,12 +37,16 @@ print(json.dumps({"cpu_s": time.process_time(), "modules": sorted(sys.modules)})
 HEAVY = {"httpx", "pycountry"}.union(*EXTRAS.values())
 
 
-def miningmap(*words: str) -> subprocess.CompletedProcess[str]:
+def miningmap(
+    *words: str, stdout: IO[str] | int = subprocess.PIPE
+) -> subprocess.CompletedProcess[str]:
     """Run the command line in a separate process."""
     return subprocess.run(
         [sys.executable, "-m", "launch", *words],
         check=False,
-        capture_output=True,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONUNBUFFERED": ""},  # as for users
         text=True,
         timeout=DEADLINE_S,
     )
@@ -83,6 +90,39 @@ def test_a_process_ends_with_an_exit_code_and_without_a_traceback() -> None:
     assert (failed.returncode, failed.stdout) == (1, "")
     assert failed.stderr.startswith("miningmap: ")
     assert [wrong.stderr.count("\n"), failed.stderr.count("\n")] == [1, 1]
+
+
+@all_cases(
+    "words",
+    [
+        ["--help"],
+        ["--version"],
+        ["partner", "--help"],
+        ["recompute", "--help"],
+        ["sources"],
+        ["sources", "--json"],
+        ["sources", "--markdown"],
+        ["try", "ocean", "--payload", str(RECORDED)],
+    ],
+)
+def test_a_full_disk_is_one_line_and_a_closed_pipe_or_output_is_silent(words: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        failed = miningmap(*words, stdout=full)
+    assert (failed.returncode, failed.stderr) == (
+        1,
+        "miningmap: cannot write: No space left on device; the output is incomplete\n",
+    )
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as closed:
+        assert miningmap(*words, stdout=closed).stderr == ""
+    shell = subprocess.run(
+        ["/bin/sh", "-c", '"$@" >&-', "sh", sys.executable, "-m", "launch", *words],
+        check=False,
+        stderr=subprocess.PIPE,
+        timeout=DEADLINE_S,
+    )
+    assert (shell.returncode, shell.stderr) == (0, b"")
 
 
 def test_without_a_command_all_commands_are_listed(run: Run) -> None:
@@ -134,6 +174,7 @@ def test_wrong_usage_is_one_line_that_names_it(run: Run, words: list[str], line:
         ["endpoint"],
         ["topics"],
         ["sources"],
+        ["pools"],
         ["try", "ocean"],
         ["demo"],
         ["up"],
@@ -152,11 +193,29 @@ def test_an_unknown_setting_is_one_line_that_names_it(
     )
 
 
+@pytest.mark.parametrize("command", ["demo", "up"])
+def test_a_port_that_is_taken_ends_the_command_at_once(run: Run, command: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        result = run(command, "--port", str(port))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
+        f"miningmap: --port: cannot listen at 127.0.0.1:{port} for the page: "
+        "Address already in use; choose another\n"
+    )
+
+
 def test_the_file_of_the_option_config_is_read(run: Run, tmp_path: Path) -> None:
     config = tmp_path / "miningmap.toml"
     config.write_text('[collector]\nsources = ["ocean"]\n')
     rows = json.loads(run("--config", config, "sources", "--json").stdout)
     assert [row["slug"] for row in rows if row["state"] == "on"] == ["ocean"]
+    config.write_text('[log]\n[collector]\nsources = ["ocaen"]\n')
+    wrong = run("--config", config, "sources")
+    assert wrong.exit_code == 2
+    assert wrong.stderr.startswith(
+        f"miningmap: --config {config}, line 3: collector.sources: unknown source 'ocaen'"
+    )
     config.write_text("[collector\n")
     result = run("--config", config, "sources")
     assert result.exit_code == 2

@@ -18,13 +18,14 @@ from aiohttp.test_utils import TestClient, TestServer, unused_port
 
 from endpoint.service import application
 from launch.cli.recompute import query_of
+from launch.local.running import RunningDemo, announced
 from miningmap import places
 from miningmap.kafka.producer import Record
 from miningmap.kafka.topics import REPORTS
-from miningmap.messages import decode, encode
+from miningmap.messages import Network, decode, encode
 from miningmap.redis_client import connect
 from miningmap.settings import Endpoint, Retention
-from miningmap.times import rfc3339
+from miningmap.times import parse_rfc3339, rfc3339, utc_now
 from streams import beliefs
 from streams.method.beliefs import Beliefs
 from streams.queries.recompute import read_cells
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from tests.servers import KafkaServer
 
 SERVERS = "MININGMAP_KAFKA__BOOTSTRAP_SERVERS"
+DAY = timedelta(days=1)
 FOR_EVER = Retention(minutes_h=10_000_000, hours_d=400_000)
 PUBLISHED = golden.FOLDER.parent / "ccaf" / "mining_countries_v1.2.0.csv"
 COUNTRIES = """\
@@ -103,6 +105,37 @@ async def redis_client(settings: Settings) -> AsyncIterator[Redis]:
     await client.aclose()
 
 
+# --- the running demo -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folders in which no demo of this machine is announced."""
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+
+@pytest.mark.usefixtures("own_folders", "no_broker")
+def test_messages_go_into_the_running_demo_and_come_out_of_it(
+    run: Run, messages: Path, countries: Path, clean_kafka: KafkaServer
+) -> None:
+    with announced(RunningDemo("page", "intake", clean_kafka.bootstrap_servers, "redis")):
+        assert run("publish", "--demo", messages).stderr.endswith("3 messages published\n")
+        assert run("import-history", "--demo", countries).exit_code == 0
+        exported = run("export", "--demo").stdout.splitlines()
+    assert len(exported) == 3 + 2
+
+
+@pytest.mark.usefixtures("own_folders")
+def test_without_a_demo_the_option_is_one_line(run: Run, messages: Path) -> None:
+    for words in (["publish", messages], ["import-history", messages], ["export"]):
+        result = run(*words, "--demo")
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.stderr == (
+            "miningmap: --demo: no demo is running; start one with: miningmap demo\n"
+        )
+
+
 # --- import-history: errors -----------------------------------------------------------------------
 
 
@@ -113,6 +146,21 @@ def test_a_bad_row_is_named_before_the_broker_is_contacted(run: Run, countries: 
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith(f"miningmap: {countries}: line 5: unknown country: 'Germny'; ")
     assert result.stderr.endswith("; nothing was imported\n")
+
+
+def test_a_month_beyond_the_network_of_its_time_is_named_and_nothing_is_imported(
+    run: Run, broker: KafkaServer, settings: Settings, countries: Path
+) -> None:
+    june = parse_rfc3339("2021-06-01T00:00:00Z")
+    known = network(59e18, start=june, end=june + 30 * DAY)
+    send(broker, settings, [known])
+    result = run("import-history", countries)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
+        f"miningmap: {countries}: line 2: 2021-06: 120 EH/s is more than twice the network's "
+        "59 EH/s at that time; nothing was imported\n"
+    )
+    assert "1 messages exported" in run("export").stderr
 
 
 @pytest.mark.usefixtures("no_broker")
@@ -305,6 +353,7 @@ def test_messages_are_exported_unchanged(run: Run, broker: KafkaServer, settings
     plain = encode(report("b", {"US": 1.0})).replace(b'"pool":', b'"more":"kept", "pool":')
     pretty = json.dumps(json.loads(encode(report("b", {"CA": 2.0}))), indent=1).encode()
     broken = [b"not JSON", b'{"schema":"report/2"}', b'{"schema":"report/1"}', b""]
+    broken += map(encode, [report("b"), report("b", {"US": 1.0}, start=utc_now() + DAY)])
     raw = [Record(REPORTS, b"b", value) for value in (plain, *broken, pretty)]
     send(broker, settings, [network(9.0), report("a", {"US": 3.0})], *raw)
     result = run("export")
@@ -316,7 +365,7 @@ def test_messages_are_exported_unchanged(run: Run, broker: KafkaServer, settings
         report("b", {"US": 1.0}),
         report("b", {"CA": 2.0}),
     }
-    assert result.stderr.endswith("4 messages exported\n4 invalid messages left out\n")
+    assert result.stderr.endswith("4 messages exported\n6 invalid messages left out\n")
     assert run("export").stdout_bytes == result.stdout_bytes
 
 
@@ -328,11 +377,16 @@ def test_a_range_selects_the_messages_that_overlap_it(
         broker,
         settings,
         [
-            report("ends-before", start=start - minute, end=start),
-            report("held-into-it", start=start - minute, end=start, hold_s=1),
-            report("around-it", start=start - 12 * 60 * minute, end=start + 12 * 60 * minute),
-            report("begins-in-it", start=start + 4 * minute),
-            report("begins-after", start=start + 5 * minute),
+            report("ends-before", hashrate=1, start=start - minute, end=start),
+            report("held-into-it", hashrate=1, start=start - minute, end=start, hold_s=1),
+            report(
+                "around-it",
+                hashrate=1,
+                start=start - 12 * 60 * minute,
+                end=start + 12 * 60 * minute,
+            ),
+            report("begins-in-it", hashrate=1, start=start + 4 * minute),
+            report("begins-after", hashrate=1, start=start + 5 * minute),
             network(1.0, start=start - minute),
             network(2.0, start=start),
         ],
@@ -346,12 +400,13 @@ def test_a_range_selects_the_messages_that_overlap_it(
     assert pools(*since, *until) == inside
     assert pools(*since) == inside | {"begins-after"}
     assert pools(*until) == inside | {"ends-before"}
-    assert [m.hashrate for m in export(run, *since) if m.hashrate] == [2.0]
+    networks = [m.hashrate for m in export(run, *since) if isinstance(m, Network)]
+    assert networks == [2.0]
 
 
 def test_invalid_times_are_named(run: Run) -> None:
     for words, error in (
-        (("--from", "yesterday"), "--from: Invalid isoformat string: 'yesterday'; "),
+        (("--from", "yesterday"), "--from: 'yesterday' is not a time; expected one such as "),
         (("--to", "2026-11-22T15:00:00"), "--to: '2026-11-22T15:00:00' has no time zone"),
         (("--from", "2026-11-22T15Z", "--to", "2026-11-22T15Z"), "--from: must be before --to"),
     ):
@@ -400,7 +455,6 @@ def test_an_invalid_output_path_is_an_error(run: Run, tmp_path: Path) -> None:
 # --- recomputed answers equal the live ones -------------------------------------------------------
 
 AS_OF = NOON + timedelta(hours=3, seconds=30)
-DAY = timedelta(days=1)
 
 
 def world() -> list[Message]:

@@ -86,6 +86,7 @@ class Pools:
             poll_reason="a toy",
             averaging_s=60,
             hold_s=300,
+            least=0,
             confidence="low",
             default=True,
             pool=pool,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,6 +12,9 @@ from collector.sources.base import PermanentError, Reading, TransientError
 from miningmap.messages import Located
 from tests.cases import all_cases
 from tests.collector.recordings import readings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
 
@@ -83,8 +87,14 @@ def coins(hashrate: object, coin: str = "BTC", code: str = "000000") -> dict[str
     return {"code": code, "msg": "busy", "data": {"items": items}}
 
 
-def test_antpool_without_bitcoin_has_no_reading() -> None:
-    assert readings("pools/antpool", coins("1 TH/s", coin="LTC")) == []
+def test_antpool_without_bitcoin_is_a_shape_error() -> None:
+    with pytest.raises(PermanentError, match="BTC is not in the list, which has LTC"):
+        readings("pools/antpool", coins("1 TH/s", coin="LTC"))
+
+
+@all_cases("coin", ["BTC", "btc"])
+def test_antpool_coins_may_be_in_upper_or_lower_case(coin: str) -> None:
+    assert readings("pools/antpool", coins("1 TH/s", coin=coin)) == [Reading("antpool", 1e12)]
 
 
 def test_antpool_hashrate_without_a_unit_is_an_error() -> None:
@@ -102,34 +112,84 @@ def test_ocean_hashrates_are_numbers_without_a_unit(text: str, hashrate: float) 
     assert readings("pools/ocean", {"result": {"pool_300s": text}}) == [Reading("ocean", hashrate)]
 
 
-def status(lastupdate: int, hashrate: str | None) -> str:
-    return "\n".join(map(json.dumps, [{"lastupdate": lastupdate}, {"hashrate5m": hashrate}, {}]))
+NOON = 1_787_472_180
+HOSTS = ("solo", "uwsolo", "uesolo", "eusolo", "sgsolo", "ausolo")
 
 
-def test_ckpool_is_located_by_server_and_dated_by_the_oldest_status() -> None:
-    bodies = [
-        status(1_787_472_180, "141P"),
-        status(1_787_472_120, "1.23E"),
-        status(1_787_472_180, "0"),
-    ]
-    assert readings("pools/ckpool", *bodies) == [
-        Reading(
-            "solock",
-            1.371e18,
-            (
-                Located("US", 1.41e17, "estimated"),
-                Located("OTHER", 1.23e18, "estimated"),
-                Located("AU", 0.0, "estimated"),
-            ),
-            datetime.fromtimestamp(1_787_472_120, UTC),
-        )
-    ]
+def status(
+    hashrate: str | None, *, users: int, started: int = 0, updated: int = NOON, **other: object
+) -> str:
+    """The status file of a ckpool host; ``started`` counts from some day."""
+    runtime = updated - 1_780_000_000 - started
+    first = {"runtime": runtime, "lastupdate": updated, "Users": users, **other}
+    return "\n".join(map(json.dumps, [first, {"hashrate5m": hashrate}, {}]))
+
+
+def of_ckpool(**files: str) -> Sequence[object]:
+    """What ckpool makes of these hosts' files; the other hosts do not respond."""
+    return readings("pools/ckpool", *(files.get(host, "") for host in HOSTS))
+
+
+def solock(hashrate: float, at: int = NOON, **places: float) -> list[Reading]:
+    located = tuple(Located(code, rate, "estimated") for code, rate in places.items())
+    return [Reading("solock", hashrate, located, datetime.fromtimestamp(at, UTC))]
+
+
+def test_ckpool_hosts_with_their_own_statistics_add_up_and_are_places() -> None:
+    assert of_ckpool(
+        solo=status("100P", users=20_000),
+        uwsolo=status("20P", users=3_000, started=86_400),
+        uesolo=status("10P", users=2_000, started=172_800),
+        eusolo=status("0.05E", users=9_000, started=500_000, updated=NOON - 60),
+        sgsolo=status("5e15", users=700, started=600_000),
+        ausolo=status("0", users=0, started=700_000),
+    ) == solock(1.85e17, NOON - 60, AU=0.0, OTHER=5.5e16, US=1.3e17)
+
+
+def test_ckpool_hosts_with_statistics_in_common_give_one_total_and_no_places() -> None:
+    same = dict.fromkeys(HOSTS, status("185P", users=35_000))
+    assert of_ckpool(**same) == solock(1.85e17)
+    # Each host runs a process of its own, but all count the same users.
+    same["eusolo"] = status("184P", users=34_900, started=500_000)
+    assert of_ckpool(**same) == solock(1.85e17)
+    # The files are written again while they are requested.
+    same["ausolo"] = status("186P", users=37_000, updated=NOON + 60)
+    assert of_ckpool(**same) == solock(1.86e17, NOON + 60)
+
+
+def test_ckpool_host_with_two_names_counts_once() -> None:
+    solo = status("100P", users=20_000)
+    eusolo = status("50P", users=9_000, started=500_000)
+    assert of_ckpool(solo=solo, uesolo=solo, eusolo=eusolo) == solock(1.5e17, OTHER=5e16, US=1e17)
+    assert of_ckpool(solo=solo, ausolo=solo, eusolo=eusolo) == solock(1.5e17, OTHER=5e16)
+
+
+@all_cases("host", HOSTS)
+def test_ckpool_total_is_known_while_one_host_responds(host: str) -> None:
+    assert of_ckpool(**{host: status("185P", users=35_000)}) == solock(1.85e17)
+
+
+@all_cases(
+    "gone",
+    [
+        "",
+        "<html>",
+        '{"error":"down"}',
+        "{}",
+        status(None, users=9_000, started=500_000),
+        status("?", users=9_000, started=500_000),
+        status("50 Sol/s", users=9_000, started=500_000),
+        status("50P", users=9_000, started=500_000, updated=NOON - 3_600),
+    ],
+)
+def test_ckpool_host_without_a_figure_of_now_hides_nothing(gone: str) -> None:
+    files = {"solo": status("100P", users=20_000), "eusolo": gone}
+    assert of_ckpool(**files) == solock(1e17)
 
 
 @all_cases("unknown", ["?", None])
-def test_ckpool_has_no_reading_if_one_server_is_unknown(unknown: str | None) -> None:
-    bodies = [status(1_787_472_180, text) for text in ("141P", unknown, "9P")]
-    assert readings("pools/ckpool", *bodies) == []
+def test_ckpool_has_no_reading_if_no_host_knows_its_hashrate(unknown: str | None) -> None:
+    assert of_ckpool(solo=status(unknown, users=20_000), ausolo="<html>") == []
 
 
 def test_long_errors_of_servers_are_shortened() -> None:

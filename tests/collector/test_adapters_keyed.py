@@ -88,9 +88,9 @@ async def sent_request(pools: Pools, path: str, **secrets: str) -> tuple[web.Req
             {"Pool-Auth-Token": "KEY"},
         ),
         (
-            "pools/luxor",
+            "pools/luxor_pool",
             {"token": "KEY"},
-            "/app.luxor.tech/api/v2/pool/summary/BTC",
+            "/app.luxor.tech/api/v2/pool/pool-hashrate/BTC",
             {"Authorization": "KEY"},
         ),
         (
@@ -360,79 +360,183 @@ def test_sbi_crypto_worker_above_the_plausible_range_is_a_unit_error() -> None:
     assert caught.value.reason == "unit"
 
 
-# --- Luxor's sites --------------------------------------------------------------------------------
+# --- Luxor ----------------------------------------------------------------------------------------
 
 
+API = "https://app.luxor.tech/api/v2"
 TEXAS, OHIO, NORWAY = "b0a5fad8-0e09", "c1&d2 e3", "f00"
 
 
-def with_sites(**sites: object) -> Source:
-    return configured({"token": "KEY", "sites": json.dumps(sites)})
+def luxor(**sites: str) -> Source:
+    """The source, with these places of sites from the settings."""
+    source = load("pools/luxor")
+    assert source.configure is not None
+    return source.configure({"token": "KEY", "sites": json.dumps(sites)} if sites else {})
 
 
-def configured(secrets: dict[str, str]) -> Source:
-    configure = load("pools/luxor").configure
-    assert configure is not None
-    return configure(secrets)
+def listed_sites(**sites: tuple[str | None, str | None]) -> object:
+    """The sites of a workspace, each with its country and power market."""
+    return {
+        "sites": [
+            {"id": site, "country": country, "energy": market and {"power_market": market}}
+            for site, (country, market) in sites.items()
+        ]
+    }
+
+
+def subaccounts(*names: str, following: str | None = None) -> object:
+    listed = [{"id": 0, "name": name} for name in names]
+    return {"subaccounts": listed, "pagination": {"next_page_url": following}}
 
 
 def summary(hashrate: str | None) -> object:
     return {"hashrate_5m": hashrate}
 
 
-def test_luxor_without_sites_requests_only_the_total() -> None:
-    assert configured({"token": "KEY"}) is load("pools/luxor")
+def urls_of(source: Source, *bodies: object) -> list[str]:
+    encoded = [b"" if body is None else json.dumps(body).encode() for body in bodies]
+    return [request.url.removeprefix(API) for request in source.requests_for(encoded)]
 
 
-def test_luxor_sites_are_requested_one_by_one() -> None:
-    source = with_sites(**{TEXAS: "US-TX", OHIO: "US-OH"})
-    assert [request.url for request in source.requests] == [
-        "https://app.luxor.tech/api/v2/pool/summary/BTC",
-        "https://app.luxor.tech/api/v2/pool/summary/BTC?site_id=b0a5fad8-0e09",
-        "https://app.luxor.tech/api/v2/pool/summary/BTC?site_id=c1%26d2+e3",
+LISTS = ["/workspace/sites", "/pool/subaccounts?page_number=1&page_size=100"]
+
+
+def test_luxor_summary_names_all_subaccounts() -> None:
+    urls = urls_of(luxor(), None, subaccounts("north", "a&b"))
+    assert urls == [*LISTS, "/pool/summary/BTC?subaccount_names=north%2Ca%26b"]
+    assert luxor() is load("pools/luxor")
+
+
+def test_luxor_pages_of_subaccounts_are_followed_to_the_last() -> None:
+    pages = [subaccounts(*(f"a{n}" for n in range(100)), following="/page2"), subaccounts("last")]
+    second = "/pool/subaccounts?page_number=2&page_size=100"
+    assert urls_of(luxor(), None, pages[0]) == [*LISTS, second]
+    *before, first, middle, last = urls_of(luxor(), None, *pages)
+    assert before == [*LISTS, second]
+    assert first.startswith("/pool/summary/BTC?subaccount_names=a0%2Ca1%2C")
+    assert [url.count("%2C") for url in (first, middle)] == [49, 49]
+    assert last == "/pool/summary/BTC?subaccount_names=last"
+    answers = [None, *pages, *map(summary, ("100", "20", "3"))]
+    assert luxor_readings(luxor(), *answers) == [Reading("luxor-account", 123.0)]
+
+
+def luxor_readings(source: Source, *bodies: object) -> object:
+    return readings_of(source, *("" if body is None else body for body in bodies))
+
+
+def test_luxor_without_subaccounts_has_no_reading() -> None:
+    bodies = (listed_sites(a=("USA", None)), subaccounts())
+    assert urls_of(luxor(), *bodies) == LISTS
+    assert luxor_readings(luxor(), *bodies) == []
+
+
+@all_cases(
+    ("country", "market", "code"),
+    [
+        ("USA", "ERCOT", "US-TX"),
+        ("USA", "NYISO", "US-NY"),
+        ("CA", "AESO", "CA-AB"),
+        ("CA", "IESO", "CA-ON"),
+        (None, "ERCOT", "US-TX"),
+        ("USA", "PJM", "US"),
+        ("USA", None, "US"),
+        ("CA", "ERCOT", "CA"),
+        ("OTHER", None, None),
+        (None, None, None),
+    ],
+)
+def test_luxor_sites_are_where_the_workspace_says(
+    country: str | None, market: str | None, code: str | None
+) -> None:
+    bodies = [listed_sites(a=(country, market)), subaccounts("north"), summary("1000")]
+    if code is None:
+        assert len(urls_of(luxor(), *bodies)) == 3
+        assert luxor_readings(luxor(), *bodies) == [Reading("luxor-account", 1000.0)]
+        return
+    assert urls_of(luxor(), *bodies)[3:] == ["/pool/summary/BTC?site_id=a"]
+    assert luxor_readings(luxor(), *bodies, summary("300")) == [
+        Reading("luxor-account", 1000.0, (Located(code, 300.0, "measured"),))
     ]
 
 
-def test_luxor_sites_are_measured_at_the_configured_places() -> None:
-    source = with_sites(**{TEXAS: "US-TX", OHIO: "US-TX", NORWAY: "NO"})
-    answers = [summary(text) for text in ("1000", "300", "200", "100")]
-    assert readings_of(source, *answers) == [
+def test_luxor_places_of_the_operator_come_before_those_of_the_workspace() -> None:
+    source = luxor(**{TEXAS: "US-OH", OHIO: "US-OH", NORWAY: "NO"})
+    bodies = [listed_sites(**{TEXAS: ("USA", "ERCOT"), "x": ("CA", None)}), subaccounts("a")]
+    assert urls_of(source, *bodies)[3:] == [
+        f"/pool/summary/BTC?site_id={site}" for site in (TEXAS, "x", "c1%26d2+e3", NORWAY)
+    ]
+    summaries = [summary(text) for text in ("1000", "300", "7", "200", "100")]
+    assert luxor_readings(source, *bodies, *summaries) == [
         Reading(
             "luxor-account",
             1000.0,
-            (Located("NO", 100.0, "measured"), Located("US-TX", 500.0, "measured")),
+            (
+                Located("CA", 7.0, "measured"),
+                Located("NO", 100.0, "measured"),
+                Located("US-OH", 500.0, "measured"),
+            ),
         )
     ]
 
 
+def test_luxor_key_without_access_to_the_workspace_has_the_total() -> None:
+    bodies = [None, subaccounts("a"), summary("1000")]
+    assert luxor_readings(luxor(), *bodies) == [Reading("luxor-account", 1000.0)]
+    assert luxor_readings(luxor(a="NO"), *bodies, summary("300")) == [
+        Reading("luxor-account", 1000.0, (Located("NO", 300.0, "measured"),))
+    ]
+
+
 def test_luxor_total_is_at_least_the_sum_of_its_sites() -> None:
-    (reading,) = readings_of(with_sites(a="US-TX", b="NO"), *map(summary, ("1000", "800", "300")))
+    source, lists = luxor(a="US-TX", b="NO"), (None, subaccounts("x"))
+    (reading,) = readings_of(source, "", lists[1], *map(summary, ("1000", "800", "300")))
     assert reading.hashrate == 1100.0
 
 
 def test_luxor_sites_without_a_hashrate_are_unlocated() -> None:
-    assert readings_of(with_sites(a="US-TX", b="NO"), *map(summary, ("1000", None, "300"))) == [
+    summaries = map(summary, ("1000", None, "300"))
+    assert luxor_readings(luxor(a="US-TX", b="NO"), None, subaccounts("x"), *summaries) == [
         Reading("luxor-account", 1000.0, (Located("NO", 300.0, "measured"),))
     ]
 
 
 def test_luxor_without_a_total_has_no_reading() -> None:
-    assert readings_of(with_sites(a="US-TX"), summary(None), summary("300")) == []
+    summaries = map(summary, (None, "300"))
+    assert luxor_readings(luxor(a="US-TX"), None, subaccounts("x"), *summaries) == []
+
+
+async def test_luxor_is_polled_without_access_to_its_workspace(pools: Pools) -> None:
+    async def handler(request: web.Request) -> web.Response:
+        assert request.headers["Authorization"] == "KEY"
+        if request.path.endswith("/workspace/sites"):
+            return web.Response(status=403)
+        if request.path.endswith("/subaccounts"):
+            return web.json_response(subaccounts("north"))
+        assert request.query["subaccount_names"] == "north"
+        return web.json_response(summary("1000"))
+
+    pools.handler = handler
+    source = luxor()
+    async with fetcher(pools, source, {"token": "KEY"}) as fetch:
+        bodies = await fetch.fetch(source)
+    assert source.parse(bodies) == [Reading("luxor-account", 1000.0)]
 
 
 def test_luxor_sites_come_from_the_settings() -> None:
     given = credentials(load("pools/luxor"), {"token": "KEY", "sites": '{"a": "US-TX"}'})
     (source,) = choose(sources(), Collector(sources=["luxor"]), given)
-    assert len(source.requests) == 2
+    assert urls_of(source, None, subaccounts("x"))[3:] == ["/pool/summary/BTC?site_id=a"]
 
 
 @all_cases("sites", ["US-TX", "[]", '{"a": 1}', '{"a": "US-TX"'])
 def test_luxor_sites_must_be_a_json_object(sites: str) -> None:
+    configure = load("pools/luxor").configure
+    assert configure is not None
     with pytest.raises(SettingsError, match=r"LUXOR__SITES: must be JSON like \{"):
-        configured({"token": "KEY", "sites": sites})
+        configure({"token": "KEY", "sites": sites})
 
 
 def test_luxor_site_at_an_unknown_place_is_named_by_its_number() -> None:
     with pytest.raises(SettingsError, match=r"site 2 is at no known place: .*US-TX") as caught:
-        with_sites(a="US-OH", hush="US-TXX")
+        luxor(a="US-OH", hush="US-TXX")
     assert "hush" not in str(caught.value)

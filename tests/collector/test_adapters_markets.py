@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 
 import pytest
@@ -45,19 +46,11 @@ def test_nicehash_global_market_has_no_places() -> None:
     ]
 
 
-def test_nicehash_regional_markets_are_places() -> None:
+def test_nicehash_locates_nothing() -> None:
     boost = book(EU=market("2"), EU_N=market("0.5"), USA=market("0.75"), USA_E=market("0.25"))
     plain = book(EU=market("4", factor="1000000000000000.00000000", unit="PH"), ASIA=market("1"))
-    assert readings("pools/nicehash", boost, plain) == [
-        Reading(
-            "nicehash-market",
-            4.504e18,
-            places=(
-                Located("OTHER", 2.504e18, "estimated"),
-                Located("US", 1e18, "estimated"),
-            ),
-        )
-    ]
+    assert readings("pools/nicehash", boost, plain) == [Reading("nicehash-market", 4.504e18)]
+    assert load("pools/nicehash").locates is None
 
 
 @all_cases(
@@ -81,8 +74,8 @@ def test_nicehash_factor_and_unit_must_agree(factor: str, unit: str) -> None:
     assert caught.value.reason == "unit"
 
 
-@all_cases("speed", ["0.5 EH", "-5", "1e-3", 0.5])
-def test_nicehash_speed_must_be_a_number_as_text(speed: str) -> None:
+@all_cases("speed", ["0.5 EH", "-5", -5, "1e-3 EH", True])
+def test_nicehash_speed_must_be_a_number_without_a_unit(speed: str) -> None:
     with pytest.raises(PermanentError):
         readings("pools/nicehash", book(BTC=market(speed)), book())
 
@@ -116,27 +109,53 @@ def page(total: int, *rigs: object) -> dict[str, object]:
 
 
 def lists(first: list[object], second: list[object]) -> list[object]:
-    """The responses to all requests: two lists, each on three pages of at most 100 rigs."""
-    return [
-        page(len(rigs), *rigs[start : start + 100])
-        for rigs in (first, second)
-        for start in (0, 100, 200)
+    """The responses to all requests: the first page of both lists, then the others of each."""
+    paged: list[list[object]] = [
+        [page(len(listed), *listed[n : n + 100]) for n in range(0, max(1, len(listed)), 100)]
+        for listed in (first, second)
     ]
+    return [pages[0] for pages in paged] + [other for pages in paged for other in pages[1:]]
 
 
-def test_all_pages_of_both_lists_are_requested() -> None:
-    queries = [request.url.partition("?")[2] for request in load("pools/miningrigrentals").requests]
-    assert queries == [
-        f"type={kind}&rented=true&count=100&offset={offset}"
-        for kind in ("sha256", "sha256ab")
-        for offset in (0, 100, 200)
-    ]
+def rigs(count: int, first: int = 0) -> list[object]:
+    return [rig(number) for number in range(first, first + count)]
+
+
+def requests_of(*bodies: object) -> list[str]:
+    encoded = [json.dumps(body).encode() for body in bodies]
+    requests = load("pools/miningrigrentals").requests_for(encoded)
+    return [request.url.partition("?")[2] for request in requests]
+
+
+@all_cases(
+    ("first", "second", "offsets"),
+    [
+        (0, 0, [("sha256", 0), ("sha256ab", 0)]),
+        (100, 100, [("sha256", 0), ("sha256ab", 0)]),
+        (101, 0, [("sha256", 0), ("sha256ab", 0), ("sha256", 100)]),
+        (
+            350,
+            101,
+            [
+                *(("sha256", 0), ("sha256ab", 0), ("sha256", 100), ("sha256", 200)),
+                *(("sha256", 300), ("sha256ab", 100)),
+            ],
+        ),
+    ],
+)
+def test_rigs_are_paged_by_the_total_of_each_list(
+    first: int, second: int, offsets: list[tuple[str, int]]
+) -> None:
+    answers = lists(rigs(first), rigs(second, first=1000))
+    wanted = [f"type={kind}&rented=true&count=100&offset={offset}" for kind, offset in offsets]
+    assert requests_of(*answers[:2]) == requests_of(*answers) == wanted
+    found = readings("pools/miningrigrentals", *answers)
+    total = (first + second) * 1e14
+    assert [reading.hashrate for reading in found] == ([pytest.approx(total)] if total else [])
 
 
 def test_rigs_on_several_pages_and_both_lists_count_once() -> None:
-    first: list[object] = [rig(number) for number in range(250)]
-    second: list[object] = [rig(number) for number in range(200, 300)]
-    (reading,) = readings("pools/miningrigrentals", *lists(first, second))
+    (reading,) = readings("pools/miningrigrentals", *lists(rigs(250), rigs(100, first=200)))
     assert reading.hashrate == pytest.approx(300 * 1e14)
 
 
@@ -193,30 +212,32 @@ def test_a_rig_with_an_unknown_unit_is_an_error(speed: object, unit: str) -> Non
 
 
 def test_rigs_that_are_offline_or_without_a_speed_do_not_count() -> None:
-    rigs: list[object] = [rig(1), rig(2, online=False), rig(3, speed=""), rig(4, speed=None)]
-    assert readings("pools/miningrigrentals", *lists(rigs, [])) == [
+    listed: list[object] = [rig(1), rig(2, online=False), rig(3, speed=""), rig(4, speed=None)]
+    assert readings("pools/miningrigrentals", *lists(listed, [])) == [
         Reading("miningrigrentals", 1e14)
     ]
 
 
-def test_more_rigs_than_the_requested_pages_hold_are_an_error() -> None:
-    answers = lists([rig(number) for number in range(301)], [])
-    with pytest.raises(PermanentError, match="301 rigs, more than the 300"):
-        readings("pools/miningrigrentals", *answers)
+@all_cases("total", [4_001, 10**30, 10**400])
+def test_a_list_without_an_end_is_an_error(total: int) -> None:
+    with pytest.raises(PermanentError, match="more than 4000 rigs"):
+        requests_of(page(total, rig(1)), page(0))
+    with pytest.raises(PermanentError, match="more than 4000 rigs"):
+        readings("pools/miningrigrentals", page(total, rig(1)), page(0))
 
 
 def test_rigs_missing_in_a_list_are_an_error() -> None:
-    answers = lists([rig(number) for number in range(150)], [])
-    answers[1] = page(149, *[rig(number) for number in range(101, 150)])
+    answers = lists(rigs(150), [])
+    answers[2] = page(149, *rigs(49, first=101))
     with pytest.raises(TransientError, match="1 of 150 rigs are missing"):
         readings("pools/miningrigrentals", *answers)
 
 
 def test_rigs_added_between_two_pages_are_counted() -> None:
-    answers = lists([rig(number) for number in range(101)], [])
-    answers[0] = page(100, *[rig(number) for number in range(100)])
+    answers = lists(rigs(121), [])
+    answers[0] = page(120, *rigs(100))
     (reading,) = readings("pools/miningrigrentals", *answers)
-    assert reading.hashrate == pytest.approx(101 * 1e14)
+    assert reading.hashrate == pytest.approx(121 * 1e14)
 
 
 # --- MiningPoolStats ------------------------------------------------------------------------------
@@ -234,9 +255,9 @@ def test_miningpoolstats_pools_become_known_slugs() -> None:
     ]
 
 
-def test_miningpoolstats_unknown_hashrate_is_not_zero() -> None:
-    body = totals(("antpool", -1), ("viabtc", -2), ("f2pool", None), ("ocean", 0))
-    assert readings("pools/miningpoolstats", body) == [Reading("ocean", 0.0)]
+def test_miningpoolstats_lists_no_pool_whose_hashrate_is_unknown_or_0() -> None:
+    body = totals(("antpool", -1), ("viabtc", -2), ("f2pool", None), ("ocean", 0), ("luxor", 1))
+    assert readings("pools/miningpoolstats", body) == [Reading("luxor", 1.0)]
 
 
 def test_miningpoolstats_pools_listed_twice_are_left_out() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 
 import pytest
 
+from collector.registry import load
 from collector.sources.base import NetworkReading, PermanentError, Reading, TransientError
 from tests.cases import all_cases
 from tests.collector.recordings import readings
@@ -38,9 +40,11 @@ def test_blockchain_com_hashrate_may_be_in_scientific_notation(text: str) -> Non
 
 
 def test_blockchain_chart_gives_its_newest_point_with_a_value() -> None:
-    values = [{"x": 300, "y": None}, {"x": 100, "y": 1.0}, {"x": 200, "y": 2.0}]
+    first = 1_795_359_600
+    points = ((300, None), (100, 1.0), (200, 2.0))
+    values = [{"x": first + seconds, "y": figure} for seconds, figure in points]
     chart = {"status": "ok", "unit": "Hash Rate TH/s", "values": values}
-    at = datetime.fromtimestamp(200, UTC)
+    at = datetime.fromtimestamp(first + 200, UTC)
     assert readings("network/blockchain_chart", chart) == [NetworkReading(2e12, at)]
 
 
@@ -52,8 +56,29 @@ def test_mempool_difficulty_becomes_the_hashrate_of_the_network() -> None:
 
 @all_cases("points", [["96214512345678901234"], [1.0, 96214512345678901234]])
 def test_viabtc_last_point_may_be_a_number_or_text(points: list[object]) -> None:
-    answer = {"code": 0, "message": "OK", "data": {"viabtc_hash": points}}
-    assert readings("pools/viabtc", answer) == [Reading("viabtc", 9.62145123456789e19)]
+    chart = {"code": 0, "message": "OK", "data": {"viabtc_hash": points}}
+    assert readings("pools/viabtc", "", chart) == [Reading("viabtc", 9.62145123456789e19)]
+
+
+@all_cases(
+    ("state", "requests"),
+    [
+        ({"code": 0, "message": "OK", "data": {"hashrate": "96214512345678901234"}}, 1),
+        ({"code": 0, "message": "OK", "data": {"hashrate": 96214512345678901234}}, 1),
+        ({"code": 0, "message": "OK", "data": {"hashrate": None}}, 2),
+        ({"code": 0, "message": "OK", "data": {"hash": "96214512345678901234"}}, 2),
+        ({"code": 1, "message": "busy", "data": {}}, 2),
+        ("<html>", 2),
+        ("", 2),
+    ],
+)
+def test_viabtc_chart_is_requested_if_the_state_has_no_figure(state: object, requests: int) -> None:
+    body = state.encode() if isinstance(state, str) else json.dumps(state).encode()
+    urls = [request.url for request in load("pools/viabtc").requests_for([body])]
+    assert urls[0] == "https://www.viabtc.com/res/pool/BTC/state"
+    assert urls[1:] == ["https://www.viabtc.com/res/pool/BTC/state/usd/chart"][: requests - 1]
+    if requests == 1:
+        assert readings("pools/viabtc", body.decode()) == [Reading("viabtc", 9.62145123456789e19)]
 
 
 @all_cases(
@@ -72,9 +97,18 @@ def test_cloverpool_hashrate_without_a_unit_is_an_error() -> None:
         readings("pools/btccom", answer)
 
 
-def test_binance_without_the_algorithm_of_bitcoin_has_no_reading() -> None:
+def test_binance_without_the_algorithm_of_bitcoin_is_a_shape_error() -> None:
     listed = [{"algoName": "Ethash", "poolHash": "1"}]
-    assert readings("pools/binance", {"code": 0, "data": {"algoList": listed}}) == []
+    with pytest.raises(PermanentError, match="SHA256 is not in the list, which has Ethash"):
+        readings("pools/binance", {"code": 0, "data": {"algoList": listed}})
+
+
+@all_cases("algorithm", ["SHA256", "sha256"])
+def test_binance_algorithms_may_be_in_upper_or_lower_case(algorithm: str) -> None:
+    listed = [{"algoName": algorithm, "poolHash": 5}]
+    assert readings("pools/binance", {"code": 0, "data": {"algoList": listed}}) == [
+        Reading("binancepool", 5.0)
+    ]
 
 
 def test_binance_errors_include_their_code() -> None:

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from collector.http.backoff import LONGEST_S, PROBE_S, Backoff
-from collector.http.fetcher import MAX_RETRY_AFTER_S
 from collector.http.hosts import FIRST_OPEN_S, MAX_FAILURES
 from collector.sources.base import CredentialsError, PermanentError, TransientError
+from miningmap.times import MAX_RETRY_AFTER_S
 from tests.clock import Clock
 
 if TYPE_CHECKING:

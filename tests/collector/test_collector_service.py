@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,16 +22,20 @@ from collector.catalogue import TrialError, describe, try_source
 from collector.intake.partners import SETTING
 from collector.intake.tokens import add, revoke
 from collector.outbox import Outbox
+from collector.polling.network_history import NetworkHistory
 from collector.registry import discover
 from collector.service import _collect, run
 from collector.sources.base import TransientError
 from miningmap import __version__
 from miningmap import messages as wire
+from miningmap import settings as config
 from miningmap.cbeci.contribution import PATH
+from miningmap.kafka.producer import Publisher, Record, record_of
 from miningmap.kafka.reader import open_reader
-from miningmap.kafka.topics import REPORTS
+from miningmap.kafka.topics import NETWORK, REPORTS
 from miningmap.messages import Report
 from miningmap.settings import SettingsError, load
+from tests.streams.fixtures import network
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -56,7 +61,8 @@ def recordings(pools: Pools) -> None:
     """Respond to all sources with their recordings."""
     bodies = {}
     for source in discover():
-        for request, body in zip(source.requests, recorded(source.path), strict=True):
+        responses = recorded(source.path)
+        for request, body in zip(source.requests_for(responses), responses, strict=True):
             url = URL(request.url)
             bodies[f"/{url.host}{url.path_qs}"] = body
 
@@ -156,19 +162,18 @@ async def fail(_messages: Sequence[Outgoing]) -> None:
 async def errors_of_collecting(
     *pollers: FailingPoller, outbox: Outbox, stop: asyncio.Event
 ) -> list[str]:
+    history = NetworkHistory(config.Kafka(bootstrap_servers="127.0.0.1:1"))
     with pytest.raises(ExceptionGroup) as caught:
         async with asyncio.timeout(DEADLINE_S):
-            await _collect(cast("list[Poller]", pollers), outbox, stop)
+            await _collect(cast("list[Poller]", pollers), outbox, history, stop)
     assert asyncio.all_tasks() == {asyncio.current_task()}
     return sorted(errors_in(caught.value))
 
 
 async def test_errors_of_all_tasks_are_raised_together() -> None:
-    outbox = Outbox(fail)
-    outbox.put([])
     pollers = FailingPoller("one"), FailingPoller("two"), FailingPoller("3", when_cancelled=True)
-    errors = await errors_of_collecting(*pollers, outbox=outbox, stop=asyncio.Event())
-    assert errors == ["3", "one", "outbox", "two"]
+    errors = await errors_of_collecting(*pollers, outbox=Outbox(fail), stop=asyncio.Event())
+    assert errors == ["3", "one", "two"]
 
 
 async def test_errors_while_stopping_are_raised() -> None:
@@ -195,8 +200,8 @@ async def test_the_intake_is_served(pools: Pools) -> None:
 
 async def test_an_invalid_file_of_partners_is_named(pools: Pools, tmp_path: Path) -> None:
     settings = configured(pools, sources=[])
-    settings.intake.partners_file = tmp_path / "none.json"
-    with pytest.raises(SettingsError, match=f"^{SETTING}: cannot read .*none.json: No such file"):
+    settings.intake.partners_file = tmp_path
+    with pytest.raises(SettingsError, match=f"^{SETTING}: cannot read .*: Is a directory"):
         await run(settings, asyncio.Event())
 
 
@@ -246,13 +251,29 @@ async def test_rows_of_several_requests_are_one_report_in_kafka_before_the_respo
     assert first[0].fetched_at < second[1].fetched_at
 
 
+async def test_partners_are_compared_with_the_network_of_their_time_in_kafka(
+    pools: Pools, clean_kafka: KafkaServer, redis_url: str, tmp_path: Path
+) -> None:
+    settings = configured(pools, clean_kafka.bootstrap_servers, sources=[])
+    settings.redis.url = SecretStr(redis_url)
+    settings.intake.partners_file = tmp_path / "partners.json"
+    token, _ = add(settings.intake.partners_file, "partner-1", "foundryusa")
+    september = datetime(2026, 9, 1, tzinfo=UTC)
+    past = network(950e18, start=september, end=september + timedelta(days=30))
+    invalid = Record(NETWORK, b"bitcoin", b"poison")
+    async with Publisher(settings.kafka, frozenset({NETWORK})) as publisher:
+        await publisher.publish([invalid, record_of(past)])
+    async with running(settings):
+        assert await push(settings, token, texas(20_000)) == 422
+        assert await push(settings, token, texas(20)) == 200
+
+
 async def test_tokens_can_be_added_and_revoked_while_it_runs(
     pools: Pools, clean_kafka: KafkaServer, redis_url: str, tmp_path: Path
 ) -> None:
     settings = configured(pools, clean_kafka.bootstrap_servers, sources=[])
     settings.redis.url = SecretStr(redis_url)
     settings.intake.partners_file = file = tmp_path / "partners.json"
-    file.write_text("[]")
     async with running(settings):
         assert await push(settings, "nobody") == 401
         token, _ = add(file, "partner-1", "foundryusa")
@@ -356,7 +377,7 @@ async def test_trying_a_source_raises_its_errors(pools: Pools) -> None:
         (
             "ckpool",
             [b""],
-            "ckpool needs 3 payloads, not 1: the responses of https://solo.ckpool.org/",
+            "ckpool needs 6 payloads, not 1: the responses of https://solo.ckpool.org/",
         ),
     ],
 )

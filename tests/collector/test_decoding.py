@@ -52,14 +52,23 @@ def test_a_message_is_an_error_only_if_the_shape_is_unexpected() -> None:
         decoding.decode(body, float)
 
 
-@all_cases("body", [b"", b"{", b'{"a": "\xff"}', b'{"error": "no"', b"\xef\xbb\xbf{}"])
+@all_cases(
+    "body",
+    [
+        b"",
+        b"{",
+        b'{"a": "\xff"}',
+        b'{"error": "no"',
+        pytest.param(b'{"a":' * 100_000, id="nested too deeply"),
+    ],
+)
 def test_invalid_json_is_a_transient_error(body: bytes) -> None:
     with pytest.raises(TransientError) as caught:
         decoding.decode(body, dict)
     assert caught.value.reason == "not_json"
 
 
-@all_cases("seconds", [-1, -0.5, 10**12, 10**400, 1e300, math.inf, math.nan])
+@all_cases("seconds", [-(10**12), 10**12, 10**400, -(10**400), 1e300, math.inf, math.nan])
 def test_a_time_out_of_range_is_a_shape_error(seconds: float) -> None:
     with pytest.raises(PermanentError) as caught:
         decoding.unix_time(seconds)
@@ -95,6 +104,45 @@ def test_a_figure_out_of_bounds_is_a_unit_error(figure: float | None, error: str
     assert reason == error
 
 
+@all_cases(
+    ("figure", "hashrate"),
+    [
+        (2.5e20, 2.5e20),
+        (250, 250.0),
+        ("250", 250.0),
+        ("2.5e+20", 2.5e20),
+        ("2.5E20", 2.5e20),
+        ("0", 0.0),
+        *((unknown, None) for unknown in (None, "", "?", "-", -1, "-1", -2.0, "-2.0")),
+    ],
+)
+def test_a_figure_is_a_number_or_text_that_is_one(figure: object, hashrate: float | None) -> None:
+    found = decoding.decode(encoded([figure]), list[decoding.Figure | None])
+    assert decoding.hashrate(found[0]) == hashrate
+
+
+@all_cases(
+    "other", ["250 EH/s", "1,5", "1_000", "250\n", " ", "-3", "nan", "inf", "0x1", True, [], {}]
+)
+def test_other_text_is_not_a_figure(other: object) -> None:
+    with pytest.raises(PermanentError) as caught:
+        decoding.decode(encoded([other]), list[decoding.Figure | None])
+    assert caught.value.reason == "shape"
+
+
+@all_cases("name", ["BTC", "btc", "Btc", " BTC "])
+def test_entries_of_lists_are_found_in_upper_or_lower_case(name: str) -> None:
+    assert decoding.entry(["LTC", name], "BTC", str) == name
+
+
+@all_cases("names", [[], ["LTC", "DOGE"], ["BTCV"], ["x" * 10_000]])
+def test_a_list_that_lacks_the_entry_is_a_shape_error(names: list[str]) -> None:
+    with pytest.raises(PermanentError, match=r"^BTC is not in the list, which has ") as caught:
+        decoding.entry(names, "BTC", str)
+    assert caught.value.reason == "shape"
+    assert len(str(caught.value)) < 200
+
+
 def test_a_sum_with_an_unknown_part_is_unknown() -> None:
     assert decoding.sum_or_unknown([1.0, 2.0]) == 3.0
     assert decoding.sum_or_unknown([1.0, None, 2.0]) is None
@@ -128,7 +176,8 @@ ENVELOPE = Envelope(unauthorized={7: "the key is wrong"})
         ({"code": 0, "data": {"error": "busy"}}, "refused"),
         ({"code": 7, "data": 1.5}, "unauthorized"),
         ({"code": 0}, "shape"),
-        ({"code": 0, "data": "1.5"}, "shape"),
+        ({"code": 0, "data": "1.5"}, None),
+        ({"code": 0, "data": "1.5 EH/s"}, "shape"),
         ({}, "shape"),
         ([0, 1.5], "shape"),
     ],
@@ -140,6 +189,12 @@ def test_an_envelope_has_data_or_an_error(body: object, reason: str | None) -> N
     except SourceError as error:
         got = error.reason
     assert got == reason
+
+
+@all_cases("status", ["ok", "OK", "Ok"])
+def test_an_envelopes_code_may_be_in_upper_or_lower_case(status: str) -> None:
+    envelope = Envelope(code="status", ok=("ok",))
+    assert envelope.decode(encoded({"status": status, "data": 1.5}), float) == 1.5
 
 
 @all_cases("body", [{"data": 1.5}, {"code": None, "data": 1.5}, {"code": 0, "data": 1.5}])

@@ -13,13 +13,13 @@ import pytest
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.test_utils import unused_port
-from hypothesis import example, given
-from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
+from collector.http import fetcher as fetcher_module
 from collector.http.address_guard import PublicResolver
-from collector.http.fetcher import MAX_BYTES, MAX_RETRY_AFTER_S, Fetcher, retry_after_s
+from collector.http.fetcher import MAX_BYTES, Fetcher
+from collector.http.hosts import MAX_FAILURES
 from collector.metrics import Metrics
 from collector.sources.base import (
     Credential,
@@ -37,9 +37,10 @@ from miningmap.settings import Collector, SettingsError
 from tests.cases import all_cases
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
+    from collector.sources.base import Source
     from tests.collector.conftest import Pools
 
 NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
@@ -104,13 +105,171 @@ async def test_a_status_is_one_of_three_errors(
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 async def test_redirects_are_not_followed(pools: Pools, status: int) -> None:
     pools.answer(status=status, headers={"Location": "/elsewhere"})
-    with pytest.raises(PermanentError, match="moved"):
+    with pytest.raises(PermanentError, match=r"moved to another path of pool\.example;"):
         await fetch(pools)
     assert [request.path for request in pools.requests] == ["/pool.example/stats"]
 
 
+@all_cases(
+    ("location", "where"),
+    [
+        ("https://www.pool.example.net/stats?key=SECRET", "moved to www.pool.example.net; if"),
+        ("//pool2.example:8443/", "moved to pool2.example:8443; if that is its new address, set"),
+        ("https://pool.example/v2/stats?key=SECRET", "moved to another path of pool.example; redi"),
+        (
+            "v2/stats?key=SECRET",
+            "moved to another path of pool.example; redirects are not followed",
+        ),
+        ("https://[", "moved to another path of pool.example"),
+        ("https://" + "x" * 300 + ".example/", "moved to " + "x" * 100 + ";"),
+        ("", "moved, without a new address; redirects are not followed"),
+        (None, "moved, without a new address"),
+    ],
+)
+def test_a_redirect_names_the_new_host_and_nothing_else(location: str | None, where: str) -> None:
+    error = fetcher_module._moved(302, location, "https://pool.example/stats?key=SECRET")
+    assert str(error).startswith(f"HTTP 302: {where}")
+    assert "SECRET" not in str(error)
+    assert error.reason == "redirect"
+
+
+# --- hosts that the operator sets -----------------------------------------------------------------
+
+
+async def test_a_set_host_is_asked_in_place_of_the_declared_one(pools: Pools) -> None:
+    source = replace(pools.source("https://a.example/1?q=%20", "https://b.example/2"), more=follow)
+    settings = pools.settings(hosts={"a.example": "new.example:8443"})
+    async with Fetcher(settings, pools.metrics) as fetcher:
+        await fetcher.fetch(source)
+    assert [request.raw_path for request in pools.requests] == [
+        "/new.example/1?q=%20",
+        "/b.example/2",
+        "/new.example/3",
+    ]
+    hosts = ["new.example:8443", "a.example"]
+    found = [pools.metric("miningmap_source_host_open", host=host) for host in hosts]
+    assert found == [0, None]
+
+
+def follow(bodies: Sequence[bytes]) -> Sequence[Request]:
+    """One more request to a.example."""
+    return () if len(bodies) > 2 else (Request("https://a.example/3"),)
+
+
+async def test_a_set_host_must_be_public(pools: Pools) -> None:
+    settings = Collector(hosts={"pool.example": "127.0.0.1"})
+    async with Fetcher(settings, pools.metrics) as fetcher:
+        with pytest.raises(PermanentError) as caught:
+            await fetcher.fetch(pools.source())
+    assert caught.value.reason == "address"
+
+
+# --- requests that depend on responses ------------------------------------------------------------
+
+
+def numbered(pools: Pools, **statuses: int) -> None:
+    """Respond with the path, or with a status for some paths."""
+
+    async def handler(request: web.Request) -> web.Response:
+        name = request.path.rpartition("/")[2]
+        return web.Response(text=name, status=statuses.get(name, 200))
+
+    pools.handler = handler
+
+
+async def fetch_source(pools: Pools, source: Source) -> list[bytes]:
+    async with pools.fetcher() as fetcher:
+        return await fetcher.fetch(source)
+
+
+async def test_more_requests_follow_until_there_are_none(pools: Pools) -> None:
+    numbered(pools)
+
+    def more(bodies: Sequence[bytes]) -> Sequence[Request]:
+        left = range(len(bodies), min(len(bodies) + 2, 5))
+        return [Request(f"https://a.example/{n}") for n in left]
+
+    source = replace(pools.source("https://a.example/0"), more=more)
+    bodies = await fetch_source(pools, source)
+    assert bodies == [b"0", b"1", b"2", b"3", b"4"]
+    assert [r.url[-1] for r in source.requests_for(bodies)] == list("01234")
+    assert len(source.requests_for([])) == 1
+    assert len(source.requests_for(bodies[:2])) == 3
+
+
+async def test_requests_without_an_end_are_an_error(pools: Pools) -> None:
+    numbered(pools)
+    source = replace(
+        pools.source("https://a.example/0"),
+        more=lambda _bodies: [Request("https://a.example/1")] * 30,
+    )
+    with pytest.raises(PermanentError, match="more than 100 requests"):
+        await fetch_source(pools, source)
+    assert len(pools.requests) == 91
+
+
+async def test_more_requests_go_to_declared_hosts_only(pools: Pools) -> None:
+    source = replace(
+        pools.source("https://a.example/0"), more=lambda _: [Request("https://b.example/")]
+    )
+    async with pools.fetcher() as fetcher:
+        fetcher.register(pools.source("https://b.example/"))  # of another source
+        with pytest.raises(PermanentError, match="another host") as caught:
+            await fetcher.fetch(source)
+    assert (caught.value.reason, caught.value.source) == ("address", "toy")
+    assert len(pools.requests) == 1
+
+
+async def test_bodies_from_which_nothing_follows_are_an_error_of_the_source(pools: Pools) -> None:
+    def more(_bodies: Sequence[bytes]) -> Sequence[Request]:
+        raise PermanentError("no list", reason="unit")
+
+    with pytest.raises(PermanentError) as caught:
+        await fetch_source(pools, replace(pools.source(), more=more))
+    assert (caught.value.reason, caught.value.source) == ("unit", "toy")
+
+
+def optional(*names: str) -> tuple[Request, ...]:
+    return tuple(Request(f"https://{name}.example/{name}", optional=True) for name in names)
+
+
+async def test_an_optional_request_that_fails_has_an_empty_body(pools: Pools) -> None:
+    numbered(pools, a=503, c=404)
+    source = replace(pools.source(), requests=optional("a", "b", "c"))
+    assert await fetch_source(pools, source) == [b"", b"b", b""]
+    failed = "miningmap_source_request_failures_total"
+    assert pools.metric(failed, source="toy", reason="server_error") == 1
+    assert pools.metric(failed, source="toy", reason="client_error") == 1
+
+
+async def test_if_all_optional_requests_fail_the_poll_fails(pools: Pools) -> None:
+    numbered(pools, a=404, b=503)
+    source = replace(pools.source(), requests=optional("a", "b"))
+    with pytest.raises(PermanentError, match=r"a\.example: HTTP 404"):
+        await fetch_source(pools, source)
+
+
+async def test_a_request_may_follow_from_an_optional_one_that_failed(pools: Pools) -> None:
+    numbered(pools, a=404)
+
+    def more(bodies: Sequence[bytes]) -> Sequence[Request]:
+        return [Request("https://a.example/second")] if bodies == [b""] else []
+
+    source = replace(pools.source(), requests=optional("a"), more=more)
+    assert await fetch_source(pools, source) == [b"", b"second"]
+
+
+async def test_an_open_circuit_of_an_optional_host_hides_nothing(pools: Pools) -> None:
+    numbered(pools, a=503)
+    source = replace(pools.source(), requests=optional("a", "b"))
+    async with pools.fetcher() as fetcher:
+        for _ in range(MAX_FAILURES + 2):
+            assert await fetcher.fetch(source) == [b"", b"b"]
+    assert sum(request.path.endswith("/a") for request in pools.requests) == MAX_FAILURES
+
+
 @pytest.mark.parametrize(
-    ("header", "seconds"), [("120", 120.0), ("Sun, 22 Nov 2026 15:05:00 GMT", 300.0)]
+    ("header", "seconds"), [("120", 120.0), ("1.5", 1.5), ("Sun, 22 Nov 2026 15:05:00 GMT", 300.0)]
 )
 async def test_the_error_has_the_servers_retry_after(
     pools: Pools, header: str, seconds: float
@@ -119,34 +278,6 @@ async def test_the_error_has_the_servers_retry_after(
     with pytest.raises(TransientError) as caught:
         await fetch(pools)
     assert caught.value.retry_after_s == seconds
-
-
-@all_cases(
-    ("header", "seconds"),
-    [
-        (None, None),
-        ("", None),
-        ("soon", None),
-        ("-5", None),
-        ("1.5", None),
-        ("\N{SUPERSCRIPT TWO}", None),
-        ("0", 0.0),
-        ("9" * 400, MAX_RETRY_AFTER_S),
-        ("Sun, 22 Nov 2099 15:00:00 GMT", MAX_RETRY_AFTER_S),
-        ("Sun, 22 Nov 2026 14:00:00 GMT", 0.0),
-        ("Sun, 22 Nov 2026 15:00:10 -0000", 10.0),
-        ("Sun, 22 Nov 2026 16:00:10 +0100", 10.0),
-    ],
-)
-def test_retry_after_is_seconds_or_a_date(header: str | None, seconds: float | None) -> None:
-    assert retry_after_s(header, NOW) == seconds
-
-
-@example("0 NOV 0 0:3000000000 GMT")
-@given(st.text() | st.from_regex(r"\A[0-9]{1,3} Nov [0-9]{1,6} [0-9:]{1,20} ([+-][0-9]+|GMT)\Z"))
-def test_any_retry_after_is_a_wait_or_ignored(header: str) -> None:
-    seconds = retry_after_s(header, NOW)
-    assert seconds is None or 0 <= seconds <= MAX_RETRY_AFTER_S
 
 
 async def test_a_body_of_exactly_the_limit_is_read(pools: Pools) -> None:

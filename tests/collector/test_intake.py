@@ -25,7 +25,9 @@ from miningmap import messages as wire
 from miningmap import settings as config
 from miningmap.cbeci.contribution import MAX_BODY, PATH
 from miningmap.messages import Located, Message, Report
+from miningmap.plausibility import KnownFigures
 from miningmap.redis_client import connect
+from tests.streams.fixtures import network, report
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -39,7 +41,7 @@ AUTHORIZATION = {"Authorization": f"Bearer {TOKEN}"}
 PROBLEM = "application/problem+json"
 
 # The example of CBECI's documentation.
-SICHUAN = {
+SICHUAN: dict[str, object] = {
     "period_start_date": "2020-01-01",
     "period": "weekly",
     "country": "China",
@@ -47,7 +49,7 @@ SICHUAN = {
     "average_hashrate": 5230.7,
     "unit": "ph/s",
 }
-STATES = {
+STATES: dict[str, object] = {
     "period_start_date": "2020-01-01",
     "period": "weekly",
     "country": "United States",
@@ -74,6 +76,24 @@ class Kafka:
         self.messages += messages
 
 
+class Past:
+    """What is known of the network, once it is."""
+
+    def __init__(self) -> None:
+        self.known = KnownFigures()
+        self.read = asyncio.Event()
+        self.read.set()
+
+    async def known_past(self) -> KnownFigures:
+        await self.read.wait()
+        return self.known
+
+
+@pytest.fixture
+def past() -> Past:
+    return Past()
+
+
 @pytest.fixture
 def registry() -> CollectorRegistry:
     return CollectorRegistry()
@@ -92,13 +112,14 @@ async def store(redis_url: str) -> AsyncIterator[Redis]:
 
 
 @pytest.fixture
-def app(kafka: Kafka, store: Redis, registry: CollectorRegistry) -> web.Application:
+def app(kafka: Kafka, store: Redis, registry: CollectorRegistry, past: Past) -> web.Application:
     digest = hashlib.sha256(TOKEN.encode()).hexdigest()
     return intake_app(
         Partners([(Partner("partner-1", "foundryusa", 7), digest)]).authenticate,
         kafka.publish,
         Ledger(store),
         RateLimiter([Rate(20, 3600)]),
+        known=past.known_past,
         metrics=Metrics(registry),
         simulated=True,
         now=lambda: NOW,
@@ -467,7 +488,11 @@ async def test_a_token_used_too_often_is_429_with_cbecis_error_before_the_body_a
         assert (await push(client, {"data": []})).status == 200
     response = await push(client, {"data": [SICHUAN]})
     assert response.status == 429
-    assert await response.json() == {"error": "Too many requests from your IP, try again later"}
+    document = await response.json()
+    assert document["error"] == "Too many requests from your IP, try again later"
+    assert document["detail"].startswith(
+        "each token is allowed 20 requests in 3600 s, and this one has the id 7; try again in "
+    )
     assert 0 < int(response.headers["Retry-After"]) <= 3600
     assert kafka.messages == []
     assert await status_of(client, head(f"Authorization: Bearer {TOKEN}")) == 429
@@ -483,3 +508,92 @@ async def test_wrong_tokens_do_not_count_towards_the_limit(client: TestClient[An
     for _ in range(30):
         assert (await push(client, {"data": []}, {"Authorization": "Bearer no"})).status == 401
     assert (await push(client, {"data": []})).status == 200
+
+
+# --- more than the pool can have had --------------------------------------------------------------
+
+DAY_ONE = datetime(2020, 1, 1, tzinfo=UTC)
+# In eh/s in place of ph/s, when the network had 100 EH/s.
+WRONG_UNIT = [
+    SICHUAN | {"average_hashrate": 20000, "unit": "eh/s"},
+    STATES | {"average_hashrate": 10000, "unit": "eh/s"},
+]
+
+
+@pytest.fixture
+def network_of_2020(past: Past) -> None:
+    past.known.add(network(100e18, start=DAY_ONE))
+    past.known.add(network(950e18, start=NOW))
+
+
+@pytest.mark.usefixtures("network_of_2020")
+async def test_a_wrong_unit_is_422_with_the_network_of_that_time_and_the_unit_that_would_fit(
+    client: TestClient[Any, Any], kafka: Kafka, counted: Any
+) -> None:
+    response = await push(client, {"data": WRONG_UNIT})
+    assert response.status == 422
+    limit = "more than twice the network's 100 EH/s at that time; is the unit ph/s?"
+    first, second = (f"{figure} eh/s is {limit}" for figure in (20000, 10000))
+    assert await response.json() == {
+        "error": first,
+        "errors": [
+            {"index": 0, "field": "average_hashrate", "error": first},
+            {"index": 1, "field": "average_hashrate", "error": second},
+        ],
+    }
+    assert kafka.messages == []
+    assert counted("rejected") == 2
+    right = [row | {"unit": "ph/s"} for row in WRONG_UNIT]
+    assert (await push(client, {"data": right})).status == 200
+    assert [message.hashrate for message in kafka.messages] == [30e18]  # the ledger has no other
+
+
+@pytest.mark.usefixtures("network_of_2020")
+async def test_rows_of_several_requests_count_together(
+    client: TestClient[Any, Any], kafka: Kafka
+) -> None:
+    china = SICHUAN | {"average_hashrate": 150, "unit": "eh/s"}
+    states = STATES | {"average_hashrate": 60, "unit": "eh/s"}
+    assert (await push(client, {"data": [china]})).status == 200
+    response = await push(client, {"data": [states]})
+    assert response.status == 422
+    assert "the pool has 210 EH/s in this period" in (await response.json())["error"]
+    assert len(kafka.messages) == 1
+    # A row replaces the earlier one of its place.
+    corrected = china | {"average_hashrate": 15}
+    assert (await push(client, {"data": [corrected, states]})).status == 200
+
+
+async def test_more_than_five_times_what_the_pool_mined_is_422(
+    client: TestClient[Any, Any], past: Past
+) -> None:
+    mined = report("foundryusa", hashrate=10e18, start=DAY_ONE)
+    past.known.add(msgspec.structs.replace(mined, blocks=144))
+    too_much = STATES | {"average_hashrate": 51}
+    response = await push(client, {"data": [too_much]})
+    assert response.status == 422
+    assert (await response.json())["error"] == (
+        "51 eh/s is more than five times the 10 EH/s that its blocks show; is the unit ph/s?"
+    )
+    assert (await push(client, {"data": [too_much | {"average_hashrate": 50}]})).status == 200
+
+
+async def test_without_any_knowledge_of_that_time_rows_are_accepted(
+    client: TestClient[Any, Any], past: Past
+) -> None:
+    past.known.add(network(950e18, start=NOW))
+    assert (await push(client, {"data": WRONG_UNIT})).status == 200
+
+
+async def test_rows_wait_until_the_past_is_known(
+    client: TestClient[Any, Any], past: Past, kafka: Kafka
+) -> None:
+    """Else a row that comes while the collector starts would be accepted whatever it says."""
+    past.read.clear()
+    request = asyncio.create_task(push(client, {"data": WRONG_UNIT}))
+    done, _ = await asyncio.wait({request}, timeout=0.1)
+    assert not done
+    past.known.add(network(100e18, start=DAY_ONE))
+    past.read.set()
+    assert (await request).status == 422
+    assert kafka.messages == []

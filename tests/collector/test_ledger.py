@@ -24,6 +24,7 @@ from miningmap.cbeci.contribution import PATH
 from miningmap.cbeci.contribution_rows import Period
 from miningmap.kafka.errors import BrokerError
 from miningmap.messages import Report
+from miningmap.plausibility import KnownFigures
 from miningmap.redis_client import connect
 
 if TYPE_CHECKING:
@@ -93,6 +94,10 @@ class Kafka:
         return {place.code: place.hashrate for place in latest.places}
 
 
+async def nothing_known() -> KnownFigures:
+    return KnownFigures()
+
+
 class Collector:
     """An intake over real HTTP."""
 
@@ -107,6 +112,7 @@ class Collector:
             kafka.publish,
             Ledger(store),
             RateLimiter([]),
+            known=nothing_known,
             metrics=Metrics(CollectorRegistry()),
             simulated=False,
             now=lambda: now,

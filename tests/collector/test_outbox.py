@@ -154,14 +154,22 @@ async def test_a_full_outbox_drops_the_oldest_and_logs_that_once() -> None:
     assert [(log["event"], log["capacity"]) for log in logs] == [("outbox_full", 2)]
 
 
-async def test_an_unexpected_error_of_a_delivery_ends_the_outbox() -> None:
-    async def fail(_messages: Sequence[Outgoing]) -> None:
-        raise RuntimeError("a bug")
+async def test_messages_that_meet_an_unexpected_error_are_dropped_alone() -> None:
+    delivered: list[Outgoing] = []
 
-    outbox = Outbox(fail)
-    outbox.put([report("a")])
-    with pytest.raises(RuntimeError, match="a bug"):
-        await outbox.run()
+    async def deliver(messages: Sequence[Outgoing]) -> None:
+        if messages == [report("bad")]:
+            raise RuntimeError("a bug")
+        delivered.extend(messages)
+
+    outbox = Outbox(deliver)
+    outbox.put([report("bad")])
+    outbox.put([report("good")])
+    with capture_logs() as logs:
+        async with delivering(outbox):
+            await outbox.join()
+    assert delivered == [report("good")]
+    assert [(log["event"], log["log_level"]) for log in logs] == [("messages_dropped", "error")]
 
 
 async def test_it_starts_without_a_broker_and_publishing_times_out() -> None:

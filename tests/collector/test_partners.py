@@ -191,3 +191,18 @@ def test_a_file_that_is_invalid_at_the_start_is_an_error(file: Path) -> None:
     file.write_bytes(b"[")
     with pytest.raises(PartnersError):
         PartnersFile(file)
+
+
+def test_a_file_that_does_not_exist_yet_has_no_partners_until_it_appears(file: Path) -> None:
+    file = file.parent / "later" / "partners.json"
+    with capture_logs() as logs:
+        partners = PartnersFile(file)
+        for _ in range(3):
+            assert partners.authenticate("token-1") is None
+        file.parent.mkdir()
+        write(file, [entry("one", "foundryusa", "token-1")])
+        assert partners.authenticate("token-1") == Partner("one", "foundryusa", 1)
+    assert logs == [
+        {"event": "partners_file_missing", "log_level": "warning", "file": str(file)},
+        {"event": "partners_file_loaded", "log_level": "info", "file": str(file)},
+    ]

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Never
 
 import pytest
 from aiohttp import web
+from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from collector.http.backoff import LONGEST_S
@@ -15,6 +17,7 @@ from collector.network.mempool import SOURCE as NETWORK
 from collector.polling.plausibility import Plausibility
 from collector.polling.poller import Poller, start_spread_s
 from collector.sources.base import TransientError
+from collector.sources.credentials import Credentials
 from miningmap.kafka.dead_letters import DeadLetter
 from miningmap.messages import Message, Report
 
@@ -279,6 +282,48 @@ async def test_a_source_with_a_permanent_error_is_retried_rarely(pools: Pools) -
         for status in (401, 404):
             pools.answer(status=status)
             assert await polled.poller.poll() == LONGEST_S
+
+
+@pytest.mark.parametrize("fails", ["parse", "put", "now"])
+async def test_an_unexpected_exception_is_an_error_of_the_source_alone(
+    pools: Pools, fails: str
+) -> None:
+    """Wherever it happens; it is logged with its traceback, counted, and polled again later."""
+
+    def fail(*_args: object) -> Never:
+        raise ZeroDivisionError("a bug at https://pool.example/?key=SECRET" + "x" * 1_000_000)
+
+    secrets = Credentials({"toy": {"key": SecretStr("SECRET")}})
+    parts: dict[str, Any] = {
+        "parse": pools.source().parse,
+        "put": Polled().put,
+        "now": lambda: pools.now,
+    }
+    parts[fails] = fail
+    async with pools.fetcher(credentials=secrets) as fetcher:
+        poller = Poller(
+            replace(pools.source(), parse=parts["parse"]),
+            fetcher=fetcher,
+            put=parts["put"],
+            plausibility=Plausibility(),
+            metrics=pools.metrics,
+            settings=pools.settings(),
+            now=parts["now"],
+            clock=lambda: pools.clock,
+        )
+        pools.answer(b'{"toy": "3 PH/s"}')
+        with capture_logs() as logs:
+            for pause_s in (60, 120, 240):
+                assert await poller.poll() == pause_s
+                pools.clock += pause_s
+    assert up(pools) == 0
+    assert failures(pools, "unexpected") == 3
+    events = [log["event"] for log in logs if log["log_level"] != "debug"]
+    assert events == ["poll_failed", "source_lost", "poll_failed", "poll_failed"]
+    assert logs[0]["exception"].startswith("Traceback ")
+    assert "ZeroDivisionError: a bug at https://pool.example/?key=***xxx" in logs[0]["exception"]
+    assert len(repr(logs)) < 100_000
+    assert "SECRET" not in repr(logs)
 
 
 async def test_a_poll_that_takes_long_shortens_the_pause(pools: Pools) -> None:

@@ -11,6 +11,7 @@ import pytest
 from collector import pools, registry
 from collector.registry import choose, discover
 from miningmap.settings import Collector, SettingsError
+from tests.cases import all_cases
 from tests.collector.recordings import sources
 
 if TYPE_CHECKING:
@@ -77,6 +78,33 @@ def test_an_invalid_source_file_is_named_with_the_reason(toy: Path, text: str, e
     toy.write_text(text)
     with pytest.raises(TypeError, match=rf"^collector/pools/toy\.py: .*{error}"):
         discover()
+
+
+def test_by_default_the_network_is_over_the_same_blocks_as_the_pools() -> None:
+    """Most minutes decide which network source is used, then its name (method.md 4)."""
+    chosen = choose(discover(), Collector())
+    pools_by_blocks = next(source for source in chosen if source.path == "pools/mempool")
+    preferred, *others = (source for source in chosen if source.kind == "network")
+    assert preferred.requests == pools_by_blocks.requests
+    assert preferred.averaging_s == pools_by_blocks.averaging_s
+    assert others
+    for other in others:
+        assert preferred.slug < other.slug
+        assert preferred.poll_s > other.poll_s
+        assert preferred.hold_s > other.hold_s
+
+
+def test_a_set_host_must_be_one_that_a_source_asks() -> None:
+    hosts = {"www.viabtc.com": "www.viabtc.net"}
+    assert choose(sources(), Collector(hosts=hosts)) == choose(sources(), Collector())
+    with pytest.raises(SettingsError, match=r"COLLECTOR__HOSTS: no source asks 'viabtc'.*viabtc\."):
+        choose(sources(), Collector(hosts={"viabtc": "www.viabtc.net"}))
+
+
+@all_cases("host", ["https://www.viabtc.net", "www.viabtc.net/", "a b", "", "me@x.example", "x:y"])
+def test_a_set_host_is_a_host(host: str) -> None:
+    with pytest.raises(ValueError, match=r"expected HOST or HOST:PORT"):
+        Collector(hosts={"www.viabtc.com": host})
 
 
 @pytest.mark.parametrize(

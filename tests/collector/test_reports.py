@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 
 from collector.network.mempool import SOURCE as NETWORK
 from collector.polling import reports
-from collector.polling.plausibility import MAX_AHEAD, MAX_HASHRATE, Plausibility
+from collector.polling.plausibility import Plausibility
 from collector.polling.reports import CheckedReadings, Poll, check_readings, parse_readings
 from collector.pools.ocean import SOURCE as OCEAN
-from collector.sources.base import NetworkReading, PermanentError, Reading
+from collector.sources.base import NetworkReading, PermanentError, Reading, TransientError
 from miningmap import messages as wire
 from miningmap.kafka.topics import REPORTS
 from miningmap.messages import Located, Network, Report
+from miningmap.plausibility import MAX_AHEAD, MAX_HASHRATE
 from tests.cases import all_cases
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ MINUTE = timedelta(minutes=1)
 
 
 def source_of(*readings: Reading) -> PoolSource:
-    return replace(OCEAN, parse=lambda _bodies: readings)
+    return replace(OCEAN, parse=lambda _bodies: readings, least=0)
 
 
 def checked(*readings: Reading, poll_s: float = 60, simulated: bool = False) -> CheckedReadings:
@@ -107,7 +108,7 @@ def test_figures_hold_over_a_missed_poll_at_any_interval(poll_s: float, hold_s: 
 @given(
     st.floats(0.001, 3599),
     st.none() | st.datetimes(datetime(2020, 1, 1), NOW.replace(tzinfo=None)),  # noqa: DTZ001
-    st.floats(0, MAX_HASHRATE),
+    st.floats(0, MAX_HASHRATE, exclude_min=True),
 )
 def test_every_claim_is_one_interval_long_and_never_ends_after_the_fetch(
     poll_s: float, naive: datetime | None, hashrate: float
@@ -126,7 +127,8 @@ def test_every_claim_is_one_interval_long_and_never_ends_after_the_fetch(
         Reading("ocean", math.nan),
         Reading("ocean", math.inf),
         Reading("ocean", 2 * MAX_HASHRATE),
-        Reading("ocean", 1.0, observed_at=NOW + MAX_AHEAD + timedelta(seconds=1)),
+        Reading("ocean", 0.0),
+        Reading("ocean", 0.0, (Located("US", 0.0, "measured"),)),
         Reading("ocean", 1.0, (Located("US", 2.0, "measured"),)),
         Reading("ocean", 1.0, (Located("US", -0.5, "measured"),)),
         Reading("ocean", 1.0, (Located("US", math.nan, "measured"),)),
@@ -146,6 +148,21 @@ def test_a_rejected_reading_is_a_dead_letter_beside_the_accepted_ones(reading: R
     message = json.loads(letter.value)
     assert (message["schema"], message["pool"]) == ("report/1", reading.pool)
     assert message["hashrate"] == (reading.hashrate if math.isfinite(reading.hashrate) else None)
+
+
+@all_cases(
+    "at",
+    [
+        NOW + MAX_AHEAD + timedelta(seconds=1),
+        datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC),
+        datetime(9999, 12, 31, 23, 59, 59, tzinfo=timezone(timedelta(hours=-12))),
+    ],
+)
+def test_a_reading_from_the_future_is_a_dead_letter_with_its_own_time(at: datetime) -> None:
+    """With another time it would be a valid message when it is sent again."""
+    (letter,) = checked(Reading("ocean", 1.0, observed_at=at)).rejected
+    assert letter.reason == "future"
+    assert json.loads(letter.value)["end"] == at.isoformat().replace("+00:00", "Z")
 
 
 @all_cases(
@@ -176,21 +193,30 @@ def test_an_interval_of_an_hour_is_rejected() -> None:
     assert "an hour or longer" in letter.error
 
 
-def test_an_exception_of_an_adapter_is_a_shape_error() -> None:
+def test_an_exception_of_an_adapter_is_an_unexpected_error_of_its_source() -> None:
     def fail(bodies: Sequence[bytes]) -> list[Reading]:
         return [Reading("ocean", float(bodies[7]))]
 
-    with pytest.raises(PermanentError, match="the adapter failed: IndexError") as caught:
+    with pytest.raises(TransientError, match="a fault of this software: IndexError") as caught:
         parse_readings(replace(OCEAN, parse=fail), [])
-    assert caught.value.reason == "shape"
+    assert caught.value.reason == "unexpected"
     assert caught.value.source == "ocean"
+    assert isinstance(caught.value.__cause__, IndexError)
 
 
-# The second is Go's zero time, which servers send for an unset time.
-@all_cases("at", [datetime(1969, 12, 31, tzinfo=UTC), datetime(1, 1, 1, tzinfo=UTC)])
-def test_a_time_before_1970_is_a_shape_error(at: datetime) -> None:
-    with pytest.raises(PermanentError, match="before 1970"):
-        claim(Reading("ocean", 1.0, observed_at=at))
+@all_cases(
+    "at",
+    [
+        datetime(1, 1, 1, tzinfo=UTC),  # Go's zero time
+        datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=8))),  # in UTC there is no such time
+        datetime(1601, 1, 1, tzinfo=UTC),
+        datetime(1970, 1, 1, tzinfo=UTC),
+        datetime(2009, 1, 2, 23, 59, tzinfo=UTC),
+    ],
+)
+def test_the_time_of_fetching_stands_in_for_a_time_that_no_figure_can_have(at: datetime) -> None:
+    (report,) = claim(Reading("ocean", 1.0, observed_at=at))
+    assert (report.start, report.end) == (NOW - MINUTE, NOW)
 
 
 def test_a_time_without_a_zone_is_a_shape_error() -> None:

@@ -47,6 +47,11 @@ def test_every_long_running_service_has_a_health_check(services: Services) -> No
         assert {"test", "interval", "timeout", "retries", "start_period"} <= set(check), name
 
 
+def test_the_health_checks_ask_whether_the_services_are_ready(own: Services) -> None:
+    paths = {n: s["healthcheck"]["test"][-1] for n, s in own.items() if "healthcheck" in s}
+    assert paths == dict.fromkeys(("collector", "streams", "endpoint"), "/readyz")
+
+
 def test_no_container_can_write_to_its_image_or_gain_privileges(services: Services) -> None:
     for name, service in services.items():
         assert service["read_only"] is True, name

@@ -278,7 +278,7 @@ def test_rows_of_partners_can_be_aggregated_and_checked(base: Environment, tmp_p
 def test_a_command_names_the_extra_that_it_needs(base: Environment, messages: Path) -> None:
     commands = {
         **dict.fromkeys(("collector", "streams", "endpoint", "topics"), ()),
-        **dict.fromkeys(("sources", "export", "partner list"), ()),
+        **dict.fromkeys(("sources", "pools", "export", "partner list"), ()),
         "try": ("ocean",),
         "publish": (messages,),
         "import-history": (messages,),

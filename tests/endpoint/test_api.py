@@ -143,6 +143,8 @@ async def test_places_have_name_parent_and_flags(client: Client) -> None:
     assert by_code["DE"]["flags"] == ["proxy_suspected"]
     assert by_code["US"] == {"code": "US", "name": "United States", "parent": None, "flags": []}
     assert by_code["CN-SC"] == {"code": "CN-SC", "name": "Sichuan", "parent": "CN", "flags": []}
+    assert (by_code["FR-75C"]["parent"], by_code["FR-IDF"]["parent"]) == ("FR-IDF", "FR")
+    assert not {"US-PR", "FR-974", "CN-HK"} & set(by_code)
 
 
 async def test_an_invalid_parameter_is_named_with_the_allowed_values(client: Client) -> None:

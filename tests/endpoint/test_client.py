@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import json
 import sys
 from contextlib import aclosing
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 import httpx
@@ -61,6 +63,8 @@ async def test_shares_have_the_requested_time_and_rules(mining: AsyncClient, now
     assert found.rules == ()
     assert [row.code for row in found.shares] == ["CN-SC", "CN-ZJ"]
     assert found == await mining.shares("now", country="CN", adjust="none", as_of=rfc3339(now))
+    midnight = datetime(2026, 11, 22, tzinfo=UTC)
+    assert (await mining.shares("24h", as_of=date(2026, 11, 22))).as_of == midnight
 
 
 @pytest.mark.usefixtures("cells")
@@ -72,6 +76,8 @@ async def test_the_range_of_a_history_may_be_dates_times_or_texts(
     assert found.points[0].at.isoformat() == "2026-11-15T00:00:00+00:00"
     assert found == await mining.history("US", step="day", start="2026-11-15", to=rfc3339(now))
     assert len((await mining.history("US")).points) == 49
+    months = await mining.history("US", step="month", start="2026-10", to=date(2026, 11, 2))
+    assert [point.window for point in months.points] == ["2026-10", "2026-11"]
 
 
 async def test_pools_and_places_are_listed(
@@ -208,6 +214,41 @@ async def test_frames_have_the_figures_with_their_types(mining: AsyncClient) -> 
     points = (await mining.history("US", step="day")).to_pandas()
     assert str(points["at"].dt.tz) == "UTC"
     assert points["share"].isna().sum() > 0  # before the first report
+
+
+@pytest.mark.usefixtures("snapshots")
+async def test_frames_say_what_they_are_about(mining: AsyncClient) -> None:
+    answer = await mining.shares("24h", country="CN")
+    frame = answer.to_pandas()
+    assert frame.attrs.keys() == set(answer.__struct_fields__) - {"shares"}
+    assert (frame.attrs["window"], frame.attrs["country"]) == ("24h", "CN")
+    assert frame["as_of"].iloc[0] == answer.as_of
+    assert frame.attrs["as_of"] == rfc3339(answer.as_of)
+    assert json.loads(json.dumps(frame.attrs)).keys() == frame.attrs.keys()  # for to_parquet()
+    assert frame.attrs["simulated"] is answer.simulated
+    history = await mining.history("US", step="month")
+    frame = history.to_pandas()
+    assert (frame.attrs["code"], frame.attrs["step"]) == ("US", "month")
+    assert frame["window"].iloc[-1] == "2026-11"
+    assert frame["as_of"].iloc[-1] == history.as_of
+
+
+async def test_the_documented_options_of_read_csv_keep_namibia(client: Service) -> None:
+    import pandas as pd  # noqa: PLC0415 - optional
+
+    async with client.get("/api/v1/places.csv") as answer:
+        text = await answer.text()
+    frame = pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=[""])
+    assert frame.set_index("code")["name"]["NA"] == "Namibia"
+    assert frame.set_index("code")["parent"].isna()["NA"]
+
+
+@pytest.mark.usefixtures("snapshots")
+async def test_a_column_of_unknown_figures_is_nan(mining: AsyncClient) -> None:
+    frame = (await mining.history("NA", step="day")).to_pandas()
+    assert frame["share"].isna().all()
+    assert str(frame["share"].dtype) == "float64"
+    assert frame["share"].sum() == 0
 
 
 async def test_an_empty_frame_has_its_columns(mining: AsyncClient) -> None:

@@ -58,6 +58,29 @@ async def test_shares_have_the_rows_and_figures_of_the_json(client: Client) -> N
 
 @pytest.mark.integration
 @pytest.mark.usefixtures("snapshots")
+async def test_rows_say_what_they_are_about_in_their_last_columns(client: Client) -> None:
+    paths = {
+        "shares?window=24h": None,
+        "shares?window=now&level=subdivision&country=CN": None,
+        "history?code=US&step=day": ["2026-11-20", "2026-11-21", "2026-11-22"],
+    }
+    for path, windows in paths.items():
+        async with client.get(f"/api/v1/{path}") as answer:
+            document = await answer.json()
+        async with client.get(f"/api/v1/{path.replace('?', '.csv?')}") as answer:
+            header, *lines = csv.reader(io.StringIO(await answer.text(), newline=""))
+        assert header[-3:] == ["window", "as_of", "simulated"]
+        assert {line[-2] for line in lines} == {document["as_of"]}
+        assert {line[-1] for line in lines} == {str(document["simulated"]).lower()}
+        if windows is None:
+            assert {line[-3] for line in lines} == {document["window"]}
+        else:
+            assert [line[-3] for line in lines[-3:]] == windows
+            assert document["as_of"] == "2026-11-22T15:00:00Z"
+
+
+@pytest.mark.integration
+@pytest.mark.usefixtures("snapshots")
 async def test_subdivisions_have_their_share_of_the_country(client: Client) -> None:
     query = "?window=now&level=subdivision&country=CN&adjust=none"
     listed, rows = await both(client, "shares", "shares", query)
@@ -110,7 +133,8 @@ async def test_commas_quotes_and_line_breaks_are_preserved(client: Client, store
         "belief": [0.5, 1.0],
         "flags": ["one", "two"],
     }
-    await store.write_snapshot({"1h/country": msgspec.json.encode({"shares": [row]})})
+    answer = {"window": "1h", "as_of": "2026-11-22T15:00:00Z", "simulated": True, "shares": [row]}
+    await store.write_snapshot({"1h/country": msgspec.json.encode(answer)})
     _, rows = await both(client, "shares", "shares")
     assert rows[0]["name"] == name
     assert rows[0]["flags"] == "one two"

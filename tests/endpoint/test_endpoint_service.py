@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from typing import TYPE_CHECKING
 
 import pytest
@@ -78,9 +79,11 @@ async def test_snapshots_of_redis_are_served(redis_url: str, snapshots: dict[str
 
 async def test_the_service_stops_in_time_with_a_request_in_flight() -> None:
     requested = asyncio.Event()
+    connections = itertools.count(1)
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        requested.set()
+        if next(connections) == 3:  # after those of the health check of Redis and of the cache
+            requested.set()
         await reader.read(-1)
         writer.close()
 

@@ -141,7 +141,10 @@ async def test_every_response_has_the_remaining_quota_and_the_excess_is_refused(
     assert document["status"] == 429
     assert document["type"].endswith("#quota-exceeded")
     assert document["violated-policies"] == ["client"]
-    assert "3 requests per minute" in document["detail"]
+    assert (document["limit"], document["window_s"]) == (3, 60)
+    assert document["client"] == "127.0.0.1"
+    assert "3 requests in 60 s" in document["detail"]
+    assert "this one counts as 127.0.0.1; " in document["detail"]
 
 
 @pytest.mark.integration

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from structlog.testing import capture_logs
 
+from streams.queries.snapshot import POOLS, TAKEN_AT
+from streams.redis import keys
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from datetime import datetime
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.integration
 
-NEEDS_REDIS = ["/api/v1/shares", "/api/v1/shares.csv", "/api/v1/pools", "/metrics", "/readyz"]
+NEEDS_REDIS = ["/api/v1/shares", "/api/v1/shares.csv", "/api/v1/pools", "/readyz"]
 
 
 @pytest.fixture
@@ -72,6 +75,53 @@ async def test_without_redis_paths_that_do_not_need_it_are_served(without_redis:
     for path in ("/healthz", "/", "/api/v1/places", "/api/v1/places.csv"):
         async with without_redis.get(path) as answer:
             assert answer.status == 200, path
+
+
+async def test_without_redis_metrics_say_so_and_have_no_figures(without_redis: Client) -> None:
+    async with without_redis.get("/metrics") as answer:
+        assert answer.status == 200
+        lines = (await answer.text()).splitlines()
+    assert 'miningmap_dependency_up{dependency="redis"} 0.0' in lines
+    assert not [line for line in lines if line.startswith("miningmap_snapshot_timestamp_seconds")]
+
+
+@pytest.mark.usefixtures("snapshots")
+@pytest.mark.parametrize(
+    ("taken_at", "reason"),
+    [
+        (b"yesterday", "the snapshot in Redis is damaged: at: "),
+        (b"2026-11-22T15:00:30", "the snapshot in Redis is damaged: at: "),
+        (b"\xff\x00", "the snapshot in Redis is damaged: at: "),
+        (b"", "the snapshot in Redis is damaged: at: "),
+        (b"2027-11-22T15:00:30Z", "in the future"),
+    ],
+)
+async def test_a_snapshot_of_no_time_is_not_ready_and_metrics_have_the_rest(
+    client: Client, store: Store, taken_at: bytes, reason: str
+) -> None:
+    await store._redis.hset(keys.SNAPSHOTS, TAKEN_AT, taken_at)
+    assert reason in await unready(client)
+    async with client.get("/metrics") as answer:
+        assert answer.status == 200
+        assert "miningmap_share_ratio{" in await answer.text()
+
+
+@pytest.mark.usefixtures("snapshots")
+async def test_parts_of_the_snapshot_that_cannot_be_read_are_unknown(
+    serve: Serve, store: Store, now: datetime
+) -> None:
+    damaged = {"1h/country": b"{", POOLS: b'{"pools": 1}', "7d/country": b"\xff"}
+    for name, part in damaged.items():
+        await store._redis.hset(keys.SNAPSHOTS, name, part)
+    client = await serve(store, now)
+    async with client.get("/metrics") as answer:
+        assert answer.status == 200
+        text = await answer.text()
+    assert 'miningmap_cohort_pools{window="24h"}' in text
+    assert 'miningmap_cohort_pools{window="1h"}' not in text
+    assert "miningmap_pool_hashrate_hashes_per_second{" not in text
+    detail = await unready(client, "/api/v1/shares.csv?window=1h")
+    assert detail.startswith("the snapshot in Redis is damaged: ")
 
 
 @pytest.mark.usefixtures("snapshots")

@@ -32,6 +32,7 @@ OWN: dict[str, set[str]] = {
     "miningmap_stream_clients": set(),
     "miningmap_stream_dropped": {"reason"},
     "miningmap_rate_limited": set(),
+    "miningmap_dependency_up": {"dependency"},
 }
 LABELS = {
     **OWN,
@@ -43,6 +44,7 @@ LABELS = {
     "miningmap_coverage_ratio": {"window"},
     "miningmap_measured_coverage_ratio": {"window"},
     "miningmap_cohort_pools": {"window"},
+    "miningmap_simulated": {"window"},
     "miningmap_snapshot_timestamp_seconds": set(),
     "miningmap_pool_hashrate_hashes_per_second": {"pool"},
     "miningmap_pool_last_report_timestamp_seconds": {"pool", "source"},
@@ -150,6 +152,9 @@ async def test_window_figures_equal_the_api_and_nulls_are_left_out(
     assert found["miningmap_cohort_pools"] == {
         labelled(window=window): float(count)
         for window, count in (("now", 2), ("1h", 2), ("24h", 2), ("7d", 2), ("30d", 0))
+    }
+    assert found["miningmap_simulated"] == {
+        labelled(window=window): float(answer["simulated"]) for window, answer in by_window.items()
     }
 
 

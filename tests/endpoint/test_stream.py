@@ -200,6 +200,26 @@ async def test_any_process_streams_all_events_after_the_last_event_id(
     assert numbers(received[0]) == [3, 4, 5, 6]
 
 
+async def test_the_last_id_may_be_a_parameter_and_the_header_is_newer(
+    client: Client, store: Store
+) -> None:
+    ids = []
+    for number in range(3):
+        await store.write_snapshot(answers(number))
+        ids.append(await until_known(client, number))
+    for last, query, expected in (
+        (None, ids[0], [1, 2]),
+        (ids[1], ids[0], [2]),
+        ("", ids[0], [1, 2]),
+        (None, "", [2]),
+    ):
+        async with open_stream(client, last=last, lastEventId=query) as listener:
+            received = await listener.take(len(expected))
+        assert numbers(received) == expected, (last, query)
+    async with open_stream(client, lastEventId="nonsense") as listener:
+        assert (await listener.next()).event == "gap"
+
+
 async def test_a_client_that_is_up_to_date_gets_only_new_events(
     client: Client, store: Store
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -69,6 +71,20 @@ async def test_an_unknown_path_is_a_problem(client: TestClient[Any, Any]) -> Non
     document = await ask(client, "GET", "/nothing")
     assert (document["status"], document["title"]) == (404, "Not Found")
     assert document["detail"] == "there is nothing at /nothing"
+
+
+async def test_a_target_without_a_path_is_named_as_it_was_sent(
+    client: TestClient[Any, Any],
+) -> None:
+    for target in ("pool.example:443", "*"):
+        reader, writer = await asyncio.open_connection(client.host, client.port)
+        method = "OPTIONS" if target == "*" else "CONNECT"
+        writer.write(f"{method} {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        answer = await reader.read()
+        writer.close()
+        assert answer.startswith(b"HTTP/1.1 404 ")
+        document = json.loads(answer.partition(b"\r\n\r\n")[2])
+        assert document["detail"] == f"there is nothing at {target}"
 
 
 async def test_a_405_has_the_allowed_methods(client: TestClient[Any, Any]) -> None:

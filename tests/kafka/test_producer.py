@@ -15,14 +15,17 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import NewTopic
 from structlog.testing import capture_logs
 
+from miningmap.dependencies import Dependency
 from miningmap.kafka import producer
+from miningmap.kafka.admin import ensure_topics
 from miningmap.kafka.clients import admin_client
 from miningmap.kafka.close import ABANDON_S, FLUSH_S
 from miningmap.kafka.errors import START_BROKER, BrokerError
 from miningmap.kafka.producer import MAX_RECORD_BYTES, Publisher, Record, record_of
-from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS
+from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS, SHARES
 from miningmap.messages import Network, Report, decode
-from miningmap.settings import Kafka
+from miningmap.settings import Kafka, SettingsError
+from tests.servers import delete_topics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -181,6 +184,18 @@ async def test_a_record_too_large_is_not_retriable_and_the_next_one_is_published
     assert logs == []
 
 
+async def test_a_record_that_the_broker_refuses_is_an_error_with_a_fitting_remedy(
+    clean_kafka: KafkaServer,
+) -> None:
+    without_key = Record(SHARES, None, b"value")  # a compacted topic needs keys
+    async with publisher(clean_kafka, SHARES) as connected:
+        with pytest.raises(BrokerError) as caught:
+            await connected.publish([without_key])
+    assert str(caught.value).endswith(
+        "the broker answers, but refuses this: its log has the details"
+    )
+
+
 async def test_publishing_fails_while_the_broker_is_unavailable_and_resumes(
     clean_kafka: KafkaServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -270,3 +285,31 @@ async def test_an_unexpected_error_of_the_background_task_ends_the_block(
     with pytest.RaisesGroup(pytest.RaisesExc(RuntimeError, match="a fault of the publisher")):
         async with Publisher(unreachable, TOPICS) as unconnected:
             await unconnected.connected()
+
+
+async def test_a_topic_that_is_missing_at_the_start_is_a_wrong_setting(
+    clean_kafka: KafkaServer,
+) -> None:
+    why = "^MININGMAP_KAFKA__BOOTSTRAP_SERVERS: Kafka at .*: no topic nothing.here; run `miningmap"
+    async with publisher(clean_kafka, "nothing.here") as waiting, asyncio.timeout(DEADLINE_S):
+        with pytest.raises(SettingsError, match=why):
+            await waiting.connected()
+
+
+async def test_the_state_shows_a_topic_and_a_broker_that_go_away_and_come_back(
+    clean_kafka: KafkaServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(producer, "PROBE_S", 0.2)
+    state = Dependency("kafka")
+    servers = clean_kafka.bootstrap_servers
+    settings = Kafka(bootstrap_servers=servers)
+    async with Publisher(settings, frozenset({REPORTS, SHARES}), state=state) as connected:
+        await connected.connected()
+        assert state.reason is None
+        await delete_topics(servers, SHARES)
+        await until(lambda: f"no topic {SHARES}" in (state.reason or ""))
+        await ensure_topics(servers)
+        await until(lambda: state.reason is None)
+        with clean_kafka.frozen():
+            await until(lambda: "no answer within 0.2 s" in (state.reason or ""))
+        await until(lambda: state.reason is None)

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -23,7 +24,7 @@ from streams.method.windows import ROLLING
 from tests.conftest import missing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 pytestmark = pytest.mark.integration
 
@@ -40,7 +41,7 @@ class Demo:
     process: subprocess.Popen[bytes]
     folder: Path
     port: int
-    metrics_port: int
+    env: Mapping[str, str]
 
     @property
     def output(self) -> str:
@@ -52,6 +53,26 @@ class Demo:
             body: bytes = answer.read()
             return body.decode()
 
+    @property
+    def metrics_port(self) -> int:
+        """The collector's, as it is printed."""
+        printed = re.search(
+            r"^  metrics  http://.*:(\d+)/metrics \(collector\)$", self.output, re.MULTILINE
+        )
+        assert printed is not None
+        return int(printed[1])
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run another command of the same user."""
+        return subprocess.run(
+            [sys.executable, "-m", "launch", *words],
+            check=True,
+            capture_output=True,
+            text=True,
+            env=self.env,
+            timeout=READY_S,
+        )
+
     def json(self, path: str) -> Any:
         return json.loads(self.text(path))
 
@@ -62,12 +83,11 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     folder = tmp_path_factory.mktemp("demo")
     (folder / "cwd").mkdir()
     (folder / "tmp").mkdir()
-    port, intake, collector, streams = (free_port() for _ in range(4))
+    port = free_port()
     env = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)} | {
         "TMPDIR": str(folder / "tmp"),
-        "MININGMAP_INTAKE__PORT": str(intake),
-        "MININGMAP_COLLECTOR__METRICS_PORT": str(collector),
-        "MININGMAP_STREAMS__METRICS_PORT": str(streams),
+        "XDG_RUNTIME_DIR": "",
+        "MININGMAP_INTAKE__PORT": str(free_port()),
     }
     with (folder / "stdout").open("wb") as stdout, (folder / "stderr").open("wb") as stderr:
         process = subprocess.Popen(
@@ -78,7 +98,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
             cwd=folder / "cwd",
             env=env,
         )
-    started = Demo(process, folder, port, collector)
+    started = Demo(process, folder, port, env)
     try:
         _until_ready(started)
         yield started
@@ -153,6 +173,32 @@ def test_all_sources_are_up(demo: Demo) -> None:
     while (up := dict(sample.findall(demo.text("/metrics", demo.metrics_port)))) != wanted:
         assert time.monotonic() < deadline, up
         time.sleep(POLL_S)
+
+
+def test_other_commands_find_the_demo(demo: Demo, tmp_path: Path) -> None:
+    table = tmp_path / "mining_countries.csv"
+    table.write_text(
+        "date,country,monthly_hashrate_%,monthly_absolute_hashrate_EH/S\n"
+        "2021-06-01,United States,75.00%,90.00\n2021-06-01,Namibia,25.00%,30.00\n"
+    )
+    demo.run("import-history", "--demo", str(table))
+    history = "/api/v1/history?code=NA&step=month&from=2021-06&to=2021-07"
+    deadline = time.monotonic() + POLLED_S
+    while (share := demo.json(history)["points"][0]["share"]) is None:
+        assert time.monotonic() < deadline
+        time.sleep(POLL_S)
+    assert share == pytest.approx(0.25)
+    exported = demo.run("export", "--demo", "--to", "2021-07-01T00:00:00Z").stdout.splitlines()
+    assert [json.loads(line)["pool"] for line in exported] == ["cbeci-sample"]
+
+
+def test_the_printed_addresses_reach_broker_redis_and_intake(demo: Demo) -> None:
+    found = re.findall(
+        r"^  (?:broker|Redis|intake) .*?127\.0\.0\.1:(\d+)", demo.output, re.MULTILINE
+    )
+    assert len(found) == 3
+    for port in found:
+        socket.create_connection((LOOPBACK, int(port)), timeout=5).close()
 
 
 def test_ctrl_c_ends_all_processes_and_removes_all_files(demo: Demo) -> None:

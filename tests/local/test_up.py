@@ -57,17 +57,14 @@ def terminal(folder: Path, *words: str, **env: str) -> Iterator[Terminal]:
     script = "import fcntl, os, sys, termios; fcntl.ioctl(2, termios.TIOCSCTTY, 0); "
     script += "os.execv(sys.executable, [sys.executable, '-m', 'launch', *sys.argv[1:]])"
     own, child = pty.openpty()
-    ports = {
-        f"{PREFIX}{name}": str(free_port())
-        for name in ("INTAKE__PORT", "COLLECTOR__METRICS_PORT", "STREAMS__METRICS_PORT")
-    }
+    intake = {f"{PREFIX}INTAKE__PORT": str(free_port())}
     process = subprocess.Popen(
         [sys.executable, "-c", script, *words],
         stdin=child,
         stdout=child,
         stderr=child,
         cwd=folder,
-        env={**os.environ, "TMPDIR": str(folder), **ports, **env},
+        env={**os.environ, "TMPDIR": str(folder), **intake, **env},
         start_new_session=True,
     )
     os.close(child)
@@ -90,6 +87,9 @@ def test_logs_in_a_terminal_have_the_console_format_and_ctrl_c_ends_all(tmp_path
         for service in ("streams", "endpoint", "collector"):
             screen.has(rf"^{service} \| \S+ \[info +\] \S.*service={service}")
         screen.has(rf"^ready: http://127\.0\.0\.1:{port} \(Ctrl-C ends it\)$")
+        screen.has(r"^  broker +MININGMAP_KAFKA__BOOTSTRAP_SERVERS=127\.0\.0\.1:\d+ ")
+        screen.has(r"^  Redis +MININGMAP_REDIS__URL=redis://127\.0\.0\.1:\d+/0$")
+        screen.has(r"^  metrics +http://127\.0\.0\.1:\d+/metrics \(collector\)$")
         screen.press(CTRL_C)
         assert screen.process.wait(DEADLINE_S) == 0
     assert not re.search(r"\| \{", screen.text)

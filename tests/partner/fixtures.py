@@ -27,6 +27,31 @@ _PLACES: Final = {
 }
 
 
+def write_iranian_database(path: Path) -> Path:
+    """Write a database that locates all of 192.0.2.0/24 at Iran's code 07."""
+    writer = MMDBWriter(6, "Test-City", ipv4_compatible=True)
+    record = {"country": {"iso_code": "IR"}, "subdivisions": [{"iso_code": "07"}]}
+    writer.insert_network(IPSet(["192.0.2.0/24"]), record)
+    writer.to_db_file(str(path))
+    return path
+
+
+def write_dbip_database(path: Path) -> Path:
+    """Write a database as DB-IP's, which has the names of subdivisions and no codes."""
+    writer = MMDBWriter(6, "DBIP-City-Lite", ipv4_compatible=True)
+    named = {
+        "192.0.2.0/26": ("US", "Texas"),
+        "192.0.2.64/26": ("KZ", "Pavlodar Region"),
+        "192.0.2.128/26": ("CN", "Huadong"),
+        "192.0.2.192/26": ("KZ", "Baikal"),
+    }
+    for network, (country, name) in named.items():
+        record = {"country": {"iso_code": country}, "subdivisions": [{"names": {"en": name}}]}
+        writer.insert_network(IPSet([network]), record)
+    writer.to_db_file(str(path))
+    return path
+
+
 def write_database(path: Path, ip_version: int = 6) -> Path:
     """Write a database that locates all :data:`ADDRESSES` except ``nowhere``."""
     writer = MMDBWriter(ip_version, "Test-City", ipv4_compatible=ip_version == 6)

@@ -7,15 +7,17 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
+import time_machine
 from hypothesis import given
 from hypothesis import strategies as st
 
 from miningmap.partner.aggregate import Tally, aggregate, fold, rows_of
 from miningmap.partner.csv import TableError
-from miningmap.partner.database import Database, DatabaseError, code_of
+from miningmap.partner.database import Database, DatabaseError
+from miningmap.partner.records import Location
 from miningmap.places import OTHER, country_of
 from tests.cases import all_cases
-from tests.partner.fixtures import ADDRESSES, write_database
+from tests.partner.fixtures import ADDRESSES, write_database, write_iranian_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,6 +93,14 @@ def test_a_database_of_ipv4_does_not_locate_ipv6(tmp_path: Path) -> None:
     assert found.unlocated.rows == 1
 
 
+@all_cases(("built", "code"), [("2020-11-23", "IR-23"), ("2020-11-24", "IR-07")])
+def test_a_database_says_itself_when_it_was_built(built: str, code: str, tmp_path: Path) -> None:
+    with time_machine.travel(f"{built}T12:00:00Z"):
+        path = write_iranian_database(tmp_path / "city.mmdb")
+    with closing(Database(path)) as database:
+        assert figures(by_place("ip,hashrate\n192.0.2.7,1\n", database)) == {code: (1, 1)}
+
+
 def test_a_list_by_place_needs_no_database() -> None:
     found = by_place("place,hashrate\nUS-TX,1\nus-tx,2\nKazakhstan,4\nOTHER,8\nCN-OTHER,16\n")
     assert figures(found) == {
@@ -141,46 +151,29 @@ def test_a_missing_database_is_named(tmp_path: Path) -> None:
         Database(tmp_path / "none.mmdb")
 
 
-UNHEARD_OF = {"iso_code": "?"}
+def test_miners_in_a_subdivision_that_is_not_understood_count_in_their_country_and_are_told() -> (
+    None
+):
+    found = aggregate(
+        io.StringIO("ip,hashrate\n192.0.2.1,4\n192.0.2.1,2\n192.0.2.2,1\n", newline=""),
+        lambda address: Location("CN", "CN: Huadong") if address.packed[3] == 1 else Location("CN"),
+        "H/s",
+    )
+    assert figures(found) == {"CN": (7, 2)}
+    assert {
+        name: (tally.hashrate, len(tally.miners)) for name, tally in found.not_understood.items()
+    } == {"CN: Huadong": (6, 1)}
 
 
-@all_cases(
-    ("record", "code"),
-    [
-        ({"country": {"iso_code": "US"}, "subdivisions": [{"iso_code": "TX"}]}, "US-TX"),
-        ({"country": {"iso_code": "GB"}, "subdivisions": [{"iso_code": "ENG"}]}, "GB-ENG"),
-        (
-            {
-                "country": {"iso_code": "FR"},
-                "subdivisions": [{"iso_code": "?"}, {"iso_code": "75"}],
-            },
-            "FR",
-        ),
-        (
-            {
-                "country": {"iso_code": "FR"},
-                "subdivisions": [{"iso_code": "?"}, {"iso_code": "33"}],
-            },
-            "FR-33",
-        ),
-        ({"country": {"iso_code": "KZ"}}, "KZ"),
-        ({"country": {"iso_code": "XK"}}, "XK"),
-        ({"country": {"iso_code": "HK"}, "subdivisions": [{"iso_code": "HCW"}]}, "HK"),
-        ({"country": {"iso_code": "CN"}, "subdivisions": [{"iso_code": "TW"}]}, "CN"),
-        ({"registered_country": {"iso_code": "US"}}, None),
-        ({"continent": {"code": "EU"}}, None),
-        ({"country": {"iso_code": "EU"}}, None),
-        ({"country": "US"}, None),
-        ({"country": {"iso_code": 1}}, None),
-        ({"country": {"iso_code": "US"}, "subdivisions": "TX"}, "US"),
-        ({"autonomous_system_number": 1}, None),
-        (None, None),
-    ],
-)
-def test_the_place_is_the_most_specific_one_with_an_iso_code(
-    record: object, code: str | None
-) -> None:
-    assert code_of(record) == code
+def test_a_list_by_place_may_have_former_and_nested_codes() -> None:
+    found = by_place("place,hashrate\nKZ-AKM,1\nCN-51,2\nFR-75C,4\nFR-IDF,8\nUS-PR,16\nKAZ,32\n")
+    assert figures(found) == {
+        "KZ-11": (1, 1),
+        "CN-SC": (2, 1),
+        "FR-IDF": (12, 2),
+        "PR": (16, 1),
+        "KZ": (32, 1),
+    }
 
 
 def test_rows_have_the_form_of_contributions() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
+from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +13,7 @@ from aiohttp.test_utils import TestServer
 
 from miningmap.cbeci.contribution import MAX_BODY, PATH, Row, RowError
 from miningmap.partner.http import ContributeError, body_of, contribute, intake_client
+from miningmap.times import utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,12 +87,21 @@ async def test_errors_of_rows_are_separate() -> None:
 
 
 @pytest.mark.parametrize("status", [429, 503])
-async def test_retries_wait_for_the_seconds_of_retry_after(status: int) -> None:
-    assert (await rejection({"error": "later"}, status, {"Retry-After": "7"})).retry_s == 7
+@pytest.mark.parametrize(("header", "wait_s"), [("7", 7), ("1.5", 1.5), ("0", 0)])
+async def test_retries_wait_for_the_seconds_of_retry_after(
+    status: int, header: str, wait_s: float
+) -> None:
+    assert (await rejection({"error": "later"}, status, {"Retry-After": header})).retry_s == wait_s
 
 
-@pytest.mark.parametrize("header", [None, "", "Wed, 21 Oct 2026 07:28:00 GMT", "-1", "\u0667"])
-async def test_without_valid_seconds_in_retry_after_retries_wait_30_s(header: str | None) -> None:
+async def test_retries_wait_until_the_date_of_retry_after() -> None:
+    at = utc_now() + timedelta(minutes=10)
+    headers = {"Retry-After": format_datetime(at, usegmt=True)}
+    assert (await rejection("busy", 503, headers)).retry_s == pytest.approx(600, abs=60)
+
+
+@pytest.mark.parametrize("header", [None, "", "Wed, 21 Oct 2020 07:28:00 GMT", "-1", "\u0667"])
+async def test_without_a_valid_retry_after_retries_wait_30_s(header: str | None) -> None:
     headers = None if header is None else {"Retry-After": header}
     assert (await rejection("<html>", 502, headers)).retry_s == 30
 

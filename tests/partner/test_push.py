@@ -90,7 +90,7 @@ def test_invalid_rows_are_named_by_line_with_the_errors_of_the_intake() -> None:
             ]
         )
     assert caught.value.errors == (
-        "line 3: country: unknown country: 'Pery'; near matches: Peru (PE), Jersey (JE)",
+        "line 3: country: unknown country: 'Pery'; near matches: Peru (PE)",
         "line 3: unit: unit should be one of th/s, ph/s, eh/s",
         "line 3: average_hashrate: average_hashrate should be a finite number, 0 or more",
         "line 4: period_start_date: the period that starts on 2026-11-22 has not ended yet (UTC)",

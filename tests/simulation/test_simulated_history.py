@@ -21,6 +21,11 @@ from miningmap.cbeci import contribution_rows as partner_rows
 from miningmap.messages import Message, Network, Report, decode, encode
 from miningmap.places import country_of
 from miningmap.times import DAY_S, HOUR_S, MINUTE_S, bucket
+from streams.method.beliefs import Beliefs
+from streams.method.cells import MemoryCells
+from streams.method.windows import ROLLING
+from streams.queries.parameters import SharesParameters
+from streams.queries.shares import answer_from
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -124,6 +129,19 @@ def test_the_network_is_known_in_every_minute_of_the_last_hour(
         assert any(m.start <= at < m.end + timedelta(seconds=m.hold_s) for m in recent)
 
 
+def test_the_network_and_the_pools_are_over_the_same_blocks(
+    past: list[Message], origin: datetime
+) -> None:
+    cells = MemoryCells()
+    for message in past:
+        cells.add(message)
+    for window in ROLLING:
+        query = SharesParameters(window=window).query(origin)
+        network = answer_from(cells, query, Beliefs()).network
+        assert network is not None
+        assert network.source == "blocks_24h", window
+
+
 def test_partners_report_thirty_days_each(past: list[Message], origin: datetime) -> None:
     pushed = reports_of(past, "partner", DAY)
     days = Counter(report.pool for report in pushed)
@@ -203,7 +221,7 @@ async def test_the_live_collector_reads_the_readings_of_the_history(
         source: {(m.pool, m.hashrate, m.places) for m in reports_of(recent, source, MINUTE)}
         for source in polled_slugs()
     }
-    networks = {(m.source, m.hashrate) for m in recent if isinstance(m, Network)}
+    networks = {m.source: m.hashrate for m in recent if isinstance(m, Network)}
     async with TestClient(TestServer(make_app(texas, lambda: at))) as client:
         for source in simulated_sources():
             bodies = []
@@ -214,8 +232,8 @@ async def test_the_live_collector_reads_the_readings_of_the_history(
                     bodies.append(await response.read())
             readings = parse_readings(source, bodies)
             if isinstance(source, NetworkSource):
-                found = {(source.slug, reading.hashrate) for reading in readings}
-                assert found & networks or at.minute % 5
+                if bucket(at, source.poll_s) * source.poll_s == at.timestamp():
+                    assert [r.hashrate for r in readings] == [pytest.approx(networks[source.slug])]
                 continue
             got = {(r.pool, r.hashrate, r.places) for r in readings if isinstance(r, Reading)}
             assert got == expected[source.slug], source.slug

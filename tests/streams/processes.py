@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, Self
 
 from miningmap.kafka.errors import BrokerError
@@ -17,6 +17,7 @@ from streams.service import run
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from pathlib import Path
 
     from miningmap.messages import Message
     from miningmap.settings import Settings
@@ -40,7 +41,8 @@ async def streams(settings: Settings) -> AsyncIterator[None]:
 class StreamsProcess:
     """The service as a separate process, which can be killed."""
 
-    def __init__(self, settings: Settings, **more: str) -> None:
+    def __init__(self, settings: Settings, *, log: Path | None = None, **more: str) -> None:
+        self._log = log
         kept = settings.retention
         self._env = {
             "MININGMAP_KAFKA__BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,
@@ -55,9 +57,12 @@ class StreamsProcess:
         self.process: asyncio.subprocess.Process
 
     async def __aenter__(self) -> Self:
-        self.process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "launch", "streams"), env={**os.environ, **self._env}
-        )
+        with self._log.open("wb") if self._log else nullcontext() as stderr:
+            self.process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "launch", "streams"),
+                env={**os.environ, **self._env},
+                stderr=stderr,
+            )
         return self
 
     async def __aexit__(self, *_: object) -> None:

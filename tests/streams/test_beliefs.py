@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+from structlog.testing import capture_logs
 
 from miningmap.settings import Method
 from streams import beliefs
 from streams.beliefs import BeliefsError
 from streams.method.beliefs import Beliefs, Claim, Document, Entry, Rule
+from streams.service import configured_beliefs
 from tests.cases import all_cases
 
 if TYPE_CHECKING:
@@ -102,7 +104,7 @@ def write(path: Path, content: object) -> Path:
     return path
 
 
-def network(id_: str = "network/n", **weights: float) -> dict[str, Any]:
+def network(id_: str = "network/n", /, **weights: float) -> dict[str, Any]:
     series = [{"from": "2026-01-01", "weights": weights or {"US": 1}}]
     return {"id": id_, "source": "https://example.org", "series": series}
 
@@ -110,6 +112,14 @@ def network(id_: str = "network/n", **weights: float) -> dict[str, Any]:
 def claim(id_: str = "claims/c", **fields: object) -> dict[str, Any]:
     dates = {"from": "2026-01-01", "until": "2027-01-01"}
     return {"id": id_, "place": "US", "at_least": 1e18, **dates, **fields}
+
+
+UNKNOWN: Final = {
+    "pools": [{**network("pools/f"), "pool": "foundry", "kind": "prior"}],
+    "claims": [claim(pools=["my-farm", "f2pool-account"])],
+    "part_of": {"viabct": "antpool"},
+    "rules": [{"id": "x", "place": "CN-ZJ", "applies_to": ["cbeci-sample"]}],
+}
 
 
 def test_a_file_has_all_kinds_of_beliefs(tmp_path: Path) -> None:
@@ -150,6 +160,18 @@ def test_the_operators_beliefs_come_first_and_replace_the_shipped_ones(tmp_path:
     assert loaded.network[1].series == [Entry(JANUARY, {"KZ": 1.0})]
     assert loaded.rules == [Rule("cn-zhejiang", "CN-ZJ", None)]
     assert len({document.id for document in loaded.network}) == len(loaded.network)
+
+
+def test_places_inside_another_subdivision_count_as_the_outermost_one(tmp_path: Path) -> None:
+    own = {
+        "network": [network(**{"FR-75C": 1, "FR-78": 2, "FR-IDF": 4, "FR": 8, "US": 1})],
+        "claims": [claim("outer", place="FR-IDF"), claim(place="FR-75C", within="outer")],
+        "rules": [{"id": "x", "place": "GB-OXF", "applies_to": "*"}],
+    }
+    loaded = beliefs.load_only(write(tmp_path / "own.json", own))
+    assert loaded.network[0].series[0].weights == {"FR-IDF": 7 / 16, "FR": 8 / 16, "US": 1 / 16}
+    assert [each.place for each in loaded.claims] == ["FR-IDF", "FR-IDF"]
+    assert [rule.place for rule in loaded.rules] == ["GB-ENG"]
 
 
 def test_rules_are_in_the_order_of_their_ids_over_all_documents(tmp_path: Path) -> None:
@@ -198,6 +220,7 @@ def test_rules_are_in_the_order_of_their_ids_over_all_documents(tmp_path: Path) 
         ({"rules": [{"id": "x", "place": "CN", "applies_to": "*"}]}, "'CN' is not a subdivision"),
         ({"rules": [{"id": "x", "place": "CN-ZJ", "applies_to": "a"}]}, "applies_to"),
         ({"rules": [{"id": "x", "place": "CN-ZJ"}]}, "applies_to"),
+        ({"network": [network(**{"US-PR": 1})]}, "'US-PR' is not a place: use the country code PR"),
     ],
 )
 def test_what_cannot_be_used_is_named(tmp_path: Path, content: object, why: str) -> None:
@@ -226,3 +249,25 @@ def test_a_file_that_is_not_text_is_named(tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(BeliefsError, match=r"none\.json: No such file"):
         beliefs.load(Method(beliefs=tmp_path / "none.json"))
+
+
+def test_pools_that_nobody_knows_are_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "own.json", UNKNOWN)
+    assert beliefs.unknown_pools(beliefs.load(Method(beliefs=path))) == [
+        "unknown pool 'foundry'; near matches: foundryusa (Foundry USA)",
+        "unknown pool 'my-farm'",
+        "unknown pool 'viabct'; near matches: viabtc (ViaBTC)",
+    ]
+    assert beliefs.unknown_pools(beliefs.load(Method())) == []
+
+
+def test_pools_that_nobody_knows_are_logged_once_when_the_service_starts(tmp_path: Path) -> None:
+    path = write(tmp_path / "own.json", UNKNOWN)
+    with capture_logs() as logs:
+        configured_beliefs(Method(beliefs=path))
+    (line,) = logs
+    assert (line["event"], line["log_level"]) == ("beliefs_name_unknown_pools", "warning")
+    assert len(line["errors"]) == 3
+    with capture_logs() as logs:
+        configured_beliefs(Method())
+    assert logs == []

@@ -33,6 +33,8 @@ def days(cells: MemoryCells, start: datetime, places: dict[str, float]) -> None:
         ("hour", "2026-11-22T09:30:00Z", "2026-11-22T12:00:00Z", (22, 9), 3),
         ("day", "2026-11-20", "2026-11-22T00:00:01Z", (20, 0), 3),
         ("month", "2026-09-30", "2026-11-22", (1, 0), 3),
+        ("month", "2019-09", "2022-02", (1, 0), 29),
+        ("day", "2026-10", "2026-11", (1, 0), 31),
     ],
 )
 def test_every_bucket_that_overlaps_the_range_has_a_point(
@@ -80,6 +82,14 @@ def test_a_reported_0_is_0_and_an_unreported_place_is_null() -> None:
     days(cells, start + 2 * DAY, {"US": 5.0})
     found = history_of(cells, code="CA", step="day", from_="2026-11-18", to="2026-11-22")
     assert [point.share for point in found.points] == [0.25, 0, None, None]
+
+
+def test_the_history_of_a_nested_subdivision_is_that_of_the_outermost() -> None:
+    cells = MemoryCells()
+    days(cells, datetime(2026, 11, 18, tzinfo=UTC), {"FR-75C": 1, "FR-78": 2, "FR-BRE": 1})
+    found = history_of(cells, code="FR-75C", step="day", from_="2026-11-18", to="2026-11-19")
+    assert found.code == "FR-IDF"
+    assert [point.share for point in found.points] == [0.75]
 
 
 def test_figures_equal_those_of_the_window_of_the_same_name() -> None:
@@ -141,6 +151,9 @@ def test_an_invalid_parameter_is_named() -> None:
         (us | {"step": "week"}, "step"),
         (us | {"from": "yesterday"}, "from"),
         (us | {"from": "2026-13-01"}, "from"),
+        (us | {"from": "2026-13"}, "from"),
+        (us | {"from": "0000-01"}, "from"),
+        (us | {"to": "2026-1 "}, "to"),
         (us | {"to": "2026-11-22T00:00:00"}, "to"),
         (us | {"from": "2026-02-01", "to": "2026-01-01"}, "from"),
         (us | {"from": "2026-02-01", "to": "2026-02-01"}, "from"),

@@ -57,9 +57,12 @@ def test_every_parameter_can_be_set() -> None:
     )
 
 
-def test_an_unescaped_plus_is_accepted() -> None:
-    parsed = SharesParameters.parse({"as_of": "2026-10-05T09:30:00 02:00"})
-    assert parsed.as_of == datetime(2026, 10, 5, 7, 30, tzinfo=UTC)
+def test_times_are_accepted_in_all_forms_and_with_an_unescaped_plus() -> None:
+    for text in ("2026-10-05T09:30:00 02:00", "2026-10-05 09:30:00 0200", "2026-10-05t07:30z"):
+        parsed = SharesParameters.parse({"as_of": text})
+        assert parsed.as_of == datetime(2026, 10, 5, 7, 30, tzinfo=UTC)
+    parsed = SharesParameters.parse({"as_of": "2026-12-31T23:59:60Z"})
+    assert parsed.as_of == datetime(2027, 1, 1, tzinfo=UTC)
 
 
 def error_of(given: dict[str, str]) -> tuple[str, str]:

@@ -34,6 +34,7 @@ from tests.streams.processes import DEADLINE_S, StreamsProcess, processed, publi
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from redis.asyncio import Redis
 
@@ -45,6 +46,8 @@ pytestmark = pytest.mark.usefixtures("clean_kafka")
 
 # docker-compose.yml's stop_grace_period of this service, in seconds.
 GRACE_S = 30.0
+# How long a service takes at most to stop, as docs/operating.md promises, in seconds.
+STOP_S = 10.0
 # The cases are of the past and of the future; none of their messages is too late or expires.
 FOR_EVER = config.Retention(minutes_h=10_000_000, hours_d=400_000)
 SPANS = [
@@ -172,6 +175,26 @@ async def test_the_service_stops_in_time_while_kafka_is_unavailable(
         clean_kafka.stop(signal.SIGKILL)
         async with asyncio.timeout(GRACE_S):
             assert await process.end(signal.SIGTERM) == 0
+
+
+async def test_the_service_stops_in_time_while_kafka_is_frozen(
+    settings: Settings, clean_kafka: KafkaServer, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+
+    async def says_unavailable() -> bool:
+        return "kafka_unavailable" in log.read_text()
+
+    async with StreamsProcess(settings, log=log) as process:
+        await publish(settings, [report(hashrate=1)])
+        await processed(settings)
+        with clean_kafka.frozen():
+            await until(says_unavailable)
+            async with asyncio.timeout(STOP_S):
+                assert await process.end(signal.SIGTERM) == 0
+    events = [json.loads(line) for line in log.read_text().splitlines()]
+    assert events[-1]["event"] == "service_stopped"
+    assert [event for event in events if "exception" in event] == []
 
 
 async def test_an_invalid_message_becomes_a_dead_letter_and_the_next_one_counts(

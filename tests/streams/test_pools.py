@@ -92,6 +92,12 @@ def test_the_source_with_most_blocks_is_compared() -> None:
     assert gap.error == pytest.approx(1 / math.sqrt(9))
 
 
+def test_no_more_than_the_whole_pool_is_located() -> None:
+    """The places of a message may add up to more than its total by a rounding error."""
+    sent = report(hashrate=0.3, places={"US": 0.1, "CA": 0.2}, hold_s=600)
+    assert listed(sent)["a"].located == 0.3
+
+
 @pytest.mark.parametrize(
     "reports",
     [

@@ -2,32 +2,49 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections import Counter
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
 from redis import RedisError
 
 from miningmap import settings as config
 from miningmap.kafka.errors import BrokerError
 from miningmap.kafka.topics import DEAD_LETTERS, REPORTS
 from miningmap.messages import encode
+from miningmap.redis_client import connect
+from miningmap.times import utc_now
 from streams.method.cells import horizon
 from streams.metrics import Metrics
 from streams.redis.store import Store, Written
 from streams.worker.processor import Processor, RawMessage, decode_batch
-from tests.streams.fixtures import NOON, report
+from tests.cases import all_cases
+from tests.streams.fixtures import NOON, network, report
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+    from redis.asyncio import Redis
 
     from miningmap.api.models import Refusal
     from miningmap.kafka.producer import Record
+    from miningmap.messages import Report
     from streams.method.cells import Claim
 
 KEPT = config.Retention()
 NOW = NOON + timedelta(minutes=2)
+MINUTE = timedelta(minutes=1)
+YEAR_9999 = datetime(9999, 12, 31, 22, tzinfo=UTC)
+
+
+@pytest.fixture
+async def client(redis_url: str) -> AsyncIterator[Redis]:
+    client = connect(config.Redis(url=SecretStr(redis_url)))
+    yield client
+    await client.aclose()
 
 
 def raw(value: bytes | None, offset: int = 7) -> RawMessage:
@@ -49,6 +66,11 @@ OLD = raw(encode(report(hashrate=1, start=NOON - timedelta(days=9))))
         (b'{"schema":"report/9"}', "schema"),
         (b'{"schema":"report/1"}', "invalid"),
         (OLD.value, "too_late"),
+        (encode(report(hashrate=0)), "implausible"),
+        (encode(network(0)), "implausible"),
+        (encode(report(hashrate=1, start=NOW + 5 * MINUTE)), "future"),
+        (encode(network(1, start=NOW + 5 * MINUTE)), "future"),
+        (encode(report(hashrate=1, start=YEAR_9999, end=YEAR_9999 + 60 * MINUTE)), "future"),
     ],
 )
 def test_an_invalid_message_becomes_a_dead_letter_with_its_reason(
@@ -58,6 +80,19 @@ def test_an_invalid_message_becomes_a_dead_letter_with_its_reason(
     assert [letter.reason for letter in result.dead_letters] == [reason]
     assert result.dead_letters[0].error
     assert len(result.claimed) == 1
+
+
+@all_cases(
+    "message",
+    [
+        report(hashrate=1, start=NOW + 4 * MINUTE),
+        report(places={"US": 0.0}),  # a partner that has no miner there
+    ],
+)
+def test_what_is_slightly_ahead_and_a_place_with_0_are_valid(message: Report) -> None:
+    result = decode_batch([raw(encode(message))], horizon(KEPT, NOW), NOW)
+    assert result.dead_letters == []
+    assert [claimed for claimed, _ in result.claimed] == [message]
 
 
 class FlakyStore(Store):
@@ -162,3 +197,34 @@ async def test_a_permanent_error_of_kafka_is_not_retried() -> None:
     processor, _ = make_processor(FlakyStore(0), Broker(failures=1, retriable=False))
     with pytest.raises(BrokerError):
         await processor.process([raw(b"poison")])
+
+
+async def test_no_key_in_redis_outlives_its_tier(client: Redis) -> None:
+    """A report about the year 9999 would keep its keys until then."""
+    now = utc_now().replace(second=0, microsecond=0)
+    starts = [
+        *(datetime(year, 1, 1, tzinfo=UTC) for year in (1, 1970, 2009, 2100, 9999)),
+        *(now + timedelta(days=days) for days in (-9, 1, 400)),
+    ]
+    messages = [report(hashrate=1, start=now - MINUTE, hold_s=86_400)]
+    messages += [report(hashrate=1, start=start) for start in starts]
+    messages += [
+        report(hashrate=1, start=start, end=start.replace(month=2)) for start in starts[1:5]
+    ]
+    broker = Broker()
+    store = Store(client, KEPT)
+    processor = Processor(store, broker.deliver, KEPT, Metrics(CollectorRegistry()), utc_now)
+    await processor.process([raw(encode(message)) for message in messages])
+    reasons = Counter(dict(record.headers)["reason"] for record in broker.records)
+    assert reasons == {b"future": 6, b"too_late": 4}
+    longest = {
+        b"m": timedelta(hours=KEPT.minutes_h + 2 + 25),
+        b"h": timedelta(days=KEPT.hours_d + 4),
+    }
+    expiring = Counter[bytes]()
+    async for key in client.scan_iter():
+        tier = key.split(b":")[-2]
+        if tier in longest:
+            expiring[tier] += 1
+            assert 0 < await client.ttl(key) <= longest[tier].total_seconds()
+    assert set(expiring) == set(longest)

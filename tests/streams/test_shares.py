@@ -51,6 +51,18 @@ class TestShares:
         assert self.shares.coverage == pytest.approx(250 / 1000)
         assert self.shares.measured_coverage == pytest.approx(200 / 1000)
 
+    def test_parts_of_a_whole_do_not_exceed_it_through_rounding(self) -> None:
+        """A message's places may add up to a little more than its total, and sums are rounded."""
+        thirds = member("a", total=0.3, US=0.1, CA=0.2)  # 0.1 + 0.2 is 0.30000000000000004
+        tolerated = member("a", total=1.0, US=1.0 + 1e-10)
+        for shares in (of(thirds, network=0.3), of(tolerated, network=1.0)):
+            assert shares.located == 1
+            assert shares.measured_coverage == shares.declared_coverage == shares.coverage == 1
+
+    def test_coverages_are_above_1_if_pools_report_more_than_the_network_has(self) -> None:
+        shares = of(member("a", total=40, US=30), network=20)
+        assert (shares.coverage, shares.measured_coverage) == (2, 1.5)
+
     def test_kinds_are_added_up_kind_by_kind_over_subdivisions_and_pools(self) -> None:
         mixed = (
             places_of(US=1)
@@ -296,6 +308,18 @@ def test_shares_add_up_to_1_or_the_list_is_empty(shares: Shares) -> None:
         whole = by_code(rows).get(country)
         if inside and whole:
             assert sum(row.share for row in inside) == pytest.approx(whole.share, abs=1e-9)
+
+
+@given(any_shares)
+def test_ratios_of_a_part_are_at_most_those_of_the_whole(shares: Shares) -> None:
+    assert 0 <= (shares.located or 0) <= 1
+    measured, declared, coverage = (
+        shares.measured_coverage,
+        shares.declared_coverage,
+        shares.coverage,
+    )
+    assert (measured is None) == (declared is None) == (coverage is None)
+    assert 0 <= (measured or 0) <= (declared or 0) <= (coverage or 0)
 
 
 @given(any_shares)

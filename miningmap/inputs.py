@@ -1,0 +1,54 @@
+"""Bytes from outside: UTF-8, with or without a byte order mark, and JSON. One policy for all.
+
+Editors and spreadsheets on Windows write the mark; it says nothing, and no reader may fail at it.
+"""
+
+from __future__ import annotations
+
+from codecs import BOM_UTF8
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import msgspec
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+T = TypeVar("T")
+
+MARK: Final = "\ufeff"
+"""The byte order mark in text."""
+ENCODING: Final = "utf-8-sig"
+"""The encoding of text files from outside, for ``open()``: UTF-8, without the byte order mark."""
+
+
+def without_mark(raw: bytes) -> bytes:
+    """Return the bytes without the byte order mark at their start."""
+    return raw.removeprefix(BOM_UTF8)
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file, without the byte order mark.
+
+    Raises:
+        OSError: the file cannot be read.
+        UnicodeDecodeError: it is not UTF-8.
+    """
+    return path.read_text(encoding=ENCODING)
+
+
+def decode_json(raw: bytes, shape: type[T], *, strict: bool = True) -> T:
+    """Return JSON as ``shape``.
+
+    Args:
+        raw: the JSON, with or without a byte order mark.
+        shape: a type that msgspec knows; ``object`` for any.
+        strict: ``False`` to read text where a number or a Boolean is expected.
+
+    Raises:
+        msgspec.ValidationError: it is JSON of another shape.
+        msgspec.DecodeError: it is not JSON, not UTF-8, or nested too deeply.
+    """
+    try:
+        return msgspec.json.decode(without_mark(raw), type=shape, strict=strict)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise msgspec.DecodeError(str(error)) from None
