@@ -183,7 +183,7 @@ async def test_the_last_report_includes_its_number_of_blocks(redis: Redis) -> No
     store = Store(redis, FOR_EVER)
     for n, blocks in enumerate((3, 0, 7)):
         sent = report(hashrate=1, start=NOON + timedelta(minutes=n))
-        await write(store, [msgspec.structs.replace(sent, blocks=blocks)])
+        await write(store, [msgspec.structs.replace(sent, blocks=blocks, basis="mined")])
         assert (await store.read([])).last_report(OWN).blocks == blocks
 
 
