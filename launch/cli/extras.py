@@ -8,9 +8,9 @@ from typing import Final
 EXTRAS: Final = {
     "server": frozenset(
         {
-            *("aiohttp", "aiohttp_sse", "aiokafka", "aiolimiter", "faust", "multidict"),
-            *("prometheus_client", "pydantic", "pydantic_core", "pydantic_settings", "redis"),
-            *("rich", "stamina", "structlog", "yarl"),
+            *("aiohttp", "aiohttp_sse", "aiokafka", "aiolimiter", "faust", "mode"),
+            *("multidict", "prometheus_client", "pydantic", "pydantic_core"),
+            *("pydantic_settings", "redis", "rich", "stamina", "structlog", "yarl"),
         }
     ),
     "partner": frozenset({"maxminddb"}),

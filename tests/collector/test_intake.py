@@ -568,7 +568,7 @@ async def test_more_than_five_times_what_the_pool_mined_is_422(
     client: TestClient[Any, Any], past: Past
 ) -> None:
     mined = report("foundryusa", hashrate=10e18, start=DAY_ONE)
-    past.known.add(msgspec.structs.replace(mined, blocks=144))
+    past.known.add(msgspec.structs.replace(mined, blocks=144, basis="mined"))
     too_much = STATES | {"average_hashrate": 51}
     response = await push(client, {"data": [too_much]})
     assert response.status == 422

