@@ -145,12 +145,12 @@ def test_the_network_prior_is_chosen_by_its_id(
     )
 
 
-def test_a_prior_of_a_pool_that_nobody_knows_is_told(
+def test_a_belief_about_a_pool_that_nobody_knows_is_told(
     run: Run, messages: Path, tmp_path: Path
 ) -> None:
-    priors = tmp_path / "priors.json"
-    priors.write_text('{"foundry": {"CA": 1}}')
-    result = run("recompute", messages, *AS_OF, "--priors", priors)
+    path = tmp_path / "own.json"
+    path.write_text(json.dumps({"pools": [OWN | {"pool": "foundry"}]}))
+    result = run("recompute", messages, *AS_OF, "--beliefs", path)
     assert result.exit_code == 0
     assert json.loads(result.stdout)["shares"]
     assert result.stderr == (
