@@ -105,8 +105,9 @@ def place(
     for pool in order:
         slug = pool.member.pool
         if pool.member.profile:
-            profile = _by_code(relabelled(pool.member.profile, slug, rules))
-            _spread(pools, pool, normalised(profile), "estimated")
+            profile = relabelled(pool.member.profile, slug, rules)
+            weights = normalised({code: hashrate for (code, _), hashrate in profile.items()})
+            _spread(pools, pool, weights, "estimated")
         elif own := beliefs.declared.get(slug):
             placed.add(own.id, "declared", _spread(pools, pool, own.weights, "declared"))
     evidence = {slug: dict(pool.places) for slug, pool in pools.items()}
@@ -128,27 +129,19 @@ def place(
 
 
 class _Placed:
-    """Adds up what each belief places."""
+    """What each belief placed; each of them places once."""
 
     def __init__(self) -> None:
         self.by_id: dict[str, Placed] = {}
 
     def add(self, id_: str, kind: Kind, hashrate: Hashrate) -> None:
         if hashrate > 0:
-            known = self.by_id.get(id_, Placed(kind, 0.0))
-            self.by_id[id_] = Placed(kind, known.hashrate + hashrate)
+            self.by_id[id_] = Placed(kind, hashrate)
 
 
 def _start(member: Member, rules: Iterable[Rule]) -> PlacedPool:
     remainder = _more(member.total - sum(member.places.values()), member.total)
     return PlacedPool(member, dict(relabelled(member.places, member.pool, rules)), remainder)
-
-
-def _by_code(places: Places) -> dict[str, Hashrate]:
-    sums: defaultdict[str, Hashrate] = defaultdict(float)
-    for (code, _), hashrate in places.items():
-        sums[code] += hashrate
-    return sums
 
 
 def _sum_by_code(pools: Iterable[PlacedPool]) -> dict[str, Hashrate]:

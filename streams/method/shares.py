@@ -189,14 +189,14 @@ class Shares:
                     declared_low=declared_low,
                     declared_high=declared_high,
                     sensitivity=ranges.get(code) if known else None,
-                    belief=None if beliefs is None else beliefs.get(code, (0.0, 0.0)),
+                    belief=None if beliefs is None else beliefs[code],
                     kinds=kinds,
                 )
             )
         return in_order(rows, lambda row: row.share, lambda row: row.code)
 
     def _share_of(self, country: str) -> Ratio:
-        return min(1.0, sum(self.by_country.get(country, ())) / self._located)
+        return min(1.0, sum(self.by_country[country]) / self._located)
 
     def _parts(self, country: str) -> list[_CountryPart]:
         tables = [_fold(pool.places, country_of) for pool in self.placement.pools]
@@ -213,7 +213,7 @@ class Shares:
         # An estimate of the network can be too small; what was seen cannot.
         network = max(self.network, self.total)
         none = HashrateByKind()
-        inner = part((self.by_country if country is None else self.by_code).get(code, none))
+        inner = part((self.by_country if country is None else self.by_code)[code])
         anywhere = 0.0  # what is known to be in the country, and may be in this subdivision
         if country is not None:
             anywhere = part(self.by_code.get(country, none))

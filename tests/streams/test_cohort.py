@@ -166,6 +166,14 @@ class TestMembers:
         assert not cohort_of(Observations({"a": {"x": plain}}, {}), 60, Beliefs()).simulated
 
 
+def test_small_hashrates_are_not_0() -> None:
+    little = {"a": observed(cell(1, US=0.25), cell(1, US=0.5)), "b": observed(cell(1, total=9))}
+    network = {"n": observed(cell(1, total=0.5), cell(1, total=0.25))}
+    found = cohort_of(Observations({"a": little}, network), 1, Beliefs())
+    assert (found.network, found.usual_network) == (0.5, 0.25)
+    assert (found.members["a"].source, found.members["a"].growth) == ("a", 2)
+
+
 class TestProfile:
     """Section 5.1 of the method, step 1."""
 

@@ -87,6 +87,18 @@ class TestReports:
         assert a.places == places_of(CN_SC=4) | places_of("estimated", CN_XJ=8)
         assert b.places == places_of("declared", CN_ZJ=4, CN_SC=4)
 
+    def test_a_rule_applies_to_the_reports_and_profiles_of_its_pools(self) -> None:
+        rules = [Rule("zj", "CN-ZJ", frozenset("a"))]
+        pools = [
+            replace(member(name, total=8, CN_ZJ=1, CN_SC=1), profile=places_of(CN_ZJ=1, CN_XJ=1))
+            for name in "ab"
+        ]
+        a, b = place(cohort(*pools), NOTHING, rules, None).pools
+        assert a.places == places_of(CN_SC=2) | places_of("estimated", CN_XJ=6)
+        assert b.places == near(
+            places_of(CN_ZJ=1, CN_SC=1) | places_of("estimated", CN_ZJ=18 / 7, CN_XJ=24 / 7)
+        )
+
     def test_pools_stay_in_the_order_of_the_cohort(self) -> None:
         whole = replace(member("a", total=5), parts=frozenset({"b"}))
         assert list(places_in(placed(whole, member("b", total=1)))) == ["a", "b"]
@@ -116,7 +128,7 @@ class TestOwnDistributions:
     ) -> None:
         beliefs = BeliefsInForce(
             declared={"a": own("says", US=1), "b": own("says-too", CA=1)},
-            priors={pool: own("assumed", KZ=1) for pool in "abc"},
+            priors={pool: own(f"assumed-{pool}", KZ=1) for pool in "abc"},
         )
         found = placed(
             replace(member("a", total=10), profile=places_of(NO=1)),
@@ -129,7 +141,23 @@ class TestOwnDistributions:
             "b": places_of("declared", CA=20),
             "c": places_of("prior", KZ=30),
         }
-        assert found.beliefs == {"says-too": Placed("declared", 20), "assumed": Placed("prior", 30)}
+        assert found.beliefs == {
+            "says-too": Placed("declared", 20),
+            "assumed-c": Placed("prior", 30),
+        }
+
+    def test_parts_count_towards_a_profile_too_and_add_up(self) -> None:
+        """Of 100, half is in KZ by the profile. The parts have 20 of that, the pool itself 10."""
+        parts = (member("y", KZ=10), member("z", places_of("declared", KZ=4), KZ=6))
+        whole = replace(
+            member("a", total=80, KZ=10),
+            reported_total=100.0,
+            profile=places_of(KZ=1, US=1),
+            parts=frozenset("yz"),
+        )
+        assert places_in(placed(whole, *parts))["a"] == near(
+            places_of(KZ=10) | places_of("estimated", KZ=20, US=50)
+        )
 
     def test_a_place_of_weight_0_is_not_listed(self) -> None:
         """A place with 0 is listed only if a report in the window names it (method, section 7)."""
@@ -167,6 +195,8 @@ class TestOwnDistributions:
         ({"US": 5, "CA": 5}, {"US": 2}, {"US": 3 / 8, "CA": 5 / 8}),
         ({"US": 5, "CA": 5}, {"US-TX": 2}, {"US": 3 / 8, "CA": 5 / 8}),
         ({"US-TX": 5, "CA": 5}, {"US-TX": 2}, {"US-TX": 3 / 8, "CA": 5 / 8}),
+        ({"US": 5, "CA": 5}, {"US-TX": 1, "US-GA": 1}, {"US": 3 / 8, "CA": 5 / 8}),
+        ({"US-TX": 5, "CA": 5}, {"US-TX": 1, "US": 2}, {"US-TX": 2 / 7, "CA": 5 / 7}),
         # More than the whole has there is not taken from other places.
         ({"US": 5, "CA": 5}, {"US": 7}, {"US": 0, "CA": 1}),
         # A country without a weight counts towards its subdivisions.
@@ -185,6 +215,7 @@ class TestOwnDistributions:
         # All else counts towards OTHER, if that has a weight.
         ({"US": 5, "OTHER": 5}, {"NO": 2}, {"US": 5 / 8, "OTHER": 3 / 8}),
         ({"US": 5, "OTHER": 5}, {"OTHER": 2}, {"US": 5 / 8, "OTHER": 3 / 8}),
+        ({"US": 5, "OTHER": 5}, {"NO": 1, "FI": 1}, {"US": 5 / 8, "OTHER": 3 / 8}),
         ({"US": 5, "CA": 5}, {"NO": 2}, {"US": 0.5, "CA": 0.5}),
         # What a country has over its weight is in its subdivisions.
         ({"US": 2, "US-TX": 3, "CA": 5}, {"US": 4}, {"US": 0, "US-TX": 1 / 6, "CA": 5 / 6}),
@@ -195,6 +226,7 @@ class TestOwnDistributions:
             {"US": 3.5},
             {"US": 0, "US-TX": 1 / 6.5, "US-GA": 0.5 / 6.5, "CA": 5 / 6.5},
         ),
+        ({"US": 2, "US-TX": 3, "CA": 5}, {"US": 1}, {"US": 1 / 9, "US-TX": 3 / 9, "CA": 5 / 9}),
         # If nothing is missing, the distribution itself.
         ({"US": 5, "CA": 5}, {"US": 5, "CA": 5}, {"US": 0.5, "CA": 0.5}),
         ({"US": 10}, {"US": 10 - 1e-12}, {"US": 1}),
@@ -243,6 +275,11 @@ class TestNetworkPrior:
         pools = (replace(member("a", US=40), growth=2.0), member("b", total=20))
         found = placed(*pools, beliefs=self.beliefs, prior="index")
         assert places_in(found)["b"] == near(places_of("prior", RU=20))
+
+    def test_the_places_of_all_pools_count(self) -> None:
+        pools = (member("a", US=30), member("b", US=10), member("c", total=60))
+        found = placed(*pools, beliefs=self.beliefs, prior="index")
+        assert places_in(found)["c"] == near(places_of("prior", US=20, RU=40))
 
     def test_when_a_pool_with_places_falls_its_places_fall_and_no_others(self) -> None:
         def in_russia(total: float) -> float:
@@ -301,6 +338,11 @@ class TestClaims:
     def test_only_other_pools_places_are_no_evidence_for_claims_about_pools(self) -> None:
         pools = (member("a", total=100), member("b", NO=30))
         assert placed(*pools, beliefs=claims(Amount("c", "NO", 30))).beliefs["c"].hashrate == 30
+
+    def test_the_places_of_all_its_pools_are_evidence(self) -> None:
+        pools = (member("a", total=50, NO=8), member("b", total=50, NO=4))
+        found = placed(*pools, beliefs=claims(Amount("c", "NO", 30), pools="ab"))
+        assert found.beliefs["c"].hashrate == 18
 
     def test_what_a_profile_or_a_declaration_locates_comes_first(self) -> None:
         """Nothing is left of the pool then, and a claim takes nothing away."""
@@ -391,6 +433,40 @@ def test_what_the_claims_on_a_country_and_its_state_add(
     assert {id_: each.hashrate for id_, each in found.beliefs.items()} == pytest.approx(
         dict(wanted)
     )
+
+
+def test_small_hashrates_are_placed_like_large_ones() -> None:
+    """In H/s, also less than one of them; powers of two, so that no float is rounded."""
+
+    def all_steps(scale: float) -> Placement:
+        def at(**hashrates: float) -> Places:
+            return {key: h * scale for key, h in places_of(**hashrates).items()}
+
+        pools = (
+            replace(member("a", at(KZ=4), total=16 * scale), profile=at(KZ=1, RU=1)),
+            member("b", at(US=4, US_GA=6), total=64 * scale),
+            member("c", total=32 * scale),
+            member("d", total=8 * scale),
+        )
+        amounts = [("us", "US", 16), ("tx", "US-TX", 8), ("al", "US-AL", 4)]
+        group = [Amount(id_, code, h * scale) for id_, code, h in amounts]
+        beliefs = BeliefsInForce(
+            network=[own("index", US=1, RU=1)],
+            declared={"d": own("says", NO=1)},
+            priors={"c": own("assumed", CN=1)},
+            claims=[ClaimGroup(frozenset("b"), group)],
+        )
+        return placed(*pools, beliefs=beliefs, prior="index")
+
+    large, small = all_steps(1), all_steps(2.0**-20)
+    assert set(large.beliefs) == {"us", "tx", "al", "says", "assumed", "index"}
+    assert small.beliefs == {
+        id_: Placed(each.kind, each.hashrate * 2.0**-20) for id_, each in large.beliefs.items()
+    }
+    assert places_in(small) == {
+        pool: {key: h * 2.0**-20 for key, h in places.items()}
+        for pool, places in places_in(large).items()
+    }
 
 
 def test_claims_on_two_states_share_what_is_known_no_finer_by_what_they_lack() -> None:

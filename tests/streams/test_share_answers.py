@@ -184,8 +184,9 @@ def test_a_prior_that_is_not_one_of_the_beliefs_is_an_error_that_lists_them() ->
     beliefs = Beliefs(network=NETWORK)
     for known in ("default", "none", "old", "survey"):
         check_prior(known, beliefs)
-    with pytest.raises(ParameterError, match=r"'later'; .*default, none, old, index, survey"):
+    with pytest.raises(ParameterError, match=r"'later'; .*default, none, old, index, survey") as e:
         check_prior("later", beliefs)
+    assert e.value.parameter == "prior"
 
 
 def test_a_window_without_minutes_has_no_beliefs() -> None:
@@ -214,6 +215,8 @@ def test_rules_are_applied_and_named_unless_adjust_is_none(
     beliefs = Beliefs(rules=[Rule("zj", "CN-ZJ", None)])
     shares = shares_of(query.window, observations, beliefs, adjust=query.adjust)
     assert [pool.places for pool in shares.placement.pools] == [places]
+    if adjust == "published":  # the default
+        assert shares_of(query.window, observations, beliefs) == shares
     result = answer(query, shares, ["zj"])
     assert (result.adjust, result.rules) == (adjust, rules)
     assert result.network == NetworkHashrate(16, "mempool")

@@ -226,6 +226,10 @@ class TestSensitivity:
         assert rows["CN-XJ"].share == pytest.approx(10 / 60 * 80 / 400)
         assert rows["CN-XJ"].sensitivity == pytest.approx((0, 1 / 20))
 
+    def test_a_cohort_that_locates_nothing_is_left_out(self) -> None:
+        (row,) = of(member("a", CN_SC=1), member("b", total=1)).subdivisions("CN")
+        assert row.sensitivity == (1, 1)
+
     def test_cohorts_without_subdivisions_are_left_out(self) -> None:
         (row,) = of(member("a", CN_SC=1), member("b", US=1)).subdivisions("CN")
         assert (row.share, row.sensitivity) == (0.5, (1, 1))
@@ -256,6 +260,22 @@ class TestBelief:
         alone = under(member("a", total=10), first={"US-TX": 1, "US": 1}, second={"US": 1})
         (believed,) = alone.subdivisions("US")
         assert (believed.share, believed.belief) == (1, (0, 1))
+
+    def test_the_subdivisions_of_a_country_add_up_to_it(self) -> None:
+        """Small hashrates too: of 1, half is in two states, a quarter of each under the other."""
+        pool = member("a", total=1, US_TX=0.25, US_GA=0.25)
+        shares = under(pool, first={"US": 1}, second={"US": 0.5, "NO": 0.5})
+        (country, *_) = shares.countries()
+        assert (country.code, country.belief) == ("US", (0.5, 1))
+        for row in shares.subdivisions("US"):
+            assert row.belief == (0.25, 0.5)
+
+    def test_a_subdivision_that_was_reported_with_0_has_no_share_where_nothing_is_listed(
+        self,
+    ) -> None:
+        pool = member("a", places_of(US_TX=0), total=1)
+        (texas,) = under(pool, first={"US-TX": 1}, second={"US": 1}).subdivisions("US")
+        assert (texas.share, texas.belief) == (1, (0, 1))
 
     def test_with_one_prior_or_a_named_one_there_is_nothing_to_compare(self) -> None:
         one = under(*self.pools, first={"US": 1})
