@@ -7,7 +7,12 @@ const REFRESH_MS = 5_000;
 const TIMEOUT_MS = 10_000;
 const STALE_S = 60;
 // The API's kinds of evidence and the page's words for them, from best to worst.
-const KINDS = { measured: "measured", estimated: "inferred", prior: "assumed" };
+const KINDS = {
+  measured: "measured",
+  declared: "declared",
+  estimated: "inferred",
+  prior: "assumed",
+};
 const FLAGS = { proxy_suspected: "proxy suspected" };
 const REASONS = { thin: "too few minutes", stale: "no report in this window" };
 
@@ -70,7 +75,8 @@ function rangeCell({ low, high, share }) {
   return cell("Possible range", {}, track, element("small", { text }));
 }
 
-function kindsCell({ kinds, hashrate: whole }) {
+function kindsCell({ kinds }) {
+  const whole = Object.values(kinds).reduce((sum, part) => sum + part, 0);
   const parts = Object.entries(KINDS).filter(([kind]) => kinds[kind] > 0);
   const label = parts.map(([kind, word]) => `${percent(kinds[kind] / whole)} ${word}`).join(", ");
   const bar = element("div", { className: "kinds", title: label, label: label || "nothing" });
@@ -79,7 +85,7 @@ function kindsCell({ kinds, hashrate: whole }) {
     part.style.flexGrow = String(kinds[kind] / whole);
     bar.append(part);
   }
-  return cell("Evidence", {}, bar);
+  return cell("Kinds", {}, bar);
 }
 
 function row(line) {
@@ -88,8 +94,9 @@ function row(line) {
     cell("Share", { text: percent(line.share), className: "number share" }),
     rangeCell(line),
     cell("Without one pool", { text: range(...(line.sensitivity ?? [null, null])) }),
+    cell("Other priors", { text: range(...(line.belief ?? [null, null])) }),
     kindsCell(line),
-    cell("Located hashrate", { text: hashrate(line.hashrate), className: "number" }),
+    cell("Known hashrate", { text: hashrate(line.hashrate), className: "number" }),
   );
   return node;
 }
@@ -104,12 +111,15 @@ function showFacts(answer) {
     : "unknown: no source reports it";
   byId("coverage").textContent = percent(answer.coverage);
   byId("measured-coverage").textContent = percent(answer.measured_coverage);
+  byId("declared-coverage").textContent = percent(answer.declared_coverage);
+  byId("evidence").textContent = percent(answer.evidence);
   byId("located").textContent = percent(answer.located);
   byId("cohort-count").textContent = `Included pools (${answer.cohort.length}):`;
   byId("cohort").textContent =
     answer.cohort.map(({ pool, source }) => `${pool} (from ${source})`).join(", ") || "none";
   showLine("excluded", answer.excluded.map((e) => `${e.pool} (${REASONS[e.reason] ?? e.reason})`));
   showLine("rules", answer.rules);
+  showLine("beliefs", answer.beliefs.map((b) => `${b.id} (${hashrate(b.hashrate)})`));
 }
 
 function showLine(id, items) {

@@ -133,8 +133,13 @@ def _by_place(answers: Sequence[Answer]) -> Iterable[Metric]:
         ),
         (
             "miningmap_hashrate_hashes_per_second",
-            "The cohort's hashrate that is located at the place.",
+            "The cohort's hashrate at the place for which there is evidence: not what is assumed.",
             lambda row: row.hashrate,
+        ),
+        (
+            "miningmap_share_evidence_ratio",
+            "The fraction of the hashrate located at the place for which there is evidence.",
+            lambda row: row.evidence,
         ),
     )
     for name, text, figure in wanted:
@@ -158,6 +163,16 @@ def _by_window(answers: Sequence[Answer]) -> Iterable[Metric]:
             "miningmap_measured_coverage_ratio",
             "The hashrate with a measured place, as a fraction of the network's.",
             lambda answer: answer.measured_coverage,
+        ),
+        (
+            "miningmap_declared_coverage_ratio",
+            "The hashrate with a measured or declared place, as a fraction of the network's.",
+            lambda answer: answer.declared_coverage,
+        ),
+        (
+            "miningmap_evidence_ratio",
+            "The fraction of the located hashrate for which there is evidence.",
+            lambda answer: answer.evidence,
         ),
         (
             "miningmap_cohort_pools",

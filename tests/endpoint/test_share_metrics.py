@@ -40,9 +40,12 @@ LABELS = {
     "miningmap_share_low_ratio": PLACE,
     "miningmap_share_high_ratio": PLACE,
     "miningmap_hashrate_hashes_per_second": PLACE,
+    "miningmap_share_evidence_ratio": PLACE,
     "miningmap_network_hashrate_hashes_per_second": {"window"},
     "miningmap_coverage_ratio": {"window"},
     "miningmap_measured_coverage_ratio": {"window"},
+    "miningmap_declared_coverage_ratio": {"window"},
+    "miningmap_evidence_ratio": {"window"},
     "miningmap_cohort_pools": {"window"},
     "miningmap_simulated": {"window"},
     "miningmap_snapshot_timestamp_seconds": set(),
@@ -111,6 +114,7 @@ async def test_place_figures_equal_the_api_and_include_no_other_place(
         ("miningmap_share_low_ratio", "low"),
         ("miningmap_share_high_ratio", "high"),
         ("miningmap_hashrate_hashes_per_second", "hashrate"),
+        ("miningmap_share_evidence_ratio", "evidence"),
     ):
         expected = {
             labelled(
@@ -136,6 +140,7 @@ async def test_window_figures_equal_the_api_and_nulls_are_left_out(
     for name, field in (
         ("miningmap_coverage_ratio", "coverage"),
         ("miningmap_measured_coverage_ratio", "measured_coverage"),
+        ("miningmap_declared_coverage_ratio", "declared_coverage"),
     ):
         expected = {
             labelled(window=window): answer[field]
@@ -148,6 +153,11 @@ async def test_window_figures_equal_the_api_and_nulls_are_left_out(
         labelled(window=window): answer["network"]["hashrate"]
         for window, answer in by_window.items()
         if answer["network"] is not None
+    }
+    assert found["miningmap_evidence_ratio"] == {
+        labelled(window=window): answer["evidence"]
+        for window, answer in by_window.items()
+        if answer["evidence"] is not None
     }
     assert found["miningmap_cohort_pools"] == {
         labelled(window=window): float(count)
