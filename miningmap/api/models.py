@@ -201,6 +201,7 @@ class Point(msgspec.Struct, frozen=True):
     network_hashrate: Hashrate | None
     coverage: Ratio | None
     window: str
+    simulated: bool
 
 
 class History(Table, frozen=True):
@@ -211,7 +212,7 @@ class History(Table, frozen=True):
 
     rows_field: ClassVar[str] = "points"
     row_type: ClassVar[type[msgspec.Struct]] = Point
-    repeated_fields: ClassVar[tuple[str, ...]] = ("as_of", "simulated")
+    repeated_fields: ClassVar[tuple[str, ...]] = ("as_of",)
 
     code: str
     name: str

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from miningmap.kafka.clients import admin_client, groupless_consumer
-from miningmap.kafka.errors import BrokerError, broker_errors
+from miningmap.kafka.clients import admin_client, groupless_consumer, partitions_of_topics
+from miningmap.kafka.errors import CREATE_TOPICS, BrokerError, broker_errors
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -40,7 +40,11 @@ async def lag_of(
 
         async def current_lag() -> Lag:
             async with broker_errors(servers):
-                lag = await _lag(admin, consumer, group, topics)
+                numbers = await partitions_of_topics(admin)
+                if missing := sorted(set(topics) - numbers.keys()):
+                    raise BrokerError.at(servers, f"no topic {', '.join(missing)}", CREATE_TOPICS)
+                partitions = [TopicPartition(name, n) for name in topics for n in numbers[name]]
+                lag = await _lag(admin, consumer, group, partitions)
             if lag is None:
                 problem = f"the coordinator of the group {group} is not ready"
                 raise BrokerError.at(servers, problem, "try again in a few seconds")
@@ -50,14 +54,12 @@ async def lag_of(
 
 
 async def _lag(
-    admin: AIOKafkaAdminClient, consumer: AIOKafkaConsumer, group: str, topics: Sequence[str]
+    admin: AIOKafkaAdminClient,
+    consumer: AIOKafkaConsumer,
+    group: str,
+    partitions: Sequence[TopicPartition],
 ) -> Lag | None:
     """The group's lag, or ``None`` while its coordinator is loading the offsets."""
-    partitions = [
-        TopicPartition(topic["topic"], partition["partition"])
-        for topic in await admin.describe_topics(list(topics))
-        for partition in topic["partitions"]
-    ]
     # The committed offsets come first: read after the ends, they could be beyond them.
     offsets = await admin.list_consumer_group_offsets(group, partitions=partitions)
     starts = await consumer.beginning_offsets(partitions)

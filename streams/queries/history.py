@@ -213,8 +213,9 @@ def history(cells: CellReader, query: HistoryQuery, beliefs: Beliefs) -> History
 def _point(bucket: Bucket, code: str, shares: Shares) -> Point:
     share = _share(code, shares)
     coverage = shares.coverage if shares.placement.pools else None
+    simulated = shares.placement.cohort.simulated
     if share is None:
-        return Point(bucket.at, *(None,) * 8, coverage, bucket.window.name)
+        return Point(bucket.at, *(None,) * 8, coverage, bucket.window.name, simulated)
     return Point(
         at=bucket.at,
         share=share.share,
@@ -227,6 +228,7 @@ def _point(bucket: Bucket, code: str, shares: Shares) -> Point:
         network_hashrate=None if shares.network is None else share.share * shares.network,
         coverage=coverage,
         window=bucket.window.name,
+        simulated=simulated,
     )
 
 

@@ -54,6 +54,15 @@ async def test_the_lag_is_the_number_of_uncommitted_messages(clean_kafka: KafkaS
     assert after == nothing | {(REPORTS, 2): Progress(3, 2)}
 
 
+async def test_a_missing_topic_is_an_error_and_is_not_asked_for_by_name(
+    clean_kafka: KafkaServer,
+) -> None:
+    """Some brokers create a topic that is requested by name, with settings of their own."""
+    async with lag_of(clean_kafka.bootstrap_servers, "any", [REPORTS, "never-created"]) as lag:
+        with pytest.raises(BrokerError, match="no topic never-created; run `miningmap topics`"):
+            await lag()
+
+
 async def test_an_unavailable_broker_is_an_error_with_its_address() -> None:
     servers = f"127.0.0.1:{unused_port()}"
     with pytest.raises(BrokerError, match=f"^Kafka at {servers}: "):
