@@ -14,7 +14,7 @@ import structlog
 if TYPE_CHECKING:
     from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-FLUSH_S: Final = 3.0
+FLUSH_S: Final = 2.0
 """How long a producer may take to deliver the records that it still has, in seconds."""
 ABANDON_S: Final = 1.0
 """How long the requests in flight may take to end after that, in seconds."""
