@@ -16,6 +16,9 @@ from miningmap.kafka.errors import CONNECT_S, CREATE_TOPICS, TIMEOUT_S, BrokerEr
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
+    from datetime import datetime
+
+    from aiokafka.structs import ConsumerRecord
 
 _PROBE_MS: Final = 100
 
@@ -32,16 +35,22 @@ class TopicReader:
     """The messages that topics held when :func:`open_reader` was called."""
 
     def __init__(
-        self, consumer: AIOKafkaConsumer, servers: str, parts: Sequence[_Part], timeout_s: float
+        self,
+        consumer: AIOKafkaConsumer,
+        servers: str,
+        parts: Sequence[_Part],
+        timeout_s: float,
+        until: datetime | None,
     ) -> None:
         self._consumer = consumer
         self._servers = servers
         self._parts = parts
         self._timeout_s = timeout_s
+        self._until = until
 
     @property
     def size(self) -> int:
-        """The number of messages."""
+        """The number of messages, from the start of the range of times to the end of the topics."""
         return sum(part.end - part.start for part in self._parts)
 
     async def batches(self) -> AsyncIterator[list[bytes]]:
@@ -56,10 +65,15 @@ class TopicReader:
             position = start
             while position < end:
                 fetched, position = await self._fetch(partition)
-                yield [value or b"" for offset, value in fetched if offset < end]
+                if self._is_over(fetched[0]):
+                    break
+                yield [record.value or b"" for record in fetched if record.offset < end]
 
-    async def _fetch(self, partition: TopicPartition) -> tuple[list[tuple[int, bytes | None]], int]:
-        """The next messages with their offsets, and the position after them."""
+    def _is_over(self, record: ConsumerRecord) -> bool:
+        return self._until is not None and record.timestamp >= _ms(self._until)
+
+    async def _fetch(self, partition: TopicPartition) -> tuple[list[ConsumerRecord], int]:
+        """The next messages, and the position after them."""
         wait_ms = round(self._timeout_s * 1000)
         async with broker_errors(self._servers, timeout_s=None):
             fetched = await self._consumer.getmany(partition, timeout_ms=wait_ms)
@@ -67,18 +81,28 @@ class TopicReader:
                 problem = f"no messages of {partition.topic} within {self._timeout_s:g} s"
                 raise BrokerError.at(self._servers, problem)
             position = await self._consumer.position(partition)
-        return [(record.offset, record.value) for record in fetched[partition]], position
+        return fetched[partition], position
 
 
 @asynccontextmanager
 async def open_reader(
-    servers: str, topics: Sequence[str], *, timeout_s: float = TIMEOUT_S
+    servers: str,
+    topics: Sequence[str],
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    timeout_s: float = TIMEOUT_S,
 ) -> AsyncIterator[TopicReader]:
     """A reader of everything that the topics hold now; it can be used inside the block.
+
+    ``since`` and ``until`` are times of arrival that save reading the rest of a large topic. They
+    are not exact: some messages outside of the range are read too.
 
     Args:
         servers: of the broker, ``HOST:PORT``.
         topics: in the order in which they are read.
+        since: what arrived before is left out, as far as the broker can tell.
+        until: a partition is read no further than to the batch that reaches this time.
         timeout_s: how long the broker may be silent, in seconds.
 
     Raises:
@@ -89,7 +113,9 @@ async def open_reader(
         async with broker_errors(servers, timeout_s):
             partitions = await _partitions(servers, topics, timeout_s)
             parts = await _parts(consumer, partitions)
-        yield TopicReader(consumer, servers, parts, timeout_s)
+            if since:
+                parts = await _later(consumer, parts, since)
+        yield TopicReader(consumer, servers, parts, timeout_s, until)
 
 
 async def _partitions(
@@ -120,3 +146,22 @@ async def _parts(consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition
     while any(consumer.highwater(p) is None for p in filled):
         await consumer.getmany(timeout_ms=_PROBE_MS)
     return [_Part(p, starts[p], max(ends[p], consumer.highwater(p))) for p in filled]
+
+
+async def _later(
+    consumer: AIOKafkaConsumer, parts: Sequence[_Part], since: datetime
+) -> list[_Part]:
+    """The parts without what arrived before a time."""
+    if not parts:
+        return []
+    found = await consumer.offsets_for_times({part.partition: _ms(since) for part in parts})
+    # The embedded broker answers offset 0 where Kafka answers None: then all of it is read.
+    return [
+        part._replace(start=max(part.start, first.offset))
+        for part in parts
+        if (first := found[part.partition])
+    ]
+
+
+def _ms(time: datetime) -> int:
+    return max(0, round(time.timestamp() * 1000))

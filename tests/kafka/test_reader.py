@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -83,6 +84,48 @@ async def test_messages_that_arrive_later_are_not_read(clean_kafka: KafkaServer)
         async for values in reader.batches():
             found += values
     assert found == [b"before", b"before too"]
+
+
+async def test_a_range_of_arrival_saves_reading_the_rest(clean_kafka: KafkaServer) -> None:
+    noon = datetime(2026, 11, 22, 12, tzinfo=UTC)
+    await send_hours(clean_kafka, noon)
+    assert await read_range(clean_kafka, noon + timedelta(hours=3)) == [b"3", b"4", b"5"]
+    until = noon + timedelta(hours=2)
+    assert await read_range(clean_kafka, noon + timedelta(hours=1), until) == [b"1"]
+    assert await read_range(clean_kafka, noon + timedelta(days=1)) == []
+    assert await read_range(clean_kafka, datetime(1960, 1, 1, tzinfo=UTC), until) == [b"0", b"1"]
+
+
+async def test_a_range_of_arrival_loses_nothing_on_the_embedded_broker() -> None:
+    noon = datetime(2026, 11, 22, 12, tzinfo=UTC)
+    broker = EmbeddedBroker()
+    async with Supervisor() as supervisor:
+        await supervisor.start(broker.child)
+        await ensure_topics(broker.bootstrap_servers)
+        await send_hours(broker, noon)
+        assert {b"3", b"4", b"5"} <= {*await read_range(broker, noon + timedelta(hours=3))}
+
+
+async def send_hours(kafka: KafkaServer | EmbeddedBroker, first: datetime) -> None:
+    """Send one message an hour, each to a partition of its own."""
+    producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap_servers, acks="all")
+    await producer.start()
+    try:
+        for hour in range(6):
+            ms = round((first + timedelta(hours=hour)).timestamp() * 1000)
+            value = b"%d" % hour
+            await producer.send_and_wait(REPORTS, value, partition=hour, timestamp_ms=ms)
+    finally:
+        await producer.stop()
+
+
+async def read_range(
+    kafka: KafkaServer | EmbeddedBroker, since: datetime, until: datetime | None = None
+) -> list[bytes]:
+    async with open_reader(
+        kafka.bootstrap_servers, [REPORTS, NETWORK], since=since, until=until
+    ) as reader:
+        return [value async for values in reader.batches() for value in values]
 
 
 async def test_a_missing_topic_is_named_and_not_created(clean_kafka: KafkaServer) -> None:
