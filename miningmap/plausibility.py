@@ -3,9 +3,12 @@
 Polled readings, partners' rows, published files and imported tables are checked by the same rules:
 
 - What ends in the future is no finding (:func:`future`).
-- A total of 0 without a place says nothing, and neither does a network of 0 (:func:`empty`).
+- Nothing was mined before Bitcoin's first block, a total of 0 without a place says nothing, and
+  neither does a network of 0 (:func:`impossible`).
 - No pool has much more than the network had at that time, or than its own blocks show
   (:class:`KnownFigures`).
+- A figure for the network that most others differ from is in doubt (:func:`disagreement`). Polls
+  have to confirm it; a published file with it is refused.
 
 What a change between two polls means is judged in :mod:`collector.polling.plausibility`.
 """
@@ -14,15 +17,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from datetime import timedelta
-from statistics import fmean
+from statistics import fmean, median
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from miningmap.messages import Network, Report
-from miningmap.times import DAY_S, bucket_range
+from miningmap.times import DAY_S, FIRST_BLOCK, bucket_range
 from miningmap.units import format_hashrate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
     from datetime import datetime
 
     from miningmap.messages import Message
@@ -41,6 +44,8 @@ MAX_OF_NETWORK: Final = 2.0
 """The largest plausible ratio of a pool to the network; estimates of the network err by less."""
 MAX_OF_MINED: Final = 5.0
 """The largest plausible ratio of a pool to what its own blocks show."""
+OFF_OTHERS: Final = 10.0
+"""The largest factor between a figure for the network and others of its time, without doubt."""
 MIN_BLOCKS: Final = 5
 """Fewer blocks show too little: a pool that should find 25 finds only 5 once in 700,000 times, but
 one that should find 10 finds only 2 once in 360 times."""
@@ -92,7 +97,7 @@ def future(end: datetime, now: datetime) -> Rejection | None:
     )
 
 
-def empty(message: Message) -> Rejection | None:
+def _empty(message: Message) -> Rejection | None:
     """Reject a total of 0 that is no finding.
 
     A source whose server has lost its data answers 0. A report whose places are 0 is a finding:
@@ -103,6 +108,16 @@ def empty(message: Message) -> Rejection | None:
     return ZERO
 
 
+def impossible(message: Message) -> Rejection | None:
+    """Reject a message that can be true at no time, whatever the clock."""
+    # By its end: a month of 2009 may begin before the first block.
+    if message.end <= FIRST_BLOCK:
+        first = f"{FIRST_BLOCK:%Y-%m-%d}"
+        error = f"ends at {message.end.isoformat()}, before Bitcoin's first block, {first}"
+        return Rejection(IMPLAUSIBLE, error)
+    return _empty(message)
+
+
 def rejected(message: Message, now: datetime) -> Rejection | None:
     """Reject a message that can become no cell, whatever else is known.
 
@@ -110,7 +125,7 @@ def rejected(message: Message, now: datetime) -> Rejection | None:
         message: valid by the rules of messages.
         now: the clock, UTC.
     """
-    return future(message.end, now) or empty(message)
+    return future(message.end, now) or impossible(message)
 
 
 def too_large(hashrate: float) -> Rejection | None:
@@ -122,13 +137,40 @@ def too_large(hashrate: float) -> Rejection | None:
     )
 
 
+def disagreement(hashrate: float, figures: Collection[float]) -> float | None:
+    """Return the median of the figures that differ by more than :data:`OFF_OTHERS`, if most do.
+
+    They are counted, not averaged, so that one wrong figure of three does not put the two right
+    ones in doubt.
+
+    Args:
+        hashrate: of the network, above 0, H/s.
+        figures: for the network at that time, H/s, of other sources or other messages.
+    """
+    far = [figure for figure in figures if not is_near(hashrate, figure, OFF_OTHERS)]
+    return median(far) if 2 * len(far) > len(figures) else None
+
+
+def is_near(a: float, b: float, factor: float) -> bool:
+    """Return whether two hashrates differ by at most a factor."""
+    low, high = sorted((a, b))
+    return high <= factor * low
+
+
 class KnownFigures:
     """What is known of the network's hashrate, and of what pools mined, day by day.
 
     The past is compared with its own time: the network had 66 EH/s in 2019 and 950 EH/s in 2026.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, fallback: KnownFigures | None = None) -> None:
+        """Know nothing yet.
+
+        Args:
+            fallback: less trusted figures. They count only for times of which nothing else is
+                known, so they never outvote what is.
+        """
+        self._fallback = fallback
         self._network: _Sources = defaultdict(_Days)
         self._mined: dict[str, _Sources] = {}
 
@@ -142,13 +184,43 @@ class KnownFigures:
 
     def network(self, start: datetime, end: datetime) -> dict[str, float]:
         """Return each source's figure (H/s) for the network in ``[start, end)`` or near it."""
-        return _means(self._network, start, end)
+        found = _means(self._network, start, end)
+        if found or self._fallback is None:
+            return found
+        return self._fallback.network(start, end)
+
+    def other_networks(self, message: Network) -> list[float]:
+        """Return the figures (H/s) of the other sources for the network at that time."""
+        figures = self.network(message.start, message.end)
+        return [figure for source, figure in figures.items() if source != message.source]
+
+    def contradicted(self, message: Message) -> Rejection | None:
+        """Reject a figure for the network that most others of its time differ from.
+
+        It is for messages that are in the fallback: its figure of the same source may be this one,
+        and says nothing. What else is known counts in full, the same source included.
+        """
+        if not isinstance(message, Network):
+            return None
+        figures = list(_means(self._network, message.start, message.end).values())
+        if not figures and self._fallback:
+            figures = self._fallback.other_networks(message)
+        differing = disagreement(message.hashrate, figures)
+        if differing is None:
+            return None
+        differs = f"differs by more than {OFF_OTHERS:g} times from"
+        return Rejection(
+            IMPLAUSIBLE,
+            f"{format_hashrate(message.hashrate)} {differs} the {format_hashrate(differing)} known "
+            "of that time; is the unit right?",
+        )
 
     def exceeded(self, report: Report) -> Limit | None:
         """Return the limit that a report's total exceeds; ``None`` if it is plausible or unknown.
 
-        Of several sources the largest figure counts. With any other choice, a single source with a
-        figure far too low would reject all pools.
+        Of several sources the median counts, so that one wrong source of three changes nothing. Of
+        two it is at least half of the larger figure: one that is far too low does not reject a pool
+        that the other lets pass as the whole network.
         """
         limits = [limit for limit in self._limits(report) if report.hashrate > limit.hashrate]
         return min(limits, default=None)
@@ -156,15 +228,23 @@ class KnownFigures:
     def _limits(self, report: Report) -> Iterator[Limit]:
         yield Limit(MAX_HASHRATE, _MORE_THAN_ANYBODY)
         if networks := self.network(report.start, report.end):
-            network = max(networks.values())
+            network = median(networks.values())
             excess = f"more than twice the network's {format_hashrate(network)} at that time"
             yield Limit(MAX_OF_NETWORK * network, excess)
         # A figure that follows from blocks is no measure of another one.
-        sources = self._mined.get(report.pool) if report.basis != "mined" else None
-        if sources and (counts := _means(sources, report.start, report.end)):
-            mined = max(counts.values())
+        counts = self._counts(report) if report.basis != "mined" else None
+        if counts:
+            mined = median(counts.values())
             excess = f"more than five times the {format_hashrate(mined)} that its blocks show"
             yield Limit(MAX_OF_MINED * mined, excess)
+
+    def _counts(self, report: Report) -> dict[str, float]:
+        """Return what the pool's blocks show at that time (H/s), by each source that counts."""
+        sources = self._mined.get(report.pool)
+        found = _means(sources, report.start, report.end) if sources else {}
+        if found or self._fallback is None:
+            return found
+        return self._fallback._counts(report)  # noqa: SLF001 - the same class
 
     def rejected(self, message: Message) -> Rejection | None:
         """Reject a message with more hashrate than its subject can have had at that time."""

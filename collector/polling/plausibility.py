@@ -13,17 +13,19 @@ figure.
 from __future__ import annotations
 
 import math
-import statistics
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from collector.sources.base import Reading
 from miningmap.messages import SUM_TOLERANCE, Report, key
 from miningmap.plausibility import (
     IMPLAUSIBLE,
+    OFF_OTHERS,
     ZERO,
     KnownFigures,
     Rejection,
+    disagreement,
     future,
+    is_near,
     too_large,
 )
 from miningmap.units import format_hashrate
@@ -36,8 +38,6 @@ if TYPE_CHECKING:
 
 JUMP: Final = 50.0
 """The largest factor by which a pool's hashrate may change between two polls, unconfirmed."""
-OFF_OTHERS: Final = 10.0
-"""The largest factor between a source's figure for the network and that of others, unconfirmed."""
 CONFIRMATIONS: Final = 2
 """How many further polls have to agree with a doubtful figure before it is accepted."""
 
@@ -85,7 +85,9 @@ class Plausibility:
             self._accepted[subject] = hashrate
             return None
         last = self._doubtful.get(subject)
-        confirmations = last.confirmations + 1 if last and _is_near(hashrate, last.hashrate) else 0
+        confirmations = (
+            last.confirmations + 1 if last and is_near(hashrate, last.hashrate, JUMP) else 0
+        )
         if confirmations >= CONFIRMATIONS:
             del self._doubtful[subject]
             self._accepted[subject] = hashrate
@@ -100,24 +102,18 @@ class Plausibility:
         if last is None and message.hashrate < source.min_hashrate:
             least = format_hashrate(source.min_hashrate)
             return f"{text} is less than the {least} expected of {source.path}"
-        if last is not None and not _is_near(message.hashrate, last):
+        if last is not None and not is_near(message.hashrate, last, JUMP):
             return f"{text} after {format_hashrate(last)} is a jump by more than {JUMP:g} times"
         # A source that was confirmed to differ from the others need not be confirmed again.
-        if last is not None and _is_near(message.hashrate, last, OFF_OTHERS):
+        if last is not None and is_near(message.hashrate, last, OFF_OTHERS):
             return None
-        others = self._other_network(message)
-        if others is None or _is_near(message.hashrate, others, OFF_OTHERS):
+        if isinstance(message, Report):
+            return None
+        others = disagreement(message.hashrate, self._known.other_networks(message))
+        if others is None:
             return None
         differs = f"differs by more than {OFF_OTHERS:g} times from"
         return f"{text} {differs} the {format_hashrate(others)} of other sources"
-
-    def _other_network(self, message: Message) -> float | None:
-        """Return the network's hashrate by the other sources; ``None`` for a pool's message."""
-        if isinstance(message, Report):
-            return None
-        figures = self._known.network(message.start, message.end)
-        others = [figure for source, figure in figures.items() if source != message.source]
-        return statistics.median(others) if others else None
 
 
 def invalid(reading: Reading | NetworkReading, fetched_at: datetime) -> Rejection | None:
@@ -139,9 +135,3 @@ def _not_a_figure(reading: Reading | NetworkReading) -> str | None:
         if not placed <= reading.hashrate * (1 + SUM_TOLERANCE):  # negated so that NaN is rejected
             return f"places add up to {placed:g} H/s, more than the pool's {reading.hashrate:g} H/s"
     return None
-
-
-def _is_near(a: float, b: float, factor: float = JUMP) -> bool:
-    """Return whether two hashrates differ by at most a factor."""
-    low, high = sorted((a, b))
-    return high <= factor * low

@@ -43,6 +43,9 @@ def recompute(
 
     Beliefs are those of the settings. Without the extra "server" no settings can be read: then the
     shipped beliefs are used.
+
+    Totals of 0 and messages from before Bitcoin's first block, which are dead letters in the live
+    system, are left out and counted on standard error.
     """
     import msgspec
 
@@ -59,9 +62,12 @@ def recompute(
     _check_prior(query, loaded)
     try:
         with file.open("rb") as lines:
-            cells = read_cells(lines)
+            cells, left_out = read_cells(lines)
     except LineError as error:
         raise CommandUsageError(f"{file}: {error}") from None
+    if left_out:
+        which = "totals of 0 or before Bitcoin's first block"
+        click.echo(f"{left_out} messages left out: {which}", err=True)
     click.echo(msgspec.json.encode(answer_from(cells, query, loaded)))
 
 

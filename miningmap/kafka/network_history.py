@@ -1,4 +1,4 @@
-"""What Kafka knows of the network's past, to compare pools with the network of their own time."""
+"""What Kafka knows of the past, to compare figures with what is known of their own time."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING
 from miningmap.kafka.reader import open_reader
 from miningmap.kafka.topics import NETWORK
 from miningmap.messages import InvalidMessageError, decode
+from miningmap.plausibility import rejected, too_large
+from miningmap.times import utc_now
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from miningmap.plausibility import KnownFigures
 
 
 async def add_network_history(servers: str, known: KnownFigures) -> int:
-    """Add every valid network message that is in Kafka now, and return how many there are.
+    """Add every network message that is in Kafka now, and return how many were added.
 
     Raises:
         BrokerError: the broker cannot be reached, or the topic does not exist.
@@ -21,10 +25,23 @@ async def add_network_history(servers: str, known: KnownFigures) -> int:
     added = 0
     async with open_reader(servers, [NETWORK]) as topic:
         async for values in topic.batches():
-            for value in values:
-                try:
-                    known.add(decode(value))
-                except InvalidMessageError:  # a dead letter, which says nothing here either
-                    continue
-                added += 1
+            added += add_figures(values, known)
+    return added
+
+
+def add_figures(values: Iterable[bytes], known: KnownFigures) -> int:
+    """Add the figures of messages, and return how many there are without those left out.
+
+    Dead letters say nothing here either: messages that are invalid or cannot be true.
+    """
+    now, added = utc_now(), 0
+    for value in values:
+        try:
+            message = decode(value)
+        except InvalidMessageError:
+            continue
+        if rejected(message, now) or too_large(message.hashrate):
+            continue
+        known.add(message)
+        added += 1
     return added

@@ -5,24 +5,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from miningmap.messages import decode_lines
-from miningmap.plausibility import empty
+from miningmap.plausibility import impossible
 from streams.method.cells import MemoryCells
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-def read_cells(lines: Iterable[bytes]) -> MemoryCells:
-    """Return the cells of messages, one message per line; empty lines are skipped.
+def read_cells(lines: Iterable[bytes]) -> tuple[MemoryCells, int]:
+    """Return the cells of messages, one message per line, and how many messages are left out.
 
-    So are totals of 0 that say nothing, which are dead letters in the live system. The future is
-    not, because what was the future when a message arrived may be the past now.
+    Empty lines are skipped. Left out are messages that can be true at no time, such as totals of 0,
+    which are dead letters in the live system. The future is not, because what was the future when a
+    message arrived may be the past now.
 
     Raises:
         miningmap.messages.LineError: a line is not a valid message.
     """
-    cells = MemoryCells()
+    cells, left_out = MemoryCells(), 0
     for message in decode_lines(lines):
-        if empty(message) is None:
+        if impossible(message):
+            left_out += 1
+        else:
             cells.add(message)
-    return cells
+    return cells, left_out

@@ -58,7 +58,8 @@ def own(tmp_path: Path) -> Path:
 
 def test_a_total_of_0_says_nothing(run: Run, messages: Path) -> None:
     """In the live system it is a dead letter."""
-    before = run("recompute", messages, *AS_OF).stdout
+    before = run("recompute", messages, *AS_OF)
+    assert before.stderr == ""
     lines = [json.loads(line) for line in messages.read_text().splitlines() if line]
     with messages.open("a") as file:
         for sent in lines:
@@ -66,7 +67,9 @@ def test_a_total_of_0_says_nothing(run: Run, messages: Path) -> None:
             if "places" in sent:
                 nothing["places"] = []
             file.write(json.dumps(nothing) + "\n")
-    assert run("recompute", messages, *AS_OF).stdout == before
+    after = run("recompute", messages, *AS_OF)
+    assert (after.exit_code, after.stdout) == (0, before.stdout)
+    assert after.stderr == "3 messages left out: totals of 0 or before Bitcoin's first block\n"
 
 
 def by_code(answer: Any, figure: str = "share") -> dict[str, Any]:

@@ -545,7 +545,7 @@ async def test_recompute_on_an_export_equals_the_live_answers(
     result = await asyncio.to_thread(run, "export", "--output", file)
     assert result.exit_code == 0, result.stderr
     with file.open("rb") as lines:
-        cells = read_cells(lines)
+        cells, _ = read_cells(lines)
     for parameters, want in zip(QUERIES, live, strict=True):
         answer = answer_from(cells, query_of(parameters), loaded)
         assert formatted(msgspec.json.encode(answer)) == formatted(want), parameters

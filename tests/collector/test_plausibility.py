@@ -136,7 +136,9 @@ def test_the_network_is_known_after_a_restart() -> None:
     assert Polls(known).pool(1801 * EH) is not None
 
 
-def test_pools_are_compared_with_the_largest_figure_for_the_network(polls: Polls) -> None:
+def test_one_of_two_figures_for_the_network_that_is_too_low_does_not_reject_pools(
+    polls: Polls,
+) -> None:
     for _ in range(3):
         polls.network(0.9 * EH)  # by a wrong unit: it must not reject all pools
     polls.network(900 * EH, source="other")
@@ -241,6 +243,13 @@ def test_a_network_that_differs_from_the_others_has_to_be_confirmed(polls: Polls
         None,
     ]
     assert polls.network(951 * EH, source="third") is None
+
+
+def test_one_wrong_source_of_three_does_not_put_the_others_in_doubt(polls: Polls) -> None:
+    assert polls.network(9501 * EH, source="wrong") is None
+    for _ in range(3):
+        polls.network(900 * EH, source="first")
+    assert polls.network(950 * EH, source="second") is None
 
 
 def test_a_network_that_leaves_the_others_has_to_be_confirmed(polls: Polls) -> None:

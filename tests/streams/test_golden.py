@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @golden.parametrize()
 def test_every_answer_is_recomputed_from_the_messages(path: Path) -> None:
     case = golden.Case(path)
-    cells = read_cells(encode(message) for message in case.messages)
+    cells, _ = read_cells(encode(message) for message in case.messages)
     for query, want in zip(case.queries(), case.expected, strict=True):
         got = json.loads(msgspec.json.encode(answer_from(cells, query, case.beliefs)))
         golden.assert_same(got, want)

@@ -216,7 +216,7 @@ async def test_no_key_in_redis_outlives_its_tier(client: Redis) -> None:
     processor = Processor(store, broker.deliver, KEPT, Metrics(CollectorRegistry()), utc_now)
     await processor.process([raw(encode(message)) for message in messages])
     reasons = Counter(dict(record.headers)["reason"] for record in broker.records)
-    assert reasons == {b"future": 6, b"too_late": 4}
+    assert reasons == {b"future": 6, b"too_late": 1, b"implausible": 4}
     longest = {
         b"m": timedelta(hours=KEPT.minutes_h + 2 + 25),
         b"h": timedelta(days=KEPT.hours_d + 4),
