@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
@@ -27,10 +28,16 @@ if TYPE_CHECKING:
 
     from miningmap.messages import Message
     from miningmap.plausibility import KnownFigures, Rejection
-    from miningmap.settings import Kafka
+    from miningmap.settings import Kafka, Retention
 
 MAX_TABLE_BYTES: Final = 5 * 1024 * 1024
 """Largest accepted CBECI table; all 29 months of the largest one are 10 kB."""
+MAX_READ: Final = 1_000_000
+"""Largest number of reports that are read from Kafka for their blocks: some ten seconds."""
+MIN_PROGRESS: Final = 100_000
+"""Fewer messages are read without a progress bar."""
+BLOCKS_MARGIN: Final = timedelta(days=1)
+"""How far the arrival of a report may be from its time, for its blocks to be found."""
 
 DEMO: Final = click.option(
     "--demo", is_flag=True, help="Use the broker of the demo that runs on this machine."
@@ -47,10 +54,18 @@ def publish(context: click.Context, /, file: Path, *, demo: bool) -> None:
     """Publish the messages in FILE (report/1 and network/1, one a line) to Kafka.
 
     All lines are checked first. If one is not a valid message, or cannot be true, nothing is
-    published: no message ends in the future, has a total of 0 without a place, or more hashrate
-    than twice the network's at that time or five times what the pool's own blocks show. The
-    network's hashrate is looked up in FILE and in Kafka, the blocks in FILE; of a time of which
-    neither knows anything, everything is accepted.
+    published: no message ends in the future or before Bitcoin's first block, has a total of 0
+    without a place, or more hashrate than twice the network's at that time or five times what the
+    pool's own blocks show. The network's own figure is within 10 times of what is known of that
+    time.
+
+    What is known is looked up in Kafka: of the network everything, of blocks the reports that
+    arrived from a day before to a day after the times in FILE, at most 1,000,000 messages. Where
+    Kafka knows nothing of a time, FILE's own figures count, of several sources the median. Of a
+    time of which neither knows anything, everything is accepted.
+
+    Messages that are older than what is kept (the settings of retention) are published and
+    counted on standard error: they change no figure and become dead letters.
     """
     from miningmap.plausibility import KnownFigures, rejected
     from miningmap.times import utc_now
@@ -59,13 +74,13 @@ def publish(context: click.Context, /, file: Path, *, demo: bool) -> None:
     numbered = _read(file)
     now = utc_now()
     _check(file, numbered, lambda message: rejected(message, now))
-    known = KnownFigures()
-    for _, message in numbered:
-        known.add(message)
-    _add_history(kafka, known)
-    _check(file, numbered, known.rejected)
     messages = [message for _, message in numbered]
+    known = KnownFigures(fallback=_figures(messages))
+    _add_history(kafka, known)
+    _add_blocks(kafka, known, messages)
+    _check(file, numbered, lambda message: known.rejected(message) or known.contradicted(message))
     _publish(kafka, messages)
+    _tell_too_late(messages, settings_of(context).retention, now)
     click.echo(f"{len(messages)} messages published", err=True)
 
 
@@ -123,6 +138,77 @@ def _add_history(kafka: Kafka, known: KnownFigures) -> None:
 
     with command_errors(BrokerError):
         asyncio.run(add_network_history(kafka.bootstrap_servers, known))
+
+
+def _figures(messages: Sequence[Message]) -> KnownFigures:
+    """Return what messages themselves say of the network and of blocks."""
+    from miningmap.plausibility import KnownFigures
+
+    figures = KnownFigures()
+    for message in messages:
+        figures.add(message)
+    return figures
+
+
+def _add_blocks(kafka: Kafka, known: KnownFigures, messages: Sequence[Message]) -> None:
+    """Add what Kafka knows of pools' blocks at the time of the reports that they are a limit of."""
+    from miningmap.kafka.errors import BrokerError
+    from miningmap.messages import Report
+
+    limited = [m for m in messages if isinstance(m, Report) and m.basis != "mined"]
+    if not limited:
+        return
+    since = min(report.start for report in limited) - BLOCKS_MARGIN
+    until = max(report.end for report in limited) + BLOCKS_MARGIN
+    with command_errors(BrokerError):
+        complete = asyncio.run(_read_blocks(kafka, known, since, until))
+    if not complete:
+        click.echo(
+            f"not all blocks were looked up: of Kafka's reports of these times only {MAX_READ} "
+            "were read",
+            err=True,
+        )
+
+
+async def _read_blocks(kafka: Kafka, known: KnownFigures, since: datetime, until: datetime) -> bool:
+    """Read reports with blocks, with a progress bar if it takes long; return whether all were."""
+    from miningmap.kafka.network_history import add_figures
+    from miningmap.kafka.reader import open_reader
+    from miningmap.kafka.topics import REPORTS
+
+    servers = kafka.bootstrap_servers
+    read = 0
+    async with open_reader(servers, [REPORTS], since=since, until=until) as reports:
+        hidden = reports.size < MIN_PROGRESS
+        with click.progressbar(
+            length=reports.size, label="reading blocks", file=sys.stderr, hidden=hidden
+        ) as bar:
+            async for values in reports.batches():
+                if read >= MAX_READ:
+                    return False
+                # Few reports have blocks, and finding the word is much faster than decoding.
+                add_figures((value for value in values if b'"blocks"' in value), known)
+                read += len(values)
+                bar.update(len(values))
+    return True
+
+
+def _tell_too_late(messages: Sequence[Message], retention: Retention, now: datetime) -> None:
+    """Tell on standard error how many messages no cell is kept for."""
+    from streams.method.cells import TooLateError, claims_of, horizon
+
+    kept = horizon(retention, now)
+    late = 0
+    for message in messages:
+        try:
+            claims_of(message, kept)
+        except TooLateError:
+            late += 1
+    if late:
+        limits = f"minutes {retention.minutes_h} h, hours {retention.hours_d} days"
+        what = "1 message is" if late == 1 else f"{late} messages are"
+        letters = "a dead letter" if late == 1 else "dead letters"
+        click.echo(f"{what} older than what is kept ({limits}) and will be {letters}", err=True)
 
 
 def _publish(kafka: Kafka, messages: Sequence[Message]) -> None:
@@ -225,8 +311,8 @@ def export(
     that a message is about (from its start to its end, or to the end of its hold), not by its
     arrival. To recompute a window, export a range that covers it and the 30 days before it.
 
-    Invalid messages, those from the future and totals of 0, which are also dead letters, are left
-    out and counted on standard error.
+    Invalid messages, those from the future or from before Bitcoin's first block, and totals of 0,
+    which are also dead letters, are left out and counted on standard error.
     """
     from miningmap.kafka.errors import BrokerError
 

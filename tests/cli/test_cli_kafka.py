@@ -16,6 +16,7 @@ from aiohttp.test_utils import unused_port
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from launch.cli import transfer
 from miningmap.kafka.topics import NETWORK, REPORTS, TOPICS
 from miningmap.messages import KINDS, MAX_FIGURE, encode
 from miningmap.places import all_places
@@ -121,6 +122,8 @@ def test_lines_are_checked_before_the_broker_is_contacted(
     [
         (report(hashrate=1, start=utc_now() + timedelta(days=1)), "future: ends at "),
         (network(1, start=utc_now() + timedelta(days=400)), "future: ends at "),
+        (report(hashrate=1, start=datetime(1970, 1, 1, tzinfo=UTC)), "implausible: ends at 1970-"),
+        (network(1, start=datetime(2009, 1, 2, tzinfo=UTC)), "implausible: ends at 2009-01-02T"),
         (report(hashrate=0), "implausible: a total of 0 H/s says nothing"),
         (network(0), "implausible: a total of 0 H/s says nothing"),
     ],
@@ -157,6 +160,104 @@ def test_pools_are_compared_with_the_network_of_their_time_in_the_file_and_in_ka
     # Nothing is known of the winter.
     messages.write_bytes(encode(report(hashrate=133e18, start=winter)))
     assert run("publish", messages).exit_code == 0
+
+
+def write(path: Path, *written: Message) -> None:
+    path.write_bytes(b"\n".join(map(encode, written)))
+
+
+def test_a_wrong_network_in_the_file_does_not_become_the_map(
+    run: Run, messages: Path, broker: KafkaServer
+) -> None:
+    """A limit that the file itself sets would let each of its pools pass."""
+    write(messages, network(970e18))
+    assert run("publish", messages).exit_code == 0
+    write(messages, network(5e22, source="aaa"), report("giant", hashrate=4e22))
+    result = run("publish", messages)
+    assert (result.exit_code, result.stdout) == (2, "")
+    network_error = (
+        f"{messages}: line 1: implausible: 50 ZH/s differs by more than 10 times from "
+        "the 970 EH/s known of that time; is the unit right?\n"
+    )
+    assert network_error in result.stderr
+    pool = "line 2: implausible: 40 ZH/s is more than twice the network's 970 EH/s at that time"
+    assert pool in result.stderr
+    assert result.stderr.startswith("miningmap: 2 errors, nothing was published:\n")
+    # The same source may not replace its figure so either, nor several sources together.
+    for sources in (("mempool",), ("aaa", "aab", "aac")):
+        write(messages, *(network(5e22, source=source) for source in sources))
+        assert "line 1: implausible" in run("publish", messages).stderr
+    assert len(records(broker)[NETWORK]) == 1
+    write(messages, network(500e18, source="aaa"), report("giant", hashrate=1900e18))
+    assert run("publish", messages).exit_code == 0
+
+
+def test_where_kafka_knows_nothing_the_sources_of_the_file_judge_each_other(
+    run: Run, messages: Path, broker: KafkaServer
+) -> None:
+    right = network(960e18, source="b"), network(970e18, source="c")
+    wrong = network(5e22, source="aaa")
+    write(messages, *right, wrong)
+    assert f"{messages}: line 3: implausible: 50 ZH/s" in run("publish", messages).stderr
+    write(messages, right[0], wrong)
+    result = run("publish", messages)
+    assert "line 1: implausible: 960 EH/s" in result.stderr
+    assert "line 2: implausible: 50 ZH/s" in result.stderr
+    assert records(broker)[NETWORK] == []
+    write(messages, *right, report(hashrate=500e18))
+    assert run("publish", messages).exit_code == 0
+
+
+def test_a_pool_is_compared_with_its_blocks_in_kafka(
+    run: Run, messages: Path, broker: KafkaServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = utc_now() - timedelta(hours=1)
+    mined = msgspec.structs.replace(
+        report(hashrate=10e18, source="counted", start=start), blocks=11, basis="mined"
+    )
+    write(messages, mined)
+    assert run("publish", messages).exit_code == 0
+    # A count in the file does not outvote what Kafka knows.
+    counted = msgspec.structs.replace(mined, hashrate=1e21, blocks=1000, source="aaa")
+    write(messages, report(hashrate=51e18, start=start), counted)
+    result = run("publish", messages)
+    assert result.exit_code == 2
+    assert "line 1: implausible: 51 EH/s is more than five times the 10 EH/s" in result.stderr
+    assert len(records(broker)[REPORTS]) == 1
+    # What arrived days after the time of a report is not read.
+    write(messages, report(hashrate=51e18, start=start - timedelta(days=3)))
+    assert run("publish", messages).exit_code == 0
+    monkeypatch.setattr(transfer, "MAX_READ", 0)
+    write(messages, report(hashrate=51e18, start=start))
+    result = run("publish", messages)
+    assert result.exit_code == 0
+    assert (
+        "not all blocks were looked up: of Kafka's reports of these times only 0" in result.stderr
+    )
+
+
+def test_messages_older_than_what_is_kept_are_counted(
+    run: Run, messages: Path, broker: KafkaServer
+) -> None:
+    now = utc_now().replace(minute=0, second=0, microsecond=0)
+    day = now.replace(hour=0) - timedelta(days=40)
+    write(
+        messages,
+        report(hashrate=1e18, start=now - timedelta(minutes=5)),
+        report(hashrate=1e18, start=now - timedelta(hours=47)),
+        report(hashrate=1e18, start=day, end=day + timedelta(days=1)),
+        report(hashrate=1e18, start=now - timedelta(hours=50)),
+    )
+    result = run("publish", messages)
+    kept = "older than what is kept (minutes 48 h, hours 35 days)"
+    assert f"\n1 message is {kept} and will be a dead letter\n" in result.stderr
+    with messages.open("ab") as file:
+        file.write(b"\n" + encode(report(hashrate=1e18, start=day, end=day + timedelta(hours=1))))
+    result = run("publish", messages)
+    assert result.exit_code == 0
+    assert f"\n2 messages are {kept} and will be dead letters\n" in result.stderr
+    assert result.stderr.endswith("5 messages published\n")
+    assert len(records(broker)[REPORTS]) == 9
 
 
 def test_a_pool_is_compared_with_its_blocks_in_the_file(

@@ -104,6 +104,8 @@ async def test_a_range_of_arrival_loses_nothing_on_the_embedded_broker() -> None
         await ensure_topics(broker.bootstrap_servers)
         await send_hours(broker, noon)
         assert {b"3", b"4", b"5"} <= {*await read_range(broker, noon + timedelta(hours=3))}
+        until = noon + timedelta(hours=4)
+        assert {b"2", b"3"} <= {*await read_range(broker, noon + timedelta(hours=2), until)}
 
 
 async def send_hours(kafka: KafkaServer | EmbeddedBroker, first: datetime) -> None:
