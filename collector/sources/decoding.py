@@ -158,7 +158,8 @@ def unix_time(number: float, *, per_second: int = 1) -> datetime:
     Raises:
         PermanentError: before the year 1, or after the year 9999: the API has changed its unit.
     """
-    with suppress(OverflowError, ValueError):
+    # OSError: what the C library says of a time that its calendar does not reach.
+    with suppress(OverflowError, ValueError, OSError):
         return datetime.fromtimestamp(number / per_second, UTC)
     text = "a time is not in the years 1 to 9999; has its unit changed?"
     raise PermanentError(text, reason="shape")

@@ -68,7 +68,14 @@ def test_invalid_json_is_a_transient_error(body: bytes) -> None:
     assert caught.value.reason == "not_json"
 
 
-@all_cases("seconds", [-(10**12), 10**12, 10**400, -(10**400), 1e300, math.inf, math.nan])
+@all_cases(
+    "seconds",
+    [
+        *(sign * 10**power for power in range(12, 24) for sign in (1, -1)),
+        *(1_787_472_180 * unit for unit in (10**3, 10**6, 10**9)),
+        *(2**63, 10**400, -(10**400), 1e300, math.inf, -math.inf, math.nan),
+    ],
+)
 def test_a_time_out_of_range_is_a_shape_error(seconds: float) -> None:
     with pytest.raises(PermanentError) as caught:
         decoding.unix_time(seconds)
