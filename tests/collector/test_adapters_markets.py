@@ -46,19 +46,35 @@ def test_nicehash_global_market_has_no_places() -> None:
     ]
 
 
-def test_nicehash_locates_nothing() -> None:
-    boost = book(EU=market("2"), EU_N=market("0.5"), USA=market("0.75"), USA_E=market("0.25"))
-    plain = book(EU=market("4", factor="1000000000000000.00000000", unit="PH"), ASIA=market("1"))
-    assert readings("pools/nicehash", boost, plain) == [Reading("nicehash-market", 4.504e18)]
+def test_nicehash_markets_of_other_coins_do_not_count() -> None:
+    boost = book(LTC=market("7"), btc=market("3.5"))
+    plain = book(BTC=market("4", factor="1000000000000000.00000000", unit="PH"))
+    assert readings("pools/nicehash", boost, plain) == [Reading("nicehash-market", 3.504e18)]
     assert load("pools/nicehash").locates is None
 
 
 @all_cases(
     ("boost", "plain"),
     [
-        (book(EU=market(None), USA=market("1")), book(EU=market("1"))),
+        (book(LTC=market("1")), book(BTC=market("1"))),
         (book(BTC=market("1")), book()),
         (book(), book(BTC=market("1"))),
+        (book(EU=market("1"), USA=market("1")), book(EU=market("1"))),
+    ],
+)
+def test_nicehash_without_a_market_of_bitcoin_is_a_shape_error(
+    boost: object, plain: object
+) -> None:
+    with pytest.raises(PermanentError, match="BTC is not in the list") as caught:
+        readings("pools/nicehash", boost, plain)
+    assert caught.value.reason == "shape"
+
+
+@all_cases(
+    ("boost", "plain"),
+    [
+        (book(BTC=market(None)), book(BTC=market("1"))),
+        (book(BTC=market("1")), book(BTC=market(""))),
     ],
 )
 def test_nicehash_has_no_reading_if_one_market_is_unknown(boost: object, plain: object) -> None:
@@ -70,14 +86,14 @@ def test_nicehash_has_no_reading_if_one_market_is_unknown(boost: object, plain: 
 )
 def test_nicehash_factor_and_unit_must_agree(factor: str, unit: str) -> None:
     with pytest.raises(PermanentError) as caught:
-        readings("pools/nicehash", book(BTC=market("1", factor=factor, unit=unit)), book())
+        readings("pools/nicehash", *[book(BTC=market("1", factor=factor, unit=unit))] * 2)
     assert caught.value.reason == "unit"
 
 
 @all_cases("speed", ["0.5 EH", "-5", -5, "1e-3 EH", True])
 def test_nicehash_speed_must_be_a_number_without_a_unit(speed: str) -> None:
     with pytest.raises(PermanentError):
-        readings("pools/nicehash", book(BTC=market(speed)), book())
+        readings("pools/nicehash", *[book(BTC=market(speed))] * 2)
 
 
 def test_nicehash_markets_without_sellers_have_a_hashrate_of_zero() -> None:
