@@ -6,7 +6,8 @@
 - JSON of any other shape: permanent. Somebody has to look at the source.
 
 Servers change between numbers and text with each edition, which is no other shape: text is read
-where a number is expected, and :data:`Figure` reads a hashrate in either form.
+where a number is expected, :data:`Figure` reads a hashrate in either form, and :data:`Label` an id
+or a name.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ BareNumber: TypeAlias = Annotated[str, msgspec.Meta(pattern=rf"^({_NUMBER}|[?-]?
 
 Figure: TypeAlias = float | BareNumber
 """A hashrate without a unit, as a number or as text; for :func:`hashrate`."""
+
+Label: TypeAlias = str | int | None
+"""An id or a name, which some servers write as a number; ``str()`` makes both the same."""
 
 _LONGEST_QUOTE: Final = 100
 
@@ -118,6 +122,23 @@ def hashrate(
             reason="unit",
         )
     return figure
+
+
+def part_of_network(value: Figure | None, network: Figure | None) -> float | None:
+    """Return a pool's hashrate (H/s), checked against the network's in the same response.
+
+    Raises:
+        PermanentError: more than the network, so the unit must be another one.
+        TransientError: the network's hashrate is unknown or 0, as while the server's own node is
+            down, so that nothing exposes a wrong unit.
+    """
+    most = hashrate(network)
+    if most:
+        return hashrate(value, most=most)
+    if pool := hashrate(value):
+        text = f"{pool:g} H/s cannot be checked: the response has no hashrate of the network"
+        raise TransientError(text, reason="refused")
+    return pool
 
 
 def is_named(text: str, name: str) -> bool:

@@ -51,7 +51,7 @@ def test_foundry_hashrate_of_zero_is_a_reading() -> None:
     assert readings("pools/foundry", {"hashrate5minAvg": 0}) == [Reading("foundryusa", 0.0)]
 
 
-def blocks(total: int, *pools: tuple[str, int]) -> dict[str, object]:
+def blocks(total: int, *pools: tuple[object, int]) -> dict[str, object]:
     listed = [{"slug": slug, "blockCount": count} for slug, count in pools]
     return {"pools": listed, "blockCount": total, "lastEstimatedHashrate": 9e20}
 
@@ -75,13 +75,25 @@ def test_mempool_pools_without_blocks_have_no_reading() -> None:
     [
         blocks(2, ("antpool", 3)),
         blocks(2, ("antpool", -1)),
-        blocks(2, ("Ant Pool", 1)),
     ],
 )
 def test_mempool_inconsistent_blocks_are_a_shape_error(answer: object) -> None:
     with pytest.raises(PermanentError) as caught:
         readings("pools/mempool", answer)
     assert caught.value.reason == "shape"
+
+
+@all_cases("slug", ["unknown", "Unknown", "Unknown pool", None, "", "?", "鱼", "null"])
+def test_mempool_blocks_of_an_entry_without_a_pool_count_for_no_pool(slug: object) -> None:
+    assert readings("pools/mempool", blocks(4, ("foundryusa", 2), (slug, 1), ("antpool", 1))) == [
+        Reading("foundryusa", 4.5e20, blocks=2),
+        Reading("antpool", 2.25e20, blocks=1),
+    ]
+
+
+@all_cases(("slug", "pool"), [("Ant Pool", "antpool"), ("btctop", "btctop"), (58, "58")])
+def test_mempool_slugs_are_read_like_other_names(slug: object, pool: str) -> None:
+    assert readings("pools/mempool", blocks(1, (slug, 1))) == [Reading(pool, 9e20, blocks=1)]
 
 
 def coins(hashrate: object, coin: str = "BTC", code: str = "000000") -> dict[str, object]:

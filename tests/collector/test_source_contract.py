@@ -50,7 +50,7 @@ ODD_NUMBERS = (
     b"1e300",
 )
 BASIS = "a source declares basis='mined' if, and only if, its readings have blocks"
-WORDS = ("code", "err_no", "id")
+WORDS = ("code", "err_no")
 NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
 
 every_source = pytest.mark.parametrize("path", registry.paths())
@@ -185,16 +185,19 @@ def respelt(body: bytes) -> Iterator[bytes]:
 
 
 def respelt_values(value: object) -> Iterator[object]:
-    """Yield the value with one number in it written as text, or the other way round."""
+    """Yield the value with one number or Boolean in it written in another way."""
     if isinstance(value, dict):
         for name, part in value.items():
-            # A code or an id is a word, even if it is written in digits.
+            # A code is a word, even if it is written in digits.
             for other in () if name in WORDS else respelt_values(part):
                 yield value | {name: other}
     elif isinstance(value, list):
         for number, part in enumerate(value):
             yield from ([*value[:number], o, *value[number + 1 :]] for o in respelt_values(part))
-    elif isinstance(value, int | float) and not isinstance(value, bool):
+    elif isinstance(value, bool):
+        yield json.dumps(value)
+        yield int(value)
+    elif isinstance(value, int | float):
         yield str(value)
     elif isinstance(value, str) and NUMBER.fullmatch(value):
         yield json.loads(value)
