@@ -147,7 +147,8 @@ async def try_source(
         with errors_of(source):
             every_s = settings.collector.poll_s or source.poll_s
             poll = Poll(source, now(), every_s, settings.collector.simulated)
-            checked = check_readings(poll, parse_readings(source, payloads), Plausibility())
+            readings = parse_readings(source, payloads, poll.fetched_at)
+            checked = check_readings(poll, readings, Plausibility())
             for letter in checked.rejected:
                 raise PermanentError(letter.error, reason=cast("Reason", letter.reason))
     except SourceError as error:

@@ -19,6 +19,7 @@ _NAMES: Final[dict[str, str]] = {
     "braiinspool": "Braiins Pool",
     "braiinssolo": "Braiins Solo",
     "btccom": "BTC.com",
+    "btctop": "BTC.TOP",
     "ckpool": "CKPool",
     "dmnd": "DMND",
     "emcdpool": "EMCD",
@@ -36,6 +37,7 @@ _NAMES: Final[dict[str, str]] = {
     "noderunners": "Noderunners",
     "ocean": "OCEAN",
     "parasite": "Parasite",
+    "pegapool": "PEGA Pool",
     "poolin": "Poolin",
     "publicpool": "Public Pool",
     "redrockpool": "RedRock Pool",
@@ -55,11 +57,13 @@ _ACCOUNT: Final = "-account"
 
 # Other names that match neither slug nor name, as _plain() writes them.
 _ALIASES: Final[dict[str, str]] = {
+    "ausolockpool": "solock",
     "binance": "binancepool",
     "braiins": "braiinspool",
     "cloverpool": "btccom",
     "demand": "dmnd",
     "demandpool": "dmnd",
+    "eusolockpool": "solock",
     "foundry": "foundryusa",
     "foundrydigital": "foundryusa",
     "foundryusapool": "foundryusa",
@@ -70,20 +74,43 @@ _ALIASES: Final[dict[str, str]] = {
     "marathon": "marapool",
     "marathondigital": "marapool",
     "poolbinance": "binancepool",
+    "pega": "pegapool",
     "poolbraiins": "braiinspool",
+    "poolpega": "pegapool",
     "redrock": "redrockpool",
+    "sgsolockpool": "solock",
     "slush": "braiinspool",
     "slushpool": "braiinspool",
     "solobraiins": "braiinssolo",
     "solockpool": "solock",
+    "uesolockpool": "solock",
     "ultimus": "ultimuspool",
+    "uwsolockpool": "solock",
     "whitebit": "whitepool",
 }
 
 # Labels for blocks or hashrate that belong to no particular pool, as _plain() writes them.
-_NO_POOL: Final = re.compile(r"unknown.*|others?|otherpools?|na|none|unattributed|unidentified")
-# A host's name: all of it but its ending, and its domain with and without the ending.
-_HOST: Final = re.compile(r"((?:[a-z0-9-]+\.)*?)(([a-z0-9-]+)\.[a-z]{2,})")
+_NO_POOL: Final = re.compile(
+    r"unknown.*|others?|otherpools?|na|nan|nil|none|null|unattributed|undefined|unidentified"
+)
+# Slugs of pools whose name at mempool.space is a host with its ending.
+_NAMED_LIKE_HOSTS: Final = (
+    *("bcpoolio", "bitcoincom", "ghashio", "lubiancom", "multicoinco", "okpooltop", "phashio"),
+    *("purebtccom", "sigmapoolcom", "simplecoinus", "tigerpoolnet", "wayicn", "yourbtcnet"),
+)
+# The top-level domains under which pools are. All of two letters are those of countries.
+_TOP_LEVEL: Final = (
+    r"[a-z]{2}|app|biz|cash|club|cloud|com|dev|digital|energy|finance|global|info|life|live|money"
+    r"|net|network|one|online|org|pro|site|space|systems|tech|top|vip|work|works|world|xyz|zone"
+)
+_HOST: Final = re.compile(
+    rf"(?:[a-z+]+://)?(?:www\.)?((?:[a-z0-9-]+\.)+(?:{_TOP_LEVEL}))\.?(?::[0-9]+)?(?:/.*)?"
+)
+# What companies add to their names.
+_COMPANY: Final = re.compile(
+    r"(\W+(ag|co|company|corp|corporation|gmbh|group|holdings?|inc|limited|llc|ltd|plc"
+    r"|technology|technologies)\b)+\W*$"
+)
 _LONGEST: Final = 64
 _NEAR: Final = 3  # how many near matches an error names
 _ALIKE: Final = 0.75  # how alike a near match is at least
@@ -129,18 +156,23 @@ def pool_slug(label: str) -> str | None:
     """The slug of the pool with this label; ``None`` if the label names no pool.
 
     An unknown pool gets a slug made from its label. A host is found by the longest part of its name
-    that is a known name: ``pool.f2pool.com`` is F2Pool, but ``BTC.com`` is BTC.com.
+    that is a known name: ``pool.f2pool.com`` is F2Pool, but ``BTC.com`` is BTC.com. A company is
+    found without its legal form.
 
     Args:
         label: as relays and block explorers write it.
     """
-    name = _plain(label)
-    spellings = [name]
-    if host := _HOST.fullmatch(label.strip().lower()):
-        name = _plain(host[1] + host[3])
-        spellings += [name, _plain(host[2]), _plain(host[3])]
-    known = next((_SLUGS[spelling] for spelling in spellings if spelling in _SLUGS), None)
-    slug = known or name[:_LONGEST]
+    text = label.strip().lower()
+    spellings = [text, _COMPANY.sub("", text)]
+    name = text
+    if host := _HOST.fullmatch(text):
+        labels = host[1].split(".")
+        name = ".".join(labels[:-1])
+        spellings += [
+            ".".join(labels[first:last]) for first in range(len(labels) - 1) for last in (None, -1)
+        ]
+    known = next((_SLUGS[plain] for plain in map(_plain, spellings) if plain in _SLUGS), None)
+    slug = known or _plain(name)[:_LONGEST]
     return None if _NO_POOL.fullmatch(slug) else slug or None
 
 
@@ -152,5 +184,6 @@ def _plain(label: str) -> str:
 _SLUGS: Final[dict[str, str]] = {
     **{_plain(name): slug for slug, name in _NAMES.items()},
     **{_plain(slug): slug for slug in _NAMES},
+    **{slug: slug for slug in _NAMED_LIKE_HOSTS},
     **_ALIASES,
 }

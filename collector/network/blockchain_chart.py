@@ -21,7 +21,7 @@ _ENVELOPE: Final = Envelope(code="status", ok=("ok",), message="error", data=Non
 
 
 class _Point(msgspec.Struct):
-    x: int
+    x: float
     y: decoding.Figure | None
 
 

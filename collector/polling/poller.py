@@ -145,7 +145,7 @@ class Poller:
     async def _poll(self) -> None:
         bodies = await self._fetcher.fetch(self._source)
         poll = Poll(self._source, self._now(), self._interval_s, self._simulated)
-        readings = parse_readings(self._source, bodies)
+        readings = parse_readings(self._source, bodies, poll.fetched_at)
         checked = check_readings(poll, readings, self._plausibility)
         if readings:
             self._put([*checked.messages, *checked.rejected])

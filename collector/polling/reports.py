@@ -91,16 +91,27 @@ def errors_of(source: Source) -> Iterator[None]:
         raise TransientError(text, reason=UNEXPECTED, source=source.slug) from error
 
 
-def parse_readings(source: Source, bodies: Sequence[bytes]) -> Sequence[Reading | NetworkReading]:
+def parse_readings(
+    source: Source, bodies: Sequence[bytes], fetched_at: datetime | None = None
+) -> Sequence[Reading | NetworkReading]:
     """Return the readings in a source's response bodies; none if the source knows no figure.
+
+    Args:
+        source: the source.
+        bodies: of the responses, in the order of the requests.
+        fetched_at: when they arrived, if that is known.
 
     Raises:
         SourceError: one of the three kinds, with the source's slug.
     """
     with errors_of(source):
+        unmarked = list(map(without_mark, bodies))
+        if source.parse_at is not None and fetched_at is not None:
+            readings = source.parse_at(unmarked, fetched_at)
+        else:
+            readings = source.parse(unmarked)
         return [
-            replace(reading, observed_at=_known_time(reading.observed_at))
-            for reading in source.parse(list(map(without_mark, bodies)))
+            replace(reading, observed_at=_known_time(reading.observed_at)) for reading in readings
         ]
 
 

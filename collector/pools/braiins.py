@@ -14,7 +14,7 @@ from collector.sources.single import single_pool
 class _Stats(msgspec.Struct):
     hash_rate_unit: str
     pool_5m_hash_rate: Figure | None
-    update_ts: int
+    update_ts: float
 
 
 # The average over 5 minutes, in the unit that the response names ("Gh/s").

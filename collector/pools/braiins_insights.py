@@ -33,7 +33,7 @@ class _Mined(msgspec.Struct):
 
 
 class _Pool(msgspec.Struct):
-    pool_name: str
+    pool_name: decoding.Label
     blocks_mined: _Mined
 
 

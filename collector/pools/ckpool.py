@@ -7,14 +7,23 @@ common count once and are of no place.
 
 from __future__ import annotations
 
+from statistics import median_high
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
 from collector.sources import decoding
-from collector.sources.base import Locating, PoolSource, Reading, Request, SourceError
+from collector.sources.base import (
+    Locating,
+    PermanentError,
+    PoolSource,
+    Reading,
+    Request,
+    SourceError,
+)
 from collector.sources.located import by_place
 from miningmap.places import OTHER
+from miningmap.plausibility import MAX_AHEAD
 from miningmap.units import format_hashrate
 
 if TYPE_CHECKING:
@@ -44,9 +53,9 @@ _SAME_USERS: Final = 0.02
 
 
 class _Status(msgspec.Struct):
-    runtime: int
-    lastupdate: int
-    users: int = msgspec.field(name="Users")
+    runtime: float
+    lastupdate: float
+    users: float = msgspec.field(name="Users")
 
 
 class _Hashrates(msgspec.Struct):
@@ -57,9 +66,9 @@ class _File(NamedTuple):
     """The status file of a host, which has a known hashrate (H/s, over 5 minutes)."""
 
     place: str
-    started: int
-    updated: int
-    users: int
+    started: float  # seconds since 1970, like the next one
+    updated: float
+    users: float
     hashrate: float
 
     def is_same(self, other: _File) -> bool:
@@ -71,15 +80,19 @@ class _File(NamedTuple):
         )
 
 
-def parse(bodies: Sequence[bytes]) -> list[Reading]:
+def parse(bodies: Sequence[bytes], now: datetime | None = None) -> list[Reading]:
     """Return the total, and places if the hosts' statistics differ, as of the oldest file.
 
-    A host that does not respond, or without a figure, is left out.
+    A host is left out if it does not respond, has no figure, or has a wrong clock.
+
+    Args:
+        bodies: the hosts' files.
+        now: the time of the fetch. Without it, a clock is compared with those of other hosts.
 
     Raises:
         SourceError: no host has a valid file; the error is the first one's.
     """
-    files = _files(bodies)
+    files = _files(bodies, now)
     if not files:
         return []
     groups = _by_statistics(files)
@@ -97,7 +110,7 @@ def parse(bodies: Sequence[bytes]) -> list[Reading]:
     ]
 
 
-def _files(bodies: Sequence[bytes]) -> list[_File]:
+def _files(bodies: Sequence[bytes], now: datetime | None) -> list[_File]:
     """Return the files that are still written and have a figure.
 
     Raises:
@@ -111,10 +124,24 @@ def _files(bodies: Sequence[bytes]) -> list[_File]:
                 files.append(file)
         except SourceError as error:
             failures.append(error)
+    latest = _latest(files, now) if files else 0
+    usable = [file for file in files if file.updated <= latest]
+    failures += [_ahead() for _ in range(len(files) - len(usable))]
     if len(failures) == len(bodies):
         raise failures[0]
-    newest = max((file.updated for file in files), default=0)
-    return [file for file in files if newest - file.updated <= _STALE_S]
+    newest = max((file.updated for file in usable), default=0)
+    return [file for file in usable if newest - file.updated <= _STALE_S]
+
+
+def _ahead() -> SourceError:
+    return PermanentError("the clocks of the hosts are ahead of the time", reason="future")
+
+
+def _latest(files: Sequence[_File], now: datetime | None) -> float:
+    """Return the latest time that a host whose clock is right can have written."""
+    if now is not None:
+        return (now + MAX_AHEAD).timestamp()
+    return median_high(file.updated for file in files) + _STALE_S
 
 
 def _file(place: str, body: bytes) -> _File | None:
@@ -127,8 +154,8 @@ def _file(place: str, body: bytes) -> _File | None:
     hashrate = decoding.hashrate(decoding.decode(second, _Hashrates).hashrate5m)
     if hashrate is None:
         return None
-    started = status.lastupdate - status.runtime
-    return _File(place, started, status.lastupdate, status.users, hashrate)
+    updated = decoding.unix_time(status.lastupdate).timestamp()
+    return _File(place, updated - status.runtime, updated, status.users, hashrate)
 
 
 def _by_statistics(files: Sequence[_File]) -> list[list[_File]]:
@@ -214,5 +241,6 @@ SOURCE = PoolSource(
     default=True,
     pool="solock",  # mempool.space's slug of the pool
     parse=parse,
+    parse_at=parse,
     example=example,
 )

@@ -12,7 +12,7 @@ from collector.sources.single import single_pool
 
 
 class _Home(msgspec.Struct):
-    stamp: int = msgspec.field(name="STAMP")
+    stamp: float = msgspec.field(name="STAMP")
     p_hashrate5m: decoding.Figure | None
 
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import msgspec
 
 from collector.sources.base import WEBSITE_TERMS, PoolSource, Request
-from collector.sources.decoding import Figure, hashrate
+from collector.sources.decoding import Figure, part_of_network
 from collector.sources.single import single_pool
 
 
 class _Stats(msgspec.Struct):
     hashrate: Figure | None
-    net_hashrate: float
+    net_hashrate: Figure | None
 
 
 # In H/s. The response also has the network's hashrate, which exposes a wrong unit.
 parse = single_pool(
-    "kryptex", _Stats, lambda stats: hashrate(stats.hashrate, most=stats.net_hashrate)
+    "kryptex", _Stats, lambda stats: part_of_network(stats.hashrate, stats.net_hashrate)
 )
 
 

@@ -40,7 +40,7 @@ class _Energy(msgspec.Struct):
 
 
 class _Site(msgspec.Struct):
-    id: str
+    id: str | int
     country: str | None = None
     energy: _Energy | None = None
 
@@ -50,7 +50,7 @@ class _Sites(msgspec.Struct):
 
 
 class _Subaccount(msgspec.Struct):
-    name: str
+    name: str | int
 
 
 class _Pagination(msgspec.Struct):
@@ -105,7 +105,7 @@ def more(bodies: Sequence[bytes], *, own: Mapping[str, str] = _NO_PLACES) -> lis
     pages = _pages(bodies)
     if pages[-1].pagination.next_page_url:
         return [_page(len(pages) + 1)]
-    names = [subaccount.name for page in pages for subaccount in page.subaccounts]
+    names = [str(subaccount.name) for page in pages for subaccount in page.subaccounts]
     if not names or len(bodies) > 1 + len(pages):
         return []
     parts = (names[n : n + _PER_SUMMARY] for n in range(0, len(names), _PER_SUMMARY))
@@ -156,7 +156,7 @@ def _codes(body: bytes, own: Mapping[str, str]) -> dict[str, str]:
     A key without access to the workspace gets no list.
     """
     listed = decoding.decode(body, _Sites).sites if body else []
-    found = {site.id: code for site in listed if (code := _place(site)) is not None}
+    found = {str(site.id): code for site in listed if (code := _place(site)) is not None}
     return found | dict(own)
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from collector.sources import blocks, decoding
 from collector.sources.base import PermanentError, PoolSource, Request
-from miningmap.messages import Slug
 from miningmap.pool_names import pool_name
 
 if TYPE_CHECKING:
@@ -18,12 +16,12 @@ if TYPE_CHECKING:
 
     from collector.sources.base import Reading
 
-# The blocks of unknown finders: part of the network, but of no pool.
+# How the server names unknown finders.
 _UNATTRIBUTED: Final = "unknown"
 
 
 class _Pool(msgspec.Struct, rename="camel"):
-    slug: Slug
+    slug: decoding.Label
     block_count: blocks.Count
 
 
@@ -36,12 +34,11 @@ class _Pools(msgspec.Struct, rename="camel"):
 def parse(bodies: Sequence[bytes]) -> list[Reading]:
     """Return each pool's part of the network's estimated hashrate, by its part of the blocks.
 
-    The estimate (H/s) is 0 while mempool's own node is down.
+    A slug that names no pool is of unknown finders: their blocks are part of the network, but of no
+    pool. The estimate (H/s) is 0 while mempool's own node is down.
     """
     answer = decoding.decode(bodies[0], _Pools)
-    found = Counter[str | None]()
-    for pool in answer.pools:
-        found[pool.slug if pool.slug != _UNATTRIBUTED else None] += pool.block_count
+    found = blocks.by_pool((pool.slug, pool.block_count) for pool in answer.pools)
     found[None] += answer.block_count - found.total()
     if found[None] < 0:
         raise PermanentError("the pools found more blocks than there are", reason="shape")

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 
 class _Pool(msgspec.Struct):
-    pool_id: str | None
+    pool_id: decoding.Label
     hashrate: decoding.Figure | None
 
 
 class _Pools(msgspec.Struct):
-    hashrate: float
+    hashrate: decoding.Figure | None
     data: list[_Pool]
 
 
@@ -40,13 +40,13 @@ def parse(bodies: Sequence[bytes]) -> list[Reading]:
     with 0, which says nothing.
     """
     answer = decoding.decode(bodies[0], _Pools)
-    listed = [(pool_slug(pool.pool_id or ""), pool.hashrate) for pool in answer.data]
+    listed = [(pool_slug(str(pool.pool_id)), pool.hashrate) for pool in answer.data]
     times = Counter(slug for slug, _ in listed)
     return [
         reading
         for slug, figure in listed
         if slug is not None and times[slug] == 1
-        for reading in pool_reading(slug, decoding.hashrate(figure, most=answer.hashrate) or None)
+        for reading in pool_reading(slug, decoding.part_of_network(figure, answer.hashrate) or None)
     ]
 
 

@@ -67,8 +67,8 @@ class _Hashrate(msgspec.Struct):
 
 
 class _Rig(msgspec.Struct):
-    id: str
-    region: str
+    id: str | int
+    region: decoding.Label
     status: _Status
     hashrate: _Hashrate
 
@@ -118,7 +118,7 @@ def parse(bodies: Sequence[bytes]) -> list[Reading]:
     pages = _pages(bodies)
     further = iter(pages[len(_TYPES) :])
     lists = [[first, *islice(further, _page_count(first) - 1)] for first in pages[: len(_TYPES)]]
-    rigs = {rig.id: rig for pages_of_list in lists for rig in _rigs(pages_of_list)}
+    rigs = {str(rig.id): rig for pages_of_list in lists for rig in _rigs(pages_of_list)}
     online = [
         (_place(rig.region), speed)
         for rig in rigs.values()
@@ -138,7 +138,7 @@ def _rigs(pages: Sequence[_Page]) -> list[_Rig]:
     """
     total = max(page.total for page in pages)
     rigs = [rig for page in pages for rig in page.records]
-    missing = total - len({rig.id for rig in rigs})
+    missing = total - len({str(rig.id) for rig in rigs})
     if missing > 0:
         raise TransientError(f"{missing} of {total} rigs are missing", reason="refused")
     return rigs
@@ -146,11 +146,14 @@ def _rigs(pages: Sequence[_Page]) -> list[_Rig]:
 
 def _speed(speed: _Speed) -> float | None:
     """Return the H/s of a figure like 137.137 "th"; the unit of plain hashes is "hash"."""
-    return decoding.hashrate(speed.hash, "H" if speed.type == "hash" else speed.type)
+    return decoding.hashrate(
+        speed.hash, "H" if decoding.is_named(speed.type, "hash") else speed.type
+    )
 
 
-def _place(region: str) -> str | None:
-    return _PLACES["us"] if region.startswith("us-") else _PLACES.get(region)
+def _place(region: decoding.Label) -> str | None:
+    name = str(region).strip().casefold()
+    return _PLACES["us"] if name.startswith("us-") else _PLACES.get(name)
 
 
 SOURCE = PoolSource(

@@ -1,11 +1,12 @@
 """NiceHash's market for hashrate, which mines at the pools of those who buy it.
 
-Its hashrate is therefore in the totals of those pools, too. It has one market since 2026; the
-former ones, of Europe and the US, told where sellers were.
+Its hashrate is therefore in the totals of those pools, too. Since 2026 it has one market, which is
+named after the coin in which orders are paid.
 """
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -33,14 +34,22 @@ class _OrderBook(msgspec.Struct):
 
 
 def parse(bodies: Sequence[bytes]) -> list[Reading]:
-    """Return all markets of both algorithms as one, as of the oldest of them."""
-    books = [decoding.decode(body, _OrderBook).stats for body in bodies]
-    markets = [market for book in books for market in book.values()]
+    """Return the markets of both algorithms as one, as of the older of them.
+
+    Raises:
+        PermanentError: an order book has no market of Bitcoin.
+    """
+    markets = [_market(decoding.decode(body, _OrderBook)) for body in bodies]
     total = decoding.sum_or_unknown(map(_speed, markets))
-    if total is None or not all(books):
+    if total is None:
         return []
     times = [market.updated_ts for market in markets if market.updated_ts is not None]
     return [Reading("nicehash-market", total, observed_at=min(times, default=None))]
+
+
+def _market(book: _OrderBook) -> _Market:
+    _, market = decoding.entry(book.stats.items(), "BTC", itemgetter(0))
+    return market
 
 
 def _speed(market: _Market) -> float | None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 class _Stats(msgspec.Struct):
     hashrate: Figure | None
-    now: int
+    now: float
 
 
 # In H/s; "now" is the server's time in milliseconds.

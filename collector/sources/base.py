@@ -257,6 +257,8 @@ class Source:
             once they are set and must set this to ``False``.
         parse: bodies to readings. Pure. Figures that the source does not know are left out. Raises
             a :class:`SourceError`.
+        parse_at: like ``parse``, and gets the time of the fetch, too; called in its place where the
+            time is known. For a source of several servers, to leave out one with a wrong clock.
         example: readings and the server's time to the bodies that the real server would send, in
             the order of ``requests``: the inverse of ``parse``. Nothing of ``more`` may follow from
             them. A reading without a time is as of the server's time. The simulation serves it, so
@@ -288,6 +290,9 @@ class Source:
     unsure: str = ""
     default: bool
     parse: Callable[[Sequence[bytes]], Sequence[Reading | NetworkReading]]
+    parse_at: Callable[[Sequence[bytes], datetime], Sequence[Reading | NetworkReading]] | None = (
+        None
+    )
     # Each type of source narrows this to its own readings.
     example: Callable[..., Sequence[bytes]] | None = None
 

@@ -13,15 +13,17 @@ from miningmap.pool_names import pool_slug
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from collector.sources.decoding import Label
+
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
 """A number of blocks."""
 
 
-def by_pool(labelled: Iterable[tuple[str, int]]) -> Counter[str | None]:
+def by_pool(labelled: Iterable[tuple[Label, int]]) -> Counter[str | None]:
     """Return the blocks by slug, from those by label; unattributed ones are under ``None``."""
     found = Counter[str | None]()
     for label, blocks in labelled:
-        found[pool_slug(label)] += blocks
+        found[pool_slug(str(label))] += blocks
     return found
 
 

@@ -6,7 +6,8 @@
 - JSON of any other shape: permanent. Somebody has to look at the source.
 
 Servers change between numbers and text with each edition, which is no other shape: text is read
-where a number is expected, and :data:`Figure` reads a hashrate in either form.
+where a number is expected, :data:`Figure` reads a hashrate in either form, and :data:`Label` an id
+or a name.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ BareNumber: TypeAlias = Annotated[str, msgspec.Meta(pattern=rf"^({_NUMBER}|[?-]?
 
 Figure: TypeAlias = float | BareNumber
 """A hashrate without a unit, as a number or as text; for :func:`hashrate`."""
+
+Label: TypeAlias = str | int | None
+"""An id or a name, which some servers write as a number; ``str()`` makes both the same."""
 
 _LONGEST_QUOTE: Final = 100
 
@@ -120,6 +124,23 @@ def hashrate(
     return figure
 
 
+def part_of_network(value: Figure | None, network: Figure | None) -> float | None:
+    """Return a pool's hashrate (H/s), checked against the network's in the same response.
+
+    Raises:
+        PermanentError: more than the network, so the unit must be another one.
+        TransientError: the network's hashrate is unknown or 0, as while the server's own node is
+            down, so that nothing exposes a wrong unit.
+    """
+    most = hashrate(network)
+    if most:
+        return hashrate(value, most=most)
+    if pool := hashrate(value):
+        text = f"{pool:g} H/s cannot be checked: the response has no hashrate of the network"
+        raise TransientError(text, reason="refused")
+    return pool
+
+
 def is_named(text: str, name: str) -> bool:
     """Return whether a word that an API writes is this one, in upper or lower case."""
     return text.strip().casefold() == name.casefold()
@@ -158,7 +179,8 @@ def unix_time(number: float, *, per_second: int = 1) -> datetime:
     Raises:
         PermanentError: before the year 1, or after the year 9999: the API has changed its unit.
     """
-    with suppress(OverflowError, ValueError):
+    # OSError: what the C library says of a time that its calendar does not reach.
+    with suppress(OverflowError, ValueError, OSError):
         return datetime.fromtimestamp(number / per_second, UTC)
     text = "a time is not in the years 1 to 9999; has its unit changed?"
     raise PermanentError(text, reason="shape")

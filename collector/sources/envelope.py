@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -27,8 +28,9 @@ class Envelope:
         code: the field that says whether the request succeeded; ``None`` if the API has no such
             field.
         ok: the codes of a response that succeeded; with any other code it is ``refused``. A code is
-            compared with its type, and text without regard to case. A response without a code has
-            the code ``None``.
+            compared with its type, and text without regard to case. A Boolean may be written as
+            text or a number, if all codes are Booleans. A response without a code has the code
+            ``None``.
         message: the field that explains an error.
         data: the field that holds the data; ``None`` if the data is beside the code.
         unauthorized: the codes for what only the owner of the credentials can put right, each with
@@ -57,7 +59,7 @@ class Envelope:
         return decoding.decode(bytes(fields.get(self.data, _NULL)), shape)
 
     def _check(self, name: str, body: bytes, fields: Mapping[str, msgspec.Raw]) -> None:
-        code = decode_json(bytes(fields.get(name, _NULL)), object)
+        code = self._code(bytes(fields.get(name, _NULL)))
         # To Python, false and 0.0 equal 0: an API whose code has another type has changed.
         if type(code) not in map(type, (*self.ok, *self.unauthorized)):
             found = f"the code {code!r:.40}" if name in fields else "no code"
@@ -69,6 +71,12 @@ class Envelope:
             raise decoding.refused(
                 code, decode_json(bytes(fields.get(self.message, _NULL)), object)
             )
+
+    def _code(self, raw: bytes) -> object:
+        if set(map(type, (*self.ok, *self.unauthorized))) == {bool}:
+            with suppress(msgspec.ValidationError):
+                return decode_json(raw, bool, strict=False)
+        return decode_json(raw, object)
 
 
 def _folded(code: object) -> object:

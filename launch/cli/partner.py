@@ -76,8 +76,11 @@ def add(
     from collector.intake.partners import PartnersError
     from collector.intake.tokens import add as add_token
     from collector.intake.tokens import listed
+    from miningmap.pool_names import pool_slug
 
     path = _file(context, file)
+    if pool_slug(pool) is None:
+        raise CommandUsageError(f"--pool: {pool!r} names no pool; give the slug of one pool")
     with usage_errors(PartnersError):
         if not new_pool:
             try:

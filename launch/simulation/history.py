@@ -77,7 +77,7 @@ def _messages(world: World, source: Source, end: datetime, length: timedelta) ->
     A collector claims less than an hour at a time, so for an hour this takes the messages of a
     poll at its end and sets their interval to the whole hour.
     """
-    readings = parse_readings(source, bodies(world, source, end, length))
+    readings = parse_readings(source, bodies(world, source, end, length), end)
     hourly = length >= _HOUR
     every_s = source.poll_s if hourly else length.total_seconds()
     checked = check_readings(Poll(source, end, every_s, simulated=True), readings, Plausibility())

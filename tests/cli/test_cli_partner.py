@@ -121,6 +121,19 @@ def test_a_new_pool_is_added_on_purpose_and_known_from_then_on(run: Run, partner
     assert partners.exists()
 
 
+@pytest.mark.parametrize("pool", ["unknown", "unknown-pool", "null", "other", "n-a"])
+@pytest.mark.parametrize("new", [(), ("--new-pool",)])
+def test_a_pool_that_stands_for_none_is_refused(
+    run: Run, partners: Path, pool: str, new: tuple[str, ...]
+) -> None:
+    result = run("partner", "add", "one", "--pool", pool, *new)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
+        f"miningmap: --pool: {pool!r} names no pool; give the slug of one pool\n"
+    )
+    assert not partners.exists()
+
+
 def test_another_file_can_be_named(run: Run, partners: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.json"
     run("partner", "add", "one", "--pool", "foundryusa", "--file", other)

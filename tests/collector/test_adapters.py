@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from collector.polling.reports import parse_readings
+from collector.registry import load
 from collector.sources.base import PermanentError, Reading, TransientError
 from miningmap.messages import Located
 from tests.cases import all_cases
@@ -49,7 +51,7 @@ def test_foundry_hashrate_of_zero_is_a_reading() -> None:
     assert readings("pools/foundry", {"hashrate5minAvg": 0}) == [Reading("foundryusa", 0.0)]
 
 
-def blocks(total: int, *pools: tuple[str, int]) -> dict[str, object]:
+def blocks(total: int, *pools: tuple[object, int]) -> dict[str, object]:
     listed = [{"slug": slug, "blockCount": count} for slug, count in pools]
     return {"pools": listed, "blockCount": total, "lastEstimatedHashrate": 9e20}
 
@@ -73,13 +75,25 @@ def test_mempool_pools_without_blocks_have_no_reading() -> None:
     [
         blocks(2, ("antpool", 3)),
         blocks(2, ("antpool", -1)),
-        blocks(2, ("Ant Pool", 1)),
     ],
 )
 def test_mempool_inconsistent_blocks_are_a_shape_error(answer: object) -> None:
     with pytest.raises(PermanentError) as caught:
         readings("pools/mempool", answer)
     assert caught.value.reason == "shape"
+
+
+@all_cases("slug", ["unknown", "Unknown", "Unknown pool", None, "", "?", "鱼", "null"])
+def test_mempool_blocks_of_an_entry_without_a_pool_count_for_no_pool(slug: object) -> None:
+    assert readings("pools/mempool", blocks(4, ("foundryusa", 2), (slug, 1), ("antpool", 1))) == [
+        Reading("foundryusa", 4.5e20, blocks=2),
+        Reading("antpool", 2.25e20, blocks=1),
+    ]
+
+
+@all_cases(("slug", "pool"), [("Ant Pool", "antpool"), ("btctop", "btctop"), (58, "58")])
+def test_mempool_slugs_are_read_like_other_names(slug: object, pool: str) -> None:
+    assert readings("pools/mempool", blocks(1, (slug, 1))) == [Reading(pool, 9e20, blocks=1)]
 
 
 def coins(hashrate: object, coin: str = "BTC", code: str = "000000") -> dict[str, object]:
@@ -117,7 +131,7 @@ HOSTS = ("solo", "uwsolo", "uesolo", "eusolo", "sgsolo", "ausolo")
 
 
 def status(
-    hashrate: str | None, *, users: int, started: int = 0, updated: int = NOON, **other: object
+    hashrate: str | None, *, users: int, started: int = 0, updated: float = NOON, **other: object
 ) -> str:
     """The status file of a ckpool host; ``started`` counts from some day."""
     runtime = updated - 1_780_000_000 - started
@@ -125,7 +139,7 @@ def status(
     return "\n".join(map(json.dumps, [first, {"hashrate5m": hashrate}, {}]))
 
 
-def of_ckpool(**files: str) -> Sequence[object]:
+def of_ckpool(**files: str) -> Sequence[Any]:
     """What ckpool makes of these hosts' files; the other hosts do not respond."""
     return readings("pools/ckpool", *(files.get(host, "") for host in HOSTS))
 
@@ -185,6 +199,50 @@ def test_ckpool_total_is_known_while_one_host_responds(host: str) -> None:
 def test_ckpool_host_without_a_figure_of_now_hides_nothing(gone: str) -> None:
     files = {"solo": status("100P", users=20_000), "eusolo": gone}
     assert of_ckpool(**files) == solock(1e17)
+
+
+AHEAD = tuple(NOON + ahead for ahead in (901, 3_600, 86_400, 10**9))
+
+
+@all_cases("at", [*AHEAD, NOON * 10**3, NOON * 10**6, NOON * 10**9, 10**18, 1e22, -1e300, "x", []])
+def test_ckpool_host_with_a_wrong_clock_hides_nothing(at: Any) -> None:
+    files = {
+        host: status(f"{10 + number}P", users=1_000 * 2**number, started=86_400 * number)
+        for number, host in enumerate(HOSTS)
+    }
+    lines = files["eusolo"].splitlines()
+    wrong = json.dumps(json.loads(lines[0]) | {"lastupdate": at})
+    without = of_ckpool(**{**files, "eusolo": ""})
+    assert of_ckpool(**{**files, "eusolo": "\n".join([wrong, *lines[1:]])}) == without
+    # Of two hosts, only the time of the fetch tells which of them is wrong.
+    two = {"solo": files["solo"], "eusolo": "\n".join([wrong, *lines[1:]])}
+    assert fetched_ckpool(two) == solock(1e16)
+
+
+@all_cases("at", AHEAD)
+def test_ckpool_is_an_error_if_all_clocks_are_wrong(at: int) -> None:
+    with pytest.raises(PermanentError, match="clock") as caught:
+        fetched_ckpool(dict.fromkeys(HOSTS, status("1P", users=1, updated=at)))
+    assert caught.value.reason == "future"
+
+
+def test_ckpool_host_with_an_impossible_hashrate_hides_nothing() -> None:
+    files = {"solo": status("100P", users=20_000), "eusolo": status("1e40", users=9_000)}
+    assert of_ckpool(**files) == solock(1e17)
+
+
+@all_cases("at", [float(NOON), f"{NOON}", f"{NOON}.0"])
+def test_ckpool_times_may_be_text_or_have_a_fraction(at: Any) -> None:
+    line, *others = status("100P", users=20_000).splitlines()
+    other = json.dumps(json.loads(line) | {"lastupdate": at})
+    assert of_ckpool(solo="\n".join([other, *others])) == solock(1e17)
+    half = status("100P", users=20_000, updated=NOON + 0.5)
+    assert [reading.hashrate for reading in of_ckpool(solo=half)] == [1e17]
+
+
+def fetched_ckpool(files: dict[str, str]) -> Sequence[object]:
+    bodies = [files.get(host, "").encode() for host in HOSTS]
+    return parse_readings(load("pools/ckpool"), bodies, datetime.fromtimestamp(NOON, UTC))
 
 
 @all_cases("unknown", ["?", None])

@@ -479,6 +479,15 @@ def test_luxor_places_of_the_operator_come_before_those_of_the_workspace() -> No
     ]
 
 
+def test_luxor_sites_and_subaccounts_may_be_numbers() -> None:
+    sites = {"sites": [{"id": 7, "country": "CA", "energy": None}]}
+    subaccount = {"subaccounts": [{"name": 12}], "pagination": {"next_page_url": None}}
+    assert urls_of(luxor(**{"7": "NO"}), sites, subaccount)[2:] == [
+        "/pool/summary/BTC?subaccount_names=12",
+        "/pool/summary/BTC?site_id=7",
+    ]
+
+
 def test_luxor_key_without_access_to_the_workspace_has_the_total() -> None:
     bodies = [None, subaccounts("a"), summary("1000")]
     assert luxor_readings(luxor(), *bodies) == [Reading("luxor-account", 1000.0)]

@@ -46,19 +46,35 @@ def test_nicehash_global_market_has_no_places() -> None:
     ]
 
 
-def test_nicehash_locates_nothing() -> None:
-    boost = book(EU=market("2"), EU_N=market("0.5"), USA=market("0.75"), USA_E=market("0.25"))
-    plain = book(EU=market("4", factor="1000000000000000.00000000", unit="PH"), ASIA=market("1"))
-    assert readings("pools/nicehash", boost, plain) == [Reading("nicehash-market", 4.504e18)]
+def test_nicehash_markets_of_other_coins_do_not_count() -> None:
+    boost = book(LTC=market("7"), btc=market("3.5"))
+    plain = book(BTC=market("4", factor="1000000000000000.00000000", unit="PH"))
+    assert readings("pools/nicehash", boost, plain) == [Reading("nicehash-market", 3.504e18)]
     assert load("pools/nicehash").locates is None
 
 
 @all_cases(
     ("boost", "plain"),
     [
-        (book(EU=market(None), USA=market("1")), book(EU=market("1"))),
+        (book(LTC=market("1")), book(BTC=market("1"))),
         (book(BTC=market("1")), book()),
         (book(), book(BTC=market("1"))),
+        (book(EU=market("1"), USA=market("1")), book(EU=market("1"))),
+    ],
+)
+def test_nicehash_without_a_market_of_bitcoin_is_a_shape_error(
+    boost: object, plain: object
+) -> None:
+    with pytest.raises(PermanentError, match="BTC is not in the list") as caught:
+        readings("pools/nicehash", boost, plain)
+    assert caught.value.reason == "shape"
+
+
+@all_cases(
+    ("boost", "plain"),
+    [
+        (book(BTC=market(None)), book(BTC=market("1"))),
+        (book(BTC=market("1")), book(BTC=market(""))),
     ],
 )
 def test_nicehash_has_no_reading_if_one_market_is_unknown(boost: object, plain: object) -> None:
@@ -70,14 +86,14 @@ def test_nicehash_has_no_reading_if_one_market_is_unknown(boost: object, plain: 
 )
 def test_nicehash_factor_and_unit_must_agree(factor: str, unit: str) -> None:
     with pytest.raises(PermanentError) as caught:
-        readings("pools/nicehash", book(BTC=market("1", factor=factor, unit=unit)), book())
+        readings("pools/nicehash", *[book(BTC=market("1", factor=factor, unit=unit))] * 2)
     assert caught.value.reason == "unit"
 
 
 @all_cases("speed", ["0.5 EH", "-5", -5, "1e-3 EH", True])
 def test_nicehash_speed_must_be_a_number_without_a_unit(speed: str) -> None:
     with pytest.raises(PermanentError):
-        readings("pools/nicehash", book(BTC=market(speed)), book())
+        readings("pools/nicehash", *[book(BTC=market(speed))] * 2)
 
 
 def test_nicehash_markets_without_sellers_have_a_hashrate_of_zero() -> None:
@@ -163,6 +179,9 @@ def test_rigs_on_several_pages_and_both_lists_count_once() -> None:
     ("region", "code"),
     [
         ("us-east", "US"),
+        ("US-East", "US"),
+        ("EU-DE", "DE"),
+        (" au ", "AU"),
         ("us-central", "US"),
         ("us-nw", "US"),
         ("us", "US"),
@@ -211,6 +230,14 @@ def test_a_rig_with_an_unknown_unit_is_an_error(speed: object, unit: str) -> Non
         readings("pools/miningrigrentals", *lists([rig(1, speed=speed, unit=unit)], []))
 
 
+@all_cases("success", [True, "true", 1])
+def test_rigs_may_be_numbered_by_numbers_and_text(success: object) -> None:
+    by_number = page(2, rig(1) | {"id": 1}, rig(2) | {"id": 2}) | {"success": success}
+    by_text = page(1, rig(2)) | {"success": success}
+    (reading,) = readings("pools/miningrigrentals", by_number, by_text)
+    assert reading.hashrate == 2e14
+
+
 def test_rigs_that_are_offline_or_without_a_speed_do_not_count() -> None:
     listed: list[object] = [rig(1), rig(2, online=False), rig(3, speed=""), rig(4, speed=None)]
     assert readings("pools/miningrigrentals", *lists(listed, [])) == [
@@ -243,7 +270,7 @@ def test_rigs_added_between_two_pages_are_counted() -> None:
 # --- MiningPoolStats ------------------------------------------------------------------------------
 
 
-def totals(*pools: tuple[str | None, float | None], network: float = 1e21) -> dict[str, object]:
+def totals(*pools: tuple[object, float | None], network: float | None = 1e21) -> dict[str, object]:
     return {"hashrate": network, "data": [{"pool_id": p, "hashrate": h} for p, h in pools]}
 
 
@@ -268,6 +295,26 @@ def test_miningpoolstats_pools_listed_twice_are_left_out() -> None:
 def test_miningpoolstats_pool_above_the_network_is_an_error() -> None:
     with pytest.raises(PermanentError, match=r"1e\+20 H/s is not between 0 and 946 H/s"):
         readings("pools/miningpoolstats", totals(("f2pool", 1e20), network=946.0))
+
+
+def test_miningpoolstats_pools_may_be_numbers() -> None:
+    assert readings("pools/miningpoolstats", totals((5, 1e18), ("f2pool", 1e20))) == [
+        Reading("5", 1e18),
+        Reading("f2pool", 1e20),
+    ]
+
+
+@all_cases("network", [0, -1, None])
+def test_pools_without_a_network_to_compare_are_not_said_to_have_another_unit(
+    network: float | None,
+) -> None:
+    kryptex = {"hashrate": 1e18, "net_hashrate": network}
+    for path, body in (
+        ("pools/miningpoolstats", totals(("f2pool", 1e20), network=network)),
+        ("pools/kryptex", kryptex),
+    ):
+        with pytest.raises(TransientError, match="the response has no hashrate of the network"):
+            readings(path, body)
 
 
 def test_miningpoolstats_request_has_the_current_time_and_a_referer() -> None:

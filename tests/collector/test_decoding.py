@@ -68,7 +68,14 @@ def test_invalid_json_is_a_transient_error(body: bytes) -> None:
     assert caught.value.reason == "not_json"
 
 
-@all_cases("seconds", [-(10**12), 10**12, 10**400, -(10**400), 1e300, math.inf, math.nan])
+@all_cases(
+    "seconds",
+    [
+        *(sign * 10**power for power in range(12, 24) for sign in (1, -1)),
+        *(1_787_472_180 * unit for unit in (10**3, 10**6, 10**9)),
+        *(2**63, 10**400, -(10**400), 1e300, math.inf, -math.inf, math.nan),
+    ],
+)
 def test_a_time_out_of_range_is_a_shape_error(seconds: float) -> None:
     with pytest.raises(PermanentError) as caught:
         decoding.unix_time(seconds)
@@ -128,6 +135,38 @@ def test_other_text_is_not_a_figure(other: object) -> None:
     with pytest.raises(PermanentError) as caught:
         decoding.decode(encoded([other]), list[decoding.Figure | None])
     assert caught.value.reason == "shape"
+
+
+@all_cases(
+    ("value", "network", "hashrate"),
+    [
+        (1e18, 1e21, 1e18),
+        ("1e18", "1e21", 1e18),
+        (None, 1e21, None),
+        (-1, 0, None),
+        (0, 0, 0.0),
+    ],
+)
+def test_a_pool_is_part_of_the_network(
+    value: float | str | None, network: float | str, hashrate: float | None
+) -> None:
+    assert decoding.part_of_network(value, network) == hashrate
+
+
+def test_a_pool_above_the_network_is_a_unit_error() -> None:
+    with pytest.raises(PermanentError, match="has the unit changed") as caught:
+        decoding.part_of_network(1e18, 946.0)
+    assert caught.value.reason == "unit"
+
+
+@all_cases("network", [0, "0", None, -1])
+def test_a_pool_cannot_be_checked_without_the_networks_hashrate(network: float | None) -> None:
+    with pytest.raises(TransientError) as caught:
+        decoding.part_of_network(1e18, network)
+    assert caught.value.reason == "refused"
+    assert str(caught.value) == (
+        "1e+18 H/s cannot be checked: the response has no hashrate of the network"
+    )
 
 
 @all_cases("name", ["BTC", "btc", "Btc", " BTC "])
@@ -195,6 +234,24 @@ def test_an_envelope_has_data_or_an_error(body: object, reason: str | None) -> N
 def test_an_envelopes_code_may_be_in_upper_or_lower_case(status: str) -> None:
     envelope = Envelope(code="status", ok=("ok",))
     assert envelope.decode(encoded({"status": status, "data": 1.5}), float) == 1.5
+
+
+@all_cases(
+    ("code", "reason"),
+    [
+        *((ok, None) for ok in (True, "true", "True", 1, "1")),
+        *((failed, "refused") for failed in (False, "false", 0, "0")),
+        *((other, "shape") for other in (None, "yes", 2)),
+    ],
+)
+def test_an_envelopes_boolean_code_may_be_text_or_a_number(code: object, reason: str) -> None:
+    envelope = Envelope(code="success", ok=(True,))
+    try:
+        assert envelope.decode(encoded({"success": code, "data": 1.5}), float) == 1.5
+        got = None
+    except SourceError as error:
+        got = error.reason
+    assert got == reason
 
 
 @all_cases("body", [{"data": 1.5}, {"code": None, "data": 1.5}, {"code": 0, "data": 1.5}])

@@ -85,7 +85,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """
     with copied(tmp_path_factory.mktemp("tutorial")) as tree:
         outputs = [run(tree, command) for command in follow(tree, TUTORIAL.read_text())]
-        assert any("9 passed" in output for output in outputs)
+        assert any("10 passed" in output for output in outputs)
         yield tree
 
 

@@ -41,8 +41,16 @@ ERRORS: tuple[dict[str, Any], ...] = (
     {"error": {"code": -28, "message": "try again later"}},
 )
 
+# Times in the years 1 to 9999 are fewer than 1e12 seconds.
+ODD_NUMBERS = (
+    b"0",
+    b"-1",
+    b"1e11",
+    *(b"1%s" % (b"0" * zeros) for zeros in range(10, 23)),
+    b"1e300",
+)
 BASIS = "a source declares basis='mined' if, and only if, its readings have blocks"
-WORDS = ("code", "err_no", "id")
+WORDS = ("code", "err_no")
 NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
 
 every_source = pytest.mark.parametrize("path", registry.paths())
@@ -177,19 +185,38 @@ def respelt(body: bytes) -> Iterator[bytes]:
 
 
 def respelt_values(value: object) -> Iterator[object]:
-    """Yield the value with one number in it written as text, or the other way round."""
+    """Yield the value with one number or Boolean in it written in another way."""
     if isinstance(value, dict):
         for name, part in value.items():
-            # A code or an id is a word, even if it is written in digits.
+            # A code is a word, even if it is written in digits.
             for other in () if name in WORDS else respelt_values(part):
                 yield value | {name: other}
     elif isinstance(value, list):
         for number, part in enumerate(value):
             yield from ([*value[:number], o, *value[number + 1 :]] for o in respelt_values(part))
-    elif isinstance(value, int | float) and not isinstance(value, bool):
+    elif isinstance(value, bool):
+        yield json.dumps(value)
+        yield int(value)
+    elif isinstance(value, int | float):
         yield str(value)
     elif isinstance(value, str) and NUMBER.fullmatch(value):
         yield json.loads(value)
+
+
+@every_source
+def test_no_number_in_a_body_is_a_fault_of_this_software(path: str) -> None:
+    source, good = registry.load(path), recorded(path, "ok")
+    for number, body in enumerate(good):
+        for other in with_each_number_replaced(body):
+            got = outcome(source, [*good[:number], other, *good[number + 1 :]])
+            assert got.get("reason") != "unexpected", other
+
+
+def with_each_number_replaced(body: bytes) -> Iterator[bytes]:
+    """Yield the body with one number after another replaced by each of the ODD_NUMBERS."""
+    for found in re.finditer(rb"(?<=[:\[ ])-?[0-9][0-9.eE+-]*(?=[,\]}])", body):
+        for odd in ODD_NUMBERS:
+            yield body[: found.start()] + odd + body[found.end() :]
 
 
 @every_source
