@@ -84,8 +84,8 @@ FORMER: Final[dict[str, str]] = {
     "CN-71": "TW",
     "CN-91": "HK",
     "CN-92": "MO",
-    # Kazakhstan, 2022: digits in place of letters, and three regions split off. KZ-YUZ is not here:
-    # its parts are KZ-61 and KZ-79, and neither has its name.
+    # Kazakhstan, 2022: digits in place of letters, and three regions split off. KZ-YUZ is in
+    # DIVIDED.
     "KZ-AKM": "KZ-11",
     "KZ-AKT": "KZ-15",
     "KZ-ALA": "KZ-75",
@@ -204,3 +204,11 @@ FORMER: Final[dict[str, str]] = {
     "ZA-NL": "ZA-KZN",
 }
 """What a former code is now."""
+
+DIVIDED: Final[dict[str, tuple[str, ...]]] = {"KZ-YUZ": ("KZ-61", "KZ-79")}
+"""Former codes of what was divided into several subdivisions, none of which has kept its name."""
+
+DIVIDED_NAMES: Final[dict[str, tuple[str, ...]]] = {
+    "KZ-YUZ": ("South Kazakhstan", "Ontustik Qazaqstan", "Yuzhno-Kazakhstanskaya Oblast"),
+}
+"""The names of :data:`DIVIDED`."""

@@ -20,6 +20,28 @@ MARK: Final = "\ufeff"
 ENCODING: Final = "utf-8-sig"
 """The encoding of text files from outside, for ``open()``: UTF-8, without the byte order mark."""
 
+_EXPECTED: Final[dict[str, str]] = {}
+"""What a text of each pattern is, in words, by how msgspec quotes the pattern."""
+
+
+def matching(pattern: str, expected: str) -> msgspec.Meta:
+    """Return the constraint of a text that must match a pattern.
+
+    Args:
+        pattern: a regular expression.
+        expected: what such a text is, for :func:`in_words`: "a slug".
+    """
+    _EXPECTED[f"`str` matching regex {pattern!r}"] = expected
+    return msgspec.Meta(pattern=pattern)
+
+
+def in_words(error: Exception) -> str:
+    """Return the text of an error of msgspec, with words in place of regular expressions."""
+    text = str(error)
+    for quoted, expected in _EXPECTED.items():
+        text = text.replace(quoted, expected)
+    return text
+
 
 def without_mark(raw: bytes) -> bytes:
     """Return the bytes without the byte order mark at their start."""

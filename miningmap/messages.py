@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, cast
 import msgspec
 
 from miningmap import places
-from miningmap.inputs import without_mark
+from miningmap.inputs import in_words, matching, without_mark
 from miningmap.times import HOUR_S, add_months, as_utc, parse_rfc3339
 
 if TYPE_CHECKING:
@@ -33,6 +33,9 @@ Basis: TypeAlias = Literal["reported", "relayed", "mined"]
 BASES: tuple[Basis, ...] = ("reported", "relayed", "mined")
 """From best to worst."""
 
+SLUG_RULE = (
+    "lower-case letters, digits, '.', '_' and '-', at most 64, the first one a letter or a digit"
+)
 SLUG = r"^[a-z0-9][a-z0-9._-]{0,63}$(?!\n)"  # in Python $ alone also matches before a newline
 FIGURE = r"[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?"
 """The pattern of a figure as published tables print it."""
@@ -46,10 +49,12 @@ MAX_HASHRATE = 1e30  # a thousand million times the network of 2026; sums of it 
 # A pool's hashrates are floats around 1e20; sums that differ by less than this part are equal.
 SUM_TOLERANCE = 1e-9
 
-Slug: TypeAlias = Annotated[str, msgspec.Meta(pattern=SLUG)]
+Slug: TypeAlias = Annotated[str, matching(SLUG, f"a slug ({SLUG_RULE})")]
 Hashrate: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=MAX_HASHRATE)]
 Figure: TypeAlias = Annotated[
-    str, msgspec.Meta(pattern=rf"^{FIGURE}$(?!\n)", max_length=MAX_FIGURE)
+    str,
+    matching(rf"^{FIGURE}$(?!\n)", "a figure as a table prints it, such as 12.5 or 2e1"),
+    msgspec.Meta(max_length=MAX_FIGURE),
 ]
 Instant: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)]
 Hold: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=MAX_HOLD_S)]
@@ -259,7 +264,7 @@ def decode(raw: bytes) -> Message:
     except msgspec.ValidationError as error:
         return _decode_with_all_times(raw, decoder.type, error)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidMessageError("invalid", str(error)) from None
+        raise InvalidMessageError("invalid", in_words(error)) from None
 
 
 def _decode_with_all_times(
@@ -278,11 +283,11 @@ def _decode_with_all_times(
         given = {name: fields[name] for name in _INSTANTS if isinstance(fields.get(name), str)}
         times = {name: parse_rfc3339(str(text)) for name, text in given.items()}
     except (ValueError, RecursionError):
-        raise InvalidMessageError("invalid", str(error)) from None
+        raise InvalidMessageError("invalid", in_words(error)) from None
     try:
         return msgspec.convert(fields | times, shape)
     except msgspec.ValidationError as remaining:
-        raise InvalidMessageError("invalid", str(remaining)) from None
+        raise InvalidMessageError("invalid", in_words(remaining)) from None
 
 
 def decode_lines(lines: Iterable[bytes]) -> Iterator[Message]:

@@ -643,3 +643,32 @@ SUBDIVISIONS: Final[dict[str, tuple[str, ...]]] = {
     "VN-SG": ("Ho Chi Minh", "Ho Chi Minh City"),
 }
 """Other names of subdivisions: English ones of where miners are, where ISO has the local name."""
+
+DIRECTIONS: Final[dict[str, tuple[str, ...]]] = {
+    "north": (
+        *("north", "northern", "nord", "norte", "septentrional", "noord", "utara", "shomali"),
+        *("soltustik", "severnaya", "severny", "kuzey", "shimoli"),
+    ),
+    "south": (
+        *("south", "southern", "sud", "sur", "sul", "meridional", "zuid", "selatan", "jonubi"),
+        *("janubi", "ontustik", "yuzhnaya", "yuzhny", "guney"),
+    ),
+    "east": (
+        *("east", "eastern", "est", "este", "leste", "ost", "oost", "oriental", "orientale"),
+        *("timur", "sharqi", "shyghys", "vostochnaya", "vostochny", "dogu"),
+    ),
+    "west": (
+        *("west", "western", "ouest", "oeste", "ovest", "occidental", "occidentale", "barat"),
+        *("gharbi", "batys", "zapadnaya", "zapadny", "bati"),
+    ),
+    "center": ("central", "centre", "center", "centro", "tengah"),
+}
+"""Words of names for a direction, as :func:`miningmap.places.plain_name` writes them."""
+COMPOUND_DIRECTIONS: Final[dict[str, tuple[str, ...]]] = {
+    "northeast": ("north", "east"),
+    "northwest": ("north", "west"),
+    "southeast": ("south", "east"),
+    "southwest": ("south", "west"),
+    "tenggara": ("south", "east"),
+}
+"""Single words for two directions."""

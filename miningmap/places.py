@@ -18,7 +18,7 @@ import msgspec
 import pycountry
 
 from miningmap import place_names
-from miningmap.former_codes import FORMER
+from miningmap.former_codes import DIVIDED, DIVIDED_NAMES, FORMER
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Mapping
@@ -67,6 +67,20 @@ _COUNTRIES_OF_THEIR_OWN: Final[dict[str, str]] = {
     "US-UM": "UM",
     "US-VI": "VI",
 }
+# Countries that people look for in another one; ISO lists them nowhere else.
+_DEPENDENCIES: Final[dict[str, tuple[str, ...]]] = {
+    "AU": ("CC", "CX", "HM", "NF"),
+    "DK": ("FO", "GL"),
+    "GB": (
+        *("AI", "BM", "FK", "GG", "GI", "GS", "IM", "IO", "JE", "KY", "MS", "PN", "SH", "TC"),
+        "VG",
+    ),
+    "NO": ("BV",),
+    "NZ": ("CK", "NU", "TK"),
+}
+_NOT_SUBDIVISIONS: Final[dict[str, str]] = _COUNTRIES_OF_THEIR_OWN | {
+    f"{country}-{own}": own for country, members in _DEPENDENCIES.items() for own in members
+}
 _UNKNOWN_HINT: Final = "leave out hashrate that is not located"
 # In errors: how many characters of a text are quoted, how many near matches are named, and how many
 # first letters of a name are enough for a near match.
@@ -76,6 +90,7 @@ _PREFIX: Final = 3
 # How alike two names of countries are at least, so that a suggestion is a correction of what was
 # written: "Pery" and "Peru" are at 0.75, "Pery" and "Jersey" at 0.6.
 _ALIKE: Final = 0.75
+_ALIKE_DIRECTION: Final = 0.85  # "soth" is south, "coast" is not east
 _ALIKE_INSIDE: Final = 0.7  # of subdivisions: "kansas city" and "arkansas" are at 0.63
 
 # How tables mark a name that has a footnote: "Germany *", "China [1]", "Serbia 7/".
@@ -165,18 +180,24 @@ def by_outermost(figures: Iterable[tuple[str, float]]) -> dict[str, float]:
     return {code: math.fsum(figures) for code, figures in parts.items()}
 
 
+def full_code(country: str, code: str) -> str:
+    """The code of a subdivision in capitals and with its country: "KZ-AKM" of "akm"."""
+    upper = code.upper()
+    return upper if upper.startswith(f"{country}-") else f"{country}-{upper}"
+
+
 def own_country(code: str) -> str | None:
-    """The country code of a subdivision that is a country too (``US-PR`` is ``PR``)."""
-    return _COUNTRIES_OF_THEIR_OWN.get(code)
+    """The country code of what is a country, and no subdivision (``US-PR`` is ``PR``)."""
+    return _NOT_SUBDIVISIONS.get(code)
 
 
 def own_country_named(text: str, country: str) -> str | None:
-    """The country of this name, if ISO lists it as a subdivision of ``country`` too."""
-    for code, own in _COUNTRIES_OF_THEIR_OWN.items():
+    """The country of this name, if it is also a part of ``country``, as Greenland is of Denmark."""
+    for code, own in _NOT_SUBDIVISIONS.items():
         if country_of(code) == country and (
             own in _named(text, None)
             or plain_name(text) in {code.lower(), code.partition("-")[2].lower()}
-            or _words(text) == _words(_iso_names()[code])
+            or _words(text) == _words(_iso_names().get(code, own))
         ):
             return own
     return None
@@ -239,8 +260,8 @@ def resolve(country: str, province: str | None = None) -> str:
     Args:
         country: an ISO code of two or three letters, or a name as the UN, ISO, the World Bank or a
             database of addresses print it ("Iran (Islamic Republic of)", "Germany *").
-        province: a name or code inside the country, "Other", or ``None`` for the whole country.
-            One that is inside another subdivision has the code of its own (:func:`outermost`).
+        province: a name or code inside the country, "Other" or "Others", or ``None`` for the whole
+            country. One inside another subdivision has the code of its own (:func:`outermost`).
 
     Raises:
         UnknownPlaceError: no place has this name, or several have it.
@@ -251,7 +272,7 @@ def resolve(country: str, province: str | None = None) -> str:
     if code == OTHER:
         raise UnknownPlaceError(f"{country[:64]!r} has no provinces; leave the province null")
     other = code + OTHER_SUFFIX
-    if plain_name(province) in {"other", other.lower(), plain_name(name_of(other))}:
+    if plain_name(province) in {"other", "others", other.lower(), plain_name(name_of(other))}:
         return other
     return _lookup(province, code)
 
@@ -263,8 +284,8 @@ def hint(code: str) -> str:
         return f"use the country code {own}"
     if code == UNKNOWN:
         return _UNKNOWN_HINT
-    if now := FORMER.get(code):
-        return f"a former code; use {now}"
+    if now := _now(plain):
+        return now
     expected = "expected an ISO 3166-1 or 3166-2 code, OTHER, or XX-OTHER"
     country, dash, inside = plain.partition("-")
     # Also of three letters, and names: USA-TX, UK, China.
@@ -274,6 +295,32 @@ def hint(code: str) -> str:
     known = [named[0], *_subdivisions_of(named[0])]
     near = difflib.get_close_matches(f"{named[0]}{dash}{inside}", known, _NEAR)
     return f"{expected}; near matches: {', '.join(near)}" if near else expected
+
+
+def _now(code: str) -> str | None:
+    """What to use in place of a former code; ``None`` if it is none.
+
+    It is said and not done, because who sends the code can tell whether it still fits: some
+    subdivisions have lost a part since.
+    """
+    if now := FORMER.get(code):
+        return f"a former code; use {now}"
+    if parts := DIVIDED.get(code):
+        return f"it was divided; use {' or '.join(parts)}"
+    return None
+
+
+def _instead(text: str, country: str) -> str | None:
+    """What to use in place of a province that is no subdivision now, by its code or its name."""
+    if own := own_country_named(text, country):
+        return f"use the country code {own}"
+    if now := _now(full_code(country, text.strip())):
+        return now
+    named = _bare(plain_name(text))
+    for code, names in DIVIDED_NAMES.items():
+        if country_of(code) == country and named in {_bare(plain_name(name)) for name in names}:
+            return _now(code)
+    return None
 
 
 def _lookup(text: str, country: str | None) -> str:
@@ -324,12 +371,9 @@ def _remedy(text: str, country: str | None) -> str:
     plain = plain_name(text)
     if plain == UNKNOWN.lower():
         return f"; {_UNKNOWN_HINT}"
-    if country is None:
-        near = _near_countries(text)
-    else:
-        if own := own_country_named(text, country):
-            return f"; use the country code {own}"
-        near = _near_subdivisions(text, country)
+    if country is not None and (instead := _instead(text, country)):
+        return f"; {instead}"
+    near = _near_countries(text) if country is None else _near_subdivisions(text, country)
     if near:
         return "; near matches: " + ", ".join(f"{name_of(code)} ({code})" for code in near)
     if country is None:
@@ -352,7 +396,7 @@ def _near_countries(text: str) -> list[str]:
     similar = difflib.get_close_matches(own, names, n=2 * _NEAR, cutoff=_ALIKE)
     within = [word for word in own.split() if word in names]
     codes = (code for name in (*longer, *similar, *within) for code in names[name])
-    return list(dict.fromkeys(codes))[:_NEAR]
+    return _nearest(text, codes, _directions_of_countries())
 
 
 def _near_subdivisions(text: str, country: str) -> list[str]:
@@ -361,7 +405,56 @@ def _near_subdivisions(text: str, country: str) -> list[str]:
     longer = [name for name in names if len(bare) >= _PREFIX and name.startswith(bare)]
     similar = difflib.get_close_matches(bare, names, n=2 * _NEAR, cutoff=_ALIKE_INSIDE)
     codes = (code for name in (*shorter, *longer, *similar) for code in names[name])
-    return list(dict.fromkeys(codes))[:_NEAR]
+    return _nearest(bare, codes, _directions_of_subdivisions(country))
+
+
+def _nearest(
+    text: str, codes: Iterable[str], directions: Mapping[str, frozenset[str]]
+) -> list[str]:
+    """The first different places that are in no other direction than ``text`` says.
+
+    "South Java" looks like West Java, and is not there. "North Territory" may be Northern and be
+    in the north-west.
+    """
+    said = _directions(text)
+    agreeing = (code for code in codes if said <= directions[code] or directions[code] <= said)
+    return list(dict.fromkeys(agreeing))[:_NEAR]
+
+
+def _directions(text: str) -> frozenset[str]:
+    """The directions in a name, also in a misspelt one: north and west of "Nort West"."""
+    found: set[str] = set()
+    for word in _DASH.sub(" ", plain_name(text).translate(_LETTERS)).split():
+        near = difflib.get_close_matches(word, _direction_words(), n=1, cutoff=_ALIKE_DIRECTION)
+        found.update(*(_direction_words()[match] for match in near))
+    return frozenset(found)
+
+
+@cache
+def _direction_words() -> dict[str, tuple[str, ...]]:
+    words = {
+        word: (direction,) for direction, names in place_names.DIRECTIONS.items() for word in names
+    }
+    return words | place_names.COMPOUND_DIRECTIONS
+
+
+@cache
+def _directions_of_countries() -> dict[str, frozenset[str]]:
+    return _directions_of((name, code) for name, code in _country_names())
+
+
+@lru_cache(maxsize=512)
+def _directions_of_subdivisions(country: str) -> dict[str, frozenset[str]]:
+    names = _codes_by_name(country)
+    return _directions_of((name, code) for name, codes in names.items() for code in codes)
+
+
+def _directions_of(names: Iterable[tuple[str, str]]) -> dict[str, frozenset[str]]:
+    """The directions in all names of a place together, in whatever language, by its code."""
+    found: dict[str, frozenset[str]] = {}
+    for name, code in names:
+        found[code] = found.get(code, frozenset()) | _directions(name)
+    return found
 
 
 def plain_name(text: str) -> str:
@@ -554,6 +647,9 @@ def _names_in(country: str) -> Iterator[tuple[str, str]]:
         yield plain_name(name), code
         yield plain_name(name_of(code)), code
         yield from ((plain_name(second), code) for second in _ADDITION.findall(full))
+        kept, comma, moved = name.partition(", ")
+        if comma:  # "London, City of"
+            yield plain_name(f"{moved} {kept}"), code
 
 
 @lru_cache(maxsize=512)

@@ -413,6 +413,8 @@ def _line(error: ErrorDetails, place: str) -> str:
     if error["type"] == "extra_forbidden":
         known = _settings_of(str(section[0])) if section else list(Settings.model_fields)
         return f"{place}: unknown setting; expected one of: {', '.join(known)}"
+    if error["type"] == "model_type":
+        return f"{place}: expected a table [{error['loc'][-1]}]"
     if error["type"] == "list_type":
         return f'{place}: expected a list, in the environment as JSON: ["…", "…"]'
     if error["type"] == "dict_type" and section == ["credentials"]:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from miningmap import place_names
-from miningmap.former_codes import FORMER, RENUMBERED
+from miningmap.former_codes import DIVIDED, FORMER, RENUMBERED
 from miningmap.places import (
     OTHER,
     UNKNOWN,
@@ -426,6 +426,8 @@ def test_countries_are_found_by_common_names(name: str, code: str) -> None:
         ("Canada", "Quebec", "CA-QC"),
         ("Canada", "Québec", "CA-QC"),
         ("China", "Other", "CN-OTHER"),
+        ("China", "Others", "CN-OTHER"),
+        ("CN", "OTHERS", "CN-OTHER"),
         ("China", "CN-OTHER", "CN-OTHER"),
         ("United States", "other in united states", "US-OTHER"),
         ("United States", None, "US"),
@@ -466,6 +468,9 @@ def test_provinces_by_name_and_by_code(country: str, province: str | None, code:
         ("Sweden", "Norrbotten County", "SE-BD"),
         ("Germany", "Bavaria", "DE-BY"),
         ("Oman", "Dhofar Governorate", "OM-ZU"),
+        ("United Kingdom", "City of London", "GB-LND"),
+        ("United Kingdom", "County Durham", "GB-DUR"),
+        ("Spain", "Comunidad de Madrid", "ES-MD"),
     ],
 )
 def test_provinces_by_english_names(country: str, province: str, code: str) -> None:
@@ -486,6 +491,10 @@ def test_former_codes_are_of_places_of_today() -> None:
         assert country_of(former) == country_of(code) or own_country(f"CN-{code}")
     assert not any(map(is_locatable, FORMER))
     assert hint("KZ-AKM") == "a former code; use KZ-11"
+    for former, codes in DIVIDED.items():
+        assert not is_locatable(former)
+        assert all(map(is_locatable, codes))
+    assert hint("KZ-YUZ") == "it was divided; use KZ-61 or KZ-79"
 
 
 def test_all_chinese_provinces_and_american_states_are_found_by_name() -> None:
@@ -540,6 +549,17 @@ def test_of_nested_subdivisions_of_one_name_the_outermost_is_meant() -> None:
             "Pristina",
             "; ISO 3166-2 has no subdivisions there; leave the province null",
         ),
+        ("Kazakhstan", "KZ-AKM", "KZ: 'KZ-AKM'; a former code; use KZ-11"),
+        ("KZ", "akm", "KZ: 'akm'; a former code; use KZ-11"),
+        ("China", "CN-51", "CN: 'CN-51'; a former code; use CN-SC"),
+        ("China", "CN-71", "CN: 'CN-71'; a former code; use TW"),
+        ("Norway", "NO-55", "NO: 'NO-55'; a former code; use NO-54"),
+        ("Kazakhstan", "KZ-YUZ", "KZ: 'KZ-YUZ'; it was divided; use KZ-61 or KZ-79"),
+        (
+            "Kazakhstan",
+            "South Kazakhstan Region",
+            "'South Kazakhstan Region'; it was divided; use KZ-61 or KZ-79",
+        ),
         ("Other", "Sichuan", "'Other' has no provinces; leave the province null"),
         ("Unknown", None, "leave out hashrate that is not located"),
         ("China", UNKNOWN, "leave out hashrate that is not located"),
@@ -551,6 +571,39 @@ def test_an_unknown_name_is_an_error_with_near_matches(
     with pytest.raises(UnknownPlaceError) as caught:
         resolve(country, province)
     assert error in str(caught.value)
+
+
+@all_cases(
+    ("country", "province", "near"),
+    [
+        ("South Macedonia", None, ""),
+        ("East Sahara", None, ""),
+        ("North Sudan", None, "Sudan (SD)"),
+        ("North Africa", None, ""),
+        ("South Timor", None, ""),
+        ("Noth Korea", None, "North Korea (KP)"),
+        ("Soth Korea", None, "South Korea (KR)"),
+        ("Kazakhstan", "Ontustik Qazaqstan", ""),
+        ("Indonesia", "South Java", ""),
+        (
+            "Indonesia",
+            "Jawa Selatan",
+            "Jawa (ID-JW), Papua Selatan (ID-PS), Sumatera Selatan (ID-SS)",
+        ),
+        ("United States", "South Dakta", "South Dakota (US-SD)"),
+        ("United States", "Nort Dakota", "North Dakota (US-ND)"),
+        ("United States", "East Virginia", "Virginia (US-VA)"),
+        ("Australia", "East Australia", ""),
+        ("India", "East Bengal", ""),
+        ("Iran", "East Khorasan", "Khorāsān-e Raẕavī (IR-09)"),
+    ],
+)
+def test_a_near_match_is_in_no_opposite_direction(
+    country: str, province: str | None, near: str
+) -> None:
+    with pytest.raises(UnknownPlaceError) as caught:
+        resolve(country, province)
+    assert str(caught.value).partition("; near matches: ")[2] == near
 
 
 def test_an_error_has_at_most_three_different_near_matches() -> None:
@@ -593,6 +646,24 @@ def test_a_subdivision_that_is_a_country_too_is_accepted_as_a_country_only(
     assert subdivision not in {place.code for place in all_places()}
     with pytest.raises(UnknownPlaceError, match=f"use the country code {code}$"):
         resolve(country, province)
+
+
+@all_cases(
+    ("country", "province", "code"),
+    [
+        ("Denmark", "Greenland", "GL"),
+        ("Denmark", "DK-GL", "GL"),
+        ("Denmark", "Faroe Islands", "FO"),
+        ("United Kingdom", "Gibraltar", "GI"),
+        ("United Kingdom", "Isle of Man", "IM"),
+        ("Australia", "Christmas Island", "CX"),
+        ("New Zealand", "Tokelau", "TK"),
+    ],
+)
+def test_a_dependency_is_a_country_of_its_own(country: str, province: str, code: str) -> None:
+    with pytest.raises(UnknownPlaceError, match=f"use the country code {code}$"):
+        resolve(country, province)
+    assert hint(f"{resolve(country)}-{code}") == f"use the country code {code}"
 
 
 def test_subdivisions_with_the_name_of_a_country_that_is_elsewhere_stay() -> None:

@@ -232,6 +232,12 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     assert refusal(tmp_path) == f"--config {tmp_path}: Is a directory"
 
 
+def test_a_section_that_is_no_table_is_told_so(toml: Callable[[str], Path]) -> None:
+    for text in ("kafka = 1", 'kafka = "a:9092"', "[[kafka]]\ngroup = 1"):
+        path = toml(text)
+        assert refusal(path) == f"--config {path}, line 1: kafka: expected a table [kafka]"
+
+
 def test_a_file_that_is_not_toml_is_named_with_the_position(toml: Callable[[str], Path]) -> None:
     path = toml("[endpoint\nport = 1")
     line = refusal(path)

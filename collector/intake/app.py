@@ -12,6 +12,8 @@ document (RFC 9457).
 from __future__ import annotations
 
 import asyncio
+import json
+import math
 from collections import defaultdict
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
@@ -24,7 +26,7 @@ from miningmap.cbeci import contribution_rows
 from miningmap.cbeci.contribution import MAX_BODY, PATH
 from miningmap.cbeci.contribution_rows import Excess, InvalidRowsError
 from miningmap.http.problems import problem_middleware
-from miningmap.inputs import decode_json
+from miningmap.inputs import decode_json, without_mark
 from miningmap.times import utc_now
 
 if TYPE_CHECKING:
@@ -48,6 +50,9 @@ if TYPE_CHECKING:
 RETRY_AFTER_S: Final = 30
 TIMEOUT_S: Final = 25.0
 """How long a request may wait for Redis and Kafka, in seconds; less than clients usually wait."""
+
+_WHOLE_BODY: Final = "the body"
+_LONGEST_KEY: Final = 64
 
 _log = structlog.get_logger(__name__)
 
@@ -294,8 +299,10 @@ async def _body(request: web.Request) -> bytes:
 def _rows(body: bytes) -> list[object]:
     try:
         document = decode_json(body, object)
-    except msgspec.ValidationError as error:  # JSON, but a number in it is out of range
-        raise _BodyError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
+    except msgspec.ValidationError:  # JSON, but a number in it is out of range
+        position = _position_of_infinite(body)
+        text = f"{position}: the number is out of range; expected a finite number"
+        raise _BodyError(HTTPStatus.UNPROCESSABLE_ENTITY, text) from None
     except msgspec.DecodeError as error:
         raise _BodyError(HTTPStatus.BAD_REQUEST, f"the body is not JSON: {error}") from None
     if not isinstance(document, dict) or "data" not in document:
@@ -304,6 +311,30 @@ def _rows(body: bytes) -> list[object]:
     if not isinstance(rows, list):
         raise _BodyError(HTTPStatus.UNPROCESSABLE_ENTITY, "data should be a list of rows")
     return rows
+
+
+def _position_of_infinite(body: bytes) -> str:
+    """Return where the first number is that no float holds, such as ``data[0].average_hashrate``.
+
+    msgspec names the numbers of lists only.
+    """
+    try:
+        document = json.loads(without_mark(body), parse_int=float)
+    except (ValueError, RecursionError):  # msgspec stopped at the number, before this
+        return _WHOLE_BODY
+    positions = [("", document)]
+    while positions:
+        position, value = positions.pop()
+        match value:
+            case float() if not math.isfinite(value):
+                return position.removeprefix(".") or _WHOLE_BODY
+            case dict():
+                inside = [(f"{position}.{key[:_LONGEST_KEY]}", item) for key, item in value.items()]
+                positions += reversed(inside)
+            case list():
+                inside = [(f"{position}[{index}]", item) for index, item in enumerate(value)]
+                positions += reversed(inside)
+    return _WHOLE_BODY
 
 
 def _error(

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Annotated, Final, Self
 import msgspec
 import structlog
 
-from miningmap.inputs import decode_json
-from miningmap.messages import SLUG, Slug
+from miningmap.inputs import decode_json, in_words, matching
+from miningmap.messages import Slug
 from miningmap.settings import PREFIX
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ SETTING: Final = f"{PREFIX}INTAKE__PARTNERS_FILE"
 
 _log = structlog.get_logger(__name__)
 
-Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-fA-F]{64}$")]
+Sha256 = Annotated[str, matching("^[0-9a-fA-F]{64}$", "64 hex digits")]
 TokenId = Annotated[int, msgspec.Meta(ge=1)]
 
 
@@ -151,7 +151,7 @@ def read_entries(path: Path) -> list[Entry]:
         raise PartnersError(f"cannot read {path}: {error.strerror}") from None
     except msgspec.DecodeError as error:
         raise PartnersError(
-            f"{path}: {error}; expected a list of entries with partner and pool (both {SLUG}), "
+            f"{path}: {in_words(error)}; expected a list of entries with partner and pool (slugs), "
             "token_sha256 (64 hex digits) and id (a number from 1)"
         ) from None
     complete = [

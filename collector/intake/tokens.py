@@ -21,7 +21,7 @@ from collector.intake.partners import (
     hash_of,
     read_entries,
 )
-from miningmap.messages import SLUG
+from miningmap.messages import SLUG_RULE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -92,7 +92,7 @@ def _entry(token_id: int, name: str, pool: str, token: str) -> Entry:
     try:
         return msgspec.convert(fields, Entry)
     except msgspec.ValidationError:
-        raise PartnersError(f"NAME and pool must be slugs: {SLUG}") from None
+        raise PartnersError(f"NAME and pool must be slugs: {SLUG_RULE}") from None
 
 
 def _known(entries: Sequence[Entry]) -> str:

@@ -19,7 +19,7 @@ from collector.sources.base import (
     TransientError,
     subject_of,
 )
-from miningmap.inputs import without_mark
+from miningmap.inputs import in_words, without_mark
 from miningmap.kafka.dead_letters import DeadLetter
 from miningmap.kafka.topics import NETWORK, REPORTS
 from miningmap.messages import Network, Report
@@ -158,7 +158,7 @@ def _checked(
     try:
         message = _message(reading, fields)
     except msgspec.ValidationError as error:
-        return Rejection(IMPLAUSIBLE, str(error))
+        return Rejection(IMPLAUSIBLE, in_words(error))
     return plausibility.check(poll.source, message) or message
 
 

@@ -10,6 +10,7 @@ from collector.sources.base import WEBSITE_TERMS, PoolSource, Request
 from collector.sources.decoding import entry
 from collector.sources.envelope import Envelope
 from collector.sources.single import single_pool
+from miningmap.inputs import matching
 from miningmap.units import format_hashrate
 
 if TYPE_CHECKING:
@@ -20,7 +21,12 @@ if TYPE_CHECKING:
 
 # "173.25 EH/s", or a sign for unknown. A number without a unit is not accepted: its scale would be
 # a guess.
-_WithUnit = Annotated[str, msgspec.Meta(pattern=r"^(\s*[0-9.]+\s*[A-Za-z]+/s\s*|[?-]?)$")]
+_WithUnit = Annotated[
+    str,
+    matching(
+        r"^(\s*[0-9.]+\s*[A-Za-z]+/s\s*|[?-]?)$", "a number with its unit, such as 173.25 EH/s"
+    ),
+]
 
 
 class _Coin(msgspec.Struct, rename="camel"):

@@ -21,7 +21,7 @@ import msgspec
 
 from collector.sources.base import PermanentError, SourceError, TransientError
 from miningmap import units
-from miningmap.inputs import decode_json, without_mark
+from miningmap.inputs import decode_json, in_words, matching, without_mark
 from miningmap.times import parse_rfc3339
 
 if TYPE_CHECKING:
@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _NUMBER: Final = r"[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?|-[12](\.0+)?"
-BareNumber: TypeAlias = Annotated[str, msgspec.Meta(pattern=rf"^({_NUMBER}|[?-]?)$(?!\n)")]
+BareNumber: TypeAlias = Annotated[
+    str, matching(rf"^({_NUMBER}|[?-]?)$(?!\n)", "a number without a unit")
+]
 """A number as text, or unknown. Text with a unit in it does not match: its API has changed."""
 
 Figure: TypeAlias = float | BareNumber
@@ -62,7 +64,7 @@ def decode(body: bytes, shape: type[T]) -> T:
     try:
         return decode_json(body, shape, strict=False)
     except msgspec.ValidationError as error:
-        raise unexpected(body, str(error)) from None
+        raise unexpected(body, in_words(error)) from None
     except msgspec.DecodeError as error:
         refuse_html(body)
         raise TransientError(f"not JSON: {error}", reason="not_json") from None

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from msgspec import inspect
+
 from miningmap.messages import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    import msgspec
 
 # A field with several figures becomes several columns, such as kinds_measured, sensitivity_min.
 _PARTS: Final[dict[str, tuple[str, ...]]] = {
@@ -32,6 +36,46 @@ def cells(fields: Iterable[str], row: Mapping[str, object]) -> list[object]:
         row: built-in types, as decoded from JSON.
     """
     return [cell for name in fields for cell in _cells(name, row[name])]
+
+
+def figures(row: type[msgspec.Struct]) -> list[str]:
+    """Return the names of the columns that are declared as numbers, known or not.
+
+    Args:
+        row: the type of the rows.
+    """
+    described = inspect.type_info(row)
+    assert isinstance(described, inspect.StructType)  # noqa: S101 - for mypy
+    return [
+        column
+        for field in described.fields
+        for column, kind in zip(
+            _columns(field.encode_name), _parts(field.encode_name, field.type), strict=True
+        )
+        if isinstance(kind, inspect.FloatType | inspect.IntType)
+    ]
+
+
+def _parts(name: str, kind: inspect.Type) -> list[inspect.Type]:
+    """The types of a field's columns."""
+    match _known(kind):
+        case inspect.StructType(fields=fields) if name in _PARTS:
+            return [_known(field.type) for field in fields]
+        case inspect.TupleType(item_types=types) if name in _PARTS:
+            return [_known(item) for item in types]
+        case known:
+            return [known]
+
+
+def _known(kind: inspect.Type) -> inspect.Type:
+    """The type of a value that is known, without its description."""
+    match kind:
+        case inspect.Metadata(type=described):
+            return _known(described)
+        case inspect.UnionType(types=(known, inspect.NoneType())):
+            return _known(known)
+        case _:
+            return kind
 
 
 def _columns(name: str) -> Iterable[str]:

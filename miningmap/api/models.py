@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Type
 
 import msgspec
 
-from miningmap.api.columns import cells, columns
+from miningmap.api.columns import cells, columns, figures
 from miningmap.messages import Kind
 from miningmap.places import Place
 
@@ -60,7 +60,7 @@ class Table(msgspec.Struct, frozen=True):
         """Return the rows as a ``pandas.DataFrame`` with the columns of the CSV twin.
 
         Its ``attrs`` are the other fields of the response, as in JSON, because pandas writes them
-        into files as JSON. A column of unknown values is NaN.
+        into files as JSON. Figures are floats, unknown ones are NaN.
 
         Raises:
             ImportError: pandas is not installed.
@@ -73,10 +73,8 @@ class Table(msgspec.Struct, frozen=True):
         document = msgspec.to_builtins(self, builtin_types=(datetime,))
         rows = [cells(names, row) for row in self.table_rows(document)]
         frame = pd.DataFrame(rows, columns=columns(names))
-        if rows:
-            # Otherwise pandas takes them for text, and adding or comparing figures fails.
-            unknown = frame.columns[frame.isna().all()]
-            frame = frame.astype(dict.fromkeys(unknown, float))
+        # pandas takes a column of no known value for text, and adding or comparing figures fails.
+        frame = frame.astype(dict.fromkeys(figures(self.row_type), float))
         described = msgspec.to_builtins(self)
         del described[self.rows_field]
         frame.attrs = described

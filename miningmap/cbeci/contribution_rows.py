@@ -69,7 +69,7 @@ Rows: TypeAlias = "dict[str, float]"
 
 @dataclass(frozen=True)
 class _Row:
-    """A row without errors of its own; the hashrate is in H/s, ``unit`` is what it was sent in."""
+    """A row without errors of its own: the hashrate in H/s, and the unit that it was sent in."""
 
     index: int
     period: Period
@@ -267,18 +267,16 @@ def _read(fields: _Fields, now: datetime) -> _Row | None:
 
 
 def _period(value: object) -> str:
-    if not isinstance(value, str) or value not in PERIODS:
-        raise ValueError(f"period should be one of {', '.join(PERIODS)}")
-    return value
+    return _one_of(PERIODS, "period", value)
 
 
 def _start(value: object, *, period: str | None, now: datetime) -> datetime:
+    if not isinstance(value, str) or not _DATE.fullmatch(value):
+        raise ValueError('date should be in "YYYY-MM-DD" format')
     try:
-        if not isinstance(value, str) or not _DATE.fullmatch(value):
-            raise ValueError
         start = datetime.fromisoformat(value).replace(tzinfo=UTC)
     except ValueError:
-        raise ValueError('date should be in "YYYY-MM-DD" format') from None
+        raise ValueError(f"the day {value} does not exist") from None
     if start < FIRST_BLOCK:
         raise ValueError(f"{value} is before Bitcoin's first block, {FIRST_BLOCK:%Y-%m-%d}")
     # The start is checked first, because there is no month after December 9999.
@@ -301,9 +299,14 @@ def _place(value: object, *, country: str | None) -> str | None:
 
 
 def _unit(value: object) -> str:
-    if not isinstance(value, str) or value not in UNITS:
-        raise ValueError(f"unit should be one of {', '.join(UNITS)}")
-    return value
+    return _one_of(UNITS, "unit", value)
+
+
+def _one_of(known: Sequence[str], field: str, value: object) -> str:
+    """Return the value in lower case, as it is listed; people and tables write EH/s and Daily."""
+    if not isinstance(value, str) or value.lower() not in known:
+        raise ValueError(f"{field} should be one of {', '.join(known)}")
+    return value.lower()
 
 
 def _hashrate(value: object, *, unit: str | None) -> float:

@@ -57,7 +57,7 @@ class Table:
         """
         by_period: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
         for index, row in enumerate(self.rows):
-            by_period[row["period_start_date"], row["period"]].append(index)
+            by_period[row["period_start_date"], row["period"].lower()].append(index)
         empty = len(body_of([]))
         requests: list[list[int]] = []
         left = 0

@@ -69,18 +69,13 @@ def code_of(country: str, code: str, built: date | None = None) -> str | None:
         code: with or without the country, in any case.
         built: the day from which the code is; today, if left out.
     """
-    full = _full(country, code)
+    full = places.full_code(country, code)
     if built is not None and built < RENUMBERED_ON and full in _RENUMBERED_CODES:
         return RENUMBERED.get(full)
     if places.is_subdivision(full):
         return places.outermost(full)
     now = places.own_country(full) or FORMER.get(full)
     return None if now is None else places.outermost(now)
-
-
-def _full(country: str, code: str) -> str:
-    upper = code.upper()
-    return upper if upper.startswith(f"{country}-") else f"{country}-{upper}"
 
 
 # The codes that mean something else before and after the renumbering.
@@ -91,7 +86,7 @@ def _understood(country: str, subdivision: _Subdivision, built: date) -> str | N
     by_name = _by_name(country, subdivision.name)
     if subdivision.code is None:
         return by_name
-    code = _full(country, subdivision.code)
+    code = places.full_code(country, subdivision.code)
     # A name tells which of both numberings a database follows, however late it changed.
     if by_name is not None and by_name in {RENUMBERED.get(code), code}:
         return by_name

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
-from miningmap.inputs import ENCODING
+from miningmap.inputs import ENCODING, in_words
 from miningmap.messages import Slug
 from miningmap.pool_names import is_known_pool, unknown_pool
 from streams.beliefs import refusals
@@ -185,7 +185,7 @@ def _convert_belief(item: object, file: _File, keys: Keys, beliefs: _Beliefs) ->
     try:
         belief = msgspec.convert(item, _SECTIONS[str(keys[0])])
     except msgspec.ValidationError as error:
-        text, _, where = str(error).partition(" - at `$")
+        text, _, where = in_words(error).partition(" - at `$")
         inner = [name or int(number) for name, number in _KEY.findall(where)]
         unknown = _UNKNOWN_FIELD.findall(text)
         yield file.finding((*keys, *inner, *unknown), f"{_name(item)}{text}{_at(inner)}")

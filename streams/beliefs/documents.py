@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple, TypeAli
 
 import msgspec
 
-from miningmap.inputs import ENCODING, decode_json
+from miningmap.inputs import ENCODING, decode_json, in_words
 from miningmap.messages import MAX_HASHRATE, Slug
 
 if TYPE_CHECKING:
@@ -235,4 +235,4 @@ def _read_file(path: Path | Traversable) -> BeliefsDocument:
     except OSError as error:
         raise BeliefsError(f"{path}: {error.strerror}") from None
     except (msgspec.DecodeError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BeliefsError(f"{path}: {error}") from None
+        raise BeliefsError(f"{path}: {in_words(error)}") from None

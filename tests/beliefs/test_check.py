@@ -138,6 +138,7 @@ def test_what_is_sound_has_no_findings(tmp_path: Path) -> None:
         (CLAIM.replace("US-TX", "CN-HK"), 4, "is not a place"),
         (CLAIM.replace("US-TX", "OTHER"), 4, "a claim needs a place, and OTHER is none"),
         (CLAIM.replace("US-TX", "US-OTHER"), 4, "a claim needs a place, and US-OTHER is none"),
+        (f'{CLAIM}pools = ["Via BTC"]', 8, "Expected a slug (lower-case letters, digits,"),
         (f"{CLAIM}pools = []", 8, "pools is empty; leave it out if no pool is known"),
         (f'{CLAIM}within = "claims/d"', 8, "within claims/d, which is not a claim"),
         (f'{CLAIM}within = "claims/c"', 8, "is within itself, by way of claims/c"),

@@ -153,6 +153,13 @@ def test_a_row_must_be_an_object(value: object) -> None:
     assert all(name in error for name in FIELDS)
 
 
+@all_cases(("period", "unit"), [("Daily", "EH/s"), ("DAILY", "Eh/S"), ("daily", "EH/S")])
+def test_periods_and_units_are_read_in_any_case(period: str, unit: str) -> None:
+    written = row(period=period, unit=unit)
+    assert read(written) == read(row(period="daily", unit="eh/s"))
+    assert (written["period"], written["unit"]) == (period, unit)
+
+
 DATE_FORMAT = 'date should be in "YYYY-MM-DD" format'
 
 
@@ -162,7 +169,9 @@ DATE_FORMAT = 'date should be in "YYYY-MM-DD" format'
         ("period_start_date", "2026-11-1", DATE_FORMAT),
         ("period_start_date", "20261101", DATE_FORMAT),
         ("period_start_date", "2026-W44-7", DATE_FORMAT),
-        ("period_start_date", "2026-02-30", DATE_FORMAT),
+        ("period_start_date", "2026-02-30", "the day 2026-02-30 does not exist"),
+        ("period_start_date", "2026-02-29", "the day 2026-02-29 does not exist"),
+        ("period_start_date", "2026-13-01", "the day 2026-13-01 does not exist"),
         ("period_start_date", "2026-11-01T00:00:00", DATE_FORMAT),
         ("period_start_date", "2026-11-01\n", DATE_FORMAT),
         ("period_start_date", "٢٠٢٦-11-01", DATE_FORMAT),
@@ -174,7 +183,6 @@ DATE_FORMAT = 'date should be in "YYYY-MM-DD" format'
             "0026-11-01 is before Bitcoin's first block, 2009-01-03",
         ),
         ("period", "yearly", "period should be one of daily, weekly, biweekly, monthly"),
-        ("period", "Daily", "period should be one of daily, weekly, biweekly, monthly"),
         ("period", ["daily"], "period should be one of daily, weekly, biweekly, monthly"),
         ("country", 1, "country should be a string"),
         ("country", None, "country should be a string"),
@@ -190,7 +198,6 @@ DATE_FORMAT = 'date should be in "YYYY-MM-DD" format'
             "unknown subdivision of US: ''; the ISO 3166-2 code is accepted too",
         ),
         ("province", "Texsa", "unknown subdivision of US: 'Texsa'; near matches: Texas (US-TX)"),
-        ("unit", "EH/s", "unit should be one of th/s, ph/s, eh/s"),
         ("unit", "h/s", "unit should be one of th/s, ph/s, eh/s"),
         ("unit", None, "unit should be one of th/s, ph/s, eh/s"),
         ("average_hashrate", "1.5", "average_hashrate should be a finite number, 0 or more"),
@@ -223,7 +230,7 @@ def test_all_errors_are_listed_and_the_text_is_the_first_one() -> None:
     with pytest.raises(InvalidRowsError, match="unknown country: 'Chnia'") as caught:
         read(
             row(),
-            row("Chnia", unit="EH/s", average_hashrate=-1),
+            row("Chnia", unit="H/s", average_hashrate=-1),
             row("Kazakhstan", period_start_date="today", period="hourly"),
         )
     assert {(error.index, error.field) for error in caught.value.errors} == {

@@ -167,7 +167,10 @@ def test_without_the_file_there_are_no_partners(run: Run, partners: Path) -> Non
 @pytest.mark.parametrize(
     ("words", "error"),
     [
-        (["add", "Foundry Inc.", "--pool", "ocean"], "NAME and pool must be slugs: "),
+        (
+            ["add", "Foundry Inc.", "--pool", "ocean"],
+            "NAME and pool must be slugs: lower-case letters",
+        ),
         (["add", "two", "--pool", "foundryusa"], "foundryusa is already served by one"),
         (["add", "one"], "Missing option '--pool'"),
         (["revoke", "two"], "unknown partner two; expected one of: one"),

@@ -111,6 +111,13 @@ def test_a_figure_out_of_bounds_is_a_unit_error(figure: float | None, error: str
     assert reason == error
 
 
+def test_a_figure_with_a_unit_is_refused_in_words() -> None:
+    with pytest.raises(PermanentError) as caught:
+        decoding.decode(encoded({"hashrate": "250 EH/s"}), dict[str, decoding.Figure])
+    expected = "unexpected shape: Expected a number without a unit - at `$[...]`"
+    assert str(caught.value) == expected
+
+
 @all_cases(
     ("figure", "hashrate"),
     [

@@ -304,7 +304,7 @@ async def test_other_paths_are_404_as_a_problem_document(client: TestClient[Any,
 async def test_one_bad_row_rejects_all_and_every_error_is_listed(
     client: TestClient[Any, Any], kafka: Kafka, counted: Any
 ) -> None:
-    bad = SICHUAN | {"period_start_date": "01.01.2020", "unit": "PH/s"}
+    bad = SICHUAN | {"period_start_date": "01.01.2020", "unit": "H/s"}
     response = await push(client, {"data": [STATES, bad, SICHUAN | {"country": "Chnia"}]})
 
     assert response.status == 422
@@ -368,7 +368,27 @@ async def test_a_number_that_no_float_holds_is_422(client: TestClient[Any, Any])
     body = json.dumps({"data": [SICHUAN]}).replace("5230.7", "1e400").encode()
     response = await push_bytes(client, body)
     assert response.status == 422
-    assert "out of range" in (await response.json())["error"]
+    assert (await response.json())["error"] == (
+        "data[0].average_hashrate: the number is out of range; expected a finite number"
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "position"),
+    [
+        (b"[-1e400]", "[0]"),
+        (b"1e400", "the body"),
+        (b'{"data": [1, {"unit": [2, 1e999]}]}', "data[1].unit[1]"),
+        (b'{"data": [' + b"1" * 5000 + b"]}", "data[0]"),
+        (b'{"data": [1e999, ' + b"[" * 100_000, "the body"),
+    ],
+)
+async def test_a_number_out_of_range_is_named_by_its_position(
+    client: TestClient[Any, Any], body: bytes, position: str
+) -> None:
+    response = await push_bytes(client, body)
+    error = (await response.json())["error"]
+    assert (response.status, error.partition(":")[0]) == (422, position)
 
 
 async def test_another_content_type_is_415(client: TestClient[Any, Any]) -> None:

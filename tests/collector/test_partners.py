@@ -90,7 +90,11 @@ def test_any_text_can_be_authenticated(token: str) -> None:
     [
         ({"partner": "one"}, "Expected `array`"),
         ([{"partner": "one", "pool": "foundryusa"}], "token_sha256"),
-        ([{"partner": "one", "pool": "foundryusa", "token_sha256": "abc"}], "64 hex digits"),
+        (
+            [{"partner": "one", "pool": "foundryusa", "token_sha256": "abc"}],
+            "Expected 64 hex digits",
+        ),
+        ([entry("One", "foundryusa", "token-1")], "Expected a slug (lower-case letters, digits,"),
         ([entry("one", "Foundry USA", "token-1")], "pool"),
         ([entry("one two", "foundryusa", "token-1")], "partner"),
         ([entry("one", "foundryusa", "token-1") | {"token": "token-1"}], "unknown field `token`"),

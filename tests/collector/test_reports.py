@@ -20,6 +20,7 @@ from collector.polling.reports import CheckedReadings, Poll, check_readings, par
 from collector.pools.ocean import SOURCE as OCEAN
 from collector.sources.base import NetworkReading, PermanentError, Reading, TransientError
 from miningmap import messages as wire
+from miningmap.inputs import in_words
 from miningmap.kafka.topics import REPORTS
 from miningmap.messages import Located, Network, Report
 from miningmap.plausibility import MAX_AHEAD, MAX_HASHRATE
@@ -280,7 +281,7 @@ def converted(poll: Poll, reading: Reading | NetworkReading) -> Message | str:
     try:
         return reports._message(reading, reports._fields(poll, reading))
     except msgspec.ValidationError as error:
-        return str(error)
+        return in_words(error)
 
 
 @all_cases("name", VIOLATIONS)

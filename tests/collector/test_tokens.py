@@ -81,9 +81,9 @@ def test_without_an_id_all_tokens_of_a_partner_are_revoked(file: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "pool", "reason"),
     [
-        ("One", "viabtc", "NAME and pool must be slugs"),
-        ("", "viabtc", "NAME and pool must be slugs"),
-        ("two", "Via BTC", "NAME and pool must be slugs"),
+        ("One", "viabtc", "NAME and pool must be slugs: lower-case letters"),
+        ("", "viabtc", "NAME and pool must be slugs: lower-case letters"),
+        ("two", "Via BTC", "NAME and pool must be slugs: lower-case letters"),
         ("two", "foundryusa", "foundryusa is already served by one"),
         ("one", "viabtc", "one already serves foundryusa"),
     ],

@@ -16,9 +16,9 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from miningmap.api.models import Answer, PoolList, SubdivisionAnswer
+from miningmap.api.models import Answer, BeliefList, PlaceList, PoolList, SubdivisionAnswer
 from miningmap.client import ApiError, AsyncClient, Client, Event
-from miningmap.places import all_places
+from miningmap.places import Place, all_places
 from miningmap.times import rfc3339
 
 if TYPE_CHECKING:
@@ -251,8 +251,29 @@ async def test_a_column_of_unknown_figures_is_nan(mining: AsyncClient) -> None:
     assert frame["share"].sum() == 0
 
 
-async def test_an_empty_frame_has_its_columns(mining: AsyncClient) -> None:
-    assert "kinds_prior" in (await mining.shares()).to_pandas().columns
+async def test_an_empty_frame_has_its_columns_with_their_types(mining: AsyncClient) -> None:
+    from pandas.api.types import is_numeric_dtype  # noqa: PLC0415 - optional
+
+    frame = (await mining.shares()).to_pandas()
+    figures = ["share", "low", "sensitivity_min", "belief_max", "hashrate", "kinds_prior"]
+    assert {str(frame[name].dtype) for name in figures} == {"float64"}
+    assert not any(is_numeric_dtype(frame[name]) for name in ("code", "name", "window"))
+    assert frame.empty
+    pools = PoolList(()).to_pandas()
+    figures = ["hashrate", "located", "kinds_declared", "gap_mined", "gap_blocks", "gap_ratio"]
+    assert {str(pools[name].dtype) for name in figures} == {"float64"}
+    assert not is_numeric_dtype(pools["gap_mined_by"])
+    assert (
+        len(PlaceList(()).to_pandas()) == len(BeliefList(date(2026, 11, 22), ()).to_pandas()) == 0
+    )
+
+
+def test_a_column_without_any_text_stays_no_figure() -> None:
+    from pandas.api.types import is_numeric_dtype  # noqa: PLC0415 - optional
+
+    frame = PlaceList((Place("CN", "China", None, ()),)).to_pandas()
+    assert frame["parent"].isna().all()
+    assert not is_numeric_dtype(frame["parent"])
 
 
 async def test_without_pandas_the_error_names_the_extra(

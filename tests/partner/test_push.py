@@ -85,7 +85,7 @@ def test_invalid_rows_are_named_by_line_with_the_errors_of_the_intake() -> None:
         table(
             [
                 line("2026-11-01", "US"),
-                "2026-11-01,daily,Pery,,many,EH/s",
+                "2026-11-01,daily,Pery,,many,H/s",
                 "2026-11-22,daily,US,,1,eh/s",
             ]
         )
