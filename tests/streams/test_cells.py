@@ -105,6 +105,11 @@ def test_reports_that_differ_only_in_their_basis_give_the_same_cell_in_any_order
     assert hour_cell(cells_of(one, other)) == hour_cell(cells_of(other, one))
 
 
+def test_a_simulated_figure_of_the_network_gives_a_simulated_cell() -> None:
+    (claim,) = claims_of(msgspec.structs.replace(network(5), simulated=True))
+    assert claim.cell == Cell(1, 5, simulated=True)
+
+
 def test_networks_that_differ_only_in_simulated_give_the_same_cell_in_any_order() -> None:
     one, other = network(5), msgspec.structs.replace(network(5), simulated=True)
     series, span = Series(None, "mempool"), Span("minute", range(MINUTE, MINUTE + 1))

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Literal
 
 import pytest
@@ -9,6 +9,7 @@ from multidict import MultiDict
 
 from streams.method.windows import parse_window
 from streams.queries.parameters import (
+    BeliefsParameters,
     Format,
     ParameterError,
     Parameters,
@@ -226,3 +227,12 @@ def test_a_value_of_a_list_is_one_of_its_values() -> None:
     assert listed.parse("b") == "b"
     with pytest.raises(ValueError, match=r"^'c' is not allowed; expected one of: a, b$"):
         listed.parse("c")
+
+
+def test_the_day_of_beliefs_is_a_day_that_exists() -> None:
+    assert BeliefsParameters.parse({"on": "2026-11-22"}).on == date(2026, 11, 22)
+    assert BeliefsParameters.parse({}).on is None
+    for text in ("2026-02-30", "2026-11", "2026-11-22T15:00:00Z", "today"):
+        expected = f"^'{text}' is not a day; expected a value such as 2026-11-22$"
+        with pytest.raises(ParameterError, match=expected):
+            BeliefsParameters.parse({"on": text})

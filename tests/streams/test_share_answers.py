@@ -25,14 +25,14 @@ from streams.method.beliefs import (
     Entry,
     Rule,
 )
-from streams.method.cells import Cell
+from streams.method.cells import Cell, MemoryCells
 from streams.method.observations import Observations
 from streams.method.placing import place
 from streams.method.shares import Shares
 from streams.queries.parameters import ParameterError, SharesParameters
-from streams.queries.shares import answer, check_prior, shares_of
+from streams.queries.shares import answer, answer_from, check_prior, shares_of
 from tests.cases import all_cases
-from tests.streams.fixtures import NOON, cell, cohort, member, observed, places_of
+from tests.streams.fixtures import NOON, cell, cohort, member, observed, places_of, report
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -220,6 +220,33 @@ def test_rules_are_applied_and_named_unless_adjust_is_none(
     result = answer(query, shares, ["zj"])
     assert (result.adjust, result.rules) == (adjust, rules)
     assert result.network == NetworkHashrate(16, "mempool")
+
+
+@all_cases(
+    ("adjust", "prior", "kinds"),
+    [
+        ("published", "default", {"CN-SC": KindSplit(8, 0, 0, 0), "CN-XJ": KindSplit(0, 0, 0, 2)}),
+        ("published", "none", {"CN-SC": KindSplit(8, 0, 0, 0)}),
+        (
+            "none",
+            "none",
+            {"CN-SC": KindSplit(6, 0, 0, 0), "CN-ZJ": KindSplit(2, 0, 0, 0)},
+        ),
+    ],
+)
+def test_an_answer_from_cells_is_by_the_rules_and_the_prior_of_its_query(
+    adjust: str, prior: str, kinds: dict[str, KindSplit]
+) -> None:
+    cells = MemoryCells()
+    cells.add(report(hashrate=10, places={"CN-ZJ": 2, "CN-SC": 6}))
+    given = {"window": "now", "level": "subdivision", "country": "CN"}
+    query = SharesParameters.parse(given | {"adjust": adjust, "prior": prior}).query(NOON)
+    beliefs = Beliefs(
+        network=[Document("index", [Entry(0, {"CN-XJ": 1.0})])], rules=[Rule("zj", "CN-ZJ", None)]
+    )
+    result = answer_from(cells, query, beliefs)
+    assert {row.code: row.kinds for row in result.shares} == kinds
+    assert result.rules == (("zj",) if adjust == "published" else ())
 
 
 def test_eligibility_depends_on_the_minutes_of_the_window() -> None:
