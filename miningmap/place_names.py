@@ -647,11 +647,11 @@ SUBDIVISIONS: Final[dict[str, tuple[str, ...]]] = {
 DIRECTIONS: Final[dict[str, tuple[str, ...]]] = {
     "north": (
         *("north", "northern", "nord", "norte", "septentrional", "noord", "utara", "shomali"),
-        *("soltustik", "severnaya", "severny", "kuzey", "shimoli"),
+        *("soltustik", "severnaya", "severny", "kuzey", "shimoli", "shimali"),
     ),
     "south": (
         *("south", "southern", "sud", "sur", "sul", "meridional", "zuid", "selatan", "jonubi"),
-        *("janubi", "ontustik", "yuzhnaya", "yuzhny", "guney"),
+        *("janubi", "janub", "ontustik", "yuzhnaya", "yuzhny", "guney"),
     ),
     "east": (
         *("east", "eastern", "est", "este", "leste", "ost", "oost", "oriental", "orientale"),
@@ -659,7 +659,7 @@ DIRECTIONS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "west": (
         *("west", "western", "ouest", "oeste", "ovest", "occidental", "occidentale", "barat"),
-        *("gharbi", "batys", "zapadnaya", "zapadny", "bati"),
+        *("vest", "gharbi", "batys", "zapadnaya", "zapadny", "bati"),
     ),
     "center": ("central", "centre", "center", "centro", "tengah"),
 }

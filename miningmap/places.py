@@ -416,18 +416,29 @@ def _nearest(
     "South Java" looks like West Java, and is not there. "North Territory" may be Northern and be
     in the north-west.
     """
-    said = _directions(text)
+    said = _directions_meant(text)
     agreeing = (code for code in codes if said <= directions[code] or directions[code] <= said)
     return list(dict.fromkeys(agreeing))[:_NEAR]
 
 
 def _directions(text: str) -> frozenset[str]:
-    """The directions in a name, also in a misspelt one: north and west of "Nort West"."""
-    found: set[str] = set()
-    for word in _DASH.sub(" ", plain_name(text).translate(_LETTERS)).split():
-        near = difflib.get_close_matches(word, _direction_words(), n=1, cutoff=_ALIKE_DIRECTION)
-        found.update(*(_direction_words()[match] for match in near))
-    return frozenset(found)
+    """The directions in a known name: north and west of "North-West"."""
+    words = _direction_words()
+    return frozenset(found for word in _plain_words(text) for found in words.get(word, ()))
+
+
+def _directions_meant(text: str) -> frozenset[str]:
+    """The directions in a name that may be misspelt: north of "Nort Dakota"."""
+    words = _direction_words()
+    near = (
+        difflib.get_close_matches(word, words, n=1, cutoff=_ALIKE_DIRECTION)
+        for word in _plain_words(text)
+    )
+    return frozenset(found for matches in near for match in matches for found in words[match])
+
+
+def _plain_words(text: str) -> list[str]:
+    return _DASH.sub(" ", plain_name(text).translate(_LETTERS)).split()
 
 
 @cache

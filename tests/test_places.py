@@ -580,6 +580,7 @@ def test_an_unknown_name_is_an_error_with_near_matches(
         ("East Sahara", None, ""),
         ("North Sudan", None, "Sudan (SD)"),
         ("North Africa", None, ""),
+        ("South Somalia", None, "Somalia (SO)"),  # like "shomali", which is north in Persian
         ("South Timor", None, ""),
         ("Noth Korea", None, "North Korea (KP)"),
         ("Soth Korea", None, "South Korea (KR)"),
