@@ -596,6 +596,7 @@ def test_an_unknown_name_is_an_error_with_near_matches(
         ("United States", "East Virginia", "Virginia (US-VA)"),
         ("Australia", "East Australia", ""),
         ("India", "East Bengal", ""),
+        ("Argentina", "Este Rios", "Entre Ríos (AR-E)"),  # "entre" is like "centre", and is not it
         ("Iran", "East Khorasan", "Khorāsān-e Raẕavī (IR-09)"),
     ],
 )
