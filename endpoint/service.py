@@ -57,7 +57,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     Redis need not be available at the start: ``/readyz`` answers 503 until it is.
 
     Raises:
-        SettingsError: a file of priors or rules, the Redis URL or the address is invalid, or Redis
+        SettingsError: a file of beliefs, the Redis URL or the address is invalid, or Redis
             refuses the password.
     """
     try:
@@ -101,7 +101,7 @@ def application(
 
     Args:
         store: the cells, the snapshot and the events, which are only read.
-        beliefs: priors and rules, for answers that are computed on request.
+        beliefs: for answers that are computed on request.
         settings: the freshness, the number of stream clients and the rate limit.
         documents: what the beliefs were made from, for ``/api/v1/beliefs``; by default nothing.
         snapshot_s: seconds between two snapshots, for which a response may be cached.

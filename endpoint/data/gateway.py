@@ -44,7 +44,7 @@ class Gateway:
 
     Args:
         store: the cells, the snapshot and the events.
-        beliefs: the priors and rules for answers that are computed on request.
+        beliefs: for answers that are computed on request.
         redis: shows whether Redis is available.
     """
 

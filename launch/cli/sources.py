@@ -76,7 +76,7 @@ def _print(table: Table) -> None:
 def pools(context: click.Context, /, *, as_json: bool) -> None:
     """List the pools that are known by name, and who covers each of them.
 
-    Their slugs are what `partner add --pool`, priors and rules name.
+    Their slugs are what `partner add --pool` and beliefs name.
     """
     import msgspec
 

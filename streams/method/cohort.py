@@ -81,7 +81,7 @@ def cohort_of(observed: Observations, minutes: int, beliefs: Beliefs) -> Cohort:
     Args:
         observed: the observations of all sources in the window.
         minutes: the number of minutes that the window covers; a window of none has no cohort.
-        beliefs: of which ``part_of`` and the rules are used.
+        beliefs: of which only ``part_of`` is used.
     """
     if minutes == 0:
         return Cohort({}, {}, None, None, None, simulated=False)

@@ -25,6 +25,8 @@ MIN_EVIDENCE: Final[Ratio] = 0.5
 """A place with less evidence has no sensitivity: leaving out pools that share one assumption
 measures nothing."""
 
+_UNKNOWN_BOUNDS: Final = (None, None)
+
 
 class HashrateByKind(NamedTuple):
     """A hashrate (H/s), split by how its place is known."""
@@ -139,6 +141,14 @@ class Shares:
     def _located(self) -> Hashrate:
         return sum(sum(kinds) for kinds in self.by_country.values())
 
+    @cached_property
+    def _countries_of_pools(self) -> list[dict[str, Hashrate]]:
+        return [_fold(pool.places, country_of) for pool in self.placement.pools]
+
+    @cached_property
+    def _codes_of_pools(self) -> list[dict[str, Hashrate]]:
+        return [_fold(pool.places, _itself) for pool in self.placement.pools]
+
     def _sum(self, part: Callable[[HashrateByKind], Hashrate]) -> Hashrate:
         return sum(part(kinds) for kinds in self.by_country.values())
 
@@ -146,8 +156,7 @@ class Shares:
 
     def countries(self) -> list[Share]:
         """Return each country's share, in the order of the answer; empty if nothing is located."""
-        tables = [_fold(pool.places, country_of) for pool in self.placement.pools]
-        return self._rows(self.by_country, tables, country=None)
+        return self._rows(self.by_country, self._countries_of_pools, country=None)
 
     def subdivisions(self, country: str) -> list[Share]:
         """Return the share of each subdivision of a country that is listed, in the same order.
@@ -157,8 +166,8 @@ class Shares:
         prefix = f"{country}-"
         listed = {code: k for code, k in self.by_code.items() if code.startswith(prefix)}
         tables = [
-            {code: h for code, h in _fold(pool.places, _itself).items() if code in listed}
-            for pool in self.placement.pools
+            {code: h for code, h in table.items() if code in listed}
+            for table in self._codes_of_pools
         ]
         return self._rows(listed, tables, country)
 
@@ -171,13 +180,15 @@ class Shares:
         scale = 1.0 if country is None else self._share_of(country)
         ranges = _leave_one_out(tables, None if country is None else self._parts(country))
         beliefs = self._belief_ranges(country)
+        bounds = self._bounds(listed, country, _measured)
+        declared_bounds = self._bounds(listed, country, _stated)
         rows = []
         for code, kinds in listed.items():
             share = min(1.0, sum(kinds) / total)
             evidence = min(1.0, kinds.evidence / sum(kinds)) if sum(kinds) > 0 else None
             known = evidence is not None and evidence >= MIN_EVIDENCE * (1 - SAME)
-            low, high = self._bounds(code, country, _measured)
-            declared_low, declared_high = self._bounds(code, country, _stated)
+            low, high = bounds.get(code, _UNKNOWN_BOUNDS)
+            declared_low, declared_high = declared_bounds.get(code, _UNKNOWN_BOUNDS)
             rows.append(
                 Share(
                     code=code,
@@ -199,29 +210,44 @@ class Shares:
         return min(1.0, sum(self.by_country[country]) / self._located)
 
     def _parts(self, country: str) -> list[_CountryPart]:
-        tables = [_fold(pool.places, country_of) for pool in self.placement.pools]
-        return [_CountryPart(sum(table.values()), table.get(country, 0.0)) for table in tables]
+        return [
+            _CountryPart(sum(table.values()), table.get(country, 0.0))
+            for table in self._countries_of_pools
+        ]
 
     # --- how sure ---
 
     def _bounds(
-        self, code: str, country: str | None, part: Callable[[HashrateByKind], Hashrate]
-    ) -> tuple[Ratio, Ratio] | tuple[None, None]:
-        """Return what holds whatever is assumed about the hashrate outside ``part``."""
+        self,
+        listed: HashrateByPlace,
+        country: str | None,
+        part: Callable[[HashrateByKind], Hashrate],
+    ) -> dict[str, tuple[Ratio, Ratio]]:
+        """Return what holds for each place whatever is assumed about the hashrate outside ``part``.
+
+        Empty if the network's hashrate is unknown.
+        """
         if self.network is None:
-            return None, None
+            return {}
         # An estimate of the network can be too small; what was seen cannot.
         network = max(self.network, self.total)
-        none = HashrateByKind()
-        inner = part((self.by_country if country is None else self.by_code)[code])
-        anywhere = 0.0  # what is known to be in the country, and may be in this subdivision
-        if country is not None:
-            anywhere = part(self.by_code.get(country, none))
-            if code != country + OTHER_SUFFIX:
-                anywhere += part(self.by_code.get(country + OTHER_SUFFIX, none))
-        low = min(1.0, inner / network)
         unknown = max(0.0, 1 - self._sum(part) / network)
-        return low, min(1.0, low + unknown + anywhere / network)
+        bounds = {}
+        for code, kinds in listed.items():
+            low = min(1.0, part(kinds) / network)
+            anywhere = 0.0 if country is None else self._anywhere(code, country, part)
+            bounds[code] = low, min(1.0, low + unknown + anywhere / network)
+        return bounds
+
+    def _anywhere(
+        self, code: str, country: str, part: Callable[[HashrateByKind], Hashrate]
+    ) -> Hashrate:
+        """Return what is known to be in the country, and may be in this subdivision of it."""
+        none = HashrateByKind()
+        anywhere = part(self.by_code.get(country, none))
+        if code != country + OTHER_SUFFIX:
+            anywhere += part(self.by_code.get(country + OTHER_SUFFIX, none))
+        return anywhere
 
     def _belief_ranges(self, country: str | None) -> dict[str, tuple[Ratio, Ratio]] | None:
         """Return the smallest and the largest share of each place over all priors of the network.

@@ -60,7 +60,7 @@ async def compute_months(
     Args:
         store: the cells and tables.
         now: UTC.
-        beliefs: priors and rules.
+        beliefs: of all days.
         split: the countries whose subdivisions get shares too.
     """
     tables = await store.published()

@@ -45,7 +45,7 @@ async def write_snapshots(
     Args:
         settings: how often they are taken and published.
         store: where they are written to, and the cells that they are computed from.
-        beliefs: the priors and rules.
+        beliefs: of all days.
         publisher: publishes them to Kafka.
         metrics: where their duration is shown.
         state: shows whether they can be taken.
