@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from launch.cli.common import Commands, MissingExtraError, settings_of, usage_errors
+from launch.cli.common import Commands, MissingExtraError, counted, settings_of, usage_errors
 from launch.cli.extras import can_load_settings
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def check(path: Path) -> None:
     findings = findings_of(path, pools=known_pools(), others=_shipped())
     for finding in findings:
         click.echo(finding)
-    click.echo(f"{_count(files, 'file')}, {_count(len(findings), 'finding')}", err=True)
+    click.echo(f"{counted(files, 'file')}, {counted(len(findings), 'finding')}", err=True)
     if findings or not files:
         sys.exit(1)
 
@@ -100,10 +100,6 @@ def configured_beliefs(context: click.Context) -> BeliefOptions:
         if name.upper().startswith(CONFIGURES_BELIEFS):
             raise MissingExtraError(name, "server")
     return BeliefOptions()
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def known_pools() -> frozenset[str]:

@@ -182,6 +182,11 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
         yield error
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: ``1 row``, ``2 rows``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def listing(errors: Sequence[str], outcome: str) -> str:
     """Return a text for several errors: the first ones, a line each, and the outcome."""
     if len(errors) == 1:

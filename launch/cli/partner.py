@@ -18,6 +18,7 @@ from launch.cli.common import (
     CommandError,
     Commands,
     CommandUsageError,
+    counted,
     listing,
     output_file,
     settings_of,
@@ -171,8 +172,8 @@ def push(
 
     table = _table(file)
     content = (
-        f"{_count(len(table.rows), 'row')} of {_count(len(table.periods), 'period')} in "
-        f"{_count(len(table.requests()), 'request')}"
+        f"{counted(len(table.rows), 'row')} of {counted(len(table.periods), 'period')} in "
+        f"{counted(len(table.requests()), 'request')}"
     )
     if dry_run:
         click.echo(f"{file}: {content}; nothing was sent", err=True)
@@ -196,10 +197,6 @@ def push(
     except ContributeError as error:
         raise CommandError(f"{error}; {_outcome(accepted, table)}") from None
     click.echo(f"{content}: all accepted", err=True)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _table(file: Path) -> Table:
@@ -352,12 +349,12 @@ def _summary(found: Aggregate, folded: Places, least: int) -> list[str]:
 
     located = sum(tally.hashrate for tally in found.located.values())
     miners = sum(len(tally.miners) for tally in found.located.values())
-    places = _count(len(folded), "place")
-    lines = [f"{_count(miners, 'miner')} with {format_hashrate(located)} in {places}"]
+    places = counted(len(folded), "place")
+    lines = [f"{counted(miners, 'miner')} with {format_hashrate(located)} in {places}"]
     unlocated = found.unlocated
     if unlocated.rows:
         lines.append(
-            f"not located and left out: {_count(len(unlocated.miners), 'miner')} with "
+            f"not located and left out: {counted(len(unlocated.miners), 'miner')} with "
             f"{format_hashrate(unlocated.hashrate)}"
         )
     if found.not_understood:
@@ -365,7 +362,7 @@ def _summary(found: Aggregate, folded: Places, least: int) -> list[str]:
     few = sum(len(tally.miners) < FEW for tally in found.located.values())
     if few and least == 1:
         lines.append(
-            f"{_count(few, 'place')} with fewer than {FEW} miners: --min-miners {FEW} would merge "
+            f"{counted(few, 'place')} with fewer than {FEW} miners: --min-miners {FEW} would merge "
             "them"
         )
     return lines
@@ -383,8 +380,8 @@ def _not_understood(subdivisions: Places) -> str:
     listed = ", ".join([*shown, *([f"and {more} more"] if more > 0 else [])])
     have = "has" if miners == 1 else "have"
     return (
-        f"{_count(miners, 'miner')} with {format_hashrate(total)} {have} a subdivision that is not "
-        f"understood ({listed}); only the country counts"
+        f"{counted(miners, 'miner')} with {format_hashrate(total)} {have} a subdivision that is "
+        f"not understood ({listed}); only the country counts"
     )
 
 
