@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import cached_property
 from time import monotonic
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 import msgspec
+from msgspec.json import encode
 
 from endpoint.http import csv
 from endpoint.http.representation import Representation, public
 from miningmap.api.models import (
     Answer,
     BeliefList,
-    History,
     Level,
     PlaceList,
     PoolList,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
     from endpoint.data.gateway import Gateway
     from endpoint.data.snapshot_cache import CachedSnapshot, SnapshotCache
+    from miningmap.api.models import Histories, History
     from streams.beliefs import BeliefsDocument
 
 JSON: Final = "application/json"
@@ -132,12 +134,12 @@ class Api:
         return await self._shares(request, self._as_csv)
 
     async def history(self, request: web.Request) -> web.Response:
-        """Answer with the share of one place in each bucket of a range."""
-        return self._json(await self._history(request)).respond(request)
+        """Answer with the shares of one place, or of several, in each bucket of a range."""
+        return await self._history(request, lambda found: self._json(encode(found)))
 
     async def history_csv(self, request: web.Request) -> web.Response:
         """Answer with the points of :meth:`history`."""
-        return self._csv(History, await self._history(request)).respond(request)
+        return await self._history(request, lambda found: self._csv(type(found), encode(found)))
 
     async def pools(self, request: web.Request) -> web.Response:
         """Answer with the state of each pool."""
@@ -179,7 +181,7 @@ class Api:
                 return render(stored).respond(request)
             # There is no snapshot yet, or no pool lists a subdivision of this country.
         query = SharesParameters.parse(request.query).query(self._now())
-        body = msgspec.json.encode(await self._gateway.shares(query))
+        body = encode(await self._gateway.shares(query))
         return renderers[query.level](body).respond(request)
 
     async def _pools(self, request: web.Request, render: Renderer) -> web.Response:
@@ -188,15 +190,19 @@ class Api:
         if response is not None:
             return response
         stored = await self._gateway.snapshot_part(POOLS)
-        return render(stored or msgspec.json.encode(PoolList(()))).respond(request)
+        return render(stored or encode(PoolList(()))).respond(request)
 
-    async def _history(self, request: web.Request) -> bytes:
+    async def _history(
+        self, request: web.Request, render: Callable[[History | Histories], Representation]
+    ) -> web.Response:
         query = HistoryParameters.parse(request.query).query(self._now())
-        return msgspec.json.encode(await self._gateway.history(query))
+        found = await self._gateway.history(query)
+        # In a thread: to write and compress megabytes would block the event loop.
+        return await asyncio.to_thread(lambda: render(found).respond(request))
 
     def _beliefs(self, request: web.Request) -> bytes:
         day = BeliefsParameters.parse(request.query).on or self._now().date()
-        return msgspec.json.encode(BeliefList(day, rows_on(self._documents, day)))
+        return encode(BeliefList(day, rows_on(self._documents, day)))
 
     def _part_for(self, request: web.Request) -> _SharesPart | None:
         """Return the part of the snapshot that answers a request, or ``None`` if none does.
@@ -239,7 +245,7 @@ class Api:
 
     @cached_property
     def _places(self) -> Representation:
-        body = msgspec.json.encode(PlaceList(all_places()))
+        body = encode(PlaceList(all_places()))
         return Representation(body, JSON, public(PLACES_MAX_AGE_S))
 
     @cached_property
