@@ -23,15 +23,11 @@ PROVINCES = {"CN-SC": "Sichuan", "CN-XJ": "Xinjiang"}
 
 def parts_by_month(mining: Client, start: str, to: str) -> pd.DataFrame:
     """Return each province's part of China in percent, without months that have no report."""
-    shares = {
-        code: mining.history(code, step="month", start=f"{start}-01", to=f"{to}-01")
-        .to_pandas()
-        .set_index("at")["share"]
-        for code in ("CN", *PROVINCES)
-    }
+    found = mining.histories(["CN", *PROVINCES], step="month", start=start, to=to)
+    # pivot_table() would leave out a place without any report.
+    shares = found.to_pandas().pivot(index="window", columns="code", values="share")  # noqa: PD010
     parts = {name: 100 * shares[code] / shares["CN"] for code, name in PROVINCES.items()}
-    table = pd.DataFrame(parts).dropna()
-    return table.set_index(table.index.strftime("%Y-%m"))
+    return pd.DataFrame(parts).dropna()
 
 
 def main() -> None:

@@ -56,9 +56,8 @@ function listed(values) {
 // Describes the values that a schema allows, as a list of nodes.
 function words(schema) {
   if (schema.$ref) return [link(`#type-${nameOf(schema.$ref)}`, nameOf(schema.$ref))];
-  if (schema.anyOf) {
-    return schema.anyOf.flatMap((one, index) => [index ? " or " : "", ...words(one)]);
-  }
+  const choices = schema.anyOf ?? schema.oneOf;
+  if (choices) return choices.flatMap((one, index) => [index ? " or " : "", ...words(one)]);
   if (schema.enum) return listed(schema.enum);
   if ("const" in schema) return schema.const === "" ? ["empty"] : listed([schema.const]);
   if (schema.pattern && schema.description) return [schema.description];

@@ -498,6 +498,26 @@ async def test_the_api_distinguishes_zero_from_a_month_without_reports(
     assert found == [pytest.approx(50 / 100.01), 0.0, None]
 
 
+async def test_the_api_has_the_imported_months_of_every_country(
+    store: Store, client: Client
+) -> None:
+    await write_messages(store, imported(TABLE))
+    query = {"code": "*", "step": "month", "from": "2021-06", "to": "2021-09"}
+    async with client.get("/api/v1/history", params=query) as answer:
+        found = await answer.json()
+    shares = {s["code"]: [point["share"] for point in s["points"]] for s in found["series"]}
+    assert shares == {
+        "US": [pytest.approx(30.01 / 100.01), pytest.approx(79.99 / 99.99), None],
+        "CN": [pytest.approx(50 / 100.01), 0, None],
+        "OTHER": [None, pytest.approx(20 / 99.99), None],
+        "DE": [pytest.approx(10 / 100.01), None, None],
+        "IR": [pytest.approx(10 / 100.01), None, None],
+        "IE": [0, None, None],
+    }
+    assert list(shares) == ["US", "CN", "OTHER", "DE", "IR", "IE"]
+    assert [point["pools"] for point in found["series"][0]["points"]] == [[POOL], [POOL], []]
+
+
 # --- how it is served -----------------------------------------------------------------------------
 
 

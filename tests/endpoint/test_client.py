@@ -8,7 +8,7 @@ import json
 import sys
 from contextlib import aclosing
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import msgspec
@@ -60,6 +60,7 @@ async def test_shares_equal_the_snapshot_of_the_service(
 async def test_shares_have_the_requested_time_and_rules(mining: AsyncClient, now: datetime) -> None:
     found = await mining.shares("now", country="CN", adjust="none", as_of=now)
     assert found.as_of == now
+    assert (await mining.shares("now", prior="none")).prior == "none"
     assert found.rules == ()
     assert [row.code for row in found.shares] == ["CN-SC", "CN-ZJ"]
     assert found == await mining.shares("now", country="CN", adjust="none", as_of=rfc3339(now))
@@ -80,6 +81,43 @@ async def test_the_range_of_a_history_may_be_dates_times_or_texts(
     assert [point.window for point in months.points] == ["2026-10", "2026-11"]
 
 
+@pytest.mark.usefixtures("cells")
+async def test_histories_are_those_of_each_place(mining: AsyncClient, blocking: Client) -> None:
+    chosen: dict[str, Any] = {"step": "day", "start": "2026-11-20", "adjust": "none"}
+    for codes in (["US", "CN-SC"], "US,CN-SC", ("CN-SC", "US")):
+        found = await mining.histories(codes, prior="none", **chosen)
+        assert [series.code for series in found.series] == ["US", "CN-SC"]
+        for series in found.series:
+            alone = await mining.history(series.code, prior="none", **chosen)
+            assert (alone.name, alone.points) == (series.name, series.points)
+        assert (found.prior, found.adjust) == (alone.prior, alone.adjust) == ("none", "none")
+    (one,) = (await mining.histories(["US"], **chosen)).series
+    assert one.code == "US"
+    inside = await asyncio.to_thread(blocking.histories, "CN-*", **chosen)
+    assert [series.code for series in inside.series] == ["CN-SC", "CN-ZJ"]
+    with pytest.raises(ValueError, match=r"'CN-\*' is not a single place; use histories"):
+        await mining.history("CN-*")
+    with pytest.raises(ApiError, match="code: unknown place 'XX'"):
+        await mining.histories(["US", "XX"])
+
+
+@pytest.mark.usefixtures("cells")
+async def test_a_frame_of_histories_has_one_row_for_each_place_and_bucket(
+    mining: AsyncClient,
+) -> None:
+    found = await mining.histories("*", step="day", start="2026-11-20")
+    frame = found.to_pandas()
+    assert list(frame.columns[:3]) == ["code", "name", "at"]
+    table = frame.pivot(index="at", columns="code", values="share")
+    assert set(table) == {"US", "CN", "CA", "DE"}
+    assert table.sum(axis="columns").tolist() == pytest.approx([1, 1, 1])
+    assert frame["pools"].tolist() == [("alpha", "beta")] * 12
+    assert frame.attrs["step"] == "day"
+    assert (await mining.histories("BR-*")).to_pandas().empty
+    alone = (await mining.history("US", step="day", start="2026-11-20")).to_pandas()
+    assert alone.equals(frame[frame["code"] == "US"].reset_index(drop=True))
+
+
 async def test_pools_and_places_are_listed(
     mining: AsyncClient, snapshots: dict[str, bytes]
 ) -> None:
@@ -96,6 +134,7 @@ async def test_the_blocking_client_has_the_same_answers(
             blocking.shares("24h"),
             blocking.shares("now", country="CN"),
             blocking.history("DE", step="day", start="2026-11-15"),
+            blocking.histories("*", step="day", start="2026-11-15"),
             blocking.pools(),
             blocking.places(),
         ]
@@ -104,6 +143,7 @@ async def test_the_blocking_client_has_the_same_answers(
         await mining.shares("24h"),
         await mining.shares("now", country="CN"),
         await mining.history("DE", step="day", start="2026-11-15"),
+        await mining.histories("*", step="day", start="2026-11-15"),
         await mining.pools(),
         await mining.places(),
     ]
@@ -188,6 +228,7 @@ async def test_frames_have_the_columns_of_the_csv_twins(
         "shares": await mining.shares(),
         "shares.csv?level=subdivision&country=CN": await mining.shares(country="CN"),
         "history.csv?code=US": await mining.history("US"),
+        "history.csv?code=*": await mining.histories("*"),
         "pools": await mining.pools(),
         "places": await mining.places(),
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 import pytest
@@ -12,13 +12,15 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from miningmap import settings as config
+from miningmap.api.models import Step
 from miningmap.redis_client import connect
 from streams.method.beliefs import Beliefs, Claim, Document, Entry, Rule
 from streams.method.cells import MemoryCells, claims_of
 from streams.method.windows import ROLLING, parse_window
+from streams.queries.history import HistoryParameters, history
 from streams.queries.parameters import SharesQuery
 from streams.queries.shares import answer_from
-from streams.queries.snapshot import Snapshots, compute_answer, take_snapshot
+from streams.queries.snapshot import Snapshots, compute_answer, compute_history, take_snapshot
 from streams.redis import keys
 from streams.redis.store import Store
 from tests.examples import examples
@@ -168,6 +170,21 @@ async def test_the_answer_equals_the_recomputed_one_to_the_last_digit(
             assert msgspec.json.encode(live) == msgspec.json.encode(
                 answer_from(cells, query, BELIEFS)
             )
+
+
+@examples(20)
+@given(st.lists(a_minute | some_hours | networks, max_size=15), st.sampled_from(get_args(Step)))
+async def test_histories_equal_those_from_memory_to_the_last_digit(
+    redis: Redis, store: Store, sent: list[Message], step: Step
+) -> None:
+    await redis.flushdb()
+    await write(store, sent)
+    cells = MemoryCells()
+    for message in reversed(sent):
+        cells.add(message)
+    query = HistoryParameters.parse({"code": "*,US-*,BR", "step": step}).query(NOON)
+    live = await compute_history(store, query, BELIEFS)
+    assert msgspec.json.encode(live) == msgspec.json.encode(history(cells, query, BELIEFS))
 
 
 def _query(window: str, as_of: datetime, country: str | None) -> SharesQuery:
