@@ -8,7 +8,6 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 import msgspec
-from msgspec.json import encode
 
 from endpoint.http import csv
 from endpoint.http.representation import Representation, public
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
 
     from endpoint.data.gateway import Gateway
     from endpoint.data.snapshot_cache import CachedSnapshot, SnapshotCache
-    from miningmap.api.models import Histories, History
     from streams.beliefs import BeliefsDocument
 
 JSON: Final = "application/json"
@@ -135,11 +133,11 @@ class Api:
 
     async def history(self, request: web.Request) -> web.Response:
         """Answer with the shares of one place, or of several, in each bucket of a range."""
-        return await self._history(request, lambda found: self._json(encode(found)))
+        return await self._history(request, lambda _, body: self._json(body))
 
     async def history_csv(self, request: web.Request) -> web.Response:
         """Answer with the points of :meth:`history`."""
-        return await self._history(request, lambda found: self._csv(type(found), encode(found)))
+        return await self._history(request, self._csv)
 
     async def pools(self, request: web.Request) -> web.Response:
         """Answer with the state of each pool."""
@@ -181,7 +179,7 @@ class Api:
                 return render(stored).respond(request)
             # There is no snapshot yet, or no pool lists a subdivision of this country.
         query = SharesParameters.parse(request.query).query(self._now())
-        body = encode(await self._gateway.shares(query))
+        body = msgspec.json.encode(await self._gateway.shares(query))
         return renderers[query.level](body).respond(request)
 
     async def _pools(self, request: web.Request, render: Renderer) -> web.Response:
@@ -190,19 +188,23 @@ class Api:
         if response is not None:
             return response
         stored = await self._gateway.snapshot_part(POOLS)
-        return render(stored or encode(PoolList(()))).respond(request)
+        return render(stored or msgspec.json.encode(PoolList(()))).respond(request)
 
     async def _history(
-        self, request: web.Request, render: Callable[[History | Histories], Representation]
+        self, request: web.Request, render: Callable[[type[Table], bytes], Representation]
     ) -> web.Response:
         query = HistoryParameters.parse(request.query).query(self._now())
         found = await self._gateway.history(query)
+
+        def respond() -> web.Response:
+            return render(type(found), msgspec.json.encode(found)).respond(request)
+
         # In a thread: to write and compress megabytes would block the event loop.
-        return await asyncio.to_thread(lambda: render(found).respond(request))
+        return await asyncio.to_thread(respond)
 
     def _beliefs(self, request: web.Request) -> bytes:
         day = BeliefsParameters.parse(request.query).on or self._now().date()
-        return encode(BeliefList(day, rows_on(self._documents, day)))
+        return msgspec.json.encode(BeliefList(day, rows_on(self._documents, day)))
 
     def _part_for(self, request: web.Request) -> _SharesPart | None:
         """Return the part of the snapshot that answers a request, or ``None`` if none does.
@@ -245,7 +247,7 @@ class Api:
 
     @cached_property
     def _places(self) -> Representation:
-        body = encode(PlaceList(all_places()))
+        body = msgspec.json.encode(PlaceList(all_places()))
         return Representation(body, JSON, public(PLACES_MAX_AGE_S))
 
     @cached_property

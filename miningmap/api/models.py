@@ -230,7 +230,8 @@ class Histories(Table, frozen=True, kw_only=True):
     """A response of ``/api/v1/history`` about several places, each with every bucket.
 
     The largest come first, by the sum of their shares over all buckets, then by code. As a table,
-    it has one row for each place and bucket.
+    it has one row for each place and bucket. ``as_of`` is the minute of the answer: the bucket that
+    contains it is not complete.
     """
 
     rows_field: ClassVar[str] = "series"

@@ -36,7 +36,7 @@ from streams.queries.parameters import (
     parse_time,
     quoted,
 )
-from streams.queries.place_selection import PLACES, PlaceSelection
+from streams.queries.place_selection import ESTIMATE, PLACES, PlaceSelection
 from streams.queries.shares import applied, figures, placed_by_beliefs, rows_of, shares_of
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ class HistoryParameters(Parameters, frozen=True, kw_only=True):
         Meta(
             description="The end of the last bucket, or a time in it; now, if left out. It must be "
             f"after `from`, by at most {MAX_BUCKETS} buckets, and for several places by fewer: "
-            f"buckets x places is at most {MAX_POINTS}, where `*` and `CN-*` count as 50 places.",
+            f"buckets x places is at most {MAX_POINTS}, where `*` and `CN-*` count as {ESTIMATE}.",
             examples=["2026-11-22T15:00:00Z", "2022-02"],
         ),
     ] = None
@@ -226,7 +226,7 @@ class _BucketShares(NamedTuple):
     rows: Mapping[str, Mapping[str, Any]]
 
 
-# What a point has of its place are the figures that the place's row of shares has.
+# A point has the same figures of its place as the place's row of shares.
 _FIGURES: Final = frozenset(Point.__struct_fields__) & frozenset(ShareRow.__struct_fields__)
 _UNKNOWN: Final[Mapping[str, None]] = dict.fromkeys(_FIGURES)
 

@@ -1,4 +1,4 @@
-"""Which places a query is about: places that it names, all countries, all of one country. Pure."""
+"""The places that a query selects: by their codes, all countries, all of a country. Pure."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ MAX_TERMS: Final = 250
 
 _EVERY: Final = "*"
 _EVERY_SUBDIVISION: Final = "-*"
-_LISTED: Final = 50
-"""How many places a parent is taken to have; how many are listed is known only in the answer."""
+ESTIMATE: Final = 50
+"""How many places of a parent are taken to be listed; the answer shows how many are."""
 
 Parent: TypeAlias = "str | None"
-"""The country of subdivisions; that of countries is ``None``, as in ``/api/v1/places``."""
+"""The country of a subdivision; ``None`` for countries, as ``parent`` in ``/api/v1/places``."""
 
 
 class PlaceSelection(NamedTuple):
@@ -43,7 +43,7 @@ class PlaceSelection(NamedTuple):
     @property
     def size(self) -> int:
         """The number of places; an estimate if not all are named."""
-        return len(self.codes) + _LISTED * len(self.parents)
+        return len(self.codes) + ESTIMATE * len(self.parents)
 
     def among(self, listed: Iterable[str]) -> frozenset[str]:
         """Return the places that are named, and those of the parents that are listed."""
