@@ -2,47 +2,40 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from functools import cache
 
-import hypothesis
 import pytest
-from hypothesis import strategies as st
 
-from miningmap.api.models import Answer, Histories, History, ShareRow
-from miningmap.places import all_places, country_of, is_country
+from miningmap.api.models import Histories, History
+from miningmap.places import all_places, is_country
 from streams.method.beliefs import Beliefs, Claim, Document, Entry, Rule
 from streams.method.cells import MemoryCells
 from streams.queries.history import HistoryParameters, history
 from streams.queries.parameters import ParameterError
-from streams.queries.shares import answer_from
-from tests.examples import examples
-from tests.streams import worlds
 from tests.streams.fixtures import NOON, network, report
-from tests.streams.worlds import Query, Scene
 
 NOW = NOON + timedelta(hours=3, seconds=30)
 DAY = timedelta(days=1)
 
 
 def history_of(cells: MemoryCells, beliefs: Beliefs | None = None, /, **parameters: str) -> History:
-    found = any_history(cells, beliefs, NOW, **parameters)
+    found = any_history(cells, beliefs, **parameters)
     assert isinstance(found, History)
     return found
 
 
 def histories_of(
-    cells: MemoryCells, beliefs: Beliefs | None = None, now: datetime = NOW, /, **parameters: str
+    cells: MemoryCells, beliefs: Beliefs | None = None, /, **parameters: str
 ) -> Histories:
-    found = any_history(cells, beliefs, now, **parameters)
+    found = any_history(cells, beliefs, **parameters)
     assert isinstance(found, Histories)
     return found
 
 
 def any_history(
-    cells: MemoryCells, beliefs: Beliefs | None, now: datetime, /, **parameters: str
+    cells: MemoryCells, beliefs: Beliefs | None, /, **parameters: str
 ) -> History | Histories:
     named = {name.rstrip("_"): value for name, value in parameters.items()}
-    return history(cells, HistoryParameters.parse(named).query(now), beliefs or Beliefs())
+    return history(cells, HistoryParameters.parse(named).query(NOW), beliefs or Beliefs())
 
 
 def days(cells: MemoryCells, start: datetime, places: dict[str, float]) -> None:
@@ -196,62 +189,6 @@ def test_an_invalid_parameter_is_named() -> None:
 
 
 # --- several places -------------------------------------------------------------------------------
-
-ALL_LISTS = "*,CN-*,US-*,BR,BR-SP"
-EXAMPLES = examples(50)
-OF_THE_PLACE = set(ShareRow.__struct_fields__) - {"code", "name", "flags"}
-OF_THE_COHORT = ("coverage", "measured_coverage", "declared_coverage")
-
-
-RANGES = st.sampled_from(
-    [
-        {"step": "hour", "from": "2026-12-01T22:00:00Z"},
-        {"step": "day", "from": "2026-11-29"},
-        {"step": "month", "from": "2026-11"},
-    ]
-)
-"""Some buckets around the midnight of random worlds."""
-
-
-@EXAMPLES
-@hypothesis.given(worlds.scenes(), RANGES)
-def test_every_point_has_the_figures_of_its_window(scene: Scene, asked: dict[str, str]) -> None:
-    """Of all places at once, and of each place alone, under any adjustment and prior."""
-    cells = MemoryCells()
-    for message in scene.world.messages:
-        cells.add(message)
-    beliefs = worlds.beliefs_of(scene.world)
-    now = worlds.MIDNIGHT + timedelta(hours=2, minutes=30)
-    chosen = {"adjust": scene.query.adjust, "prior": scene.query.prior}
-
-    @cache
-    def answer_of(window: str, country: str | None) -> Answer:
-        query = worlds.query_of(Query(window, now, country, **chosen))
-        return answer_from(cells, query, beliefs)
-
-    together = histories_of(cells, beliefs, now, code=ALL_LISTS, **asked, **chosen)
-    codes = {series.code for series in together.series}
-    assert codes >= {"BR", "BR-SP"}
-    for series in together.series:
-        alone = any_history(cells, beliefs, now, code=series.code, **asked, **chosen)
-        assert isinstance(alone, History)
-        assert (alone.name, alone.points) == (series.name, series.points)
-        assert (alone.adjust, alone.prior) == (scene.query.adjust, scene.query.prior)
-        country = None if country_of(series.code) == series.code else country_of(series.code)
-        for point in series.points:
-            answer = answer_of(point.window, country)
-            row = next((row for row in answer.shares if row.code == series.code), None)
-            known = answer if answer.cohort else None
-            assert codes >= {row.code for row in answer.shares}
-            for name in OF_THE_PLACE:
-                assert getattr(point, name) == getattr(row, name, None)
-            for name in OF_THE_COHORT:
-                assert getattr(point, name) == getattr(known, name, None)
-            assert point.overall_evidence == answer.evidence
-            assert point.pools == tuple(member.pool for member in answer.cohort)
-            assert point.beliefs == tuple(belief.id for belief in answer.beliefs)
-            assert (point.rules, point.simulated) == (answer.rules, answer.simulated)
-
 
 START = datetime(2026, 11, 18, tzinfo=UTC)
 THREE_DAYS = {"step": "day", "from_": "2026-11-18", "to": "2026-11-21"}
