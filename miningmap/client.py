@@ -94,11 +94,22 @@ class Client:
 
     @overload
     def shares(
-        self, window: str = ..., *, adjust: Adjust = ..., as_of: When | None = ...
+        self,
+        window: str = ...,
+        *,
+        adjust: Adjust = ...,
+        prior: str = ...,
+        as_of: When | None = ...,
     ) -> Answer: ...
     @overload
     def shares(
-        self, window: str = ..., *, country: str, adjust: Adjust = ..., as_of: When | None = ...
+        self,
+        window: str = ...,
+        *,
+        country: str,
+        adjust: Adjust = ...,
+        prior: str = ...,
+        as_of: When | None = ...,
     ) -> SubdivisionAnswer: ...
     def shares(
         self,
@@ -106,6 +117,7 @@ class Client:
         *,
         country: str | None = None,
         adjust: Adjust = "published",
+        prior: str = "default",
         as_of: When | None = None,
     ) -> Answer:
         """Return the shares of hashrate by country, or of a country by its subdivisions.
@@ -115,9 +127,10 @@ class Client:
                 ``2026-11``, ``2026-11-22``, ``2026-11-22T15``.
             country: a code such as ``CN``, to get the shares of its subdivisions.
             adjust: whether the published relabelling rules are applied.
+            prior: the network prior: ``default``, ``none`` or the id of one.
             as_of: the moment of the answer; by default now.
         """
-        return self._get(_shares(window, country, adjust, as_of))
+        return self._get(_shares(window, country, adjust, prior, as_of))
 
     def history(
         self,
@@ -184,11 +197,22 @@ class AsyncClient:
 
     @overload
     async def shares(
-        self, window: str = ..., *, adjust: Adjust = ..., as_of: When | None = ...
+        self,
+        window: str = ...,
+        *,
+        adjust: Adjust = ...,
+        prior: str = ...,
+        as_of: When | None = ...,
     ) -> Answer: ...
     @overload
     async def shares(
-        self, window: str = ..., *, country: str, adjust: Adjust = ..., as_of: When | None = ...
+        self,
+        window: str = ...,
+        *,
+        country: str,
+        adjust: Adjust = ...,
+        prior: str = ...,
+        as_of: When | None = ...,
     ) -> SubdivisionAnswer: ...
     async def shares(
         self,
@@ -196,10 +220,11 @@ class AsyncClient:
         *,
         country: str | None = None,
         adjust: Adjust = "published",
+        prior: str = "default",
         as_of: When | None = None,
     ) -> Answer:
         """As :meth:`Client.shares`."""
-        return await self._get(_shares(window, country, adjust, as_of))
+        return await self._get(_shares(window, country, adjust, prior, as_of))
 
     async def history(
         self,
@@ -303,9 +328,9 @@ _PLACES: Final = _Request("/api/v1/places", PlaceList, {})
 
 
 def _shares(
-    window: str, country: str | None, adjust: Adjust, as_of: When | None
+    window: str, country: str | None, adjust: Adjust, prior: str, as_of: When | None
 ) -> _Request[Answer]:
-    parameters = {"window": window, "adjust": adjust, **_time("as_of", as_of)}
+    parameters = {"window": window, "adjust": adjust, "prior": prior, **_time("as_of", as_of)}
     if country is None:
         return _Request("/api/v1/shares", Answer, parameters)
     parameters |= {"level": "subdivision", "country": country}

@@ -67,6 +67,16 @@ async def test_shares_have_the_requested_time_and_rules(mining: AsyncClient, now
     assert (await mining.shares("24h", as_of=date(2026, 11, 22))).as_of == midnight
 
 
+@pytest.mark.usefixtures("snapshots")
+async def test_shares_have_the_requested_network_prior(
+    mining: AsyncClient, blocking: Client
+) -> None:
+    assert (await mining.shares("now", prior="none")).prior == "none"
+    assert (await asyncio.to_thread(blocking.shares, "now", prior="none")).prior == "none"
+    with pytest.raises(ApiError, match="prior: unknown network prior 'mine'"):
+        await mining.shares("now", country="CN", prior="mine")
+
+
 @pytest.mark.usefixtures("cells")
 async def test_the_range_of_a_history_may_be_dates_times_or_texts(
     mining: AsyncClient, now: datetime
