@@ -47,6 +47,11 @@ ROWS: Final = """\
 period_start_date,period,country,province,average_hashrate,unit
 2026-09-01,monthly,United States,Texas,1.5,eh/s
 """
+COUNTRIES: Final = """\
+date,country,monthly_hashrate_%,monthly_absolute_hashrate_EH/S
+2021-06-01,Mainland China,75.00%,90.00
+2021-06-01,Other,25.00%,30.00
+"""
 HELP: Final = """
 import click
 from launch.cli import main
@@ -221,6 +226,18 @@ def test_recompute_answers_as_with_the_extras(
     assert (done.returncode, done.stderr) == (0, "")
     assert len(json.loads(done.stdout)["shares"]) > 1
     assert done.stdout == full.miningmap("recompute", messages, *AS_OF).stdout
+
+
+def test_tables_are_written_as_messages_that_recompute_reads(
+    base: Environment, tmp_path: Path
+) -> None:
+    table, months = tmp_path / "countries.csv", tmp_path / "months.jsonl"
+    table.write_text(COUNTRIES)
+    done = base.miningmap("import-history", table, "--output", months)
+    assert done.returncode == 0, done.stderr
+    answer = base.miningmap("recompute", months, *AS_OF, "--window", "2021-06")
+    shares = {row["code"]: row["share"] for row in json.loads(answer.stdout)["shares"]}
+    assert shares == pytest.approx({"CN": 0.75, "OTHER": 0.25})
 
 
 def test_recompute_without_extras_does_not_ignore_settings(
