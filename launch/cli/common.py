@@ -18,6 +18,8 @@ from launch.cli.extras import EXTRA_OF_COMMAND, extra_of, install_command
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 
+    import httpx
+
     from miningmap.messages import Message
     from miningmap.settings import Kafka, Settings
 
@@ -28,6 +30,7 @@ LEFT_S: Final = 1.0
 """How long the tasks that a service has left may take to end, in seconds."""
 _NO_SPACE: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 """Errors of writing to a file, which name no file: a full disk, a quota, a limit, a broken disk."""
+PORTS: Final = range(2**16)
 EXISTING: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -194,6 +197,27 @@ def listing(errors: Sequence[str], outcome: str) -> str:
     more = len(errors) - ERRORS_SHOWN
     shown = [*errors[:ERRORS_SHOWN], *([f"and {more} more"] if more > 0 else [])]
     return "\n  ".join([f"{len(errors)} errors, {outcome}:", *shown])
+
+
+# --- addresses ------------------------------------------------------------------------------------
+
+
+def http_url(option: str, address: str) -> httpx.URL:
+    """Return the address of a server that is given by an option.
+
+    Raises:
+        CommandUsageError: it is not a URL of HTTP.
+    """
+    import httpx
+
+    try:
+        url = httpx.URL(address)
+        usable = url.scheme in {"http", "https"} and url.host and (url.port or 0) in PORTS
+    except (httpx.InvalidURL, ValueError):  # a host that is no domain name is a ValueError
+        usable = False
+    if not usable:
+        raise CommandUsageError(f"{option}: expected a URL such as https://map.example")
+    return url
 
 
 # --- settings -------------------------------------------------------------------------------------

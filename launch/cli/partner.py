@@ -19,6 +19,7 @@ from launch.cli.common import (
     Commands,
     CommandUsageError,
     counted,
+    http_url,
     listing,
     output_file,
     settings_of,
@@ -38,8 +39,6 @@ FEW: Final = 3
 NAMES_SHOWN: Final = 10
 """How many subdivisions are named that are not understood."""
 LONGEST_NAME: Final = 64
-
-PORTS: Final = range(2**16)
 
 FILE: Final = click.option(
     "--file",
@@ -219,17 +218,9 @@ def _outcome(accepted: int, table: Table) -> str:
 
 def _url(address: str | None, *, plain_http: bool) -> str:
     """Return the URL of an intake, complete with the path of its API."""
-    import httpx
-
     if address is None:
         raise CommandUsageError("--to: give the address of the intake, or use --dry-run")
-    try:
-        url = httpx.URL(address)
-        usable = url.scheme in {"http", "https"} and url.host and (url.port or 0) in PORTS
-    except (httpx.InvalidURL, ValueError):  # a host that is no domain name is a ValueError
-        usable = False
-    if not usable:
-        raise CommandUsageError("--to: expected a URL such as https://map.example")
+    url = http_url("--to", address)
     if url.userinfo:
         raise CommandUsageError(
             "--to: a user or password in the URL is not sent; give the token by --token-file"

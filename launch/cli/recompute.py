@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -14,7 +14,21 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from streams.method.beliefs import Beliefs
+    from streams.method.cells import MemoryCells
     from streams.queries.parameters import SharesQuery
+
+ADJUST: Final = click.option(
+    "--adjust", default="published", show_default=True, help="published or none."
+)
+PRIOR: Final = click.option(
+    "--prior", default="default", show_default=True, help="default, none or an id."
+)
+BELIEFS: Final = click.option(
+    "--beliefs",
+    "only",
+    type=click.Path(exists=True, path_type=Path),
+    help="Use only the beliefs in this file or folder, not the configured ones.",
+)
 
 
 @click.command()
@@ -23,14 +37,9 @@ if TYPE_CHECKING:
 @click.option("--window", default="1h", show_default=True, help="A window of /api/v1/shares.")
 @click.option("--level", default="country", show_default=True, help="country or subdivision.")
 @click.option("--country", default="", help="With --level subdivision: an ISO code such as CN.")
-@click.option("--adjust", default="published", show_default=True, help="published or none.")
-@click.option("--prior", default="default", show_default=True, help="default, none or an id.")
-@click.option(
-    "--beliefs",
-    "only",
-    type=click.Path(exists=True, path_type=Path),
-    help="Use only the beliefs in this file or folder, not the configured ones.",
-)
+@ADJUST
+@PRIOR
+@BELIEFS
 @click.pass_context
 def recompute(
     context: click.Context,
@@ -49,17 +58,43 @@ def recompute(
     """
     import msgspec
 
-    from miningmap.messages import LineError
-    from streams import beliefs
-    from streams.queries.recompute import read_cells
     from streams.queries.shares import answer_from
 
     query = query_of(parameters)
+    loaded = beliefs_of(context, only, query.prior)
+    click.echo(msgspec.json.encode(answer_from(cells_of(file), query, loaded)))
+
+
+def beliefs_of(context: click.Context, only: Path | None, prior: str) -> Beliefs:
+    """Return the beliefs in ``only``, or the configured ones; tells of pools that nobody knows.
+
+    Raises:
+        CommandUsageError: beliefs are invalid, or the network prior ``prior`` is none of them.
+    """
+    from streams import beliefs
+    from streams.queries.parameters import ParameterError
+    from streams.queries.shares import check_prior
+
     with usage_errors(beliefs.BeliefsError):
         loaded = beliefs.load_only(only) if only else beliefs.load(configured_beliefs(context))
     for error in beliefs.unknown_pools(loaded):
         click.echo(f"miningmap: beliefs name an {error}", err=True)
-    _check_prior(query, loaded)
+    try:
+        check_prior(prior, loaded)
+    except ParameterError as error:
+        raise CommandUsageError(f"--{error.parameter}: {error}") from None
+    return loaded
+
+
+def cells_of(file: Path) -> MemoryCells:
+    """Return the cells of a file of messages; tells how many messages are left out.
+
+    Raises:
+        CommandUsageError: a line is not a valid message.
+    """
+    from miningmap.messages import LineError
+    from streams.queries.recompute import read_cells
+
     try:
         with file.open("rb") as lines:
             cells, left_out = read_cells(lines)
@@ -68,17 +103,7 @@ def recompute(
     if left_out:
         which = "totals of 0 or before Bitcoin's first block"
         click.echo(f"{left_out} messages left out: {which}", err=True)
-    click.echo(msgspec.json.encode(answer_from(cells, query, loaded)))
-
-
-def _check_prior(query: SharesQuery, loaded: Beliefs) -> None:
-    from streams.queries.parameters import ParameterError
-    from streams.queries.shares import check_prior
-
-    try:
-        check_prior(query.prior, loaded)
-    except ParameterError as error:
-        raise CommandUsageError(f"--{error.parameter}: {error}") from None
+    return cells
 
 
 def query_of(texts: Mapping[str, str]) -> SharesQuery:

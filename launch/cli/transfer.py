@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from miningmap.messages import Message
+    from miningmap.messages import Message, Report
     from miningmap.plausibility import KnownFigures, Rejection
     from miningmap.settings import Kafka, Retention
 
@@ -224,9 +224,16 @@ def _publish(kafka: Kafka, messages: Sequence[Message]) -> None:
 
 @click.command("import-history")
 @click.argument("files", metavar="FILE-OR-URL...", nargs=-1, required=True)
+@click.option(
+    "--output",
+    metavar="FILE",
+    help="Write the messages to FILE, or to standard output (-), instead of publishing them.",
+)
 @DEMO
 @click.pass_context
-def import_history(context: click.Context, /, files: tuple[str, ...], *, demo: bool) -> None:
+def import_history(
+    context: click.Context, /, files: tuple[str, ...], output: str | None, *, demo: bool
+) -> None:
     """Publish CBECI's monthly tables (CSV) as measured reports of the pool cbeci-sample.
 
     The table of countries with hashrates is required: mining_countries of v1.1.1 or later, or
@@ -245,39 +252,66 @@ def import_history(context: click.Context, /, files: tuple[str, ...], *, demo: b
     If a row is invalid, or a month has more than twice the hashrate that Kafka knows the network
     to have had, nothing is published. Importing a table again changes nothing; another
     edition replaces the months that it contains.
+
+    With --output no broker is needed: the messages are written one a line, as recompute and
+    compare read them, and are not compared with what Kafka knows.
     """  # noqa: D301 - \b keeps click from filling the lines of the example
-    from miningmap.cbeci.monthly_tables import POOL, TablesError, reports
+    from miningmap.messages import encode
+
+    if output is not None:
+        if demo:
+            raise CommandUsageError("--demo: nothing is published with --output; give one of them")
+        messages = _reports(files)
+        with output_file(output) as file:
+            file.writelines(encode(message) + b"\n" for message in messages)
+        done = "written"
+    else:
+        kafka = _kafka(context, demo=demo)
+        messages = _reports(files, lambda known: _add_history(kafka, known))
+        _publish(kafka, messages)
+        done = "published"
+    first, last = messages[0].start, messages[-1].start
+    months = f"{len(messages)} months of {messages[0].pool}, {first:%Y-%m} to {last:%Y-%m}"
+    click.echo(f"{months}, {done}", err=True)
+
+
+def _reports(
+    files: Sequence[str], add_history: Callable[[KnownFigures], None] | None = None
+) -> list[Report]:
+    """Return the reports of tables, which are compared with the network's past if it is known.
+
+    Raises:
+        CommandUsageError: some rows are invalid; names their lines.
+    """
+    from miningmap.cbeci.monthly_tables import TablesError, reports
     from miningmap.plausibility import KnownFigures
     from miningmap.times import utc_now
 
-    kafka = _kafka(context, demo=demo)
     bodies = asyncio.run(_bodies(files))
     now = utc_now()
-    known = KnownFigures()
     try:
-        reports(bodies, fetched_at=now)  # errors of rows are told without a broker
-        _add_history(kafka, known)
-        messages = reports(bodies, fetched_at=now, known=known)
+        found = reports(bodies, fetched_at=now)  # errors of rows are told without a broker
+        if add_history is None:
+            return found
+        known = KnownFigures()
+        add_history(known)
+        return reports(bodies, fetched_at=now, known=known)
     except TablesError as error:
         faults = [str(fault) for fault in error.faults]
         raise CommandUsageError(listing(faults, "nothing was imported")) from None
-    _publish(kafka, messages)
-    first, last = messages[0].start, messages[-1].start
-    months = f"{len(messages)} months of {POOL}, {first:%Y-%m} to {last:%Y-%m}"
-    click.echo(f"{months}, published", err=True)
 
 
 async def _bodies(files: Sequence[str]) -> dict[str, bytes]:
+    return {
+        file: await _downloaded(file) if _URL.match(file) else _body(Path(file)) for file in files
+    }
+
+
+async def _downloaded(address: str) -> bytes:
     from miningmap.http.download import DownloadError, download
 
-    bodies = {}
-    for file in files:
-        if _URL.match(file):
-            with command_errors(DownloadError):
-                bodies[file] = await download(file, max_bytes=MAX_TABLE_BYTES)
-        else:
-            bodies[file] = _body(Path(file))
-    return bodies
+    with command_errors(DownloadError):
+        return await download(address, max_bytes=MAX_TABLE_BYTES)
 
 
 def _body(file: Path) -> bytes:

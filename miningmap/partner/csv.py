@@ -30,8 +30,16 @@ class TableError(Exception):
 _NUMERIC: Final = "average_hashrate"
 
 
-def read_table(file: Iterable[str], columns: Iterable[str]) -> Iterator[Record]:
+def read_table(
+    file: Iterable[str], columns: Iterable[str], errors: list[str] | None = None
+) -> Iterator[Record]:
     """Yield the records of a table that has at least these columns, in any order.
+
+    Args:
+        file: the lines of the table.
+        columns: their names.
+        errors: collects the errors of records with a wrong number of fields, which are then left
+            out; without it the first one is raised.
 
     Raises:
         TableError: the file is not CSV, a column is missing, or a record has a wrong number of
@@ -48,11 +56,13 @@ def read_table(file: Iterable[str], columns: Iterable[str]) -> Iterator[Record]:
             line, before = before + 1, reader.line_num
             if not fields:
                 continue
-            if len(fields) != len(header):
-                raise TableError(
-                    [f"line {line}: {len(fields)} fields, but the header has {len(header)}"]
-                )
-            yield Record(line, dict(zip(header, map(str.strip, fields), strict=True)))
+            if len(fields) == len(header):
+                yield Record(line, dict(zip(header, map(str.strip, fields), strict=True)))
+                continue
+            error = f"line {line}: {len(fields)} fields, but the header has {len(header)}"
+            if errors is None:
+                raise TableError([error])
+            errors.append(error)
     except csv.Error as error:
         raise TableError([f"line {reader.line_num}: not CSV: {error}"]) from None
     except UnicodeDecodeError:

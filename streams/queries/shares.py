@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
 
 from miningmap.api.models import (
     Answer,
@@ -26,11 +27,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from miningmap.api.models import Adjust
-    from streams.method.beliefs import Beliefs
+    from streams.method.beliefs import Beliefs, Ratio
+    from streams.method.cohort import Cohort
     from streams.method.observations import CellReader, Observations
     from streams.method.shares import Share
     from streams.method.windows import Window
     from streams.queries.parameters import SharesQuery
+
+STATED: Final = "stated coverage"
+"""The source of a network's hashrate that follows from a stated coverage. It is no slug."""
 
 
 def shares_of(
@@ -40,6 +45,7 @@ def shares_of(
     *,
     adjust: Adjust = "published",
     prior: str = DEFAULT_PRIOR,
+    coverage: Ratio | None = None,
 ) -> Shares:
     """Return the shares in a window.
 
@@ -49,16 +55,28 @@ def shares_of(
         beliefs: all beliefs; those in force on the day of the window's last minute are used.
         adjust: whether to apply the rules.
         prior: the network prior: ``default``, ``none`` or an id.
+        coverage: the part of the network that the cohort is, above 0; used only if no source has
+            the network's hashrate.
     """
     day = window.day
     in_force = BeliefsInForce() if day is None else beliefs.on(day)
     cohort = cohort_of(observed, window.span.minutes, beliefs)
+    if coverage is not None:
+        cohort = _with_coverage(cohort, coverage)
     if prior == DEFAULT_PRIOR:
         chosen = in_force.network[0].id if in_force.network else None
     else:
         chosen = None if prior == NO_PRIOR else prior
     placement = place(cohort, in_force, beliefs.rules if adjust == "published" else (), chosen)
     return Shares(placement, compare_beliefs=prior == DEFAULT_PRIOR)
+
+
+def _with_coverage(cohort: Cohort, coverage: Ratio) -> Cohort:
+    """Return the cohort in a network of which it is this part, unless the network is known."""
+    total = sum(member.total for member in cohort.members.values())
+    if cohort.network is not None or total <= 0:
+        return cohort
+    return replace(cohort, network=total / coverage, network_source=STATED)
 
 
 def check_prior(prior: str, beliefs: Beliefs) -> None:
@@ -74,10 +92,27 @@ def check_prior(prior: str, beliefs: Beliefs) -> None:
         )
 
 
-def answer_from(cells: CellReader, query: SharesQuery, beliefs: Beliefs) -> Answer:
-    """Return the answer to a query from cells that were read."""
+def answer_from(
+    cells: CellReader, query: SharesQuery, beliefs: Beliefs, coverage: Ratio | None = None
+) -> Answer:
+    """Return the answer to a query from cells that were read.
+
+    Args:
+        cells: reads them.
+        query: the question.
+        beliefs: all beliefs.
+        coverage: as for :func:`shares_of`; the source of the network's hashrate is then
+            :data:`STATED`.
+    """
     observed = observe(cells, query.window)
-    shares = shares_of(query.window, observed, beliefs, adjust=query.adjust, prior=query.prior)
+    shares = shares_of(
+        query.window,
+        observed,
+        beliefs,
+        adjust=query.adjust,
+        prior=query.prior,
+        coverage=coverage,
+    )
     return answer(query, shares, [rule.id for rule in beliefs.rules])
 
 

@@ -94,6 +94,10 @@ def test_a_byte_order_mark_at_the_start_says_nothing(
         (REPORTS, ("recompute", "FILE", "--as-of", "2026-11-22T15:00:00Z")),
         (HEADER + TEXAS, ("partner", "push", "FILE", "--dry-run")),
         (
+            "code,window,share,source\nUS,2019-12,50%,x\n",
+            ("compare", "FILE", "--messages", "/dev/null"),
+        ),
+        (
             "place,hashrate\nUS,5 TH/s\n",
             ("partner", "aggregate", "FILE", "--date", "2026-11-01", "--period", "daily"),
         ),

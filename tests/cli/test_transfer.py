@@ -20,6 +20,7 @@ from endpoint.service import application
 from launch.cli.recompute import query_of
 from launch.local.running import RunningDemo, announced
 from miningmap import places
+from miningmap.cbeci.monthly_tables import reports
 from miningmap.kafka.producer import Record
 from miningmap.kafka.topics import REPORTS
 from miningmap.messages import Network, decode, encode
@@ -246,6 +247,34 @@ def test_a_repeated_import_publishes_equal_messages(run: Run, countries: Path) -
     messages = export(run)
     assert content(messages[2:]) == content(messages[:2])
     assert messages[2].fetched_at > messages[0].fetched_at
+
+
+def test_months_are_written_as_messages_without_a_broker(
+    run: Run, countries: Path, provinces: Path, tmp_path: Path, no_broker: str
+) -> None:
+    """In the form that recompute reads."""
+    file = tmp_path / "months.jsonl"
+    result = run("import-history", countries, provinces, "--output", file)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == "2 months of cbeci-sample, 2021-06 to 2021-07, written\n"
+    bodies = {"c": countries.read_bytes(), "p": provinces.read_bytes()}
+    written = [decode(line) for line in file.read_bytes().splitlines()]
+    assert content(written) == content([*reports(bodies, fetched_at=utc_now())])
+    printed = run("import-history", countries, provinces, "--output", "-").stdout_bytes
+    assert content([decode(line) for line in printed.splitlines()]) == content(written)
+    month = ("--window", "2021-06", "--as-of", rfc3339(utc_now()))
+    answer = json.loads(run("recompute", file, *month).stdout)
+    assert (answer["shares"][0]["code"], answer["cohort"][0]["pool"]) == ("CN", "cbeci-sample")
+    assert no_broker not in result.stderr
+
+    both = run("import-history", countries, "--demo", "--output", file)
+    assert (both.exit_code, both.stderr.count("\n")) == (2, 1)
+    assert both.stderr.startswith("miningmap: --demo: nothing is published with --output")
+    countries.write_text(COUNTRIES.replace("60.00", "many"))
+    wrong = run("import-history", countries, "--output", file)
+    assert (wrong.exit_code, wrong.stdout) == (2, "")
+    assert "line 2: 'many' is not a hashrate in EH/s" in wrong.stderr
+    assert len(file.read_bytes().splitlines()) == 2
 
 
 @pytest.mark.usefixtures("broker")

