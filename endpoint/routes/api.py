@@ -13,6 +13,7 @@ from endpoint.http.representation import Representation, public
 from miningmap.api.models import (
     Answer,
     BeliefList,
+    CohortPool,
     History,
     Level,
     PlaceList,
@@ -20,6 +21,7 @@ from miningmap.api.models import (
     SubdivisionAnswer,
     Table,
 )
+from miningmap.licences import CC_BY, Licence, licence_of
 from miningmap.places import all_places
 from streams.beliefs.rows import rows_on
 from streams.method.windows import ROLLING
@@ -101,7 +103,10 @@ class Api:
         self._public = public(snapshot_s)
         self._now = now
         self._parts: dict[str, _SharesPart] = {}
-        self._as_json: dict[Level, Renderer] = {"country": self._json, "subdivision": self._json}
+        self._as_json: dict[Level, Renderer] = {
+            "country": self._shares_json,
+            "subdivision": self._shares_json,
+        }
         self._as_csv: dict[Level, Renderer] = {
             "country": self._countries_csv,
             "subdivision": self._subdivisions_csv,
@@ -240,36 +245,62 @@ class Api:
     @cached_property
     def _places(self) -> Representation:
         body = msgspec.json.encode(PlaceList(all_places()))
-        return Representation(body, JSON, public(PLACES_MAX_AGE_S))
+        return Representation(body, JSON, public(PLACES_MAX_AGE_S), CC_BY)
 
     @cached_property
     def _places_csv(self) -> Representation:
         return self._csv(PlaceList, self._places.body, public(PLACES_MAX_AGE_S))
 
-    def _json(self, body: bytes) -> Representation:
-        return Representation(body, JSON, self._public)
+    def _json(self, body: bytes, licence: Licence = CC_BY) -> Representation:
+        return Representation(body, JSON, self._public, licence)
+
+    def _shares_json(self, body: bytes) -> Representation:
+        return self._json(body, _licence_in(body))
 
     def _countries_csv(self, body: bytes) -> Representation:
-        return self._csv(Answer, body)
+        return self._csv(Answer, body, licence=_licence_in(body))
 
     def _subdivisions_csv(self, body: bytes) -> Representation:
-        return self._csv(SubdivisionAnswer, body)
+        return self._csv(SubdivisionAnswer, body, licence=_licence_in(body))
 
     def _pools_csv(self, body: bytes) -> Representation:
         return self._csv(PoolList, body)
 
     def _csv(
-        self, kind: type[Table], body: bytes, cache_control: str | None = None
+        self,
+        kind: type[Table],
+        body: bytes,
+        cache_control: str | None = None,
+        licence: Licence = CC_BY,
     ) -> Representation:
         try:
             rows = kind.table_rows(msgspec.json.decode(body))
         except (msgspec.DecodeError, KeyError, TypeError) as error:
             raise SnapshotError.of("a table", error) from None
         table = csv.to_csv(kind.table_fields(), rows)
-        return Representation(table, csv.CONTENT_TYPE, cache_control or self._public)
+        return Representation(table, csv.CONTENT_TYPE, cache_control or self._public, licence)
 
 
 def _is_in_snapshot(parameters: SharesParameters) -> bool:
     """Return whether the answer is part of the snapshot: for now, all rules, the default prior."""
     live = parameters.as_of is None and parameters.window in ROLLING
     return live and parameters.adjust == "published" and parameters.prior == DEFAULT_PRIOR
+
+
+class _Cohort(msgspec.Struct):
+    """The cohort of an answer, without the rest."""
+
+    cohort: tuple[CohortPool, ...]
+
+
+def _licence_in(body: bytes) -> Licence:
+    """Return the licence of the figures in an answer of ``/shares`` (JSON).
+
+    Raises:
+        SnapshotError: the body is not such an answer.
+    """
+    try:
+        answer = msgspec.json.decode(body, type=_Cohort)
+    except msgspec.DecodeError as error:
+        raise SnapshotError.of("a table", error) from None
+    return licence_of({member.pool for member in answer.cohort})
