@@ -25,6 +25,7 @@ from miningmap.api.models import (
     PROBLEM_CONTENT_TYPE,
     Answer,
     BeliefList,
+    Histories,
     History,
     PlaceList,
     PoolList,
@@ -34,7 +35,7 @@ from miningmap.api.models import (
 from miningmap.times import as_utc, rfc3339
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator, Iterable, Mapping
     from types import TracebackType
 
     from miningmap.api.models import Adjust, Step
@@ -94,11 +95,22 @@ class Client:
 
     @overload
     def shares(
-        self, window: str = ..., *, adjust: Adjust = ..., as_of: When | None = ...
+        self,
+        window: str = ...,
+        *,
+        adjust: Adjust = ...,
+        as_of: When | None = ...,
+        prior: str = ...,
     ) -> Answer: ...
     @overload
     def shares(
-        self, window: str = ..., *, country: str, adjust: Adjust = ..., as_of: When | None = ...
+        self,
+        window: str = ...,
+        *,
+        country: str,
+        adjust: Adjust = ...,
+        as_of: When | None = ...,
+        prior: str = ...,
     ) -> SubdivisionAnswer: ...
     def shares(
         self,
@@ -107,6 +119,7 @@ class Client:
         country: str | None = None,
         adjust: Adjust = "published",
         as_of: When | None = None,
+        prior: str = "default",
     ) -> Answer:
         """Return the shares of hashrate by country, or of a country by its subdivisions.
 
@@ -116,8 +129,9 @@ class Client:
             country: a code such as ``CN``, to get the shares of its subdivisions.
             adjust: whether the published relabelling rules are applied.
             as_of: the moment of the answer; by default now.
+            prior: the network prior: ``default``, ``none`` or the id of one.
         """
-        return self._get(_shares(window, country, adjust, as_of))
+        return self._get(_shares(window, country, adjust, as_of, prior))
 
     def history(
         self,
@@ -127,6 +141,7 @@ class Client:
         start: When | None = None,
         to: When | None = None,
         adjust: Adjust = "published",
+        prior: str = "default",
     ) -> History:
         """Return a place's share in every bucket that overlaps ``[start, to)``.
 
@@ -138,8 +153,37 @@ class Client:
             start: by default 48 hours, 30 days or 12 months before ``to``.
             to: by default now.
             adjust: whether the published relabelling rules are applied.
+            prior: the network prior: ``default``, ``none`` or the id of one.
+
+        Raises:
+            ValueError: ``code`` is several places, for which there is :meth:`histories`.
         """
-        return self._get(_history(code, step, start, to, adjust))
+        return self._get(_history(code, _range(step, start, to, adjust, prior)))
+
+    def histories(
+        self,
+        codes: str | Iterable[str],
+        *,
+        step: Step = "hour",
+        start: When | None = None,
+        to: When | None = None,
+        adjust: Adjust = "published",
+        prior: str = "default",
+    ) -> Histories:
+        """Return the shares of several places, as :meth:`history` those of one.
+
+        The places with the largest shares come first.
+
+        Args:
+            codes: places such as ``["US", "CN-SC"]``; ``*`` is every country that is listed in one
+                of the buckets, and ``CN-*`` every such subdivision of ``CN``.
+            step: the length of a bucket.
+            start: by default 48 hours, 30 days or 12 months before ``to``.
+            to: by default now.
+            adjust: whether the published relabelling rules are applied.
+            prior: the network prior: ``default``, ``none`` or the id of one.
+        """
+        return self._get(_histories(codes, _range(step, start, to, adjust, prior)))
 
     def pools(self) -> PoolList:
         """Return the state of each pool."""
@@ -184,11 +228,22 @@ class AsyncClient:
 
     @overload
     async def shares(
-        self, window: str = ..., *, adjust: Adjust = ..., as_of: When | None = ...
+        self,
+        window: str = ...,
+        *,
+        adjust: Adjust = ...,
+        as_of: When | None = ...,
+        prior: str = ...,
     ) -> Answer: ...
     @overload
     async def shares(
-        self, window: str = ..., *, country: str, adjust: Adjust = ..., as_of: When | None = ...
+        self,
+        window: str = ...,
+        *,
+        country: str,
+        adjust: Adjust = ...,
+        as_of: When | None = ...,
+        prior: str = ...,
     ) -> SubdivisionAnswer: ...
     async def shares(
         self,
@@ -197,9 +252,10 @@ class AsyncClient:
         country: str | None = None,
         adjust: Adjust = "published",
         as_of: When | None = None,
+        prior: str = "default",
     ) -> Answer:
         """As :meth:`Client.shares`."""
-        return await self._get(_shares(window, country, adjust, as_of))
+        return await self._get(_shares(window, country, adjust, as_of, prior))
 
     async def history(
         self,
@@ -209,9 +265,23 @@ class AsyncClient:
         start: When | None = None,
         to: When | None = None,
         adjust: Adjust = "published",
+        prior: str = "default",
     ) -> History:
         """As :meth:`Client.history`."""
-        return await self._get(_history(code, step, start, to, adjust))
+        return await self._get(_history(code, _range(step, start, to, adjust, prior)))
+
+    async def histories(
+        self,
+        codes: str | Iterable[str],
+        *,
+        step: Step = "hour",
+        start: When | None = None,
+        to: When | None = None,
+        adjust: Adjust = "published",
+        prior: str = "default",
+    ) -> Histories:
+        """As :meth:`Client.histories`."""
+        return await self._get(_histories(codes, _range(step, start, to, adjust, prior)))
 
     async def pools(self) -> PoolList:
         """As :meth:`Client.pools`."""
@@ -298,26 +368,39 @@ class _Request(Generic[T_co]):
 
 
 _STREAM: Final = "/api/v1/stream"
+_HISTORY: Final = "/api/v1/history"
 _POOLS: Final = _Request("/api/v1/pools", PoolList, {})
 _PLACES: Final = _Request("/api/v1/places", PlaceList, {})
 
 
 def _shares(
-    window: str, country: str | None, adjust: Adjust, as_of: When | None
+    window: str, country: str | None, adjust: Adjust, as_of: When | None, prior: str
 ) -> _Request[Answer]:
-    parameters = {"window": window, "adjust": adjust, **_time("as_of", as_of)}
+    parameters = {"window": window, "adjust": adjust, "prior": prior, **_time("as_of", as_of)}
     if country is None:
         return _Request("/api/v1/shares", Answer, parameters)
     parameters |= {"level": "subdivision", "country": country}
     return _Request("/api/v1/shares", SubdivisionAnswer, parameters)
 
 
-def _history(
-    code: str, step: Step, start: When | None, to: When | None, adjust: Adjust
-) -> _Request[History]:
-    parameters = {"code": code, "step": step, "adjust": adjust}
-    parameters |= _time("from", start) | _time("to", to)
-    return _Request("/api/v1/history", History, parameters)
+def _history(code: str, parameters: dict[str, str]) -> _Request[History]:
+    if "," in code or "*" in code:
+        raise ValueError(f"{code!r} is not a single place; use histories()")
+    return _Request(_HISTORY, History, {"code": code, **parameters})
+
+
+def _histories(codes: str | Iterable[str], parameters: dict[str, str]) -> _Request[Histories]:
+    listed = codes if isinstance(codes, str) else ",".join(codes)
+    # The comma at the end makes a list of a single place, too.
+    code = f"{listed.removesuffix(',')},"
+    return _Request(_HISTORY, Histories, {"code": code, **parameters})
+
+
+def _range(
+    step: Step, start: When | None, to: When | None, adjust: Adjust, prior: str
+) -> dict[str, str]:
+    times = _time("from", start) | _time("to", to)
+    return {"step": step, **times, "adjust": adjust, "prior": prior}
 
 
 def _beliefs(on: date | str | None) -> _Request[BeliefList]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
     from datetime import datetime
 
-    from miningmap.api.models import Answer, History
+    from miningmap.api.models import Answer, Histories, History
     from streams.method.beliefs import Beliefs
     from streams.queries.history import HistoryQuery
     from streams.queries.months import Month
@@ -74,7 +74,7 @@ class Gateway:
         """Compute shares from the cells."""
         return await self._read(compute_answer(self._store, query, self._beliefs))
 
-    async def history(self, query: HistoryQuery) -> History:
+    async def history(self, query: HistoryQuery) -> History | Histories:
         """Compute a history from the cells."""
         return await self._read(compute_history(self._store, query, self._beliefs), LONG_DEADLINE_S)
 

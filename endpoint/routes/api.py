@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import cached_property
 from time import monotonic
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 import msgspec
+from msgspec.json import encode
 
 from endpoint.http import csv
 from endpoint.http.representation import Representation, public
@@ -14,6 +16,7 @@ from miningmap.api.models import (
     Answer,
     BeliefList,
     CohortPool,
+    Histories,
     History,
     Level,
     PlaceList,
@@ -137,12 +140,17 @@ class Api:
         return await self._shares(request, self._as_csv)
 
     async def history(self, request: web.Request) -> web.Response:
-        """Answer with the share of one place in each bucket of a range."""
-        return self._json(await self._history(request)).respond(request)
+        """Answer with the shares of one place, or of several, in each bucket of a range."""
+        return await self._history(
+            request, lambda found: self._json(encode(found), _licence_of(found))
+        )
 
     async def history_csv(self, request: web.Request) -> web.Response:
         """Answer with the points of :meth:`history`."""
-        return self._csv(History, await self._history(request)).respond(request)
+        return await self._history(
+            request,
+            lambda found: self._csv(type(found), encode(found), licence=_licence_of(found)),
+        )
 
     async def pools(self, request: web.Request) -> web.Response:
         """Answer with the state of each pool."""
@@ -184,7 +192,7 @@ class Api:
                 return render(stored).respond(request)
             # There is no snapshot yet, or no pool lists a subdivision of this country.
         query = SharesParameters.parse(request.query).query(self._now())
-        body = msgspec.json.encode(await self._gateway.shares(query))
+        body = encode(await self._gateway.shares(query))
         return renderers[query.level](body).respond(request)
 
     async def _pools(self, request: web.Request, render: Renderer) -> web.Response:
@@ -193,15 +201,19 @@ class Api:
         if response is not None:
             return response
         stored = await self._gateway.snapshot_part(POOLS)
-        return render(stored or msgspec.json.encode(PoolList(()))).respond(request)
+        return render(stored or encode(PoolList(()))).respond(request)
 
-    async def _history(self, request: web.Request) -> bytes:
+    async def _history(
+        self, request: web.Request, render: Callable[[History | Histories], Representation]
+    ) -> web.Response:
         query = HistoryParameters.parse(request.query).query(self._now())
-        return msgspec.json.encode(await self._gateway.history(query))
+        found = await self._gateway.history(query)
+        # In a thread: to write and compress megabytes would block the event loop.
+        return await asyncio.to_thread(lambda: render(found).respond(request))
 
     def _beliefs(self, request: web.Request) -> bytes:
         day = BeliefsParameters.parse(request.query).on or self._now().date()
-        return msgspec.json.encode(BeliefList(day, rows_on(self._documents, day)))
+        return encode(BeliefList(day, rows_on(self._documents, day)))
 
     def _part_for(self, request: web.Request) -> _SharesPart | None:
         """Return the part of the snapshot that answers a request, or ``None`` if none does.
@@ -244,7 +256,7 @@ class Api:
 
     @cached_property
     def _places(self) -> Representation:
-        body = msgspec.json.encode(PlaceList(all_places()))
+        body = encode(PlaceList(all_places()))
         return Representation(body, JSON, public(PLACES_MAX_AGE_S), CC_BY)
 
     @cached_property
@@ -285,6 +297,12 @@ def _is_in_snapshot(parameters: SharesParameters) -> bool:
     """Return whether the answer is part of the snapshot: for now, all rules, the default prior."""
     live = parameters.as_of is None and parameters.window in ROLLING
     return live and parameters.adjust == "published" and parameters.prior == DEFAULT_PRIOR
+
+
+def _licence_of(found: History | Histories) -> Licence:
+    """Return the licence of the figures in a history; its places have the same cohorts."""
+    series = found.series[:1] if isinstance(found, Histories) else (found,)
+    return licence_of({pool for one in series for point in one.points for pool in point.pools})
 
 
 class _Cohort(msgspec.Struct):

@@ -17,6 +17,7 @@ from miningmap import __version__
 from miningmap.api.models import (
     Answer,
     BeliefList,
+    Histories,
     History,
     PlaceList,
     PoolList,
@@ -104,7 +105,16 @@ def document(paths: Iterable[str]) -> Json:
 
 def _schemas() -> Json:
     """Return the schemas of all bodies by name, and that of country codes."""
-    types = (Answer, SubdivisionAnswer, History, PoolList, PlaceList, BeliefList, Problem)
+    types = (
+        Answer,
+        SubdivisionAnswer,
+        History,
+        Histories,
+        PoolList,
+        PlaceList,
+        BeliefList,
+        Problem,
+    )
     codes = [place.code for place in all_places() if is_country(place.code)]
     countries = {"type": "string", "description": "A country, by ISO 3166-1.", "enum": codes}
     return {**schemas(types), "CountryCode": countries}

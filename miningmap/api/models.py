@@ -185,8 +185,15 @@ class SubdivisionAnswer(Answer, frozen=True, kw_only=True):
     shares: tuple[SubdivisionRow, ...]
 
 
-class Point(msgspec.Struct, frozen=True):
-    """One bucket of a history, and the window that it is. A figure without a report is null."""
+class Point(msgspec.Struct, frozen=True, kw_only=True):
+    """One bucket of a history: the figures of a place, and what all places in it rest on.
+
+    The fields from ``share`` to ``kinds`` are those of the place's row in ``/api/v1/shares`` for
+    this ``window``, null if it has none. The others are the same for all places: ``pools`` are the
+    cohort, ``rules`` and ``beliefs`` the ids of what was applied and of what placed hashrate, and
+    ``overall_evidence`` is the evidence of all that is located. Without a cohort they are null or
+    empty.
+    """
 
     at: Instant
     share: Ratio | None
@@ -194,16 +201,71 @@ class Point(msgspec.Struct, frozen=True):
     high: Ratio | None
     declared_low: Ratio | None
     declared_high: Ratio | None
-    evidence: Ratio | None
+    sensitivity: tuple[Ratio, Ratio] | None
+    belief: tuple[Ratio, Ratio] | None
     hashrate: Hashrate | None
     network_hashrate: Hashrate | None
+    evidence: Ratio | None
+    kinds: KindSplit | None
     coverage: Ratio | None
+    measured_coverage: Ratio | None
+    declared_coverage: Ratio | None
+    overall_evidence: Ratio | None
+    pools: tuple[str, ...]
+    rules: tuple[str, ...]
+    beliefs: tuple[str, ...]
     window: str
     simulated: bool
 
 
-class History(Table, frozen=True):
-    """A response of ``/api/v1/history``: every bucket, in the order of time.
+class HistorySeries(msgspec.Struct, frozen=True):
+    """The history of one of several places: every bucket, in the order of time."""
+
+    code: str
+    name: str
+    points: tuple[Point, ...]
+
+
+class Histories(Table, frozen=True, kw_only=True):
+    """A response of ``/api/v1/history`` about several places, each with every bucket.
+
+    The largest come first, by the sum of their shares over all buckets, then by code. As a table,
+    it has one row for each place and bucket.
+    """
+
+    rows_field: ClassVar[str] = "series"
+    row_type: ClassVar[type[msgspec.Struct]] = Point
+    repeated_fields: ClassVar[tuple[str, ...]] = ("as_of",)
+
+    step: Step
+    as_of: Instant
+    adjust: Adjust
+    prior: str
+    simulated: bool
+    series: tuple[HistorySeries, ...]
+
+    @classmethod
+    def table_fields(cls) -> tuple[str, ...]:
+        """Return the names of the fields of the rows of a table, those of the place first."""
+        return ("code", "name", *super().table_fields())
+
+    @classmethod
+    def table_rows(cls, document: Mapping[str, Any]) -> list[dict[str, object]]:
+        """Return the rows of a table: the points of the first place, then those of the next.
+
+        Args:
+            document: the response in built-in types, as decoded from JSON.
+        """
+        repeated = {name: document[name] for name in cls.repeated_fields}
+        return [
+            {"code": series["code"], "name": series["name"], **point, **repeated}
+            for series in document["series"]
+            for point in series["points"]
+        ]
+
+
+class History(Table, frozen=True, kw_only=True):
+    """A response of ``/api/v1/history`` about one place: every bucket, in the order of time.
 
     ``as_of`` is the minute of the answer: the bucket that contains it is not complete.
     """
@@ -217,8 +279,23 @@ class History(Table, frozen=True):
     step: Step
     as_of: Instant
     adjust: Adjust
+    prior: str
     simulated: bool
     points: tuple[Point, ...]
+
+    @classmethod
+    def table_fields(cls) -> tuple[str, ...]:
+        """Return the names of the fields of the rows of a table, as of :class:`Histories`."""
+        return Histories.table_fields()
+
+    @classmethod
+    def table_rows(cls, document: Mapping[str, Any]) -> list[dict[str, object]]:
+        """Return the rows of a table, as of :class:`Histories` with this place alone.
+
+        Args:
+            document: the response in built-in types, as decoded from JSON.
+        """
+        return Histories.table_rows({**document, "series": [document]})
 
 
 class Refusal(msgspec.Struct, frozen=True):

@@ -177,7 +177,7 @@ class Shares:
         total = sum(sum(kinds) for kinds in listed.values())
         if total <= 0:
             return []
-        scale = 1.0 if country is None else self._share_of(country)
+        scale = 1.0 if country is None else _scale(self._located, sum(self.by_country[country]))
         ranges = _leave_one_out(tables, None if country is None else self._parts(country))
         beliefs = self._belief_ranges(country)
         bounds = self._bounds(listed, country, _measured)
@@ -205,9 +205,6 @@ class Shares:
                 )
             )
         return in_order(rows, lambda row: row.share, lambda row: row.code)
-
-    def _share_of(self, country: str) -> Ratio:
-        return min(1.0, sum(self.by_country[country]) / self._located)
 
     def _parts(self, country: str) -> list[_CountryPart]:
         return [
@@ -288,6 +285,10 @@ class _CountryPart(NamedTuple):
     country: Hashrate
 
 
+_WHOLE: Final = _CountryPart(1.0, 1.0)
+"""The world as a part of itself: shares of countries are not scaled."""
+
+
 def kinds_of(pool: PlacedPool) -> HashrateByKind:
     """Return what is located of a pool, by kind."""
     return reduce(HashrateByKind.plus, _by_place([pool.places]).values(), HashrateByKind())
@@ -339,12 +340,12 @@ def _shares_in(located: Mapping[str, Hashrate], country: str | None) -> dict[str
     return {code: h / listed * countries[country] / total for code, h in inner.items()}
 
 
-def _scale(located: Hashrate, country: Hashrate) -> Ratio | None:
+def _scale(located: Hashrate, country: Hashrate) -> Ratio:
     """Return the country's share, by which the shares of its subdivisions are multiplied.
 
-    Limited to 1, which a floating-point error could exceed. ``None`` if nothing is located.
+    Limited to 1, which a floating-point error could exceed. Something must be located.
     """
-    return min(1.0, country / located) if located > 0 else None
+    return min(1.0, country / located)
 
 
 def _leave_one_out(
@@ -355,11 +356,12 @@ def _leave_one_out(
         return {}
     codes = sorted({code for table in tables for code in table})
     rows = [[table.get(code, 0.0) for code in codes] for table in tables]
-    scales = repeat(1.0) if parts is None else starmap(_scale, _sums_without(parts))
+    parts_without = repeat(_WHOLE) if parts is None else starmap(_CountryPart, _sums_without(parts))
     shares = []
-    for remaining, scale in zip(_sums_without(rows), scales, strict=False):
+    for remaining, part in zip(_sums_without(rows), parts_without, strict=False):
         total = sum(remaining)
-        if total > 0 and scale is not None:
+        if total > 0:
+            scale = _scale(*part)
             shares.append([hashrate / total * scale for hashrate in remaining])
     columns = zip(*shares, strict=True)
     return {code: (min(c), max(c)) for code, c in zip(codes, columns, strict=False)}

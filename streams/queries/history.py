@@ -1,18 +1,28 @@
-"""Histories: one place's share hour by hour, day by day or month by month. Pure."""
+"""Histories: shares of places hour by hour, day by day or month by month. Pure."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 import msgspec
 from msgspec import Meta
 
 from miningmap import places
-from miningmap.api.models import Adjust, History, Point, Step
+from miningmap.api.models import (
+    Adjust,
+    Histories,
+    History,
+    HistorySeries,
+    Point,
+    ShareRow,
+    Step,
+)
 from miningmap.times import add_months, rfc3339
 from streams.method.observations import observe
+from streams.method.shares import in_order
 from streams.method.windows import Window, parse_window
 from streams.queries.parameters import (
     DATE_TIME,
@@ -26,16 +36,18 @@ from streams.queries.parameters import (
     parse_time,
     quoted,
 )
-from streams.queries.shares import shares_of
+from streams.queries.place_selection import PLACES, PlaceSelection
+from streams.queries.shares import applied, figures, placed_by_beliefs, rows_of, shares_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from streams.method.beliefs import Beliefs
     from streams.method.observations import CellReader
-    from streams.method.shares import Share, Shares
 
-MAX_POINTS: Final = 1000
+MAX_BUCKETS: Final = 1000
+MAX_POINTS: Final = 12_500
+"""Of all places together: about 10 MB of JSON, 1.5 MB compressed."""
 
 _EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
@@ -86,9 +98,9 @@ class Bucket:
 
 @dataclass(frozen=True)
 class HistoryQuery:
-    """A query for the share of one place in each of some buckets."""
+    """A query for the shares of places in each of some buckets."""
 
-    code: str
+    places: PlaceSelection
     step: Step
     as_of: datetime
     adjust: Adjust
@@ -98,12 +110,6 @@ class HistoryQuery:
 
 _DATES: Final = {len("2026-11"): "%Y-%m", len("2026-11-22"): "%Y-%m-%d"}
 """The forms of months and dates, by their length."""
-
-
-def _place(text: str) -> str:
-    if not places.is_locatable(text):
-        raise ValueError(f"unknown place {quoted(text)}: {places.hint(text[:32])}")
-    return places.outermost(text)
 
 
 def _date_or_time(text: str) -> datetime:
@@ -119,10 +125,6 @@ def _date_or_time(text: str) -> datetime:
         ) from None
 
 
-_PLACE: Final = Format(
-    _place,
-    {"type": "string", "pattern": "^(?:OTHER|[A-Z]{2}(?:-(?:OTHER|[A-Z0-9]{1,3}))?)$"},
-)
 _DATE_OR_TIME: Final = Format(
     _date_or_time, {"anyOf": [{"type": "string", "format": "date"}, DATE_TIME, MONTH]}
 )
@@ -132,13 +134,15 @@ class HistoryParameters(Parameters, frozen=True, kw_only=True):
     """The parameters of ``/api/v1/history``."""
 
     code: Annotated[
-        str,
-        _PLACE,
+        PlaceSelection,
+        PLACES,
         Meta(
-            description="The place: a code of `/api/v1/places`, or `XX-OTHER` for all other places "
+            description="A place: a code of `/api/v1/places`, or `XX-OTHER` for all other places "
             "of a country. Of nested subdivisions the outermost is answered: `FR-IDF` for "
-            "`FR-75C`.",
-            examples=["US", "CN-SC"],
+            "`FR-75C`. Or several places, separated by commas: `*` is every country that is "
+            "listed in one of the buckets, `CN-*` every such subdivision of `CN`. The response is "
+            "then a `Histories`, and so it is for `US,`, a list of one place.",
+            examples=["US", "US,CN-SC", "*", "CN-*"],
         ),
     ]
     step: Annotated[
@@ -158,7 +162,8 @@ class HistoryParameters(Parameters, frozen=True, kw_only=True):
         _DATE_OR_TIME,
         Meta(
             description="The end of the last bucket, or a time in it; now, if left out. It must be "
-            f"after `from`, by at most {MAX_POINTS} buckets.",
+            f"after `from`, by at most {MAX_BUCKETS} buckets, and for several places by fewer: "
+            f"buckets x places is at most {MAX_POINTS}, where `*` and `CN-*` count as 50 places.",
             examples=["2026-11-22T15:00:00Z", "2022-02"],
         ),
     ] = None
@@ -176,13 +181,14 @@ class HistoryParameters(Parameters, frozen=True, kw_only=True):
         start = self.start or _default_start(stepping, to)
         if start >= to:
             raise ParameterError("from", f"{rfc3339(start)} must be before to={rfc3339(to)}")
+        limit = min(MAX_BUCKETS, MAX_POINTS // self.code.size)
         buckets: list[Bucket] = []
         for at in _bucket_starts(stepping, start, to):
-            if len(buckets) == MAX_POINTS:
+            if len(buckets) == limit:
                 raise ParameterError(
                     "from",
-                    f"the range has more than {MAX_POINTS} points; divide it: request this range "
-                    f"with to={rfc3339(at)}, then the remainder from there",
+                    f"the range has more than {limit} buckets, the limit for this `code`; divide "
+                    f"it: request this range with to={rfc3339(at)}, then the remainder from there",
                 )
             buckets.append(Bucket(at, parse_window(at.isoformat()[: stepping.name_length], now)))
         # In whole minutes: a response that has not changed keeps its ETag for that long.
@@ -190,52 +196,74 @@ class HistoryParameters(Parameters, frozen=True, kw_only=True):
         return HistoryQuery(self.code, self.step, as_of, self.adjust, tuple(buckets), self.prior)
 
 
-def history(cells: CellReader, query: HistoryQuery, beliefs: Beliefs) -> History:
-    """Return the share of a place in each bucket, from cells that were read."""
-    simulated = False
-    points = []
-    for bucket in query.buckets:
-        observed = observe(cells, bucket.window)
-        shares = shares_of(bucket.window, observed, beliefs, adjust=query.adjust, prior=query.prior)
-        simulated |= shares.placement.cohort.simulated
-        points.append(_point(bucket, query.code, shares))
-    return History(
-        query.code,
-        places.name_of(query.code),
-        query.step,
-        query.as_of,
-        query.adjust,
-        simulated,
-        tuple(points),
-    )
+def history(cells: CellReader, query: HistoryQuery, beliefs: Beliefs) -> History | Histories:
+    """Return the shares of one place or of several in each bucket, from cells that were read."""
+    buckets = [_bucket_shares(cells, bucket, query, beliefs) for bucket in query.buckets]
+    listed = {code for bucket in buckets for code in bucket.rows}
+    series = [_series(code, buckets) for code in query.places.among(listed)]
+    about: dict[str, Any] = {
+        "step": query.step,
+        "as_of": query.as_of,
+        "adjust": query.adjust,
+        "prior": query.prior,
+        "simulated": any(bucket.about["simulated"] for bucket in buckets),
+    }
+    if query.places.is_one:
+        (one,) = series
+        return History(code=one.code, name=one.name, points=one.points, **about)
+    return Histories(series=tuple(in_order(series, _sum_of_shares, lambda s: s.code)), **about)
 
 
-def _point(bucket: Bucket, code: str, shares: Shares) -> Point:
-    share = _share(code, shares)
-    coverage = shares.coverage if shares.placement.pools else None
-    simulated = shares.placement.cohort.simulated
-    if share is None:
-        return Point(bucket.at, *(None,) * 8, coverage, bucket.window.name, simulated)
-    return Point(
-        at=bucket.at,
-        share=share.share,
-        low=share.low,
-        high=share.high,
-        declared_low=share.declared_low,
-        declared_high=share.declared_high,
-        evidence=share.evidence,
-        hashrate=share.kinds.evidence,
-        network_hashrate=None if shares.network is None else share.share * shares.network,
-        coverage=coverage,
-        window=bucket.window.name,
-        simulated=simulated,
-    )
+class _BucketShares(NamedTuple):
+    """One bucket, computed.
+
+    Attributes:
+        about: the fields that the points of all places have in common.
+        rows: the figures of each place that is listed, by code.
+    """
+
+    about: Mapping[str, Any]
+    rows: Mapping[str, Mapping[str, Any]]
 
 
-def _share(code: str, shares: Shares) -> Share | None:
-    country = places.country_of(code)
-    rows = shares.countries() if code == country else shares.subdivisions(country)
-    return next((row for row in rows if row.code == code), None)
+# What a point has of its place are the figures that the place's row of shares has.
+_FIGURES: Final = frozenset(Point.__struct_fields__) & frozenset(ShareRow.__struct_fields__)
+_UNKNOWN: Final[Mapping[str, None]] = dict.fromkeys(_FIGURES)
+
+
+def _bucket_shares(
+    cells: CellReader, bucket: Bucket, query: HistoryQuery, beliefs: Beliefs
+) -> _BucketShares:
+    observed = observe(cells, bucket.window)
+    shares = shares_of(bucket.window, observed, beliefs, adjust=query.adjust, prior=query.prior)
+    cohort = shares.placement.cohort
+    about = {
+        "at": bucket.at,
+        "coverage": shares.coverage if cohort.members else None,
+        "measured_coverage": shares.measured_coverage if cohort.members else None,
+        "declared_coverage": shares.declared_coverage if cohort.members else None,
+        "overall_evidence": shares.evidence,
+        "pools": tuple(cohort.members),
+        "rules": applied([rule.id for rule in beliefs.rules], query.adjust),
+        "beliefs": tuple(placed.id for placed in placed_by_beliefs(shares)),
+        "window": bucket.window.name,
+        "simulated": cohort.simulated,
+    }
+    rows = {
+        share.code: figures(share, cohort.network)
+        for country in query.places.all_parents
+        for share in rows_of(shares, country)
+    }
+    return _BucketShares(about, rows)
+
+
+def _series(code: str, buckets: Sequence[_BucketShares]) -> HistorySeries:
+    points = (Point(**bucket.about, **bucket.rows.get(code, _UNKNOWN)) for bucket in buckets)
+    return HistorySeries(code, places.name_of(code), tuple(points))
+
+
+def _sum_of_shares(series: HistorySeries) -> float:
+    return math.fsum(point.share or 0.0 for point in series.points)
 
 
 def _default_start(stepping: _Stepping, to: datetime) -> datetime:

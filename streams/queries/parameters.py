@@ -210,7 +210,12 @@ def _window(text: str) -> str:
     return parse_window(text, _ANY_TIME).name
 
 
-def _country(text: str) -> str:
+def parse_country(text: str) -> str:
+    """Return the code of a country as it is.
+
+    Raises:
+        ValueError: it is not one.
+    """
     if not places.is_country(text):
         raise ValueError(
             f"unknown country {quoted(text)}; expected an ISO 3166-1 alpha-2 code such as CN"
@@ -237,7 +242,7 @@ _BELIEF_ID: Final = "[a-z0-9][a-z0-9._/-]{0,127}"
 _PRIOR: Final = Format(_prior, {"type": "string", "pattern": f"^{_BELIEF_ID}$"})
 _DATE: Final = Format(_date, {"type": "string", "pattern": f"^{_DAY}$"})
 _TIME: Final = Format(parse_time, DATE_TIME)
-_COUNTRY: Final = Format(_country, ref("CountryCode"))
+_COUNTRY: Final = Format(parse_country, ref("CountryCode"))
 _WINDOW: Final = Format(
     _window,
     {

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import msgspec
+from typing import TYPE_CHECKING, Any
 
 from miningmap.api.models import (
     Answer,
@@ -92,14 +90,9 @@ def answer(query: SharesQuery, shares: Shares, rules: Sequence[str]) -> Answer:
         rules: the ids of the configured rules; listed unless the query excludes rules.
     """
     cohort = shares.placement.cohort
-    rows = shares.countries() if query.country is None else shares.subdivisions(query.country)
     network = None
     if cohort.network is not None and cohort.network_source is not None:
         network = NetworkHashrate(cohort.network, cohort.network_source)
-    beliefs = [
-        PlacedByBelief(id_, placed.kind, placed.hashrate)
-        for id_, placed in shares.placement.beliefs.items()
-    ]
     return Answer(
         window=query.window.name,
         level=query.level,
@@ -107,7 +100,7 @@ def answer(query: SharesQuery, shares: Shares, rules: Sequence[str]) -> Answer:
         as_of=query.as_of,
         adjust=query.adjust,
         prior=query.prior,
-        rules=tuple(rules) if query.adjust == "published" else (),
+        rules=applied(rules, query.adjust),
         simulated=cohort.simulated,
         network=network,
         coverage=shares.coverage,
@@ -115,17 +108,35 @@ def answer(query: SharesQuery, shares: Shares, rules: Sequence[str]) -> Answer:
         measured_coverage=shares.measured_coverage,
         declared_coverage=shares.declared_coverage,
         evidence=shares.evidence,
-        beliefs=tuple(in_order(beliefs, lambda b: b.hashrate, lambda b: b.id)),
+        beliefs=placed_by_beliefs(shares),
         cohort=tuple(CohortPool(c.pool, c.source) for c in cohort.members.values()),
         excluded=tuple(ExcludedPool(pool, reason) for pool, reason in cohort.excluded.items()),
-        shares=tuple(_row(share, cohort.network) for share in rows),
+        shares=tuple(_row(share, cohort.network) for share in rows_of(shares, query.country)),
     )
 
 
-def _row(share: Share, network: float | None) -> ShareRow:
-    common = {
-        "code": share.code,
-        "name": name_of(share.code),
+def rows_of(shares: Shares, country: str | None) -> list[Share]:
+    """Return the shares of countries or, with a country, of its subdivisions."""
+    return shares.countries() if country is None else shares.subdivisions(country)
+
+
+def applied(rules: Sequence[str], adjust: Adjust) -> tuple[str, ...]:
+    """Return the ids of the configured rules that a query applies."""
+    return tuple(rules) if adjust == "published" else ()
+
+
+def placed_by_beliefs(shares: Shares) -> tuple[PlacedByBelief, ...]:
+    """Return what each belief placed, the largest first, then by id."""
+    placed = [
+        PlacedByBelief(id_, placed.kind, placed.hashrate)
+        for id_, placed in shares.placement.beliefs.items()
+    ]
+    return tuple(in_order(placed, lambda b: b.hashrate, lambda b: b.id))
+
+
+def figures(share: Share, network: float | None) -> dict[str, Any]:
+    """Return the figures of a place as the API has them, by the names of its fields."""
+    return {
         "share": share.share,
         "low": share.low,
         "high": share.high,
@@ -137,9 +148,15 @@ def _row(share: Share, network: float | None) -> ShareRow:
         "network_hashrate": None if network is None else share.share * network,
         "evidence": share.evidence,
         "kinds": KindSplit(*share.kinds),
+    }
+
+
+def _row(share: Share, network: float | None) -> ShareRow:
+    fields = figures(share, network) | {
+        "code": share.code,
+        "name": name_of(share.code),
         "flags": flags_of(share.code),
     }
     if share.share_of_country is None:
-        return msgspec.convert(common, ShareRow)
-    common["share_of_country"] = share.share_of_country
-    return msgspec.convert(common, SubdivisionRow)
+        return ShareRow(**fields)
+    return SubdivisionRow(share_of_country=share.share_of_country, **fields)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from miningmap.api.models import Answer, History, Refusal
+    from miningmap.api.models import Answer, Histories, History, Refusal
     from streams.method.beliefs import Beliefs
     from streams.method.observations import Observations
     from streams.method.shares import Shares
@@ -85,7 +85,9 @@ async def compute_answer(store: Store, query: SharesQuery, beliefs: Beliefs) -> 
     return answer_from(await store.read(spans_of([query.window])), query, beliefs)
 
 
-async def compute_history(store: Store, query: HistoryQuery, beliefs: Beliefs) -> History:
+async def compute_history(
+    store: Store, query: HistoryQuery, beliefs: Beliefs
+) -> History | Histories:
     """Compute a history from the cells in Redis.
 
     Raises:

@@ -1,26 +1,48 @@
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from functools import cache
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
+from miningmap.api.models import Answer, Histories, History, ShareRow
+from miningmap.places import all_places, country_of, is_country
 from streams.method.beliefs import Beliefs, Claim, Document, Entry, Rule
 from streams.method.cells import MemoryCells
 from streams.queries.history import HistoryParameters, history
 from streams.queries.parameters import ParameterError
+from streams.queries.shares import answer_from
+from tests.examples import examples
+from tests.streams import worlds
 from tests.streams.fixtures import NOON, network, report
-
-if TYPE_CHECKING:
-    from miningmap.api.models import History
+from tests.streams.worlds import Query, Scene
 
 NOW = NOON + timedelta(hours=3, seconds=30)
 DAY = timedelta(days=1)
 
 
-def history_of(cells: MemoryCells, beliefs: Beliefs | None = None, **parameters: str) -> History:
+def history_of(cells: MemoryCells, beliefs: Beliefs | None = None, /, **parameters: str) -> History:
+    found = any_history(cells, beliefs, NOW, **parameters)
+    assert isinstance(found, History)
+    return found
+
+
+def histories_of(
+    cells: MemoryCells, beliefs: Beliefs | None = None, now: datetime = NOW, /, **parameters: str
+) -> Histories:
+    found = any_history(cells, beliefs, now, **parameters)
+    assert isinstance(found, Histories)
+    return found
+
+
+def any_history(
+    cells: MemoryCells, beliefs: Beliefs | None, now: datetime, /, **parameters: str
+) -> History | Histories:
     named = {name.rstrip("_"): value for name, value in parameters.items()}
-    return history(cells, HistoryParameters.parse(named).query(NOW), beliefs or Beliefs())
+    return history(cells, HistoryParameters.parse(named).query(now), beliefs or Beliefs())
 
 
 def days(cells: MemoryCells, start: datetime, places: dict[str, float]) -> None:
@@ -160,6 +182,10 @@ def test_an_invalid_parameter_is_named() -> None:
         (us | {"step": "hour", "from": "2020-01-01"}, "from"),
         (us | {"adjust": "some"}, "adjust"),
         (us | {"windw": "1h"}, "windw"),
+        ({"code": "*", "from": "2025-01-01"}, "from"),
+        ({"code": ","}, "code"),
+        ({"code": "US,,CN"}, "code"),
+        ({"code": ",".join(["US"] * 251)}, "code"),
     ]
     named = []
     for given, _ in cases:
@@ -167,3 +193,168 @@ def test_an_invalid_parameter_is_named() -> None:
             HistoryParameters.parse(given).query(NOW)
         named.append(caught.value.parameter)
     assert named == [parameter for _, parameter in cases]
+
+
+# --- several places -------------------------------------------------------------------------------
+
+ALL_LISTS = "*,CN-*,US-*,BR,BR-SP"
+EXAMPLES = examples(50)
+OF_THE_PLACE = set(ShareRow.__struct_fields__) - {"code", "name", "flags"}
+OF_THE_COHORT = ("coverage", "measured_coverage", "declared_coverage")
+
+
+RANGES = st.sampled_from(
+    [
+        {"step": "hour", "from": "2026-12-01T22:00:00Z"},
+        {"step": "day", "from": "2026-11-29"},
+        {"step": "month", "from": "2026-11"},
+    ]
+)
+"""Some buckets around the midnight of random worlds."""
+
+
+@EXAMPLES
+@hypothesis.given(worlds.scenes(), RANGES)
+def test_every_point_has_the_figures_of_its_window(scene: Scene, asked: dict[str, str]) -> None:
+    """Of all places at once, and of each place alone, under any adjustment and prior."""
+    cells = MemoryCells()
+    for message in scene.world.messages:
+        cells.add(message)
+    beliefs = worlds.beliefs_of(scene.world)
+    now = worlds.MIDNIGHT + timedelta(hours=2, minutes=30)
+    chosen = {"adjust": scene.query.adjust, "prior": scene.query.prior}
+
+    @cache
+    def answer_of(window: str, country: str | None) -> Answer:
+        query = worlds.query_of(Query(window, now, country, **chosen))
+        return answer_from(cells, query, beliefs)
+
+    together = histories_of(cells, beliefs, now, code=ALL_LISTS, **asked, **chosen)
+    codes = {series.code for series in together.series}
+    assert codes >= {"BR", "BR-SP"}
+    for series in together.series:
+        alone = any_history(cells, beliefs, now, code=series.code, **asked, **chosen)
+        assert isinstance(alone, History)
+        assert (alone.name, alone.points) == (series.name, series.points)
+        assert (alone.adjust, alone.prior) == (scene.query.adjust, scene.query.prior)
+        country = None if country_of(series.code) == series.code else country_of(series.code)
+        for point in series.points:
+            answer = answer_of(point.window, country)
+            row = next((row for row in answer.shares if row.code == series.code), None)
+            known = answer if answer.cohort else None
+            assert codes >= {row.code for row in answer.shares}
+            for name in OF_THE_PLACE:
+                assert getattr(point, name) == getattr(row, name, None)
+            for name in OF_THE_COHORT:
+                assert getattr(point, name) == getattr(known, name, None)
+            assert point.overall_evidence == answer.evidence
+            assert point.pools == tuple(member.pool for member in answer.cohort)
+            assert point.beliefs == tuple(belief.id for belief in answer.beliefs)
+            assert (point.rules, point.simulated) == (answer.rules, answer.simulated)
+
+
+START = datetime(2026, 11, 18, tzinfo=UTC)
+THREE_DAYS = {"step": "day", "from_": "2026-11-18", "to": "2026-11-21"}
+
+
+def three_days() -> MemoryCells:
+    cells = MemoryCells()
+    days(cells, START, {"US-TX": 2, "US-GA": 1, "CA": 1, "CN-SC": 4})
+    days(cells, START + DAY, {"US-TX": 6, "KZ": 2})
+    cells.add(network(40.0, start=START + DAY, end=START + 3 * DAY))
+    return cells
+
+
+def shares_by_code(found: Histories) -> dict[str, list[float | None]]:
+    return {series.code: [point.share for point in series.points] for series in found.series}
+
+
+def test_every_bucket_of_every_listed_country_is_there_the_largest_first() -> None:
+    assert shares_by_code(histories_of(three_days(), code="*", **THREE_DAYS)) == {
+        "US": [0.375, 0.75, None],
+        "CN": [0.5, None, None],
+        "KZ": [None, 0.25, None],
+        "CA": [0.125, None, None],
+    }
+    order = [s.code for s in histories_of(three_days(), code="*", **THREE_DAYS).series]
+    assert order == ["US", "CN", "KZ", "CA"]
+
+
+@pytest.mark.parametrize(
+    ("code", "codes"),
+    [
+        ("US-*", ["US-TX", "US-GA"]),
+        ("BR-*", []),
+        ("US,", ["US"]),
+        ("US,US", ["US"]),
+        ("BR,AR,KZ", ["KZ", "AR", "BR"]),
+        ("US-GA,*", ["US", "CN", "KZ", "CA", "US-GA"]),
+        ("FR-75C,FR-78,CN-*", ["CN-SC", "FR-IDF"]),
+        ("OTHER,CN-OTHER", ["CN-OTHER", "OTHER"]),
+    ],
+)
+def test_codes_and_lists_can_be_combined_and_no_place_is_there_twice(
+    code: str, codes: list[str]
+) -> None:
+    found = histories_of(three_days(), code=code, **THREE_DAYS)
+    assert [series.code for series in found.series] == codes
+    assert all(len(series.points) == 3 for series in found.series)
+
+
+def test_a_place_without_a_row_is_null_beside_what_its_bucket_rests_on() -> None:
+    beliefs = Beliefs(rules=[Rule("cn-zhejiang", "CN-ZJ", None)])
+    found = histories_of(three_days(), beliefs, code="US,BR", **THREE_DAYS)
+    known, unknown = (series.points[1] for series in found.series)
+    assert (unknown.share, unknown.evidence, unknown.kinds) == (None, None, None)
+    for point in (known, unknown):
+        assert (point.coverage, point.measured_coverage, point.declared_coverage) == (0.2,) * 3
+        assert (point.overall_evidence, point.pools, point.rules) == (1, ("a",), ("cn-zhejiang",))
+    without_cohort = found.series[0].points[2]
+    assert without_cohort.coverage is without_cohort.overall_evidence is None
+    assert (without_cohort.pools, without_cohort.beliefs) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("code", "limit"),
+    [
+        ("US", 1000),
+        ("US,CA,MX", 1000),
+        ("*", 250),
+        ("CN-*,US-*", 125),
+        (",".join(place.code for place in all_places() if is_country(place.code)), 50),
+    ],
+)
+def test_the_more_places_the_fewer_buckets_and_the_error_says_where_to_divide(
+    code: str, limit: int
+) -> None:
+    asked = {"code": code, "from": "2026-01-01T00:00:00Z"}
+    with pytest.raises(ParameterError, match=f"more than {limit} buckets") as caught:
+        HistoryParameters.parse(asked).query(NOW)
+    (to,) = re.findall(r"to=(\S+Z)", str(caught.value))
+    assert len(HistoryParameters.parse(asked | {"to": to}).query(NOW).buckets) == limit
+    default = {"code": code, "step": "hour"}
+    assert len(HistoryParameters.parse(default).query(NOW).buckets) == 49
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        ("US,XX", "unknown place 'XX': expected an ISO"),
+        ("US,CN-HK", "unknown place 'CN-HK': use the country code HK"),
+        ("*,US,", None),
+        ("US, CN", "unknown place ' CN'"),
+        ("XX-*", "unknown country 'XX'"),
+        ("OTHER-*", "unknown country 'OTHER'"),
+        ("US*", "unknown place 'US*'"),
+        ("**", "unknown place '**'"),
+        ("US,,", "unknown place ''"),
+        (",".join(["US"] * 251), "251 places; expected at most 250"),
+    ],
+)
+def test_the_error_of_a_code_names_the_one_that_is_unknown(code: str, error: str | None) -> None:
+    if error is None:
+        assert not HistoryParameters.parse({"code": code}).code.is_one
+    else:
+        with pytest.raises(ParameterError, match=re.escape(error)) as caught:
+            HistoryParameters.parse({"code": code})
+        assert caught.value.parameter == "code"

@@ -1,0 +1,89 @@
+"""Which places a query is about: places that it names, all countries, all of one country. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+
+from miningmap import places
+from streams.queries.parameters import Format, parse_country, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MAX_TERMS: Final = 250
+"""As many as there are countries."""
+
+_EVERY: Final = "*"
+_EVERY_SUBDIVISION: Final = "-*"
+_LISTED: Final = 50
+"""How many places a parent is taken to have; how many are listed is known only in the answer."""
+
+Parent: TypeAlias = "str | None"
+"""The country of subdivisions; that of countries is ``None``, as in ``/api/v1/places``."""
+
+
+class PlaceSelection(NamedTuple):
+    """The places that a query is about.
+
+    Attributes:
+        codes: the places that it names.
+        parents: those of which it is about every place that is listed.
+        is_one: whether it is written as a single place, such as ``US``.
+    """
+
+    codes: frozenset[str]
+    parents: frozenset[Parent] = frozenset()
+    is_one: bool = False
+
+    @property
+    def all_parents(self) -> frozenset[Parent]:
+        """The parents of all the places."""
+        return self.parents | {_parent(code) for code in self.codes}
+
+    @property
+    def size(self) -> int:
+        """The number of places; an estimate if not all are named."""
+        return len(self.codes) + _LISTED * len(self.parents)
+
+    def among(self, listed: Iterable[str]) -> frozenset[str]:
+        """Return the places that are named, and those of the parents that are listed."""
+        return self.codes | {code for code in listed if _parent(code) in self.parents}
+
+
+def _parent(code: str) -> Parent:
+    country = places.country_of(code)
+    return None if code == country else country
+
+
+def _selection(text: str) -> PlaceSelection:
+    # A comma at the end makes a list of one place.
+    terms = text.removesuffix(",").split(",")
+    if len(terms) > MAX_TERMS:
+        raise ValueError(
+            f"{len(terms)} places; expected at most {MAX_TERMS}: request the others separately"
+        )
+    codes: set[str] = set()
+    parents: set[Parent] = set()
+    for term in terms:
+        if term == _EVERY:
+            parents.add(None)
+        elif term.endswith(_EVERY_SUBDIVISION):
+            parents.add(parse_country(term.removesuffix(_EVERY_SUBDIVISION)))
+        else:
+            codes.add(_place(term))
+    return PlaceSelection(
+        frozenset(codes), frozenset(parents), is_one="," not in text and not parents
+    )
+
+
+def _place(text: str) -> str:
+    if not places.is_locatable(text):
+        raise ValueError(f"unknown place {quoted(text)}: {places.hint(text[:32])}")
+    return places.outermost(text)
+
+
+_TERM: Final = r"(?:\*|OTHER|[A-Z]{2}(?:-(?:\*|OTHER|[A-Z0-9]{1,3}))?)"
+PLACES: Final = Format(
+    _selection,
+    {"type": "string", "pattern": f"^{_TERM}(?:,{_TERM}){{0,{MAX_TERMS - 1}}},?$"},
+)
