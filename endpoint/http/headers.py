@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import hdrs
 from multidict import CIMultiDict, CIMultiDictProxy
+
+if TYPE_CHECKING:
+    from miningmap.licences import Licence
 
 CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -21,7 +24,9 @@ COMMON: Final = CIMultiDictProxy(
         {
             # Every page on any site may read the responses.
             hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: "*",
-            hdrs.ACCESS_CONTROL_EXPOSE_HEADERS: "ETag, RateLimit, RateLimit-Policy, Retry-After",
+            hdrs.ACCESS_CONTROL_EXPOSE_HEADERS: (
+                "ETag, Link, RateLimit, RateLimit-Policy, Retry-After"
+            ),
             hdrs.CACHE_CONTROL: "no-store",
             "Content-Security-Policy": CONTENT_SECURITY_POLICY,
             "Referrer-Policy": "no-referrer",
@@ -30,3 +35,8 @@ COMMON: Final = CIMultiDictProxy(
     )
 )
 """The defaults: a header that a response sets itself takes precedence."""
+
+
+def licence_link(licence: Licence) -> str:
+    """Return the value of a ``Link`` header that names a licence (RFC 8288)."""
+    return f'<{licence.url}>; rel="license"'

@@ -72,6 +72,9 @@ _CACHED: Final = {
     "ETag": _header("Identifies these bytes."),
     "Vary": _header("`Accept-Encoding`: the body is gzipped if the client accepts that."),
 }
+_LICENCE: Final = {
+    "Link": _header('The licence of the figures: its address, with `rel="license"`.')
+}
 _IF_NONE_MATCH: Final = header_parameter(
     "If-None-Match", "The `ETag` of the body that the client has."
 )
@@ -102,6 +105,7 @@ class PathDescription:
         parameters: the parameters of the request.
         others: the responses other than 200 and 304, by status.
         has_etag: whether the body has an ETag, so that 304 is a possible response.
+        has_figures: whether there are figures in the body, which are under a licence.
     """
 
     summary: str
@@ -110,6 +114,7 @@ class PathDescription:
     parameters: tuple[Json, ...] = ()
     others: Mapping[HTTPStatus, Json] = field(default_factory=dict)
     has_etag: bool = True
+    has_figures: bool = False
 
     def path_item(self, path: str) -> Json:
         """Return the OpenAPI path item object."""
@@ -141,17 +146,20 @@ class PathDescription:
         }
 
     def _responses(self) -> dict[HTTPStatus, Json]:
+        headers = _CACHED if self.has_etag else _CACHE_CONTROL
+        if self.has_figures:
+            headers = headers | _LICENCE
         responses: dict[HTTPStatus, Json] = {
             HTTPStatus.OK: {
                 "description": self.summary,
-                "headers": _CACHED if self.has_etag else _CACHE_CONTROL,
+                "headers": headers,
                 "content": self.content,
             }
         }
         if self.has_etag:
             responses[HTTPStatus.NOT_MODIFIED] = {
                 "description": "The client has the current body.",
-                "headers": _CACHED,
+                "headers": headers,
             }
         return responses | dict(self.others)
 

@@ -13,8 +13,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from aiohttp import ETag, hdrs, web
 from multidict import CIMultiDict
 
+from endpoint.http.headers import licence_link
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from miningmap.licences import Licence
 
 NO_STORE: Final = "no-store"
 REVALIDATE: Final = "no-cache"
@@ -45,11 +49,18 @@ class Representation:
     """A body that is served many times: its codings, tags and headers are computed once.
 
     Each content coding has its own ETag, because a strong ETag identifies the bytes that are sent.
+
+    Attributes:
+        body: as it is without a content coding.
+        content_type: its media type.
+        cache_control: how long it may be cached.
+        licence: under which the figures in it may be used, if it has figures.
     """
 
     body: bytes
     content_type: str
     cache_control: str
+    licence: Licence | None = None
 
     def respond(self, request: web.Request, cache_control: str | None = None) -> web.Response:
         """Return the body, gzipped if the client accepts that, or 304 if the client has it.
@@ -80,6 +91,8 @@ class Representation:
 
     def _coding(self, body: bytes, tag: str) -> _Coding:
         headers_304 = CIMultiDict({_ETAG: f'"{tag}"', hdrs.VARY: hdrs.ACCEPT_ENCODING})
+        if self.licence is not None:
+            headers_304[hdrs.LINK] = licence_link(self.licence)
         headers_200 = headers_304.copy()
         headers_200[hdrs.CONTENT_TYPE] = self.content_type
         return _Coding(body, tag, headers_304, headers_200)

@@ -14,12 +14,16 @@ from endpoint.http.representation import Representation, public
 from miningmap.api.models import (
     Answer,
     BeliefList,
+    CohortPool,
+    Histories,
+    History,
     Level,
     PlaceList,
     PoolList,
     SubdivisionAnswer,
     Table,
 )
+from miningmap.licences import CC_BY, Licence, licence_of
 from miningmap.places import all_places
 from streams.beliefs.rows import rows_on
 from streams.method.windows import ROLLING
@@ -101,7 +105,10 @@ class Api:
         self._public = public(snapshot_s)
         self._now = now
         self._parts: dict[str, _SharesPart] = {}
-        self._as_json: dict[Level, Renderer] = {"country": self._json, "subdivision": self._json}
+        self._as_json: dict[Level, Renderer] = {
+            "country": self._shares_json,
+            "subdivision": self._shares_json,
+        }
         self._as_csv: dict[Level, Renderer] = {
             "country": self._countries_csv,
             "subdivision": self._subdivisions_csv,
@@ -133,7 +140,7 @@ class Api:
 
     async def history(self, request: web.Request) -> web.Response:
         """Answer with the shares of one place, or of several, in each bucket of a range."""
-        return await self._history(request, lambda _, body: self._json(body))
+        return await self._history(request, lambda _, body, licence: self._json(body, licence))
 
     async def history_csv(self, request: web.Request) -> web.Response:
         """Answer with the points of :meth:`history`."""
@@ -191,13 +198,16 @@ class Api:
         return render(stored or msgspec.json.encode(PoolList(()))).respond(request)
 
     async def _history(
-        self, request: web.Request, render: Callable[[type[Table], bytes], Representation]
+        self,
+        request: web.Request,
+        render: Callable[[type[Table], bytes, Licence], Representation],
     ) -> web.Response:
         query = HistoryParameters.parse(request.query).query(self._now())
         found = await self._gateway.history(query)
 
         def respond() -> web.Response:
-            return render(type(found), msgspec.json.encode(found)).respond(request)
+            body = msgspec.json.encode(found)
+            return render(type(found), body, _licence_of(found)).respond(request)
 
         # In a thread: to write and compress megabytes would block the event loop.
         return await asyncio.to_thread(respond)
@@ -248,36 +258,68 @@ class Api:
     @cached_property
     def _places(self) -> Representation:
         body = msgspec.json.encode(PlaceList(all_places()))
-        return Representation(body, JSON, public(PLACES_MAX_AGE_S))
+        return Representation(body, JSON, public(PLACES_MAX_AGE_S), CC_BY)
 
     @cached_property
     def _places_csv(self) -> Representation:
-        return self._csv(PlaceList, self._places.body, public(PLACES_MAX_AGE_S))
+        return self._csv(PlaceList, self._places.body, cache_control=public(PLACES_MAX_AGE_S))
 
-    def _json(self, body: bytes) -> Representation:
-        return Representation(body, JSON, self._public)
+    def _json(self, body: bytes, licence: Licence = CC_BY) -> Representation:
+        return Representation(body, JSON, self._public, licence)
+
+    def _shares_json(self, body: bytes) -> Representation:
+        return self._json(body, _licence_in(body))
 
     def _countries_csv(self, body: bytes) -> Representation:
-        return self._csv(Answer, body)
+        return self._csv(Answer, body, _licence_in(body))
 
     def _subdivisions_csv(self, body: bytes) -> Representation:
-        return self._csv(SubdivisionAnswer, body)
+        return self._csv(SubdivisionAnswer, body, _licence_in(body))
 
     def _pools_csv(self, body: bytes) -> Representation:
         return self._csv(PoolList, body)
 
     def _csv(
-        self, kind: type[Table], body: bytes, cache_control: str | None = None
+        self,
+        kind: type[Table],
+        body: bytes,
+        licence: Licence = CC_BY,
+        cache_control: str | None = None,
     ) -> Representation:
         try:
             rows = kind.table_rows(msgspec.json.decode(body))
         except (msgspec.DecodeError, KeyError, TypeError) as error:
             raise SnapshotError.of("a table", error) from None
         table = csv.to_csv(kind.table_fields(), rows)
-        return Representation(table, csv.CONTENT_TYPE, cache_control or self._public)
+        return Representation(table, csv.CONTENT_TYPE, cache_control or self._public, licence)
 
 
 def _is_in_snapshot(parameters: SharesParameters) -> bool:
     """Return whether the answer is part of the snapshot: for now, all rules, the default prior."""
     live = parameters.as_of is None and parameters.window in ROLLING
     return live and parameters.adjust == "published" and parameters.prior == DEFAULT_PRIOR
+
+
+def _licence_of(found: History | Histories) -> Licence:
+    """Return the licence of the figures in a history; its places have the same cohorts."""
+    series = found.series[:1] if isinstance(found, Histories) else (found,)
+    return licence_of({pool for one in series for point in one.points for pool in point.pools})
+
+
+class _Cohort(msgspec.Struct):
+    """The cohort of an answer, without the rest."""
+
+    cohort: tuple[CohortPool, ...]
+
+
+def _licence_in(body: bytes) -> Licence:
+    """Return the licence of the figures in an answer of ``/shares`` (JSON).
+
+    Raises:
+        SnapshotError: the body is not such an answer.
+    """
+    try:
+        answer = msgspec.json.decode(body, type=_Cohort)
+    except msgspec.DecodeError as error:
+        raise SnapshotError.of("a table", error) from None
+    return licence_of({member.pool for member in answer.cohort})

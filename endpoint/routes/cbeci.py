@@ -17,6 +17,7 @@ from aiohttp import web
 
 from endpoint.cbeci_tables import CHARTS, COUNTRIES_WITH_SUBDIVISIONS, DOWNLOADS, TABLES, bodies
 from endpoint.http.representation import Representation
+from miningmap.licences import licence_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
 
     from endpoint.data.gateway import Gateway
+    from miningmap.licences import Licence
 
 PREFIX: Final = "/cbeci/api"
 MAX_AGE: Final = timedelta(seconds=300)
@@ -104,7 +106,8 @@ class Cbeci:
             months = await self._gateway.months(now, COUNTRIES_WITH_SUBDIVISIONS)
             computed = await asyncio.to_thread(bodies, months)
             headers = SIMULATED if any(month.simulated for month in months) else {}
-            by_path = {path: _representation(path, body) for path, body in computed.items()}
+            licence = licence_of({pool for month in months for pool in month.pools})
+            by_path = {p: _representation(p, body, licence) for p, body in computed.items()}
             self._tables = _Tables(now, import_version, headers, by_path)
             return self._tables
 
@@ -117,5 +120,6 @@ class Cbeci:
         return tables if timedelta(0) <= self._now() - tables.at < MAX_AGE else None
 
 
-def _representation(path: str, body: bytes) -> Representation:
-    return Representation(body, _JSON if path.startswith("charts/") else _CSV, _CACHE_CONTROL)
+def _representation(path: str, body: bytes, licence: Licence) -> Representation:
+    content_type = _JSON if path.startswith("charts/") else _CSV
+    return Representation(body, content_type, _CACHE_CONTROL, licence)

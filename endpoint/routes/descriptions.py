@@ -63,6 +63,7 @@ def _twins(
         f"{PREFIX}{path}{suffix}": PathDescription(
             summary=f"{summary}{words}.",
             tag="map",
+            has_figures=True,
             content=content,
             parameters=tuple(parameters.describe()),
             others=others,
@@ -85,6 +86,7 @@ _EVENT: Final = {
 _STREAM: Final = PathDescription(
     summary="Events as they happen: `shares` at each snapshot.",
     tag="map",
+    has_figures=True,
     content={"text/event-stream": {"schema": _EVENT}},
     parameters=(
         *StreamParameters.describe(),
@@ -163,6 +165,7 @@ def _chart(name: str) -> PathDescription:
     return PathDescription(
         summary=f"CBECI's chart `{name}`.",
         tag="cbeci",
+        has_figures=True,
         content=json_content(_CBECI_CHART),
         others=NO_REDIS,
     )
@@ -180,6 +183,7 @@ def _download(name: str) -> PathDescription:
     return PathDescription(
         summary=f"CBECI's table `{name}`, as CSV.",
         tag="cbeci",
+        has_figures=True,
         content=text_content(csv.CONTENT_TYPE, "With CBECI's header for that version."),
         parameters=(version,),
         others={HTTPStatus.NOT_FOUND: _CBECI_NOT_FOUND} | NO_REDIS,

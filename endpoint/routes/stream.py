@@ -20,8 +20,10 @@ from aiohttp_sse import EventSourceResponse
 from msgspec import Meta
 from prometheus_client import Counter, Gauge
 
+from endpoint.http.headers import licence_link
 from endpoint.http.representation import NO_STORE
 from miningmap.http.problems import unavailable
+from miningmap.licences import CC_BY
 from streams.method.windows import ROLLING
 from streams.queries.parameters import Format, Parameters, one_of
 from streams.redis.event_log import EventId
@@ -41,7 +43,12 @@ LAG_S: Final = 2.0
 """How much later than another process this one may read an event."""
 
 _LAST_EVENT_ID: Final = "Last-Event-ID"
-_TYPE: Final = "text/event-stream"
+_HEADERS: Final = {
+    hdrs.CONTENT_TYPE: "text/event-stream",
+    hdrs.CACHE_CONTROL: NO_STORE,
+    # Rolling windows are too recent for an imported table, which would be under another licence.
+    hdrs.LINK: licence_link(CC_BY),
+}
 # Clients wait a random time in this range before they reconnect, so that they do not all reconnect
 # at the same moment.
 _RETRY_MS: Final = (2000, 5000)
@@ -120,9 +127,9 @@ class Stream:
         if rejection is not None:
             return rejection
         if request.method == hdrs.METH_HEAD:
-            return web.Response(headers={hdrs.CONTENT_TYPE: _TYPE, hdrs.CACHE_CONTROL: NO_STORE})
+            return web.Response(headers=_HEADERS)
         response = EventSourceResponse(ping_interval=self._heartbeat_s, sep="\n")
-        response.headers[hdrs.CACHE_CONTROL] = NO_STORE
+        response.headers.update(_HEADERS)
         with self._cache.listening() as wake_up:
             _limit_send_buffer(request)
             await response.prepare(request)

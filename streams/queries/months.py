@@ -41,6 +41,7 @@ class Month(NamedTuple):
         subdivisions: the shares of subdivisions, by country.
         network: the network's hashrate (H/s), if it is known.
         simulated: whether any of its data is simulated.
+        pools: those of its cohort.
         published: the table as it was published, if the cohort consists of it alone, else empty.
     """
 
@@ -49,6 +50,7 @@ class Month(NamedTuple):
     subdivisions: Mapping[str, Sequence[Share]]
     network: float | None
     simulated: bool
+    pools: tuple[str, ...]
     published: tuple[Published, ...]
 
 
@@ -104,6 +106,7 @@ def _months(
                 subdivisions={code: shares.subdivisions(code) for code in split},
                 network=cohort.network,
                 simulated=cohort.simulated,
+                pools=tuple(cohort.members),
                 published=_published(start, shares.placement, tables),
             )
             months.append(month)
