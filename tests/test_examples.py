@@ -78,6 +78,7 @@ async def intake(tmp_path: Path, redis_url: str) -> AsyncIterator[Intake]:
             Ledger(redis),
             RateLimiter([Rate(1, 1)], intake.times.__next__),
             known=nothing_known,
+            retention=config.Retention(),
             metrics=Metrics(CollectorRegistry()),
             simulated=True,
         )

@@ -21,33 +21,22 @@ from collections import defaultdict
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from miningmap import places
-from miningmap.cbeci.contribution import DAYS, FIELDS, MONTHLY, PERIODS, UNITS, RowError
+from miningmap.cbeci.contribution import DAYS, FIELDS, MONTHLY, PERIODS, UNITS
 from miningmap.messages import Located, Report
 from miningmap.plausibility import is_future, too_large
+from miningmap.rows import SOURCE, Fields, InvalidRowsError, RowError
 from miningmap.times import FIRST_BLOCK, add_months
 from miningmap.units import HashrateError, format_hashrate, parse_hashrate, scale
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from miningmap.plausibility import Limit
 
-SOURCE: Final = "partner"
-
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-
-T = TypeVar("T")
-
-
-class InvalidRowsError(ValueError):
-    """Rows are invalid and none was used; ``errors`` has every error of every row."""
-
-    def __init__(self, errors: Sequence[RowError]) -> None:
-        super().__init__(errors[0].error)
-        self.errors = tuple(errors)
 
 
 class Period(NamedTuple):
@@ -91,7 +80,7 @@ def read(rows: Sequence[object], now: datetime) -> dict[Period, Rows]:
     errors: list[RowError] = []
     by_period: defaultdict[Period, list[_Row]] = defaultdict(list)
     for index, row in enumerate(rows):
-        fields = _Fields(index, row)
+        fields = Fields(index, row, FIELDS)
         if found := _read(fields, now):
             by_period[found.period].append(found)
         errors += fields.errors
@@ -127,7 +116,7 @@ def excess_error(
     """
     by_period: defaultdict[Period, list[_Row]] = defaultdict(list)
     for index, row in enumerate(rows):
-        found = _read(_Fields(index, row), now)
+        found = _read(Fields(index, row, FIELDS), now)
         if found is not None and found.period in excesses:
             by_period[found.period].append(found)
     errors = []
@@ -216,35 +205,7 @@ def _duplicates(rows: Iterable[_Row]) -> Iterator[RowError]:
             )
 
 
-class _Fields:
-    """The fields of one row, and the errors found in them."""
-
-    def __init__(self, index: int, row: object) -> None:
-        self.index = index
-        self.errors: list[RowError] = []
-        self._row: Mapping[str, object] = row if isinstance(row, dict) else {}
-        if not isinstance(row, dict):
-            self._reject(None, f"a row is an object with {', '.join(FIELDS)}")
-            return
-        for field in FIELDS:
-            if field not in self._row:
-                self._reject(field, f"Missing key: {field}")
-
-    def read(self, field: str, check: Callable[[object], T]) -> T | None:
-        """The checked value, or ``None`` and an error."""
-        if field not in self._row:
-            return None
-        try:
-            return check(self._row[field])
-        except ValueError as error:
-            self._reject(field, str(error))
-            return None
-
-    def _reject(self, field: str | None, error: str) -> None:
-        self.errors.append(RowError(self.index, field, error))
-
-
-def _read(fields: _Fields, now: datetime) -> _Row | None:
+def _read(fields: Fields, now: datetime) -> _Row | None:
     """The row, or ``None`` if it has errors."""
     period = fields.read("period", _period)
     start = fields.read("period_start_date", partial(_start, period=period, now=now))

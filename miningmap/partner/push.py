@@ -6,16 +6,18 @@ import asyncio
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final, cast
 
-from miningmap.cbeci.contribution import MAX_BODY, Row, RowError
-from miningmap.cbeci.contribution_rows import InvalidRowsError, Period, read
+from miningmap.cbeci.contribution_rows import Period, read
 from miningmap.partner.csv import TableError, read_rows
 from miningmap.partner.http import ContributeError, body_of, contribute, intake_client
+from miningmap.rows import MAX_BODY, InvalidRowsError, RowError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
     import httpx
+
+    from miningmap.cbeci.contribution import Row
 
 ATTEMPTS: Final = 5
 MAX_WAIT_S: Final = 900.0

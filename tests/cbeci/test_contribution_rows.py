@@ -15,13 +15,13 @@ from miningmap.cbeci import contribution_rows as partner_rows
 from miningmap.cbeci.contribution import FIELDS, PERIODS, UNITS
 from miningmap.cbeci.contribution_rows import (
     Excess,
-    InvalidRowsError,
     Period,
     merged,
     period_end,
 )
 from miningmap.messages import Located, Report
 from miningmap.plausibility import MAX_AHEAD, MAX_HASHRATE, Limit
+from miningmap.rows import InvalidRowsError
 from miningmap.units import scale
 from tests.cases import all_cases
 

@@ -234,6 +234,7 @@ async def intake(tmp_path: Path, redis_url: str) -> AsyncIterator[Intake]:
             # The clock advances 0.4 s with each request, so the third one exceeds the rate.
             RateLimiter([Rate(2, 1)], itertools.count(0, 0.4).__next__),
             known=known,
+            retention=config.Retention(),
             metrics=Metrics(CollectorRegistry()),
             simulated=True,
             now=lambda: NOW,

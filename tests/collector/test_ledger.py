@@ -113,6 +113,7 @@ class Collector:
             Ledger(store),
             RateLimiter([]),
             known=nothing_known,
+            retention=config.Retention(),
             metrics=Metrics(CollectorRegistry()),
             simulated=False,
             now=lambda: now,
