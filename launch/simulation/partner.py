@@ -139,7 +139,7 @@ async def push_live(
     world: World,
     *,
     clock: Callable[[], datetime] = utc_now,
-    every_s: float = 1,
+    every_s: float = 2,
 ) -> None:
     """Push a live row of :data:`PUSHED_POOL` for each minute once it is over.
 
