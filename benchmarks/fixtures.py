@@ -14,8 +14,9 @@ from miningmap import settings as config
 from miningmap.messages import Located, Message, Network, Report
 from miningmap.places import OTHER, all_places
 from miningmap.redis_client import connect
+from miningmap.retention import horizon
 from miningmap.times import utc_now
-from streams.method.cells import claims_of, horizon
+from streams.method.cells import claims_of
 from tests.servers import RedisServer
 
 if TYPE_CHECKING:

@@ -22,8 +22,8 @@ from benchmarks.fixtures import (
 )
 from miningmap.kafka.topics import REPORTS
 from miningmap.messages import encode
+from miningmap.retention import horizon
 from miningmap.settings import Retention
-from streams.method.cells import horizon
 from streams.redis.store import Store
 from streams.worker.processor import RawMessage, decode_batch
 

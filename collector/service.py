@@ -76,6 +76,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
                 Ledger(redis),
                 RateLimiter(Rate(*rate) for rate in settings.intake.rates),
                 known=history.known_past,
+                retention=settings.retention,
                 metrics=metrics,
                 simulated=settings.collector.simulated,
             ),

@@ -171,7 +171,7 @@ class Report(
         for place in self.places:
             if not math.isfinite(place.hashrate):
                 raise ValueError(f"hashrate of {place.code} is not finite")
-            _check_place(place.code)
+            check_place(place.code)
             if (place.code, place.kind) in seen:
                 raise ValueError(f"{place.code} is listed twice as {place.kind}")
             seen.add((place.code, place.kind))
@@ -196,7 +196,7 @@ class Report(
             raise ValueError("published figures need the start and end of one calendar month")
         seen = set()
         for line in self.published:
-            _check_place(line.code)
+            check_place(line.code)
             if line.code in seen:
                 raise ValueError(f"{line.code} is published twice")
             if line.share is None and line.hashrate is None:
@@ -213,7 +213,12 @@ def _at_outermost(located: Iterable[Located]) -> Iterator[Located]:
         yield from (Located(code, hashrate, kind) for code, hashrate in sums.items())
 
 
-def _check_place(code: str) -> None:
+def check_place(code: str) -> None:
+    """Check that a message may place hashrate at a code.
+
+    Raises:
+        ValueError: it may not; the text has a hint.
+    """
     if not places.is_locatable(code):
         quoted = repr(code[:_LONGEST_QUOTE])
         raise ValueError(f"{quoted} is not a place: {places.hint(code)}")

@@ -6,7 +6,6 @@ import asyncio
 import os
 import sys
 from contextlib import closing
-from datetime import datetime  # noqa: TC003 - click gives one
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -262,7 +261,12 @@ def _token(file: Path | None) -> str:
 @partner.command()
 @click.argument("file", type=EXISTING)
 @click.option("--database", type=EXISTING, help="Database of addresses, in MaxMind's format.")
-@click.option("--date", required=True, type=click.DateTime(["%Y-%m-%d"]), help="First day (UTC).")
+@click.option(
+    "--date",
+    required=True,
+    metavar="DATE",
+    help="First day (UTC), such as 2026-11-21; if the period is an hour, such as 2026-11-21T05.",
+)
 @click.option("--period", required=True, type=click.Choice(PERIODS), help="Starts on --date.")
 @click.option("--unit", default="H/s", show_default=True, help="Unit of hashrates that have none.")
 @click.option(
@@ -283,7 +287,7 @@ def aggregate(
     file: Path,
     *,
     database: Path | None,
-    date: datetime,
+    date: str,
     period: str,
     unit: str,
     min_miners: int,
@@ -301,6 +305,7 @@ def aggregate(
     from miningmap.partner.aggregate import fold, rows_of
     from miningmap.partner.csv import write_rows
 
+    start_date = _start_date(date, period)
     found = _aggregate(file, database, unit)
     if not found.located:
         raise CommandError(f"{file}: no miner could be located; nothing was written")
@@ -309,11 +314,20 @@ def aggregate(
         raise CommandError(
             f"{file}: fewer than {min_miners} miners are located; nothing was written"
         )
-    table = write_rows(rows_of(folded, f"{date:%Y-%m-%d}", period))
+    table = write_rows(rows_of(folded, start_date, period))
     with output_file(output) as out:
         out.write(table.encode())
     for line in _summary(found, folded, min_miners):
         click.echo(line, err=True)
+
+
+def _start_date(date: str, period: str) -> str:
+    from miningmap.cbeci.contribution_rows import Period, parse_start
+
+    try:
+        return Period(parse_start(date, period), period).start_date
+    except ValueError as error:
+        raise CommandUsageError(f"--date: {error}") from None
 
 
 def _aggregate(file: Path, path: Path | None, unit: str) -> Aggregate:

@@ -195,7 +195,8 @@ async def _read_blocks(kafka: Kafka, known: KnownFigures, since: datetime, until
 
 def _tell_too_late(messages: Sequence[Message], retention: Retention, now: datetime) -> None:
     """Tell on standard error how many messages no cell is kept for."""
-    from streams.method.cells import TooLateError, claims_of, horizon
+    from miningmap.retention import TooLateError, horizon
+    from streams.method.cells import claims_of
 
     kept = horizon(retention, now)
     late = 0

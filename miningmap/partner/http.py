@@ -1,4 +1,4 @@
-"""One request with rows to an intake, and what its response means."""
+"""One request with rows of either form to an intake, and what its response means."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Final
 import httpx
 import msgspec
 
-from miningmap.cbeci.contribution import RowError
 from miningmap.inputs import decode_json
+from miningmap.rows import RowError
 from miningmap.times import retry_after_s, utc_now
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from miningmap.cbeci.contribution import Row
+    from miningmap.live_rows import LiveRow
 
 _TIMEOUT_S: Final = 60.0  # for the whole request
 _CONNECT_TIMEOUT_S: Final = 10.0
@@ -27,8 +28,12 @@ _BYTES_QUOTED: Final = 200
 
 
 class _Body(msgspec.Struct):
-    status: str | None = None
+    """A response: of CBECI's form, of the one to live rows, or a problem document."""
+
+    status: str | int | None = None
+    accepted: int | None = None
     error: str | None = None
+    detail: str | None = None
     errors: tuple[RowError, ...] = ()
 
 
@@ -49,7 +54,7 @@ class ContributeError(Exception):
 
 
 def intake_client() -> httpx.AsyncClient:
-    """Return an HTTP client for :func:`contribute`.
+    """Return an HTTP client for :func:`contribute` and :func:`send_reports`.
 
     It trusts the certificates that the operating system trusts, and takes neither a proxy nor
     credentials from the environment.
@@ -63,12 +68,17 @@ def intake_client() -> httpx.AsyncClient:
 
 
 def body_of(rows: Sequence[Row]) -> bytes:
-    """Encode rows as the body of a request."""
+    """Encode rows in CBECI's format as the body of a request."""
     return msgspec.json.encode({"data": rows})
 
 
+def body_of_reports(rows: Sequence[LiveRow]) -> bytes:
+    """Encode live rows as the body of a request."""
+    return msgspec.json.encode(rows)
+
+
 async def contribute(client: httpx.AsyncClient, url: str, token: str, rows: Sequence[Row]) -> None:
-    """Send rows to an intake, once.
+    """Send rows in CBECI's format to an intake, once.
 
     Args:
         client: as :func:`intake_client` makes it.
@@ -79,16 +89,44 @@ async def contribute(client: httpx.AsyncClient, url: str, token: str, rows: Sequ
     Raises:
         ContributeError: the intake cannot be reached, or its response is not a success.
     """
+    # CBECI's own intake also reports failures with status 200.
+    await _send(client, url, token, body_of(rows), lambda body: body.status == "success")
+
+
+async def send_reports(
+    client: httpx.AsyncClient, url: str, token: str, rows: Sequence[LiveRow]
+) -> None:
+    """Send live rows to an intake, once. When it returns, Kafka has all of them.
+
+    Args:
+        client: as :func:`intake_client` makes it.
+        url: of the intake, with :data:`miningmap.live_rows.PATH`.
+        token: the partner's.
+        rows: all rows of this request; their body has at most :data:`miningmap.rows.MAX_BODY`
+            bytes (:func:`body_of_reports`).
+
+    Raises:
+        ContributeError: the intake cannot be reached, or its response is not a success.
+    """
+    await _send(client, url, token, body_of_reports(rows), lambda body: body.accepted == len(rows))
+
+
+async def _send(
+    client: httpx.AsyncClient,
+    url: str,
+    token: str,
+    content: bytes,
+    is_success: Callable[[_Body], bool],
+) -> None:
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     try:
         async with asyncio.timeout(_TIMEOUT_S):
-            response = await client.post(url, content=body_of(rows), headers=headers)
+            response = await client.post(url, content=content, headers=headers)
     except (httpx.HTTPError, TimeoutError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ContributeError(f"no answer from {url}: {reason}", retry_s=_DEFAULT_RETRY_S) from None
     status, body = response.status_code, _decode(response.content)
-    # CBECI's own intake also reports failures with status 200.
-    if status == HTTPStatus.OK and body is not None and body.status == "success":
+    if status == HTTPStatus.OK and body is not None and is_success(body):
         return
     raise ContributeError(
         f"{url} answered {status}: {_reason(response, body)}",
@@ -105,8 +143,8 @@ def _decode(content: bytes) -> _Body | None:
 
 
 def _reason(response: httpx.Response, body: _Body | None) -> str:
-    if body is not None and body.error:
-        return body.error
+    if body is not None and (reason := body.error or body.detail):
+        return reason
     if body is None and (location := response.headers.get("Location")):
         return f"the intake is at {location}"
     return response.content[:_BYTES_QUOTED].decode(errors="replace")

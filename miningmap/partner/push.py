@@ -6,16 +6,18 @@ import asyncio
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final, cast
 
-from miningmap.cbeci.contribution import MAX_BODY, Row, RowError
-from miningmap.cbeci.contribution_rows import InvalidRowsError, Period, read
+from miningmap.cbeci.contribution_rows import Period, parse_start, read
 from miningmap.partner.csv import TableError, read_rows
 from miningmap.partner.http import ContributeError, body_of, contribute, intake_client
+from miningmap.rows import MAX_BODY, InvalidRowsError, RowError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
     import httpx
+
+    from miningmap.cbeci.contribution import Row
 
 ATTEMPTS: Final = 5
 MAX_WAIT_S: Final = 900.0
@@ -55,9 +57,10 @@ class Table:
         Returns:
             Indices of rows, for each request.
         """
-        by_period: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+        by_period: defaultdict[Period, list[int]] = defaultdict(list)
         for index, row in enumerate(self.rows):
-            by_period[row["period_start_date"], row["period"].lower()].append(index)
+            name = row["period"].lower()
+            by_period[Period(parse_start(row["period_start_date"], name), name)].append(index)
         empty = len(body_of([]))
         requests: list[list[int]] = []
         left = 0

@@ -7,23 +7,21 @@ arrives. Values are sums of H/s over minutes; a mean is a sum divided by its min
 
 from __future__ import annotations
 
-import math
 import zlib
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
 from miningmap.messages import BASES, Kind, Message, Report
-from miningmap.times import DAY_H, DAY_S, HOUR_MIN, HOUR_S, MINUTE_S, bucket, bucket_range
+from miningmap.retention import kept_buckets
+from miningmap.times import DAY_H, HOUR_MIN
 from streams.method.windows import TIER_MINUTES, Span, Tier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from datetime import datetime
 
-    from miningmap.settings import Retention
+    from miningmap.retention import Buckets, Horizon
 
 PlaceKind: TypeAlias = tuple[str, Kind]
 """The code of a place, and the kind of the hashrate there."""
@@ -149,33 +147,6 @@ class Claim:
     cell: Cell
 
 
-@dataclass(frozen=True)
-class Horizon:
-    """The oldest hour whose minutes are kept, and the oldest day whose hours are.
-
-    Only whole hours and whole days, so that a roll-up is always made from all of its parts.
-    """
-
-    minutes_from_hour: int
-    hours_from_day: int
-
-
-def horizon(retention: Retention, now: datetime) -> Horizon:
-    """Return the oldest cells that are still kept at ``now`` (UTC).
-
-    Minutes are never kept longer than hours, whatever the settings say: a claimed minute rolls up
-    into its hour and day, and a day is rolled up from all of its hours. So no claim may touch a
-    part of a day whose hours are no longer kept.
-    """
-    minutes_from_hour = bucket(now - timedelta(hours=retention.minutes_h), HOUR_S)
-    hours_from_day = bucket(now - timedelta(days=retention.hours_d), DAY_S)
-    return Horizon(max(minutes_from_hour, hours_from_day * DAY_H), hours_from_day)
-
-
-class TooLateError(ValueError):
-    """None of the cells that a message could claim is kept any more."""
-
-
 def series_of(message: Message) -> Series:
     """Return the series whose cells a message claims."""
     return Series(message.pool if isinstance(message, Report) else None, message.source)
@@ -191,42 +162,24 @@ def claims_of(message: Message, horizon: Horizon | None = None) -> list[Claim]:
     Raises:
         TooLateError: none of the cells that the message could claim is kept any more.
     """
-    short = message.length_s < HOUR_S
-    claims = _minute_claims(message, horizon) if short else _long_claims(message, horizon)
-    if not claims:
-        tier = "minutes" if short else "hours"
-        raise TooLateError(f"ended at {message.end.isoformat()}; {tier} that old are not kept")
-    return claims
+    kept = kept_buckets(message.start, message.end, message.hold_s, horizon)
+    if kept.covered or kept.held:
+        return _minute_claims(message, kept)
+    return _long_claims(message, kept)
 
 
-def _minute_claims(message: Message, horizon: Horizon | None) -> list[Claim]:
-    covered = bucket_range(message.start, message.end, MINUTE_S)
-    held_until = math.ceil((message.end.timestamp() + message.hold_s) / MINUTE_S)
-    held = range(covered.stop, max(covered.stop, held_until))
-    oldest = horizon.minutes_from_hour * HOUR_MIN if horizon else covered.start
+def _minute_claims(message: Message, kept: Buckets) -> list[Claim]:
     cell = _cell(message, "minute")
-    both = ((1.0, covered), (0.0, held))
+    both = ((1.0, kept.covered), (0.0, kept.held))
     return [
-        Claim("minute", kept, _rank(message, first), cell)
-        for first, minutes in both
-        if (kept := range(max(minutes.start, oldest), minutes.stop))
+        Claim("minute", minutes, _rank(message, first), cell) for first, minutes in both if minutes
     ]
 
 
-def _long_claims(message: Message, horizon: Horizon | None) -> list[Claim]:
-    hours = bucket_range(message.start, message.end, HOUR_S)
-    oldest = horizon.hours_from_day if horizon else hours.start // DAY_H
-    kept = range(max(hours.start, oldest * DAY_H), hours.stop)
-    # A day whose hours are no longer kept is claimed directly, if the message covers all of it.
-    first_day = math.ceil(message.start.timestamp() / DAY_S)
-    days = range(first_day, min(int(message.end.timestamp()) // DAY_S, oldest))
+def _long_claims(message: Message, kept: Buckets) -> list[Claim]:
     rank = _rank(message, -message.length_s)
-    claims = []
-    if kept:
-        claims.append(Claim("hour", kept, rank, _cell(message, "hour")))
-    if days:
-        claims.append(Claim("day", days, rank, _cell(message, "day")))
-    return claims
+    both: tuple[tuple[Tier, range], ...] = (("hour", kept.hours), ("day", kept.days))
+    return [Claim(tier, buckets, rank, _cell(message, tier)) for tier, buckets in both if buckets]
 
 
 def _rank(message: Message, first: float) -> Rank:

@@ -20,8 +20,9 @@ from miningmap.kafka.topics import DEAD_LETTERS
 from miningmap.messages import InvalidMessageError, Message, decode
 from miningmap.plausibility import rejected
 from miningmap.redis_client import record_answer, record_loss
+from miningmap.retention import TooLateError, horizon
 from miningmap.times import DAY_S, bucket_start
-from streams.method.cells import TooLateError, claims_of, horizon
+from streams.method.cells import claims_of
 from streams.worker.rejections import add_rejection
 
 if TYPE_CHECKING:
@@ -30,8 +31,9 @@ if TYPE_CHECKING:
 
     from miningmap.api.models import Refusal
     from miningmap.kafka.producer import Record
+    from miningmap.retention import Horizon
     from miningmap.settings import Retention
-    from streams.method.cells import Claim, Horizon
+    from streams.method.cells import Claim
     from streams.metrics import Metrics
     from streams.redis.store import Store, Written
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import SecretStr
 
-from collector.intake.app import _rows
+from collector.intake.body import decode_body, decode_lines
 from collector.intake.partners import Partners
 from collector.sources.credentials import Credentials
 from launch.cli.partner import _token
@@ -74,7 +74,10 @@ def findings(path: Path) -> object:
         pytest.param(
             table(), lambda p: reports({"x": p.read_bytes()}, fetched_at=NOW), id="import-history"
         ),
-        pytest.param('{"data":[{}]}', lambda p: _rows(p.read_bytes()), id="body of the intake"),
+        pytest.param(
+            '{"data":[{}]}', lambda p: decode_body(p.read_bytes()), id="body of the intake"
+        ),
+        pytest.param("{}\n{}", lambda p: decode_lines(p.read_bytes()), id="lines of the intake"),
     ],
 )
 def test_a_byte_order_mark_at_the_start_says_nothing(

@@ -19,9 +19,10 @@ from endpoint.service import application
 from miningmap.cbeci.monthly_tables import POOL, SOURCE, reports
 from miningmap.kafka.topics import REPORTS
 from miningmap.messages import Located, Network, Report, encode, key
+from miningmap.retention import horizon
 from miningmap.settings import Endpoint
 from miningmap.times import add_months
-from streams.method.cells import claims_of, horizon
+from streams.method.cells import claims_of
 from streams.worker.processor import RawMessage, decode_batch
 from tests.endpoint.conftest import BELIEFS, EH, FOR_EVER, NOW
 from tests.streams import golden

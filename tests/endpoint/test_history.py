@@ -10,7 +10,8 @@ import pytest
 
 from miningmap import settings as config
 from miningmap.messages import Located
-from streams.method.cells import claims_of, horizon
+from miningmap.retention import horizon
+from streams.method.cells import claims_of
 from tests.endpoint.conftest import EH, NOW, report
 
 if TYPE_CHECKING:

@@ -11,13 +11,23 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from miningmap.cbeci.contribution import MAX_BODY, PATH, Row, RowError
-from miningmap.partner.http import ContributeError, body_of, contribute, intake_client
+from miningmap import live_rows
+from miningmap.cbeci.contribution import PATH, Row
+from miningmap.partner.http import (
+    ContributeError,
+    body_of,
+    contribute,
+    intake_client,
+    send_reports,
+)
+from miningmap.rows import MAX_BODY, RowError
 from miningmap.times import utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from miningmap.live_rows import LiveRow
 
 TOKEN = "a-partners-token"
 ROW: Row = {
@@ -27,6 +37,12 @@ ROW: Row = {
     "province": None,
     "average_hashrate": 5230.7,
     "unit": "ph/s",
+}
+LIVE: LiveRow = {
+    "start": "2026-11-22T14:59:00Z",
+    "end": "2026-11-22T15:00:00Z",
+    "hashrate": 2.3e20,
+    "places": [{"code": "US-TX", "hashrate": 1e20}],
 }
 
 
@@ -118,6 +134,32 @@ async def test_a_refused_connection_can_be_retried(unused_tcp_port: int) -> None
         with pytest.raises(ContributeError, match=f"no answer from {url}") as caught:
             await contribute(client, url, TOKEN, [ROW])
     assert caught.value.retry_s == 30
+
+
+async def test_live_rows_are_sent_with_the_token_and_all_have_to_be_accepted() -> None:
+    arrived: list[tuple[str | None, Any]] = []
+    detail = {"detail": "row 0 is wrong", "status": 422}
+    answers = [
+        web.json_response({"accepted": 1}),
+        web.json_response({"accepted": 0}),
+        web.json_response(detail | {"errors": [{"index": 0, "field": "end", "error": "late"}]}),
+    ]
+
+    async def handle(request: web.Request) -> web.Response:
+        arrived.append((request.headers.get("Authorization"), await request.json()))
+        return answers[len(arrived) - 1]
+
+    app = web.Application()
+    app.router.add_post(live_rows.PATH, handle)
+    async with TestServer(app) as server, intake_client() as client:
+        url = str(server.make_url(live_rows.PATH))
+        await send_reports(client, url, TOKEN, [LIVE])
+        with pytest.raises(ContributeError, match=r'answered 200: \{"accepted": 0\}'):
+            await send_reports(client, url, TOKEN, [LIVE])
+        with pytest.raises(ContributeError, match="row 0 is wrong") as caught:
+            await send_reports(client, url, TOKEN, [LIVE])
+    assert caught.value.errors == (RowError(0, "end", "late"),)
+    assert arrived == [(f"Bearer {TOKEN}", [LIVE])] * 3
 
 
 async def test_a_response_that_never_ends_is_an_error_after_the_time_limit(

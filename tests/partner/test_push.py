@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miningmap.cbeci.contribution import MAX_BODY, RowError
 from miningmap.partner.csv import TableError
 from miningmap.partner.http import body_of
 from miningmap.partner.push import Table
 from miningmap.places import all_places, country_of
+from miningmap.rows import MAX_BODY, RowError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

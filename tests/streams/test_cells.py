@@ -9,17 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from miningmap.messages import Published
+from miningmap.retention import Horizon, TooLateError, horizon
 from miningmap.settings import Retention
 from miningmap.times import DAY_H, DAY_S, HOUR_S, bucket
 from streams.method.cells import (
     Cell,
-    Horizon,
     MemoryCells,
     Series,
-    TooLateError,
     cell_keys,
     claims_of,
-    horizon,
 )
 from streams.method.windows import Span
 from tests.streams.fixtures import NOON, network, report

@@ -14,8 +14,9 @@ from redis.crc import key_slot
 from miningmap import settings as config
 from miningmap.messages import Published
 from miningmap.redis_client import connect
+from miningmap.retention import horizon
 from miningmap.times import add_months
-from streams.method.cells import Series, claims_of, horizon
+from streams.method.cells import Series, claims_of
 from streams.redis import keys
 from streams.redis.store import Store
 from tests.streams.fixtures import NOON, report

@@ -19,8 +19,9 @@ from pydantic import SecretStr
 
 from miningmap import settings as config
 from miningmap.redis_client import connect
+from miningmap.retention import TooLateError, horizon
 from miningmap.times import parse_rfc3339
-from streams.method.cells import TooLateError, claims_of, horizon
+from streams.method.cells import claims_of
 from streams.queries.snapshot import compute_answer
 from streams.redis.store import Store
 from tests.examples import examples

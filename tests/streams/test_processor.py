@@ -16,8 +16,8 @@ from miningmap.kafka.errors import BrokerError
 from miningmap.kafka.topics import DEAD_LETTERS, REPORTS
 from miningmap.messages import encode
 from miningmap.redis_client import connect
+from miningmap.retention import horizon
 from miningmap.times import utc_now
-from streams.method.cells import horizon
 from streams.metrics import Metrics
 from streams.redis.store import Store, Written
 from streams.worker.processor import Processor, RawMessage, decode_batch

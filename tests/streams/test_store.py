@@ -17,8 +17,9 @@ from miningmap import settings as config
 from miningmap.api.models import Refusal
 from miningmap.messages import BASES, KINDS, Published, Report
 from miningmap.redis_client import connect
+from miningmap.retention import horizon
 from miningmap.times import DAY_S, HOUR_S, MINUTE_S, add_months, bucket, utc_now
-from streams.method.cells import MemoryCells, Series, claims_of, horizon
+from streams.method.cells import MemoryCells, Series, claims_of
 from streams.method.windows import Span
 from streams.redis import keys
 from streams.redis.event_log import EventId

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import zlib
 from datetime import UTC, datetime
@@ -11,34 +10,31 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
-from prometheus_client import CollectorRegistry
-from pydantic import SecretStr
 from structlog.testing import capture_logs
 
-from collector.intake.app import intake_app
-from collector.intake.ledger import Ledger
-from collector.intake.partners import Partner, Partners
-from collector.intake.rate_limit import Rate, RateLimiter
-from collector.metrics import Metrics
 from miningmap import messages as wire
-from miningmap import settings as config
-from miningmap.cbeci.contribution import MAX_BODY, PATH
-from miningmap.messages import Located, Message, Report
-from miningmap.plausibility import KnownFigures
-from miningmap.redis_client import connect
+from miningmap.cbeci.contribution import PATH
+from miningmap.messages import Located, Report
+from miningmap.rows import MAX_BODY
+from tests.collector.intake.fakes import (
+    AUTHORIZATION,
+    HEADER,
+    NOW,
+    PROBLEM,
+    TOKEN,
+    Kafka,
+    Past,
+    head,
+    status_of,
+)
 from tests.streams.fixtures import network, report
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping
 
     from aiohttp import ClientResponse
-    from redis.asyncio import Redis
-
-NOW = datetime(2020, 3, 1, 12, tzinfo=UTC)
-TOKEN = "the token of partner one"
-AUTHORIZATION = {"Authorization": f"Bearer {TOKEN}"}
-PROBLEM = "application/problem+json"
+    from aiohttp.test_utils import TestClient
+    from prometheus_client import CollectorRegistry
 
 # The example of CBECI's documentation.
 SICHUAN: dict[str, object] = {
@@ -59,88 +55,6 @@ STATES: dict[str, object] = {
 }
 
 
-class Kafka:
-    """Holds what the intake published; the next ``failures`` attempts fail."""
-
-    def __init__(self) -> None:
-        self.messages: list[Message] = []
-        self.failures = 0
-        self.acknowledge = asyncio.Event()
-        self.acknowledge.set()
-
-    async def publish(self, messages: Sequence[Message]) -> None:
-        await self.acknowledge.wait()
-        if self.failures:
-            self.failures -= 1
-            raise ConnectionError("no broker")
-        self.messages += messages
-
-
-class Past:
-    """What is known of the network, once it is."""
-
-    def __init__(self) -> None:
-        self.known = KnownFigures()
-        self.read = asyncio.Event()
-        self.read.set()
-
-    async def known_past(self) -> KnownFigures:
-        await self.read.wait()
-        return self.known
-
-
-@pytest.fixture
-def past() -> Past:
-    return Past()
-
-
-@pytest.fixture
-def registry() -> CollectorRegistry:
-    return CollectorRegistry()
-
-
-@pytest.fixture
-def kafka() -> Kafka:
-    return Kafka()
-
-
-@pytest.fixture
-async def store(redis_url: str) -> AsyncIterator[Redis]:
-    client = connect(config.Redis(url=SecretStr(redis_url)), patient=False)
-    yield client
-    await client.aclose()
-
-
-@pytest.fixture
-def app(kafka: Kafka, store: Redis, registry: CollectorRegistry, past: Past) -> web.Application:
-    digest = hashlib.sha256(TOKEN.encode()).hexdigest()
-    return intake_app(
-        Partners([(Partner("partner-1", "foundryusa", 7), digest)]).authenticate,
-        kafka.publish,
-        Ledger(store),
-        RateLimiter([Rate(20, 3600)]),
-        known=past.known_past,
-        metrics=Metrics(registry),
-        simulated=True,
-        now=lambda: NOW,
-    )
-
-
-@pytest.fixture
-async def client(app: web.Application) -> AsyncIterator[TestClient[Any, Any]]:
-    async with TestClient(TestServer(app)) as started:
-        yield started
-
-
-@pytest.fixture
-def counted(registry: CollectorRegistry) -> Any:
-    def count(result: str) -> float | None:
-        labels = {"partner": "partner-1", "result": result}
-        return registry.get_sample_value("miningmap_intake_rows_total", labels)
-
-    return count
-
-
 async def push(
     client: TestClient[Any, Any],
     document: object,
@@ -154,22 +68,6 @@ async def push_bytes(client: TestClient[Any, Any], body: bytes, **headers: str) 
         name.replace("_", "-"): value for name, value in headers.items()
     }
     return await client.post(PATH, data=body, headers=sent)
-
-
-def head(*headers: str) -> bytes:
-    """The head of a request whose body is not sent in full."""
-    first = (f"POST {PATH} HTTP/1.1", "Host: intake", "Content-Type: application/json")
-    return "\r\n".join([*first, *headers, "", ""]).encode()
-
-
-async def status_of(client: TestClient[Any, Any], beginning: bytes) -> int:
-    """The status of the response to a request of which only the beginning was sent."""
-    reader, writer = await asyncio.open_connection(client.host, client.port)
-    writer.write(beginning)
-    line = await asyncio.wait_for(reader.readline(), timeout=5)
-    writer.close()
-    await writer.wait_closed()
-    return int(line.split()[1])
 
 
 async def test_rows_are_published_and_echoed_with_the_tokens_id(
@@ -275,7 +173,7 @@ async def test_without_a_known_token_it_is_401(
 async def test_a_wrong_token_is_rejected_before_the_body_arrives(
     client: TestClient[Any, Any],
 ) -> None:
-    assert await status_of(client, head("Content-Length: 100")) == 401
+    assert await status_of(client, head(PATH, "Content-Length: 100")) == 401
 
 
 async def test_the_scheme_is_bearer_in_any_case(client: TestClient[Any, Any]) -> None:
@@ -420,7 +318,7 @@ async def test_a_body_over_the_limit_is_413(
 async def test_a_body_declared_too_large_is_rejected_before_it_arrives(
     client: TestClient[Any, Any],
 ) -> None:
-    announced = head(f"Authorization: Bearer {TOKEN}", f"Content-Length: {MAX_BODY + 1}")
+    announced = head(PATH, HEADER, f"Content-Length: {MAX_BODY + 1}")
     assert await status_of(client, announced) == 413
 
 
@@ -440,7 +338,7 @@ async def test_the_limit_applies_to_the_decompressed_body(
 
 async def test_a_body_that_cannot_be_decompressed_is_400(client: TestClient[Any, Any]) -> None:
     reader, writer = await asyncio.open_connection(client.host, client.port)
-    packed = head(f"Authorization: Bearer {TOKEN}", "Content-Encoding: gzip", "Content-Length: 8")
+    packed = head(PATH, HEADER, "Content-Encoding: gzip", "Content-Length: 8")
     writer.write(packed + b"no gzip!")
     response = await asyncio.wait_for(reader.readuntil(b"}"), timeout=5)
     writer.close()
@@ -459,7 +357,7 @@ async def test_a_client_that_disconnects_early_is_one_line_in_the_log(
     host, port = runner.addresses[0][:2]
     with capture_logs() as logs:
         _, writer = await asyncio.open_connection(host, port)
-        writer.write(head(f"Authorization: Bearer {TOKEN}", "Content-Length: 100") + b'{"data":')
+        writer.write(head(PATH, HEADER, "Content-Length: 100") + b'{"data":')
         await writer.drain()
         writer.close()
         async with asyncio.timeout(5):
@@ -515,7 +413,7 @@ async def test_a_token_used_too_often_is_429_with_cbecis_error_before_the_body_a
     )
     assert 0 < int(response.headers["Retry-After"]) <= 3600
     assert kafka.messages == []
-    assert await status_of(client, head(f"Authorization: Bearer {TOKEN}")) == 429
+    assert await status_of(client, head(PATH, HEADER)) == 429
 
     def counted(status: str) -> float | None:
         labels = {"partner": "partner-1", "status": status}
