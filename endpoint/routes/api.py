@@ -1,4 +1,4 @@
-"""``/api/v1``: shares, history, pools, places and beliefs, each as JSON and, same rows, as CSV."""
+"""``/api/v1``: each list, such as shares, history and pools, as JSON and, same rows, as CSV."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from endpoint.http.representation import Representation, public
 from miningmap.api.models import (
     Answer,
     BeliefList,
+    Contributions,
     Level,
     PlaceList,
     PoolList,
@@ -24,6 +25,7 @@ from miningmap.api.models import (
 from miningmap.places import all_places
 from streams.beliefs.rows import rows_on
 from streams.method.windows import ROLLING
+from streams.queries.contributions import ContributionsParameters
 from streams.queries.history import HistoryParameters
 from streams.queries.parameters import (
     DEFAULT_PRIOR,
@@ -117,6 +119,8 @@ class Api:
             f"{PREFIX}/shares.csv": self.shares_csv,
             f"{PREFIX}/history": self.history,
             f"{PREFIX}/history.csv": self.history_csv,
+            f"{PREFIX}/contributions": self.contributions,
+            f"{PREFIX}/contributions.csv": self.contributions_csv,
             f"{PREFIX}/pools": self.pools,
             f"{PREFIX}/pools.csv": self.pools_csv,
             f"{PREFIX}/places": self.places,
@@ -140,6 +144,14 @@ class Api:
     async def history_csv(self, request: web.Request) -> web.Response:
         """Answer with the points of :meth:`history`."""
         return await self._history(request, lambda found: self._csv(type(found), encode(found)))
+
+    async def contributions(self, request: web.Request) -> web.Response:
+        """Answer with the pools that make up the share of a place."""
+        return await self._contributions(request, self._json)
+
+    async def contributions_csv(self, request: web.Request) -> web.Response:
+        """Answer with the rows of :meth:`contributions`."""
+        return await self._contributions(request, self._contributions_csv)
 
     async def pools(self, request: web.Request) -> web.Response:
         """Answer with the state of each pool."""
@@ -199,6 +211,10 @@ class Api:
         found = await self._gateway.history(query)
         # In a thread: to write and compress megabytes would block the event loop.
         return await asyncio.to_thread(lambda: render(found).respond(request))
+
+    async def _contributions(self, request: web.Request, render: Renderer) -> web.Response:
+        query = ContributionsParameters.parse(request.query).query(self._now())
+        return render(encode(await self._gateway.contributions(query))).respond(request)
 
     def _beliefs(self, request: web.Request) -> bytes:
         day = BeliefsParameters.parse(request.query).on or self._now().date()
@@ -260,6 +276,9 @@ class Api:
 
     def _subdivisions_csv(self, body: bytes) -> Representation:
         return self._csv(SubdivisionAnswer, body)
+
+    def _contributions_csv(self, body: bytes) -> Representation:
+        return self._csv(Contributions, body)
 
     def _pools_csv(self, body: bytes) -> Representation:
         return self._csv(PoolList, body)
