@@ -25,6 +25,7 @@ from miningmap.api.models import (
     PROBLEM_CONTENT_TYPE,
     Answer,
     BeliefList,
+    Contributions,
     Histories,
     History,
     PlaceList,
@@ -131,7 +132,7 @@ class Client:
             as_of: the moment of the answer; by default now.
             prior: the network prior: ``default``, ``none`` or the id of one.
         """
-        return self._get(_shares(window, country, adjust, as_of, prior))
+        return self._get(_shares(country, _window(window, adjust, as_of, prior)))
 
     def history(
         self,
@@ -184,6 +185,28 @@ class Client:
             prior: the network prior: ``default``, ``none`` or the id of one.
         """
         return self._get(_histories(codes, _range(step, start, to, adjust, prior)))
+
+    def contributions(
+        self,
+        code: str,
+        window: str = "1h",
+        *,
+        against: str | None = None,
+        adjust: Adjust = "published",
+        as_of: When | None = None,
+        prior: str = "default",
+    ) -> Contributions:
+        """Return the pools that the share of a place is made of, the largest contribution first.
+
+        Args:
+            code: the place, such as ``US`` or ``CN-SC``.
+            window: as for :meth:`shares`.
+            against: another window, to get the change of each contribution from there.
+            adjust: whether the published relabelling rules are applied.
+            as_of: the moment of the answer; by default now.
+            prior: the network prior: ``default``, ``none`` or the id of one.
+        """
+        return self._get(_contributions(code, against, _window(window, adjust, as_of, prior)))
 
     def pools(self) -> PoolList:
         """Return the state of each pool."""
@@ -255,7 +278,7 @@ class AsyncClient:
         prior: str = "default",
     ) -> Answer:
         """As :meth:`Client.shares`."""
-        return await self._get(_shares(window, country, adjust, as_of, prior))
+        return await self._get(_shares(country, _window(window, adjust, as_of, prior)))
 
     async def history(
         self,
@@ -282,6 +305,19 @@ class AsyncClient:
     ) -> Histories:
         """As :meth:`Client.histories`."""
         return await self._get(_histories(codes, _range(step, start, to, adjust, prior)))
+
+    async def contributions(
+        self,
+        code: str,
+        window: str = "1h",
+        *,
+        against: str | None = None,
+        adjust: Adjust = "published",
+        as_of: When | None = None,
+        prior: str = "default",
+    ) -> Contributions:
+        """As :meth:`Client.contributions`."""
+        return await self._get(_contributions(code, against, _window(window, adjust, as_of, prior)))
 
     async def pools(self) -> PoolList:
         """As :meth:`Client.pools`."""
@@ -373,14 +409,11 @@ _POOLS: Final = _Request("/api/v1/pools", PoolList, {})
 _PLACES: Final = _Request("/api/v1/places", PlaceList, {})
 
 
-def _shares(
-    window: str, country: str | None, adjust: Adjust, as_of: When | None, prior: str
-) -> _Request[Answer]:
-    parameters = {"window": window, "adjust": adjust, "prior": prior, **_time("as_of", as_of)}
+def _shares(country: str | None, parameters: dict[str, str]) -> _Request[Answer]:
     if country is None:
         return _Request("/api/v1/shares", Answer, parameters)
-    parameters |= {"level": "subdivision", "country": country}
-    return _Request("/api/v1/shares", SubdivisionAnswer, parameters)
+    inside = {"level": "subdivision", "country": country}
+    return _Request("/api/v1/shares", SubdivisionAnswer, inside | parameters)
 
 
 def _history(code: str, parameters: dict[str, str]) -> _Request[History]:
@@ -394,6 +427,19 @@ def _histories(codes: str | Iterable[str], parameters: dict[str, str]) -> _Reque
     # The comma at the end makes a list of a single place, too.
     code = f"{listed.removesuffix(',')},"
     return _Request(_HISTORY, Histories, {"code": code, **parameters})
+
+
+def _contributions(
+    code: str, against: str | None, parameters: dict[str, str]
+) -> _Request[Contributions]:
+    compared = {} if against is None else {"against": against}
+    return _Request(
+        "/api/v1/contributions", Contributions, {"code": code, **compared, **parameters}
+    )
+
+
+def _window(window: str, adjust: Adjust, as_of: When | None, prior: str) -> dict[str, str]:
+    return {"window": window, "adjust": adjust, "prior": prior, **_time("as_of", as_of)}
 
 
 def _range(

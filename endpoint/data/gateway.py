@@ -13,14 +13,15 @@ from miningmap.dependencies import Dependency
 from miningmap.redis_client import record_answer, record_loss
 from streams.method.cells import Series
 from streams.queries.months import compute_months
-from streams.queries.snapshot import compute_answer, compute_history
+from streams.queries.snapshot import compute_answer, compute_contributions, compute_history
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
     from datetime import datetime
 
-    from miningmap.api.models import Answer, Histories, History
+    from miningmap.api.models import Answer, Contributions, Histories, History
     from streams.method.beliefs import Beliefs
+    from streams.queries.contributions import ContributionsQuery
     from streams.queries.history import HistoryQuery
     from streams.queries.months import Month
     from streams.queries.parameters import SharesQuery
@@ -77,6 +78,10 @@ class Gateway:
     async def history(self, query: HistoryQuery) -> History | Histories:
         """Compute a history from the cells."""
         return await self._read(compute_history(self._store, query, self._beliefs), LONG_DEADLINE_S)
+
+    async def contributions(self, query: ContributionsQuery) -> Contributions:
+        """Compute the contributions to a place's share from the cells."""
+        return await self._read(compute_contributions(self._store, query, self._beliefs))
 
     async def months(self, now: datetime, split: Sequence[str]) -> list[Month]:
         """Compute every month that is over at ``now``.

@@ -1,4 +1,4 @@
-"""``/api/v1``: shares, history, pools, places and beliefs, each as JSON and, same rows, as CSV."""
+"""``/api/v1``: each list, such as shares, history and pools, as JSON and, same rows, as CSV."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from miningmap.api.models import (
     Answer,
     BeliefList,
     CohortPool,
+    Contributions,
     Histories,
     History,
     Level,
@@ -27,6 +28,7 @@ from miningmap.licences import CC_BY, Licence, licence_of
 from miningmap.places import all_places
 from streams.beliefs.rows import rows_on
 from streams.method.windows import ROLLING
+from streams.queries.contributions import ContributionsParameters
 from streams.queries.history import HistoryParameters
 from streams.queries.parameters import (
     DEFAULT_PRIOR,
@@ -37,7 +39,7 @@ from streams.queries.parameters import (
 from streams.queries.snapshot import POOLS, SnapshotError, part_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from aiohttp import web
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 
     from endpoint.data.gateway import Gateway
     from endpoint.data.snapshot_cache import CachedSnapshot, SnapshotCache
+    from miningmap.api.models import Point
     from streams.beliefs import BeliefsDocument
 
 JSON: Final = "application/json"
@@ -122,6 +125,8 @@ class Api:
             f"{PREFIX}/shares.csv": self.shares_csv,
             f"{PREFIX}/history": self.history,
             f"{PREFIX}/history.csv": self.history_csv,
+            f"{PREFIX}/contributions": self.contributions,
+            f"{PREFIX}/contributions.csv": self.contributions_csv,
             f"{PREFIX}/pools": self.pools,
             f"{PREFIX}/pools.csv": self.pools_csv,
             f"{PREFIX}/places": self.places,
@@ -145,6 +150,17 @@ class Api:
     async def history_csv(self, request: web.Request) -> web.Response:
         """Answer with the points of :meth:`history`."""
         return await self._history(request, self._csv)
+
+    async def contributions(self, request: web.Request) -> web.Response:
+        """Answer with the pools that make up the share of a place."""
+        found = await self._contributions(request)
+        return self._json(msgspec.json.encode(found), _licence_of(found)).respond(request)
+
+    async def contributions_csv(self, request: web.Request) -> web.Response:
+        """Answer with the rows of :meth:`contributions`."""
+        found = await self._contributions(request)
+        body = msgspec.json.encode(found)
+        return self._csv(Contributions, body, _licence_of(found)).respond(request)
 
     async def pools(self, request: web.Request) -> web.Response:
         """Answer with the state of each pool."""
@@ -211,6 +227,10 @@ class Api:
 
         # In a thread: to write and compress megabytes would block the event loop.
         return await asyncio.to_thread(respond)
+
+    async def _contributions(self, request: web.Request) -> Contributions:
+        query = ContributionsParameters.parse(request.query).query(self._now())
+        return await self._gateway.contributions(query)
 
     def _beliefs(self, request: web.Request) -> bytes:
         day = BeliefsParameters.parse(request.query).on or self._now().date()
@@ -300,10 +320,20 @@ def _is_in_snapshot(parameters: SharesParameters) -> bool:
     return live and parameters.adjust == "published" and parameters.prior == DEFAULT_PRIOR
 
 
-def _licence_of(found: History | Histories) -> Licence:
-    """Return the licence of the figures in a history; its places have the same cohorts."""
-    series = found.series[:1] if isinstance(found, Histories) else (found,)
-    return licence_of({pool for one in series for point in one.points for pool in point.pools})
+def _licence_of(found: History | Histories | Contributions) -> Licence:
+    """Return the licence of the figures in an answer."""
+    match found:
+        case Contributions(pools=pools):
+            return licence_of({one.pool for one in pools})
+        case Histories(series=series):
+            return _licence_of_points(series[0].points if series else ())
+        case History(points=points):
+            return _licence_of_points(points)
+
+
+def _licence_of_points(points: Sequence[Point]) -> Licence:
+    """Return the licence of a place's history; all places of an answer have the same cohorts."""
+    return licence_of({pool for point in points for pool in point.pools})
 
 
 class _Cohort(msgspec.Struct):

@@ -26,6 +26,7 @@ from miningmap.api.models import (
     PROBLEM_CONTENT_TYPE,
     Answer,
     BeliefList,
+    Contributions,
     Histories,
     History,
     PlaceList,
@@ -34,6 +35,7 @@ from miningmap.api.models import (
     SubdivisionAnswer,
 )
 from miningmap.api.schemas import ref
+from streams.queries.contributions import ContributionsParameters
 from streams.queries.history import HistoryParameters
 from streams.queries.parameters import BeliefsParameters, Parameters, SharesParameters
 
@@ -114,6 +116,13 @@ _MAP: Final = {
         {"oneOf": [ref(History), ref(Histories)]},
         csv_content(Histories),
         parameters=HistoryParameters,
+    ),
+    **_twins(
+        "/contributions",
+        "The pools that the share of a place is made of, also against another window",
+        ref(Contributions),
+        csv_content(Contributions),
+        parameters=ContributionsParameters,
     ),
     **_twins("/pools", "The state of each pool", ref(PoolList), csv_content(PoolList)),
     **_twins(

@@ -17,6 +17,7 @@ from miningmap import __version__
 from miningmap.api.models import (
     Answer,
     BeliefList,
+    Contributions,
     Histories,
     History,
     PlaceList,
@@ -110,6 +111,7 @@ def _schemas() -> Json:
         SubdivisionAnswer,
         History,
         Histories,
+        Contributions,
         PoolList,
         PlaceList,
         BeliefList,

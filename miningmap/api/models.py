@@ -299,6 +299,75 @@ class History(Table, frozen=True, kw_only=True):
         return Histories.table_rows({**document, "series": [document]})
 
 
+class PoolContribution(msgspec.Struct, frozen=True, kw_only=True):
+    """What one pool contributes to the share of a place.
+
+    ``share`` is the part of the place's share that is from this pool; those of all pools add up to
+    it. ``share_against`` is the same in the other window, and ``delta`` the first minus the second;
+    null without another window, or if the place is not listed there. ``source`` represents the pool
+    in the window, null if the pool is not in its cohort. ``kinds`` is the pool's hashrate at the
+    place in the window (H/s).
+    """
+
+    pool: str
+    name: str
+    source: str | None
+    share: Ratio
+    share_against: Ratio | None
+    delta: Ratio | None
+    kinds: KindSplit
+
+
+class WindowShare(msgspec.Struct, frozen=True):
+    """The share of a place in a window; null if the place is not listed there."""
+
+    window: str
+    share: Ratio | None
+
+
+class Contributions(Table, frozen=True, kw_only=True):
+    """A response of ``/api/v1/contributions``: the pools that a place's share is made of.
+
+    The largest contribution comes first, then by pool. ``share`` is that of ``/api/v1/shares``,
+    null if the place is not listed in the window; then there are no pools. ``against`` is the share
+    in the other window, and ``delta`` is ``share`` minus that; null if one of them is unknown. Each
+    window has a cohort of its own, so a pool that enters or leaves it changes the share, too.
+    """
+
+    rows_field: ClassVar[str] = "pools"
+    row_type: ClassVar[type[msgspec.Struct]] = PoolContribution
+    repeated_fields: ClassVar[tuple[str, ...]] = (
+        "code",
+        "against",
+        "window",
+        "as_of",
+        "simulated",
+    )
+
+    code: str
+    name: str
+    window: str
+    as_of: Instant
+    adjust: Adjust
+    prior: str
+    simulated: bool
+    share: Ratio | None
+    against: WindowShare | None
+    delta: Ratio | None
+    pools: tuple[PoolContribution, ...]
+
+    @classmethod
+    def table_rows(cls, document: Mapping[str, Any]) -> list[dict[str, object]]:
+        """Return the rows of a table, in which ``against`` is the name of the other window.
+
+        Args:
+            document: the response in built-in types, as decoded from JSON.
+        """
+        against = document["against"]
+        name = None if against is None else against["window"]
+        return super().table_rows({**document, "against": name})
+
+
 class Refusal(msgspec.Struct, frozen=True):
     """A rejected reading: when, from which source if that is known, and why."""
 

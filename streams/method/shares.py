@@ -291,7 +291,22 @@ _WHOLE: Final = _CountryPart(1.0, 1.0)
 
 def kinds_of(pool: PlacedPool) -> HashrateByKind:
     """Return what is located of a pool, by kind."""
-    return reduce(HashrateByKind.plus, _by_place([pool.places]).values(), HashrateByKind())
+    return _by_kind(pool.places)
+
+
+def kinds_at(pool: PlacedPool, code: str) -> HashrateByKind:
+    """Return what is located of a pool at a place, its subdivisions included, by kind."""
+    return _by_kind(
+        {
+            (exact, kind): hashrate
+            for (exact, kind), hashrate in pool.places.items()
+            if code in {exact, country_of(exact)}
+        }
+    )
+
+
+def _by_kind(places: Places) -> HashrateByKind:
+    return reduce(HashrateByKind.plus, _by_place([places]).values(), HashrateByKind())
 
 
 def _measured(kinds: HashrateByKind) -> Hashrate:

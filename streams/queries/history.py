@@ -36,7 +36,7 @@ from streams.queries.parameters import (
     parse_time,
     quoted,
 )
-from streams.queries.place_selection import ESTIMATE, PLACES, PlaceSelection
+from streams.queries.place_selection import ESTIMATE, ONE_PLACE, PLACES, PlaceSelection
 from streams.queries.shares import applied, figures, placed_by_beliefs, rows_of, shares_of
 
 if TYPE_CHECKING:
@@ -137,11 +137,9 @@ class HistoryParameters(Parameters, frozen=True, kw_only=True):
         PlaceSelection,
         PLACES,
         Meta(
-            description="A place: a code of `/api/v1/places`, or `XX-OTHER` for all other places "
-            "of a country. Of nested subdivisions the outermost is answered: `FR-IDF` for "
-            "`FR-75C`. Or several places, separated by commas: `*` is every country that is "
-            "listed in one of the buckets, `CN-*` every such subdivision of `CN`. The response is "
-            "then a `Histories`, and so it is for `US,`, a list of one place.",
+            description=f"{ONE_PLACE} Or several places, separated by commas: `*` is every "
+            "country that is listed in one of the buckets, `CN-*` every such subdivision of `CN`. "
+            "The response is then a `Histories`, and so it is for `US,`, a list of one place.",
             examples=["US", "US,CN-SC", "*", "CN-*"],
         ),
     ]

@@ -243,7 +243,7 @@ _PRIOR: Final = Format(_prior, {"type": "string", "pattern": f"^{_BELIEF_ID}$"})
 _DATE: Final = Format(_date, {"type": "string", "pattern": f"^{_DAY}$"})
 _TIME: Final = Format(parse_time, DATE_TIME)
 _COUNTRY: Final = Format(parse_country, ref("CountryCode"))
-_WINDOW: Final = Format(
+WINDOW: Final = Format(
     _window,
     {
         "anyOf": [
@@ -262,12 +262,33 @@ _WINDOW: Final = Format(
 
 # --- shares ---------------------------------------------------------------------------------------
 
+WindowParameter = Annotated[
+    str,
+    WINDOW,
+    Meta(
+        description="The period over which figures are averaged: a rolling window, a month, a day "
+        "or an hour.",
+        examples=["24h", "2026-10", "2026-11-22", "2026-11-22T14"],
+    ),
+]
+
+AsOfParameter = Annotated[
+    datetime | None,
+    _TIME,
+    Meta(
+        description="The time that the answer is about; now, if left out. By default, minutes are "
+        "stored for 48 hours: for earlier times request a month, a day or an hour by `window`.",
+        examples=["2026-11-22T15:00:00Z"],
+    ),
+]
+
 AdjustParameter = Annotated[
     Adjust,
     Meta(description="`published` applies all configured relabelling rules, `none` applies none."),
 ]
 
 
+DEFAULT_WINDOW: Final = "1h"
 DEFAULT_PRIOR: Final = "default"
 NO_PRIOR: Final = "none"
 
@@ -297,15 +318,7 @@ class SharesQuery:
 class SharesParameters(Parameters, frozen=True, kw_only=True):
     """The parameters of ``/api/v1/shares``."""
 
-    window: Annotated[
-        str,
-        _WINDOW,
-        Meta(
-            description="The period over which figures are averaged: a rolling window, a month, a "
-            "day or an hour.",
-            examples=["24h", "2026-10", "2026-11-22", "2026-11-22T14"],
-        ),
-    ] = "1h"
+    window: WindowParameter = DEFAULT_WINDOW
     level: Annotated[
         Level, Meta(description="Countries, or the subdivisions of one `country`.")
     ] = "country"
@@ -320,16 +333,7 @@ class SharesParameters(Parameters, frozen=True, kw_only=True):
     ] = None
     adjust: AdjustParameter = "published"
     prior: PriorParameter = DEFAULT_PRIOR
-    as_of: Annotated[
-        datetime | None,
-        _TIME,
-        Meta(
-            description="The time that the answer is about; now, if left out. By default, minutes "
-            "are stored for 48 hours: for earlier times request a month, a day or an hour by "
-            "`window`.",
-            examples=["2026-11-22T15:00:00Z"],
-        ),
-    ] = None
+    as_of: AsOfParameter = None
 
     def query(self, now: datetime) -> SharesQuery:
         """Return the query at ``now`` (UTC).

@@ -38,7 +38,7 @@ class PlaceSelection(NamedTuple):
     @property
     def all_parents(self) -> frozenset[Parent]:
         """The parents of all the places."""
-        return self.parents | {_parent(code) for code in self.codes}
+        return self.parents | {parent_of(code) for code in self.codes}
 
     @property
     def size(self) -> int:
@@ -47,10 +47,11 @@ class PlaceSelection(NamedTuple):
 
     def among(self, listed: Iterable[str]) -> frozenset[str]:
         """Return the places that are named, and those of the parents that are listed."""
-        return self.codes | {code for code in listed if _parent(code) in self.parents}
+        return self.codes | {code for code in listed if parent_of(code) in self.parents}
 
 
-def _parent(code: str) -> Parent:
+def parent_of(code: str) -> Parent:
+    """Return the country of a subdivision, or ``None`` if the place is a country."""
     country = places.country_of(code)
     return None if code == country else country
 
@@ -82,6 +83,15 @@ def _place(text: str) -> str:
     return places.outermost(text)
 
 
+ONE_PLACE: Final = (
+    "A place: a code of `/api/v1/places`, or `XX-OTHER` for all other places of a country. Of "
+    "nested subdivisions the outermost is answered: `FR-IDF` for `FR-75C`."
+)
+"""The description of a parameter that is a place."""
+PLACE: Final = Format(
+    _place,
+    {"type": "string", "pattern": "^(?:OTHER|[A-Z]{2}(?:-(?:OTHER|[A-Z0-9]{1,3}))?)$"},
+)
 _TERM: Final = r"(?:\*|OTHER|[A-Z]{2}(?:-(?:\*|OTHER|[A-Z0-9]{1,3}))?)"
 PLACES: Final = Format(
     _selection,

@@ -17,6 +17,7 @@ from miningmap.places import country_of
 from miningmap.times import parse_rfc3339, rfc3339
 from streams.method.observations import observe, spans_of
 from streams.method.windows import ROLLING, parse_window
+from streams.queries.contributions import contributions
 from streams.queries.history import history
 from streams.queries.parameters import SharesQuery
 from streams.queries.pools import PoolFacts, pool_list
@@ -26,10 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from miningmap.api.models import Answer, Histories, History, Refusal
+    from miningmap.api.models import Answer, Contributions, Histories, History, Refusal
     from streams.method.beliefs import Beliefs
     from streams.method.observations import Observations
     from streams.method.shares import Shares
+    from streams.queries.contributions import ContributionsQuery
     from streams.queries.history import HistoryQuery
     from streams.redis.loaded_cells import LoadedCells
     from streams.redis.store import Store
@@ -97,6 +99,18 @@ async def compute_history(
     cells = await store.read(spans_of(bucket.window for bucket in query.buckets))
     # In a thread: the arithmetic of a long history takes seconds and would block the event loop.
     return await asyncio.to_thread(history, cells, query, beliefs)
+
+
+async def compute_contributions(
+    store: Store, query: ContributionsQuery, beliefs: Beliefs
+) -> Contributions:
+    """Compute the contributions to a place's share from the cells in Redis.
+
+    Raises:
+        ParameterError: the query names a network prior that is not one of the beliefs.
+    """
+    check_prior(query.prior, beliefs)
+    return contributions(await store.read(spans_of(query.windows)), query, beliefs)
 
 
 class Snapshots:

@@ -16,7 +16,14 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from miningmap.api.models import Answer, BeliefList, PlaceList, PoolList, SubdivisionAnswer
+from miningmap.api.models import (
+    Answer,
+    BeliefList,
+    PlaceList,
+    PoolList,
+    SubdivisionAnswer,
+    WindowShare,
+)
 from miningmap.client import ApiError, AsyncClient, Client, Event
 from miningmap.places import Place, all_places
 from miningmap.times import rfc3339
@@ -127,6 +134,23 @@ async def test_a_frame_of_histories_has_one_row_for_each_place_and_bucket(
     assert alone.equals(frame[frame["code"] == "US"].reset_index(drop=True))
 
 
+@pytest.mark.usefixtures("snapshots")
+async def test_contributions_are_of_the_requested_windows_and_rules(
+    mining: AsyncClient, now: datetime
+) -> None:
+    found = await mining.contributions(
+        "CN-SC", "24h", against="2026-11-21", adjust="none", as_of=now, prior="none"
+    )
+    assert (found.code, found.name, found.window, found.as_of) == ("CN-SC", "Sichuan", "24h", now)
+    assert (found.adjust, found.prior) == ("none", "none")
+    share, before = [
+        (await mining.shares(window, country="CN", adjust="none", as_of=now)).shares[0].share
+        for window in ("24h", "2026-11-21")
+    ]
+    assert (found.share, found.against) == (share, WindowShare("2026-11-21", before))
+    assert [row.pool for row in found.pools] == ["alpha"]
+
+
 async def test_pools_and_places_are_listed(
     mining: AsyncClient, snapshots: dict[str, bytes]
 ) -> None:
@@ -144,6 +168,7 @@ async def test_the_blocking_client_has_the_same_answers(
             blocking.shares("now", country="CN"),
             blocking.history("DE", step="day", start="2026-11-15"),
             blocking.histories("*", step="day", start="2026-11-15"),
+            blocking.contributions("US", "24h", against="now"),
             blocking.pools(),
             blocking.places(),
         ]
@@ -153,6 +178,7 @@ async def test_the_blocking_client_has_the_same_answers(
         await mining.shares("now", country="CN"),
         await mining.history("DE", step="day", start="2026-11-15"),
         await mining.histories("*", step="day", start="2026-11-15"),
+        await mining.contributions("US", "24h", against="now"),
         await mining.pools(),
         await mining.places(),
     ]
@@ -238,6 +264,7 @@ async def test_frames_have_the_columns_of_the_csv_twins(
         "shares.csv?level=subdivision&country=CN": await mining.shares(country="CN"),
         "history.csv?code=US": await mining.history("US"),
         "history.csv?code=*": await mining.histories("*"),
+        "contributions.csv?code=US": await mining.contributions("US"),
         "pools": await mining.pools(),
         "places": await mining.places(),
     }

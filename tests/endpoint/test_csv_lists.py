@@ -62,6 +62,7 @@ async def test_rows_say_what_they_are_about_in_their_last_columns(client: Client
     paths = {
         "shares?window=24h": None,
         "shares?window=now&level=subdivision&country=CN": None,
+        "contributions?code=US&window=24h&against=now": None,
         "history?code=US&step=day": ["2026-11-20", "2026-11-21", "2026-11-22"],
     }
     for path, windows in paths.items():

@@ -29,6 +29,8 @@ FIGURES = [
     "/api/v1/shares.csv?level=subdivision&country=US",
     "/api/v1/history?code=US",
     "/api/v1/history.csv?code=US",
+    "/api/v1/contributions?code=US",
+    "/api/v1/contributions.csv?code=US",
     "/api/v1/pools",
     "/api/v1/pools.csv",
     "/api/v1/places",
@@ -41,6 +43,7 @@ IMPORTED = [
     "/api/v1/shares.csv?window=2021-06",
     "/api/v1/history?code=US&step=month&from=2021-01&to=2021-12",
     "/api/v1/history.csv?code=US&step=month&from=2021-01&to=2021-12",
+    "/api/v1/contributions?code=US&window=2021-06",
     "/cbeci/api/charts/mining_countries",
 ]
 NO_FIGURES = ["/", "/openapi.json", "/metrics", "/api/v1/shares?window=wrong"]

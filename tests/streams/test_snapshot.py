@@ -17,10 +17,17 @@ from miningmap.redis_client import connect
 from streams.method.beliefs import Beliefs, Claim, Document, Entry, Rule
 from streams.method.cells import MemoryCells, claims_of
 from streams.method.windows import ROLLING, parse_window
+from streams.queries.contributions import ContributionsParameters, contributions
 from streams.queries.history import HistoryParameters, history
 from streams.queries.parameters import SharesQuery
 from streams.queries.shares import answer_from
-from streams.queries.snapshot import Snapshots, compute_answer, compute_history, take_snapshot
+from streams.queries.snapshot import (
+    Snapshots,
+    compute_answer,
+    compute_contributions,
+    compute_history,
+    take_snapshot,
+)
 from streams.redis import keys
 from streams.redis.store import Store
 from tests.examples import examples
@@ -169,6 +176,12 @@ async def test_the_answer_equals_the_recomputed_one_to_the_last_digit(
             live = await compute_answer(store, query, BELIEFS)
             assert msgspec.json.encode(live) == msgspec.json.encode(
                 answer_from(cells, query, BELIEFS)
+            )
+        for code in ("US", "CN-SC"):
+            compared = ContributionsParameters(code=code, window=name, against="7d").query(NOON)
+            found = await compute_contributions(store, compared, BELIEFS)
+            assert msgspec.json.encode(found) == msgspec.json.encode(
+                contributions(cells, compared, BELIEFS)
             )
 
 
