@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Final, NotRequired, TypedDict
 
 from miningmap.messages import Located, Report, check_place
-from miningmap.plausibility import KnownFigures, future, impossible
+from miningmap.plausibility import KnownFigures, future, impossible, too_large
 from miningmap.retention import TooLateError, kept_buckets
 from miningmap.rows import SOURCE, Fields, InvalidRowsError, RowError
 from miningmap.times import HOUR_S, MINUTE_S, parse_rfc3339
@@ -86,9 +87,9 @@ def read(
     reports: list[tuple[int, Report]] = []
     for index, row in enumerate(rows):
         fields = _Row(index, row)
-        report = fields.report(pool, now, simulated=simulated)
+        report = fields.report(pool, now, kept, simulated=simulated)
         if report is not None:
-            fields.judge(report, now, kept, known)
+            fields.judge(report, known)
             reports.append((index, report))
         errors += fields.errors
     errors += _contradictions(reports)
@@ -106,21 +107,16 @@ class _Row(Fields):
             if name not in _FIELDS:
                 self.reject(name[:_LONGEST_NAME], _unknown(name))
 
-    def report(self, pool: str, now: datetime, *, simulated: bool) -> Report | None:
+    def report(
+        self, pool: str, now: datetime, kept: Horizon | None, *, simulated: bool
+    ) -> Report | None:
         """Return the report that the row is, or ``None`` if the row has errors."""
-        start = self.read("start", _time)
-        end = self.read("end", _time)
-        hold_s = self.read("hold_s", _hold)
-        hashrate = self.read("hashrate", _hashrate)
+        period = self._period(now, kept)
+        hashrate = self.read("hashrate", _total)
         places = self.read("places", self._places)
-        if self.errors or start is None or end is None or hashrate is None or places is None:
+        if self.errors or period is None or hashrate is None or places is None:
             return None
-        length_s = (end - start).total_seconds()
-        if 0 < length_s < MINUTE_S:
-            self.reject("end", "less than a minute after start; a row is of one minute or more")
-            return None
-        if hold_s is None:
-            hold_s = math.ceil(HELD_LENGTHS * length_s) if 0 < length_s < HOUR_S else 0
+        start, end, hold_s = period
         try:
             return Report(
                 pool=pool,
@@ -137,17 +133,29 @@ class _Row(Fields):
             self.reject(None, str(error))
             return None
 
-    def judge(
-        self, report: Report, now: datetime, kept: Horizon | None, known: KnownFigures
-    ) -> None:
-        """Note what makes a report that breaks no rule untrue or useless."""
-        self._reject_if("end", future(report.end, now))
+    def judge(self, report: Report, known: KnownFigures) -> None:
+        """Note why a report cannot be true that breaks no rule."""
         self._reject_if(None, impossible(report))
         self._reject_if("hashrate", known.rejected(report))
+
+    def _period(self, now: datetime, kept: Horizon | None) -> tuple[datetime, datetime, int] | None:
+        """Return start, end and ``hold_s``."""
+        start = self.read("start", _time)
+        end = self.read("end", partial(_end, now=now))
+        hold_s = self.read("hold_s", _hold)
+        if start is None or end is None:
+            return None
+        length_s = (end - start).total_seconds()
+        if length_s < MINUTE_S:
+            self.reject("end", "expected a time at least a minute after start")
+            return None
+        if hold_s is None:
+            hold_s = math.ceil(HELD_LENGTHS * length_s) if length_s < HOUR_S else 0
         try:
-            kept_buckets(report.start, report.end, report.hold_s, kept)
+            kept_buckets(start, end, hold_s, kept)
         except TooLateError as error:
             self.reject("end", str(error))
+        return start, end, hold_s
 
     def _reject_if(self, field: str | None, rejection: Rejection | None) -> None:
         if rejection is not None:
@@ -189,14 +197,27 @@ def _time(value: object) -> datetime:
     return parse_rfc3339(value)
 
 
+def _end(value: object, *, now: datetime) -> datetime:
+    end = _time(value)
+    if rejection := future(end, now):
+        raise ValueError(rejection.error)
+    return end
+
+
 def _hold(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_HOLD_S:
         raise ValueError(f"expected whole seconds, 0 to {MAX_HOLD_S}")
     return value
 
 
+def _total(value: object) -> float:
+    hashrate = _hashrate(value)
+    if rejection := too_large(hashrate):
+        raise ValueError(rejection.error)
+    return hashrate
+
+
 def _hashrate(value: object) -> float:
-    """Whether it is too large is judged with the whole row."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError("expected a number of H/s, 0 or more")  # noqa: TRY004 - as above
     if not 0 <= value <= sys.float_info.max:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import tomllib
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Final, get_args
 
 import annotated_types
 import click
+import msgspec
 import pytest
 from pydantic import BaseModel, SecretStr
 
@@ -23,11 +25,13 @@ from collector.sources.credentials import FILE
 from collector.sources.credentials import setting as credential_setting
 from launch.cli import main
 from miningmap.cbeci.contribution import FIELDS, PERIODS, UNITS
+from miningmap.live_rows import MAX_HOLD_S, LiveRow, read
 from miningmap.messages import KINDS, Kind
 from miningmap.partner import PARTNER_TOKEN
 from miningmap.partner.aggregate import aggregate
 from miningmap.partner.push import Table
 from miningmap.partner.records import Location
+from miningmap.rows import InvalidRowsError
 from miningmap.settings import PREFIX, SECRETS_DIR, Intake, Settings, load
 from streams.beliefs import load_only
 from streams.method.beliefs import (
@@ -59,6 +63,7 @@ METHOD: Final = ROOT / "docs" / "method.md"
 PARTNERS: Final = ROOT / "docs" / "partners.md"
 SETTINGS: Final = ROOT / "docs" / "settings.md"
 
+LIVE: Final = "field of a live row"
 NOTHING: Final = "\N{EN DASH}"
 """An empty cell of a table."""
 SOMETHING: Final = f"{PREFIX}SECTION__NAME"
@@ -341,6 +346,31 @@ def test_the_script_for_partners_is_the_tested_one() -> None:
     script = (ROOT / "docs" / "examples" / "push_rows.py").read_text()
     assert example(PARTNERS, "2 Send rows", "python") == script
     assert len(script.splitlines()) <= 32
+
+
+def test_the_script_for_live_rows_is_the_tested_one() -> None:
+    script = (ROOT / "docs" / "examples" / "push_live.py").read_text()
+    assert example(PARTNERS, "7 Live rows", "python") == script
+    assert len(script.splitlines()) <= 33
+
+
+def test_the_fields_of_live_rows_are_documented() -> None:
+    documented = {row[LIVE]: row["is"] for row in table(PARTNERS, LIVE, "is")}
+    names = {name for names in documented for name in INLINE.findall(names)}
+    assert names == {*LiveRow.__annotations__, "places[].code"}
+    assert f"0 to {MAX_HOLD_S}" in documented["`hold_s`"]
+
+
+def test_the_error_of_a_live_row_is_the_one_that_is_shown() -> None:
+    shown = json.loads(example(PARTNERS, "7 Live rows", "json"))
+    now = datetime(2026, 11, 22, 15, tzinfo=UTC)
+    times = {"start": "2026-11-22T14:59:00Z", "end": "2026-11-22T15:00:00Z"}
+    codes = ("US-TX", "US-PR")
+    rows = [times | {"hashrate": 1, "places": [{"code": code, "hashrate": 1}]} for code in codes]
+    with pytest.raises(InvalidRowsError) as caught:
+        read(rows, "foundryusa", now)
+    assert shown["errors"] == [msgspec.to_builtins(error) for error in caught.value.errors]
+    assert shown["detail"] == f"row 1: places[0].code: {shown['errors'][0]['error']}"
 
 
 def test_the_table_for_partners_can_be_pushed(tmp_path: Path) -> None:

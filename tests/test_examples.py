@@ -1,4 +1,4 @@
-"""The script of docs/partners.md, run against the real intake."""
+"""The scripts of docs/partners.md, run against the real intake."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from miningmap.messages import Message
 
-SCRIPT: Final = Path(__file__).resolve().parents[1] / "docs" / "examples" / "push_rows.py"
+EXAMPLES: Final = Path(__file__).resolve().parents[1] / "docs" / "examples"
 DEADLINE_S: Final = 30
 
 
@@ -48,11 +48,11 @@ class Intake:
     async def publish(self, messages: Sequence[Message]) -> None:
         self.reports += [message for message in messages if isinstance(message, Report)]
 
-    async def run(self, token: str) -> tuple[int | None, str, str]:
-        """Run the script; return its exit code, standard output and standard error."""
+    async def run(self, script: str, token: str) -> tuple[int | None, str, str]:
+        """Run a script; return its exit code, standard output and standard error."""
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            str(SCRIPT),
+            str(EXAMPLES / script),
             env={"MINING_MAP": self.address, "MININGMAP_PARTNER_TOKEN": token},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -89,8 +89,9 @@ async def intake(tmp_path: Path, redis_url: str) -> AsyncIterator[Intake]:
 
 async def test_repeated_runs_publish_the_same_rows(intake: Intake) -> None:
     before = utc_now()
-    assert await intake.run(intake.token) == (0, "3 rows accepted\n", "")
-    code, output, errors = await intake.run(intake.token)  # exceeds the rate and waits
+    assert await intake.run("push_rows.py", intake.token) == (0, "3 rows accepted\n", "")
+    # Exceeds the rate and waits.
+    code, output, errors = await intake.run("push_rows.py", intake.token)
     assert (code, output) == (0, "3 rows accepted\n")
     assert errors.startswith("429 ")
     first, second = intake.reports
@@ -99,6 +100,22 @@ async def test_repeated_runs_publish_the_same_rows(intake: Intake) -> None:
     assert before - timedelta(days=2) < first.start < before < first.end + timedelta(days=1)
 
 
-async def test_an_unknown_token_is_an_error(intake: Intake) -> None:
-    assert await intake.run("wrong") == (1, "", '401 {"error":"Invalid bearer token"}\n')
+async def test_the_live_row_is_of_the_last_minute(intake: Intake) -> None:
+    before = utc_now()
+    assert await intake.run("push_live.py", intake.token) == (0, "1 row accepted\n", "")
+    code, output, errors = await intake.run("push_live.py", intake.token)
+    assert (code, output) == (0, "1 row accepted\n")
+    assert errors.startswith("429 ")
+    for report in intake.reports:
+        assert (report.length_s, report.hold_s) == (60, 120)
+        assert before - timedelta(minutes=2) < report.start < before
+        assert [place.code for place in report.places] == ["CN-NM", "NO", "US-TX"]
+
+
+@pytest.mark.parametrize("script", ["push_rows.py", "push_live.py"])
+async def test_an_unknown_token_is_an_error(intake: Intake, script: str) -> None:
+    code, output, errors = await intake.run(script, "wrong")
+    assert (code, output) == (1, "")
+    assert errors.startswith("401 ")
+    assert "Invalid bearer token" in errors
     assert intake.reports == []

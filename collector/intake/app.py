@@ -58,7 +58,7 @@ def intake_app(
     """
     gate = Gate(authenticate, limiter, metrics)
     publisher = ReportPublisher(publish, ledger, known, now, simulated=simulated)
-    contributions = ContributionHandler(gate, publisher, now)
+    contributions = ContributionHandler(gate, publisher, retention, now)
     live = LiveHandler(gate, publish, known, retention, now, simulated=simulated)
     app = web.Application(middlewares=[problem_middleware], client_max_size=MAX_BODY)
     app.router.add_post(contribution.PATH, contributions.handle)

@@ -20,6 +20,7 @@ from collector.intake.body import decode_body
 from collector.intake.handler import TIMEOUT_S, Gate, RefusedError, RowsHandler
 from miningmap.cbeci import contribution_rows
 from miningmap.cbeci.contribution_rows import Excess
+from miningmap.retention import horizon
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from miningmap.cbeci.contribution_rows import Period, Rows
     from miningmap.messages import Report
     from miningmap.plausibility import KnownFigures
+    from miningmap.settings import Retention
 
 
 def _data(body: bytes) -> list[object]:
@@ -48,9 +50,16 @@ class ContributionHandler(RowsHandler):
 
     readers: ClassVar[Mapping[str, ReadRows]] = {"application/json": _data}
 
-    def __init__(self, gate: Gate, publisher: ReportPublisher, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        gate: Gate,
+        publisher: ReportPublisher,
+        retention: Retention,
+        now: Callable[[], datetime],
+    ) -> None:
         super().__init__(gate)
         self._publisher = publisher
+        self._retention = retention
         self._now = now
 
     async def store(self, partner: Partner, rows: Sequence[object]) -> int:
@@ -58,7 +67,8 @@ class ContributionHandler(RowsHandler):
         now = self._now()
         # In a thread, because suggestions for thousands of misspelt names take seconds, and
         # pollers share this event loop.
-        by_period = await asyncio.to_thread(contribution_rows.read, rows, now)
+        kept = horizon(self._retention, now)
+        by_period = await asyncio.to_thread(contribution_rows.read, rows, now, kept)
         try:
             if by_period:
                 async with asyncio.timeout(TIMEOUT_S):

@@ -107,4 +107,4 @@ def _version_key(pool: str) -> str:
 
 
 def _rows_key(partner: Partner, period: Period) -> str:
-    return f"mm:intake:{{{partner.pool}}}:{partner.name}:{period.name}:{period.start:%Y-%m-%d}"
+    return f"mm:intake:{{{partner.pool}}}:{partner.name}:{period.name}:{period.start_date}"

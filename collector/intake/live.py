@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from collector.intake.handler import Known, Publish, ReadRows, Refusal
     from collector.intake.partners import Partner
+    from miningmap.rows import RowError
     from miningmap.settings import Retention
 
 
@@ -87,6 +88,15 @@ class LiveHandler(RowsHandler):
 
     def refused(self, refusal: Refusal) -> web.Response:
         """Return a problem document; ``errors`` has every error of every row."""
-        status = refusal.status
-        more = {"errors": refusal.errors} if refusal.errors else {}
-        return problem(status, status.phrase, refusal.error, **more)
+        status, errors = refusal.status, refusal.errors
+        if not errors:
+            return problem(status, status.phrase, refusal.error)
+        return problem(status, status.phrase, _first_of(errors), errors=errors)
+
+
+def _first_of(errors: Sequence[RowError]) -> str:
+    """Return the first error with its row, for people who read no further."""
+    first = errors[0]
+    field = "" if first.field is None else f"{first.field}: "
+    more = f" (the first of {len(errors)} errors)" if len(errors) > 1 else ""
+    return f"row {first.index}: {field}{first.error}{more}"

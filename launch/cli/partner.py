@@ -6,7 +6,6 @@ import asyncio
 import os
 import sys
 from contextlib import closing
-from datetime import datetime  # noqa: TC003 - click gives one
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -349,7 +348,11 @@ def _token(file: Path | None) -> str:
 @partner.command()
 @click.argument("file")
 @click.option("--database", type=EXISTING, help="Database of addresses, in MaxMind's format.")
-@click.option("--date", type=click.DateTime(["%Y-%m-%d"]), help="First day (UTC).")
+@click.option(
+    "--date",
+    metavar="DATE",
+    help="First day (UTC), such as 2026-11-21; if the period is an hour, such as 2026-11-21T05.",
+)
 @click.option("--period", type=click.Choice(PERIODS), help="Starts on --date.")
 @click.option("--unit", default="H/s", show_default=True, help="Unit of hashrates that have none.")
 @click.option(
@@ -387,7 +390,7 @@ def aggregate(
     file: str,
     *,
     database: Path | None,
-    date: datetime | None,
+    date: str | None,
     period: str | None,
     unit: str,
     min_miners: int,
@@ -438,7 +441,7 @@ def _existing(context: click.Context, file: str) -> Path:
 def _aggregate_period(
     file: Path,
     database: Path | None,
-    date: datetime,
+    date: str,
     period: str,
     unit: str,
     *,
@@ -449,6 +452,7 @@ def _aggregate_period(
     from miningmap.partner.aggregate import fold, rows_of
     from miningmap.partner.csv import write_rows
 
+    start_date = _start_date(date, period)
     found = _aggregate(file, database, unit)
     if not found.located:
         raise CommandError(f"{file}: no miner could be located; nothing was written")
@@ -457,11 +461,20 @@ def _aggregate_period(
         raise CommandError(
             f"{file}: fewer than {min_miners} miners are located; nothing was written"
         )
-    table = write_rows(rows_of(folded, f"{date:%Y-%m-%d}", period))
+    table = write_rows(rows_of(folded, start_date, period))
     with output_file(output) as out:
         out.write(table.encode())
     for line in _summary(found, folded, min_miners, is_live=False):
         click.echo(line, err=True)
+
+
+def _start_date(date: str, period: str) -> str:
+    from miningmap.cbeci.contribution_rows import Period, parse_start
+
+    try:
+        return Period(parse_start(date, period), period).start_date
+    except ValueError as error:
+        raise CommandUsageError(f"--date: {error}") from None
 
 
 def _aggregate(file: Path, path: Path | None, unit: str) -> Aggregate:

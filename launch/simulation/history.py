@@ -40,12 +40,13 @@ def history(world: World, until: datetime, days: int = 30, minutes_h: int = 3) -
         world: the world.
         until: the end; nothing is fetched after it.
         days: how many days back the hourly reports and the partners' daily rows reach.
-        minutes_h: how many hours back the reports of single minutes reach.
+        minutes_h: how many hours back the reports of single minutes reach, live rows included.
     """
     by_hour = _polled(world, until, HOUR_S, days * _DAY)
     by_minute = _polled(world, until, MINUTE_S, minutes_h * _HOUR)
     by_day = _pushed(world, until, days)
-    return heapq.merge(by_hour, by_minute, by_day, key=attrgetter("fetched_at"))
+    live = _live(world, until, minutes_h * _HOUR)
+    return heapq.merge(by_hour, by_minute, by_day, *live, key=attrgetter("fetched_at"))
 
 
 def _polled(world: World, until: datetime, every_s: int, reach: timedelta) -> Iterator[Message]:
@@ -86,6 +87,30 @@ def _messages(world: World, source: Source, end: datetime, length: timedelta) ->
     whole_hour = {"start": end - length, "end": end, "hold_s": 0} if hourly else {}
     for message in checked.messages:
         yield msgspec.structs.replace(message, fetched_at=end + _FETCH_DELAY, **whole_hour)
+
+
+def _live(world: World, until: datetime, reach: timedelta) -> tuple[Iterator[Message], ...]:
+    """Return the reports of the live rows of the partner that pushes such.
+
+    Like those of the sources they are of whole hours, of those of today, which no daily row covers
+    yet, and of the minutes over the last ``reach``.
+    """
+    midnight = bucket_start(bucket(until, DAY_S), DAY_S)
+    return (
+        _live_reports(world, midnight, until, HOUR_S),
+        _live_reports(world, until - reach, until, MINUTE_S),
+    )
+
+
+def _live_reports(
+    world: World, since: datetime, until: datetime, length_s: int
+) -> Iterator[Message]:
+    """Yield the reports of live rows of one length that arrived up to ``until``."""
+    pool = partner.PUSHED_POOL
+    for n in range(bucket(since, length_s), bucket(until - _FETCH_DELAY, length_s)):
+        start, end = bucket_start(n, length_s), bucket_start(n + 1, length_s)
+        row = partner.live_row(world, pool, start, end)
+        yield partner.live_report(pool, row, end + _FETCH_DELAY)
 
 
 def _pushed(world: World, until: datetime, days: int) -> Iterator[Message]:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import structlog
 from aiohttp import web
 
-from launch.simulation.partner import push_daily
+from launch.simulation.partner import push_daily, push_live
 from launch.simulation.servers import make_app
-from miningmap.cbeci.contribution import PATH
+from miningmap import live_rows
+from miningmap.cbeci import contribution
 from miningmap.partner.http import intake_client
 from miningmap.times import utc_now
 
@@ -73,8 +74,12 @@ async def _partner(
     if intake is None:
         yield
         return
-    url = intake.rstrip("/") + PATH
+    base = intake.rstrip("/")
     async with intake_client() as client, asyncio.TaskGroup() as tasks:
-        pushing = tasks.create_task(push_daily(client, url, token, world, clock=clock))
+        pushing = [
+            tasks.create_task(push(client, base + path, token, world, clock=clock))
+            for push, path in ((push_daily, contribution.PATH), (push_live, live_rows.PATH))
+        ]
         yield
-        pushing.cancel()
+        for task in pushing:
+            task.cancel()

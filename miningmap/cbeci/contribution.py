@@ -6,13 +6,18 @@ The names are CBECI's (docs/partners.md). The server is
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Final, TypedDict
 
 PATH: Final = "/cbeci/api/contribute/miners_geo_distribution"
 
 
 class Row(TypedDict):
-    """One row of the request body; ``province`` is null for a whole country."""
+    """One row of the request body; ``province`` is null for a whole country.
+
+    ``period_start_date`` is a day, or an hour such as ``2026-11-22T15:00:00Z`` if ``period`` is
+    ``hourly``.
+    """
 
     period_start_date: str
     period: str
@@ -24,6 +29,13 @@ class Row(TypedDict):
 
 FIELDS: Final = tuple(Row.__annotations__)
 UNITS: Final = ("th/s", "ph/s", "eh/s")
-DAYS: Final = {"daily": 1, "weekly": 7, "biweekly": 14}
+HOURLY: Final = "hourly"
+"""A period of this project, which CBECI does not have; it begins with an hour, not a day."""
 MONTHLY: Final = "monthly"
-PERIODS: Final = (*DAYS, MONTHLY)
+LENGTHS: Final = {
+    HOURLY: timedelta(hours=1),
+    "daily": timedelta(days=1),
+    "weekly": timedelta(days=7),
+    "biweekly": timedelta(days=14),
+}
+PERIODS: Final = (*LENGTHS, MONTHLY)

@@ -19,24 +19,27 @@ import math
 import re
 from collections import defaultdict
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from miningmap import places
-from miningmap.cbeci.contribution import DAYS, FIELDS, MONTHLY, PERIODS, UNITS
+from miningmap.cbeci.contribution import FIELDS, HOURLY, LENGTHS, MONTHLY, PERIODS, UNITS
 from miningmap.messages import Located, Report
 from miningmap.plausibility import is_future, too_large
+from miningmap.retention import kept_buckets
 from miningmap.rows import SOURCE, Fields, InvalidRowsError, RowError
-from miningmap.times import FIRST_BLOCK, add_months
+from miningmap.times import FIRST_BLOCK, add_months, rfc3339
 from miningmap.units import HashrateError, format_hashrate, parse_hashrate, scale
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from miningmap.plausibility import Limit
+    from miningmap.retention import Horizon
 
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_HOUR: Final = re.compile(rf"({_DATE.pattern}T(?:[01][0-9]|2[0-3]))(?::00:00Z)?")
 
 
 class Period(NamedTuple):
@@ -49,6 +52,11 @@ class Period(NamedTuple):
     def end(self) -> datetime:
         """The end of the period."""
         return period_end(self.start, self.name)
+
+    @property
+    def start_date(self) -> str:
+        """The start as the ``period_start_date`` of a row."""
+        return rfc3339(self.start) if self.name == HOURLY else f"{self.start:%Y-%m-%d}"
 
 
 Rows: TypeAlias = "dict[str, float]"
@@ -67,12 +75,14 @@ class _Row:
     unit: str
 
 
-def read(rows: Sequence[object], now: datetime) -> dict[Period, Rows]:
+def read(rows: Sequence[object], now: datetime, kept: Horizon | None = None) -> dict[Period, Rows]:
     """Check the rows and sort them by period, the earliest first.
 
     Args:
         rows: the array ``data`` of the request, decoded but not checked.
         now: the clock; no period may end in the future.
+        kept: the oldest cells that are kept; without it, all are. A row that could change none is
+            an error.
 
     Raises:
         InvalidRowsError: a row is invalid, or two rows of one period have the same place.
@@ -81,7 +91,7 @@ def read(rows: Sequence[object], now: datetime) -> dict[Period, Rows]:
     by_period: defaultdict[Period, list[_Row]] = defaultdict(list)
     for index, row in enumerate(rows):
         fields = Fields(index, row, FIELDS)
-        if found := _read(fields, now):
+        if found := _read(fields, now, kept):
             by_period[found.period].append(found)
         errors += fields.errors
     for members in by_period.values():
@@ -116,7 +126,7 @@ def excess_error(
     """
     by_period: defaultdict[Period, list[_Row]] = defaultdict(list)
     for index, row in enumerate(rows):
-        found = _read(Fields(index, row, FIELDS), now)
+        found = _read(Fields(index, row, FIELDS), now, None)
         if found is not None and found.period in excesses:
             by_period[found.period].append(found)
     errors = []
@@ -188,7 +198,36 @@ def report(
 
 def period_end(start: datetime, period: str) -> datetime:
     """The end of the period that begins at ``start``; ``period`` is one of ``PERIODS``."""
-    return add_months(start, 1) if period == MONTHLY else start + timedelta(days=DAYS[period])
+    return add_months(start, 1) if period == MONTHLY else start + LENGTHS[period]
+
+
+def parse_start(value: object, period: str | None) -> datetime:
+    """Return the start of a period from the text of a row.
+
+    Args:
+        value: a day such as ``2026-11-22``; if the period is an hour, ``2026-11-22T15:00:00Z`` or
+            ``2026-11-22T15``.
+        period: one of ``PERIODS``; ``None`` if it is not known.
+
+    Raises:
+        ValueError: it has another form, or does not exist.
+    """
+    text = value if isinstance(value, str) else ""
+    if period == HOURLY:
+        match = _HOUR.fullmatch(text)
+        if match is None:
+            raise ValueError('hour should be in "YYYY-MM-DDTHH:00:00Z" format')
+        return _existing(match[1], f"the hour {value}")
+    if not _DATE.fullmatch(text):
+        raise ValueError('date should be in "YYYY-MM-DD" format')
+    return _existing(text, f"the day {value}")
+
+
+def _existing(text: str, name: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+    except ValueError:
+        raise ValueError(f"{name} does not exist") from None
 
 
 def _duplicates(rows: Iterable[_Row]) -> Iterator[RowError]:
@@ -205,10 +244,10 @@ def _duplicates(rows: Iterable[_Row]) -> Iterator[RowError]:
             )
 
 
-def _read(fields: Fields, now: datetime) -> _Row | None:
+def _read(fields: Fields, now: datetime, kept: Horizon | None) -> _Row | None:
     """The row, or ``None`` if it has errors."""
     period = fields.read("period", _period)
-    start = fields.read("period_start_date", partial(_start, period=period, now=now))
+    start = fields.read("period_start_date", partial(_start, period=period, now=now, kept=kept))
     country = fields.read("country", _country)
     code = fields.read("province", partial(_place, country=country))
     unit = fields.read("unit", _unit)
@@ -231,18 +270,15 @@ def _period(value: object) -> str:
     return _one_of(PERIODS, "period", value)
 
 
-def _start(value: object, *, period: str | None, now: datetime) -> datetime:
-    if not isinstance(value, str) or not _DATE.fullmatch(value):
-        raise ValueError('date should be in "YYYY-MM-DD" format')
-    try:
-        start = datetime.fromisoformat(value).replace(tzinfo=UTC)
-    except ValueError:
-        raise ValueError(f"the day {value} does not exist") from None
+def _start(value: object, *, period: str | None, now: datetime, kept: Horizon | None) -> datetime:
+    start = parse_start(value, period)
     if start < FIRST_BLOCK:
         raise ValueError(f"{value} is before Bitcoin's first block, {FIRST_BLOCK:%Y-%m-%d}")
     # The start is checked first, because there is no month after December 9999.
     if start > now or (period is not None and is_future(period_end(start, period), now)):
         raise ValueError(f"the period that starts on {value} has not ended yet (UTC)")
+    if period is not None:
+        kept_buckets(start, period_end(start, period), 0, kept)
     return start
 
 

@@ -6,7 +6,7 @@ import asyncio
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final, cast
 
-from miningmap.cbeci.contribution_rows import Period, read
+from miningmap.cbeci.contribution_rows import Period, parse_start, read
 from miningmap.partner.csv import TableError, read_rows
 from miningmap.partner.http import ContributeError, body_of, contribute, intake_client
 from miningmap.rows import MAX_BODY, InvalidRowsError, RowError
@@ -57,9 +57,10 @@ class Table:
         Returns:
             Indices of rows, for each request.
         """
-        by_period: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+        by_period: defaultdict[Period, list[int]] = defaultdict(list)
         for index, row in enumerate(self.rows):
-            by_period[row["period_start_date"], row["period"].lower()].append(index)
+            name = row["period"].lower()
+            by_period[Period(parse_start(row["period_start_date"], name), name)].append(index)
         empty = len(body_of([]))
         requests: list[list[int]] = []
         left = 0

@@ -21,7 +21,9 @@ from miningmap.cbeci.contribution_rows import (
 )
 from miningmap.messages import Located, Report
 from miningmap.plausibility import MAX_AHEAD, MAX_HASHRATE, Limit
+from miningmap.retention import horizon
 from miningmap.rows import InvalidRowsError
+from miningmap.settings import Retention
 from miningmap.units import scale
 from tests.cases import all_cases
 
@@ -77,6 +79,8 @@ def test_without_rows_there_are_no_reports() -> None:
 @all_cases(
     ("start", "period", "end"),
     [
+        ("2024-02-28T23", "hourly", "2024-02-29T00"),
+        ("2024-02-29T00:00:00Z", "hourly", "2024-02-29T01"),
         ("2024-02-28", "daily", "2024-02-29"),
         ("2024-12-31", "daily", "2025-01-01"),
         ("2024-02-26", "weekly", "2024-03-04"),
@@ -86,12 +90,45 @@ def test_without_rows_there_are_no_reports() -> None:
         ("2023-01-31", "monthly", "2023-02-28"),
     ],
 )
-def test_periods_are_whole_days_and_a_month_is_a_calendar_month(
+def test_periods_are_an_hour_or_whole_days_and_a_month_is_a_calendar_month(
     start: str, period: str, end: str
 ) -> None:
     (report,) = read(row(period_start_date=start, period=period))
-    assert report.start == datetime.fromisoformat(start).replace(tzinfo=UTC)
+    assert report.start == datetime.fromisoformat(start.removesuffix("Z")).replace(tzinfo=UTC)
     assert report.end == datetime.fromisoformat(end).replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize("start", ["2026-11-01", "2026-11-01T05:30:00Z", "2026-11-01T24", "T05", 5])
+def test_an_hour_begins_on_a_whole_hour(start: object) -> None:
+    expected = 'hour should be in "YYYY-MM-DDTHH:00:00Z" format'
+    assert errors(row(period="hourly", period_start_date=start)) == [
+        (0, "period_start_date", expected)
+    ]
+
+
+def test_two_spellings_of_an_hour_are_the_same_period() -> None:
+    short, long = (
+        row(period="Hourly", period_start_date=f"2026-11-01T05{rest}") for rest in ("", ":00:00Z")
+    )
+    ((index, _, error),) = errors(short, long)
+    assert (index, error[-18:]) == (1, "in the same period")
+
+
+@pytest.mark.parametrize(("days", "refused"), [(35, False), (36, True)])
+def test_an_hour_that_is_no_longer_kept_is_an_error_and_a_day_is_not(
+    days: int, *, refused: bool
+) -> None:
+    kept = horizon(Retention(hours_d=35), NOW)
+    at = NOW - timedelta(days=days)
+    old_day = row(period_start_date=f"{at:%Y-%m-%d}")
+    old_hour = row(period="hourly", period_start_date=f"{at:%Y-%m-%dT%H}")
+    assert partner_rows.read([old_day], NOW, kept)
+    if not refused:
+        assert partner_rows.read([old_hour], NOW, kept)
+        return
+    with pytest.raises(InvalidRowsError, match="hours that old are not kept") as caught:
+        partner_rows.read([old_day, old_hour], NOW, kept)
+    assert [(e.index, e.field) for e in caught.value.errors] == [(1, "period_start_date")]
 
 
 def test_each_start_and_period_is_a_separate_report_in_order() -> None:
@@ -182,8 +219,8 @@ DATE_FORMAT = 'date should be in "YYYY-MM-DD" format'
             "0026-11-01",
             "0026-11-01 is before Bitcoin's first block, 2009-01-03",
         ),
-        ("period", "yearly", "period should be one of daily, weekly, biweekly, monthly"),
-        ("period", ["daily"], "period should be one of daily, weekly, biweekly, monthly"),
+        ("period", "yearly", "period should be one of hourly, daily, weekly, biweekly, monthly"),
+        ("period", ["daily"], "period should be one of hourly, daily, weekly, biweekly, monthly"),
         ("country", 1, "country should be a string"),
         ("country", None, "country should be a string"),
         (
@@ -231,7 +268,7 @@ def test_all_errors_are_listed_and_the_text_is_the_first_one() -> None:
         read(
             row(),
             row("Chnia", unit="H/s", average_hashrate=-1),
-            row("Kazakhstan", period_start_date="today", period="hourly"),
+            row("Kazakhstan", period_start_date="today", period="yearly"),
         )
     assert {(error.index, error.field) for error in caught.value.errors} == {
         (1, "country"),
@@ -416,9 +453,9 @@ def test_arbitrary_rows_are_rejected_with_their_index(rows: list[Any]) -> None:
 
 
 @given(st.sampled_from(PERIODS), st.dates(date(2009, 1, 3), date(2100, 1, 1)))
-def test_a_period_is_a_day_to_a_month_long(period: str, day: date) -> None:
+def test_a_period_is_an_hour_to_a_month_long(period: str, day: date) -> None:
     start = datetime(day.year, day.month, day.day, tzinfo=UTC)
-    assert timedelta(days=1) <= period_end(start, period) - start <= timedelta(days=31)
+    assert timedelta(hours=1) <= period_end(start, period) - start <= timedelta(days=31)
 
 
 def test_rows_of_nested_provinces_stay_apart_and_are_added_up_in_the_report() -> None:

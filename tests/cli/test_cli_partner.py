@@ -526,6 +526,21 @@ def test_a_list_by_place_needs_no_database(run: Run, tmp_path: Path) -> None:
     )
 
 
+async def test_an_hour_is_aggregated_and_pushed_like_a_day(
+    run: Run, tmp_path: Path, intake: Intake
+) -> None:
+    file, rows = miners(tmp_path, "US-TX,1 PH/s", header="place,hashrate"), tmp_path / "rows.csv"
+    hour = NOW - timedelta(hours=1)
+    options = ("--date", f"{hour:%Y-%m-%dT%H}", "--period", "hourly", "-o", rows)
+    assert (await asyncio.to_thread(run, "partner", "aggregate", file, *options)).exit_code == 0
+    start = f"{hour:%Y-%m-%dT%H}:00:00Z"
+    assert rows.read_text() == HEADER + f"{start},hourly,US,US-TX,1000.0,th/s\n"
+    result = await push(run, rows, "--to", intake.url, "--token-file", intake.token)
+    assert result.exit_code == 0
+    (report,) = intake.reports
+    assert (report.start, report.end) == (hour, NOW)
+
+
 @pytest.mark.parametrize("address", ["192.0.2.300", "192.0.2.17:3333", "my.farm.example"])
 def test_a_bad_line_is_named_without_its_content(
     run: Run, tmp_path: Path, database: Path, address: str
@@ -544,7 +559,9 @@ def test_a_bad_line_is_named_without_its_content(
     [
         (["--min-miners", "2"], "fewer than 2 miners are located; nothing was written", 1),
         (["--unit", "W"], "unknown unit of hashrate: 'W'", 2),
-        (["--date", "2026-11-31"], "Invalid value for '--date'", 2),
+        (["--date", "2026-11-31"], "--date: the day 2026-11-31 does not exist", 2),
+        (["--date", "2026-11-01T05"], '--date: date should be in "YYYY-MM-DD" format', 2),
+        (["--period", "hourly"], '--date: hour should be in "YYYY-MM-DDTHH:00:00Z" format', 2),
         (["--period", "yearly"], "Invalid value for '--period'", 2),
         (["--output", "."], "--output .: exists and is not a regular file", 2),
     ],

@@ -158,6 +158,16 @@ async def second(redis_url: str, kafka: Kafka) -> AsyncIterator[Collector]:
 # --- rows of several requests ---------------------------------------------------------------------
 
 
+async def test_each_hour_of_a_day_adds_up_by_itself(collector: Collector, kafka: Kafka) -> None:
+    def hour(number: int, country: str) -> dict[str, object]:
+        return row(country, period="hourly", period_start_date=f"2026-11-22T{number:02}")
+
+    for sent in (hour(5, "US"), hour(6, "NO"), hour(5, "CA"), row("KZ")):
+        assert await collector.push(sent) == 200
+    shown = [(report.start.hour, [p.code for p in report.places]) for report in kafka.reports]
+    assert shown == [(5, ["US"]), (6, ["NO"]), (5, ["CA", "US"]), (0, ["KZ"])]
+
+
 async def test_earlier_rows_are_kept_and_a_row_sent_again_is_replaced(
     collector: Collector, kafka: Kafka
 ) -> None:

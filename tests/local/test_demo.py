@@ -19,6 +19,7 @@ import pytest
 
 from launch.local.embedded import LOOPBACK, EmbeddedBroker, EmbeddedError, EmbeddedRedis, free_port
 from launch.simulation import simulated_sources
+from launch.simulation.partner import PUSHED_POOL
 from miningmap.settings import PREFIX
 from streams.method.windows import ROLLING
 from tests.conftest import missing
@@ -150,6 +151,23 @@ def test_every_window_has_shares_that_are_marked_as_simulated(demo: Demo, window
     assert answer["simulated"] is True
     assert answer["coverage"] > 0
     assert sum(row["share"] for row in answer["shares"]) == pytest.approx(1, abs=1e-9)
+
+
+def test_the_partner_pushes_live_rows_so_that_now_and_the_last_hour_are_measured(
+    demo: Demo,
+) -> None:
+    for window in ("now", "1h"):
+        answer = demo.json(f"/api/v1/shares?window={window}")
+        assert {"pool": PUSHED_POOL, "source": "partner"} in answer["cohort"]
+        assert answer["measured_coverage"] > 0.05
+    # One accepted request has the rows of a day; the others have live rows.
+    sample = re.compile(
+        r'^miningmap_intake_requests_total\{.*\bstatus="200"\} (\d+)\.0$', re.MULTILINE
+    )
+    deadline = time.monotonic() + POLLED_S
+    while not any(int(n) > 1 for n in sample.findall(demo.text("/metrics", demo.metrics_port))):
+        assert time.monotonic() < deadline
+        time.sleep(POLL_S)
 
 
 @pytest.mark.parametrize("country", ["CN", "US"])

@@ -14,7 +14,7 @@ from collector.polling.reports import parse_readings
 from collector.registry import load
 from collector.sources.base import NetworkSource, PoolSource, Reading
 from launch.simulation import World, history, simulated_sources
-from launch.simulation.partner import daily_rows
+from launch.simulation.partner import PUSHED_POOL, daily_rows
 from launch.simulation.servers import make_app
 from launch.simulation.world import hour_means
 from miningmap.cbeci import contribution_rows as partner_rows
@@ -152,8 +152,17 @@ def test_partners_report_thirty_days_each(past: list[Message], origin: datetime)
     assert newest == {"foundryusa": 2, "luxor": 2, "f2pool": 1, "viabtc": 1, "braiinspool": 1}
 
 
+def test_one_partner_reports_live_as_well(past: list[Message], origin: datetime) -> None:
+    minutes, hours = (reports_of(past, "partner", length) for length in (MINUTE, HOUR))
+    assert {report.pool for report in [*minutes, *hours]} == {PUSHED_POOL}
+    last = bucket(origin, MINUTE_S)
+    assert [bucket(report.start, MINUTE_S) for report in minutes] == list(range(last - 180, last))
+    assert [report.start.hour for report in hours] == list(range(15))
+    assert all(report.start.date() == origin.date() for report in hours)
+
+
 def test_partners_locate_all_hashrate_as_measured(past: list[Message]) -> None:
-    for report in reports_of(past, "partner", DAY):
+    for report in (m for m in past if isinstance(m, Report) and m.source == "partner"):
         assert {place.kind for place in report.places} == {"measured"}
         assert report.hashrate == pytest.approx(sum(p.hashrate for p in report.places))
 

@@ -9,9 +9,9 @@ import structlog
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from launch.simulation.partner import PUSHED_POOL, daily_rows, push_daily
+from launch.simulation.partner import PUSHED_POOL, daily_rows, push_daily, push_live
 from launch.simulation.pools import MEASURED
-from miningmap.cbeci.contribution import FIELDS, PATH
+from miningmap.cbeci.contribution import FIELDS
 from miningmap.partner.http import intake_client
 from miningmap.places import resolve
 
@@ -58,7 +58,8 @@ class Intake:
         self.tokens.append(request.headers.get("Authorization"))
         self.bodies.append(await request.json())
         self.changed.set()
-        status, body = self.answers.pop(0) if self.answers else (200, {"status": "success"})
+        success = {"status": "success", "accepted": len(self.bodies[-1])}
+        status, body = self.answers.pop(0) if self.answers else (200, success)
         return web.json_response(body, status=status)
 
     async def received(self, count: int) -> None:
@@ -71,25 +72,31 @@ class Intake:
 @contextlib.asynccontextmanager
 async def served(intake: Intake) -> AsyncIterator[str]:
     app = web.Application()
-    app.router.add_post(PATH, intake.handle)
+    app.router.add_post("/{path:.*}", intake.handle)
     async with TestServer(app) as server:
-        yield str(server.make_url(PATH))
+        yield str(server.make_url("/"))
 
 
 @contextlib.asynccontextmanager
 async def pushing(url: str, world: World, clock: list[datetime]) -> AsyncIterator[None]:
-    async with intake_client() as client:
-        task = asyncio.create_task(
+    async with intake_client() as client, asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(
             push_daily(
                 client, url, TOKEN, world, clock=lambda: clock[0], every_s=0.01, retry_s=0.01
             )
         )
-        try:
-            yield
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        yield
+        task.cancel()
+
+
+@contextlib.asynccontextmanager
+async def pushing_live(url: str, world: World, clock: list[datetime]) -> AsyncIterator[None]:
+    async with intake_client() as client, asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(
+            push_live(client, url, TOKEN, world, clock=lambda: clock[0], every_s=0.01)
+        )
+        yield
+        task.cancel()
 
 
 def test_rows_have_the_fields_of_cbeci(texas: World) -> None:
@@ -149,3 +156,39 @@ async def test_a_failed_push_is_retried_until_it_succeeds_and_logged_once(
     assert [line["log_level"] for line in logged[:2]] == ["warning", "info"]
     assert "no broker" in logged[0]["error"]
     assert intake.bodies[0] == intake.bodies[3]
+
+
+async def test_each_minute_is_pushed_once_it_is_over_from_five_minutes_before_the_start(
+    texas: World, origin: datetime
+) -> None:
+    clock = [origin]
+    intake = Intake()
+    async with served(intake) as url, pushing_live(url, texas, clock):
+        await intake.received(1)
+        clock[0] += timedelta(minutes=1)
+        await intake.received(2)
+    first, second = ([row["start"][11:16] for row in body] for body in intake.bodies)
+    assert first == ["14:55", "14:56", "14:57", "14:58", "14:59"]
+    assert second == ["15:00"]
+
+
+async def test_live_rows_that_failed_are_pushed_with_the_next_ones_as_far_as_an_hour_back(
+    texas: World, origin: datetime
+) -> None:
+    broken = (503, {"detail": "no broker"})
+    intake = Intake(broken, broken)
+    clock = [origin]
+    with structlog.testing.capture_logs() as logged:
+        async with served(intake) as url, pushing_live(url, texas, clock):
+            await intake.received(2)
+            clock[0] += timedelta(hours=2)
+            await intake.received(3)
+            clock[0] += timedelta(minutes=1)
+            await intake.received(4)
+    assert intake.bodies[0] == intake.bodies[1]
+    assert [len(body) for body in intake.bodies[2:]] == [60, 1]
+    assert [line["event"] for line in logged] == [
+        "partner_live_push_failed",
+        "partner_live_push_recovered",
+    ]
+    assert "no broker" in logged[0]["error"]

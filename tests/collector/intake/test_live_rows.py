@@ -91,7 +91,9 @@ async def errors(client: Client, *rows: object) -> list[tuple[int, str | None, s
     response = await push(client, list(rows))
     assert response.status == 422
     document = await problem(response)
-    assert document["detail"] == document["errors"][0]["error"]
+    first = document["errors"][0]
+    assert document["detail"].startswith(f"row {first['index']}: ")
+    assert first["error"] in document["detail"]
     return [(error["index"], error["field"], error["error"]) for error in document["errors"]]
 
 
@@ -164,7 +166,9 @@ async def test_one_wrong_row_rejects_all_and_every_error_is_listed(
     client: Client, kafka: Kafka, counted: Any
 ) -> None:
     wrong = row(start="yesterday", hold_s=1.5, hold=3, places=[{"code": "CN-HK"}, 7])
-    found = await errors(client, row(), wrong, row(2 * MINUTE, hashrate=-1), 7)
+    late = row(36 * DAY, hashrate=2e23, places=placed("US-PR"))
+    with capture_logs() as logs:
+        found = await errors(client, row(), wrong, row(2 * MINUTE, hashrate=-1), 7, late)
     assert [(index, field) for index, field, _ in found] == [
         (1, "hold"),
         (1, "start"),
@@ -174,16 +178,20 @@ async def test_one_wrong_row_rejects_all_and_every_error_is_listed(
         (1, "places[1]"),
         (2, "hashrate"),
         (3, None),
+        (4, "end"),
+        (4, "hashrate"),
+        (4, "places[0].code"),
     ]
     assert kafka.messages == []
-    assert (counted("rejected"), counted("accepted")) == (4, None)
+    assert (counted("rejected"), counted("accepted")) == (5, None)
+    assert [(entry["event"], entry["errors"]) for entry in logs] == [("intake_rejected", 11)]
 
 
 @pytest.mark.parametrize(
     ("wrong", "field", "text"),
     [
-        (row(length=timedelta(0)), None, "start is not before end"),
-        (row(length=timedelta(seconds=59)), "end", "a row is of one minute or more"),
+        (row(length=-MINUTE), "end", "at least a minute after start"),
+        (row(length=timedelta(seconds=59)), "end", "at least a minute after start"),
         (row(2 * HOUR, 90 * MINUTE), None, "whole hours"),
         (row(HOUR, HOUR, hold_s=60), None, "hold_s must be 0"),
         (row(hold_s=MAX_HOLD_S + 1), "hold_s", f"0 to {MAX_HOLD_S}"),
