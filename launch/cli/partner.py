@@ -25,6 +25,7 @@ from launch.cli.common import (
 )
 from launch.cli.partner_live import (
     DURATION,
+    MAX_AGE_S,
     SIZE,
     STANDARD_INPUT,
     aggregate_live,
@@ -378,10 +379,9 @@ def _token(file: Path | None) -> str:
 @click.option(
     "--max-age",
     type=DURATION,
-    default="5m",
-    show_default=True,
     metavar="DURATION",
-    help="With --every: do not repeat a FILE that has not changed for longer.",
+    help="With --every: do not repeat a FILE that has not changed for longer.  [default: 5m, or "
+    "--every if that is longer]",
 )
 @click.pass_context
 def aggregate(
@@ -396,7 +396,7 @@ def aggregate(
     min_miners: int,
     output: str,
     every: int | None,
-    max_age: int,
+    max_age: int | None,
 ) -> None:
     """Turn a list of miners into rows for `push`, on a machine of the pool.
 
@@ -428,7 +428,7 @@ def aggregate(
         unit,
         least=min_miners,
         every_s=every,
-        max_age_s=max_age,
+        max_age_s=max(every, MAX_AGE_S) if max_age is None else max_age,
         summary=lambda found, folded: _summary(found, folded, min_miners, is_live=True),
     )
 

@@ -34,6 +34,9 @@ STANDARD_INPUT: Final = Path("-")
 SMALLEST_SPOOL: Final = 4 * 10**6
 """Bytes: some requests of the largest size."""
 
+MAX_AGE_S: Final = 5 * MINUTE_S
+"""How long a list that does not change is repeated, unless the interval is longer."""
+
 _UNITS_OF_TIME: Final = {"s": 1, "m": MINUTE_S, "h": HOUR_S, "d": DAY_S}
 _UNITS_OF_SIZE: Final = {"MB": 10**6, "GB": 10**9}
 _NUMBER: Final = re.compile(r"([1-9][0-9]{0,5})([A-Za-z]+)")

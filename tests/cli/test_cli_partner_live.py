@@ -102,6 +102,22 @@ async def test_rows_are_pushed_until_the_end_of_the_input(pool: Pool, intake: Li
     assert intake.hashrates() == list(range(100))
 
 
+async def test_by_default_the_spool_is_among_the_state_of_the_user(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(pool.folder))
+    for value, parent in (
+        (pool.folder / "state", pool.folder / "state"),
+        ("relative", pool.folder / ".local" / "state"),
+    ):
+        monkeypatch.setenv("XDG_STATE_HOME", str(value))
+        spool = pool.push_words.index("--spool")
+        words = pool.push_words[:spool]
+        process = await asyncio.create_subprocess_exec(*words, stdin=PIPE, stderr=PIPE)
+        assert await ended(process) == (0, ["push: 0 rows accepted"])
+        assert (parent / "miningmap" / "spool" / "spool.sqlite3").exists()
+
+
 async def test_a_row_is_pushed_at_once_while_the_input_goes_on(
     pool: Pool, intake: LiveIntake
 ) -> None:

@@ -94,7 +94,11 @@ async def test_a_file_that_is_written_to_all_the_time_is_an_error(
     writing.cancel()
 
 
-async def test_a_missing_file_is_named(tmp_path: Path) -> None:
+async def test_a_missing_file_and_what_is_no_file_are_named(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path):
+        with pytest.raises(SnapshotError, match=f"^{path}: not a regular file$"):
+            await MinersFile(path).read()
     with pytest.raises(SnapshotError, match=r"none\.csv: No such file or directory"):
         await MinersFile(tmp_path / "none.csv").read()
 

@@ -53,7 +53,9 @@ _BODY_REFUSED: Final = frozenset(
     {HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.REQUEST_ENTITY_TOO_LARGE}
 )
 _TOKEN_REFUSED: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+_REMEDY: Final = "; ask the operator of the map for a valid token"
 _REASONS_SHOWN: Final = 3
+_MAX_DOUBLINGS: Final = 20
 
 
 class Post(Protocol):
@@ -201,14 +203,12 @@ class Forwarder:
         try:
             await self._post([spooled.row for spooled in batch])
         except ContributeError as error:
-            go_on = await self._failed(batch, error)
-        else:
-            self._spool.remove(batch)
-            self.counts.accepted += len(batch)
-            self._max_rows = MAX_ROWS
-            self._answered()
-            go_on = True
-        return go_on
+            return await self._failed(batch, error)
+        self._spool.remove(batch)
+        self.counts.accepted += len(batch)
+        self._max_rows = MAX_ROWS
+        self._answered()
+        return True
 
     def _answered(self) -> None:
         """Note that the intake has read rows."""
@@ -223,9 +223,12 @@ class Forwarder:
             self._refuse(batch, error)
             self._answered()
             return True
-        self.failure = " ".join(str(error).split())
+        self.failure = " ".join(str(error).split())  # a proxy may answer with a page
         self._failures += 1
-        self._away.begins(_kind(error), self._text(error))
+        remedy = _REMEDY if error.status in _TOKEN_REFUSED else ""
+        self._away.begins(
+            str(error.status), f"{self.failure}{remedy}; rows wait in the spool and are tried again"
+        )
         wait_s = SLOW_WAIT_S if error.retry_s is None else self._back_off_s(error)
         if self._ended.is_set() and (
             error.retry_s is None
@@ -258,23 +261,15 @@ class Forwarder:
             + "; ".join([*reasons[:_REASONS_SHOWN], *more])
         )
 
-    def _text(self, error: ContributeError) -> str:
-        remedy = (
-            "; ask the operator of the map for a valid token"
-            if error.status in _TOKEN_REFUSED
-            else ""
-        )
-        reason = " ".join(str(error).split())  # a proxy may answer with a page
-        return f"{reason}{remedy}; rows wait in the spool and are tried again"
-
     def _back_off_s(self, error: ContributeError) -> float:
         """Return twice the last wait, with jitter, and at least what the intake asks for."""
-        doublings = min(self._failures - 1, 20)
-        # The jitter need not be hard to predict, so S311 does not apply.
+        doublings = min(self._failures - 1, _MAX_DOUBLINGS)
         wait_s = min(math.ldexp(FIRST_WAIT_S, doublings), LONGEST_WAIT_S)
+        # The jitter need not be hard to predict, so S311 does not apply.
         wait_s *= random.uniform(0.5, 1)  # noqa: S311
-        asked_s = 0.0 if error.status is None or error.retry_s is None else error.retry_s
-        return max(wait_s, asked_s)
+        if error.status is None or error.retry_s is None:  # nobody has asked for a wait
+            return wait_s
+        return max(wait_s, error.retry_s)
 
     async def _unless_ended(self, wait_s: float) -> None:
         """Wait, but start the last attempts when the input ends meanwhile."""
@@ -294,10 +289,6 @@ async def _first(*waits: Coroutine[object, object, object]) -> None:
     finally:
         for task in tasks:
             task.cancel()
-
-
-def _kind(error: ContributeError) -> str:
-    return "no answer" if error.status is None else str(error.status)
 
 
 def new_row(line: bytes | None) -> NewRow:

@@ -36,10 +36,12 @@ async def read_lines(open_: Callable[[], int], max_line: int) -> AsyncIterator[C
         InputError: the input cannot be opened or read.
     """
     loop = asyncio.get_running_loop()
-    queue: asyncio.Queue[Chunk | OSError | None] = asyncio.Queue(CHUNKS_AHEAD)
+    queue: asyncio.Queue[Chunk | OSError | None] = asyncio.Queue()
+    room = threading.Semaphore(CHUNKS_AHEAD)
 
     def put(item: Chunk | OSError | None) -> None:
-        asyncio.run_coroutine_threadsafe(queue.put(item), loop).result()
+        room.acquire()
+        loop.call_soon_threadsafe(queue.put_nowait, item)
 
     def read() -> None:
         try:
@@ -50,13 +52,14 @@ async def read_lines(open_: Callable[[], int], max_line: int) -> AsyncIterator[C
                 put(error)
             else:
                 put(None)
-        except (asyncio.CancelledError, RuntimeError):  # nobody reads any more
+        except RuntimeError:  # the loop is closed: nobody reads any more
             pass
 
     # A daemon, because it may wait for input when the process ends. It has no buffer whose lock
     # the interpreter would need then.
     threading.Thread(target=read, name="input", daemon=True).start()
     while (item := await queue.get()) is not None:
+        room.release()
         if isinstance(item, OSError):
             raise InputError(item.strerror or type(item).__name__)
         yield item

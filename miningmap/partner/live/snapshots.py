@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from contextlib import closing
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -95,7 +94,9 @@ class MinersFile:
 
         A file that is replaced by another one is still complete under its descriptor.
         """
-        with closing(self._path.open("rb")) as file:
+        if self._path.exists() and not self._path.is_file():  # such as a pipe, which would wait
+            raise SnapshotError("unreadable", f"{self}: not a regular file")
+        with self._path.open("rb") as file:
             before = os.fstat(file.fileno())
             content = await asyncio.to_thread(file.read, MAX_BYTES + 1)
             if len(content) > MAX_BYTES:

@@ -297,6 +297,7 @@ def _open(path: Path) -> sqlite3.Connection:
         (version,) = database.execute("PRAGMA user_version").fetchone()
         if version == 0:
             with database:
+                database.execute("BEGIN")  # sqlite3 begins no transaction before CREATE by itself
                 for statement in _SCHEMA:
                     database.execute(statement)
                 database.execute(f"PRAGMA user_version = {_VERSION}")
