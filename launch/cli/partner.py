@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -37,6 +37,8 @@ from miningmap.inputs import ENCODING, read_text
 from miningmap.partner import PARTNER_TOKEN
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from miningmap.partner.aggregate import Aggregate, Places
     from miningmap.partner.push import Table
 
@@ -217,7 +219,7 @@ def push(
         push_live(
             file or STANDARD_INPUT,
             _url(address, LIVE_PATH, plain_http=plain_http),
-            lambda: _token(token_file),
+            _current_token(token_file),
             folder=spool,
             max_bytes=spool_max,
         )
@@ -328,6 +330,24 @@ def _is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _current_token(file: Path | None) -> Callable[[], str]:
+    """Return a function that returns the token, and reads a file again, which may have a new one.
+
+    Raises:
+        CommandUsageError: there is no token now; later the last one is returned then.
+    """
+    last = _token(file)
+
+    def current() -> str:
+        nonlocal last
+        if file is not None and file.is_file():  # a pipe can be read only once
+            with suppress(CommandUsageError):
+                last = _token(file)
+        return last
+
+    return current
 
 
 def _token(file: Path | None) -> str:

@@ -8,7 +8,6 @@ import re
 import signal
 import sys
 from contextlib import closing, contextmanager
-from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
     from miningmap.partner.records import Location
 
 STANDARD_INPUT: Final = Path("-")
-SMALLEST_SPOOL: Final = 4 * 10**6
-"""Bytes: some requests of the largest size."""
 
 MAX_AGE_S: Final = 5 * MINUTE_S
 """How long a list that does not change is repeated, unless the interval is longer."""
@@ -48,12 +45,13 @@ _LARGEST_PORT: Final = 2**16 - 1
 
 
 class _WithUnit(click.ParamType):
-    """A whole number with a unit."""
+    """A whole number with a unit, and at least a certain one."""
 
-    def __init__(self, name: str, units: dict[str, int], example: str) -> None:
+    def __init__(self, name: str, units: dict[str, int], example: str, least: str) -> None:
         self.name = name
         self._units = units
         self._example = example
+        self._least = least
 
     def convert(
         self,
@@ -70,11 +68,15 @@ class _WithUnit(click.ParamType):
             self.fail(
                 f"{value!r} is not a {self.name} such as {self._example} ({units})", param, ctx
             )
-        return int(match[1]) * self._units[match[2]]
+        number = int(match[1]) * self._units[match[2]]
+        if value != self._least and number < self.convert(self._least, param, ctx):
+            self.fail(f"{value} is less than {self._least}", param, ctx)
+        return number
 
 
-DURATION: Final = _WithUnit("duration", _UNITS_OF_TIME, "5m")
-SIZE: Final = _WithUnit("size", _UNITS_OF_SIZE, "64MB")
+DURATION: Final = _WithUnit("duration", _UNITS_OF_TIME, "5m", least="1s")
+SIZE: Final = _WithUnit("size", _UNITS_OF_SIZE, "64MB", least="4MB")
+"""At least some requests of the largest size."""
 
 
 def default_spool() -> Path:
@@ -96,7 +98,7 @@ def push_live(
     Args:
         file: the input; ``-`` for standard input.
         url: of the intake, with the path for live rows.
-        token: returns the token, and raises a ``CommandError`` if it cannot be read.
+        token: returns the token; called for each request.
         folder: of the spool; by default that of the user.
         max_bytes: the limit of the spool.
 
@@ -109,9 +111,6 @@ def push_live(
     from miningmap.partner.live.lines import InputError
     from miningmap.partner.live.spool import Spool, SpoolError
 
-    if max_bytes < SMALLEST_SPOOL:
-        raise CommandUsageError(f"--spool-max: expected at least {SMALLEST_SPOOL // 10**6}MB")
-    token()  # a wrong option is an error at once
     say = _speaker("push")
     folder = folder or default_spool()
     with command_errors(SpoolError, InputError), closing(Spool(folder, max_bytes)) as spool:
@@ -139,14 +138,11 @@ async def _forward(file: Path, client: httpx.AsyncClient, forwarder: Forwarder) 
 def _poster(client: httpx.AsyncClient, url: str, token: Callable[[], str]) -> Post:
     import msgspec
 
-    from miningmap.partner.http import ContributeError, send_reports
+    from miningmap.partner.http import send_reports
 
     async def post(rows: Sequence[bytes]) -> None:
-        try:
-            now = token()  # each time, because the file may have a new one
-        except CommandError as error:
-            raise ContributeError(str(error), status=HTTPStatus.UNAUTHORIZED) from None
-        await send_reports(client, url, now, [cast("LiveRow", msgspec.Raw(row)) for row in rows])
+        raw = [cast("LiveRow", msgspec.Raw(row)) for row in rows]
+        await send_reports(client, url, token(), raw)
 
     return post
 

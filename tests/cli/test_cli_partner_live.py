@@ -236,17 +236,28 @@ async def test_a_damaged_spool_is_said_and_does_not_stop_the_rows(
     assert (code, printed) == (0, [said + "used", "push: 1 row accepted"])
 
 
+async def test_a_token_from_a_pipe_is_read_once(pool: Pool, intake: LiveIntake) -> None:
+    pool.token.unlink()
+    os.mkfifo(pool.token)
+    async with intake.running(), pool.pushing() as process:
+        await asyncio.to_thread(pool.token.write_text, TOKEN)
+        assert await ended(process, lines([row(0)])) == (0, ["push: 1 row accepted"])
+
+
 async def test_a_new_token_in_the_file_is_used_without_a_restart(
     pool: Pool, intake: LiveIntake
 ) -> None:
     async with intake.running(), pool.pushing() as process:
         await give(process, lines([row(0)]))
         await intake.until(1)
-        intake.tokens = {"another"}
-        pool.token.write_text("another")
+        pool.token.unlink()
         await give(process, lines([row(1)]))
         await intake.until(2)
-        assert (await ended(process))[0] == 0
+        intake.tokens = {"another"}
+        pool.token.write_text("another")
+        await give(process, lines([row(2)]))
+        await intake.until(3)
+        assert await ended(process) == (0, ["push: 3 rows accepted"])
 
 
 @pytest.mark.parametrize(
@@ -260,7 +271,7 @@ async def test_a_new_token_in_the_file_is_used_without_a_restart(
         (["push", __file__, "--spool", "x"], "--spool: only with --live"),
         (
             ["push", "--live", "--to", "http://localhost", "--spool-max", "1MB"],
-            "--spool-max: expected at least 4MB",
+            "Invalid value for '--spool-max': 1MB is less than 4MB",
         ),
         (
             ["push", "--live", "--to", "http://localhost", "--spool-max", "64"],

@@ -147,6 +147,21 @@ async def test_rows_wait_while_the_intake_is_away_and_are_sent_in_order_when_it_
     assert all(30 <= wait <= 60 for wait in bench.waits[7:12])
 
 
+async def test_of_two_rows_for_one_minute_that_wait_the_later_one_is_sent(
+    bench: Bench, intake: LiveIntake
+) -> None:
+    """The intake would refuse a request with both."""
+    async with bench.running():
+        bench.input.give(row(0), row(1))
+        await bench.until("no answer from")
+        bench.input.give(row(0, hashrate=5))
+        await until(lambda: bench.input.taken == 2)
+        async with intake.running():
+            await intake.until(2)
+    assert intake.hashrates() == [1, 5]
+    assert not bench.spool.refused_file.exists()
+
+
 async def test_rows_of_an_earlier_run_are_sent_first(intake: LiveIntake, tmp_path: Path) -> None:
     for first in (0, 2):
         bench = Bench(intake, tmp_path)

@@ -61,7 +61,7 @@ async def read_lines(open_: Callable[[], int], max_line: int) -> AsyncIterator[C
     while (item := await queue.get()) is not None:
         room.release()
         if isinstance(item, OSError):
-            raise InputError(item.strerror or type(item).__name__)
+            raise InputError(f"the input: {item.strerror or type(item).__name__}")
         yield item
 
 
