@@ -102,16 +102,15 @@ class CurrentDatabase:
         return True
 
     def _open_copy(self) -> Database:
-        with tempfile.TemporaryDirectory(prefix="miningmap-") as folder:
-            copy = Path(folder, self._path.name)
-            try:
+        try:
+            with tempfile.TemporaryDirectory(prefix="miningmap-") as folder:
+                copy = Path(folder, self._path.name)
                 shutil.copyfile(self._path, copy)
-            except OSError as error:
-                raise DatabaseError(f"{self._path}: {error.strerror}") from None
-            try:
                 return Database(copy)  # the mapping outlives the name
-            except DatabaseError as error:
-                raise DatabaseError(str(error).replace(str(copy), str(self._path))) from None
+        except OSError as error:
+            raise DatabaseError(f"{self._path}: {error.strerror}") from None
+        except DatabaseError as error:
+            raise DatabaseError(str(error).replace(str(copy), str(self._path))) from None
 
     def _state(self) -> tuple[int, int, int]:
         try:
