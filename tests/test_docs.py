@@ -373,6 +373,11 @@ def test_the_error_of_a_live_row_is_the_one_that_is_shown() -> None:
     assert shown["detail"] == f"row 1: places[0].code: {shown['errors'][0]['error']}"
 
 
+def test_the_unit_for_partners_is_the_example() -> None:
+    unit = (ROOT / "docs" / "examples" / "miningmap-partner.service").read_text()
+    assert example(PARTNERS, "8 Live rows from your statistics", "ini") == unit
+
+
 def test_the_table_for_partners_can_be_pushed(tmp_path: Path) -> None:
     file = tmp_path / "rows.csv"
     file.write_text(example(PARTNERS, "3 Send a file", "csv"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -24,11 +24,22 @@ from launch.cli.common import (
     settings_of,
     usage_errors,
 )
+from launch.cli.partner_live import (
+    DURATION,
+    MAX_AGE_S,
+    SIZE,
+    STANDARD_INPUT,
+    aggregate_live,
+    push_live,
+    source_of,
+)
 from miningmap.cbeci.contribution import PATH, PERIODS
 from miningmap.inputs import ENCODING, read_text
 from miningmap.partner import PARTNER_TOKEN
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from miningmap.partner.aggregate import Aggregate, Places
     from miningmap.partner.push import Table
 
@@ -146,7 +157,11 @@ def _file(context: click.Context, given: Path | None) -> Path:
 
 
 @partner.command()
-@click.argument("file", type=EXISTING)
+@click.argument(
+    "file",
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path),
+    required=False,
+)
 @click.option("--to", "address", metavar="URL", help="The intake, such as https://map.example.")
 @click.option(
     "--token-file",
@@ -155,15 +170,70 @@ def _file(context: click.Context, given: Path | None) -> Path:
 )
 @click.option("--dry-run", is_flag=True, help="Check the file and send nothing.")
 @click.option("--plain-http", is_flag=True, help="Send the token unencrypted to another machine.")
+@click.option("--live", is_flag=True, help="Forward live rows, as JSON lines, until their end.")
+@click.option(
+    "--spool",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Where live rows are kept until they are accepted.  [default: "
+    "$XDG_STATE_HOME/miningmap/spool]",
+)
+@click.option(
+    "--spool-max",
+    type=SIZE,
+    default="64MB",
+    show_default=True,
+    metavar="SIZE",
+    help="Drop the oldest live rows beyond this size.",
+)
+@click.pass_context
 def push(
-    file: Path, *, address: str | None, token_file: Path | None, dry_run: bool, plain_http: bool
+    context: click.Context,
+    /,
+    file: Path | None,
+    *,
+    address: str | None,
+    token_file: Path | None,
+    dry_run: bool,
+    plain_http: bool,
+    live: bool,
+    spool: Path | None,
+    spool_max: int,
 ) -> None:
     """Send the rows in FILE to an intake.
 
     FILE is CSV with the columns period_start_date, period, country, province, average_hashrate and
     unit. The whole file is checked first, by the rules of the intake: if a row is invalid, nothing
     is sent. A row replaces an earlier one of the same place and period.
+
+    With --live, FILE (or standard input) has live rows as JSON lines, such as `aggregate --every`
+    writes. Each is kept on the disk until the intake has accepted it: rows wait while the intake is
+    away, and are sent in order when it is back. An invalid line is named and skipped.
     """
+    if live:
+        from miningmap.live_rows import PATH as LIVE_PATH
+
+        if dry_run:
+            raise CommandUsageError("--dry-run: not with --live")
+        push_live(
+            file or STANDARD_INPUT,
+            _url(address, LIVE_PATH, plain_http=plain_http),
+            _current_token(token_file),
+            folder=spool,
+            max_bytes=spool_max,
+        )
+        return
+    if spool:
+        raise CommandUsageError("--spool: only with --live")
+    if file is None or file == STANDARD_INPUT:
+        raise _missing(context, "file")
+    _push_table(file, address, token_file, dry_run=dry_run, plain_http=plain_http)
+
+
+def _push_table(
+    file: Path, address: str | None, token_file: Path | None, *, dry_run: bool, plain_http: bool
+) -> None:
+    """Check a table, and send it unless this is a dry run."""
     from miningmap.partner.csv import TableError
     from miningmap.partner.http import ContributeError
     from miningmap.partner.push import push as push_rows
@@ -176,7 +246,7 @@ def push(
     if dry_run:
         click.echo(f"{file}: {content}; nothing was sent", err=True)
         return
-    url, token = _url(address, plain_http=plain_http), _token(token_file)
+    url, token = _url(address, PATH, plain_http=plain_http), _token(token_file)
     accepted = 0
     try:
         with click.progressbar(length=len(table.rows), label="pushing", file=sys.stderr) as bar:
@@ -215,8 +285,19 @@ def _outcome(accepted: int, table: Table) -> str:
     return f"{accepted} of {len(table.rows)} rows were accepted; it is safe to send all again"
 
 
-def _url(address: str | None, *, plain_http: bool) -> str:
-    """Return the URL of an intake, complete with the path of its API."""
+def _missing(context: click.Context, name: str) -> click.MissingParameter:
+    """Return the error of a parameter that only this way to call the command needs."""
+    parameter = _parameter(context, name)
+    hint = parameter.get_error_hint(context).replace("[", "").replace("]", "")  # not optional here
+    return click.MissingParameter(ctx=context, param=parameter, param_hint=hint)
+
+
+def _parameter(context: click.Context, name: str) -> click.Parameter:
+    return next(found for found in context.command.params if found.name == name)
+
+
+def _url(address: str | None, api: str, *, plain_http: bool) -> str:
+    """Return the URL of an intake, complete with the path of one of its APIs."""
     if address is None:
         raise CommandUsageError("--to: give the address of the intake, or use --dry-run")
     url = http_url("--to", address)
@@ -231,7 +312,7 @@ def _url(address: str | None, *, plain_http: bool) -> str:
         )
     path = url.path.rstrip("/")
     return str(
-        url.copy_with(path=path if path.endswith(PATH) else path + PATH, query=None, fragment=None)
+        url.copy_with(path=path if path.endswith(api) else path + api, query=None, fragment=None)
     )
 
 
@@ -240,6 +321,24 @@ def _is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _current_token(file: Path | None) -> Callable[[], str]:
+    """Return a function that returns the token, and reads a file again, which may have a new one.
+
+    Raises:
+        CommandUsageError: there is no token now; later the last one is returned then.
+    """
+    last = _token(file)
+
+    def current() -> str:
+        nonlocal last
+        if file is not None and file.is_file():  # a pipe can be read only once
+            with suppress(CommandUsageError):
+                last = _token(file)
+        return last
+
+    return current
 
 
 def _token(file: Path | None) -> str:
@@ -259,15 +358,14 @@ def _token(file: Path | None) -> str:
 
 
 @partner.command()
-@click.argument("file", type=EXISTING)
+@click.argument("file")
 @click.option("--database", type=EXISTING, help="Database of addresses, in MaxMind's format.")
 @click.option(
     "--date",
-    required=True,
     metavar="DATE",
     help="First day (UTC), such as 2026-11-21; if the period is an hour, such as 2026-11-21T05.",
 )
-@click.option("--period", required=True, type=click.Choice(PERIODS), help="Starts on --date.")
+@click.option("--period", type=click.Choice(PERIODS), help="Starts on --date.")
 @click.option("--unit", default="H/s", show_default=True, help="Unit of hashrates that have none.")
 @click.option(
     "--min-miners",
@@ -283,25 +381,85 @@ def _token(file: Path | None) -> str:
     metavar="FILE",
     help="Write to FILE instead of standard output (-).",
 )
+@click.option(
+    "--every",
+    type=DURATION,
+    metavar="DURATION",
+    help="Run on, and write a live row for each interval, such as 1m.",
+)
+@click.option(
+    "--max-age",
+    type=DURATION,
+    metavar="DURATION",
+    help="With --every: do not repeat a FILE that has not changed for longer.  [default: 5m, or "
+    "--every if that is longer]",
+)
+@click.pass_context
 def aggregate(
-    file: Path,
+    context: click.Context,
+    /,
+    file: str,
     *,
     database: Path | None,
-    date: str,
-    period: str,
+    date: str | None,
+    period: str | None,
     unit: str,
     min_miners: int,
     output: str,
+    every: int | None,
+    max_age: int | None,
 ) -> None:
     """Turn a list of miners into rows for `push`, on a machine of the pool.
 
-    FILE is CSV with the columns hashrate, and ip or place (a country, or a code such as US-TX). The
-    output and errors contain no address; errors name lines.
+    FILE is CSV with the columns hashrate, and ip or place (a country, or a code such as US-TX), or
+    JSON lines with these fields. The output and errors contain no address; errors name lines.
 
     Miners that the database cannot locate are left out, and their number is printed. They do not
     count as OTHER, which is for miners that are known to be in another country. Miners whose
     subdivision is not understood count in their country, and are printed with what it is called.
+
+    With --every the list is read again for each interval and becomes a live row for `push --live`,
+    on standard output. Its hashrate is that of all miners, located or not. FILE may then also be
+    unix:PATH or tcp:HOST:PORT, a socket that writes the list to everybody who connects.
     """
+    if every is None:
+        if date is None:
+            raise _missing(context, "date")
+        if period is None:
+            raise _missing(context, "period")
+        path = _existing(context, file)
+        _aggregate_period(path, database, date, period, unit, min_miners=min_miners, output=output)
+        return
+    if date or period or output != "-":
+        raise CommandUsageError("--date, --period, --output: not with --every")
+    _check_unit(unit)
+    aggregate_live(
+        source_of(file),
+        database,
+        unit,
+        least=min_miners,
+        every_s=every,
+        max_age_s=max(every, MAX_AGE_S) if max_age is None else max_age,
+        summary=lambda found, folded: _summary(found, folded, min_miners, is_live=True),
+    )
+
+
+def _existing(context: click.Context, file: str) -> Path:
+    EXISTING.convert(file, _parameter(context, "file"), context)
+    return Path(file)
+
+
+def _aggregate_period(
+    file: Path,
+    database: Path | None,
+    date: str,
+    period: str,
+    unit: str,
+    *,
+    min_miners: int,
+    output: str,
+) -> None:
+    """Write the rows of one period."""
     from miningmap.partner.aggregate import fold, rows_of
     from miningmap.partner.csv import write_rows
 
@@ -317,7 +475,7 @@ def aggregate(
     table = write_rows(rows_of(folded, start_date, period))
     with output_file(output) as out:
         out.write(table.encode())
-    for line in _summary(found, folded, min_miners):
+    for line in _summary(found, folded, min_miners, is_live=False):
         click.echo(line, err=True)
 
 
@@ -333,10 +491,8 @@ def _start_date(date: str, period: str) -> str:
 def _aggregate(file: Path, path: Path | None, unit: str) -> Aggregate:
     from miningmap.partner.aggregate import aggregate as sum_by_place
     from miningmap.partner.csv import TableError
-    from miningmap.units import HashrateError, scale
 
-    with usage_errors(HashrateError):
-        scale(unit)
+    _check_unit(unit)
     try:
         with file.open(encoding=ENCODING, newline="") as opened:
             if path is None:
@@ -349,7 +505,14 @@ def _aggregate(file: Path, path: Path | None, unit: str) -> Aggregate:
         raise CommandUsageError(f"{file}: {listing(error.errors, 'nothing was written')}") from None
 
 
-def _summary(found: Aggregate, folded: Places, least: int) -> list[str]:
+def _check_unit(unit: str) -> None:
+    from miningmap.units import HashrateError, scale
+
+    with usage_errors(HashrateError):
+        scale(unit)
+
+
+def _summary(found: Aggregate, folded: Places, least: int, *, is_live: bool) -> list[str]:
     from miningmap.units import format_hashrate
 
     located = sum(tally.hashrate for tally in found.located.values())
@@ -358,8 +521,9 @@ def _summary(found: Aggregate, folded: Places, least: int) -> list[str]:
     lines = [f"{counted(miners, 'miner')} with {format_hashrate(located)} in {places}"]
     unlocated = found.unlocated
     if unlocated.rows:
+        what = "only in the total" if is_live else "left out"
         lines.append(
-            f"not located and left out: {counted(len(unlocated.miners), 'miner')} with "
+            f"not located and {what}: {counted(len(unlocated.miners), 'miner')} with "
             f"{format_hashrate(unlocated.hashrate)}"
         )
     if found.not_understood:

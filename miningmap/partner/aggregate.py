@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from miningmap import places
 from miningmap.cbeci.contribution import Row
-from miningmap.partner.csv import Record, TableError, read_table
+from miningmap.partner.csv import Record, TableError
+from miningmap.partner.miners import read_miners
 from miningmap.partner.records import Location, code_of
 from miningmap.places import OTHER, OTHER_SUFFIX, UnknownPlaceError, country_of
 from miningmap.units import HashrateError, parse_hashrate
@@ -73,7 +74,8 @@ def aggregate(file: Iterable[str], locate: Locate | None, unit: str) -> Aggregat
     list by place each line is a miner.
 
     Args:
-        file: CSV with the columns ``hashrate``, and ``ip`` or ``place``.
+        file: CSV with the columns ``hashrate``, and ``ip`` or ``place``; or such objects of JSON,
+            one a line.
         locate: returns an address's place, or ``None``.
         unit: of hashrates without a unit.
 
@@ -82,7 +84,7 @@ def aggregate(file: Iterable[str], locate: Locate | None, unit: str) -> Aggregat
     """
     found = Aggregate(defaultdict(Tally), Tally(), defaultdict(Tally))
     errors: list[str] = []
-    for record in read_table(file, ["hashrate"]):
+    for record in read_miners(file):
         try:
             location, miner = _placed(record, locate)
             hashrate = _hashrate(record.fields["hashrate"], unit)
@@ -109,8 +111,6 @@ def _tallies(found: Aggregate, location: Location | None) -> Iterator[Tally]:
 def _placed(record: Record, locate: Locate | None) -> tuple[Location | None, Hashable]:
     """Return the place and the miner of a line."""
     fields = record.fields
-    if ("ip" in fields) == ("place" in fields):
-        raise TableError(["line 1: expected either a column ip or a column place"])
     if "place" in fields:
         return Location(_place(fields["place"])), record.line
     if locate is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from miningmap.cbeci.contribution import FIELDS, Row
@@ -28,6 +29,7 @@ class TableError(Exception):
 
 
 _NUMERIC: Final = "average_hashrate"
+_OTHER_DELIMITERS: Final = re.compile(r"[;|\t]")
 
 
 def read_table(
@@ -49,7 +51,7 @@ def read_table(
     try:
         header = [name.strip() for name in next(reader, [])]
         if missing := [name for name in columns if name not in header]:
-            present = ", ".join(filter(None, header)) or "none"
+            present = ", ".join(filter(_is_title, header)) or "none"
             raise TableError([f"line 1: missing column {', '.join(missing)}; found {present}"])
         before = reader.line_num
         for fields in reader:
@@ -67,6 +69,14 @@ def read_table(
         raise TableError([f"line {reader.line_num}: not CSV: {error}"]) from None
     except UnicodeDecodeError:
         raise TableError([f"line {reader.line_num + 1}: not UTF-8"]) from None
+
+
+def _is_title(name: str) -> bool:
+    """Whether a column is named by words, maybe by several with the wrong delimiter between them.
+
+    A file without a header has an address in its first line, which no error may quote.
+    """
+    return all(word.strip().isidentifier() for word in _OTHER_DELIMITERS.split(name))
 
 
 def read_rows(file: Iterable[str]) -> tuple[list[dict[str, object]], list[int]]:

@@ -43,14 +43,21 @@ class ContributeError(Exception):
     Attributes:
         errors: what is wrong with which row, as far as the intake reports it.
         retry_s: seconds to wait before a retry; ``None`` if a retry cannot help.
+        status: of the response; ``None`` without one.
     """
 
     def __init__(
-        self, text: str, *, errors: Sequence[RowError] = (), retry_s: float | None = None
+        self,
+        text: str,
+        *,
+        errors: Sequence[RowError] = (),
+        retry_s: float | None = None,
+        status: int | None = None,
     ) -> None:
         super().__init__(text)
         self.errors = tuple(errors)
         self.retry_s = retry_s
+        self.status = status
 
 
 def intake_client() -> httpx.AsyncClient:
@@ -132,6 +139,7 @@ async def _send(
         f"{url} answered {status}: {_reason(response, body)}",
         errors=body.errors if body is not None else (),
         retry_s=_retry_after(response) if status in _RETRYABLE else None,
+        status=status,
     )
 
 
