@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from launch.cli.beliefs import configured_beliefs
-from launch.cli.common import EXISTING, CommandUsageError, usage_errors
+from launch.cli.common import (
+    EXISTING,
+    CommandUsageError,
+    message_lines,
+    tell_left_out,
+    usage_errors,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +45,7 @@ def recompute(
     only: Path | None,
     **parameters: str,
 ) -> None:
-    """Compute the answer of /api/v1/shares offline from FILE (one message a line).
+    """Compute the answer of /api/v1/shares offline from FILE (one message a line, .gz too).
 
     Beliefs are those of the settings. Without the extra "server" no settings can be read: then the
     shipped beliefs are used.
@@ -49,7 +55,6 @@ def recompute(
     """
     import msgspec
 
-    from miningmap.messages import LineError
     from streams import beliefs
     from streams.queries.recompute import read_cells
     from streams.queries.shares import answer_from
@@ -60,14 +65,9 @@ def recompute(
     for error in beliefs.unknown_pools(loaded):
         click.echo(f"miningmap: beliefs name an {error}", err=True)
     _check_prior(query, loaded)
-    try:
-        with file.open("rb") as lines:
-            cells, left_out = read_cells(lines)
-    except LineError as error:
-        raise CommandUsageError(f"{file}: {error}") from None
-    if left_out:
-        which = "totals of 0 or before Bitcoin's first block"
-        click.echo(f"{left_out} messages left out: {which}", err=True)
+    with message_lines(file) as lines:
+        cells, left_out = read_cells(lines)
+    tell_left_out(left_out)
     click.echo(msgspec.json.encode(answer_from(cells, query, loaded)))
 
 

@@ -70,7 +70,7 @@ def publish(context: click.Context, /, file: Path, *, demo: bool) -> None:
     from miningmap.plausibility import KnownFigures, rejected
     from miningmap.times import utc_now
 
-    kafka = _kafka(context, demo=demo)
+    kafka = kafka_of(context, demo=demo)
     numbered = _read(file)
     now = utc_now()
     _check(file, numbered, lambda message: rejected(message, now))
@@ -84,7 +84,7 @@ def publish(context: click.Context, /, file: Path, *, demo: bool) -> None:
     click.echo(f"{len(messages)} messages published", err=True)
 
 
-def _kafka(context: click.Context, *, demo: bool) -> Kafka:
+def kafka_of(context: click.Context, *, demo: bool) -> Kafka:
     """Return the settings of the broker: the configured one, or that of the running demo.
 
     Raises:
@@ -250,7 +250,7 @@ def import_history(context: click.Context, /, files: tuple[str, ...], *, demo: b
     from miningmap.plausibility import KnownFigures
     from miningmap.times import utc_now
 
-    kafka = _kafka(context, demo=demo)
+    kafka = kafka_of(context, demo=demo)
     bodies = asyncio.run(_bodies(files))
     now = utc_now()
     known = KnownFigures()
@@ -317,7 +317,7 @@ def export(
     from miningmap.kafka.errors import BrokerError
 
     selection = _Selection(_time("--from", since), _time("--to", until))
-    kafka = _kafka(context, demo=demo)
+    kafka = kafka_of(context, demo=demo)
     with output_file(output) as file, command_errors(BrokerError):
         asyncio.run(_export(kafka, selection, file))
     click.echo(f"{selection.exported} messages exported", err=True)
@@ -341,6 +341,7 @@ class _Selection:
 
     def line(self, value: bytes) -> bytes:
         """Return the message as a line, or nothing if it is invalid or outside of the range."""
+        from miningmap.inputs import one_line
         from miningmap.messages import InvalidMessageError, decode
         from miningmap.plausibility import rejected
 
@@ -352,17 +353,10 @@ class _Selection:
         if rejected(message, self._now):
             self.invalid += 1
             return b""
-        if not self._contains(message):
+        if not message.is_about(self._since, self._until):
             return b""
         self.exported += 1
-        # JSON allows line breaks only between tokens, where a space means the same.
-        return b" ".join(value.splitlines()) + b"\n"
-
-    def _contains(self, message: Message) -> bool:
-        last = message.end.timestamp() + message.hold_s
-        if self._since and last <= self._since.timestamp():
-            return False
-        return not (self._until and message.start >= self._until)
+        return one_line(value) + b"\n"
 
 
 async def _export(kafka: Kafka, selection: _Selection, file: IO[bytes]) -> None:
