@@ -139,11 +139,12 @@ def _table(table: Table, file: File) -> dict[str, Any]:
         "mediatype": "text/csv",
         "encoding": "utf-8",
         **_hashed(file),
-        "schema": _schema(table),
+        "schema": schema_of(table),
     }
 
 
-def _schema(table: Table) -> dict[str, Any]:
+def schema_of(table: Table) -> dict[str, Any]:
+    """Return the Table Schema of a table: its columns, its key and its references."""
     known = described(table.row)
     references = [_reference(column, where) for column, where in table.references.items()]
     return {

@@ -443,3 +443,23 @@ def test_impossible_messages_are_left_out_and_counted(run: Run, file: Path, tmp_
 def test_beliefs_that_cannot_be_used_are_named(run: Run, file: Path, tmp_path: Path) -> None:
     wrong = write_beliefs(tmp_path / "wrong.json", {"rules": [{"id": "x", "place": "CN"}]})
     assert "applies_to" in refused(run, file, tmp_path, "--beliefs", wrong)
+
+
+# --- docs/dataset.md ------------------------------------------------------------------------------
+
+
+def test_the_documented_way_to_read_an_edition_keeps_namibia(
+    run: Run, file: Path, beliefs: Path, tmp_path: Path
+) -> None:
+    """Readers of tables take its code, NA, for an unknown value."""
+    start = editions.START
+    month = report("f2pool", {"NA": 5e18}, start=start, end=start + timedelta(days=31))
+    write(file, [*messages(), month])
+    edition = tmp_path / "edition"
+    make(run, edition, file, "--beliefs", beliefs)
+    text = (ROOT / "docs" / "dataset.md").read_text()
+    script = text.partition("```python\n")[2].partition("```")[0]
+    script += "print(list(countries[countries.name == 'Namibia'].code), shares.low.dtype)\n"
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=edition, check=True, capture_output=True, text=True)
+    assert done.stdout.endswith("['NA'] float64\n")
