@@ -43,7 +43,7 @@ T = TypeVar("T")
 FOLDER: Final = click.Path(exists=True, file_okay=False, path_type=Path)
 
 REQUIRED: Final = ("since", "until", "output")
-"""The options that a new edition needs, and ``diff`` does not have."""
+"""The options that a new edition needs."""
 
 
 @click.group(cls=Commands, invoke_without_command=True)
@@ -111,9 +111,7 @@ def dataset(
     """
     if context.invoked_subcommand is not None:
         return
-    for option in context.command.params:
-        if option.name in REQUIRED and context.params[option.name] is None:
-            raise click.MissingParameter(ctx=context, param=option)
+    _check_required(context)
     if demo and messages:
         raise CommandUsageError("--demo: not allowed with --messages, which needs no broker")
     assert since and until and output  # noqa: S101, PT018 - for mypy
@@ -134,6 +132,13 @@ def dataset(
     windows = counted(len(span.windows), "window")
     click.echo(f"{output}: {windows} from {counted(contents.messages, 'message')}", err=True)
     click.echo(digest)
+
+
+def _check_required(context: click.Context) -> None:
+    """Check the options that click cannot require, because ``diff`` does not have them."""
+    for option in context.command.params:
+        if option.name in REQUIRED and context.params[option.name] is None:
+            raise click.MissingParameter(ctx=context, param=option)
 
 
 # --- input ----------------------------------------------------------------------------------------
@@ -236,6 +241,8 @@ def _new_folder(output: Path) -> Iterator[tuple[Path, Path]]:
         temporary.mkdir()
         yield edition, temporary
         edition.replace(target)
+    except OSError as error:
+        raise CommandError(f"-o {output}: {error.strerror}; nothing was made") from None
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
@@ -250,10 +257,8 @@ def _write_messages(folder: Path, span: Range, selected: SortedMessages) -> Cont
     from launch.dataset.edition import write_messages
 
     if not selected.size:
-        read = selected.size + selected.elsewhere
-        raise CommandError(
-            f"no message is about {span.names}; {counted(read, 'message')} of other times were read"
-        )
+        others = counted(selected.elsewhere, "message")
+        raise CommandError(f"no message is about {span.names}; {others} of other times were read")
     with _bar("sorting", selected.size, selected.lines()) as lines:
         return write_messages(folder, lines)
 

@@ -25,8 +25,8 @@ from launch.dataset.descriptions import (
 from miningmap.messages import Report, decode
 from streams.beliefs import beliefs_of
 from streams.beliefs.excerpt import as_file, rows_on_any
-from streams.method.cells import DayCells
 from streams.queries.dataset import BELIEFS, SHARES, TABLES, day_of, rows_of
+from streams.queries.day_cells import DayCells
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -32,7 +32,7 @@ class SortedMessages:
     """Messages as lines, sorted by their start, then by their bytes.
 
     Attributes:
-        size: how many were added, those included that were added before.
+        size: how many were added, repetitions included.
         impossible: how many can be true at no time, and were left out.
         elsewhere: how many are about another time, and were left out.
     """

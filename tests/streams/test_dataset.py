@@ -14,8 +14,9 @@ from miningmap.api.columns import columns, described
 from streams.beliefs import BeliefsDocument, beliefs_of
 from streams.beliefs.excerpt import as_file, believed_on, rows_on_any
 from streams.beliefs.rows import rows_on
-from streams.method.cells import DayCells, MemoryCells
+from streams.method.cells import MemoryCells
 from streams.queries.dataset import TABLES, RangeError, day_of, end_of, range_of, rows_of
+from streams.queries.day_cells import DayCells
 from streams.queries.parameters import SharesQuery
 from streams.queries.shares import answer_from
 from tests.examples import examples
