@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import msgspec
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 T = TypeVar("T")
@@ -19,6 +20,8 @@ MARK: Final = "\ufeff"
 """The byte order mark in text."""
 ENCODING: Final = "utf-8-sig"
 """The encoding of text files from outside, for ``open()``: UTF-8, without the byte order mark."""
+
+_LINES_BETWEEN: Final = 1000
 
 _EXPECTED: Final[dict[str, str]] = {}
 """What a text of each pattern is, in words, by how msgspec quotes the pattern."""
@@ -46,6 +49,22 @@ def in_words(error: Exception) -> str:
 def without_mark(raw: bytes) -> bytes:
     """Return the bytes without the byte order mark at their start."""
     return raw.removeprefix(BOM_UTF8)
+
+
+def one_line(raw: bytes) -> bytes:
+    """Return JSON in one line, without its end.
+
+    JSON allows line breaks only between tokens, where a space means the same.
+    """
+    return b" ".join(without_mark(raw).splitlines()).strip()
+
+
+def watched(lines: Iterable[bytes], between: Callable[[], object]) -> Iterator[bytes]:
+    """Yield lines, and call ``between`` before every thousandth one, to show the progress."""
+    for number, line in enumerate(lines):
+        if number % _LINES_BETWEEN == 0:
+            between()
+        yield line
 
 
 def read_text(path: Path) -> str:

@@ -118,6 +118,12 @@ class _Claim(msgspec.Struct, frozen=True, kw_only=True):
         """The length of the interval in seconds."""
         return (self.end - self.start).total_seconds()
 
+    def is_about(self, since: datetime | None, until: datetime | None) -> bool:
+        """Return whether any of it, its hold included, is in ``[since, until)``."""
+        if since and self.end.timestamp() + self.hold_s <= since.timestamp():
+            return False
+        return until is None or self.start < until
+
     def __post_init__(self) -> None:
         for name in _INSTANTS:
             at = getattr(self, name)
@@ -306,11 +312,20 @@ def decode_lines(lines: Iterable[bytes]) -> Iterator[Message]:
 
 def decode_numbered(lines: Iterable[bytes]) -> Iterator[tuple[int, Message]]:
     """Like :func:`decode_lines`, each message with the number of its line, counted from 1."""
+    return ((number, message) for number, _, message in _decoded(lines))
+
+
+def decode_with_lines(lines: Iterable[bytes]) -> Iterator[tuple[bytes, Message]]:
+    """Like :func:`decode_lines`, each message with its line as it came."""
+    return ((line, message) for _, line, message in _decoded(lines))
+
+
+def _decoded(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes, Message]]:
     for number, line in enumerate(lines, start=1):
         if not without_mark(line).strip():
             continue
         try:
-            yield number, decode(line)
+            yield number, line, decode(line)
         except InvalidMessageError as error:
             raise LineError(f"line {number}: {error.reason}: {error}") from None
 

@@ -24,6 +24,8 @@ from collector.registry import discover
 from collector.sources.credentials import FILE
 from collector.sources.credentials import setting as credential_setting
 from launch.cli import main
+from launch.dataset.descriptions import schema_of
+from miningmap.api.columns import described
 from miningmap.cbeci.contribution import FIELDS, PERIODS, UNITS
 from miningmap.live_rows import MAX_HOLD_S, LiveRow, read
 from miningmap.messages import KINDS, Kind
@@ -49,6 +51,7 @@ from streams.method.observations import Observation, Observations
 from streams.method.placing import place
 from streams.method.relabelling import relabel
 from streams.method.shares import Shares
+from streams.queries.dataset import TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,6 +63,7 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 METHOD: Final = ROOT / "docs" / "method.md"
+DATASET: Final = ROOT / "docs" / "dataset.md"
 PARTNERS: Final = ROOT / "docs" / "partners.md"
 SETTINGS: Final = ROOT / "docs" / "settings.md"
 
@@ -189,11 +193,15 @@ def test_every_command_named_exists_with_its_options(document: Path) -> None:
     context = click.Context(main, **main.context_settings)
     for words in calls_of(document, "miningmap"):
         command: click.Command = main
-        for word in words:
+        remaining = iter(words)
+        for word in remaining:
             if word.startswith("-"):
                 parameters = command.get_params(context)
-                known = {option for p in parameters for option in (*p.opts, *p.secondary_opts)}
-                assert word.partition("=")[0] in known, f"miningmap {' '.join(words)}"
+                known = {option: p for p in parameters for option in (*p.opts, *p.secondary_opts)}
+                option, _, value = word.partition("=")
+                assert option in known, f"miningmap {' '.join(words)}"
+                if not value and not getattr(known[option], "is_flag", False):
+                    next(remaining, None)  # its value is no command
             elif isinstance(command, click.Group) and word.islower():
                 assert word in command.commands, f"miningmap {' '.join(words)}"
                 command = command.commands[word]
@@ -337,6 +345,35 @@ def test_the_examples_of_files_can_be_loaded(tmp_path: Path) -> None:
     path = tmp_path / "example.json"
     path.write_text(example(SETTINGS, "Partners", "json"))
     assert Partners.load(path).authenticate("any other token") is None
+
+
+# --- docs/dataset.md ------------------------------------------------------------------------------
+
+
+def test_every_column_of_an_edition_is_documented() -> None:
+    for table_ in TABLES:
+        known = described(table_.row)
+        (rows,) = tables(section_of(DATASET, f"{table_.name}.csv"))
+        documented = [tuple(row.values()) for row in rows]
+        fields = schema_of(table_)["fields"]
+        assert documented == [
+            (f"`{field['name']}`", field["type"], column.unit, column.description)
+            for field in fields
+            for column in [known[field["name"]]]
+        ]
+
+
+def test_every_file_of_an_edition_is_documented() -> None:
+    documented = {name for row in table(DATASET, "file", "content") for name in code(row["file"])}
+    assert documented == {
+        *(f"{table_.name}.csv" for table_ in TABLES),
+        *("beliefs.json", "messages.jsonl.gz", "shares.parquet"),
+        *("datapackage.json", "CITATION.cff", "README.md", "SHA256SUMS"),
+    }
+
+
+def code(text: str) -> list[str]:
+    return INLINE.findall(text)
 
 
 # --- docs/partners.md -----------------------------------------------------------------------------

@@ -17,17 +17,21 @@ CONTENT_TYPE: Final = "text/csv; charset=utf-8; header=present"
 _FORMULA_PREFIXES: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
-def to_csv(fields: Iterable[str], rows: Iterable[Mapping[str, object]]) -> bytes:
+def to_csv(
+    fields: Iterable[str], rows: Iterable[Mapping[str, object]], *, header: bool = True
+) -> bytes:
     """Return a table as CSV: the header, then one line per row.
 
     Args:
         fields: the rows' field names, in the order of the columns.
-        rows: as decoded from JSON; null becomes an empty cell.
+        rows: built-in types, as decoded from JSON; null becomes an empty cell.
+        header: whether to begin with the header; without it, the lines continue a table.
     """
     names = tuple(fields)
     text = io.StringIO()
     lines = csv.writer(text)
-    lines.writerow(columns(names))
+    if header:
+        lines.writerow(columns(names))
     lines.writerows(map(_cell, cells(names, row)) for row in rows)
     return text.getvalue().encode()
 
@@ -40,7 +44,7 @@ def _cell(value: object) -> str:
             return "true" if value else "false"
         case {"source": source}:
             return _cell(source)  # a pool's sources are listed by name
-        case dict() | list():
+        case dict() | list() | tuple():
             return " ".join(_items(value))
         case str() if value.startswith(_FORMULA_PREFIXES):
             return f"'{value}"

@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from launch.cli import beliefs, compare, demo, partner, recompute, services, sources, transfer
+from launch.cli import (
+    beliefs,
+    compare,
+    dataset,
+    demo,
+    partner,
+    recompute,
+    services,
+    sources,
+    transfer,
+)
 from launch.cli.common import EXISTING, Commands, MissingExtraError
 from launch.cli.extras import can_load_settings
 from miningmap import __version__
@@ -28,6 +38,6 @@ def main(context: click.Context, config: Path | None) -> None:
     context.obj = config
 
 
-for module in (demo, services, sources, partner, transfer, recompute, compare, beliefs):
+for module in (demo, services, sources, partner, transfer, recompute, compare, dataset, beliefs):
     for command in module.COMMANDS:
         main.add_command(command)

@@ -250,6 +250,42 @@ def settings_of(context: click.Context) -> Settings:
 
 
 @contextmanager
+def message_lines(
+    file: Path, *, reached: Callable[[int], object] | None = None
+) -> Iterator[Iterator[bytes]]:
+    """Read the lines of a file of messages, which may be compressed (``.gz``).
+
+    Args:
+        file: of messages, one a line.
+        reached: called now and then with the position in the file, in bytes.
+
+    Raises:
+        CommandUsageError: the file cannot be read, or a line is not a valid message.
+    """
+    import gzip
+    import zlib
+
+    from miningmap.inputs import watched
+    from miningmap.messages import LineError
+
+    try:
+        with file.open("rb") as raw:
+            lines = gzip.GzipFile(fileobj=raw) if file.suffix == ".gz" else raw
+            yield watched(lines, lambda: reached(raw.tell()) if reached else None)
+    except LineError as error:
+        raise CommandUsageError(f"{file}: {error}") from None
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise CommandUsageError(f"{file}: is not a complete gzip file: {error}") from None
+
+
+def tell_left_out(number: int) -> None:
+    """Tell on standard error how many messages were left out that can be true at no time."""
+    if number:
+        why = "totals of 0 or before Bitcoin's first block"
+        click.echo(f"{counted(number, 'message')} left out: {why}", err=True)
+
+
+@contextmanager
 def output_file(output: str) -> Iterator[IO[bytes]]:
     """Open standard output (``-``), or a file that appears under its name only when complete.
 

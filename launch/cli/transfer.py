@@ -70,7 +70,7 @@ def publish(context: click.Context, /, file: Path, *, demo: bool) -> None:
     from miningmap.plausibility import KnownFigures, rejected
     from miningmap.times import utc_now
 
-    kafka = _kafka(context, demo=demo)
+    kafka = kafka_of(context, demo=demo)
     numbered = _read(file)
     now = utc_now()
     _check(file, numbered, lambda message: rejected(message, now))
@@ -84,7 +84,7 @@ def publish(context: click.Context, /, file: Path, *, demo: bool) -> None:
     click.echo(f"{len(messages)} messages published", err=True)
 
 
-def _kafka(context: click.Context, *, demo: bool) -> Kafka:
+def kafka_of(context: click.Context, *, demo: bool) -> Kafka:
     """Return the settings of the broker: the configured one, or that of the running demo.
 
     Raises:
@@ -267,7 +267,7 @@ def import_history(
             file.writelines(encode(message) + b"\n" for message in messages)
         done = "written"
     else:
-        kafka = _kafka(context, demo=demo)
+        kafka = kafka_of(context, demo=demo)
         messages = _reports(files, lambda known: _add_history(kafka, known))
         _publish(kafka, messages)
         done = "published"
@@ -352,7 +352,7 @@ def export(
     from miningmap.kafka.errors import BrokerError
 
     selection = _Selection(_time("--from", since), _time("--to", until))
-    kafka = _kafka(context, demo=demo)
+    kafka = kafka_of(context, demo=demo)
     with output_file(output) as file, command_errors(BrokerError):
         asyncio.run(_export(kafka, selection, file))
     click.echo(f"{selection.exported} messages exported", err=True)
@@ -376,6 +376,7 @@ class _Selection:
 
     def line(self, value: bytes) -> bytes:
         """Return the message as a line, or nothing if it is invalid or outside of the range."""
+        from miningmap.inputs import one_line
         from miningmap.messages import InvalidMessageError, decode
         from miningmap.plausibility import rejected
 
@@ -387,17 +388,10 @@ class _Selection:
         if rejected(message, self._now):
             self.invalid += 1
             return b""
-        if not self._contains(message):
+        if not message.is_about(self._since, self._until):
             return b""
         self.exported += 1
-        # JSON allows line breaks only between tokens, where a space means the same.
-        return b" ".join(value.splitlines()) + b"\n"
-
-    def _contains(self, message: Message) -> bool:
-        last = message.end.timestamp() + message.hold_s
-        if self._since and last <= self._since.timestamp():
-            return False
-        return not (self._until and message.start >= self._until)
+        return one_line(value) + b"\n"
 
 
 async def _export(kafka: Kafka, selection: _Selection, file: IO[bytes]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from msgspec import inspect
 
@@ -22,6 +22,26 @@ _PARTS: Final[dict[str, tuple[str, ...]]] = {
     "refused": ("at", "source", "reason", "error"),
 }
 
+_WORDS: Final = {"min": "smallest", "max": "largest"}
+
+
+class Column(NamedTuple):
+    """What a column has.
+
+    Attributes:
+        name: of the column.
+        type: of its known values.
+        nullable: whether values can be unknown.
+        unit: ``H/s``, ``ratio`` or nothing.
+        description: one sentence.
+    """
+
+    name: str
+    type: inspect.Type
+    nullable: bool
+    unit: str
+    description: str
+
 
 def columns(fields: Iterable[str]) -> list[str]:
     """Return the names of the columns, in the order of the rows' fields."""
@@ -36,6 +56,48 @@ def cells(fields: Iterable[str], row: Mapping[str, object]) -> list[object]:
         row: built-in types, as decoded from JSON.
     """
     return [cell for name in fields for cell in _cells(name, row[name])]
+
+
+def described(row: type[msgspec.Struct]) -> dict[str, Column]:
+    """Return every column of the rows of a type by its name, as the fields are annotated."""
+    info = inspect.type_info(row)
+    assert isinstance(info, inspect.StructType)  # noqa: S101 - for mypy
+    found = [column for f in info.fields for column in _described(f.encode_name, f.type)]
+    return {column.name: column for column in found}
+
+
+def _described(name: str, kind: inspect.Type) -> Iterable[Column]:
+    whole = _column(name, kind)
+    if name not in _PARTS:
+        return [whole]
+    match whole.type:
+        case inspect.StructType(fields=fields):
+            parts = [_column(f"{name}_{f.encode_name}", f.type) for f in fields]
+        case inspect.TupleType(item_types=types):
+            parts = [
+                _column(f"{name}_{part}", item)._replace(
+                    description=f"{whole.description.rstrip('.')}: its {_WORDS[part]} value."
+                )
+                for part, item in zip(_PARTS[name], types, strict=True)
+            ]
+        case _:
+            raise TypeError(f"{name} has no parts")
+    return [part._replace(nullable=part.nullable or whole.nullable) for part in parts]
+
+
+def _column(name: str, kind: inspect.Type) -> Column:
+    """Return a field as one column."""
+    match kind:
+        case inspect.Metadata(type=inner, extra_json_schema=schema, extra=extra):
+            column = _column(name, inner)
+            return column._replace(
+                unit=(extra or {}).get("unit", column.unit),
+                description=(schema or {}).get("description", column.description),
+            )
+        case inspect.UnionType(types=(known, inspect.NoneType())):
+            return _column(name, known)._replace(nullable=True)
+        case _:
+            return Column(name, kind, nullable=False, unit="", description="")
 
 
 def figures(row: type[msgspec.Struct]) -> list[str]:

@@ -10,6 +10,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
 import msgspec
+from msgspec import Meta
 
 from miningmap.api.columns import cells, columns, figures
 from miningmap.messages import Kind
@@ -25,9 +26,14 @@ State: TypeAlias = Literal["live", "stale", "thin", "off"]
 BeliefKind: TypeAlias = Literal["declared", "prior", "rule", "part"]
 FigureUnit: TypeAlias = Literal["ratio", "H/s"]
 
-Ratio: TypeAlias = Annotated[float, msgspec.Meta(description="A fraction: 1 is the whole.")]
-Instant: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)]
-Hashrate: TypeAlias = Annotated[float, msgspec.Meta(description="Hashes per second.")]
+# ``unit`` is for descriptions of tables; JSON Schemas have it in words.
+Ratio: TypeAlias = Annotated[
+    float, Meta(description="A fraction: 1 is the whole.", extra={"unit": "ratio"})
+]
+Instant: TypeAlias = Annotated[datetime, Meta(tz=True)]
+Hashrate: TypeAlias = Annotated[
+    float, Meta(description="Hashes per second.", extra={"unit": "H/s"})
+]
 
 
 class Table(msgspec.Struct, frozen=True):
@@ -113,10 +119,16 @@ class PlacedByBelief(msgspec.Struct, frozen=True):
 class KindSplit(msgspec.Struct, frozen=True):
     """A hashrate (H/s) split by how its place is known."""
 
-    measured: Hashrate
-    declared: Hashrate
-    estimated: Hashrate
-    prior: Hashrate
+    measured: Annotated[Hashrate, Meta(description="What pools or their partners measured there.")]
+    declared: Annotated[
+        Hashrate, Meta(description="What a filing, an operator or a utility declares, with a date.")
+    ]
+    estimated: Annotated[
+        Hashrate, Meta(description="What is inferred from servers or from a pool's last 30 days.")
+    ]
+    prior: Annotated[
+        Hashrate, Meta(description="What is only assumed, by a published distribution.")
+    ]
 
 
 class ShareRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,26 +140,58 @@ class ShareRow(msgspec.Struct, frozen=True, kw_only=True):
     assumed, and ``evidence`` its fraction of what is located there.
     """
 
-    code: str
-    name: str
-    share: Ratio
-    low: Ratio | None
-    high: Ratio | None
-    declared_low: Ratio | None
-    declared_high: Ratio | None
-    sensitivity: tuple[Ratio, Ratio] | None
-    belief: tuple[Ratio, Ratio] | None
-    hashrate: Hashrate
-    network_hashrate: Hashrate | None
-    evidence: Ratio | None
+    code: Annotated[
+        str, Meta(description="The place: its ISO 3166 code, `OTHER`, or `XX-OTHER` in a country.")
+    ]
+    name: Annotated[str, Meta(description="The name of the place in English.")]
+    share: Annotated[Ratio, Meta(description="Its part of all hashrate that could be located.")]
+    low: Annotated[
+        Ratio | None,
+        Meta(description="The least that it can have of the network, by measured hashrate alone."),
+    ]
+    high: Annotated[
+        Ratio | None,
+        Meta(description="The most that it can have of the network, by measured hashrate alone."),
+    ]
+    declared_low: Annotated[
+        Ratio | None, Meta(description="As `low`, if what is declared is right too.")
+    ]
+    declared_high: Annotated[
+        Ratio | None, Meta(description="As `high`, if what is declared is right too.")
+    ]
+    sensitivity: Annotated[
+        tuple[Ratio, Ratio] | None,
+        Meta(description="The range of the share over all cohorts with one pool left out."),
+    ]
+    belief: Annotated[
+        tuple[Ratio, Ratio] | None,
+        Meta(description="The range of the share over all network priors in force."),
+    ]
+    hashrate: Annotated[
+        Hashrate,
+        Meta(description="What something says is there; what a prior only assumes is left out."),
+    ]
+    network_hashrate: Annotated[
+        Hashrate | None,
+        Meta(description="The share times the network's hashrate: extrapolated to all miners."),
+    ]
+    evidence: Annotated[
+        Ratio | None,
+        Meta(description="The part of what is located there that is more than a prior."),
+    ]
     kinds: KindSplit
-    flags: tuple[str, ...]
+    flags: Annotated[
+        tuple[str, ...],
+        Meta(description="Warnings, such as `proxy_suspected`: servers there hide other places."),
+    ]
 
 
 class SubdivisionRow(ShareRow, frozen=True, kw_only=True):
     """The row of a subdivision, with its share of the world and of its country."""
 
-    share_of_country: Ratio
+    share_of_country: Annotated[
+        Ratio, Meta(description="Its part of what is located in subdivisions of its country.")
+    ]
 
 
 class Answer(Table, frozen=True, kw_only=True):
@@ -460,26 +504,36 @@ class BeliefRow(msgspec.Struct, frozen=True, kw_only=True, rename={"start": "fro
     ``converted`` how ``figures`` were made from it. Texts are empty where nothing is known.
     """
 
-    id: str
-    kind: BeliefKind
-    subject: str
-    figures: dict[str, float]
-    unit: FigureUnit | None
-    pools: tuple[str, ...] | None
-    place: str | None
-    within: str | None
-    part_of: str | None
-    start: date | None
-    until: date | None
-    source: str
-    publisher: str
-    published: date | None
-    primary: bool | None
-    licence: str
-    checked: date | None
-    stated: str
-    converted: str
-    note: str
+    id: Annotated[str, Meta(description="The name of the belief.")]
+    kind: Annotated[
+        BeliefKind,
+        Meta(description="A declared or assumed distribution, a declared floor, a rule or a part."),
+    ]
+    subject: Annotated[str, Meta(description="Whom or what it is about, for people.")]
+    figures: Annotated[
+        dict[str, float], Meta(description="By place: parts of the whole, or a floor.")
+    ]
+    unit: Annotated[FigureUnit | None, Meta(description="The unit of the figures.")]
+    pools: Annotated[
+        tuple[str, ...] | None,
+        Meta(description="The pools that it is about; null for all, or if they are not known."),
+    ]
+    place: Annotated[str | None, Meta(description="The place of a floor or a rule.")]
+    within: Annotated[str | None, Meta(description="The floor that contains this one.")]
+    part_of: Annotated[str | None, Meta(description="The pool that contains this one.")]
+    start: Annotated[date | None, Meta(description="The first day on which it counts.")]
+    until: Annotated[date | None, Meta(description="The day from which on it does not count.")]
+    source: Annotated[str, Meta(description="The address of the source, or what identifies it.")]
+    publisher: Annotated[str, Meta(description="Who published it.")]
+    published: Annotated[date | None, Meta(description="When it was published.")]
+    primary: Annotated[
+        bool | None, Meta(description="Whether the source is the one that knows, not the press.")
+    ]
+    licence: Annotated[str, Meta(description="The licence of the source, where it is known.")]
+    checked: Annotated[date | None, Meta(description="When somebody last read the source.")]
+    stated: Annotated[str, Meta(description="The figure as the source states it.")]
+    converted: Annotated[str, Meta(description="How `figures` were made from what is stated.")]
+    note: Annotated[str, Meta(description="What else a reader should know.")]
 
 
 class BeliefList(Table, frozen=True):

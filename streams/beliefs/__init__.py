@@ -2,7 +2,7 @@
 
 ``documents`` reads files, ``loader`` turns them into what the method uses, ``refusals`` says what
 cannot be used. ``check`` finds everything that is wrong with files, by ``lines``; ``rows`` and
-``markdown`` list what is believed, for people.
+``markdown`` list what is believed, for people; ``excerpt`` cuts out what counts on some days.
 """
 
 from streams.beliefs.documents import BeliefsDocument, BeliefsError

@@ -112,8 +112,12 @@ _DATES: Final = {len("2026-11"): "%Y-%m", len("2026-11-22"): "%Y-%m-%d"}
 """The forms of months and dates, by their length."""
 
 
-def _date_or_time(text: str) -> datetime:
-    """Return a time in UTC; a month or a date is its first moment."""
+def date_or_time(text: str) -> datetime:
+    """Return a time in UTC; a month or a date is its first moment.
+
+    Raises:
+        ValueError: the text is none of these; the error says what is expected.
+    """
     try:
         if form := _DATES.get(len(text)):
             return datetime.strptime(text, form).replace(tzinfo=UTC)
@@ -126,7 +130,7 @@ def _date_or_time(text: str) -> datetime:
 
 
 _DATE_OR_TIME: Final = Format(
-    _date_or_time, {"anyOf": [{"type": "string", "format": "date"}, DATE_TIME, MONTH]}
+    date_or_time, {"anyOf": [{"type": "string", "format": "date"}, DATE_TIME, MONTH]}
 )
 
 
@@ -181,14 +185,15 @@ class HistoryParameters(Parameters, frozen=True, kw_only=True):
             raise ParameterError("from", f"{rfc3339(start)} must be before to={rfc3339(to)}")
         limit = min(MAX_BUCKETS, MAX_POINTS // self.code.size)
         buckets: list[Bucket] = []
-        for at in _bucket_starts(stepping, start, to):
+        for bucket in buckets_between(self.step, start, to, now):
             if len(buckets) == limit:
                 raise ParameterError(
                     "from",
                     f"the range has more than {limit} buckets, the limit for this `code`; divide "
-                    f"it: request this range with to={rfc3339(at)}, then the remainder from there",
+                    f"it: request this range with to={rfc3339(bucket.at)}, then the remainder from "
+                    "there",
                 )
-            buckets.append(Bucket(at, parse_window(at.isoformat()[: stepping.name_length], now)))
+            buckets.append(bucket)
         # In whole minutes: a response that has not changed keeps its ETag for that long.
         as_of = now.replace(second=0, microsecond=0)
         return HistoryQuery(self.code, self.step, as_of, self.adjust, tuple(buckets), self.prior)
@@ -272,6 +277,13 @@ def _default_start(stepping: _Stepping, to: datetime) -> datetime:
         return to - stepping.default * length
     except (ValueError, OverflowError):
         return _EARLIEST
+
+
+def buckets_between(step: Step, start: datetime, to: datetime, as_of: datetime) -> Iterator[Bucket]:
+    """Yield the buckets that ``[start, to)`` touches, as seen at ``as_of``."""
+    stepping = _STEPS[step]
+    for at in _bucket_starts(stepping, start, to):
+        yield Bucket(at, parse_window(at.isoformat()[: stepping.name_length], as_of))
 
 
 def _bucket_starts(stepping: _Stepping, start: datetime, to: datetime) -> Iterator[datetime]:

@@ -31,6 +31,7 @@ from packaging.utils import canonicalize_name
 from launch.cli import main
 from launch.cli.extras import extra_of
 from miningmap import client
+from tests.cli import editions
 from tests.cli.conftest import REPORTS
 from tests.partner.fixtures import write_database
 
@@ -247,6 +248,31 @@ def test_tables_are_written_as_messages_that_other_commands_read(
         assert "At most 87.5 % is possible" in compared.stdout
 
 
+def test_an_edition_is_made_as_with_the_extras(
+    base: Environment, full: Environment, tmp_path: Path
+) -> None:
+    file = editions.write(tmp_path / "messages.jsonl", editions.messages())
+    words = ("--from", "2025-12", "--to", "2026-03", "--messages", file)
+    folders = [tmp_path / "base", tmp_path / "full"]
+    for environment, folder in zip((base, full), folders, strict=True):
+        done = environment.miningmap("dataset", *words, "-o", folder)
+        assert done.returncode == 0, done.stderr
+    first, second = map(editions.contents, folders)
+    assert first == second
+    same = base.miningmap("dataset", "diff", *folders)
+    assert (same.returncode, same.stdout) == (0, "3 windows compared: no figure differs\n")
+
+    refused = base.miningmap("dataset", *words, "-o", tmp_path / "parquet", "--parquet")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr == (
+        "miningmap dataset needs the extra \"parquet\": pip install 'miningmap[parquet]'\n"
+    )
+    refused = base.miningmap("dataset", *words[:4], "-o", tmp_path / "kafka")
+    assert refused.stderr == (
+        "miningmap dataset needs the extra \"server\": pip install 'miningmap[server]'\n"
+    )
+
+
 def test_recompute_without_extras_does_not_ignore_settings(
     base: Environment, messages: Path, tmp_path: Path
 ) -> None:
@@ -381,7 +407,7 @@ def test_the_package_cannot_be_run_as_a_program(base: Environment) -> None:
 
 
 def test_with_all_extras_every_module_can_be_imported(full: Environment) -> None:
-    assert full.unimportable() == {}
+    assert full.unimportable() == {"launch.dataset.parquet": "pyarrow"}  # the extra "parquet"
     for command in ("endpoint", "demo"):
         done = full.miningmap(command, "--help")
         assert (done.returncode, done.stderr) == (0, "")
