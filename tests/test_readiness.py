@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 from aiohttp import ClientConnectionError, ClientSession
-from aiohttp.test_utils import unused_port
 
+from launch.local.embedded import free_port
 from miningmap.kafka import producer
 from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS
 from miningmap.redis_client import connect
@@ -44,7 +44,7 @@ class Service:
 
     def __init__(self, name: str, settings: Settings, folder: Path) -> None:
         self.name = name
-        self.port = unused_port()
+        self.port = free_port()
         self.log = folder / f"{name}.log"
         self.env = {
             "MININGMAP_KAFKA__BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,

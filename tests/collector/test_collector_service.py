@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, cast
 import aiohttp
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import unused_port
 from aiokafka import AIOKafkaConsumer
 from pydantic import SecretStr
 from structlog.testing import capture_logs
@@ -26,6 +25,7 @@ from collector.polling.network_history import NetworkHistory
 from collector.registry import discover
 from collector.service import _collect, run
 from collector.sources.base import TransientError
+from launch.local.embedded import free_port
 from miningmap import __version__
 from miningmap import messages as wire
 from miningmap import settings as config
@@ -75,8 +75,8 @@ def recordings(pools: Pools) -> None:
 def configured(pools: Pools, servers: str = "127.0.0.1:1", **changed: object) -> Settings:
     settings = load()
     settings.kafka.bootstrap_servers = servers
-    settings.collector = pools.settings(metrics_port=unused_port(), poll_s=0.5, **changed)
-    settings.intake.port = unused_port()
+    settings.collector = pools.settings(metrics_port=free_port(), poll_s=0.5, **changed)
+    settings.intake.port = free_port()
     return settings
 
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
-from aiohttp.test_utils import unused_port
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
+from launch.local.embedded import free_port
 from miningmap.kafka.errors import BrokerError
 from miningmap.kafka.lag import Progress, lag_of
 from miningmap.kafka.topics import NETWORK, REPORTS
@@ -64,7 +64,7 @@ async def test_a_missing_topic_is_an_error_and_is_not_asked_for_by_name(
 
 
 async def test_an_unavailable_broker_is_an_error_with_its_address() -> None:
-    servers = f"127.0.0.1:{unused_port()}"
+    servers = f"127.0.0.1:{free_port()}"
     with pytest.raises(BrokerError, match=f"^Kafka at {servers}: "):
         async with lag_of(servers, "group", (REPORTS,)):
             pass
