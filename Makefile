@@ -35,8 +35,10 @@ lock: setup ## update the lock files (the only target that looks for newer versi
 servers:
 	@tests/install-servers.sh
 
+# Without ARGS in two processes, each with its own servers. The tests of a file stay together: they
+# share fixtures.
 test: setup servers ## run all tests, on real Kafka and Redis too (ARGS="-k name" selects some)
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest $(or $(ARGS),--numprocesses 2 --dist loadfile --no-loadscope-reorder)
 
 kafka: setup servers ## run a real Kafka for development, in the foreground (ARGS="--port 9092")
 	@$(BIN)/python -m tests.servers kafka $(ARGS)

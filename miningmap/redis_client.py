@@ -12,6 +12,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from miningmap.settings import SettingsError
+from miningmap.tasks import raise_if_cancelled
 
 if TYPE_CHECKING:
     from miningmap.dependencies import Dependency
@@ -74,6 +75,7 @@ async def watch(settings: RedisSettings, state: Dependency) -> NoReturn:
             else:
                 accepted = True
                 record_answer(state)
+            raise_if_cancelled()
             await asyncio.sleep(PERIOD_S)
 
 

@@ -43,3 +43,14 @@ async def _run(part: Coroutine[Any, Any, object]) -> None:
     await part
     # A task group only ends early if one of its tasks fails.
     raise _EndedError
+
+
+def raise_if_cancelled() -> None:
+    """Raise if this task was cancelled: a library can drop the cancellation.
+
+    aiokafka does while it closes, and redis-py where it uses ``asyncio.wait_for`` of Python 3.11,
+    if an answer arrives at the same time. A loop would then go on, and its service with it.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

@@ -1,8 +1,8 @@
 """Fixtures for all tests: real servers, and settings that point at them.
 
 A test that uses the fixture ``kafka`` or ``redis`` is marked ``integration``. The servers are
-started once and shared by all tests. On a machine that cannot run a server its tests are skipped;
-with ``CI=true`` they fail instead.
+started once and shared by all tests of a process (``make test`` runs two). On a machine that cannot
+run a server its tests are skipped; with ``CI=true`` they fail instead.
 """
 
 from __future__ import annotations
@@ -10,15 +10,23 @@ from __future__ import annotations
 import os
 import signal
 import uuid
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import hypothesis
 import pytest
 import structlog
 from pydantic import SecretStr
 
+from launch.local.embedded import free_port
 from miningmap import settings as config
-from tests.servers import KafkaServer, RedisServer, Server, UnavailableError, recreate_topics
+from tests.servers import (
+    ROOT,
+    KafkaServer,
+    RedisServer,
+    Server,
+    UnavailableError,
+    recreate_topics,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +42,13 @@ hypothesis.settings.register_profile("nightly", deadline=None, print_blob=True, 
 hypothesis.settings.load_profile(
     os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if CI else "project")
 )
+
+# These files take longest, and their tests cannot be divided among processes. They are started
+# first, so that at the end no process waits for one of them.
+LONGEST: Final = [
+    ROOT / "tests" / name
+    for name in ("streams/test_pipeline.py", "streams/test_model.py", "test_readiness.py")
+]
 
 AnyServer = TypeVar("AnyServer", bound=Server)
 
@@ -51,6 +66,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if {"kafka", "redis"}.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.integration)
+    items.sort(key=lambda item: item.path not in LONGEST)
 
 
 @pytest.fixture(scope="session")
@@ -114,6 +130,12 @@ def redis_url(redis: RedisServer) -> str:
     """The URL of an empty Redis."""
     redis.flush()
     return redis.url
+
+
+@pytest.fixture
+def unused_tcp_port() -> int:
+    """A free port that no outgoing connection takes before the test's server listens on it."""
+    return free_port()
 
 
 @pytest.fixture(autouse=True)

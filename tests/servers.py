@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import abc
 import asyncio
+import fcntl
 import os
 import re
 import shutil
@@ -325,8 +326,12 @@ def kafka_jars() -> Path:
     version = re.search(r"<kafka.version>(.+)</kafka.version>", pom)
     assert version, f"{KAFKA_POM} has no kafka.version"
     folder = CACHE / f"kafka-{version[1]}"
-    if not (folder / "pom.xml").is_file() or (folder / "pom.xml").read_text() != pom:
-        _fetch_jars(folder)
+    CACHE.mkdir(exist_ok=True)
+    # Of several processes that run tests, one fetches them.
+    with (CACHE / "kafka.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "pom.xml").is_file() or (folder / "pom.xml").read_text() != pom:
+            _fetch_jars(folder)
     return folder / "libs"
 
 
@@ -337,7 +342,6 @@ def _fetch_jars(folder: Path) -> None:
             f"Apache Kafka's jars are not in {folder.relative_to(ROOT)} and there is no mvn to "
             "fetch them: install Maven (Debian: apt-get install maven)"
         )
-    CACHE.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE) as temporary:
         fetched = Path(temporary, folder.name)
         goal = ["dependency:copy-dependencies", f"-DoutputDirectory={fetched / 'libs'}"]

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 from aiohttp import ClientConnectionError, ClientSession
-from aiohttp.test_utils import unused_port
 
+from launch.local.embedded import free_port
 from miningmap.kafka import producer
 from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS
 from miningmap.redis_client import connect
 from streams.queries.snapshot import TAKEN_AT
 from streams.redis import keys
-from tests.servers import delete_topics
+from tests.servers import ROOT, delete_topics
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -44,7 +44,7 @@ class Service:
 
     def __init__(self, name: str, settings: Settings, folder: Path) -> None:
         self.name = name
-        self.port = unused_port()
+        self.port = free_port()
         self.log = folder / f"{name}.log"
         self.env = {
             "MININGMAP_KAFKA__BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,
@@ -61,7 +61,8 @@ class Service:
         """Run the process during the block."""
         with self.log.open("wb") as log:
             self.process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "launch", self.name),
+                *(sys.executable, "-m", "tests.impatient", self.name),
+                cwd=ROOT,
                 env={**os.environ, **self.env},
                 stderr=log,
             )
@@ -173,7 +174,8 @@ async def until_snapshots(settings: Settings, number: int) -> None:
 
 async def until_logged(service: Service, event: str) -> None:
     """Wait until an event is in the log."""
-    while event not in service.log.read_text():  # noqa: ASYNC110 - another process writes it
+    while event not in service.log.read_text():
+        assert service.process.returncode is None, service.log.read_text()
         await asyncio.sleep(0.05)
 
 

@@ -117,3 +117,26 @@ async def test_later_a_refusal_or_a_frozen_redis_only_makes_it_unavailable(
         await until(lambda: state.reason is None)
         assert not watching.done()
         watching.cancel()
+
+
+async def test_the_watch_ends_if_the_client_drops_its_cancellation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = asyncio.Event()
+
+    async def ping(_: object) -> bool:
+        first = not asked.is_set()
+        asked.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            if not first:
+                raise  # else dropped, as by wait_for() of Python 3.11
+        return True
+
+    monkeypatch.setattr(library.asyncio.Redis, "ping", ping)
+    watching = asyncio.create_task(watch(config.Redis(), Dependency("redis")))
+    await asked.wait()
+    watching.cancel()
+    await asyncio.wait({watching}, timeout=2)
+    assert watching.cancelled()

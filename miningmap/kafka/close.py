@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from miningmap.tasks import raise_if_cancelled
+
 if TYPE_CHECKING:
     from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
@@ -42,7 +44,7 @@ async def close_producer(producer: AIOKafkaProducer, servers: str) -> None:
             async with asyncio.timeout(ABANDON_S):
                 await producer._sender.close()  # noqa: SLF001 - decision record 8
         await producer.client.close()
-    _raise_if_cancelled()
+    raise_if_cancelled()
 
 
 async def close_consumer(consumer: AIOKafkaConsumer) -> None:
@@ -56,11 +58,4 @@ async def close_consumer(consumer: AIOKafkaConsumer) -> None:
     except asyncio.CancelledError:
         # The step of stop() that the error skipped.
         await consumer._client.close()  # noqa: SLF001 - decision record 8
-    _raise_if_cancelled()
-
-
-def _raise_if_cancelled() -> None:
-    """Raise if the caller was cancelled: aiokafka can drop a cancellation while it closes."""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
+    raise_if_cancelled()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import faust
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from faust.types import EventT, StreamT
 
     from miningmap.settings import Settings
+
+COMMIT_S: Final = 1.0
+"""How often the messages that were processed are committed, in seconds."""
 
 
 class _DaemonThread(WorkerThread):
@@ -57,7 +60,7 @@ def build_app(
         topic_disable_leader=True,
         table_standby_replicas=0,
         web_enabled=False,
-        broker_commit_interval=1.0,
+        broker_commit_interval=COMMIT_S,
         broker_session_timeout=settings.kafka.session_timeout_s,
         # Two heartbeats may be lost before the session expires.
         broker_heartbeat_interval=settings.kafka.session_timeout_s / 3,

@@ -13,6 +13,7 @@ from miningmap.dependencies import Dependency
 from miningmap.kafka.errors import BrokerError
 from miningmap.kafka.producer import Record
 from miningmap.kafka.topics import SHARES
+from miningmap.tasks import raise_if_cancelled
 from miningmap.times import utc_now
 from streams.queries.snapshot import Snapshots, answers_in
 
@@ -77,6 +78,7 @@ async def write_snapshots(
             else:
                 if state.found():
                     _log.info("snapshots_available")
+            raise_if_cancelled()
             await asyncio.sleep(max(0.0, started + settings.snapshot_s - clock()))
 
 

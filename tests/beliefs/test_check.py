@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import tomllib
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from streams.beliefs import BeliefsDocument, BeliefsError, load_only
 from streams.beliefs.check import Finding, check
 from streams.beliefs.documents import StatedClaim
+from tests.beliefs.documents import claim
 from tests.cases import all_cases
 
 if TYPE_CHECKING:
@@ -306,18 +307,14 @@ def test_a_claim_may_be_within_one_of_the_others(tmp_path: Path) -> None:
 
 
 def test_contents_are_compared_on_every_day_on_which_a_claim_begins(tmp_path: Path) -> None:
-    def claim(name: str, size: float, start: str, until: str, **more: Any) -> dict[str, Any]:
-        place = {"id": name, "source": "s", "place": "US", "at_least": size}
-        return place | {"from": start, "until": until} | more
-
-    outer = claim("o", 2.0, "2025-01-01", "2026-01-01")
-    early = claim("e", 2.0, "2025-01-01", "2025-06-01", within="o")
-    late = claim("l", 2.0, "2025-06-01", "2026-01-01", within="o")
+    outer = claim("o", at_least=2.0)
+    early = claim("e", at_least=2.0, until="2026-06-01", within="o")
+    late = claim("l", at_least=2.0, start="2026-06-01", within="o")
     text = json.dumps({"claims": [outer, early, late]})
     assert findings(tmp_path / "a.json", text) == []
-    late["from"] = "2025-05-31"
+    late["from"] = "2026-05-31"
     (found,) = findings(tmp_path / "a.json", json.dumps({"claims": [outer, early, late]}))
-    assert "add up to 4 H/s from 2025-05-31 on" in found.text
+    assert "add up to 4 H/s from 2026-05-31 on" in found.text
 
 
 def test_what_the_loader_refuses_is_a_finding_and_it_refuses_no_more(tmp_path: Path) -> None:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from aiohttp.test_utils import unused_port
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from launch.cli import transfer
+from launch.local.embedded import free_port
 from miningmap.kafka.topics import NETWORK, REPORTS, TOPICS
 from miningmap.messages import KINDS, MAX_FIGURE, encode
 from miningmap.places import all_places
@@ -110,7 +110,7 @@ def test_with_one_bad_line_nothing_is_sent(run: Run, messages: Path, broker: Kaf
 def test_lines_are_checked_before_the_broker_is_contacted(
     run: Run, messages: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(SERVERS, f"127.0.0.1:{unused_port()}")
+    monkeypatch.setenv(SERVERS, f"127.0.0.1:{free_port()}")
     messages.write_text('{"schema":"report/1"}')
     result = run("publish", messages)
     assert result.exit_code == 2
@@ -131,7 +131,7 @@ def test_lines_are_checked_before_the_broker_is_contacted(
 def test_what_cannot_be_true_is_named_before_the_broker_is_contacted(
     run: Run, messages: Path, monkeypatch: pytest.MonkeyPatch, message: Message, error: str
 ) -> None:
-    monkeypatch.setenv(SERVERS, f"127.0.0.1:{unused_port()}")
+    monkeypatch.setenv(SERVERS, f"127.0.0.1:{free_port()}")
     with messages.open("ab") as file:
         file.write(encode(message))
     result = run("publish", messages)
@@ -361,7 +361,7 @@ def test_a_topic_that_differs_is_reported_and_not_changed(
 def test_topics_without_a_broker_is_one_line_and_a_failure(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    servers = f"127.0.0.1:{unused_port()}"
+    servers = f"127.0.0.1:{free_port()}"
     monkeypatch.setenv(SERVERS, servers)
     for words in (("topics",), ("topics", "--check")):
         result = run(*words)

@@ -10,6 +10,7 @@ import pytest
 
 from miningmap.settings import Method
 from streams.beliefs import BeliefOptions
+from tests.beliefs.documents import network
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -136,9 +137,8 @@ def test_without_beliefs_the_answer_is_what_reports_say(
 def test_the_network_prior_is_chosen_by_its_id(
     answer: Callable[..., Any], run: Run, messages: Path, tmp_path: Path
 ) -> None:
-    series = [{"from": "2026-01-01", "weights": {"KZ": 1}}]
     path = tmp_path / "network.json"
-    path.write_text(json.dumps({"network": [{"id": "n", "series": series}]}))
+    path.write_text(json.dumps({"network": [network("n", KZ=1)]}))
     assert "KZ" in by_code(answer("--beliefs", path, "--prior", "n"))
     assert "KZ" not in by_code(answer("--beliefs", path, "--prior", "none"))
     result = run("recompute", messages, *AS_OF, "--beliefs", path, "--prior", "m")

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer, unused_port
+from aiohttp.test_utils import TestServer
 
 from collector import pools
 from collector.registry import discover
 from collector.sources.base import PoolSource
+from launch.local.embedded import free_port
 from miningmap.messages import Report, decode
 from miningmap.pool_names import is_known_pool, named_pools
 
@@ -336,7 +337,7 @@ async def test_without_a_body_the_source_is_requested(
 
 
 def test_an_unreachable_source_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MININGMAP_COLLECTOR__UPSTREAM", f"http://127.0.0.1:{unused_port()}")
+    monkeypatch.setenv("MININGMAP_COLLECTOR__UPSTREAM", f"http://127.0.0.1:{free_port()}")
     result = run("try", "foundry")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith("miningmap: ")

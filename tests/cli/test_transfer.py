@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer, unused_port
+from aiohttp.test_utils import TestClient, TestServer
 
 from endpoint.service import application
 from launch.cli.recompute import query_of
+from launch.local.embedded import free_port
 from launch.local.running import RunningDemo, announced
 from miningmap import places
 from miningmap.cbeci.monthly_tables import reports
@@ -88,7 +89,7 @@ def provinces(tmp_path: Path) -> Path:
 @pytest.fixture
 def no_broker(monkeypatch: pytest.MonkeyPatch) -> str:
     """An address without a broker."""
-    servers = f"127.0.0.1:{unused_port()}"
+    servers = f"127.0.0.1:{free_port()}"
     monkeypatch.setenv(SERVERS, servers)
     return servers
 
@@ -204,7 +205,7 @@ def test_unreadable_files_are_named(run: Run, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("no_broker")
 def test_an_unreachable_url_is_a_failure(run: Run) -> None:
-    address = f"HTTP://127.0.0.1:{unused_port()}/export.csv"
+    address = f"HTTP://127.0.0.1:{free_port()}/export.csv"
     result = run("import-history", address)
     assert result.exit_code == 1
     assert result.stderr.startswith(f"miningmap: {address}: Cannot connect to host")

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, cast
 import aiohttp
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import unused_port
 from aiokafka import AIOKafkaConsumer
 from pydantic import SecretStr
 from structlog.testing import capture_logs
@@ -26,6 +25,7 @@ from collector.polling.network_history import NetworkHistory
 from collector.registry import discover
 from collector.service import _collect, run
 from collector.sources.base import TransientError
+from launch.local.embedded import free_port
 from miningmap import __version__
 from miningmap import messages as wire
 from miningmap import settings as config
@@ -75,8 +75,8 @@ def recordings(pools: Pools) -> None:
 def configured(pools: Pools, servers: str = "127.0.0.1:1", **changed: object) -> Settings:
     settings = load()
     settings.kafka.bootstrap_servers = servers
-    settings.collector = pools.settings(metrics_port=unused_port(), poll_s=0.5, **changed)
-    settings.intake.port = unused_port()
+    settings.collector = pools.settings(metrics_port=free_port(), poll_s=0.5, **changed)
+    settings.intake.port = free_port()
     return settings
 
 
@@ -218,6 +218,27 @@ async def push(settings: Settings, token: str, *rows: object) -> int:
                 await asyncio.sleep(0.01)
 
 
+@pytest.fixture
+def partners(tmp_path: Path) -> Path:
+    """The file of the partners, of whom there are none yet."""
+    return tmp_path / "partners.json"
+
+
+@pytest.fixture
+def only_intake(pools: Pools, clean_kafka: KafkaServer, redis_url: str, partners: Path) -> Settings:
+    """Settings of a collector that polls no source, with real Kafka and Redis for its intake."""
+    settings = configured(pools, clean_kafka.bootstrap_servers, sources=[])
+    settings.redis.url = SecretStr(redis_url)
+    settings.intake.partners_file = partners
+    return settings
+
+
+def new_token(partners: Path) -> str:
+    """Add a partner of the pool foundryusa to the file, and return its token."""
+    token, _ = add(partners, "partner-1", "foundryusa")
+    return token
+
+
 def texas(hashrate: float, province: str = "Texas") -> dict[str, object]:
     return {
         "period_start_date": "2026-09-01",
@@ -230,19 +251,16 @@ def texas(hashrate: float, province: str = "Texas") -> dict[str, object]:
 
 
 async def test_rows_of_several_requests_are_one_report_in_kafka_before_the_response(
-    pools: Pools, clean_kafka: KafkaServer, redis_url: str, tmp_path: Path
+    clean_kafka: KafkaServer, only_intake: Settings, partners: Path
 ) -> None:
-    settings = configured(pools, clean_kafka.bootstrap_servers, sources=[])
-    settings.redis.url = SecretStr(redis_url)
-    settings.intake.partners_file = tmp_path / "partners.json"
-    token, _ = add(settings.intake.partners_file, "partner-1", "foundryusa")
+    token = new_token(partners)
 
-    async with running(settings):
-        assert await push(settings, token, texas(1), texas(2, "Ohio")) == 200
+    async with running(only_intake):
+        assert await push(only_intake, token, texas(1), texas(2, "Ohio")) == 200
         first = await reports_in(clean_kafka)
     # The next process continues with the ledger of this one.
-    async with running(settings):
-        assert await push(settings, token, texas(3)) == 200
+    async with running(only_intake):
+        assert await push(only_intake, token, texas(3)) == 200
         second = await reports_in(clean_kafka)
 
     assert [places_of(report) for report in first] == [{"US-OH": 2e18, "US-TX": 1e18}]
@@ -252,43 +270,37 @@ async def test_rows_of_several_requests_are_one_report_in_kafka_before_the_respo
 
 
 async def test_partners_are_compared_with_the_network_of_their_time_in_kafka(
-    pools: Pools, clean_kafka: KafkaServer, redis_url: str, tmp_path: Path
+    only_intake: Settings, partners: Path
 ) -> None:
-    settings = configured(pools, clean_kafka.bootstrap_servers, sources=[])
-    settings.redis.url = SecretStr(redis_url)
-    settings.intake.partners_file = tmp_path / "partners.json"
-    token, _ = add(settings.intake.partners_file, "partner-1", "foundryusa")
+    token = new_token(partners)
     september = datetime(2026, 9, 1, tzinfo=UTC)
     past = network(950e18, start=september, end=september + timedelta(days=30))
     invalid = Record(NETWORK, b"bitcoin", b"poison")
-    async with Publisher(settings.kafka, frozenset({NETWORK})) as publisher:
+    async with Publisher(only_intake.kafka, frozenset({NETWORK})) as publisher:
         await publisher.publish([invalid, record_of(past)])
-    async with running(settings):
-        assert await push(settings, token, texas(20_000)) == 422
-        assert await push(settings, token, texas(20)) == 200
+    async with running(only_intake):
+        assert await push(only_intake, token, texas(20_000)) == 422
+        assert await push(only_intake, token, texas(20)) == 200
 
 
 async def test_tokens_can_be_added_and_revoked_while_it_runs(
-    pools: Pools, clean_kafka: KafkaServer, redis_url: str, tmp_path: Path
+    only_intake: Settings, partners: Path
 ) -> None:
-    settings = configured(pools, clean_kafka.bootstrap_servers, sources=[])
-    settings.redis.url = SecretStr(redis_url)
-    settings.intake.partners_file = file = tmp_path / "partners.json"
-    async with running(settings):
-        assert await push(settings, "nobody") == 401
-        token, _ = add(file, "partner-1", "foundryusa")
-        assert await push(settings, token) == 200
-        revoke(file, "partner-1")
-        assert await push(settings, token) == 401
+    async with running(only_intake):
+        assert await push(only_intake, "nobody") == 401
+        token = new_token(partners)
+        assert await push(only_intake, token) == 200
+        revoke(partners, "partner-1")
+        assert await push(only_intake, token) == 401
 
 
 async def test_the_rates_of_a_token_come_from_the_settings(
-    pools: Pools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pools: Pools, partners: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MININGMAP_INTAKE__RATES", "[[2, 3600]]")
     settings = configured(pools, sources=[])
-    settings.intake.partners_file = tmp_path / "partners.json"
-    token, _ = add(settings.intake.partners_file, "partner-1", "foundryusa")
+    settings.intake.partners_file = partners
+    token = new_token(partners)
     async with running(settings):
         assert [await push(settings, token) for _ in range(3)] == [200, 200, 429]
 

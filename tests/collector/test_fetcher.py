@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import pytest
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.test_utils import unused_port
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
@@ -33,6 +32,7 @@ from collector.sources.base import (
     TransientError,
 )
 from collector.sources.credentials import Credentials
+from launch.local.embedded import free_port
 from miningmap.settings import Collector, SettingsError
 from tests.cases import all_cases
 
@@ -352,7 +352,7 @@ async def test_a_truncated_response_is_a_connection_error(pools: Pools) -> None:
 
 
 async def test_an_unreachable_server_is_a_connection_error(pools: Pools) -> None:
-    settings = Collector(upstream=f"http://127.0.0.1:{unused_port()}")
+    settings = Collector(upstream=f"http://127.0.0.1:{free_port()}")
     async with Fetcher(settings, pools.metrics) as fetcher:
         with pytest.raises(TransientError) as caught:
             await fetcher.fetch(pools.source())
@@ -402,7 +402,7 @@ async def test_timeouts_and_refused_connections_do_not_quote_the_url(pools: Pool
     assert_keeps_secrets(late.value)
     async with Fetcher(Collector(allow_private=True), pools.metrics) as fetcher:
         with pytest.raises(TransientError, match="connection failed") as refused:
-            await fetcher.fetch(pools.source(f"https://127.0.0.1:{unused_port()}/SECRET"))
+            await fetcher.fetch(pools.source(f"https://127.0.0.1:{free_port()}/SECRET"))
     assert_keeps_secrets(refused.value)
 
 
@@ -581,7 +581,7 @@ async def test_proxies_of_the_environment_are_not_used(
     async with Fetcher(Collector(), pools.metrics) as fetcher:
         with pytest.raises(PermanentError, match="ALLOW_PRIVATE"):
             await fetcher.fetch(pools.source("https://localhost/"))
-        own = pools.source(f"http://127.0.0.1:{unused_port()}/")
+        own = pools.source(f"http://127.0.0.1:{free_port()}/")
         with pytest.raises(TransientError, match="connection failed"):
             await fetcher.fetch(replace(own, own_server=True))
     assert pools.requests == []

@@ -9,7 +9,6 @@ from uuid import uuid4
 
 import msgspec
 import pytest
-from aiohttp.test_utils import unused_port
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
 from prometheus_client import CollectorRegistry
@@ -17,6 +16,7 @@ from structlog.testing import capture_logs
 
 from collector.metrics import Metrics
 from collector.outbox import MessagePublisher, Outbox, Outgoing
+from launch.local.embedded import free_port
 from miningmap import messages as wire
 from miningmap.kafka import producer as connections
 from miningmap.kafka.dead_letters import DeadLetter
@@ -173,7 +173,7 @@ async def test_messages_that_meet_an_unexpected_error_are_dropped_alone() -> Non
 
 
 async def test_it_starts_without_a_broker_and_publishing_times_out() -> None:
-    unavailable = Kafka(bootstrap_servers=f"127.0.0.1:{unused_port()}")
+    unavailable = Kafka(bootstrap_servers=f"127.0.0.1:{free_port()}")
     acknowledged: list[Outgoing] = []
     with capture_logs() as logs:
         async with MessagePublisher(
@@ -294,7 +294,7 @@ async def forwarding(port: int, servers: str) -> AsyncIterator[None]:
 
 @pytest.mark.integration
 async def test_messages_from_before_the_broker_started_arrive(clean_kafka: KafkaServer) -> None:
-    pool, port = f"toy-{uuid4().hex}", unused_port()
+    pool, port = f"toy-{uuid4().hex}", free_port()
     settings = Kafka(bootstrap_servers=f"127.0.0.1:{port}")
     with capture_logs() as logs:
         async with MessagePublisher(settings, acknowledged=ignore) as publisher:

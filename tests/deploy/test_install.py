@@ -24,12 +24,13 @@ from zipfile import ZipFile
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer, unused_port
+from aiohttp.test_utils import TestServer
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from launch.cli import main
 from launch.cli.extras import extra_of
+from launch.local.embedded import free_port
 from miningmap import client
 from tests.cli import editions
 from tests.cli.conftest import REPORTS
@@ -412,7 +413,7 @@ def test_with_all_extras_every_module_can_be_imported(full: Environment) -> None
         done = full.miningmap(command, "--help")
         assert (done.returncode, done.stderr) == (0, "")
     up = full.miningmap(
-        *("up", "--port", str(unused_port())),
+        *("up", "--port", str(free_port())),
         MININGMAP_REDIS__URL="redis://127.0.0.1:1/0",
         MININGMAP_INTAKE__PORT="0",
     )

@@ -17,7 +17,6 @@ import asyncio
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -32,6 +31,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, RedisError
 
+from launch.local.embedded import free_port
 from miningmap.cbeci.contribution import PATH
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Containers:
         self.folder = folder
         self.services = services
         self.root = root
-        self.ports = dict(zip([*PORTS, "6379"], map(str, _free_ports(len(PORTS) + 1)), strict=True))
+        self.ports = {port: str(free_port()) for port in (*PORTS, "6379")}
         self.addresses = {"redis:6379": f"127.0.0.1:{self.ports['6379']}"}
         self.extra = {PORTS[port]: self.ports[port] for port in PORTS}
         subprocess.run(
@@ -289,14 +289,6 @@ async def test_the_health_check_succeeds_only_for_the_status_200(own: dict[str, 
         assert await _status(sys.executable, *checks[0], port, "/503") != 0
         await server.close()
         assert await _status(sys.executable, *checks[0], port, "/200") != 0
-
-
-def _free_ports(count: int) -> list[int]:
-    with_ports = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in with_ports]
-    for each in with_ports:
-        each.close()
-    return ports
 
 
 async def _status(*command: str) -> int:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer, unused_port
+from aiohttp.test_utils import TestServer
 
+from launch.local.embedded import free_port
 from miningmap.http.download import DownloadError, download
 
 if TYPE_CHECKING:
@@ -105,6 +106,6 @@ async def test_a_silent_server_is_an_error_after_the_time_limit() -> None:
 
 
 async def test_an_invalid_or_unreachable_url_is_named() -> None:
-    address = f"http://127.0.0.1:{unused_port()}/export.csv"
+    address = f"http://127.0.0.1:{free_port()}/export.csv"
     assert (await failed(address)).startswith(f"{address}: Cannot connect to host 127.0.0.1")
     assert (await failed("http://")).startswith("http://: not an address")

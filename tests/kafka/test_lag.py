@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
-from aiohttp.test_utils import unused_port
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
+from launch.local.embedded import free_port
 from miningmap.kafka.errors import BrokerError
 from miningmap.kafka.lag import Progress, lag_of
 from miningmap.kafka.topics import NETWORK, REPORTS
@@ -42,7 +42,10 @@ async def test_the_lag_is_the_number_of_uncommitted_messages(clean_kafka: KafkaS
             await producer.send_and_wait(REPORTS, b"value", partition=2)
     async with lag_of(servers, group, (REPORTS, NETWORK)) as current_lag:
         before = await first(current_lag)
-        async with AIOKafkaConsumer(bootstrap_servers=servers, group_id=group) as consumer:
+        # Else its close commits the end of the partition, if it knows that by then.
+        async with AIOKafkaConsumer(
+            bootstrap_servers=servers, group_id=group, enable_auto_commit=False
+        ) as consumer:
             partition = TopicPartition(REPORTS, 2)
             consumer.assign([partition])
             await consumer.commit({partition: 3})
@@ -64,7 +67,7 @@ async def test_a_missing_topic_is_an_error_and_is_not_asked_for_by_name(
 
 
 async def test_an_unavailable_broker_is_an_error_with_its_address() -> None:
-    servers = f"127.0.0.1:{unused_port()}"
+    servers = f"127.0.0.1:{free_port()}"
     with pytest.raises(BrokerError, match=f"^Kafka at {servers}: "):
         async with lag_of(servers, "group", (REPORTS,)):
             pass

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
-from aiohttp.test_utils import unused_port
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import NewTopic
 from structlog.testing import capture_logs
 
+from launch.local.embedded import free_port
 from miningmap.dependencies import Dependency
 from miningmap.kafka import producer
 from miningmap.kafka.admin import ensure_topics
@@ -96,7 +96,7 @@ def test_a_network_message_is_written_to_network_with_bitcoin_as_key() -> None:
 
 
 async def test_publishing_without_a_broker_fails_within_the_time_limit() -> None:
-    unreachable = Kafka(bootstrap_servers=f"127.0.0.1:{unused_port()}")
+    unreachable = Kafka(bootstrap_servers=f"127.0.0.1:{free_port()}")
     with capture_logs() as logs:
         async with Publisher(unreachable, TOPICS, timeout_s=0.2) as unconnected:
             for _ in range(2):
@@ -258,7 +258,7 @@ async def test_a_delivery_on_a_connection_that_broke_ends_with_an_error(
 
 
 async def test_no_task_outlives_the_publisher(clean_kafka: KafkaServer) -> None:
-    unreachable = Kafka(bootstrap_servers=f"127.0.0.1:{unused_port()}")
+    unreachable = Kafka(bootstrap_servers=f"127.0.0.1:{free_port()}")
     before = tasks()
     async with publisher(clean_kafka) as connected, Publisher(unreachable, TOPICS):
         await connected.publish([record()])
@@ -281,7 +281,7 @@ async def test_an_unexpected_error_of_the_background_task_ends_the_block(
         raise RuntimeError("a fault of the publisher")
 
     monkeypatch.setattr(producer, "_start", broken)
-    unreachable = Kafka(bootstrap_servers=f"127.0.0.1:{unused_port()}")
+    unreachable = Kafka(bootstrap_servers=f"127.0.0.1:{free_port()}")
     with pytest.RaisesGroup(pytest.RaisesExc(RuntimeError, match="a fault of the publisher")):
         async with Publisher(unreachable, TOPICS) as unconnected:
             await unconnected.connected()

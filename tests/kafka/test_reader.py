@@ -7,10 +7,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from aiohttp.test_utils import unused_port
 from aiokafka import AIOKafkaProducer
 
-from launch.local.embedded import EmbeddedBroker
+from launch.local.embedded import EmbeddedBroker, free_port
 from launch.local.supervisor import Supervisor
 from miningmap.kafka.admin import ensure_topics
 from miningmap.kafka.errors import BrokerError
@@ -137,7 +136,7 @@ async def test_a_missing_topic_is_named_and_not_created(clean_kafka: KafkaServer
 
 
 async def test_an_unavailable_broker_is_an_error_with_the_remedy() -> None:
-    servers = f"127.0.0.1:{unused_port()}"
+    servers = f"127.0.0.1:{free_port()}"
     with pytest.raises(BrokerError) as caught:
         async with open_reader(servers, [REPORTS]):
             pass

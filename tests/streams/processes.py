@@ -14,6 +14,7 @@ from miningmap.kafka.lag import lag_of
 from miningmap.kafka.producer import Publisher, Record, record_of
 from miningmap.kafka.topics import NETWORK, REPORTS
 from streams.service import run
+from tests.servers import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -59,7 +60,8 @@ class StreamsProcess:
     async def __aenter__(self) -> Self:
         with self._log.open("wb") if self._log else nullcontext() as stderr:
             self.process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "launch", "streams"),
+                *(sys.executable, "-m", "tests.impatient", "streams"),
+                cwd=ROOT,
                 env={**os.environ, **self._env},
                 stderr=stderr,
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import date
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
 from structlog.testing import capture_logs
@@ -14,6 +14,7 @@ from streams import beliefs
 from streams.beliefs import BeliefsError
 from streams.method.beliefs import Beliefs, Claim, Document, Entry, Rule
 from streams.service import configured_beliefs
+from tests.beliefs.documents import claim, network
 from tests.cases import all_cases
 
 if TYPE_CHECKING:
@@ -102,16 +103,6 @@ def write(path: Path, content: object) -> Path:
     path.parent.mkdir(exist_ok=True)
     path.write_text(content if isinstance(content, str) else json.dumps(content))
     return path
-
-
-def network(id_: str = "network/n", /, **weights: float) -> dict[str, Any]:
-    series = [{"from": "2026-01-01", "weights": weights or {"US": 1}}]
-    return {"id": id_, "source": "https://example.org", "series": series}
-
-
-def claim(id_: str = "claims/c", **fields: object) -> dict[str, Any]:
-    dates = {"from": "2026-01-01", "until": "2027-01-01"}
-    return {"id": id_, "place": "US", "at_least": 1e18, **dates, **fields}
 
 
 UNKNOWN: Final = {

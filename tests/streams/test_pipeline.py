@@ -17,7 +17,7 @@ from endpoint.service import application
 from miningmap import settings as config
 from miningmap.api.models import Answer, PoolList
 from miningmap.kafka.errors import BrokerError
-from miningmap.kafka.producer import Record
+from miningmap.kafka.producer import Publisher, Record, record_of
 from miningmap.kafka.topics import DEAD_LETTERS, REPORTS, SHARES
 from miningmap.redis_client import connect
 from miningmap.times import parse_rfc3339, utc_now
@@ -27,10 +27,19 @@ from streams.method.windows import parse_window
 from streams.redis import keys
 from streams.redis.store import Store
 from streams.service import run
+from streams.worker import faust_app
 from streams.worker.processor import Processor
 from tests.streams import golden
 from tests.streams.fixtures import NOON, network, report
-from tests.streams.processes import DEADLINE_S, StreamsProcess, processed, publish, streams, until
+from tests.streams.processes import (
+    DEADLINE_S,
+    TOPICS,
+    StreamsProcess,
+    processed,
+    publish,
+    streams,
+    until,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -58,7 +67,10 @@ SPANS = [
 
 
 @pytest.fixture
-def settings(settings: Settings) -> Settings:
+def settings(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings with which the service in this process writes and commits without a long wait."""
+    monkeypatch.setattr(faust_app, "COMMIT_S", 0.05)
+    settings.streams.batch_within_s = 0.05
     settings.retention = FOR_EVER
     return settings
 
@@ -105,11 +117,11 @@ async def assert_cells(redis: Redis, want: MemoryCells) -> None:
 )
 async def test_every_golden_case_is_answered_over_http(settings: Settings, client: Redis) -> None:
     store = Store(client, FOR_EVER)
-    async with streams(settings):
+    async with streams(settings), Publisher(settings.kafka, TOPICS) as publisher:
         for path in golden.FILES:
             case = golden.Case(path)
             await client.flushdb()
-            await publish(settings, case.messages)
+            await publisher.publish(list(map(record_of, case.messages)))
             await processed(settings)
             app = application(store, case.beliefs, config.Endpoint())
             async with TestClient(TestServer(app)) as http:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
 from miningmap import settings as config
@@ -17,6 +19,7 @@ from miningmap.redis_client import connect
 from streams.method.beliefs import Beliefs, Claim, Document, Entry, Rule
 from streams.method.cells import MemoryCells, claims_of
 from streams.method.windows import ROLLING, parse_window
+from streams.metrics import Metrics
 from streams.queries.contributions import ContributionsParameters, contributions
 from streams.queries.history import HistoryParameters, history
 from streams.queries.parameters import SharesQuery
@@ -30,6 +33,7 @@ from streams.queries.snapshot import (
 )
 from streams.redis import keys
 from streams.redis.store import Store
+from streams.worker.snapshot_writer import write_snapshots
 from tests.examples import examples
 from tests.streams.fixtures import NOON, network, report
 
@@ -39,6 +43,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
+    from miningmap.kafka.producer import Publisher
     from miningmap.messages import Message
 
 # Redis expires keys by its own clock, and these tests must pass on any day.
@@ -269,3 +274,28 @@ async def test_a_message_that_arrives_during_a_snapshot_and_is_lost_is_not_cache
 async def test_a_series_without_a_cell_yet_is_left_out(redis: Redis, store: Store) -> None:
     await redis.sadd(keys.SERIES, "a/own")
     assert not [*(await store.read([])).series()]
+
+
+async def test_no_snapshots_are_taken_after_a_cancellation_that_the_client_drops() -> None:
+    asked = asyncio.Event()
+
+    class DroppingStore:
+        async def renew_leadership(self, *_: object, **__: object) -> bool:
+            first = not asked.is_set()
+            asked.set()
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                if not first:
+                    raise  # else dropped, as by wait_for() of Python 3.11
+            return False
+
+    store, publisher = cast("Store", DroppingStore()), cast("Publisher", None)
+    metrics = Metrics(CollectorRegistry())
+    taking = asyncio.create_task(
+        write_snapshots(config.Streams(), store, BELIEFS, publisher, metrics)
+    )
+    await asked.wait()
+    taking.cancel()
+    await asyncio.wait({taking}, timeout=2)
+    assert taking.cancelled()
