@@ -339,7 +339,7 @@ def _licence_of_points(points: Sequence[Point]) -> Licence:
 class _Cohort(msgspec.Struct):
     """The cohort of an answer, without the rest."""
 
-    cohort: tuple[CohortPool, ...]
+    cohort: tuple[CohortPool, ...] = ()
 
 
 def _licence_in(body: bytes) -> Licence:

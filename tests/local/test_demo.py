@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 READY_S: Final = 60
-POLLED_S: Final = 20
+POLLED_S: Final = 60
 END_S: Final = 10
 POLL_S: Final = 0.05
 

@@ -360,7 +360,7 @@ async def test_invalid_lines_are_named_and_skipped(bench: Bench, intake: LiveInt
         (None, f"longer than {MAX_ROW} bytes"),
         (b" " * (MAX_ROW + 1), f"longer than {MAX_ROW} bytes"),
         (lines([row(-60 * 19, hashrate=1)]), "end: over 48 h ago; the map has no use for it"),
-        (lines([row(60 * 31)]), "end: "),
+        (lines([row(60 * 40)]), "end: "),
         (lines([row(0, places=[{"code": "US", "hashrate": 1}])]), "places add up to 1 H/s, more"),
     ],
 )
