@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from miningmap.api.columns import cells, columns, figures
-from miningmap.messages import Kind
+from miningmap.messages import Basis, Kind
 from miningmap.places import Place
 
 if TYPE_CHECKING:
@@ -425,14 +425,15 @@ class SourceState(msgspec.Struct, frozen=True):
     """One source of a pool: its last report, and whether that was simulated.
 
     ``hashrate`` is its mean in the window ``now`` (H/s), null if it has no report there.
-    ``blocks`` is the number of blocks that the hashrate is computed from, null if the pool reports
-    the hashrate itself.
+    ``basis`` says who the hashrate is from, null if the source has no report in the last 30 days.
+    ``blocks`` is the number of blocks that the hashrate is computed from, null if it is not.
     """
 
     source: str
     last_report: Instant
     simulated: bool
     hashrate: Hashrate | None
+    basis: Basis | None
     blocks: int | None
 
 
@@ -456,8 +457,9 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
     """The state of a pool. Hashrates are in H/s; unknown figures are null.
 
     ``live``: it is in the cohort. ``thin``: it has too few minutes for the cohort. ``stale``: it
-    has only older reports. ``off``: none of its reports is stored any more. ``refused`` is its
-    newest rejected reading of the last day.
+    has only older reports. ``off``: none of its reports is stored any more. ``basis`` and
+    ``blocks`` are those of its ``source``, which represents it. ``refused`` is its newest rejected
+    reading of the last day.
     """
 
     pool: str
@@ -465,12 +467,14 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
     state: State
     reason: str | None
     source: str | None
+    basis: Basis | None
     last_report: Instant | None
     hashrate: Hashrate | None
     located: Hashrate | None
     kinds: KindSplit | None
     gap: Gap | None
     refused: Refusal | None
+    blocks: int | None
     simulated: bool
     sources: tuple[SourceState, ...]
 

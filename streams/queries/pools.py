@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from miningmap.api.models import Gap, KindSplit, PoolList, PoolState, SourceState, State
+from miningmap.messages import BASES
 from miningmap.pool_names import pool_name
 from miningmap.times import DAY_MIN
 from streams.method.cohort import representative_source
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from miningmap.api.models import Refusal
+    from miningmap.messages import Basis
     from streams.method.cells import Series
     from streams.method.observations import Observation
     from streams.method.placing import PlacedPool, Placement
@@ -34,6 +36,7 @@ class PoolFacts:
         month: the placed cohort of the window ``30d``.
         observed_now: the observations in the window ``now``, by pool and source.
         observed_day: the observations in the window ``24h``, by pool and source.
+        observed_month: the observations in the window ``30d``, by pool and source.
         rejected: the newest rejected reading of each pool.
     """
 
@@ -42,6 +45,7 @@ class PoolFacts:
     month: Placement
     observed_now: Pools
     observed_day: Pools
+    observed_month: Pools
     rejected: Mapping[str, Refusal]
 
 
@@ -66,6 +70,7 @@ def pool_list(facts: PoolFacts) -> PoolList:
                 report.end,
                 report.simulated,
                 _mean(facts.observed_now, series.pool, series.source),
+                _basis(facts, series.pool, series.source),
                 report.blocks,
             )
             by_pool.setdefault(series.pool, []).append(source)
@@ -86,12 +91,15 @@ def _pool(pool: str, sources: list[SourceState], facts: PoolFacts) -> PoolState:
         )
         state = "off" if is_off else "thin" if excluded.get(pool) == "thin" else "stale"
     kinds = None if placed is None else kinds_of(placed)
+    by_name = {source.source: source for source in sources}
+    representative = by_name.get(placed.member.source) if placed else None
     return PoolState(
         pool=pool,
         name=pool_name(pool),
         state=state,
         reason=_REASONS.get(state) if sources else "nothing that was said of it could be used",
-        source=placed.member.source if placed else None,
+        source=representative.source if representative else None,
+        basis=representative.basis if representative else None,
         last_report=max((source.last_report for source in sources), default=None),
         hashrate=placed.member.reported_total if placed else None,
         # The places of a message may exceed its total by a rounding error.
@@ -99,6 +107,7 @@ def _pool(pool: str, sources: list[SourceState], facts: PoolFacts) -> PoolState:
         kinds=KindSplit(*kinds) if kinds else None,
         gap=_gap(pool, sources, facts.observed_day),
         refused=facts.rejected.get(pool),
+        blocks=representative.blocks if representative else None,
         simulated=any(source.simulated for source in sources),
         sources=tuple(sorted(sources, key=lambda source: source.source)),
     )
@@ -108,11 +117,15 @@ def _gap(pool: str, sources: Sequence[SourceState], observed_day: Pools) -> Gap 
     """Return the gap between the hashrate that a pool reports and the one that its blocks imply.
 
     The most certain figures are compared: the source with the most blocks, and the representative
-    one of the sources that report a hashrate. ``None`` if one of the two is missing.
+    one of those through which the pool itself reports. ``None`` if one of the two is missing.
     """
     counted = [source for source in sources if source.blocks and source.hashrate]
     mined = min(counted, key=lambda s: (-(s.blocks or 0), s.source), default=None)
-    reporting = {s.source: observed_day[pool][s.source] for s in sources if s.blocks is None}
+    reporting = {
+        source: observed
+        for source, observed in observed_day.get(pool, {}).items()
+        if BASES[observed.window_sum.basis] == "reported"
+    }
     reporter = representative_source(reporting, DAY_MIN)
     if reporter is None or mined is None or not mined.blocks or not mined.hashrate:
         return None
@@ -127,6 +140,15 @@ def _gap(pool: str, sources: Sequence[SourceState], observed_day: Pools) -> Gap 
         ratio=reported / mined.hashrate - 1,
         error=1 / math.sqrt(mined.blocks),
     )
+
+
+def _basis(facts: PoolFacts, pool: str, source: str) -> Basis | None:
+    """Return the basis of a source in the newest window in which it has reports."""
+    for observed in (facts.observed_now, facts.observed_day, facts.observed_month):
+        cell = observed[pool][source].window_sum
+        if cell.minutes:
+            return BASES[cell.basis]
+    return None
 
 
 def _mean(observed: Pools, pool: str, source: str) -> float | None:

@@ -183,6 +183,7 @@ def _encode(
         month=by_window["30d"].shares.placement,
         observed_now=by_window["now"].observed.pools,
         observed_day=by_window["24h"].observed.pools,
+        observed_month=by_window["30d"].observed.pools,
         rejected={pool: r for pool, r in rejections.items() if now - r.at < REJECTION_SHOWN_FOR},
     )
     pools = pool_list(facts)

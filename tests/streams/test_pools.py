@@ -64,6 +64,7 @@ def listed(
         month=placed["30d"],
         observed_now=known["now"].pools,
         observed_day=known["24h"].pools,
+        observed_month=known["30d"].pools,
         rejected=rejected or {},
     )
     return {state.pool: state for state in pool_list(facts).pools}
@@ -193,3 +194,22 @@ def test_dead_letters_without_a_pool_or_a_reason_are_skipped(
     newest: dict[str, Refusal] = {}
     add_rejection(key, headers.items(), newest)
     assert newest == {}
+
+
+def test_a_pool_has_the_basis_and_the_blocks_of_the_source_that_represents_it() -> None:
+    (alone,) = listed(mined(100 * EH, 16)).values()
+    assert (alone.source, alone.basis, alone.blocks) == ("chain", "mined", 16)
+    both = listed(report("a", source="api", hold_s=600), mined(100 * EH, 16))["a"]
+    assert (both.source, both.basis, both.blocks) == ("api", "reported", None)
+    assert [source.basis for source in both.sources] == ["reported", "mined"]
+
+
+def test_the_basis_is_that_of_the_newest_reports() -> None:
+    # Its reports are hours old: they are in the day and not in the minute.
+    (state,) = listed(day(110 * EH)).values()
+    assert state.sources[0].basis == "reported"
+
+
+def test_what_somebody_else_repeats_is_not_what_the_pool_reports() -> None:
+    relayed = msgspec.structs.replace(day(110 * EH), basis="relayed")
+    assert listed(relayed, mined(100 * EH, 16))["a"].gap is None
