@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from launch.cli.common import Commands, MissingExtraError, counted, settings_of, usage_errors
+from launch.cli.common import (
+    Commands,
+    MissingExtraError,
+    counted,
+    refuse_options,
+    settings_of,
+    usage_errors,
+)
 from launch.cli.extras import can_load_settings
 
 if TYPE_CHECKING:
@@ -47,6 +54,7 @@ def beliefs(
     shipped beliefs are listed.
     """
     if context.invoked_subcommand is not None:
+        refuse_options(context)
         return
     import msgspec
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
 import click
+from click.core import ParameterSource
 
 from launch.cli.extras import EXTRA_OF_COMMAND, extra_of, install_command
 
@@ -197,6 +198,21 @@ def listing(errors: Sequence[str], outcome: str) -> str:
     more = len(errors) - ERRORS_SHOWN
     shown = [*errors[:ERRORS_SHOWN], *([f"and {more} more"] if more > 0 else [])]
     return "\n  ".join([f"{len(errors)} errors, {outcome}:", *shown])
+
+
+def refuse_options(context: click.Context) -> None:
+    """Refuse the options of a group in front of one of its commands, which does not use them.
+
+    Raises:
+        CommandUsageError: one is given.
+    """
+    for option in context.command.params:
+        if context.get_parameter_source(option.name or "") == ParameterSource.COMMANDLINE:
+            raise CommandUsageError(
+                f"{option.opts[-1]}: not allowed in front of {context.invoked_subcommand}, which "
+                f"has options of its own; see {context.command_path} {context.invoked_subcommand} "
+                "--help"
+            )
 
 
 # --- addresses ------------------------------------------------------------------------------------

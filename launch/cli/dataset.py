@@ -21,6 +21,7 @@ from launch.cli.common import (
     command_errors,
     counted,
     message_lines,
+    refuse_options,
     tell_left_out,
     usage_errors,
 )
@@ -110,6 +111,7 @@ def dataset(
     counted if they come from Kafka. Those that can be true at no time are left out and counted.
     """
     if context.invoked_subcommand is not None:
+        refuse_options(context)
         return
     _check_required(context)
     if demo and messages:

@@ -234,6 +234,16 @@ def test_a_folder_that_was_changed_is_refused(editions: Editions) -> None:
     assert result.stderr == f"miningmap: {shares}: No such file or directory\n"
 
 
+def test_options_of_a_new_edition_are_refused_in_front_of_diff(editions: Editions) -> None:
+    """They would be ignored, as if only these windows were compared."""
+    options = (("--from", "2026-01"), ("--step", "month"), ("-o", "x"), ("--demo",))
+    for words in options:
+        result = editions.run("dataset", *words, "diff", editions.usual, editions.usual)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert result.stderr.startswith("miningmap: --")
+        assert "not allowed in front of diff" in result.stderr
+
+
 def test_a_folder_that_is_no_edition_is_refused(editions: Editions, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
