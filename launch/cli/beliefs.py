@@ -9,15 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from launch.cli.common import (
-    Commands,
-    MissingExtraError,
-    counted,
-    refuse_options,
-    settings_of,
-    usage_errors,
-)
+from launch.cli.common import Commands, MissingExtraError, refuse_options, settings_of, usage_errors
 from launch.cli.extras import can_load_settings
+from launch.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

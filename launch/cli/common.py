@@ -15,6 +15,7 @@ import click
 from click.core import ParameterSource
 
 from launch.cli.extras import EXTRA_OF_COMMAND, extra_of, install_command
+from launch.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
@@ -184,11 +185,6 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
             yield from _leaves(inner)
     else:
         yield error
-
-
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun: ``1 row``, ``2 rows``."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def listing(errors: Sequence[str], outcome: str) -> str:

@@ -19,13 +19,13 @@ from launch.cli.common import (
     Commands,
     CommandUsageError,
     command_errors,
-    counted,
     message_lines,
     refuse_options,
     tell_left_out,
     usage_errors,
 )
 from launch.cli.transfer import DEMO, kafka_of
+from launch.words import counted
 from miningmap.licences import LICENCES
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from msgspec import inspect
 
+from launch.words import counted
 from miningmap import __version__
 from miningmap.api.columns import columns, described
 from miningmap.pool_names import CBECI_SAMPLE
@@ -297,7 +298,8 @@ def readme(facts: Facts, digest: str) -> str:
 
 {facts.description}
 
-This edition covers {len(windows)} windows and is made from {facts.messages} messages. Its digest, \
+This edition covers {counted(len(windows), "window")} and is made from \
+{counted(facts.messages, "message")}. Its digest, \
 which names exactly these files, is
 
     {digest}

@@ -345,6 +345,7 @@ def test_cambridges_tables_keep_cambridges_licence(run: Run, file: Path, tmp_pat
     # A month of other data alone is as free as ever.
     make(run, tmp_path / "later", file, "--from", "2026-02", "--to", "2026-03")
     assert "CC-BY-4.0" in (tmp_path / "later" / "CITATION.cff").read_text()
+    assert "covers 1 window and is" in (tmp_path / "later" / "README.md").read_text()
 
 
 def test_a_freer_licence_is_refused_with_cambridges_tables(
