@@ -6,6 +6,7 @@ import csv
 import gzip
 import json
 import re
+from array import array
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -15,10 +16,16 @@ from miningmap.inputs import watched
 from streams.beliefs.documents import read
 from streams.beliefs.rows import rows_on
 from streams.queries.dataset import COHORT, EXCLUDED, SHARES, WINDOWS, window_named
-from streams.queries.dataset_diff import Edition, Place, differing_messages
+from streams.queries.dataset_diff import (
+    OTHER_FIGURES,
+    WINDOW_FIGURES,
+    Edition,
+    Place,
+    differing_messages,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from miningmap.api.models import Level
@@ -68,8 +75,10 @@ def read_edition(folder: Path) -> Edition:
     """
     try:
         package = json.loads((folder / PACKAGE).read_bytes())
+        windows = {row["window"]: row for row in _rows(folder, WINDOWS)}
         return Edition(
-            windows={r["window"]: window_named(r["window"]) for r in _rows(folder, WINDOWS)},
+            windows={name: window_named(name) for name in windows},
+            of_windows={n: _figures(row, WINDOW_FIGURES) for n, row in windows.items()},
             places={(r["window"], r["code"]): _place(r) for r in _rows(folder, SHARES)},
             pools=_pools(folder),
             believed_on=partial(rows_on, read(folder / BELIEFS_FILE)),
@@ -111,7 +120,13 @@ def _place(row: Mapping[str, str]) -> Place:
         name=row["name"],
         share=float(row["share"]),
         hashrate=float(row["hashrate"]),
+        others=_figures(row, OTHER_FIGURES),
     )
+
+
+def _figures(row: Mapping[str, str], names: Iterable[str]) -> array[float]:
+    """Return figures of a row; a column that another version does not have is unknown."""
+    return array("d", (float(row.get(name) or "nan") for name in names))
 
 
 def _pools(folder: Path) -> dict[str, dict[str, str]]:
