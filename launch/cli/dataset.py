@@ -324,9 +324,9 @@ def diff(before: Path, after: Path, *, as_json: bool) -> None:
     """List what differs between the figures of two editions, and why.
 
     Lists every place whose share or hashrate differs (by more than 1e-9 of it), the largest change
-    first, then for each window with any other figure the columns that differ, and what differs in
-    what it was made from: messages, beliefs, rules, pools, the method and the software. Both
-    folders are checked against their SHA256SUMS first.
+    first. Then, for each window in which any figure differs, the other columns that do, and what
+    differs in what it was made from: messages, beliefs, rules, pools, the method and the software.
+    Both folders are checked against their SHA256SUMS first.
 
     The exit code is 0 if all figures are the same, 1 if some differ, and 2 for a folder that is no
     edition.
@@ -344,7 +344,7 @@ def diff(before: Path, after: Path, *, as_json: bool) -> None:
         old, new = read_edition(before), read_edition(after)
     common = [window for name, window in old.windows.items() if name in new.windows]
     size = (after / MESSAGES_FILE).stat().st_size
-    with _bar("comparing", size) as bar:
+    with usage_errors(EditionError), _bar("comparing", size) as bar:
         messages = changed_messages(before, after, common, lambda at: bar.update(at - bar.pos))
         bar.update(size - bar.pos)
     comparison = compare(old, new, messages)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +12,8 @@ import msgspec
 import pytest
 
 from launch.dataset import descriptions
+from launch.dataset.edition import digest_of, files_of, sums
+from miningmap.messages import encode
 from streams.queries.dataset_diff import RELATIVE_TOLERANCE
 from tests.cli.editions import BELIEFS, DAY, START, make, messages, rows, write, write_beliefs
 from tests.streams.fixtures import report
@@ -286,6 +290,61 @@ def test_a_folder_that_was_changed_is_refused(editions: Editions) -> None:
     shares.unlink()
     result = editions.run("dataset", "diff", editions.usual, editions.usual)
     assert result.stderr == f"miningmap: {shares}: No such file or directory\n"
+
+
+def test_a_file_that_was_changed_together_with_its_hash_is_refused(editions: Editions) -> None:
+    """The citation still has the digest of what was made."""
+    shares = editions.usual / "shares.csv"
+    shares.write_bytes(shares.read_bytes().replace(b"United States", b"Untied States"))
+    write_sums(editions.usual)
+    result = editions.run("dataset", "diff", editions.usual, editions.usual)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
+        f"miningmap: {editions.usual}: was changed: CITATION.cff has another digest than follows "
+        "from SHA256SUMS\n"
+    )
+    lines = (editions.usual / "SHA256SUMS").read_text().splitlines(keepends=True)
+    (editions.usual / "SHA256SUMS").write_text("".join(lines[1:]))
+    result = editions.run("dataset", "diff", editions.usual, editions.usual)
+    assert result.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        (b"no archive", "Not a gzipped file"),
+        (gzip.compress(encode(messages()[0]) + b"\n")[:-4], "Compressed file ended before"),
+        (gzip.compress(b'{"schema":"report/9"}\n'), "unknown schema"),
+    ],
+    ids=["no archive", "incomplete", "another schema"],
+)
+def test_messages_that_cannot_be_read_are_named(
+    editions: Editions, content: bytes, error: str
+) -> None:
+    """As those of another version of the software could be."""
+    other = editions.make("other", messages()[::-1])
+    (other / "messages.jsonl.gz").write_bytes(content)
+    write_sums(other)
+    cite(other)
+    result = editions.run("dataset", "diff", editions.usual, other)
+    assert (result.exit_code, result.stdout) == (2, "")
+    line = result.stderr.splitlines()[-1]
+    assert line.startswith(f"miningmap: messages of {editions.usual} or {other} cannot be read: ")
+    assert error in line
+
+
+def write_sums(folder: Path) -> None:
+    (folder / "SHA256SUMS").unlink()
+    hashes = {name: file.sha256 for name, file in files_of(folder).items()}
+    (folder / "SHA256SUMS").write_text(sums(hashes))
+
+
+def cite(folder: Path) -> None:
+    """Write the digest that follows from the files into the citation."""
+    digest = digest_of({name: file.sha256 for name, file in files_of(folder).items()})
+    citation = folder / "CITATION.cff"
+    citation.write_text(re.sub(r"[0-9a-f]{64}", digest, citation.read_text()))
+    write_sums(folder)
 
 
 def test_options_of_a_new_edition_are_refused_in_front_of_diff(editions: Editions) -> None:
