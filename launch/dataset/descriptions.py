@@ -241,7 +241,7 @@ def _belief_sources(beliefs: Iterable[Row]) -> list[dict[str, str]]:
     """Return the publishers of beliefs, each with every address that it is read at."""
     found: set[tuple[str, str]] = set()
     for row in beliefs:
-        addresses = _URL.findall(row["source"])
+        addresses = [_without_punctuation(address) for address in _URL.findall(row["source"])]
         title = row["publisher"] or row["source"]
         found.update((title, address) for address in addresses)
         if title and not addresses:
@@ -250,6 +250,15 @@ def _belief_sources(beliefs: Iterable[Row]) -> list[dict[str, str]]:
         {"title": title, **({"path": address} if address else {})}
         for title, address in sorted(found)
     ]
+
+
+def _without_punctuation(address: str) -> str:
+    """Return an address without what ends the sentence or the brackets that it stands in."""
+    while address.endswith((".", ",", ";", ":")) or (
+        address.endswith(")") and address.count(")") > address.count("(")
+    ):
+        address = address[:-1]
+    return address
 
 
 # --- CITATION.cff ---------------------------------------------------------------------------------

@@ -239,6 +239,8 @@ def test_the_package_says_what_it_is_made_from(
     assert package["software"] == {"name": "miningmap", "version": __version__}
     assert package["licenses"][0]["name"] == "CC-BY-4.0"
     sources = [(source["title"], source.get("path")) for source in package["sources"]]
+    assert ("Two", "https://two.example/a_(b)") in sources
+    assert ("Two", "https://two.example/c") in sources
     assert ("own, for foundryusa", None) in sources
     assert ("mempool, for the network's hashrate", None) in sources
     assert ("One", "https://one.example/table") in sources
