@@ -283,7 +283,8 @@ def message_lines(
     try:
         with file.open("rb") as raw:
             lines = gzip.GzipFile(fileobj=raw) if file.suffix == ".gz" else raw
-            yield watched(lines, lambda: reached(raw.tell()) if reached else None)
+            tell = reached if raw.seekable() else None  # a pipe has no position
+            yield watched(lines, lambda: tell(raw.tell()) if tell else None)
     except LineError as error:
         raise CommandUsageError(f"{file}: {error}") from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:

@@ -227,12 +227,17 @@ def _new_folder(output: Path) -> Iterator[tuple[Path, Path]]:
     """Yield a folder that is put in the place of ``output`` at the end, and one that is removed.
 
     Raises:
-        CommandUsageError: something is there already.
+        CommandUsageError: something is there already, or no folder can be put there.
         CommandError: the folder cannot be written.
     """
     if output.exists() and not (output.is_dir() and not any(output.iterdir())):
         raise CommandUsageError(f"-o {output}: exists and is not an empty folder")
     target = output.resolve()
+    if target.is_mount():
+        raise CommandUsageError(
+            f"-o {output}: is a mount point, which cannot be replaced; expected a folder inside "
+            f"it, such as {output / 'edition'}"
+        )
     try:
         work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
     except OSError as error:
@@ -309,7 +314,7 @@ def _write_descriptions(
 
 
 def _bar(label: str, length: int, items: Iterable[T] | None = None) -> Any:  # noqa: ANN401
-    """Return a progress bar on standard error, which shows nothing where that is no terminal."""
+    """Return a progress bar on standard error; where that is no terminal, its label alone."""
     return click.progressbar(items, length=length, label=label, file=sys.stderr)
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from datetime import datetime, timedelta
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -432,6 +433,32 @@ def test_what_is_there_is_never_replaced(run: Run, file: Path, tmp_path: Path) -
     result = run("dataset", *SPAN, "-o", tmp_path / "no" / "such", "--messages", file)
     assert result.exit_code == 2
     assert result.stderr.endswith(f"-o {tmp_path / 'no' / 'such'}: No such file or directory\n")
+
+
+def test_messages_can_come_from_a_pipe(run: Run, file: Path, beliefs: Path, tmp_path: Path) -> None:
+    """As from ``<(zcat *.gz)``."""
+    expected = make(run, tmp_path / "file", file, "--beliefs", beliefs)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = Thread(target=lambda: pipe.write_bytes(file.read_bytes()), daemon=True)
+    writer.start()
+    assert make(run, tmp_path / "from-pipe", pipe, "--beliefs", beliefs) == expected
+
+
+def test_a_mount_point_is_refused_before_anything_is_computed(
+    run: Run, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty volume of a container is one: no folder can be put in its place."""
+    there = tmp_path / "volume"
+    there.mkdir()
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == there)
+    result = run("dataset", *SPAN, "-o", there, "--messages", file)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
+        f"miningmap: -o {there}: is a mount point, which cannot be replaced; expected a folder "
+        f"inside it, such as {there / 'edition'}\n"
+    )
+    assert list(there.iterdir()) == []
 
 
 def test_impossible_messages_are_left_out_and_counted(run: Run, file: Path, tmp_path: Path) -> None:
