@@ -23,7 +23,9 @@ def text(comparison: Comparison) -> str:
         lines += ["", *_table(comparison)]
     if comparison.windows:
         lines += ["", "Why, by window:", ""]
-        lines += [line for reasons in comparison.windows for line in _reasons(reasons)]
+        listed = {revision.window for revision in comparison.revisions}
+        for reasons in comparison.windows:
+            lines += _reasons(reasons, places_listed=reasons.window in listed)
     return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
@@ -67,7 +69,7 @@ def _hashrate(hashrate: float | None) -> str:
     return _NOTHING if hashrate is None else format_hashrate(hashrate, 9)
 
 
-def _reasons(reasons: Reasons) -> Iterator[str]:
+def _reasons(reasons: Reasons, *, places_listed: bool) -> Iterator[str]:
     found = [
         *(f"messages of {_messages(each)}" for each in reasons.messages),
         *_ids("beliefs", reasons.beliefs),
@@ -80,8 +82,8 @@ def _reasons(reasons: Reasons) -> Iterator[str]:
         *_versions("software", reasons.software),
     ]
     yield f"{reasons.window}:"
-    if reasons.columns:
-        yield f"  other figures that differ: {_listed(reasons.columns)}"
+    if not places_listed:  # where shares differ, nearly all figures do
+        yield f"  figures that differ: {_listed(reasons.columns)}"
     for line in found or ["nothing differs in what it was made from"]:
         yield f"  {line}"
 
