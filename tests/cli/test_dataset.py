@@ -104,6 +104,15 @@ def test_messages_that_do_not_fit_into_memory_are_sorted_all_the_same(tmp_path: 
     assert starts == sorted(starts)
 
 
+def test_an_edition_can_be_made_again_from_itself(
+    run: Run, file: Path, beliefs: Path, tmp_path: Path
+) -> None:
+    first, again = tmp_path / "first", tmp_path / "again"
+    make(run, first, file, "--beliefs", beliefs)
+    make(run, again, first / "messages.jsonl.gz", "--beliefs", first / "beliefs.json")
+    assert contents(again) == contents(first)
+
+
 def test_what_is_published_about_other_times_changes_nothing(
     run: Run, file: Path, tmp_path: Path
 ) -> None:
