@@ -187,7 +187,7 @@ def compare(before: Edition, after: Edition, messages: Counts) -> Comparison:
         only_after=tuple(name for name in after.windows if name not in before.windows),
         revisions=tuple(revisions),
         windows=tuple(
-            _reasons(name, columns[name], before, after, messages)
+            _reasons(name, columns.get(name, ()), before, after, messages)
             for name in common
             if name in revised
         ),
@@ -221,8 +221,8 @@ def _close(old: float, new: float) -> bool:
     return both_unknown or math.isclose(old, new, rel_tol=RELATIVE_TOLERANCE)
 
 
-def _columns(before: Edition, after: Edition) -> defaultdict[str, tuple[str, ...]]:
-    """Return the columns of other figures that differ, by window; only windows that have any."""
+def _columns(before: Edition, after: Edition) -> dict[str, tuple[str, ...]]:
+    """Return the columns of other figures that differ, by window, of the windows that have any."""
     found: defaultdict[str, set[str]] = defaultdict(set)
     for window in before.of_windows.keys() & after.of_windows.keys():
         old, new = before.of_windows[window], after.of_windows[window]
@@ -230,8 +230,7 @@ def _columns(before: Edition, after: Edition) -> defaultdict[str, tuple[str, ...
     for window, code in before.places.keys() & after.places.keys():
         old, new = before.places[window, code].others, after.places[window, code].others
         found[window].update(_differing(SHARES, OTHER_FIGURES, old, new))
-    columns = {window: tuple(sorted(names)) for window, names in found.items() if names}
-    return defaultdict(tuple, columns)
+    return {window: tuple(sorted(names)) for window, names in found.items() if names}
 
 
 def _differing(
