@@ -208,6 +208,7 @@ _OPERATION: Final = {
     "/metrics": PathDescription(
         summary="Prometheus metrics that are known, in the format that `Accept` requests.",
         tag="operation",
+        has_figures=True,
         content={
             media_type: {"schema": {"type": "string"}}
             for media_type in ("text/plain", "application/openmetrics-text")

@@ -19,6 +19,7 @@ from endpoint.errors import UnavailableError
 from endpoint.http.representation import NO_STORE, Representation
 from miningmap import __version__
 from miningmap.api.models import Answer, Gap, PoolList, ShareRow
+from miningmap.licences import CC_BY
 from miningmap.places import country_of
 from streams.queries.snapshot import POOLS, TAKEN_AT, SnapshotError, answers_in, decode_taken_at
 
@@ -70,7 +71,8 @@ class Metrics:
         registry.register(SnapshotCollector(snapshot))
         registry.register(self._registry)
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        return Representation(encode(registry), content_type, NO_STORE).respond(request)
+        # CC BY as in the stream: rolling windows are too recent for an imported table.
+        return Representation(encode(registry), content_type, NO_STORE, CC_BY).respond(request)
 
 
 class SnapshotCollector(Collector):

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from launch.cli.common import Commands, MissingExtraError, counted, settings_of, usage_errors
+from launch.cli.common import Commands, MissingExtraError, refuse_options, settings_of, usage_errors
 from launch.cli.extras import can_load_settings
+from launch.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,6 +48,7 @@ def beliefs(
     shipped beliefs are listed.
     """
     if context.invoked_subcommand is not None:
+        refuse_options(context)
         return
     import msgspec
 

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
 import click
+from click.core import ParameterSource
 
 from launch.cli.extras import EXTRA_OF_COMMAND, extra_of, install_command
+from launch.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
@@ -185,11 +187,6 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
         yield error
 
 
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun: ``1 row``, ``2 rows``."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 def listing(errors: Sequence[str], outcome: str) -> str:
     """Return a text for several errors: the first ones, a line each, and the outcome."""
     if len(errors) == 1:
@@ -197,6 +194,21 @@ def listing(errors: Sequence[str], outcome: str) -> str:
     more = len(errors) - ERRORS_SHOWN
     shown = [*errors[:ERRORS_SHOWN], *([f"and {more} more"] if more > 0 else [])]
     return "\n  ".join([f"{len(errors)} errors, {outcome}:", *shown])
+
+
+def refuse_options(context: click.Context) -> None:
+    """Refuse the options of a group in front of one of its commands, which does not use them.
+
+    Raises:
+        CommandUsageError: one is given.
+    """
+    for option in context.command.params:
+        if context.get_parameter_source(option.name or "") == ParameterSource.COMMANDLINE:
+            raise CommandUsageError(
+                f"{option.opts[-1]}: not allowed in front of {context.invoked_subcommand}, which "
+                f"has options of its own; see {context.command_path} {context.invoked_subcommand} "
+                "--help"
+            )
 
 
 # --- addresses ------------------------------------------------------------------------------------
@@ -271,7 +283,8 @@ def message_lines(
     try:
         with file.open("rb") as raw:
             lines = gzip.GzipFile(fileobj=raw) if file.suffix == ".gz" else raw
-            yield watched(lines, lambda: reached(raw.tell()) if reached else None)
+            tell = reached if raw.seekable() else None  # a pipe has no position
+            yield watched(lines, lambda: tell(raw.tell()) if tell else None)
     except LineError as error:
         raise CommandUsageError(f"{file}: {error}") from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:

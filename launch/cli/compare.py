@@ -7,15 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from launch.cli.common import (
-    EXISTING,
-    CommandError,
-    CommandUsageError,
-    counted,
-    http_url,
-    listing,
-)
+from launch.cli.common import EXISTING, CommandError, CommandUsageError, http_url, listing
 from launch.cli.recompute import ADJUST, BELIEFS, PRIOR, beliefs_of, cells_of, query_of
+from launch.words import counted
 from miningmap.inputs import ENCODING
 
 if TYPE_CHECKING:

@@ -19,12 +19,13 @@ from launch.cli.common import (
     Commands,
     CommandUsageError,
     command_errors,
-    counted,
     message_lines,
+    refuse_options,
     tell_left_out,
     usage_errors,
 )
 from launch.cli.transfer import DEMO, kafka_of
+from launch.words import counted
 from miningmap.licences import LICENCES
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ def dataset(
     counted if they come from Kafka. Those that can be true at no time are left out and counted.
     """
     if context.invoked_subcommand is not None:
+        refuse_options(context)
         return
     _check_required(context)
     if demo and messages:
@@ -225,12 +227,17 @@ def _new_folder(output: Path) -> Iterator[tuple[Path, Path]]:
     """Yield a folder that is put in the place of ``output`` at the end, and one that is removed.
 
     Raises:
-        CommandUsageError: something is there already.
+        CommandUsageError: something is there already, or no folder can be put there.
         CommandError: the folder cannot be written.
     """
     if output.exists() and not (output.is_dir() and not any(output.iterdir())):
         raise CommandUsageError(f"-o {output}: exists and is not an empty folder")
     target = output.resolve()
+    if target.is_mount():
+        raise CommandUsageError(
+            f"-o {output}: is a mount point, which cannot be replaced; expected a folder inside "
+            f"it, such as {output / 'edition'}"
+        )
     try:
         work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
     except OSError as error:
@@ -307,7 +314,7 @@ def _write_descriptions(
 
 
 def _bar(label: str, length: int, items: Iterable[T] | None = None) -> Any:  # noqa: ANN401
-    """Return a progress bar on standard error, which shows nothing where that is no terminal."""
+    """Return a progress bar on standard error; where that is no terminal, its label alone."""
     return click.progressbar(items, length=length, label=label, file=sys.stderr)
 
 
@@ -322,8 +329,9 @@ def diff(before: Path, after: Path, *, as_json: bool) -> None:
     """List what differs between the figures of two editions, and why.
 
     Lists every place whose share or hashrate differs (by more than 1e-9 of it), the largest change
-    first, then for each window what differs in what it was made from: messages, beliefs, rules,
-    pools, the method and the software. Both folders are checked against their SHA256SUMS first.
+    first. Then, for each window in which any figure differs, the other columns that do, and what
+    differs in what it was made from: messages, beliefs, rules, pools, the method and the software.
+    Both folders are checked against their SHA256SUMS first.
 
     The exit code is 0 if all figures are the same, 1 if some differ, and 2 for a folder that is no
     edition.
@@ -341,7 +349,7 @@ def diff(before: Path, after: Path, *, as_json: bool) -> None:
         old, new = read_edition(before), read_edition(after)
     common = [window for name, window in old.windows.items() if name in new.windows]
     size = (after / MESSAGES_FILE).stat().st_size
-    with _bar("comparing", size) as bar:
+    with usage_errors(EditionError), _bar("comparing", size) as bar:
         messages = changed_messages(before, after, common, lambda at: bar.update(at - bar.pos))
         bar.update(size - bar.pos)
     comparison = compare(old, new, messages)

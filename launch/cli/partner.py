@@ -17,7 +17,6 @@ from launch.cli.common import (
     CommandError,
     Commands,
     CommandUsageError,
-    counted,
     http_url,
     listing,
     output_file,
@@ -33,6 +32,7 @@ from launch.cli.partner_live import (
     push_live,
     source_of,
 )
+from launch.words import counted
 from miningmap.cbeci.contribution import PATH, PERIODS
 from miningmap.inputs import ENCODING, read_text
 from miningmap.partner import PARTNER_TOKEN

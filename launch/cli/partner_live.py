@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 import click
 
-from launch.cli.common import CommandError, CommandUsageError, command_errors, counted, usage_errors
+from launch.cli.common import CommandError, CommandUsageError, command_errors, usage_errors
+from launch.words import counted
 from miningmap.times import DAY_S, HOUR_S, MINUTE_S
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from msgspec import inspect
 
+from launch.words import counted
 from miningmap import __version__
 from miningmap.api.columns import columns, described
 from miningmap.pool_names import CBECI_SAMPLE
@@ -240,7 +241,7 @@ def _belief_sources(beliefs: Iterable[Row]) -> list[dict[str, str]]:
     """Return the publishers of beliefs, each with every address that it is read at."""
     found: set[tuple[str, str]] = set()
     for row in beliefs:
-        addresses = _URL.findall(row["source"])
+        addresses = [_without_punctuation(address) for address in _URL.findall(row["source"])]
         title = row["publisher"] or row["source"]
         found.update((title, address) for address in addresses)
         if title and not addresses:
@@ -249,6 +250,15 @@ def _belief_sources(beliefs: Iterable[Row]) -> list[dict[str, str]]:
         {"title": title, **({"path": address} if address else {})}
         for title, address in sorted(found)
     ]
+
+
+def _without_punctuation(address: str) -> str:
+    """Return an address without what ends the sentence or the brackets that it stands in."""
+    while address.endswith((".", ",", ";", ":")) or (
+        address.endswith(")") and address.count(")") > address.count("(")
+    ):
+        address = address[:-1]
+    return address
 
 
 # --- CITATION.cff ---------------------------------------------------------------------------------
@@ -297,7 +307,8 @@ def readme(facts: Facts, digest: str) -> str:
 
 {facts.description}
 
-This edition covers {len(windows)} windows and is made from {facts.messages} messages. Its digest, \
+This edition covers {counted(len(windows), "window")} and is made from \
+{counted(facts.messages, "message")}. Its digest, \
 which names exactly these files, is
 
     {digest}

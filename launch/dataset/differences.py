@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from launch.words import counted
 from miningmap.units import format_hashrate
 
 if TYPE_CHECKING:
@@ -16,21 +17,28 @@ _HEADER: Final = ("window", "place", "share", "", "hashrate", "")
 
 
 def text(comparison: Comparison) -> str:
-    """Return the totals, the places whose figures differ, and the reasons, as lines."""
+    """Return the totals, the places that were revised, and the reasons, as lines."""
     lines = [_totals(comparison), *_only(comparison)]
     if comparison.revisions:
-        lines += ["", *_table(comparison), "", "Why, by window:", ""]
-        lines += [line for reasons in comparison.windows for line in _reasons(reasons)]
+        lines += ["", *_table(comparison)]
+    if comparison.windows:
+        lines += ["", "Why, by window:", ""]
+        listed = {revision.window for revision in comparison.revisions}
+        for reasons in comparison.windows:
+            lines += _reasons(reasons, places_listed=reasons.window in listed)
     return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
 def _totals(comparison: Comparison) -> str:
-    compared = f"{comparison.compared} windows compared"
-    if not comparison.revisions:
+    if not comparison.compared:
+        return "no window is in both editions: no figure could be compared"
+    compared = f"{counted(comparison.compared, 'window')} compared"
+    if not comparison.windows:
         return f"{compared}: no figure differs"
     changed = len(comparison.revisions) - comparison.appeared - comparison.vanished
     return (
-        f"{compared}, {len(comparison.windows)} revised: {changed} places changed, "
+        f"{compared}, {len(comparison.windows)} revised: "
+        f"{counted(changed, 'place')} changed, "
         f"{comparison.appeared} appeared, {comparison.vanished} vanished"
     )
 
@@ -61,7 +69,7 @@ def _hashrate(hashrate: float | None) -> str:
     return _NOTHING if hashrate is None else format_hashrate(hashrate, 9)
 
 
-def _reasons(reasons: Reasons) -> Iterator[str]:
+def _reasons(reasons: Reasons, *, places_listed: bool) -> Iterator[str]:
     found = [
         *(f"messages of {_messages(each)}" for each in reasons.messages),
         *_ids("beliefs", reasons.beliefs),
@@ -74,6 +82,8 @@ def _reasons(reasons: Reasons) -> Iterator[str]:
         *_versions("software", reasons.software),
     ]
     yield f"{reasons.window}:"
+    if not places_listed:  # where shares differ, nearly all figures do
+        yield f"  figures that differ: {_listed(reasons.columns)}"
     for line in found or ["nothing differs in what it was made from"]:
         yield f"  {line}"
 

@@ -6,19 +6,28 @@ import csv
 import gzip
 import json
 import re
+import zlib
+from array import array
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from launch.dataset.descriptions import BELIEFS_FILE, MESSAGES_FILE, PACKAGE, SUMS
-from launch.dataset.edition import sha256_of
+from launch.dataset.descriptions import BELIEFS_FILE, CITATION, MESSAGES_FILE, PACKAGE, SUMS
+from launch.dataset.edition import digest_of, sha256_of
 from miningmap.inputs import watched
+from miningmap.messages import InvalidMessageError
 from streams.beliefs.documents import read
 from streams.beliefs.rows import rows_on
 from streams.queries.dataset import COHORT, EXCLUDED, SHARES, WINDOWS, window_named
-from streams.queries.dataset_diff import Edition, Place, differing_messages
+from streams.queries.dataset_diff import (
+    OTHER_FIGURES,
+    WINDOW_FIGURES,
+    Edition,
+    Place,
+    differing_messages,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from miningmap.api.models import Level
@@ -28,9 +37,10 @@ if TYPE_CHECKING:
 
 _LEVELS: Final[Mapping[str, Level]] = {"country": "country", "subdivision": "subdivision"}
 _SUM: Final = re.compile(r"([0-9a-f]{64})  ([^/\s]+)")
+_VERSION: Final = re.compile(r'^version: "([0-9a-f]{64})"$', re.MULTILINE)
 _NEEDED: Final = (
     *(f"{table.name}.csv" for table in (SHARES, WINDOWS, COHORT, EXCLUDED)),
-    *(PACKAGE, BELIEFS_FILE, MESSAGES_FILE),
+    *(PACKAGE, BELIEFS_FILE, MESSAGES_FILE, CITATION),
 )
 
 
@@ -42,7 +52,8 @@ def verify(folder: Path) -> None:
     """Check that the files of an edition are those that were made.
 
     Raises:
-        EditionError: a file is missing, or has another hash than ``SHA256SUMS`` says.
+        EditionError: a file is missing, or has another hash than ``SHA256SUMS`` says, or the hashes
+            have another digest than the citation.
     """
     try:
         lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
@@ -58,6 +69,11 @@ def verify(folder: Path) -> None:
             raise EditionError(f"{folder / name}: {error.strerror}") from None
         if found != expected:
             raise EditionError(f"{folder / name}: was changed: it has another hash than in {SUMS}")
+    cited = _VERSION.search((folder / CITATION).read_text(encoding="utf-8", errors="replace"))
+    if cited is None or cited[1] != digest_of(hashes):
+        raise EditionError(
+            f"{folder}: was changed: {CITATION} has another digest than follows from {SUMS}"
+        )
 
 
 def read_edition(folder: Path) -> Edition:
@@ -68,8 +84,10 @@ def read_edition(folder: Path) -> Edition:
     """
     try:
         package = json.loads((folder / PACKAGE).read_bytes())
+        windows = {row["window"]: row for row in _rows(folder, WINDOWS)}
         return Edition(
-            windows={r["window"]: window_named(r["window"]) for r in _rows(folder, WINDOWS)},
+            windows={name: window_named(name) for name in windows},
+            of_windows={n: _figures(row, WINDOW_FIGURES) for n, row in windows.items()},
             places={(r["window"], r["code"]): _place(r) for r in _rows(folder, SHARES)},
             pools=_pools(folder),
             believed_on=partial(rows_on, read(folder / BELIEFS_FILE)),
@@ -90,14 +108,20 @@ def changed_messages(
         after: the folder of the second edition.
         windows: those to compare, in the order of time.
         read_to: called now and then with the position in the file of the second edition.
+
+    Raises:
+        EditionError: they cannot be read, or are no messages of this version of the software.
     """
-    with (
-        gzip.open(before / MESSAGES_FILE) as old,
-        (after / MESSAGES_FILE).open("rb") as raw,
-        gzip.GzipFile(fileobj=raw) as new,
-    ):
-        lines = watched(new, lambda: read_to(raw.tell()))
-        return differing_messages(map(_stripped, old), map(_stripped, lines), windows)
+    try:
+        with (
+            gzip.open(before / MESSAGES_FILE) as old,
+            (after / MESSAGES_FILE).open("rb") as raw,
+            gzip.GzipFile(fileobj=raw) as new,
+        ):
+            lines = watched(new, lambda: read_to(raw.tell()))
+            return differing_messages(map(_stripped, old), map(_stripped, lines), windows)
+    except (OSError, EOFError, zlib.error, InvalidMessageError) as error:
+        raise EditionError(f"messages of {before} or {after} cannot be read: {error}") from None
 
 
 def _rows(folder: Path, table: Table) -> Iterator[dict[str, str]]:
@@ -111,7 +135,13 @@ def _place(row: Mapping[str, str]) -> Place:
         name=row["name"],
         share=float(row["share"]),
         hashrate=float(row["hashrate"]),
+        others=_figures(row, OTHER_FIGURES),
     )
+
+
+def _figures(row: Mapping[str, str], names: Iterable[str]) -> array[float]:
+    """Return figures of a row; a column that another version does not have is unknown."""
+    return array("d", (float(row.get(name) or "nan") for name in names))
 
 
 def _pools(folder: Path) -> dict[str, dict[str, str]]:

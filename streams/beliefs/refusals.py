@@ -48,6 +48,10 @@ def of_rule(rule: Relabelling) -> Iterator[Refusal]:
     if not places.is_subdivision(rule.place):
         hint = places.hint(rule.place)
         yield Refusal(("place",), f"{rule.place!r} is not a subdivision: {hint}")
+    if not rule.applies_to:
+        yield Refusal(
+            ("applies_to",), 'applies_to is empty; expected "*" or pools; else leave the rule out'
+        )
 
 
 def of_part(part: str, part_of: Mapping[str, str]) -> Iterator[Refusal]:

@@ -186,7 +186,7 @@ class WindowRow(msgspec.Struct, frozen=True, kw_only=True):
     prior: Annotated[
         str, Meta(description="`default`: the first network prior in force on the last day.")
     ]
-    rules: Annotated[tuple[str, ...], Meta(description="The ids of the rules that move hashrate.")]
+    rules: Annotated[tuple[str, ...], Meta(description="The ids of the rules that are applied.")]
     simulated: Annotated[
         bool, Meta(description="Whether any of the window's data is made up by a simulation.")
     ]

@@ -7,25 +7,33 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
+from miningmap.api.columns import figures
 from miningmap.api.models import Hashrate, Level, Ratio
 from miningmap.messages import Report, decode
-from streams.queries.dataset import day_of, end_of, since_of
+from streams.queries.dataset import SHARES, WINDOWS, day_of, end_of, since_of
 
 if TYPE_CHECKING:
+    from array import array
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import date, datetime
 
     from miningmap.api.models import BeliefRow
     from miningmap.messages import Message
     from streams.method.windows import Window
+    from streams.queries.dataset import Table
 
 RELATIVE_TOLERANCE: Final = 1e-9
 """Relative differences between figures up to this one are floating-point error."""
+
+OTHER_FIGURES: Final = tuple(n for n in figures(SHARES.row) if n not in {"share", "hashrate"})
+"""The columns of a place whose differences are only named."""
+WINDOW_FIGURES: Final = tuple(figures(WINDOWS.row))
+"""The columns of a window, whose differences are only named."""
 
 Change: TypeAlias = Literal["added", "removed", "changed"]
 Counts: TypeAlias = "Counter[tuple[str, str | None, str, Change]]"
@@ -33,12 +41,21 @@ Counts: TypeAlias = "Counter[tuple[str, str | None, str, Change]]"
 
 
 class Place(NamedTuple):
-    """A place in one window of an edition: its share (a fraction) and its hashrate (H/s)."""
+    """A place in one window of an edition.
+
+    Attributes:
+        level: whether it is a country or a subdivision.
+        name: of the place.
+        share: a fraction.
+        hashrate: in H/s.
+        others: the figures of :data:`OTHER_FIGURES`; not a number if unknown. There are many rows.
+    """
 
     level: Level
     name: str
     share: Ratio
     hashrate: Hashrate
+    others: array[float]
 
 
 class Edition(NamedTuple):
@@ -46,6 +63,7 @@ class Edition(NamedTuple):
 
     Attributes:
         windows: by name, in the order of time.
+        of_windows: by window, the figures of :data:`WINDOW_FIGURES`; not a number if unknown.
         places: by window and code.
         pools: of each window, by slug: the source that represents it, or why it is excluded.
         believed_on: returns what counts on a day.
@@ -54,6 +72,7 @@ class Edition(NamedTuple):
     """
 
     windows: Mapping[str, Window]
+    of_windows: Mapping[str, array[float]]
     places: Mapping[tuple[str, str], Place]
     pools: Mapping[str, Mapping[str, str]]
     believed_on: Callable[[date], Sequence[BeliefRow]]
@@ -102,9 +121,13 @@ class PoolChange(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reasons(msgspec.Struct, frozen=True, kw_only=True):
-    """What differs in that from which the figures of one window were made."""
+    """What differs in a window besides shares and hashrates, and in what it was made from.
+
+    ``columns`` are those of figures, such as ``shares.low`` and ``windows.coverage``.
+    """
 
     window: str
+    columns: tuple[str, ...]
     messages: tuple[MessageChanges, ...]
     beliefs: IdChanges
     rules: IdChanges
@@ -121,7 +144,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
         only_before: the windows that only the first one has.
         only_after: the windows that only the second one has.
         revisions: the places whose figures differ, the largest change of a share first.
-        windows: the reasons, for each window with such a place.
+        windows: the reasons, for each window in which any figure differs.
     """
 
     compared: int
@@ -133,7 +156,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def equal(self) -> bool:
         """Whether both have the same windows with the same figures."""
-        return not (self.only_before or self.only_after or self.revisions)
+        return not (self.only_before or self.only_after or self.windows)
 
     @property
     def appeared(self) -> int:
@@ -156,14 +179,17 @@ def compare(before: Edition, after: Edition, messages: Counts) -> Comparison:
     """
     common = [name for name in before.windows if name in after.windows]
     revisions = sorted(_revisions(before, after, frozenset(common)), key=_order)
-    revised = {revision.window for revision in revisions}
+    columns = _columns(before, after)
+    revised = columns.keys() | {revision.window for revision in revisions}
     return Comparison(
         compared=len(common),
         only_before=tuple(name for name in before.windows if name not in after.windows),
         only_after=tuple(name for name in after.windows if name not in before.windows),
         revisions=tuple(revisions),
         windows=tuple(
-            _reasons(name, before, after, messages) for name in common if name in revised
+            _reasons(name, columns.get(name, ()), before, after, messages)
+            for name in common
+            if name in revised
         ),
     )
 
@@ -187,9 +213,32 @@ def _revisions(before: Edition, after: Edition, common: frozenset[str]) -> Itera
 def _same(old: Place | None, new: Place | None) -> bool:
     if old is None or new is None:
         return old is new
-    return math.isclose(old.share, new.share, rel_tol=RELATIVE_TOLERANCE) and math.isclose(
-        old.hashrate, new.hashrate, rel_tol=RELATIVE_TOLERANCE
-    )
+    return _close(old.share, new.share) and _close(old.hashrate, new.hashrate)
+
+
+def _close(old: float, new: float) -> bool:
+    both_unknown = math.isnan(old) and math.isnan(new)
+    return both_unknown or math.isclose(old, new, rel_tol=RELATIVE_TOLERANCE)
+
+
+def _columns(before: Edition, after: Edition) -> dict[str, tuple[str, ...]]:
+    """Return the columns of other figures that differ, by window, of the windows that have any."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for window in before.of_windows.keys() & after.of_windows.keys():
+        old, new = before.of_windows[window], after.of_windows[window]
+        found[window].update(_differing(WINDOWS, WINDOW_FIGURES, old, new))
+    for window, code in before.places.keys() & after.places.keys():
+        old, new = before.places[window, code].others, after.places[window, code].others
+        found[window].update(_differing(SHARES, OTHER_FIGURES, old, new))
+    return {window: tuple(sorted(names)) for window, names in found.items() if names}
+
+
+def _differing(
+    table: Table, names: Sequence[str], old: Iterable[float], new: Iterable[float]
+) -> Iterator[str]:
+    for name, left, right in zip(names, old, new, strict=True):
+        if not _close(left, right):
+            yield f"{table.name}.{name}"
 
 
 def _order(revision: Revision) -> tuple[float, str, str]:
@@ -200,11 +249,14 @@ def _order(revision: Revision) -> tuple[float, str, str]:
 # --- reasons --------------------------------------------------------------------------------------
 
 
-def _reasons(name: str, before: Edition, after: Edition, messages: Counts) -> Reasons:
+def _reasons(
+    name: str, columns: tuple[str, ...], before: Edition, after: Edition, messages: Counts
+) -> Reasons:
     day = day_of(before.windows[name])
     old, new = _in_force(before.believed_on(day)), _in_force(after.believed_on(day))
     return Reasons(
         window=name,
+        columns=columns,
         messages=tuple(_of_window(name, messages)),
         beliefs=_id_changes(old.beliefs, new.beliefs),
         rules=_id_changes(old.rules, new.rules),

@@ -152,6 +152,11 @@ def test_what_is_sound_has_no_findings(tmp_path: Path) -> None:
         (DISTRIBUTION.replace("CA", "XX"), 11, "pools/p: 'XX' is not a place"),
         ('[part_of]\na = "b"\nb = "a"', 2, "part_of: a is a part of itself, by way of a"),
         (
+            '[[rules]]\nid = "r"\nsource = "s"\nplace = "CN-ZJ"\napplies_to = []',
+            5,
+            "applies_to is empty",
+        ),
+        (
             '[[rules]]\nid = "r"\nsource = "s"\nplace = "CN"\napplies_to = "*"',
             4,
             "r: 'CN' is not a subdivision",

@@ -34,7 +34,12 @@ BELIEFS: Final[dict[str, Any]] = {
                 {"from": "2030-01-01", "weights": {"CN": 1}},
             ],
         },
-        {"id": "network/two", "series": [{"from": "2025-01-01", "weights": {"US": 1, "CA": 1}}]},
+        {
+            "id": "network/two",
+            "publisher": "Two",
+            "source": "https://two.example/a_(b), copied (at https://two.example/c).",
+            "series": [{"from": "2025-01-01", "weights": {"US": 1, "CA": 1}}],
+        },
     ],
     "claims": [
         {

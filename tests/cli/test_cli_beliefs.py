@@ -108,3 +108,12 @@ def test_check_of_a_path_that_does_not_exist_is_a_usage_error(run: Run, tmp_path
     result = run("beliefs", "check", tmp_path / "none.toml")
     assert (result.exit_code, result.stdout) == (2, "")
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_options_of_the_list_are_refused_in_front_of_check(run: Run, tmp_path: Path) -> None:
+    result = run("beliefs", "--on", "2026-01-01", "check", tmp_path)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
+        "miningmap: --on: not allowed in front of check, which has options of its own; see "
+        "miningmap beliefs check --help\n"
+    )

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from datetime import datetime, timedelta
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -101,6 +102,15 @@ def test_messages_that_do_not_fit_into_memory_are_sorted_all_the_same(tmp_path: 
     assert sorted(lines) == sorted(map(encode, given))
     starts = [decode(line).start for line in lines]
     assert starts == sorted(starts)
+
+
+def test_an_edition_can_be_made_again_from_itself(
+    run: Run, file: Path, beliefs: Path, tmp_path: Path
+) -> None:
+    first, again = tmp_path / "first", tmp_path / "again"
+    make(run, first, file, "--beliefs", beliefs)
+    make(run, again, first / "messages.jsonl.gz", "--beliefs", first / "beliefs.json")
+    assert contents(again) == contents(first)
 
 
 def test_what_is_published_about_other_times_changes_nothing(
@@ -239,6 +249,8 @@ def test_the_package_says_what_it_is_made_from(
     assert package["software"] == {"name": "miningmap", "version": __version__}
     assert package["licenses"][0]["name"] == "CC-BY-4.0"
     sources = [(source["title"], source.get("path")) for source in package["sources"]]
+    assert ("Two", "https://two.example/a_(b)") in sources
+    assert ("Two", "https://two.example/c") in sources
     assert ("own, for foundryusa", None) in sources
     assert ("mempool, for the network's hashrate", None) in sources
     assert ("One", "https://one.example/table") in sources
@@ -345,6 +357,7 @@ def test_cambridges_tables_keep_cambridges_licence(run: Run, file: Path, tmp_pat
     # A month of other data alone is as free as ever.
     make(run, tmp_path / "later", file, "--from", "2026-02", "--to", "2026-03")
     assert "CC-BY-4.0" in (tmp_path / "later" / "CITATION.cff").read_text()
+    assert "covers 1 window and is" in (tmp_path / "later" / "README.md").read_text()
 
 
 def test_a_freer_licence_is_refused_with_cambridges_tables(
@@ -429,6 +442,32 @@ def test_what_is_there_is_never_replaced(run: Run, file: Path, tmp_path: Path) -
     result = run("dataset", *SPAN, "-o", tmp_path / "no" / "such", "--messages", file)
     assert result.exit_code == 2
     assert result.stderr.endswith(f"-o {tmp_path / 'no' / 'such'}: No such file or directory\n")
+
+
+def test_messages_can_come_from_a_pipe(run: Run, file: Path, beliefs: Path, tmp_path: Path) -> None:
+    """As from ``<(zcat *.gz)``."""
+    expected = make(run, tmp_path / "file", file, "--beliefs", beliefs)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = Thread(target=lambda: pipe.write_bytes(file.read_bytes()), daemon=True)
+    writer.start()
+    assert make(run, tmp_path / "from-pipe", pipe, "--beliefs", beliefs) == expected
+
+
+def test_a_mount_point_is_refused_before_anything_is_computed(
+    run: Run, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty volume of a container is one: no folder can be put in its place."""
+    there = tmp_path / "volume"
+    there.mkdir()
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == there)
+    result = run("dataset", *SPAN, "-o", there, "--messages", file)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
+        f"miningmap: -o {there}: is a mount point, which cannot be replaced; expected a folder "
+        f"inside it, such as {there / 'edition'}\n"
+    )
+    assert list(there.iterdir()) == []
 
 
 def test_impossible_messages_are_left_out_and_counted(run: Run, file: Path, tmp_path: Path) -> None:

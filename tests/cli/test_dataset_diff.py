@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +12,8 @@ import msgspec
 import pytest
 
 from launch.dataset import descriptions
+from launch.dataset.edition import digest_of, files_of, sums
+from miningmap.messages import encode
 from streams.queries.dataset_diff import RELATIVE_TOLERANCE
 from tests.cli.editions import BELIEFS, DAY, START, make, messages, rows, write, write_beliefs
 from tests.streams.fixtures import report
@@ -52,7 +56,7 @@ class Editions:
         result = self.run("dataset", "diff", "--json", self.usual, other)
         assert result.exit_code in {0, 1}, result.stderr
         found = json.loads(result.stdout)
-        assert result.exit_code == int(bool(found["revisions"] or found["only_after"]))
+        assert result.exit_code == int(bool(found["windows"] or found["only_after"]))
         return found
 
 
@@ -65,6 +69,18 @@ def editions(run: Run, tmp_path: Path) -> Editions:
 
 def reasons(found: Any) -> dict[str, Any]:
     return {window.pop("window"): window for window in found["windows"]}
+
+
+def columns_that_differ(before: Path, after: Path, window: str) -> list[str]:
+    """The columns of figures that differ in a window, by the tables; not share and hashrate."""
+    found = set()
+    for table, key in (("shares", ("window", "code")), ("windows", ("window",))):
+        known = {tuple(row[n] for n in key): row for row in rows(before, table)}
+        for row in rows(after, table):
+            old = known.get(tuple(row[name] for name in key), row)
+            if row["window"] == window:
+                found |= {f"{table}.{name}" for name in row if row[name] != old[name]}
+    return sorted(found - {"shares.share", "shares.hashrate"})
 
 
 def test_equal_editions_have_no_difference(editions: Editions) -> None:
@@ -92,11 +108,13 @@ def test_messages_that_are_added_removed_and_changed_are_counted_by_source(
         report("f2pool", {"US-GA": 4e19}, start=START + n * DAY, end=START + (n + 1) * DAY)
         for n in range(62, 90)
     ]
-    found = editions.diff(editions.make("other", given))
+    other = editions.make("other", given)
+    found = editions.diff(other)
     (window,) = reasons(found).items()
     assert window == (
         "2026-02",
         {
+            "columns": columns_that_differ(editions.usual, other, "2026-02"),
             "messages": [
                 {"pool": "f2pool", "source": "own", "added": 28, "removed": 0, "changed": 0},
                 {"pool": "foundryusa", "source": "own", "added": 0, "removed": 1, "changed": 0},
@@ -137,6 +155,45 @@ def test_every_figure_that_differs_is_listed(editions: Editions) -> None:
     assert all(r["share"][1] == float(after[r["window"], r["code"]]["share"]) for r in found)
 
 
+def test_another_network_is_a_difference_though_no_share_is_another(editions: Editions) -> None:
+    """It changes what a share says about the network: bounds and coverage."""
+    given = messages()
+    given[0] = msgspec.structs.replace(given[0], hashrate=9e20)
+    other = editions.make("other", given)
+    found = editions.diff(other)
+    assert found["revisions"] == []
+    (window,) = reasons(found).items()
+    assert window[0] == "2025-12"
+    assert window[1]["columns"] == columns_that_differ(editions.usual, other, "2025-12")
+    assert {"shares.low", "windows.coverage"} <= set(window[1]["columns"])
+    assert [(each["source"], each["changed"]) for each in window[1]["messages"]] == [("mempool", 1)]
+    result = editions.run("dataset", "diff", editions.usual, other)
+    assert result.exit_code == 1
+    lines = result.stdout.splitlines()
+    assert lines[0] == "3 windows compared, 1 revised: 0 places changed, 0 appeared, 0 vanished"
+    assert lines[1:5] == ["", "Why, by window:", "", "2025-12:"]
+    assert lines[5].startswith("  figures that differ: shares.")
+    assert lines[6:] == ["  messages of mempool: 1 changed"]
+
+
+def test_a_window_without_a_known_network_differs_from_one_with_it(editions: Editions) -> None:
+    given = [m for m in messages() if m.source != "mempool" or m.start >= START + 31 * DAY]
+    found = editions.diff(editions.make("other", given))
+    assert set(reasons(found)) == {"2025-12"}
+    assert "shares.network_hashrate" in found["windows"][0]["columns"]
+
+
+def test_editions_without_a_common_window_are_not_called_equal(editions: Editions) -> None:
+    days = ("--step", "day", "--from", "2026-01-20", "--to", "2026-01-22")
+    result = editions.run("dataset", "diff", editions.usual, editions.make("d", words=days))
+    assert result.exit_code == 1
+    assert result.stdout.splitlines() == [
+        "no window is in both editions: no figure could be compared",
+        "only in the first edition: 2025-12, 2026-01, 2026-02",
+        "only in the second edition: 2026-01-20, 2026-01-21",
+    ]
+
+
 def test_messages_of_the_profile_days_count_too(editions: Editions) -> None:
     days = ("--step", "day", "--from", "2026-01-20", "--to", "2026-01-22")
     before = editions.make("before", words=days)
@@ -174,7 +231,7 @@ def test_beliefs_that_differ_are_named(editions: Editions) -> None:
 def test_who_says_so_is_no_reason(editions: Editions) -> None:
     (claim,) = BELIEFS["claims"]
     document = BELIEFS | {"claims": [claim | {"publisher": "Somebody else"}]}
-    assert editions.diff(editions.make("other", document=document))["revisions"] == []
+    assert editions.diff(editions.make("other", document=document))["windows"] == []
 
 
 def test_rules_that_differ_are_named(editions: Editions) -> None:
@@ -232,6 +289,71 @@ def test_a_folder_that_was_changed_is_refused(editions: Editions) -> None:
     shares.unlink()
     result = editions.run("dataset", "diff", editions.usual, editions.usual)
     assert result.stderr == f"miningmap: {shares}: No such file or directory\n"
+
+
+def test_a_file_that_was_changed_together_with_its_hash_is_refused(editions: Editions) -> None:
+    """The citation still has the digest of what was made."""
+    shares = editions.usual / "shares.csv"
+    shares.write_bytes(shares.read_bytes().replace(b"United States", b"Untied States"))
+    write_sums(editions.usual)
+    result = editions.run("dataset", "diff", editions.usual, editions.usual)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
+        f"miningmap: {editions.usual}: was changed: CITATION.cff has another digest than follows "
+        "from SHA256SUMS\n"
+    )
+    lines = (editions.usual / "SHA256SUMS").read_text().splitlines(keepends=True)
+    (editions.usual / "SHA256SUMS").write_text("".join(lines[1:]))
+    result = editions.run("dataset", "diff", editions.usual, editions.usual)
+    assert result.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        (b"no archive", "Not a gzipped file"),
+        (gzip.compress(encode(messages()[0]) + b"\n")[:-4], "Compressed file ended before"),
+        (gzip.compress(b'{"schema":"report/9"}\n'), "unknown schema"),
+    ],
+    ids=["no archive", "incomplete", "another schema"],
+)
+def test_messages_that_cannot_be_read_are_named(
+    editions: Editions, content: bytes, error: str
+) -> None:
+    """As those of another version of the software could be."""
+    other = editions.make("other", messages()[::-1])
+    (other / "messages.jsonl.gz").write_bytes(content)
+    write_sums(other)
+    cite(other)
+    result = editions.run("dataset", "diff", editions.usual, other)
+    assert (result.exit_code, result.stdout) == (2, "")
+    line = result.stderr.splitlines()[-1]
+    assert line.startswith(f"miningmap: messages of {editions.usual} or {other} cannot be read: ")
+    assert error in line
+
+
+def write_sums(folder: Path) -> None:
+    (folder / "SHA256SUMS").unlink()
+    hashes = {name: file.sha256 for name, file in files_of(folder).items()}
+    (folder / "SHA256SUMS").write_text(sums(hashes))
+
+
+def cite(folder: Path) -> None:
+    """Write the digest that follows from the files into the citation."""
+    digest = digest_of({name: file.sha256 for name, file in files_of(folder).items()})
+    citation = folder / "CITATION.cff"
+    citation.write_text(re.sub(r"[0-9a-f]{64}", digest, citation.read_text()))
+    write_sums(folder)
+
+
+def test_options_of_a_new_edition_are_refused_in_front_of_diff(editions: Editions) -> None:
+    """They would be ignored, as if only these windows were compared."""
+    options = (("--from", "2026-01"), ("--step", "month"), ("-o", "x"), ("--demo",))
+    for words in options:
+        result = editions.run("dataset", *words, "diff", editions.usual, editions.usual)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert result.stderr.startswith("miningmap: --")
+        assert "not allowed in front of diff" in result.stderr
 
 
 def test_a_folder_that_is_no_edition_is_refused(editions: Editions, tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ FIGURES = [
     "/api/v1/beliefs",
     "/cbeci/api/charts/mining_countries",
     "/cbeci/api/v1.2.0/download/mining_countries",
+    "/metrics",
 ]
 IMPORTED = [
     "/api/v1/shares?window=2021-06",
@@ -46,7 +47,7 @@ IMPORTED = [
     "/api/v1/contributions?code=US&window=2021-06",
     "/cbeci/api/charts/mining_countries",
 ]
-NO_FIGURES = ["/", "/openapi.json", "/metrics", "/api/v1/shares?window=wrong"]
+NO_FIGURES = ["/", "/openapi.json", "/healthz", "/api/v1/shares?window=wrong"]
 
 
 async def licence_of(client: Client, path: str) -> str | None:

@@ -211,6 +211,7 @@ def test_rules_are_in_the_order_of_their_ids_over_all_documents(tmp_path: Path) 
         ({"rules": [{"id": "x", "place": "CN", "applies_to": "*"}]}, "'CN' is not a subdivision"),
         ({"rules": [{"id": "x", "place": "CN-ZJ", "applies_to": "a"}]}, "applies_to"),
         ({"rules": [{"id": "x", "place": "CN-ZJ"}]}, "applies_to"),
+        ({"rules": [{"id": "x", "place": "CN-ZJ", "applies_to": []}]}, "applies_to is empty"),
         ({"network": [network(**{"US-PR": 1})]}, "'US-PR' is not a place: use the country code PR"),
     ],
 )
