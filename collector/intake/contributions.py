@@ -84,14 +84,14 @@ class ContributionHandler(RowsHandler):
         return _json(HTTPStatus.OK, {"data": echo, "status": "success"})
 
     def refused(self, refusal: Refusal) -> web.Response:
-        """Return CBECI's ``{"error": ...}``; ``errors`` has every error of every row."""
+        """Return CBECI's ``{"error": ...}``; ``errors`` has the errors of the rows."""
         document: dict[str, object] = {"error": refusal.error}
         if refusal.status == HTTPStatus.TOO_MANY_REQUESTS:
             # CBECI's text, which its clients know, although here the address does not matter.
             known = "Too many requests from your IP, try again later"
             document = {"error": known, "detail": refusal.error}
         if refusal.errors:
-            document["errors"] = refusal.errors
+            document["errors"] = refusal.listed
         return _json(refusal.status, document)
 
 

@@ -5,6 +5,7 @@ A form adds how its rows are read from a body, how they are stored, and how its 
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -32,6 +33,11 @@ if TYPE_CHECKING:
 TIMEOUT_S: Final = 25.0
 """How long a request may wait for Redis and Kafka, in seconds; less than clients usually wait."""
 RETRY_AFTER_S: Final = 30
+BODY_TIMEOUT_S: Final = 60.0
+"""How long a body may take to arrive, in seconds. A token that is revoked after the head of a
+request counts for no longer than this."""
+MAX_ERRORS: Final = 1000
+"""The most errors of rows in a response: a body of empty rows would have a million of them."""
 
 _log = structlog.get_logger(__name__)
 
@@ -51,6 +57,11 @@ class Refusal:
     error: str
     headers: Mapping[str, str] = field(default_factory=dict)
     errors: Sequence[RowError] = ()
+
+    @property
+    def listed(self) -> Sequence[RowError]:
+        """The errors that the response lists."""
+        return self.errors[:MAX_ERRORS]
 
 
 class RefusedError(Exception):
@@ -181,9 +192,13 @@ async def _body(request: web.Request) -> bytes:
     if (request.content_length or 0) > MAX_BODY:
         raise too_large
     try:
-        return await request.read()
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            return await request.read()
     except web.HTTPRequestEntityTooLarge:
         raise too_large from None
+    except TimeoutError:  # an OSError too
+        text = f"the body did not arrive within {BODY_TIMEOUT_S:g} s; send it again"
+        raise RefusedError(HTTPStatus.REQUEST_TIMEOUT, text) from None
     except (web.RequestPayloadError, OSError) as error:  # OSError: the client has disconnected
         text = f"the body could not be read to its end: {error}"
         raise RefusedError(HTTPStatus.BAD_REQUEST, text) from None

@@ -87,11 +87,11 @@ class LiveHandler(RowsHandler):
         )
 
     def refused(self, refusal: Refusal) -> web.Response:
-        """Return a problem document; ``errors`` has every error of every row."""
+        """Return a problem document; ``errors`` has the errors of the rows."""
         status, errors = refusal.status, refusal.errors
         if not errors:
             return problem(status, status.phrase, refusal.error)
-        return problem(status, status.phrase, _first_of(errors), errors=errors)
+        return problem(status, status.phrase, _first_of(errors), errors=refusal.listed)
 
 
 def _first_of(errors: Sequence[RowError]) -> str:

@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
-from collector.intake.handler import Gate
+from collector.intake.handler import MAX_ERRORS, Gate
 from collector.intake.live import LiveHandler
 from collector.intake.partners import Partner, Partners
 from collector.intake.rate_limit import RateLimiter
 from collector.metrics import Metrics
 from miningmap import messages as wire
+from miningmap.cbeci import contribution
 from miningmap.live_rows import MAX_HOLD_S, PATH
 from miningmap.messages import Located, Report
 from miningmap.rows import MAX_BODY, InvalidRowsError, RowError
@@ -325,6 +326,25 @@ async def test_a_body_over_the_limit_is_413_before_it_arrives(client: Client) ->
     response = await client.post(PATH, data=BytesIO(b" " * (MAX_BODY + 1)), headers=JSON)
     assert response.status == 413
     await problem(response)
+
+
+async def test_a_body_that_does_not_arrive_in_time_is_408(
+    client: Client, kafka: Kafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("collector.intake.handler.BODY_TIMEOUT_S", 0.1)
+    assert await status_of(client, head(PATH, HEADER, "Content-Length: 100") + b"[") == 408
+    assert kafka.messages == []
+
+
+@pytest.mark.parametrize("path", [PATH, contribution.PATH])
+async def test_of_very_many_errors_the_first_are_listed(client: Client, path: str) -> None:
+    rows: list[object] = [{}] * 10_000
+    document = rows if path == PATH else {"data": rows}
+    response = await client.post(path, json=document, headers=AUTHORIZATION)
+    assert response.status == 422
+    listed = (await response.json(content_type=None))["errors"]
+    assert len(listed) == MAX_ERRORS
+    assert [error["index"] for error in listed] == sorted(error["index"] for error in listed)
 
 
 async def test_another_content_type_is_415_with_those_that_are_read(client: Client) -> None:
