@@ -11,7 +11,7 @@ import httpx
 import msgspec
 
 from miningmap.inputs import decode_json
-from miningmap.rows import RowError
+from miningmap.rows import MAX_BODY, RowError
 from miningmap.times import retry_after_s, utc_now
 
 if TYPE_CHECKING:
@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 _TIMEOUT_S: Final = 60.0  # for the whole request
 _CONNECT_TIMEOUT_S: Final = 10.0
 _DEFAULT_RETRY_S: Final = 30.0  # for a response without a usable Retry-After
-_RETRYABLE: Final = frozenset({429, 500, 502, 503, 504})
+_RETRYABLE: Final = frozenset({408, 429, 500, 502, 503, 504})
 _BYTES_QUOTED: Final = 200
+_MAX_RESPONSE: Final = 16 * MAX_BODY
+"""The most bytes of a response that are read. One of CBECI's form repeats the rows, with the id of
+the token in each."""
 
 
 class _Body(msgspec.Struct):
@@ -127,20 +130,33 @@ async def _send(
 ) -> None:
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     try:
-        async with asyncio.timeout(_TIMEOUT_S):
-            response = await client.post(url, content=content, headers=headers)
+        async with (
+            asyncio.timeout(_TIMEOUT_S),
+            client.stream("POST", url, content=content, headers=headers) as response,
+        ):
+            answer = await _read(response)
     except (httpx.HTTPError, TimeoutError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ContributeError(f"no answer from {url}: {reason}", retry_s=_DEFAULT_RETRY_S) from None
-    status, body = response.status_code, _decode(response.content)
+    status, body = response.status_code, _decode(answer)
     if status == HTTPStatus.OK and body is not None and is_success(body):
         return
     raise ContributeError(
-        f"{url} answered {status}: {_reason(response, body)}",
+        f"{url} answered {status}: {_reason(response, answer, body)}",
         errors=body.errors if body is not None else (),
         retry_s=_retry_after(response) if status in _RETRYABLE else None,
         status=status,
     )
+
+
+async def _read(response: httpx.Response) -> bytes:
+    """Return the body, of one that is too long only the beginning, which is no JSON."""
+    content = bytearray()
+    async for chunk in response.aiter_bytes():
+        content += chunk
+        if len(content) > _MAX_RESPONSE:
+            break
+    return bytes(content[:_MAX_RESPONSE])
 
 
 def _decode(content: bytes) -> _Body | None:
@@ -150,12 +166,13 @@ def _decode(content: bytes) -> _Body | None:
         return None
 
 
-def _reason(response: httpx.Response, body: _Body | None) -> str:
+def _reason(response: httpx.Response, answer: bytes, body: _Body | None) -> str:
     if body is not None and (reason := body.error or body.detail):
         return reason
     if body is None and (location := response.headers.get("Location")):
         return f"the intake is at {location}"
-    return response.content[:_BYTES_QUOTED].decode(errors="replace")
+    quoted = answer[:_BYTES_QUOTED].decode(errors="replace").strip()
+    return quoted or response.reason_phrase or "without a text"
 
 
 def _retry_after(response: httpx.Response) -> float:

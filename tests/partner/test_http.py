@@ -122,6 +122,24 @@ async def test_without_a_valid_retry_after_retries_wait_30_s(header: str | None)
     assert (await rejection("<html>", 502, headers)).retry_s == 30
 
 
+async def test_a_response_without_a_text_is_named_by_its_status() -> None:
+    assert str(await rejection("", 429)).endswith("answered 429: Too Many Requests")
+    assert str(await rejection(" \n", 599)).endswith("answered 599: without a text")
+
+
+async def test_a_body_that_the_intake_did_not_get_in_time_is_sent_again() -> None:
+    assert (await rejection({"error": "too slow"}, 408)).retry_s == 30
+
+
+async def test_a_response_is_read_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("miningmap.partner.http._MAX_RESPONSE", 1000)
+    accepted = '{"status": "success"}'
+    await sent(" " * (1000 - len(accepted)) + accepted)
+    error = await rejection(" " * 1000 + accepted, 200)
+    assert str(error).endswith("answered 200: OK")
+    assert (await rejection(" " * 1_000_000, 502)).retry_s == 30
+
+
 async def test_a_redirect_is_not_followed_with_the_token() -> None:
     error = await rejection("moved", 308, {"Location": "https://elsewhere.example/"})
     assert str(error).endswith("answered 308: the intake is at https://elsewhere.example/")
