@@ -146,6 +146,15 @@ async def test_a_socket_that_never_closes_or_does_not_exist_is_an_error(
             await source.read()
 
 
+async def test_a_socket_whose_address_cannot_exist_is_an_error() -> None:
+    for source in (UnixSocket("/run/" + "a" * 200), UnixSocket("")):
+        with pytest.raises(SnapshotError, match=f"^{source}: (AF_UNIX path too long|Invalid arg)"):
+            await source.read()
+    for host in ("pool..example", "a" * 70 + ".example"):
+        with pytest.raises(SnapshotError, match=f"^tcp:{host}:4028: not the name of a host$"):
+            await TcpSocket(host, 4028).read()
+
+
 @pytest.mark.parametrize("kind", ["file", "socket"])
 async def test_a_list_that_is_too_large_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str

@@ -170,8 +170,10 @@ async def _read_stream(name: str, connect: _Connect) -> Snapshot:
     except TimeoutError:
         text = f"{name}: did not send a list and close within {TIMEOUT_S:g} s"
         raise SnapshotError("unreadable", text) from None
+    except UnicodeError:  # of the encoding of international domain names
+        raise SnapshotError("unreadable", f"{name}: not the name of a host") from None
     except OSError as error:
-        reason = error.strerror or type(error).__name__
+        reason = error.strerror or str(error) or type(error).__name__
         raise SnapshotError("unreadable", f"{name}: {reason}") from None
     return Snapshot(bytes(content), 0.0)
 
