@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from miningmap.cbeci.contribution import FIELDS, Row
@@ -53,6 +54,7 @@ def read_table(
         if missing := [name for name in columns if name not in header]:
             present = ", ".join(filter(_is_title, header)) or "none"
             raise TableError([f"line 1: missing column {', '.join(missing)}; found {present}"])
+        _check_unique(header)
         before = reader.line_num
         for fields in reader:
             line, before = before + 1, reader.line_num
@@ -69,6 +71,14 @@ def read_table(
         raise TableError([f"line {reader.line_num}: not CSV: {error}"]) from None
     except UnicodeDecodeError:
         raise TableError([f"line {reader.line_num + 1}: not UTF-8"]) from None
+
+
+def _check_unique(header: Sequence[str]) -> None:
+    """Check that no name is of several columns, of which the last one would count silently."""
+    repeated = [name for name, number in Counter(header).items() if name and number > 1]
+    if repeated:
+        named = f" {repeated[0]}" if _is_title(repeated[0]) else ""
+        raise TableError([f"line 1: several columns{named}; only one can be meant"])
 
 
 def _is_title(name: str) -> bool:

@@ -48,6 +48,11 @@ def test_an_invalid_number_stays_text_for_validation(text: str) -> None:
     assert row["average_hashrate"] == text
 
 
+def test_columns_without_a_name_may_be_several() -> None:
+    (record,) = read_table(io.StringIO("a,b,,\n1,2,3,4\n"), ["a", "b"])
+    assert (record.fields["a"], record.fields["b"]) == ("1", "2")
+
+
 def test_columns_may_be_in_any_order_with_others_between_them() -> None:
     text = "b, x ,a\n1,2,3\n"
     (record,) = read_table(io.StringIO(text, newline=""), ["a", "b"])
@@ -69,6 +74,9 @@ def test_line_numbers_are_those_of_the_file() -> None:
         ("", "line 1: missing column a, b; found none"),
         ("a;b\n1;2", "line 1: missing column a, b; found a;b"),
         ("A,b\n", "line 1: missing column a; found A, b"),
+        ("a,b,c,b\n1,2,3,4", "line 1: several columns b; only one can be meant"),
+        ("a,b,c,c\n1,2,3,4", "line 1: several columns c; only one can be meant"),
+        ("a,b,192.0.2.1,192.0.2.1\n1,2,3,4", "line 1: several columns; only one can be meant"),
         ("a,b\n1,2\n1\n", "line 3: 1 fields, but the header has 2"),
         ("a,b\n1,2,3\n", "line 2: 3 fields, but the header has 2"),
         ('a,b\n1,"2\n', "line 2: not CSV: unexpected end of data"),
