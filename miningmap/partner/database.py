@@ -33,13 +33,14 @@ class Database:
         """
         try:
             self._reader = maxminddb.open_database(path)
+            metadata = self._reader.metadata()
+            self._built = datetime.fromtimestamp(metadata.build_epoch, UTC).date()
         except OSError as error:
             raise DatabaseError(f"{path}: {error.strerror}") from None
-        except (maxminddb.InvalidDatabaseError, ValueError):  # ValueError: an empty file
+        # ValueError: an empty file, or a year after 9999; OverflowError: a later one.
+        except (maxminddb.InvalidDatabaseError, ValueError, OverflowError):
             raise DatabaseError(f"{path}: not a database in MaxMind's format") from None
-        metadata = self._reader.metadata()
         self._only_ipv4 = metadata.ip_version == 4  # noqa: PLR2004 - IPv4
-        self._built = datetime.fromtimestamp(metadata.build_epoch, UTC).date()
 
     def close(self) -> None:
         """Close the file."""
@@ -55,7 +56,7 @@ class Database:
             return None
         try:
             return location_of(self._reader.get(address), self._built)
-        except maxminddb.InvalidDatabaseError:
+        except (maxminddb.InvalidDatabaseError, UnicodeDecodeError):
             raise DatabaseError("the database is damaged; download it again") from None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from contextlib import closing
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 import pytest
@@ -144,6 +145,20 @@ def test_an_invalid_database_is_named(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(DatabaseError, match=r"city\.mmdb: not a database in MaxMind's format"):
         Database(path)
+
+
+def test_a_database_with_damaged_metadata_is_named(tmp_path: Path) -> None:
+    path = write_database(tmp_path / "city.mmdb")
+    path.write_bytes(path.read_bytes().replace(b"Test-City", b"\xff" * 9))
+    with pytest.raises(DatabaseError, match=r"city\.mmdb: not a database in MaxMind's format"):
+        Database(path)
+
+
+def test_a_database_with_damaged_texts_is_an_error_of_the_lookup(tmp_path: Path) -> None:
+    path = write_database(tmp_path / "city.mmdb")
+    path.write_bytes(path.read_bytes().replace(b"BTX", b"B\xff\xff"))
+    with closing(Database(path)) as opened, pytest.raises(DatabaseError, match="is damaged"):
+        opened.locate(ip_address(ADDRESSES["texas"]))
 
 
 def test_a_missing_database_is_named(tmp_path: Path) -> None:
