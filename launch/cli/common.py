@@ -214,6 +214,14 @@ def refuse_options(context: click.Context) -> None:
 # --- addresses ------------------------------------------------------------------------------------
 
 
+def printable(text: str) -> str:
+    """Return somebody else's text for one line of a terminal, which it can then not control."""
+    return "".join(
+        " " if char.isspace() else char if char.isprintable() else "\N{REPLACEMENT CHARACTER}"
+        for char in text
+    )
+
+
 def http_url(option: str, address: str) -> httpx.URL:
     """Return the address of a server that is given by an option.
 
@@ -224,6 +232,7 @@ def http_url(option: str, address: str) -> httpx.URL:
 
     try:
         url = httpx.URL(address)
+        url.host.encode("idna")  # as a connection does
         usable = url.scheme in {"http", "https"} and url.host and (url.port or 0) in PORTS
     except (httpx.InvalidURL, ValueError):  # a host that is no domain name is a ValueError
         usable = False
@@ -299,11 +308,15 @@ def tell_left_out(number: int) -> None:
 
 
 @contextmanager
-def output_file(output: str) -> Iterator[IO[bytes]]:
+def output_file(output: str, *inputs: str | Path) -> Iterator[IO[bytes]]:
     """Open standard output (``-``), or a file that appears under its name only when complete.
 
+    Args:
+        output: its name.
+        inputs: what the content is made from; addresses are no files.
+
     Raises:
-        CommandUsageError: something other than a regular file has that name.
+        CommandUsageError: something other than a regular file has that name, or an input.
         CommandError: the file cannot be written.
     """
     if output == "-":
@@ -316,6 +329,8 @@ def output_file(output: str) -> Iterator[IO[bytes]]:
             f"--output {output}: exists and is not a regular file; use - to write to standard "
             "output"
         )
+    if any(_is_same_file(target, name) for name in inputs):
+        raise CommandUsageError(f"--output {output}: is also read; choose another name")
     part = target.with_name(f"{target.name}.part")
     try:
         with part.open("wb") as file:
@@ -325,6 +340,13 @@ def output_file(output: str) -> Iterator[IO[bytes]]:
         raise CommandError(f"--output {output}: {error.strerror}") from None
     finally:
         part.unlink(missing_ok=True)
+
+
+def _is_same_file(path: Path, other: str | Path) -> bool:
+    try:
+        return path.samefile(other)
+    except OSError:  # one of them does not exist
+        return False
 
 
 # --- Kafka ----------------------------------------------------------------------------------------

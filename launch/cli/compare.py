@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from launch.cli.common import EXISTING, CommandError, CommandUsageError, http_url, listing
+from launch.cli.common import (
+    EXISTING,
+    CommandError,
+    CommandUsageError,
+    http_url,
+    listing,
+    printable,
+)
 from launch.cli.recompute import ADJUST, BELIEFS, PRIOR, beliefs_of, cells_of, query_of
 from launch.words import counted
 from miningmap.inputs import ENCODING
@@ -203,8 +210,9 @@ def _text(row: Comparison) -> str:
     ]
     if row.belief is not None:
         known.insert(3, f"belief: {_range(*row.belief)} ({row.belief_verdict})")
+    place = f"{row.name} ({row.code})"
     lines = [
-        f"line {row.line}: {row.name} ({row.code}), {row.window}: {_figure(row)} - {row.source}",
+        f"line {row.line}: {place}, {row.window}: {_figure(row)} - {printable(row.source)}",
         f"  {row.verdict}: {row.reason}",
         f"  {'; '.join(known)}",
     ]

@@ -473,7 +473,7 @@ def _aggregate_period(
             f"{file}: fewer than {min_miners} miners are located; nothing was written"
         )
     table = write_rows(rows_of(folded, start_date, period))
-    with output_file(output) as out:
+    with output_file(output, file) as out:
         out.write(table.encode())
     for line in _summary(found, folded, min_miners, is_live=False):
         click.echo(line, err=True)

@@ -21,6 +21,7 @@ from launch.cli.common import (
     publish_messages,
     settings_of,
 )
+from launch.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -263,7 +264,7 @@ def import_history(
         if demo:
             raise CommandUsageError("--demo: nothing is published with --output; give one of them")
         messages = _reports(files)
-        with output_file(output) as file:
+        with output_file(output, *files) as file:
             file.writelines(encode(message) + b"\n" for message in messages)
         done = "written"
     else:
@@ -272,8 +273,8 @@ def import_history(
         _publish(kafka, messages)
         done = "published"
     first, last = messages[0].start, messages[-1].start
-    months = f"{len(messages)} months of {messages[0].pool}, {first:%Y-%m} to {last:%Y-%m}"
-    click.echo(f"{months}, {done}", err=True)
+    months = f"{counted(len(messages), 'month')} of {messages[0].pool}"
+    click.echo(f"{months}, {first:%Y-%m} to {last:%Y-%m}, {done}", err=True)
 
 
 def _reports(

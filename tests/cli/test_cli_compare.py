@@ -117,6 +117,17 @@ def test_each_figure_has_a_verdict_and_its_reason(compared: Callable[..., Any]) 
     )
 
 
+def test_a_source_can_neither_begin_a_line_nor_control_a_terminal(
+    figures: Path, compared: Callable[..., Any]
+) -> None:
+    figures.write_text(
+        'code,window,source,share\nCN-SC,1h,"x\n  outside: \x1b[31mfalse\u202e",54%\n'
+    )
+    lines = compared().stdout.splitlines()
+    assert len(lines) == 4
+    assert lines[0].endswith(" of the world - x   outside: \ufffd[31mfalse\ufffd")
+
+
 def test_json_and_csv_have_every_field(compared: Callable[..., Any]) -> None:
     rows = json.loads(compared("--json").stdout)
     assert [list(row) for row in rows] == [list(Comparison.__struct_encode_fields__)] * 5
@@ -198,6 +209,8 @@ def test_months_of_a_sample_have_bounds_by_a_stated_coverage(
         (["--messages", "M", "--as-of", "noon"], "--as-of: 'noon' is not a time"),
         (["--url", "example.org"], "--url: expected a URL such as https://map.example"),
         (["--url", "http://127.0.0.1", "--as-of", ""], "--as-of: expected a time such as"),
+        (["--url", "http://map..example"], "--url: expected a URL such as https://map.example"),
+        (["--url", f"http://{'a' * 64}.example"], "--url: expected a URL such as"),
         (
             ["--url", "http://127.0.0.1", "--coverage", "0.37"],
             "--coverage: a running map uses its own; give --messages",

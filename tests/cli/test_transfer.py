@@ -271,6 +271,10 @@ def test_months_are_written_as_messages_without_a_broker(
     both = run("import-history", countries, "--demo", "--output", file)
     assert (both.exit_code, both.stderr.count("\n")) == (2, 1)
     assert both.stderr.startswith("miningmap: --demo: nothing is published with --output")
+    over = run("import-history", countries, "--output", countries)
+    assert (over.exit_code, over.stdout) == (2, "")
+    assert over.stderr == f"miningmap: --output {countries}: is also read; choose another name\n"
+    assert countries.read_text() == COUNTRIES
     countries.write_text(COUNTRIES.replace("60.00", "many"))
     wrong = run("import-history", countries, "--output", file)
     assert (wrong.exit_code, wrong.stdout) == (2, "")
