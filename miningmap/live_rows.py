@@ -167,7 +167,7 @@ class _Row(Fields):
         return [place for n, item in enumerate(value) if (place := self._place(n, item))]
 
     def _place(self, number: int, item: object) -> Located | None:
-        fields = Fields(self.index, item, _PLACE_FIELDS)
+        fields = Fields(self.index, item, _PLACE_FIELDS, "a place")
         for name in fields.names:
             if name not in _PLACE_FIELDS:
                 fields.reject(name[:_LONGEST_NAME], _unknown(name, _PLACE_FIELDS))

@@ -183,7 +183,9 @@ class Report(
             seen.add((place.code, place.kind))
             total += place.hashrate
         if total > self.hashrate * (1 + SUM_TOLERANCE):
-            raise ValueError(f"places add up to {total:g} H/s, more than the {self.hashrate:g} H/s")
+            raise ValueError(
+                f"places add up to {total:.12g} H/s, more than the {self.hashrate:.12g} H/s"
+            )
         if any(places.outermost(place.code) != place.code for place in self.places):
             msgspec.structs.force_setattr(self, "places", tuple(_at_outermost(self.places)))
         if self.published:

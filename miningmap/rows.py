@@ -39,20 +39,23 @@ class InvalidRowsError(ValueError):
 class Fields:
     """The fields of one row, and the errors found in them."""
 
-    def __init__(self, index: int, row: object, required: Sequence[str]) -> None:
+    def __init__(
+        self, index: int, row: object, required: Sequence[str], what: str = "a row"
+    ) -> None:
         """Note whether the row is an object and has the required fields.
 
         Args:
             index: the position of the row.
             row: decoded but not checked.
             required: the names of the fields that every row has.
+            what: what has these fields; a part of a row can have fields as well.
         """
         self.index = index
         self.errors: list[RowError] = []
         self.names: Sequence[str] = tuple(row) if isinstance(row, dict) else ()
         self._row: Mapping[str, object] = row if isinstance(row, dict) else {}
         if not isinstance(row, dict):
-            self.reject(None, f"a row is an object with {', '.join(required)}")
+            self.reject(None, f"{what} is an object with {', '.join(required)}")
             return
         for field in required:
             if field not in row:

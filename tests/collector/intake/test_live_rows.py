@@ -201,6 +201,12 @@ async def test_one_wrong_row_rejects_all_and_every_error_is_listed(
         (row(places=placed("KZ-AKM")), "places[0].code", "use KZ-11"),
         (row(places=placed("CN", "CN")), None, "CN is listed twice"),
         (row(hashrate=1e17, places=placed("CN", "US")), None, "places add up to 2e+17 H/s"),
+        (
+            row(hashrate=2e17 - 1e9, places=placed("CN", "US")),
+            None,
+            "places add up to 2e+17 H/s, more than the 1.99999999e+17 H/s",
+        ),
+        (row(places=[7]), "places[0]", "a place is an object with code, hashrate"),
         (row(hashrate=0, places=[]), None, "a total of 0 H/s says nothing"),
         (row(pool="ocean"), "pool", "the token decides the pool"),
         (row(-5 * MINUTE), "end", "more than 5 minutes after"),
