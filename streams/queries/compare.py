@@ -161,15 +161,19 @@ class _Place:
             return None
         if row := self._row(code):
             low, high = basis.bounds(row)
-            return None if low is None or high is None else Range(low, high)
+            if low is None or high is None:
+                return None
+            if low > 0:
+                return Range(low, high)
+        # A place that only a belief lists is bounded like one that is not listed.
         # What the pools report beyond the network's hashrate makes that larger (method.md 8).
         unknown = max(0.0, 1 - known / max(1.0, coverage))
         return Range(0.0, min(1.0, unknown + self._anywhere(basis)))
 
     def _anywhere(self, basis: _Basis) -> Ratio:
-        """Return how much is known only to be somewhere that includes this unlisted place."""
+        """Return how much is known only to be somewhere around this place, where nothing is."""
         countries = basis.low(self.world.shares)
-        if self.inside is None or self.country not in countries:
+        if self.inside is None or countries.get(self.country, 0.0) <= 0:
             return countries.get(OTHER, 0.0)
         inside = basis.low(self.inside.shares)
         exactly = max(0.0, countries[self.country] - sum(inside.values()))

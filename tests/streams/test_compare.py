@@ -129,6 +129,20 @@ def test_every_place_has_bounds_listed_or_not(
     assert (found.declared_low, found.declared_high) == pytest.approx((low, high))
 
 
+def test_bounds_by_measured_hashrate_are_the_same_whatever_is_believed() -> None:
+    """OTHER may be in a country that is listed only because a distribution names it."""
+    members = (ALPHA, member("beta", total=40))
+    weights = {"US": 0.2, "KZ": 0.3, "NO": 0.3, "CN-XJ": 0.1, "NO-03": 0.1}
+    prior = (Distribution("a", weights),)
+    placement = place(cohort(*members, network=100), BeliefsInForce(network=prior), (), "a")
+    believed = asking(Shares(placement))
+    assert compared(believed, "KZ", 0.1).share is not None
+    for code in ("US", "KZ", "NO", "NO-03", "CN", "CN-SC", "CN-XJ", "RU", "KZ-ALA"):
+        for of in ("world", "country") if "-" in code else ("world",):
+            expected = bounds(compared(asked(*members), code, 0.5, of=of))
+            assert bounds(compared(believed, code, 0.5, of=of)) == pytest.approx(expected), code
+
+
 def test_the_map_has_no_share_of_a_place_that_it_does_not_list() -> None:
     ask = asked(ALPHA)
     assert (compared(ask, "KZ", 0.1).share, compared(ask, "CN-XJ", 0.1).share) == (None, None)
