@@ -1,4 +1,4 @@
-"""Bytes from outside: UTF-8, with or without a byte order mark, and JSON. One policy for all.
+"""Text from outside: UTF-8, with or without a byte order mark, and JSON. One policy for all.
 
 Editors and spreadsheets on Windows write the mark; it says nothing, and no reader may fail at it.
 """
@@ -44,6 +44,14 @@ def in_words(error: Exception) -> str:
     for quoted, expected in _EXPECTED.items():
         text = text.replace(quoted, expected)
     return text
+
+
+def printable(text: str) -> str:
+    """Return somebody else's text for one line of a terminal, which it can then not control."""
+    return "".join(
+        " " if char.isspace() else char if char.isprintable() else "\N{REPLACEMENT CHARACTER}"
+        for char in text
+    )
 
 
 def without_mark(raw: bytes) -> bytes:

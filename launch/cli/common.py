@@ -214,14 +214,6 @@ def refuse_options(context: click.Context) -> None:
 # --- addresses ------------------------------------------------------------------------------------
 
 
-def printable(text: str) -> str:
-    """Return somebody else's text for one line of a terminal, which it can then not control."""
-    return "".join(
-        " " if char.isspace() else char if char.isprintable() else "\N{REPLACEMENT CHARACTER}"
-        for char in text
-    )
-
-
 def http_url(option: str, address: str) -> httpx.URL:
     """Return the address of a server that is given by an option.
 

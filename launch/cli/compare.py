@@ -7,17 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from launch.cli.common import (
-    EXISTING,
-    CommandError,
-    CommandUsageError,
-    http_url,
-    listing,
-    printable,
-)
+from launch.cli.common import EXISTING, CommandError, CommandUsageError, http_url, listing
 from launch.cli.recompute import ADJUST, BELIEFS, PRIOR, beliefs_of, cells_of, query_of
 from launch.words import counted
-from miningmap.inputs import ENCODING
+from miningmap.inputs import ENCODING, printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

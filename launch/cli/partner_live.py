@@ -340,4 +340,6 @@ def _exit(*_signal: object) -> NoReturn:
 
 def _speaker(command: str) -> Callable[[str], None]:
     """Return a function that prints lines of one command of a pipeline."""
-    return lambda text: click.echo(f"{command}: {text}", err=True)
+    from miningmap.inputs import printable
+
+    return lambda text: click.echo(f"{command}: {printable(text)}", err=True)

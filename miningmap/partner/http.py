@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import httpx
 import msgspec
 
-from miningmap.inputs import decode_json
+from miningmap.inputs import decode_json, printable
 from miningmap.rows import MAX_BODY, RowError
 from miningmap.times import retry_after_s, utc_now
 
@@ -168,11 +168,11 @@ def _decode(content: bytes) -> _Body | None:
 
 def _reason(response: httpx.Response, answer: bytes, body: _Body | None) -> str:
     if body is not None and (reason := body.error or body.detail):
-        return reason
+        return printable(reason)
     if body is None and (location := response.headers.get("Location")):
-        return f"the intake is at {location}"
+        return printable(f"the intake is at {location}")
     quoted = answer[:_BYTES_QUOTED].decode(errors="replace").strip()
-    return quoted or response.reason_phrase or "without a text"
+    return printable(quoted) or response.reason_phrase or "without a text"
 
 
 def _retry_after(response: httpx.Response) -> float:

@@ -127,6 +127,11 @@ async def test_a_response_without_a_text_is_named_by_its_status() -> None:
     assert str(await rejection(" \n", 599)).endswith("answered 599: without a text")
 
 
+@pytest.mark.parametrize("body", ["\x1b[31mred\r\n", {"detail": "\x1b[31mred\r\n"}])
+async def test_a_response_cannot_control_a_terminal(body: object) -> None:
+    assert str(await rejection(body, 500)).rstrip().endswith("answered 500: \ufffd[31mred")
+
+
 async def test_a_body_that_the_intake_did_not_get_in_time_is_sent_again() -> None:
     assert (await rejection({"error": "too slow"}, 408)).retry_s == 30
 
