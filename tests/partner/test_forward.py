@@ -234,6 +234,25 @@ async def test_a_row_that_is_refused_without_a_name_is_found_by_halving(
     assert said.endswith(": the proxy answered 413: too large")
 
 
+async def test_a_422_of_another_server_moves_no_row_aside(
+    tmp_path: Path, intake: LiveIntake
+) -> None:
+    bench = Bench(intake, tmp_path)
+
+    async def post(rows: Sequence[bytes]) -> None:
+        assert rows
+        raise ContributeError("a login page answered 422: what?", status=422)
+
+    forwarder = Forwarder(bench.spool, post, bench.said.append)
+    bench.input.give(row(0), row(1))
+    bench.input.end()
+    with closing(bench.spool):
+        await forwarder.run(bench.input.chunks())
+        assert len(bench.spool) == 2
+    assert not bench.spool.refused_file.exists()
+    assert forwarder.counts.refused == 0
+
+
 async def test_a_revoked_token_is_said_once_and_tried_again_slowly_until_it_is_valid(
     bench: Bench, intake: LiveIntake
 ) -> None:

@@ -49,9 +49,6 @@ KEPT_HOURS_S: Final = 35 * DAY_S
 """How long a map keeps minutes and hours by default, in seconds."""
 
 _ANY_POOL: Final = "pool"  # the token decides; no rule of a row depends on it
-_BODY_REFUSED: Final = frozenset(
-    {HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.REQUEST_ENTITY_TOO_LARGE}
-)
 _TOKEN_REFUSED: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 _REMEDY: Final = "; ask the operator of the map for a valid token"
 _REASONS_SHOWN: Final = 3
@@ -219,7 +216,7 @@ class Forwarder:
         self._loss.is_over(f"no more rows are dropped; {self.counts.dropped} were")
 
     async def _failed(self, batch: Sequence[SpooledRow], error: ContributeError) -> bool:
-        if error.status in _BODY_REFUSED:
+        if _is_about_rows(error):
             self._refuse(batch, error)
             self._answered()
             return True
@@ -329,3 +326,14 @@ def _spooled(report: Report, row: bytes) -> NewRow:
         hours = round((expires - end) / HOUR_S)
         raise ValueError(f"end: over {hours} h ago; the map has no use for it")
     return NewRow(row, expires, key)
+
+
+def _is_about_rows(error: ContributeError) -> bool:
+    """Return whether rows are wrong, and not the server, the token or the way to it.
+
+    An intake that refuses rows names at least one of them. Another server, such as a proxy with a
+    login, must not empty the spool. A body that is too large is divided, whoever says so.
+    """
+    if error.status == HTTPStatus.UNPROCESSABLE_ENTITY:
+        return bool(error.errors)
+    return error.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
