@@ -54,6 +54,9 @@ docs: setup ## write the pages that are generated from the code, and beliefs/par
 	@$(BIN)/miningmap beliefs --markdown > docs/beliefs.md
 	@$(BIN)/python -m tools.asyncapi > docs/asyncapi.yaml
 
+page: ## build the page from its sources into endpoint/page/built (needs Node.js)
+	@tools/page.sh build
+
 check: setup ## check format, lint, types, imports, generated documents and the Compose file
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
@@ -69,15 +72,16 @@ check: setup ## check format, lint, types, imports, generated documents and the 
 	@$(BIN)/python -m tools.asyncapi | diff - docs/asyncapi.yaml >/dev/null \
 	  || { echo 'docs/asyncapi.yaml differs from the code: run `make docs`' >&2; exit 1; }
 	@tools/check-asyncapi.sh
+	@tools/page.sh check
 	@$(BIN)/python -m endpoint.routes.openapi | $(BIN)/openapi-spec-validator - >/dev/null
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 
 demo: setup ## run the whole system on simulated pools, page on port 8080 (ARGS="--port 8090")
 	@$(BIN)/miningmap demo $(ARGS)
 
-.PHONY: docs check demo
+.PHONY: docs page check demo
 
 bench: setup servers ## print the tables of docs/performance.md, measured on a real Redis
-	@for name in snapshot writes memory polling serving stream; do $(BIN)/python -m benchmarks.$$name || exit; done
+	@for name in snapshot writes memory polling serving stream page; do $(BIN)/python -m benchmarks.$$name || exit; done
 
 .PHONY: bench

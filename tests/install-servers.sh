@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Install the missing packages that the tests' real servers (tests/servers.py) need. This works on
+# Install the missing packages that the tests' real servers (tests/servers.py) and the browser need. This works on
 # Debian and its derivatives, as root, and prints nothing if no package is missing. A package that
 # cannot be installed is not an error: the tests that need it skip, or fail with CI=true.
 set -euo pipefail
@@ -16,6 +16,7 @@ java_fits() {
 missing=()
 has redis-server || has valkey-server || missing+=(redis-server)
 java_fits || missing+=(default-jre-headless)
+has chromium || has chromium-browser || has google-chrome || missing+=(chromium)
 compgen -G '.cache/kafka-*/pom.xml' >/dev/null || has mvn || missing+=(maven)
 [ ${#missing[@]} -gt 0 ] || exit 0
 

@@ -238,7 +238,11 @@ _OPERATION: Final = {
 
 _PAGE: Final = {
     path: PathDescription(
-        summary=f"`{name}`.", tag="page", content=text_content(media_type, "The file.")
+        summary=f"`{name}`.",
+        tag="page",
+        content=json_content({"type": "object"})
+        if media_type == page.JSON
+        else text_content(media_type, "The file."),
     )
     for path, (name, media_type) in page.FILES.items()
 }

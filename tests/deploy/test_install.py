@@ -432,17 +432,22 @@ def test_the_lock_of_the_image_has_all_that_its_commands_need(wheel: Path, root:
     assert {f"{name}=={each.version}" for name, each in needed.items()} <= locked
 
 
+def is_source_of_page(file: Path) -> bool:
+    """Return whether a file is one from which the page is built; only the result is shipped."""
+    return "page" in file.parts and "built" not in file.parts
+
+
 def test_the_wheel_has_every_file_of_the_packages(wheel: Path, root: Path) -> None:
     present = {
         str(file.relative_to(root))
         for package in PACKAGES
         for file in (root / package).rglob("*")
-        if file.is_file() and "__pycache__" not in file.parts
+        if file.is_file() and "__pycache__" not in file.parts and not is_source_of_page(file)
     }
     with ZipFile(wheel) as archive:
         packed = {name for name in archive.namelist() if ".dist-info/" not in name}
     assert packed == present
-    assert {"endpoint/page/index.html", "streams/redis/claim.lua"} < packed
+    assert {"endpoint/page/built/index.html", "streams/redis/claim.lua"} < packed
     assert "beliefs/network/10-hashrate-index.toml" in packed
 
 

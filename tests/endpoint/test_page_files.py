@@ -9,6 +9,7 @@ import pytest
 from yarl import URL
 
 from endpoint.routes import page
+from tests.servers import ROOT
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 FILES = list(page.routes())
+SOURCES = ROOT / "endpoint/page/src"
 PAGES = {"/": "page/main.js", "/docs": "page/docs.js"}
 """The script of each page."""
 NAMED = {"http://www.w3.org", "https://schema.org", "https://creativecommons.org"}
@@ -53,7 +55,7 @@ async def test_a_page_contains_nothing_that_its_policy_forbids(client: Client, p
 
 
 async def test_no_file_names_another_host(client: Client) -> None:
-    for path in FILES:
+    for path in {*FILES} - {"/method", "/page/notices.txt"}:  # which link to what they cite
         hosts = re.findall(r"(?:https?:)?//[\w.-]+\.\w+", await text_of(client, path))
         assert set(hosts) <= NAMED, path
 
@@ -69,21 +71,31 @@ async def test_all_files_of_a_page_are_served(client: Client, path: str, script:
         await text_of(client, f"/{link}")
 
 
-@pytest.mark.parametrize(("path", "script"), PAGES.items())
-async def test_the_elements_that_the_script_uses_are_in_the_page(
-    client: Client, path: str, script: str
-) -> None:
-    page = await text_of(client, path)
-    ids = set(re.findall(r'byId\("([\w-]+)"\)', await text_of(client, f"/{script}")))
+@pytest.mark.parametrize(("name", "scripts"), [("index", "*.ts"), ("docs", "*.js")])
+def test_the_elements_that_the_scripts_use_are_in_the_page(name: str, scripts: str) -> None:
+    page = (SOURCES / f"{name}.html").read_text()
+    code = "".join(script.read_text() for script in SOURCES.glob(scripts))
+    ids = set(re.findall(r'byId\("([\w-]+)"', code))
     assert ids
     assert ids <= set(re.findall(r'\sid="([\w-]+)"', page))
 
 
-@pytest.mark.parametrize("script", PAGES.values())
-async def test_the_script_writes_text_and_no_html(client: Client, script: str) -> None:
-    code = await text_of(client, f"/{script}")
+@pytest.mark.parametrize("scripts", ["*.ts", "*.js"])
+def test_the_scripts_write_text_and_no_html(scripts: str) -> None:
+    code = "".join(script.read_text() for script in SOURCES.glob(scripts))
     assert "textContent" in code
-    assert re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval", code) is None
+    forbidden = r"\.innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\("
+    assert re.search(forbidden, code) is None
+
+
+async def test_the_method_is_served_and_its_own_links_lead_somewhere(client: Client) -> None:
+    method = await text_of(client, "/method")
+    anchors = set(re.findall(r'\sid="([^"]+)"', method))
+    assert {"1-words", "7-shares-and-coverage", "8-uncertainty", "glossary"} <= anchors
+    assert set(re.findall(r'href="#([^"]+)"', method)) <= anchors
+    words = (SOURCES / "words.ts").read_text()
+    (listed,) = re.findall(r"readingAt: \[(.*?)\]", words, re.DOTALL)
+    assert set(re.findall(r'"([^"]+)"', listed)) <= anchors
 
 
 async def test_no_path_exposes_other_files(client: Client) -> None:

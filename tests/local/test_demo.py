@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.request import urlopen
 
 import pytest
+from playwright.sync_api import sync_playwright
 
 from launch.local.embedded import LOOPBACK, EmbeddedBroker, EmbeddedError, EmbeddedRedis, free_port
 from launch.simulation import simulated_sources
 from launch.simulation.partner import PUSHED_POOL
 from miningmap.settings import PREFIX
 from streams.method.windows import ROLLING
+from tests.browser import ARGUMENTS, chromium
 from tests.conftest import missing
 
 if TYPE_CHECKING:
@@ -191,6 +193,28 @@ def test_all_sources_are_up(demo: Demo) -> None:
     while (up := dict(sample.findall(demo.text("/metrics", demo.metrics_port)))) != wanted:
         assert time.monotonic() < deadline, up
         time.sleep(POLL_S)
+
+
+def test_the_page_shows_the_figures_of_the_demo(demo: Demo) -> None:
+    path = chromium()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        page = browser.new_page()
+        errors: list[str] = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(f"http://{LOOPBACK}:{demo.port}/?window=24h")
+        page.locator("#rows [data-place=US]").click()
+        page.locator("#why tbody tr").first.wait_for()  # the pools that the share consists of
+        page.wait_for_function("() => document.getElementById('map').chart")
+        shown = page.evaluate(
+            "document.getElementById('map').chart.getOption().series[0].data"
+            ".filter(({row}) => row).map(({name}) => name)"
+        )
+        listed = [row["code"] for row in demo.json("/api/v1/shares?window=24h")["shares"]]
+        assert {"US", "CN", "RU"} <= set(shown) <= set(listed)
+        assert page.locator("#simulated").is_visible()
+        assert errors == []
+        browser.close()
 
 
 def test_other_commands_find_the_demo(demo: Demo, tmp_path: Path) -> None:
