@@ -128,7 +128,6 @@ class PlaceMove:
         own: what the difference would be, had only the hashrate at this place changed.
         contributions: of every pool that takes part, the largest first; they add up to the delta.
         kinds: the hashrate at the place in the short window.
-        simulated: whether any of it is.
     """
 
     short: Ratio
@@ -136,7 +135,6 @@ class PlaceMove:
     own: Ratio
     contributions: Sequence[Contribution]
     kinds: HashrateByKind
-    simulated: bool
 
 
 @dataclass(frozen=True)
@@ -189,6 +187,7 @@ class Level:
     short: Side
     long: Side
     simulated: bool
+    """Whether any value of these pools is simulated."""
 
     @property
     def is_compared(self) -> bool:
@@ -220,7 +219,6 @@ class Level:
             own=self._own(code),
             contributions=in_order(contributions, lambda c: abs(c.delta), lambda c: c.pool),
             kinds=by_place(short.tables.values()).get(code, HashrateByKind()),
-            simulated=self.simulated,
         )
 
     def _own(self, code: str) -> Ratio:
@@ -262,7 +260,7 @@ class PoolMove:
             for (code, kind), hashrate in self.placed.places.items()
             if hashrate > 0
         ]
-        return in_order(parts, lambda part: part.part, lambda part: part.code + part.kind)
+        return in_order(parts, lambda part: part.part, lambda part: f"{part.code} {part.kind}")
 
 
 @dataclass(frozen=True)

@@ -140,7 +140,7 @@ def step(
         track: what was remembered before.
         at: the minute.
         delta: of the subject; ``None`` if it is undefined.
-        threshold: of this minute; deltas of half of it are large enough for nothing.
+        threshold: of this minute; without a delta it is not used.
         settings: when swings fire, resolve and are lost.
     """
     if delta is None:

@@ -218,6 +218,23 @@ def test_a_pool_that_declares_its_places_moves_them_with_its_total() -> None:
     assert found.pools["a"].places() == [("US", "declared", 0.75), ("CA", "declared", 0.25)]
 
 
+def test_the_parts_of_a_pool_are_listed_by_size_then_code_then_kind() -> None:
+    """What its reports, its profile and its own distributions locate, in the long window."""
+    cells = MemoryCells()
+    located = {"US": 10.0, "US-TX": 10.0, "RU": 20.0, "KZ": 0.0}
+    pool(cells, "a", located, located, unlocated=(60, 60), kind="estimated")
+    weights = {"US": 0.2, "US-TX": 0.2, "RU": 0.2, "CA": 0.4}
+    own = Document("pools/a", [Entry(0, weights)], pool="a")
+    parts = compared(cells, Beliefs(pools=[own])).pools["a"].places()
+    assert [(part.code, part.kind) for part in parts] == [
+        ("CA", "prior"),
+        ("RU", "estimated"),
+        *(("US", "estimated"), ("US", "prior")),
+        *(("US-TX", "estimated"), ("US-TX", "prior")),
+    ]
+    assert [part.part for part in parts] == pytest.approx([0.4, 0.2, 0.1, 0.1, 0.1, 0.1])
+
+
 def test_both_windows_are_placed_by_the_beliefs_of_the_long_windows_day() -> None:
     midnight = NOON.replace(hour=0)
     cells = MemoryCells()
