@@ -84,8 +84,8 @@ def swings(context: click.Context, /, file: Path, start: str, end: str, only: Pa
 
     A swing is a place's share, or a pool's hashrate, that moves against its own last day or week.
     Every whole minute from --from to --to is evaluated, both included, as if nothing had swung
-    before. FILE should have the messages of the two weeks before --from too: they tell how much a
-    place usually moves.
+    before. FILE should have the messages of the 38 days before --from too: they tell how much a
+    place usually moves, and where pools measured their miners.
 
     Beliefs are those of the settings. Without the extra "server" no settings can be read: then the
     shipped beliefs are used.

@@ -6,7 +6,7 @@ import math
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from miningmap.times import HOUR_MIN, MINUTE_S, bucket, bucket_start
+from miningmap.times import HOUR_MIN, HOUR_S, MINUTE_S, bucket, bucket_start
 from streams.method.cells import add_up
 from streams.method.comparison import PAIRS, Comparisons
 from streams.method.swings import Detector, SwingSettings, sigma_of
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from miningmap.swings import Swing
     from streams.method.beliefs import Beliefs, Ratio
     from streams.method.cells import Cell, PlaceKind, Series
-    from streams.method.comparison import Comparison, Deltas, Pair, Subject
+    from streams.method.comparison import Deltas, Subject
     from streams.method.observations import SumReader
 
 CHUNK_MIN: Final = 10
@@ -49,50 +49,48 @@ def detect(
         beliefs: all beliefs.
         settings: when swings fire, resolve and are lost.
     """
-    history = _History(Comparisons(_CachedSums(cells), beliefs), settings.noise_hours)
+    comparisons = Comparisons(_CachedSums(cells), beliefs)
+    noise = _Noise(comparisons, settings.noise_hours)
     detector = Detector(settings)
     for minute in minutes:
-        comparisons = [history.compare(minute, pair) for pair in PAIRS]
-        yield from detector.evaluate(bucket_start(minute, MINUTE_S), comparisons, history.sigma)
+        at = bucket_start(minute, MINUTE_S)
+        noise.present_hour(minute // HOUR_MIN)
+        yield from detector.evaluate(at, [comparisons.at(at, pair) for pair in PAIRS], noise.sigma)
 
 
-class _History:
-    """Makes comparisons, and tells the usual noise by those at whole hours.
+class _Noise:
+    """The usual noise, by comparisons at whole hours.
 
-    Each of these is made once. They are made when a sigma is asked for: most minutes need none.
+    Each of these is made once, and only when a sigma is asked for: most minutes need none.
     """
 
-    def __init__(self, comparisons: Comparisons, noise_hours: int) -> None:
+    def __init__(self, comparisons: Comparisons, hours: int) -> None:
         self._comparisons = comparisons
-        self._noise_hours = noise_hours
-        self._deltas: dict[str, dict[int, Deltas]] = {pair.name: {} for pair in PAIRS}
+        self._hours = hours
+        self._deltas: dict[tuple[str, int], Deltas] = {}
         self._sigmas: dict[Subject, Ratio] = {}
-        self._hour = 0
+        self._present = 0
 
-    def compare(self, minute: int, pair: Pair) -> Comparison:
-        """Return the comparison of a pair at a minute, which is then the present."""
-        comparison = self._comparisons.at(bucket_start(minute, MINUTE_S), pair)
-        if minute // HOUR_MIN != self._hour:
-            self._hour = minute // HOUR_MIN
+    def present_hour(self, hour: int) -> None:
+        """Set the hour before which all is past."""
+        if hour != self._present:
+            self._present = hour
             self._sigmas.clear()
-        if minute % HOUR_MIN == 0:
-            self._deltas[pair.name][self._hour] = comparison.deltas
-        return comparison
 
     def sigma(self, subject: Subject) -> Ratio:
-        """Return the usual noise of a subject, over the hours before the present one."""
+        """Return the standard deviation of a subject's deltas in the hours before the present."""
         if subject not in self._sigmas:
-            hours = range(self._hour - self._noise_hours, self._hour)
+            hours = range(self._present - self._hours, self._present)
             past = [self._at_hour(hour, subject.pair) for hour in hours]
             self._sigmas[subject] = sigma_of(subject, past)
         return self._sigmas[subject]
 
     def _at_hour(self, hour: int, pair: str) -> Deltas:
-        known = self._deltas[pair]
-        if hour not in known:
-            at = bucket_start(hour * HOUR_MIN, MINUTE_S)
-            known[hour] = self._comparisons.at(at, _PAIRS[pair]).deltas
-        return known[hour]
+        key = pair, hour
+        if key not in self._deltas:
+            at = bucket_start(hour, HOUR_S)
+            self._deltas[key] = self._comparisons.at(at, _PAIRS[pair]).deltas
+        return self._deltas[key]
 
 
 _PAIRS: Final = {pair.name: pair for pair in PAIRS}
@@ -103,16 +101,12 @@ class _CachedSums:
 
     def __init__(self, cells: SumReader) -> None:
         self.series = cells.series
-        self._read = cells.sum
         self._kept = lru_cache(MAX_SUMS)(cells.sum)
 
     def sum(self, series: Series, span: Span) -> Cell:
         if span.tier != "minute":
             return self._kept(series, span)
-        sums = (
-            (self._kept if len(chunk.buckets) == CHUNK_MIN else self._read)(series, chunk)
-            for chunk in _chunks(span.buckets)
-        )
+        sums = (self._kept(series, chunk) for chunk in _chunks(span.buckets))
         return add_up((cell for cell in sums if cell.minutes), place_of=_itself)
 
 

@@ -696,6 +696,33 @@ def test_a_fall_fires_and_is_found_by_noise_that_looks_back_before_the_range() -
     assert [e for e in fires(noisy, NOON + 2 * HOUR) if isinstance(e, PlaceSwing)] == []
 
 
+def subject_of(event: Swing) -> Subject:
+    if isinstance(event, PoolSwing):
+        return Subject(event.pair, is_pool=True, name=event.pool, source=event.source)
+    return Subject(event.pair, is_pool=False, name=event.place)
+
+
+def test_the_noise_is_that_of_the_whole_hours_before_the_present_one() -> None:
+    """The hashrate of a wanders all the time; that of c falls at 13:00 and is large from 15:00."""
+    cells = MemoryCells()
+    for half in range(-100, 10):
+        halves(cells, "a", {range(half, half + 1): {"US": 50.0 + 7 * (half // 2) ** 2 % 11}})
+    halves(cells, "b", {range(-100, 10): {"RU": 50.0}})
+    falls = {range(-100, 2): {"KZ": 30.0}, range(2, 6): {"KZ": 5.0}, range(6, 10): {"KZ": 200.0}}
+    halves(cells, "c", falls)
+    events = fires(cells, NOON + 5 * HOUR)
+    comparisons = Comparisons(cells, Beliefs())
+    pairs = {pair.name: pair for pair in PAIRS}
+    for event in events:
+        present = event.at.replace(minute=0)
+        past = [comparisons.at(present - n * HOUR, pairs[event.pair]).deltas for n in range(1, 169)]
+        subject = subject_of(event)
+        expected = SwingSettings().threshold(subject, sigma_of(subject, past))
+        assert event.threshold == pytest.approx(expected)
+    assert {event.at.hour for event in events} == {13, 15}
+    assert len({event.threshold for event in events if isinstance(event, PlaceSwing)}) > 2
+
+
 hashrates = st.dictionaries(
     st.sampled_from(["US", "US-TX", "CN-SC", "CN-XJ", "KZ"]), st.sampled_from([1.0, 2.0, 7.0])
 )
