@@ -444,6 +444,7 @@ def test_a_swing_fires_after_11_minutes_in_a_row_of_one_sign(
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_severity_rises_and_never_falls_and_each_rise_is_a_change(sign: int) -> None:
+    assert changes(Run(10, 0.01 * sign), Run(2, 0.0299 * sign)) == [FIRED]
     runs = [Run(10, 0.01 * sign), Run(1, 0.031 * sign), Run(5, 0.02 * sign)]
     runs += [Run(3, -0.06 * sign), Run(1, 0.05 * sign), Run(1, 0.9 * sign)]
     assert changes(*runs) == [(10, "firing", 3, 10), (19, "firing", 5, 10)]
