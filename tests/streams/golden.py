@@ -1,7 +1,7 @@
 """The golden cases of method.md, read from a folder beside the project if there is one.
 
-They are not part of the project; its own worked cases are in ``test_placing.py`` and
-``test_shares.py``.
+They are not part of the project; its own worked cases are in ``test_placing.py``,
+``test_shares.py`` and ``test_swings.py``.
 """
 
 from __future__ import annotations
