@@ -47,10 +47,12 @@ from streams.method.beliefs import (
 )
 from streams.method.cells import Cell
 from streams.method.cohort import Cohort, Member, cohort_of
+from streams.method.comparison import Level, Side
 from streams.method.observations import Observation, Observations
 from streams.method.placing import place
 from streams.method.relabelling import relabel
 from streams.method.shares import Shares
+from streams.method.swings import driver_of
 from streams.queries.dataset import TABLES
 
 if TYPE_CHECKING:
@@ -545,6 +547,26 @@ def test_the_example_of_claims_agrees() -> None:
     assert added == {row["claim"]: float(row["adds"]) for row in rows}
     (found,) = placement.pools
     assert found.remainder == 60
+
+
+def test_the_example_of_swings_agrees() -> None:
+    rows = table(METHOD, "place", "pool", "24h", "1h", "delta", "own", "driver")
+    short, long = (_side(rows, window) for window in ("1h", "24h"))
+    level = Level(short, long, simulated=False)
+    for row in rows:
+        move = level.move(row["place"])
+        delta = move.short - move.long
+        assert delta == pytest.approx(float(row["delta"]), abs=0.0005)
+        assert move.own == pytest.approx(float(row["own"]), abs=0.0005)
+        assert driver_of(delta, move.own) == row["driver"]
+
+
+def _side(rows: list[dict[str, str]], window: str) -> Side:
+    tables: dict[str, Places] = {row["pool"]: {} for row in rows}
+    for row in rows:
+        tables[row["pool"]][row["place"], "measured"] = float(row[window])
+    total = sum(float(row[window]) for row in rows)
+    return Side(tables, total, total)
 
 
 def test_the_example_of_the_storm_agrees() -> None:

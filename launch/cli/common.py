@@ -19,6 +19,7 @@ from launch.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+    from datetime import datetime
 
     import httpx
 
@@ -212,6 +213,20 @@ def refuse_options(context: click.Context) -> None:
 
 
 # --- addresses ------------------------------------------------------------------------------------
+
+
+def time_of(option: str, text: str) -> datetime:
+    """Return the time that an option was given.
+
+    Raises:
+        CommandUsageError: it is none, or has no time zone.
+    """
+    from miningmap.times import parse_rfc3339
+
+    try:
+        return parse_rfc3339(text)
+    except ValueError as error:
+        raise CommandUsageError(f"{option}: {error}") from None
 
 
 def http_url(option: str, address: str) -> httpx.URL:

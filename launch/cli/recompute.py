@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +14,7 @@ from launch.cli.common import (
     CommandUsageError,
     message_lines,
     tell_left_out,
+    time_of,
     usage_errors,
 )
 
@@ -71,7 +73,40 @@ def recompute(
     click.echo(msgspec.json.encode(answer_from(cells_of(file), query, loaded)))
 
 
-def beliefs_of(context: click.Context, only: Path | None, prior: str) -> Beliefs:
+@click.command()
+@click.argument("file", type=EXISTING)
+@click.option("--from", "start", required=True, help="The first minute: 2026-11-22T15:00:00Z.")
+@click.option("--to", "end", required=True, help="The last minute.")
+@BELIEFS
+@click.pass_context
+def swings(context: click.Context, /, file: Path, start: str, end: str, only: Path | None) -> None:
+    """Find the swings in FILE (messages, one a line, .gz too) as a JSON array of swing/1.
+
+    A swing is a place's share, or a pool's hashrate, that moves against its own last day or week.
+    Every whole minute from --from to --to is evaluated, both included, as if nothing had swung
+    before. FILE should have the messages of the 38 days before --from too: they tell how much a
+    place usually moves, and where pools measured their miners.
+
+    Beliefs are those of the settings. Without the extra "server" no settings can be read: then the
+    shipped beliefs are used.
+    """
+    import msgspec
+
+    from streams.queries.swings import detect, minutes_between
+
+    first, last = time_of("--from", start), time_of("--to", end)
+    if first > last:
+        raise CommandUsageError("--from: must not be after --to")
+    loaded = beliefs_of(context, only)
+    cells = cells_of(file)
+    with click.progressbar(
+        minutes_between(first, last), label="evaluating minutes", file=sys.stderr
+    ) as minutes:
+        events = list(detect(cells, minutes, loaded))
+    click.echo(msgspec.json.encode(events))
+
+
+def beliefs_of(context: click.Context, only: Path | None, prior: str = "default") -> Beliefs:
     """Return the beliefs in ``only``, or the configured ones; tells of pools that nobody knows.
 
     Raises:
@@ -123,4 +158,4 @@ def query_of(texts: Mapping[str, str]) -> SharesQuery:
         raise CommandUsageError(f"--{error.parameter.replace('_', '-')}: {error}") from None
 
 
-COMMANDS = (recompute,)
+COMMANDS = (recompute, swings)

@@ -20,6 +20,7 @@ from launch.cli.common import (
     output_file,
     publish_messages,
     settings_of,
+    time_of,
 )
 from launch.words import counted
 
@@ -407,14 +408,7 @@ async def _export(kafka: Kafka, selection: _Selection, file: IO[bytes]) -> None:
 
 
 def _time(option: str, text: str | None) -> datetime | None:
-    from miningmap.times import parse_rfc3339
-
-    if text is None:
-        return None
-    try:
-        return parse_rfc3339(text)
-    except ValueError as error:
-        raise CommandUsageError(f"{option}: {error}") from None
+    return None if text is None else time_of(option, text)
 
 
 COMMANDS = (publish, import_history, export)

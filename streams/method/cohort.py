@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from streams.method.beliefs import Beliefs, Hashrate, Ratio
     from streams.method.cells import Cell, Places
-    from streams.method.observations import Observation, Observations
+    from streams.method.observations import Observation, Observations, ObservedPools
 
 MIN_COVERED_RATIO: Final[Ratio] = 0.5
 """An eligible source has values for at least this fraction of a window's minutes."""
@@ -97,7 +97,7 @@ def cohort_of(observed: Observations, minutes: int, beliefs: Beliefs) -> Cohort:
         # A pool whose first value is after the window is not listed: it has not stopped reporting.
     network = _network_source(observed.network, minutes)
     mean = None if network is None else _mean(observed.network[network].window_sum)
-    members = _members(observed, chosen, beliefs)
+    members = members_of(observed.pools, chosen, beliefs)
     # A simulated source that is not used counts too, because it took part in the choice.
     simulated = any(member.simulated for member in members.values()) or any(
         observation.simulated for observation in observed.network.values()
@@ -115,7 +115,7 @@ def representative_source(sources: Mapping[str, Observation], minutes: int) -> s
     It is the one with the best kind, then the best basis, then most minutes, then the first name.
     """
     sums = {source: observation.window_sum for source, observation in sources.items()}
-    eligible = [source for source, cell in sums.items() if _is_eligible(cell, minutes)]
+    eligible = [source for source, cell in sums.items() if is_eligible(cell, minutes)]
 
     def order(source: str) -> tuple[int, int, int, str]:
         cell = sums[source]
@@ -126,7 +126,7 @@ def representative_source(sources: Mapping[str, Observation], minutes: int) -> s
 
 def _network_source(network: Mapping[str, Observation], minutes: int) -> str | None:
     sums = {source: observation.window_sum for source, observation in network.items()}
-    eligible = [s for s, cell in sums.items() if _is_eligible(cell, minutes) and cell.total > 0]
+    eligible = [s for s, cell in sums.items() if is_eligible(cell, minutes) and cell.total > 0]
     return min(eligible, key=lambda s: (-sums[s].minutes, s), default=None)
 
 
@@ -137,7 +137,8 @@ def _usual_network(network: Mapping[str, Observation]) -> Hashrate | None:
     return None if source is None else _mean(sums[source])
 
 
-def _is_eligible(cell: Cell, minutes: int) -> bool:
+def is_eligible(cell: Cell, minutes: int) -> bool:
+    """Return whether a source has values for enough of the minutes of a window."""
     return cell.minutes > 0 and cell.minutes >= MIN_COVERED_RATIO * minutes
 
 
@@ -154,10 +155,17 @@ def _mean(cell: Cell) -> Hashrate:
 # --- what it reports ------------------------------------------------------------------------------
 
 
-def _members(
-    observed: Observations, chosen: Mapping[str, str], beliefs: Beliefs
+def members_of(
+    observed: ObservedPools, chosen: Mapping[str, str], beliefs: Beliefs
 ) -> dict[str, Member]:
-    totals = {pool: _mean(observed.pools[pool][s].window_sum) for pool, s in chosen.items()}
+    """Return pools as their sources report them, without those of them that are their parts.
+
+    Args:
+        observed: the observations of all sources of these pools.
+        chosen: the source that represents each pool, by the pool's slug.
+        beliefs: of which only ``part_of`` is used.
+    """
+    totals = {pool: _mean(observed[pool][s].window_sum) for pool, s in chosen.items()}
     of_parts = dict.fromkeys(chosen, 0.0)
     parts: dict[str, set[str]] = {pool: set() for pool in chosen}
     for part in chosen:
@@ -168,7 +176,7 @@ def _members(
             of_parts[wholes[0]] += totals[part]
     members = {}
     for pool, source in chosen.items():
-        cell = observed.pools[pool][source].window_sum
+        cell = observed[pool][source].window_sum
         places = {key: value / cell.minutes for key, value in cell.places.items()}
         members[pool] = Member(
             pool=pool,
@@ -176,11 +184,11 @@ def _members(
             reported_total=totals[pool],
             total=max(totals[pool] - of_parts[pool], sum(places.values())),
             places=places,
-            profile=profile_of(observed.pools[pool]),
-            growth=_growth(observed.pools[pool][source]),
+            profile=profile_of(observed[pool]),
+            growth=_growth(observed[pool][source]),
             parts=frozenset(parts[pool]),
             # A source that is not used counts too, because it took part in the choice.
-            simulated=any(o.simulated for o in observed.pools[pool].values()),
+            simulated=any(o.simulated for o in observed[pool].values()),
         )
     return members
 

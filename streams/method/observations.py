@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,6 +27,10 @@ class Observation:
         return self.window_sum.simulated or self.profile_sum.simulated
 
 
+ObservedPools: TypeAlias = "dict[str, dict[str, Observation]]"
+"""The observations of each source of each pool, by pool and source."""
+
+
 class Observations(NamedTuple):
     """The observations of all sources in one window.
 
@@ -34,18 +38,22 @@ class Observations(NamedTuple):
     by source.
     """
 
-    pools: dict[str, dict[str, Observation]]
+    pools: ObservedPools
     network: dict[str, Observation]
 
 
-class CellReader(Protocol):
-    """The cells of every series, from messages in memory or as they were read from Redis."""
+class SumReader(Protocol):
+    """The sums of the cells of every series."""
 
     def series(self) -> Iterable[Series]:
         """Return every series that has a cell."""
 
     def sum(self, series: Series, span: Span) -> Cell:
         """Return the sum of a series' cells over a span."""
+
+
+class CellReader(SumReader, Protocol):
+    """The cells of every series, from messages in memory or as they were read from Redis."""
 
     def first(self, series: Series, tier: Tier) -> int | None:
         """Return the first bucket of a tier in which the series ever had a value."""
@@ -58,7 +66,7 @@ def spans_of(windows: Iterable[Window]) -> set[Span]:
 
 def observe(cells: CellReader, window: Window) -> Observations:
     """Return the observations of all sources in a window."""
-    pools: dict[str, dict[str, Observation]] = {}
+    pools: ObservedPools = {}
     network: dict[str, Observation] = {}
     for series in cells.series():
         by_source = network if series.pool is None else pools.setdefault(series.pool, {})

@@ -126,7 +126,7 @@ class Shares:
     @cached_property
     def by_code(self) -> HashrateByPlace:
         """The cohort's hashrate at exactly each place."""
-        return _by_place(pool.places for pool in self.placement.pools)
+        return by_place(pool.places for pool in self.placement.pools)
 
     @cached_property
     def by_country(self) -> HashrateByPlace:
@@ -306,7 +306,7 @@ def kinds_at(pool: PlacedPool, code: str) -> HashrateByKind:
 
 
 def _by_kind(places: Places) -> HashrateByKind:
-    return reduce(HashrateByKind.plus, _by_place([places]).values(), HashrateByKind())
+    return reduce(HashrateByKind.plus, by_place([places]).values(), HashrateByKind())
 
 
 def _measured(kinds: HashrateByKind) -> Hashrate:
@@ -321,7 +321,8 @@ def _itself(code: str) -> str:
     return code
 
 
-def _by_place(tables: Iterable[Places]) -> dict[str, HashrateByKind]:
+def by_place(tables: Iterable[Places]) -> dict[str, HashrateByKind]:
+    """Return the hashrate of all tables at exactly each place, by kind."""
     rows: dict[str, list[Hashrate]] = {}
     for places in tables:
         for (code, kind), hashrate in places.items():

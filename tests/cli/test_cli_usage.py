@@ -24,7 +24,8 @@ DEADLINE_S = 30
 RECORDED = Path(__file__).parent.parent / "recordings" / "pools" / "ocean" / "ok"
 COMMANDS = (
     *("demo", "up", "collector", "streams", "endpoint", "topics"),
-    *("sources", "pools", "try", "publish", "import-history", "export", "recompute", "dataset"),
+    *("sources", "pools", "try", "publish", "import-history", "export"),
+    *("recompute", "swings", "dataset"),
 )
 HELP_OF_ALL = """
 import json, sys, time

@@ -228,6 +228,8 @@ def test_recompute_answers_as_with_the_extras(
     assert (done.returncode, done.stderr) == (0, "")
     assert len(json.loads(done.stdout)["shares"]) > 1
     assert done.stdout == full.miningmap("recompute", messages, *AS_OF).stdout
+    swings = base.miningmap("swings", messages, "--from", AS_OF[1], "--to", AS_OF[1])
+    assert (swings.returncode, swings.stdout) == (0, "[]\n")
 
 
 def test_tables_are_written_as_messages_that_other_commands_read(

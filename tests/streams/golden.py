@@ -1,7 +1,7 @@
 """The golden cases of method.md, read from a folder beside the project if there is one.
 
-They are not part of the project; its own worked cases are in ``test_placing.py`` and
-``test_shares.py``.
+They are not part of the project; its own worked cases are in ``test_placing.py``,
+``test_shares.py`` and ``test_swings.py``.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from streams.beliefs import load_only
 from streams.queries.parameters import SharesParameters, SharesQuery
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from streams.method.beliefs import Beliefs
 
 Json = dict[str, Any]
@@ -29,16 +31,17 @@ FOLDER = Path(
     os.environ.get("GOLDEN", Path(__file__).resolve().parents[3] / "shared" / "data" / "golden")
 )
 FILES = sorted(FOLDER.glob("*.json"))
+SWINGS = sorted(FOLDER.with_name("golden-swings").glob("*.json"))
 
 # Adding floats up in another order leaves hashrates of this part of the whole (1e5 H/s of 1e19):
 # in some expectations there are such places and beliefs. They count as 0 (adr/0003).
 NOTHING = 1e-12
 
 
-def parametrize() -> pytest.MarkDecorator:
+def parametrize(files: Sequence[Path] = FILES) -> pytest.MarkDecorator:
     """One test for each case; if there are none, one skipped test that gives the reason."""
-    if FILES:
-        return pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+    if files:
+        return pytest.mark.parametrize("path", files, ids=lambda path: path.stem)
     skipped = pytest.mark.skip(reason="golden cases skipped: none found")
     return pytest.mark.parametrize("path", [pytest.param(None, marks=skipped)])
 
@@ -56,7 +59,7 @@ class Case:
 
     def __init__(self, path: Path) -> None:
         content: Json = json.loads(path.read_text())
-        self.messages: list[Message] = [decode(json.dumps(m).encode()) for m in content["messages"]]
+        self.messages = _messages(content)
         self.document: Json = content["beliefs"]
         self.beliefs = loaded(self.document)
         self.parameters: list[dict[str, str]] = content["queries"]
@@ -68,6 +71,38 @@ class Case:
             SharesParameters.parse(given).query(parse_rfc3339(given["as_of"]))
             for given in self.parameters
         ]
+
+
+class SwingCase:
+    """One file: messages in, the events of swings in some ranges of time out."""
+
+    def __init__(self, path: Path) -> None:
+        content: Json = json.loads(path.read_text())
+        self.messages = _messages(content)
+        self.beliefs = loaded(content["beliefs"])
+        self.ranges = [
+            (parse_rfc3339(query["from"]), parse_rfc3339(query["to"]))
+            for query in content["swing_queries"]
+        ]
+        self.expected: list[list[Json]] = content["expect_swings"]
+
+
+def _messages(content: Json) -> list[Message]:
+    return [decode(json.dumps(message).encode()) for message in content["messages"]]
+
+
+def assert_same_swing(got: Json, want: Json) -> None:
+    """Compare an event with the expected one: every figure to 1e-9."""
+    assert got.keys() - want.keys() <= {"simulated"}
+    for name, value in want.items():
+        if name == "pools":  # contributions that differ by rounding errors can be in any order
+            assert _deltas(got) == pytest.approx(_deltas(want), abs=1e-9)
+        else:
+            _same(got[name], value, name, 1e-9)
+
+
+def _deltas(event: Json) -> dict[str, float]:
+    return {row["pool"]: row["delta"] for row in event["pools"]}
 
 
 def assert_same(got: Json, want: Json) -> None:
