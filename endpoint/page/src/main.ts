@@ -17,6 +17,7 @@ import { words } from "./words";
 const POOLS_EVERY_MS = 15_000; // the list of pools changes slowly and is read with an event
 const FRAME_MS = 700; // of playing
 const SETTLED_MS = 150; // the slider passes over many times, of which only the last one is read
+const PAINTED_MS = 1000; // a tab in the background paints nothing
 const RETRY_MS = 5000;
 
 const store = new Store();
@@ -198,6 +199,14 @@ function listen(): void {
   setInterval(() => { page.showStatus(); }, 1000);
 }
 
+/** Resolves when what was written is on the screen: the first figures do not wait for what draws. */
+function painted(): Promise<void> {
+  return new Promise((resolve) => {
+    requestAnimationFrame(() => setTimeout(resolve));
+    setTimeout(resolve, PAINTED_MS);
+  });
+}
+
 async function start(): Promise<void> {
   writeWords();
   makeChoices(store);
@@ -210,6 +219,7 @@ async function start(): Promise<void> {
   } catch (error) {
     failed(error);
   }
+  await painted();
   follow();
   void import("./drawing").then((drawing) => { page.draw(drawing); }, failed);
   await refresh();
