@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from launch.cli.beliefs import configured_beliefs
 from launch.cli.common import (
     EXISTING,
     CommandError,
@@ -24,6 +23,7 @@ from launch.cli.common import (
     tell_left_out,
     usage_errors,
 )
+from launch.cli.recompute import BELIEFS, read_beliefs
 from launch.cli.transfer import DEMO, kafka_of
 from launch.words import counted
 from miningmap.licences import LICENCES
@@ -70,12 +70,7 @@ REQUIRED: Final = ("since", "until", "output")
     metavar="FILE",
     help="Read the messages from FILE (one a line, .gz too) instead of Kafka.",
 )
-@click.option(
-    "--beliefs",
-    "only",
-    type=click.Path(exists=True, path_type=Path),
-    help="Use only the beliefs in this file or folder, not the configured ones.",
-)
+@BELIEFS
 @click.option("--parquet", is_flag=True, help="Write shares.parquet too.")
 @click.option(
     "--licence",
@@ -120,7 +115,7 @@ def dataset(
     if parquet:
         import pyarrow as pa  # noqa: F401 - a missing extra is told before anything is computed
     span = _range(step, since, until)
-    document = _beliefs(context, only)
+    document, _ = read_beliefs(context, only)
     with _new_folder(output) as (folder, temporary):
         selected = _selected(temporary, span)
         if messages:
@@ -164,19 +159,6 @@ def _time(option: str, text: str) -> datetime:
         return date_or_time(text)
     except ValueError as error:
         raise CommandUsageError(f"{option}: {error}") from None
-
-
-def _beliefs(context: click.Context, only: Path | None) -> BeliefsDocument:
-    """Return what is believed on all days, which can be used."""
-    from streams import beliefs
-    from streams.beliefs.documents import read
-
-    with usage_errors(beliefs.BeliefsError):
-        document = read(only) if only else beliefs.configured(configured_beliefs(context))
-        loaded = beliefs.beliefs_of(document)
-    for error in beliefs.unknown_pools(loaded):
-        click.echo(f"miningmap: beliefs name an {error}", err=True)
-    return document
 
 
 def _read_file(file: Path, selected: SortedMessages) -> None:

@@ -21,6 +21,7 @@ from launch.cli.common import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from streams.beliefs import BeliefsDocument
     from streams.method.beliefs import Beliefs
     from streams.method.cells import MemoryCells
     from streams.queries.parameters import SharesQuery
@@ -106,20 +107,35 @@ def swings(context: click.Context, /, file: Path, start: str, end: str, only: Pa
     click.echo(msgspec.json.encode(events))
 
 
+def read_beliefs(context: click.Context, only: Path | None) -> tuple[BeliefsDocument, Beliefs]:
+    """Return what ``only`` or the configuration says, with its sources, and the beliefs of it.
+
+    Tells of pools that nobody knows.
+
+    Raises:
+        CommandUsageError: beliefs are invalid.
+    """
+    from streams import beliefs
+    from streams.beliefs.documents import read
+
+    with usage_errors(beliefs.BeliefsError):
+        document = read(only) if only else beliefs.configured(configured_beliefs(context))
+        loaded = beliefs.beliefs_of(document)
+    for error in beliefs.unknown_pools(loaded):
+        click.echo(f"miningmap: beliefs name an {error}", err=True)
+    return document, loaded
+
+
 def beliefs_of(context: click.Context, only: Path | None, prior: str = "default") -> Beliefs:
     """Return the beliefs in ``only``, or the configured ones; tells of pools that nobody knows.
 
     Raises:
         CommandUsageError: beliefs are invalid, or the network prior ``prior`` is none of them.
     """
-    from streams import beliefs
     from streams.queries.parameters import ParameterError
     from streams.queries.shares import check_prior
 
-    with usage_errors(beliefs.BeliefsError):
-        loaded = beliefs.load_only(only) if only else beliefs.load(configured_beliefs(context))
-    for error in beliefs.unknown_pools(loaded):
-        click.echo(f"miningmap: beliefs name an {error}", err=True)
+    _, loaded = read_beliefs(context, only)
     try:
         check_prior(prior, loaded)
     except ParameterError as error:

@@ -8,7 +8,6 @@ export type Answer = Schemas["Answer"] | Schemas["SubdivisionAnswer"];
 export type ShareRow = Schemas["ShareRow"] & { share_of_country?: number };
 export type Histories = Schemas["Histories"];
 export type Contributions = Schemas["Contributions"];
-export type Point = Schemas["Point"];
 export type PoolState = Schemas["PoolState"];
 export type Belief = Schemas["BeliefRow"];
 export type Kinds = Schemas["KindSplit"];

@@ -24,7 +24,7 @@ export function element<K extends keyof HTMLElementTagNameMap>(
   return node;
 }
 
-export function setAttributes(node: Element, attributes: Attributes): void {
+function setAttributes(node: Element, attributes: Attributes): void {
   for (const [name, value] of Object.entries(attributes)) {
     if (value === null || value === undefined || value === false) node.removeAttribute(name);
     else node.setAttribute(name, value === true ? "" : String(value));

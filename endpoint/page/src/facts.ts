@@ -8,6 +8,8 @@ import type { Frame } from "./frames";
 import { cell, kindsBar } from "./table";
 import { words } from "./words";
 
+const LEAST_SAID = 0.0005; // a smaller part rounds to nothing in a sentence
+
 /** The source of what is assumed, as people know it: its publisher and since when it is so. */
 function priorName(frame: Frame, beliefs: ReadonlyMap<string, Belief>): string | null {
   const id = frame.beliefs.find((one) => one.startsWith("network/"));
@@ -45,10 +47,10 @@ export function headlineOf(frame: Frame, beliefs: ReadonlyMap<string, Belief>): 
   const { measuredCoverage: measured, declaredCoverage: declared } = frame;
   if (measured !== null && declared !== null) {
     parts.push(headline.measured(percent(measured)));
-    if (declared - measured > 0.0005) parts.push(headline.declared(percent(declared - measured)));
+    if (declared - measured > LEAST_SAID) parts.push(headline.declared(percent(declared - measured)));
   }
   const inferred = inferredCoverage(frame);
-  if (inferred > 0.0005) parts.push(headline.inferred(percent(inferred)));
+  if (inferred > LEAST_SAID) parts.push(headline.inferred(percent(inferred)));
   parts.push(restOf(frame, beliefs));
   return `${seen}${headline.gap}${parts.join(headline.and)}${headline.end}`;
 }
@@ -159,7 +161,7 @@ export function renderBeside(frame: Frame | null, isShape: (code: string) => boo
     ),
   );
   const located = frame?.answer?.located;
-  if (located !== null && located !== undefined && located < 0.9995) {
+  if (located !== null && located !== undefined && located < 1 - LEAST_SAID) {
     const part = percent(1 - located);
     chips.push(element("span", {}, element("b", {}, `${words().unknown} ${part}`), " ", element("small", {}, words().unknownMeans)));
   }

@@ -47,7 +47,7 @@ const BUCKET = /^\d{4}-\d{2}(?:-\d{2}(?:T\d{2})?)?$/;
 const PRIOR = /^[a-z0-9][a-z0-9._/-]{0,127}$/;
 
 /** Returns the step of a bucket by the length of its name. */
-export function stepOf(at: string): Step {
+function stepOf(at: string): Step {
   return at.length === "2021-04".length ? "month" : at.length === "2021-04-01".length ? "day" : "hour";
 }
 

@@ -36,7 +36,7 @@ export function kindsBar(row: Pick<ShareRow, "kinds">): HTMLElement {
 }
 
 /** A place's flags, each with its reason. */
-export function flagsOf(row: ShareRow): HTMLElement[] {
+function flagsOf(row: ShareRow): HTMLElement[] {
   const { flags, flagShort } = words();
   return row.flags.map((flag) =>
     // The reason is text too, because a title is not read out; the panel shows it to everybody.

@@ -19,7 +19,7 @@ export function whyAddress(view: Pick<View, "place" | "at" | "adjust" | "prior">
   return address("contributions", { code: view.place, window: view.at ?? window, against, ...choices(view) });
 }
 
-export function againstWindow(view: View, window: Window): Window | null {
+function againstWindow(view: View, window: Window): Window | null {
   return view.at === null ? AGAINST[window] : null;
 }
 

@@ -6,7 +6,6 @@ const en = {
   skip: "Skip to the table",
   loading: "Loading…",
   language: "中文",
-  languageLabel: "Show this page in Chinese",
   simulated: "Simulated data.",
   simulatedMeans: "Some or all of these figures are made up. They say nothing about the real network.",
   stale: (age: string) => `These figures are old: the newest snapshot is from ${age}.`,
@@ -35,7 +34,6 @@ const en = {
   mapHelp: "Choose a place for its details. The table below has the same figures.",
   back: "Back to the world",
   into: (name: string) => `Show the map of ${name}`,
-  noData: "no figure",
   mostlyAssumed: "hatched: mostly assumed",
   noFigure: "no figure",
   borders: "Borders: Natural Earth, us-atlas, ECharts 4. They are drawn as those sources draw them.",
@@ -124,7 +122,6 @@ const en = {
   part: "Part of the share",
   notListed: "This place is not listed in this period: nothing is located there.",
 
-  howTitle: "How sure this is",
   beliefsTitle: "What the cited sources placed",
   beliefsMeans: "Facts that others published, and distributions that are assumed where nothing else is known.",
   beliefsNone: "Nothing was placed by a belief.",
@@ -212,7 +209,6 @@ const zh: Words = {
   skip: "跳到表格",
   loading: "加载中…",
   language: "English",
-  languageLabel: "用英文显示本页",
   simulated: "模拟数据。",
   simulatedMeans: "部分或全部数字是虚构的，与真实网络无关。",
   stale: (age) => `数字已过时：最新快照生成于${age}。`,
@@ -241,7 +237,6 @@ const zh: Words = {
   mapHelp: "选择一个地区查看详情。下面的表格有相同的数字。",
   back: "返回世界地图",
   into: (name) => `显示${name}地图`,
-  noData: "无数字",
   mostlyAssumed: "斜线：大部分为假设",
   noFigure: "无数字",
   borders: "边界来自 Natural Earth、us-atlas 和 ECharts 4，按这些来源绘制。",
@@ -327,7 +322,6 @@ const zh: Words = {
   part: "在份额中的部分",
   notListed: "该时段未列出此地区：没有算力定位于此。",
 
-  howTitle: "有多确定",
   beliefsTitle: "引用来源确定了哪些位置",
   beliefsMeans: "他人发布的事实，以及在别无所知时假设的分布。",
   beliefsNone: "没有算力是按引用来源定位的。",
@@ -431,7 +425,7 @@ function preferred(): Language {
   return navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en";
 }
 
-let chosen: Language = preferred();
+const chosen: Language = preferred();
 
 export function language(): Language {
   return chosen;
@@ -446,10 +440,6 @@ export function otherLanguage(): string {
   const query = new URLSearchParams(location.search);
   query.set("lang", chosen === "zh" ? "en" : "zh");
   return `?${query.toString()}`;
-}
-
-export function setLanguage(language: Language): void {
-  chosen = language;
 }
 
 /** A name that this file knows for a code that no browser does, or undefined. */
