@@ -128,7 +128,7 @@ export class HistoryChart {
     this.#chart.setOption({
       tooltip: { trigger: "axis", confine: true, className: "tooltip", formatter: (hovered: Hovered[]) => tooltip(hovered, this.#shown) },
     });
-    // A click on a line chooses its place, and every other one its time. ECharts tells of the line last.
+    // A click on a line chooses its place; any other click chooses its time. ECharts reports the line last.
     let taken = false;
     this.#chart.on("click", ({ seriesIndex }) => {
       const line = linesOf(this.#shown ?? NOTHING)[seriesIndex ?? -1]; // which are the first series

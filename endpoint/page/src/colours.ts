@@ -34,7 +34,7 @@ export function onThemeChange(listener: () => void): void {
   dark.addEventListener("change", listener);
 }
 
-/** The value that a measure colours; null where there is none. */
+/** The value by which a measure colours a place; null if it is unknown. */
 export function valueOf(row: ShareRow, measure: Measure): number | null {
   return row[measure];
 }

@@ -44,7 +44,7 @@ export function span(className: string, from: number, to: number): HTMLElement {
   return node;
 }
 
-/** How an element is found again after its parent was written anew. */
+/** Returns the selector that finds an element again after its parent has been rewritten. */
 function selectorOf(node: Element): string | null {
   if (node.id) return `#${CSS.escape(node.id)}`;
   for (const name of ["data-place", "data-copy", "class"]) {

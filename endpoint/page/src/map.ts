@@ -194,7 +194,7 @@ export class PlaceMap {
   }
 
   /**
-   * Colours the places for another time, and nothing else: ECharts would build all shapes anew,
+   * Only changes the colours of the places, for another time. ECharts itself would rebuild all shapes,
    * which is too slow while the time runs. It is followed by render() when the time stands still.
    */
   recolour(shown: Shown): void {

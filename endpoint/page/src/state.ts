@@ -51,7 +51,7 @@ function stepOf(at: string): Step {
   return at.length === "2021-04".length ? "month" : at.length === "2021-04-01".length ? "day" : "hour";
 }
 
-/** Whether a bucket's name is that of a time: 2021-02-31 is none. */
+/** Whether a bucket's name is that of a time that exists: there is no 2021-02-31. */
 function isTime(at: string): boolean {
   const start = `${at}${"0000-01-01T00".slice(at.length)}:00:00Z`;
   return !Number.isNaN(Date.parse(start)) && new Date(start).toISOString().startsWith(at);
