@@ -38,6 +38,8 @@ class _Swing(msgspec.Struct, frozen=True, kw_only=True):
     ``pair`` names the windows that are compared, ``started`` is the time at which the swing first
     fired and ``at`` that of this event. A swing that fires has further events when its severity
     rises. Once it is ``lost``, because nothing can be compared any more, it has no figures.
+    ``annotations`` are the ids of the calendars that concern it at ``at``; left out if there are
+    none. ``muted`` is true if the operator mutes one of them, and else left out.
     """
 
     schema: Literal["swing/1"] = "swing/1"
@@ -49,6 +51,8 @@ class _Swing(msgspec.Struct, frozen=True, kw_only=True):
     delta: Ratio | None
     threshold: Ratio | None
     simulated: bool
+    annotations: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
+    muted: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class PlaceSwing(_Swing, frozen=True, kw_only=True):

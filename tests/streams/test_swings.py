@@ -614,6 +614,15 @@ def test_the_event_of_a_pool_has_its_places_until_it_is_lost() -> None:
     assert lost == PoolSwing(**common, **figures, state="lost", at=NOON + 70 * MINUTE, places=())
 
 
+def test_what_concerns_an_event_is_left_out_of_its_json_unless_it_is_known() -> None:
+    for event in evaluated([[comparison({"a": 0.2}, {"US": 0.02})]] * 11):
+        told = msgspec.structs.replace(event, annotations=("annotations/a",), muted=True)
+        plain, full = (msgspec.json.decode(msgspec.json.encode(each)) for each in (event, told))
+        assert full == {**plain, "annotations": ["annotations/a"], "muted": True}
+        assert not {"annotations", "muted"} & plain.keys()
+        assert msgspec.json.decode(msgspec.json.encode(told), type=type(event)) == told
+
+
 def test_a_firing_place_that_no_pool_has_any_more_resolves() -> None:
     moving, gone = [comparison(countries={"US": 0.02})], [comparison(countries={"RU": 0.0})]
     resolved = evaluated([moving] * 11 + [gone] * 11)[-1]
