@@ -16,6 +16,7 @@ java_fits() {
 missing=()
 has redis-server || has valkey-server || missing+=(redis-server)
 java_fits || missing+=(default-jre-headless)
+has promtool || missing+=(prometheus)
 has chromium || has chromium-browser || has google-chrome || missing+=(chromium)
 compgen -G '.cache/kafka-*/pom.xml' >/dev/null || has mvn || missing+=(maven)
 [ ${#missing[@]} -gt 0 ] || exit 0
@@ -41,7 +42,9 @@ if ! install 2>/dev/null && ! { apt-get update -qq && install; }; then
   echo "Could not install ${missing[*]}" >&2
   exit 0
 fi
-# Redis must not start at the next boot either.
-if [[ " ${missing[*]} " == *' redis-server '* ]] && has systemctl; then
-  systemctl disable --quiet redis-server 2>/dev/null || true
-fi
+# What was installed must not start at the next boot either.
+for service in redis-server prometheus; do
+  if [[ " ${missing[*]} " == *" $service "* ]] && has systemctl; then
+    systemctl disable --quiet "$service" 2>/dev/null || true
+  fi
+done
