@@ -193,10 +193,13 @@ class Streams(_Section):
 
 
 class Retention(_Section):
-    """How long Redis keeps cells (method.md 3). Days are kept for ever."""
+    """How long Redis keeps cells (method.md 3), and swings. Days are kept for ever."""
 
     minutes_h: int = Field(default=48, ge=2)
     hours_d: int = Field(default=35, ge=31)
+    swings_d: int = Field(
+        default=366, ge=1, description="days for which a swing is kept after its last event"
+    )
 
 
 class Method(_Section):

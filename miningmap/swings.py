@@ -1,11 +1,12 @@
 """The events of swings, ``swing/1``: a place's share or a pool's hashrate that moves.
 
-Unknown figures are null (``None``). Shares and deltas are fractions of 1, times are UTC.
+Unknown figures are null (``None``). Shares and deltas are fractions of 1, times are UTC. A swing is
+told from others by its pair, its place or its pool and source, and the time at which it started.
 """
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
@@ -89,3 +90,102 @@ class PoolSwing(_Swing, frozen=True, kw_only=True):
 
 
 Swing: TypeAlias = PlaceSwing | PoolSwing
+
+
+def swing_id(swing: Swing) -> str:
+    """Return the id of the swing that an event belongs to; all its events have the same."""
+    if isinstance(swing, PoolSwing):
+        subject = f"pool {swing.pool} {swing.source}"
+    else:
+        subject = f"place {swing.place}"
+    return f"{swing.pair} {subject} {swing.started:%Y-%m-%dT%H:%MZ}"
+
+
+def encode_swing(swing: Swing) -> bytes:
+    """Return the JSON of an event."""
+    return msgspec.json.encode(swing)
+
+
+def decode_swing(encoded: bytes | msgspec.Raw) -> Swing:
+    """Return the event of its JSON.
+
+    Raises:
+        msgspec.DecodeError: it is not such an event.
+    """
+    is_pool = msgspec.json.decode(encoded, type=_Subject).pool is not None
+    return (_decode_pool_swing if is_pool else _decode_place_swing)(encoded)
+
+
+class _Subject(msgspec.Struct):
+    """The field that tells the events of pools from those of places."""
+
+    pool: str | None = None
+
+
+_decode_place_swing: Final = msgspec.json.Decoder(PlaceSwing).decode
+_decode_pool_swing: Final = msgspec.json.Decoder(PoolSwing).decode
+
+
+# --- what swings now ------------------------------------------------------------------------------
+
+
+class PlaceStatus(msgspec.Struct, frozen=True):
+    """How far the share of a place is from its recent past.
+
+    ``own`` is what ``delta`` would be, had only the hashrate at this place changed.
+    """
+
+    pair: str
+    place: str
+    delta: Ratio
+    own: Ratio
+
+
+class PoolStatus(msgspec.Struct, frozen=True):
+    """How far the hashrate of a pool is from its recent past, as a fraction of that."""
+
+    pair: str
+    pool: str
+    source: str
+    delta: Ratio
+
+
+class SwingStatus(msgspec.Struct, frozen=True):
+    """What the evaluation of one minute found.
+
+    ``at`` is that minute. ``places`` and ``pools`` are all that can be compared, and ``firing`` has
+    the newest event of each swing that fires. :func:`decode_status` reads its JSON.
+    """
+
+    at: Instant
+    places: tuple[PlaceStatus, ...] = ()
+    pools: tuple[PoolStatus, ...] = ()
+    firing: tuple[Swing, ...] = ()
+
+
+def encode_status(status: SwingStatus) -> bytes:
+    """Return the JSON of a status."""
+    return msgspec.json.encode(status)
+
+
+def decode_status(encoded: bytes) -> SwingStatus:
+    """Return the status of its JSON.
+
+    Raises:
+        msgspec.DecodeError: it is not a status.
+    """
+    status = _decode_status(encoded)
+    firing = tuple(map(decode_swing, status.firing))
+    return SwingStatus(status.at, status.places, status.pools, firing)
+
+
+class _EncodedStatus(msgspec.Struct):
+    """A status whose events are not decoded yet: only their fields tell of which type they are."""
+
+    at: Instant
+    places: tuple[PlaceStatus, ...]
+    pools: tuple[PoolStatus, ...]
+    firing: tuple[msgspec.Raw, ...]
+
+
+_decode_status: Final = msgspec.json.Decoder(_EncodedStatus).decode

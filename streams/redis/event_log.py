@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SHARES: Final = "shares"
+SWING: Final = "swing"
 KEPT_S: Final = 3600
 """The number of seconds for which an event is kept, for clients that reconnect and resume."""
 
@@ -73,6 +74,14 @@ def shares_fields(snapshot: Mapping[str, bytes]) -> dict[bytes, bytes]:
         if answer is not None
     }
     return {_NAME_FIELD: SHARES.encode(), **bodies}
+
+
+def swing_fields(encoded: bytes) -> dict[bytes, bytes]:
+    """Return the entry of an event of a swing, which is the same for all clients."""
+    return {
+        _NAME_FIELD: SWING.encode(),
+        _ALL_FIELD: zlib.compress(encoded, _COMPRESSION_LEVEL),
+    }
 
 
 def event_of(entry: bytes, fields: Mapping[bytes, bytes]) -> Event:

@@ -19,9 +19,17 @@ slot follows from the part of its name in braces. So the keys of one series shar
 ``mm:{snapshots}:events``           stream: the events of the last hour, encoded as in
                                     :mod:`streams.redis.event_log`
 ``mm:{snapshots}:leader``           the process that takes the snapshots; expires
+``mm:{snapshots}:swings``           hash: ``minute`` -> the last one in which swings were evaluated,
+                                    ``tracks`` -> what is remembered of subjects (JSON),
+                                    ``status`` -> what swings in that minute (JSON)
+``mm:{snapshots}:swings:hours``     hash: hour -> the deltas at its start, by pair (JSON)
+``mm:{snapshots}:swings:list``      hash: id of a swing -> its events, the oldest first (JSON)
+``mm:{snapshots}:swings:times``     sorted set: id of a swing, by the time of its newest event
+``mm:{snapshots}:swings:outbox``    list: the events that are not in Kafka yet, the oldest first
+``mm:{snapshots}:swings:leader``    the process that evaluates swings; expires
 ==================================  ===============================================================
 
-Hours and days are numbered from the Unix epoch. A roll-up is the sum of the tier below.
+Minutes, hours and days are numbered from the Unix epoch. A roll-up is the sum of the tier below.
 Values are sums over minutes, as in :mod:`streams.method.cells`.
 """
 
@@ -38,6 +46,13 @@ REJECTED: Final = "mm:refused"
 SNAPSHOTS: Final = "mm:{snapshots}"
 EVENTS: Final = f"{SNAPSHOTS}:events"
 LEADER: Final = f"{SNAPSHOTS}:leader"
+
+SWINGS: Final = f"{SNAPSHOTS}:swings"
+SWING_HOURS: Final = f"{SWINGS}:hours"
+SWING_LIST: Final = f"{SWINGS}:list"
+SWING_TIMES: Final = f"{SWINGS}:times"
+SWING_OUTBOX: Final = f"{SWINGS}:outbox"
+SWING_LEADER: Final = f"{SWINGS}:leader"
 
 
 def meta(series: Series) -> str:

@@ -1,11 +1,13 @@
-"""Shorthand functions that make messages, observations and pools of a cohort."""
+"""Shorthand functions that make messages, observations, pools of a cohort and events of swings."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from miningmap.api.models import KindSplit
 from miningmap.messages import Located, Network, Report
+from miningmap.swings import PlaceSwing, PoolDelta, PoolPart, PoolSwing
 from streams.method.cells import Cell
 from streams.method.cohort import Cohort, Member
 from streams.method.observations import Observation
@@ -104,3 +106,45 @@ def cohort(
     source = None if network is None else "mempool"
     by_pool = {each.pool: each for each in members}
     return Cohort(by_pool, {}, network, source, usual_network, simulated=False)
+
+
+def place_swing(**fields: Any) -> PlaceSwing:
+    """An event of a place that has started to fall."""
+    defaults: dict[str, Any] = {
+        "pair": "1h/24h",
+        "place": "US",
+        "state": "firing",
+        "severity": 3,
+        "started": NOON,
+        "at": NOON,
+        "short": 0.31,
+        "long": 0.36,
+        "delta": -0.05,
+        "threshold": 0.01,
+        "own": -0.048,
+        "driver": "own",
+        "pools": (PoolDelta("a", -0.05),),
+        "kinds": KindSplit(1.0, 0.0, 0.0, 0.0),
+        "simulated": False,
+    }
+    return PlaceSwing(**defaults | fields)
+
+
+def pool_swing(**fields: Any) -> PoolSwing:
+    """An event of a pool whose hashrate has started to fall."""
+    defaults: dict[str, Any] = {
+        "pair": "1h/24h",
+        "pool": "a",
+        "source": "own",
+        "state": "firing",
+        "severity": 25,
+        "started": NOON,
+        "at": NOON,
+        "short": 1.4e20,
+        "long": 2.4e20,
+        "delta": -0.42,
+        "threshold": 0.1,
+        "places": (PoolPart("US-TX", "estimated", 0.3),),
+        "simulated": False,
+    }
+    return PoolSwing(**defaults | fields)

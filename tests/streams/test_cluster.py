@@ -15,14 +15,17 @@ from miningmap import settings as config
 from miningmap.api.models import Refusal
 from miningmap.messages import Published
 from miningmap.redis_client import connect
+from miningmap.swings import SwingStatus, encode_swing
 from miningmap.times import DAY_S, MINUTE_S, add_months, bucket
 from streams.method.cells import MemoryCells, Series, claims_of
+from streams.method.comparison import Deltas
 from streams.method.windows import Span
 from streams.redis import keys
 from streams.redis.event_log import EventId
 from streams.redis.store import Store
+from streams.redis.swing_store import EvaluatedMinute, SwingStore
 from tests.streams.cluster import RedisCluster
-from tests.streams.fixtures import NOON, network, report
+from tests.streams.fixtures import NOON, network, place_swing, report
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -136,6 +139,29 @@ async def test_the_store_works_on_a_cluster(
     client: Redis, check: Callable[[Store], Awaitable[Any]]
 ) -> None:
     await check(Store(client, FOR_EVER))
+
+
+async def test_the_store_of_swings_works_on_a_cluster(client: Redis) -> None:
+    store = SwingStore(client, FOR_EVER)
+    minute = bucket(NOON, MINUTE_S)
+    event = place_swing()
+    evaluated = EvaluatedMinute(
+        minute,
+        (),
+        SwingStatus(NOON, firing=(event,)),
+        [event],
+        {minute // 60: {"1h/24h": Deltas()}},
+    )
+    assert await store.renew_leadership("one", for_s=60)
+    assert await store.write(evaluated, await store.memory()) == []
+    again = msgspec.structs.replace(event, at=NOON + timedelta(days=1), severity=5)
+    status = SwingStatus(again.at, firing=(again,))
+    later = EvaluatedMinute(minute + 1440, (), status, [again])
+    assert await store.write(later, await store.memory()) == []
+    assert await store.status() == status
+    assert (await store.since(NOON)).swings == (await store.firing()).swings == [(event, again)]
+    await store.remove_from_outbox(await store.outbox(1))
+    assert await store.outbox(9) == [encode_swing(again)]
 
 
 async def test_the_cluster_rejects_transactions_that_cross_slots(client: Redis) -> None:
