@@ -257,6 +257,24 @@ async def test_a_row_tells_the_size_and_direction_of_a_swing_that_is_over(
     assert (pool["state"], pool["delta"], pool["largest_delta"]) == ("lost", "", "-0.4")
 
 
+async def test_annotations_are_listed_and_left_out_where_there_are_none(
+    client: Service, store: Store
+) -> None:
+    noted = place_swing("US-TX", annotations=("annotations/ercot-4cp", "annotations/b"), muted=True)
+    await write_events(store.swings, noted, pool_swing(started=ago(hours=3)))
+    texas, pool = (await answer_of(client))["swings"]
+    assert texas["annotations"] == ["annotations/ercot-4cp", "annotations/b"]
+    assert texas["muted"] is True
+    assert not {"annotations", "muted"} & pool.keys()
+    texas, pool = await rows_of(client)
+    assert (texas["annotations"], texas["muted"]) == ("annotations/ercot-4cp annotations/b", "true")
+    assert (pool["annotations"], pool["muted"]) == ("", "false")
+    async with AsyncClient(str(client.make_url("/"))) as mining:
+        frame = (await mining.swings()).to_pandas()
+    assert frame["muted"].tolist() == [True, False]
+    assert frame["annotations"].tolist() == [noted.annotations, ()]
+
+
 # --- clients --------------------------------------------------------------------------------------
 
 
