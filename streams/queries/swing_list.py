@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Final, cast, get_args
@@ -87,7 +88,9 @@ async def compute_swings(store: SwingStore, query: SwingsQuery) -> SwingList:
         recent = {swing_id(history[-1]) for history in found}
         earlier = [each for each in map(swing_id, status.firing) if each not in recent]
         found += (await store.swings(earlier)).swings
-    return swing_list(found, None if status is None else status.at, query)
+    as_of = None if status is None else status.at
+    # In a thread: a year of swings would block the event loop.
+    return await asyncio.to_thread(swing_list, found, as_of, query)
 
 
 def swing_list(
