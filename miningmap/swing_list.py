@@ -19,13 +19,19 @@ SwingSubject: TypeAlias = Literal["place", "pool"]
 
 
 class ListedPlaceSwing(PlaceSwing, frozen=True, kw_only=True):
-    """A swing of a place: its newest event, and the earlier ones, the oldest first."""
+    """A swing of a place: its newest event, as of ``PlaceSwing``, and the events before it.
+
+    ``earlier`` has the oldest one first.
+    """
 
     earlier: tuple[PlaceSwing, ...]
 
 
 class ListedPoolSwing(PoolSwing, frozen=True, kw_only=True):
-    """A swing of a pool: its newest event, and the earlier ones, the oldest first."""
+    """A swing of a pool: its newest event, as of ``PoolSwing``, and the events before it.
+
+    ``earlier`` has the oldest one first.
+    """
 
     earlier: tuple[PoolSwing, ...]
 
@@ -34,42 +40,25 @@ ListedSwing: TypeAlias = ListedPlaceSwing | ListedPoolSwing
 
 
 class SwingRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A swing as the row of a table: the figures of its newest event, without its lists."""
+    """A swing as the row of a table: its newest event, without the lists of that.
 
-    subject: Annotated[
-        SwingSubject, Meta(description="Whether the share of a place or a pool's hashrate moved.")
-    ]
-    place: Annotated[str | None, Meta(description="The place; null if a pool swings.")]
-    pool: Annotated[str | None, Meta(description="The pool; null if a place swings.")]
-    source: Annotated[
-        str | None, Meta(description="The source that reports the pool; null if a place swings.")
-    ]
-    pair: Annotated[str, Meta(description="The windows that are compared, the short one first.")]
-    state: Annotated[SwingState, Meta(description="The state that the swing is in.")]
-    severity: Annotated[
-        int,
-        Meta(
-            description="The highest that it has reached: 1, 3 or 5 percentage points of a share; "
-            "10, 25 or 50 percent of a pool."
-        ),
-    ]
-    started: Annotated[Instant, Meta(description="When it began to fire.")]
-    at: Annotated[Instant, Meta(description="The time of the newest event.")]
+    The fields of places are ``None`` in the row of a pool, and the other way round.
+    """
+
+    subject: SwingSubject
+    place: str | None
+    pool: str | None
+    source: str | None
+    pair: str
+    state: SwingState
+    severity: int
+    started: Instant
+    at: Instant
     short: Annotated[
-        float | None,
-        Meta(
-            description="In the short window: the share of the place (a fraction), or the pool's "
-            "hashrate (H/s)."
-        ),
+        float | None, Meta(description="A share (a fraction) or a pool's hashrate (H/s).")
     ]
     long: Annotated[float | None, Meta(description="The same in the long window.")]
-    delta: Annotated[
-        Ratio | None,
-        Meta(
-            description="`short - long` of a place, `short / long - 1` of a pool, at the newest "
-            "event: small once it is resolved, null once it is lost."
-        ),
-    ]
+    delta: Ratio | None
     largest_delta: Annotated[
         Ratio | None,
         Meta(
@@ -77,22 +66,13 @@ class SwingRow(msgspec.Struct, frozen=True, kw_only=True):
             "swing that is over, too. Between two events it can have been larger."
         ),
     ]
-    threshold: Annotated[Ratio | None, Meta(description="The size of a delta that fires.")]
-    own: Annotated[
-        Ratio | None,
-        Meta(description="What delta would be, had only the hashrate at this place changed."),
-    ]
-    driver: Annotated[
-        Driver | None, Meta(description="Whether that explains the delta of the place.")
-    ]
-    kinds: Annotated[
-        KindSplit | None, Meta(description="The hashrate at the place in the short window.")
-    ]
-    annotations: Annotated[
-        tuple[str, ...], Meta(description="The ids of the annotations that were in force.")
-    ]
-    muted: Annotated[bool, Meta(description="Whether the operator mutes one of these.")]
-    simulated: Annotated[bool, Meta(description="Whether simulated reports are among its figures.")]
+    threshold: Ratio | None
+    own: Ratio | None
+    driver: Driver | None
+    kinds: KindSplit | None
+    annotations: tuple[str, ...]
+    muted: bool
+    simulated: bool
 
 
 class SwingList(Table, frozen=True, kw_only=True):
