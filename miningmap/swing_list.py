@@ -18,12 +18,22 @@ if TYPE_CHECKING:
 SwingSubject: TypeAlias = Literal["place", "pool"]
 
 
+CurrentDelta: TypeAlias = Annotated[
+    Ratio | None,
+    Meta(
+        description="While the swing is firing, its delta in the minute that was evaluated last: "
+        "`delta` is that of the newest event. Null once it is over, or if nothing can be compared."
+    ),
+]
+
+
 class ListedPlaceSwing(PlaceSwing, frozen=True, kw_only=True):
     """A swing of a place: its newest event, as of ``PlaceSwing``, and the events before it.
 
     ``earlier`` has the oldest one first.
     """
 
+    current_delta: CurrentDelta
     earlier: tuple[PlaceSwing, ...]
 
 
@@ -33,6 +43,7 @@ class ListedPoolSwing(PoolSwing, frozen=True, kw_only=True):
     ``earlier`` has the oldest one first.
     """
 
+    current_delta: CurrentDelta
     earlier: tuple[PoolSwing, ...]
 
 
@@ -59,6 +70,7 @@ class SwingRow(msgspec.Struct, frozen=True, kw_only=True):
     ]
     long: Annotated[float | None, Meta(description="The same in the long window.")]
     delta: Ratio | None
+    current_delta: CurrentDelta
     largest_delta: Annotated[
         Ratio | None,
         Meta(

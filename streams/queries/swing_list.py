@@ -14,11 +14,16 @@ from miningmap.swings import PlaceSwing, PoolSwing, SwingState, swing_id
 from streams.queries.parameters import TIME, Parameters, one_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import TypeAlias
 
     from miningmap.swing_list import ListedSwing
-    from miningmap.swings import Swing
+    from miningmap.swings import Swing, SwingStatus
+    from streams.method.beliefs import Ratio
     from streams.redis.swing_store import SwingStore
+
+    _Key: TypeAlias = tuple[str, str, str]
+    """A pair, and a place, or a pool and the source that reports it."""
 
 DEFAULT_PERIOD: Final = timedelta(days=30)
 """How far back swings are listed if the request does not say it."""
@@ -88,33 +93,48 @@ async def compute_swings(store: SwingStore, query: SwingsQuery) -> SwingList:
         recent = {swing_id(history[-1]) for history in found}
         earlier = [each for each in map(swing_id, status.firing) if each not in recent]
         found += (await store.swings(earlier)).swings
-    as_of = None if status is None else status.at
     # In a thread: a year of swings would block the event loop.
-    return await asyncio.to_thread(swing_list, found, as_of, query)
+    return await asyncio.to_thread(swing_list, found, status, query)
 
 
 def swing_list(
-    histories: Iterable[Sequence[Swing]], as_of: datetime | None, query: SwingsQuery
+    histories: Iterable[Sequence[Swing]], status: SwingStatus | None, query: SwingsQuery
 ) -> SwingList:
     """Return those swings that a query asks for, the one with the newest event first. Pure.
 
     Args:
         histories: the events of each swing, the oldest first.
-        as_of: the minute that was evaluated last.
+        status: of the minute that was evaluated last.
         query: what is asked for.
     """
-    asked = (_listed(history) for history in histories if query.asks_for(history[-1]))
-    return SwingList(as_of=as_of, swings=tuple(sorted(asked, key=_order)))
+    deltas = {} if status is None else _deltas(status)
+    asked = [_listed(history, deltas) for history in histories if query.asks_for(history[-1])]
+    return SwingList(
+        as_of=None if status is None else status.at, swings=tuple(sorted(asked, key=_order))
+    )
 
 
-def _listed(history: Sequence[Swing]) -> ListedSwing:
+def _deltas(status: SwingStatus) -> dict[_Key, Ratio]:
+    """Return the deltas of all that is compared."""
+    places = {(each.pair, each.place, ""): each.delta for each in status.places}
+    return places | {(each.pair, each.pool, each.source): each.delta for each in status.pools}
+
+
+def _listed(history: Sequence[Swing], deltas: Mapping[_Key, Ratio]) -> ListedSwing:
     *earlier, newest = history
     fields = {name: getattr(newest, name) for name in newest.__struct_fields__}
+    current = deltas.get(_key(newest)) if newest.state == "firing" else None
     if isinstance(newest, PoolSwing):
         of_pool = tuple(event for event in earlier if isinstance(event, PoolSwing))
-        return ListedPoolSwing(**fields, earlier=of_pool)
+        return ListedPoolSwing(**fields, current_delta=current, earlier=of_pool)
     of_place = tuple(event for event in earlier if isinstance(event, PlaceSwing))
-    return ListedPlaceSwing(**fields, earlier=of_place)
+    return ListedPlaceSwing(**fields, current_delta=current, earlier=of_place)
+
+
+def _key(swing: Swing) -> _Key:
+    if isinstance(swing, PoolSwing):
+        return swing.pair, swing.pool, swing.source
+    return swing.pair, swing.place, ""
 
 
 def pools_in(swings: Iterable[ListedSwing]) -> set[str]:
@@ -134,6 +154,6 @@ def _subject(swing: Swing) -> SwingSubject:
 
 def _order(swing: ListedSwing) -> tuple[object, ...]:
     """Order by the newest event; those of one minute as they are evaluated."""
-    name = (swing.pool, swing.source) if isinstance(swing, PoolSwing) else (swing.place, "")
+    pair, *subject = _key(swing)
     since_newest = -swing.at.timestamp()
-    return since_newest, swing.pair, isinstance(swing, PoolSwing), name, -swing.started.timestamp()
+    return since_newest, pair, isinstance(swing, PoolSwing), subject, -swing.started.timestamp()

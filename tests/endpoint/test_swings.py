@@ -93,9 +93,11 @@ def as_json(event: Any) -> Any:
 async def test_each_swing_is_its_newest_event_with_the_earlier_ones(client: Service) -> None:
     answer = await answer_of(client)
     assert names(answer) == ["US", "alpha", "KZ", "beta", "CN"]
-    assert answer["swings"][0] == as_json(FELL_MORE) | {"earlier": [as_json(FELL)]}
-    assert answer["swings"][1] == as_json(POOL) | {"earlier": []}
-    assert answer["swings"][3] == as_json(BETA_LOST) | {"earlier": [as_json(LOST_POOL)]}
+    us, alpha, _, beta, _ = answer["swings"]
+    assert us == as_json(FELL_MORE) | {"current_delta": -0.06, "earlier": [as_json(FELL)]}
+    # Its pair is not compared in the newest minute.
+    assert alpha == as_json(POOL) | {"current_delta": None, "earlier": []}
+    assert beta == as_json(BETA_LOST) | {"current_delta": None, "earlier": [as_json(LOST_POOL)]}
     assert answer["as_of"] == rfc3339(ago())
 
 
@@ -235,7 +237,7 @@ async def test_a_row_has_the_figures_of_the_newest_event_without_its_lists(
         assert row["simulated"] == str(swing["simulated"]).lower()
         for name in ("pair", "state", "started", "at"):
             assert row[name] == swing[name]
-        for name in ("severity", "short", "long", "delta", "threshold"):
+        for name in ("severity", "short", "long", "delta", "current_delta", "threshold"):
             assert row[name] == ("" if swing[name] is None else str(swing[name])), name
     fell, pool, *_ = rows
     assert (fell["own"], fell["driver"], fell["kinds_measured"]) == ("-0.055", "own", "6e+19")
@@ -342,7 +344,8 @@ async def test_a_change_is_streamed_to_the_clients_of_every_window(
     answer = await answer_of(client, "?subject=place")
     (listed,) = answer["swings"]
     fell, pool, resolved = (msgspec.json.decode(event.data) for event in received)
-    assert [fell, resolved | {"earlier": [fell]}] == [*listed["earlier"], listed]
+    # A swing that is over has no current delta, though its place is compared.
+    assert listed == resolved | {"current_delta": None, "earlier": [fell]}
     assert pool == as_json(POOL)
 
 
