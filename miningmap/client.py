@@ -33,6 +33,8 @@ from miningmap.api.models import (
     Problem,
     SubdivisionAnswer,
 )
+from miningmap.swing_list import SwingList
+from miningmap.swings import decode_swing
 from miningmap.times import as_utc, rfc3339
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from miningmap.api.models import Adjust, Step
+    from miningmap.swing_list import SwingSubject
+    from miningmap.swings import Swing, SwingState
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -69,14 +73,16 @@ class Event:
 
     Attributes:
         id: its position in the stream, for ``after``; empty if it has none.
-        name: ``shares``, or ``gap`` if events before this one are missing. Later versions of the
-            service may send other names.
+        name: ``shares``, ``swing``, or ``gap`` if events before this one are missing. Later
+            versions of the service may send other names.
         answer: the shares by country; only in ``shares``.
+        swing: the event of a place or a pool that moves; only in ``swing``.
     """
 
     id: str
     name: str
     answer: Answer | None
+    swing: Swing | None = None
 
 
 class Client:
@@ -212,6 +218,23 @@ class Client:
         """Return the state of each pool."""
         return self._get(_POOLS)
 
+    def swings(
+        self,
+        *,
+        state: SwingState | None = None,
+        since: When | None = None,
+        subject: SwingSubject | None = None,
+    ) -> SwingList:
+        """Return places and pools that moved against their own past, the newest event first.
+
+        Args:
+            state: ``firing`` for what moves now, ``resolved`` or ``lost``; by default all.
+            since: only swings with an event at or after this time; by default those of the last
+                30 days, and all that are firing.
+            subject: ``place`` or ``pool``; by default both.
+        """
+        return self._get(_swings(state, since, subject))
+
     def places(self) -> PlaceList:
         """Return every place that a report can name."""
         return self._get(_PLACES)
@@ -323,6 +346,16 @@ class AsyncClient:
         """As :meth:`Client.pools`."""
         return await self._get(_POOLS)
 
+    async def swings(
+        self,
+        *,
+        state: SwingState | None = None,
+        since: When | None = None,
+        subject: SwingSubject | None = None,
+    ) -> SwingList:
+        """As :meth:`Client.swings`."""
+        return await self._get(_swings(state, since, subject))
+
     async def places(self) -> PlaceList:
         """As :meth:`Client.places`."""
         return await self._get(_PLACES)
@@ -400,7 +433,17 @@ class _Request(Generic[T_co]):
         """
         if response.status_code != httpx.codes.OK:
             raise ApiError(_problem(response))
-        return msgspec.json.decode(response.content, type=self.kind)
+        return self._decode(response.content)
+
+    def _decode(self, body: bytes) -> T_co:
+        return msgspec.json.decode(body, type=self.kind)
+
+
+class _SwingsRequest(_Request[SwingList]):
+    """A request for swings, whose response has rows of two types."""
+
+    def _decode(self, body: bytes) -> SwingList:
+        return self.kind.decode(body)
 
 
 _STREAM: Final = "/api/v1/stream"
@@ -449,6 +492,14 @@ def _range(
     return {"step": step, **times, "adjust": adjust, "prior": prior}
 
 
+def _swings(
+    state: SwingState | None, since: When | None, subject: SwingSubject | None
+) -> _Request[SwingList]:
+    chosen = {"state": state, "subject": subject}
+    given = {name: value for name, value in chosen.items() if value is not None}
+    return _SwingsRequest("/api/v1/swings", SwingList, given | _time("since", since))
+
+
 def _beliefs(on: date | str | None) -> _Request[BeliefList]:
     parameters = {} if on is None else {"on": on if isinstance(on, str) else on.isoformat()}
     return _Request("/api/v1/beliefs", BeliefList, parameters)
@@ -458,7 +509,8 @@ def _event(fields: Mapping[str, str]) -> Event:
     """Decode a server-sent event; the service writes each field once, and the data in one line."""
     name = fields.get("event", "message")
     answer = msgspec.json.decode(fields["data"], type=Answer) if name == "shares" else None
-    return Event(fields.get("id", ""), name, answer)
+    swing = decode_swing(fields["data"].encode()) if name == "swing" else None
+    return Event(fields.get("id", ""), name, answer, swing)
 
 
 def _time(name: str, at: When | None) -> dict[str, str]:

@@ -6,9 +6,10 @@ told from others by its pair, its place or its pool and source, and the time at 
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
+from msgspec import Meta
 
 # The types of fields are needed at run time.
 from miningmap.api.models import Hashrate, Instant, KindSplit, Ratio
@@ -44,16 +45,42 @@ class _Swing(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     schema: Literal["swing/1"] = "swing/1"
-    pair: str
-    state: SwingState
-    severity: int
-    started: Instant
-    at: Instant
-    delta: Ratio | None
-    threshold: Ratio | None
-    simulated: bool
-    annotations: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
-    muted: bool | msgspec.UnsetType = msgspec.UNSET
+    pair: Annotated[
+        str,
+        Meta(description="The windows that are compared, such as `1h/24h`, the short one first."),
+    ]
+    state: Annotated[
+        SwingState,
+        Meta(
+            description="`firing` when the swing begins and when its severity rises, `resolved`, "
+            "or `lost` because nothing can be compared any more."
+        ),
+    ]
+    severity: Annotated[
+        int,
+        Meta(
+            description="The highest level that the swing has reached: 1, 3 or 5 percentage points "
+            "of a share, or 10, 25 or 50 percent of a pool's hashrate."
+        ),
+    ]
+    started: Annotated[Instant, Meta(description="When the swing began to fire.")]
+    at: Annotated[Instant, Meta(description="When this event happened.")]
+    delta: Annotated[
+        Ratio | None,
+        Meta(description="`short - long` of a share, or `short / long - 1` of a pool's hashrate."),
+    ]
+    threshold: Annotated[
+        Ratio | None, Meta(description="The size of a delta that makes a swing fire.")
+    ]
+    simulated: Annotated[bool, Meta(description="Whether simulated reports are in the figures.")]
+    annotations: Annotated[
+        tuple[str, ...] | msgspec.UnsetType,
+        Meta(description="The ids of the calendars that concern it; left out if there are none."),
+    ] = msgspec.UNSET
+    muted: Annotated[
+        bool | msgspec.UnsetType,
+        Meta(description="True if the operator mutes one of these calendars, else left out."),
+    ] = msgspec.UNSET
 
 
 class PlaceSwing(_Swing, frozen=True, kw_only=True):

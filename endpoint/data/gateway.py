@@ -14,17 +14,21 @@ from miningmap.redis_client import record_answer, record_loss
 from streams.method.cells import Series
 from streams.queries.months import compute_months
 from streams.queries.snapshot import compute_answer, compute_contributions, compute_history
+from streams.queries.swing_list import compute_swings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
     from datetime import datetime
 
     from miningmap.api.models import Answer, Contributions, Histories, History
+    from miningmap.swing_list import SwingList
+    from miningmap.swings import SwingStatus
     from streams.method.beliefs import Beliefs
     from streams.queries.contributions import ContributionsQuery
     from streams.queries.history import HistoryQuery
     from streams.queries.months import Month
     from streams.queries.parameters import SharesQuery
+    from streams.queries.swing_list import SwingsQuery
     from streams.redis.event_log import Event, EventId
     from streams.redis.store import Store
 
@@ -92,6 +96,14 @@ class Gateway:
         """
         reading = compute_months(self._store, now, self._beliefs, split)
         return await self._read(reading, LONG_DEADLINE_S)
+
+    async def swings(self, query: SwingsQuery) -> SwingList:
+        """Return swings; those that cannot be decoded are left out."""
+        return await self._read(compute_swings(self._store.swings, query))
+
+    async def swing_status(self) -> SwingStatus | None:
+        """Return what swings now; ``None`` before the first evaluation, or if it is damaged."""
+        return await self._read(self._store.swings.status())
 
     async def import_version(self) -> bytes | None:
         """Return a value that changes whenever a CBECI table is imported."""

@@ -26,6 +26,7 @@ from miningmap.api.models import (
 )
 from miningmap.licences import CC_BY, Licence, licence_of
 from miningmap.places import all_places
+from miningmap.swing_list import SwingList
 from streams.beliefs.rows import rows_on
 from streams.method.windows import ROLLING
 from streams.queries.contributions import ContributionsParameters
@@ -37,6 +38,7 @@ from streams.queries.parameters import (
     SharesParameters,
 )
 from streams.queries.snapshot import POOLS, SnapshotError, part_name
+from streams.queries.swing_list import SwingsParameters, pools_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -64,6 +66,10 @@ _CLOCK_S: Final = 0.1
 
 Renderer: TypeAlias = "Callable[[bytes], Representation]"
 """Returns the representation of the JSON of an answer, from the snapshot or computed."""
+
+
+TableRenderer: TypeAlias = "Callable[[type[Table], bytes, Licence], Representation]"
+"""Returns the representation of the JSON of a table of this type, under a licence."""
 
 
 class _SharesPart(NamedTuple):
@@ -129,6 +135,8 @@ class Api:
             f"{PREFIX}/contributions.csv": self.contributions_csv,
             f"{PREFIX}/pools": self.pools,
             f"{PREFIX}/pools.csv": self.pools_csv,
+            f"{PREFIX}/swings": self.swings,
+            f"{PREFIX}/swings.csv": self.swings_csv,
             f"{PREFIX}/places": self.places,
             f"{PREFIX}/places.csv": self.places_csv,
             f"{PREFIX}/beliefs": self.beliefs,
@@ -169,6 +177,14 @@ class Api:
     async def pools_csv(self, request: web.Request) -> web.Response:
         """Answer with the rows of :meth:`pools`."""
         return await self._pools(request, self._pools_csv)
+
+    async def swings(self, request: web.Request) -> web.Response:
+        """Answer with the swings of places and pools, the newest first."""
+        return await self._swings(request, lambda _, body, licence: self._json(body, licence))
+
+    async def swings_csv(self, request: web.Request) -> web.Response:
+        """Answer with the rows of :meth:`swings`."""
+        return await self._swings(request, self._csv)
 
     async def places(self, request: web.Request) -> web.Response:
         """Answer with every place that a report can name."""
@@ -213,20 +229,13 @@ class Api:
         stored = await self._gateway.snapshot_part(POOLS)
         return render(stored or msgspec.json.encode(PoolList(()))).respond(request)
 
-    async def _history(
-        self,
-        request: web.Request,
-        render: Callable[[type[Table], bytes, Licence], Representation],
-    ) -> web.Response:
+    async def _history(self, request: web.Request, render: TableRenderer) -> web.Response:
         query = HistoryParameters.parse(request.query).query(self._now())
-        found = await self._gateway.history(query)
+        return await _respond_in_thread(request, await self._gateway.history(query), render)
 
-        def respond() -> web.Response:
-            body = msgspec.json.encode(found)
-            return render(type(found), body, _licence_of(found)).respond(request)
-
-        # In a thread: to write and compress megabytes would block the event loop.
-        return await asyncio.to_thread(respond)
+    async def _swings(self, request: web.Request, render: TableRenderer) -> web.Response:
+        query = SwingsParameters.parse(request.query).query(self._now())
+        return await _respond_in_thread(request, await self._gateway.swings(query), render)
 
     async def _contributions(self, request: web.Request) -> Contributions:
         query = ContributionsParameters.parse(request.query).query(self._now())
@@ -320,9 +329,26 @@ def _is_in_snapshot(parameters: SharesParameters) -> bool:
     return live and parameters.adjust == "published" and parameters.prior == DEFAULT_PRIOR
 
 
-def _licence_of(found: History | Histories | Contributions) -> Licence:
+async def _respond_in_thread(
+    request: web.Request, found: History | Histories | SwingList, render: TableRenderer
+) -> web.Response:
+    """Return the response with a list that can have megabytes.
+
+    To write and compress these would block the event loop.
+    """
+
+    def respond() -> web.Response:
+        body = msgspec.json.encode(found)
+        return render(type(found), body, _licence_of(found)).respond(request)
+
+    return await asyncio.to_thread(respond)
+
+
+def _licence_of(found: History | Histories | Contributions | SwingList) -> Licence:
     """Return the licence of the figures in an answer."""
     match found:
+        case SwingList(swings=swings):
+            return licence_of(pools_in(swings))
         case Contributions(pools=pools):
             return licence_of({one.pool for one in pools})
         case Histories(series=series):

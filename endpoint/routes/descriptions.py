@@ -35,9 +35,11 @@ from miningmap.api.models import (
     SubdivisionAnswer,
 )
 from miningmap.api.schemas import ref
+from miningmap.swing_list import SwingList
 from streams.queries.contributions import ContributionsParameters
 from streams.queries.history import HistoryParameters
 from streams.queries.parameters import BeliefsParameters, Parameters, SharesParameters
+from streams.queries.swing_list import SwingsParameters
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,13 +82,13 @@ _EVENT: Final = {
     "description": "A server-sent event; its data is JSON.",
     "properties": {
         "id": {"type": "string"},
-        "event": {"enum": ["shares", "gap"]},
+        "event": {"enum": ["shares", "swing", "gap"]},
         "data": {"type": "string", "contentMediaType": "application/json"},
         "retry": {"type": "integer", "description": "The delay before a reconnection, in ms."},
     },
 }
 _STREAM: Final = PathDescription(
-    summary="Events as they happen: `shares` at each snapshot.",
+    summary="Events as they happen: `shares` at each snapshot, `swing` at each change of a swing.",
     tag="map",
     has_figures=True,
     content={"text/event-stream": {"schema": _EVENT}},
@@ -125,6 +127,13 @@ _MAP: Final = {
         parameters=ContributionsParameters,
     ),
     **_twins("/pools", "The state of each pool", ref(PoolList), csv_content(PoolList)),
+    **_twins(
+        "/swings",
+        "Places whose share and pools whose hashrate moved against their own past, newest first",
+        ref(SwingList),
+        csv_content(SwingList),
+        parameters=SwingsParameters,
+    ),
     **_twins(
         "/places",
         "Every place that a report can name",

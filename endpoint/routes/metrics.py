@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 
 from endpoint.errors import UnavailableError
 from endpoint.http.representation import NO_STORE, Representation
+from endpoint.routes.swing_metrics import SwingCollector
 from miningmap import __version__
 from miningmap.api.models import Answer, Gap, PoolList, ShareRow
 from miningmap.licences import CC_BY
@@ -66,9 +67,11 @@ class Metrics:
         registry = CollectorRegistry()
         try:
             snapshot = await self._gateway.snapshot()
+            status = await self._gateway.swing_status()
         except UnavailableError:  # then miningmap_dependency_up is 0, and no figure is known
-            snapshot = {}
+            snapshot, status = {}, None
         registry.register(SnapshotCollector(snapshot))
+        registry.register(SwingCollector(status, lambda _: True))
         registry.register(self._registry)
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         # CC BY as in the stream: rolling windows are too recent for an imported table.

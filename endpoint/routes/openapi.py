@@ -25,8 +25,9 @@ from miningmap.api.models import (
     Problem,
     SubdivisionAnswer,
 )
-from miningmap.api.schemas import schemas
+from miningmap.api.schemas import description_of, ref, schemas
 from miningmap.places import all_places, is_country
+from miningmap.swing_list import ListedPlaceSwing, ListedPoolSwing, SwingList
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,8 +50,8 @@ for unknown paths, and 405 for methods that write.
 
 Responses that may be cached have an `ETag`, for which `If-None-Match` gets a 304. Paths that end in
 `.csv` have the same rows as the JSON, one figure per column; unknown figures are empty cells. Every
-list has a fixed order. Only histories grow with time; they are requested by range, so there are no
-pages.
+list has a fixed order. Only histories and swings grow with time; they are requested by range, so
+there are no pages.
 """
 
 
@@ -115,11 +116,29 @@ def _schemas() -> Json:
         PoolList,
         PlaceList,
         BeliefList,
+        ListedPlaceSwing,
+        ListedPoolSwing,
         Problem,
     )
     codes = [place.code for place in all_places() if is_country(place.code)]
     countries = {"type": "string", "description": "A country, by ISO 3166-1.", "enum": codes}
-    return {**schemas(types), "CountryCode": countries}
+    return {**schemas(types), SwingList.__name__: _swing_list(), "CountryCode": countries}
+
+
+def _swing_list() -> Json:
+    """Return the schema of a list of swings, which msgspec cannot make: it mixes two types."""
+    time = {"type": "string", "format": "date-time"}
+    item = {"oneOf": [ref(ListedPlaceSwing), ref(ListedPoolSwing)]}
+    return {
+        "title": SwingList.__name__,
+        "description": description_of(SwingList),
+        "type": "object",
+        "properties": {
+            "as_of": {"anyOf": [time, {"type": "null"}]},
+            "swings": {"type": "array", "items": item},
+        },
+        "required": ["as_of", "swings"],
+    }
 
 
 if __name__ == "__main__":  # for `make check`

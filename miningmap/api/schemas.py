@@ -26,5 +26,14 @@ def schemas(kinds: Iterable[type]) -> dict[str, dict[str, Any]]:
     _, found = msgspec.json.schema_components(kinds, ref_template=PREFIX + "{name}")
     for schema in found.values():
         if "description" in schema:
-            schema["description"] = inspect.cleandoc(schema["description"]).replace("``", "`")
+            schema["description"] = _in_markdown(schema["description"])
     return found
+
+
+def description_of(kind: type) -> str:
+    """Return the docstring of a type as a description in Markdown."""
+    return _in_markdown(kind.__doc__ or "")
+
+
+def _in_markdown(docstring: str) -> str:
+    return inspect.cleandoc(docstring).replace("``", "`")

@@ -241,7 +241,7 @@ def _date(text: str) -> date:
 _BELIEF_ID: Final = "[a-z0-9][a-z0-9._/-]{0,127}"
 _PRIOR: Final = Format(_prior, {"type": "string", "pattern": f"^{_BELIEF_ID}$"})
 _DATE: Final = Format(_date, {"type": "string", "pattern": f"^{_DAY}$"})
-_TIME: Final = Format(parse_time, DATE_TIME)
+TIME: Final = Format(parse_time, DATE_TIME)
 _COUNTRY: Final = Format(parse_country, ref("CountryCode"))
 WINDOW: Final = Format(
     _window,
@@ -274,7 +274,7 @@ WindowParameter = Annotated[
 
 AsOfParameter = Annotated[
     datetime | None,
-    _TIME,
+    TIME,
     Meta(
         description="The time that the answer is about; now, if left out. By default, minutes are "
         "stored for 48 hours: for earlier times request a month, a day or an hour by `window`.",

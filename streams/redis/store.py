@@ -29,6 +29,7 @@ from streams.redis.encoding import (
 )
 from streams.redis.event_log import KEPT_S, EventId, event_of, shares_fields
 from streams.redis.loaded_cells import STAMP, LoadedCells, SeriesCells
+from streams.redis.swing_store import SwingStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -83,11 +84,16 @@ class Written(NamedTuple):
 
 
 class Store:
-    """The cells, the snapshots and the log of events in one Redis."""
+    """The cells, the snapshots and the log of events in one Redis.
+
+    Attributes:
+        swings: the swings in the same Redis.
+    """
 
     def __init__(self, redis: Redis, retention: Retention) -> None:
         self._redis = redis
         self._retention = retention
+        self.swings = SwingStore(redis, retention)
 
     # --- cells: write ---
 

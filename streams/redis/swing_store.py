@@ -7,6 +7,7 @@ keys are described in :mod:`streams.redis.keys`.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, cast
 
@@ -219,26 +220,22 @@ class SwingStore:
     async def since(self, at: datetime) -> Found:
         """Return the swings with an event at or after a time, that with the newest one first."""
         ids = await self._redis.zrevrangebyscore(keys.SWING_TIMES, "+inf", at.timestamp())
-        return await self.swings([each.decode() for each in cast("list[bytes]", ids)])
+        return await self.swings([_text(each) for each in cast("list[bytes]", ids)])
 
     async def swings(self, ids: Sequence[str]) -> Found:
         """Return the swings with these ids; those that are not kept are left out."""
         if not ids:
             return Found([], [])
-        damage: list[str] = []
         found = cast("list[bytes | None]", await self._redis.hmget(keys.SWING_LIST, list(ids)))
-        read = (
-            _read(encoded, _history, f"{keys.SWING_LIST} {each}", damage)
-            for each, encoded in zip(ids, found, strict=True)
-        )
-        return Found([history for history in read if history], damage)
+        # In a thread: to decode those of a year would block the event loop.
+        return await asyncio.to_thread(_found, ids, found)
 
     async def firing(self) -> Found:
         """Return the swings whose newest event says that they fire, of all that are kept."""
         found = cast("dict[bytes, bytes]", await self._redis.hgetall(keys.SWING_LIST))
         damage: list[str] = []
         read = (
-            _read(encoded, _history, f"{keys.SWING_LIST} {each.decode()}", damage)
+            _read(encoded, _history, f"{keys.SWING_LIST} {_text(each)}", damage)
             for each, encoded in sorted(found.items())
         )
         return Found([h for h in read if h and h[-1].state == "firing"], damage)
@@ -281,6 +278,20 @@ def _minute(encoded: bytes) -> int:
     except OverflowError as error:
         raise ValueError(f"{minute} is no minute: {error}") from None
     return minute
+
+
+def _found(ids: Sequence[str], encoded: Sequence[bytes | None]) -> Found:
+    damage: list[str] = []
+    read = (
+        _read(each, _history, f"{keys.SWING_LIST} {swing}", damage)
+        for swing, each in zip(ids, encoded, strict=True)
+    )
+    return Found([history for history in read if history], damage)
+
+
+def _text(swing: bytes) -> str:
+    """Return an id; a damaged one is then that of no swing."""
+    return swing.decode(errors="replace")
 
 
 def _history(encoded: bytes) -> History:

@@ -22,7 +22,15 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("snapshots")]
 
 SHARES = "/api/v1/shares"
-CACHED = [SHARES, f"{SHARES}.csv", "/api/v1/pools", "/api/v1/places", "/", "/page/main.js"]
+CACHED = [
+    SHARES,
+    f"{SHARES}.csv",
+    "/api/v1/pools",
+    "/api/v1/swings",
+    "/api/v1/places",
+    "/",
+    "/page/main.js",
+]
 PLAIN = {"Accept-Encoding": "identity"}
 ZIPPED = {"Accept-Encoding": "gzip"}
 

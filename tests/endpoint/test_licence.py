@@ -33,6 +33,8 @@ FIGURES = [
     "/api/v1/contributions.csv?code=US",
     "/api/v1/pools",
     "/api/v1/pools.csv",
+    "/api/v1/swings",
+    "/api/v1/swings.csv",
     "/api/v1/places",
     "/api/v1/beliefs",
     "/cbeci/api/charts/mining_countries",

@@ -24,6 +24,7 @@ from streams.method.cells import claims_of
 from streams.redis.store import Store
 from tests.endpoint import schemathesis_hooks
 from tests.endpoint.conftest import EH, report
+from tests.endpoint.swings import ago, lost, place_swing, pool_swing, write_events
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -134,8 +135,15 @@ async def month(store: Store, snapshots: dict[str, bytes]) -> None:  # noqa: ARG
     await store.write([(message, claims_of(message))])
 
 
+@pytest.fixture
+async def swings(store: Store) -> None:
+    """Swings of both kinds, one of which is over."""
+    fell, pool = place_swing(annotations=("annotations/storm",), muted=True), pool_swing()
+    await write_events(store.swings, fell, pool, lost(fell, ago(hours=1)))
+
+
 @pytest.mark.integration
-@pytest.mark.usefixtures("month")
+@pytest.mark.usefixtures("month", "swings")
 async def test_schemathesis_finds_nothing(client: Client, tmp_path: Path) -> None:
     """Valid and invalid values of every parameter; the same requests each time.
 

@@ -12,6 +12,8 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families
 
 from miningmap import __version__
+from tests.endpoint import test_swing_metrics as swing_metrics
+from tests.endpoint.swings import place_swing, pool_swing, write_events
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,6 +56,7 @@ LABELS = {
     "miningmap_pool_reported_gap_ratio": {"pool"},
     "miningmap_pool_reported_gap_error_ratio": {"pool"},
     "miningmap_build_info": {"version"},
+    **swing_metrics.LABELS,
 }
 
 
@@ -97,6 +100,7 @@ async def test_every_metric_has_its_labels(
     client: Client, store: Store, snapshots: dict[str, bytes]
 ) -> None:
     await store.write_snapshot(with_gap(snapshots))
+    await write_events(store.swings, place_swing(muted=True), pool_swing(muted=True))
     found = await scrape(client)
     assert found.keys() == LABELS.keys()
     for name, samples in found.items():

@@ -58,7 +58,7 @@ async def figure(client: Client, name: str, **labels: str) -> float:
 
 
 async def log(store: Store, entry: str = "*", **fields: bytes) -> None:
-    """Append another event to the log, as the detection of swings will."""
+    """Append another event to the log, as the detection of swings does."""
     await store._redis.xadd(keys.EVENTS, cast("Any", fields), id=entry)
 
 
