@@ -7,6 +7,7 @@ documents each setting.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import tomllib
@@ -15,7 +16,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import pydantic
 import pydantic_settings
-from pydantic import AfterValidator, BaseModel, Field, IPvAnyNetwork, PositiveInt, SecretStr
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    Field,
+    IPvAnyNetwork,
+    PlainValidator,
+    PositiveInt,
+    SecretStr,
+)
 from pydantic_core import PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
@@ -27,6 +36,7 @@ from pydantic_settings import (
 )
 
 from miningmap.inputs import MARK, read_text
+from miningmap.messages import SLUG
 from miningmap.partner import PARTNER_TOKEN
 
 if TYPE_CHECKING:
@@ -42,6 +52,13 @@ SERVERS_SETTING: Final = f"{PREFIX}KAFKA__BOOTSTRAP_SERVERS"
 
 _CREDENTIAL: Final = f"{PREFIX}CREDENTIALS__SOURCE__NAME"
 _UNDERSCORES: Final = re.compile("_+")
+
+PAIRS: Final = ("1h/24h", "24h/7d")
+"""The names of the pairs of windows that swings compare."""
+
+_NO_CHANGE: Final = PydanticCustomError(
+    "change", 'expected a number more than 0, or a table of them by pair, as in {"1h/24h": 0.02}'
+)
 
 _HIGHEST_PORT: Final = 65535
 _SERVER: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s,:/\[\]]+)(?::([0-9]{1,5}))?")
@@ -65,10 +82,47 @@ def _check_host(text: str) -> str:
     return text
 
 
+def _least_change(value: object) -> float | dict[str, float]:
+    if isinstance(value, dict):
+        if value and value.keys() <= set(PAIRS):
+            return {pair: _positive(change) for pair, change in value.items()}
+        raise _NO_CHANGE
+    return _positive(value)
+
+
+def _positive(value: object) -> float:
+    try:
+        number = float(value) if isinstance(value, int | float | str) else math.nan
+    except ValueError:
+        number = math.nan
+    if isinstance(value, bool) or not 0 < number < math.inf:
+        raise _NO_CHANGE
+    return number
+
+
+def _check_subjects(names: dict[str, Any]) -> dict[str, Any]:
+    from miningmap import places  # noqa: PLC0415 - takes time that few need
+
+    for name in names:
+        if places.is_locatable(name) and places.outermost(name) != name:
+            problem = f"counts as a part of {places.outermost(name)}; use that code"
+        elif places.is_locatable(name.upper()) and name != name.upper():
+            problem = f"write {name.upper()}"
+        elif places.is_locatable(name) or re.match(SLUG, name):
+            continue
+        else:
+            problem = f"neither a pool's slug nor a place: {places.hint(name)}"
+        raise PydanticCustomError("subject", "{problem}", {"problem": f"{name[:64]!r}: {problem}"})
+    return names
+
+
 Port = Annotated[int, Field(ge=0, le=_HIGHEST_PORT)]
 Servers = Annotated[str, AfterValidator(_check_servers)]
 Host = Annotated[str, AfterValidator(_check_host)]
 Rate = Annotated[list[PositiveInt], Field(min_length=2, max_length=2)]
+
+LeastChange = Annotated[float | dict[str, float], PlainValidator(_least_change)]
+LeastChanges = Annotated[dict[str, LeastChange], AfterValidator(_check_subjects)]
 
 
 class SettingsError(Exception):
@@ -212,6 +266,38 @@ class Method(_Section):
     shipped_beliefs: bool = Field(default=True, description="use the beliefs of this package")
 
 
+class Swings(_Section):
+    """When swings fire, resolve and are lost (method.md 9)."""
+
+    minutes: int = Field(
+        default=10, ge=1, description="minutes for which a delta has to be large, or small"
+    )
+    noise: float = Field(
+        default=4, ge=0, description="standard deviations of a subject's usual noise that fire"
+    )
+    resolved: float = Field(
+        default=0.5, gt=0, le=1, description="part of the threshold below which a delta is small"
+    )
+    lost_after: int = Field(
+        default=60, ge=1, description="minutes without a delta after which a swing is lost"
+    )
+    noise_hours: int = Field(
+        default=168, ge=24, le=744, description="hours that tell the usual noise"
+    )
+    place: LeastChange = Field(
+        default=0.01, description="least change of a share that fires; or by pair"
+    )
+    pool: LeastChange = Field(
+        default=0.1, description="least change of a pool's hashrate that fires; or by pair"
+    )
+    overrides: LeastChanges = Field(
+        default={}, description="other least changes of places and pools, by code or slug"
+    )
+    muted: list[str] = Field(
+        default=[], description="annotations that mute the swings that they concern, by id"
+    )
+
+
 class Log(_Section):
     """Logs go to standard error."""
 
@@ -230,6 +316,7 @@ class Settings(BaseSettings):
     streams: Streams = Streams()
     retention: Retention = Retention()
     method: Method = Method()
+    swings: Swings = Swings()
     credentials: dict[str, dict[str, SecretStr]] = Field(
         default={}, description="credentials of sources, by slug and name"
     )

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
 PASSWORD = "MININGMAP_REDIS__PASSWORD"
-SECTIONS = "collector, credentials, endpoint, intake, kafka, log, method, redis, retention, streams"
+SECTIONS = (
+    "collector, credentials, endpoint, intake, kafka, log, method, redis, retention, streams, "
+    "swings"
+)
 
 
 @pytest.fixture
@@ -99,6 +102,18 @@ def test_a_list_is_json_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> N
     assert load().collector.sources == ["ocean", "foundry"]
 
 
+def test_a_least_change_is_a_number_or_a_table_by_pair(
+    monkeypatch: pytest.MonkeyPatch, toml: Callable[[str], Path]
+) -> None:
+    monkeypatch.setenv("MININGMAP_SWINGS__PLACE", "0.02")
+    monkeypatch.setenv("MININGMAP_SWINGS__POOL", '{"24h/7d": 0.2}')
+    overrides = '[swings.overrides]\n"US-TX" = 0.03\nfoundryusa = { "1h/24h" = 1 }'
+    swings = load(toml(overrides)).swings
+    assert swings.place == 0.02
+    assert swings.pool == {"24h/7d": 0.2}
+    assert swings.overrides == {"US-TX": 0.03, "foundryusa": {"1h/24h": 1.0}}
+
+
 def test_settings_that_were_set_differ_from_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MININGMAP_REDIS__URL", "redis://127.0.0.1:6379/0")
     settings = load()
@@ -150,6 +165,20 @@ def test_settings_that_were_set_differ_from_defaults(monkeypatch: pytest.MonkeyP
         ("MININGMAP_STREAMS__SNAPSHOT_S", "inf", "finite number"),
         ("MININGMAP_RETENTION__MINUTES_H", "1", "greater than or equal to 2"),
         ("MININGMAP_RETENTION__HOURS_D", "30", "greater than or equal to 31"),
+        ("MININGMAP_SWINGS__PLACE", "0", "expected a number more than 0, or a table of them by"),
+        ("MININGMAP_SWINGS__PLACE", "1 %", 'by pair, as in {"1h/24h": 0.02}'),
+        ("MININGMAP_SWINGS__PLACE", "true", "expected a number more than 0"),
+        ("MININGMAP_SWINGS__POOL", "nan", "expected a number more than 0"),
+        ("MININGMAP_SWINGS__POOL", '{"1h/7d": 0.1}', "expected a number more than 0"),
+        ("MININGMAP_SWINGS__POOL", "{}", "expected a number more than 0"),
+        ("MININGMAP_SWINGS__OVERRIDES", "US=1", "expected a table, in the environment as JSON"),
+        ("MININGMAP_SWINGS__OVERRIDES", '{"US": 0}', "OVERRIDES: US: expected a number more than"),
+        ("MININGMAP_SWINGS__OVERRIDES", '{"us-tx": 0.1}', "OVERRIDES: 'us-tx': write US-TX"),
+        ("MININGMAP_SWINGS__OVERRIDES", '{"FR-75C": 0.1}', "counts as a part of FR-IDF"),
+        ("MININGMAP_SWINGS__OVERRIDES", '{"US-PR": 0.1}', "use the country code PR"),
+        ("MININGMAP_SWINGS__OVERRIDES", '{"A pool": 0.1}', "neither a pool's slug nor a place"),
+        ("MININGMAP_SWINGS__RESOLVED", "1.5", "less than or equal to 1"),
+        ("MININGMAP_SWINGS__NOISE_HOURS", "23", "greater than or equal to 24"),
     ],
 )
 def test_an_invalid_setting_is_one_line_that_names_it(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
-from launch.cli.common import Commands, MissingExtraError, refuse_options, settings_of, usage_errors
+from launch.cli.common import Commands, refuse_options, settings_if_readable, usage_errors
 from launch.cli.extras import can_load_settings
 from launch.words import counted
 
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
 
     from miningmap.api.models import BeliefRow
     from streams.beliefs import BeliefOptions, BeliefsDocument
-
-CONFIGURES_BELIEFS: Final = ("MININGMAP_METHOD", "MININGMAP_SECRETS_DIR")
-"""Beginnings of the variables that can configure beliefs."""
 
 _LONGEST: Final = 36
 _HEADER: Final = ("id", "kind", "from", "until", "says", "figures")
@@ -96,12 +92,8 @@ def configured_beliefs(context: click.Context) -> BeliefOptions:
     """
     from streams.beliefs import BeliefOptions
 
-    if can_load_settings():
-        return BeliefOptions(**settings_of(context).method.model_dump())
-    for name in sorted(os.environ):
-        if name.upper().startswith(CONFIGURES_BELIEFS):
-            raise MissingExtraError(name, "server")
-    return BeliefOptions()
+    settings = settings_if_readable(context, "MININGMAP_METHOD")
+    return BeliefOptions(**settings.method.model_dump()) if settings else BeliefOptions()
 
 
 def known_pools() -> frozenset[str]:

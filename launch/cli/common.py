@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 import click
 from click.core import ParameterSource
 
-from launch.cli.extras import EXTRA_OF_COMMAND, extra_of, install_command
+from launch.cli.extras import EXTRA_OF_COMMAND, can_load_settings, extra_of, install_command
 from launch.words import counted
 
 if TYPE_CHECKING:
@@ -272,6 +272,24 @@ def settings_of(context: click.Context) -> Settings:
     logs.keep_quiet()
     with usage_errors(SettingsError):
         return load(config_of(context))
+
+
+def settings_if_readable(context: click.Context, section: str) -> Settings | None:
+    """Load the settings, or return ``None`` where the packages that read them are missing.
+
+    Args:
+        context: the call.
+        section: the beginning of the variables that the command would read.
+
+    Raises:
+        MissingExtraError: such a variable is set, and the packages are missing.
+    """
+    if can_load_settings():
+        return settings_of(context)
+    for name in sorted(os.environ):
+        if name.upper().startswith((section, "MININGMAP_SECRETS_DIR")):
+            raise MissingExtraError(name, "server")
+    return None
 
 
 # --- files ----------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from launch.cli.common import (
     EXISTING,
     CommandUsageError,
     message_lines,
+    settings_if_readable,
     tell_left_out,
     time_of,
     usage_errors,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from streams.beliefs import BeliefsDocument
     from streams.method.beliefs import Beliefs
     from streams.method.cells import MemoryCells
+    from streams.method.swings import SwingSettings
     from streams.queries.parameters import SharesQuery
 
 ADJUST: Final = click.option(
@@ -88,8 +90,8 @@ def swings(context: click.Context, /, file: Path, start: str, end: str, only: Pa
     before. FILE should have the messages of the 38 days before --from too: they tell how much a
     place usually moves, and where pools measured their miners.
 
-    Beliefs are those of the settings. Without the extra "server" no settings can be read: then the
-    shipped beliefs are used.
+    Beliefs and thresholds are those of the settings. Without the extra "server" no settings can be
+    read: then the shipped beliefs and the default thresholds are used.
     """
     import msgspec
 
@@ -103,8 +105,21 @@ def swings(context: click.Context, /, file: Path, start: str, end: str, only: Pa
     with click.progressbar(
         minutes_between(first, last), label="evaluating minutes", file=sys.stderr
     ) as minutes:
-        events = list(detect(cells, minutes, loaded))
+        events = list(detect(cells, minutes, loaded, configured_swings(context)))
     click.echo(msgspec.json.encode(events))
+
+
+def configured_swings(context: click.Context) -> SwingSettings:
+    """Return when swings fire by the settings, or by default where these cannot be read.
+
+    Raises:
+        MissingExtraError: that is configured, and the packages that read settings are missing.
+    """
+    from streams.method.swings import SwingSettings
+    from streams.queries.swings import swing_settings
+
+    settings = settings_if_readable(context, "MININGMAP_SWINGS")
+    return swing_settings(settings.swings) if settings else SwingSettings()
 
 
 def read_beliefs(context: click.Context, only: Path | None) -> tuple[BeliefsDocument, Beliefs]:

@@ -6,10 +6,11 @@ small for as many. What has to be remembered between two minutes is a :class:`Tr
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from statistics import median
-from typing import TYPE_CHECKING, Final, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, TypedDict
 
 import msgspec
 
@@ -25,10 +26,18 @@ if TYPE_CHECKING:
     from streams.method.beliefs import Ratio
     from streams.method.comparison import Comparison, Deltas
 
+LeastChange: TypeAlias = "Ratio | Mapping[str, Ratio]"
+"""The least change that fires, for every pair or by pair."""
+
 PLACE_SEVERITIES: Final = (1, 3, 5)
 """In percentage points."""
 POOL_SEVERITIES: Final = (10, 25, 50)
 """In percent."""
+
+PLACE_LEAST: Final[Ratio] = 0.01
+"""The least change of a share that fires."""
+POOL_LEAST: Final[Ratio] = 0.10
+"""The least change of a pool's hashrate that fires."""
 
 MIN_NOISE_HOURS: Final = 24
 """With fewer deltas the noise is unknown and counts as 0."""
@@ -50,19 +59,26 @@ class SwingSettings:
         resolved: the part of the threshold below which a delta is small.
         lost_after: the minutes without a delta after which a swing is lost.
         noise_hours: the hours that tell the usual noise.
+        overrides: other least changes, by the code of a place or the slug of a pool.
     """
 
     minutes: int = 10
-    place: Ratio = 0.01
-    pool: Ratio = 0.10
+    place: LeastChange = PLACE_LEAST
+    pool: LeastChange = POOL_LEAST
     noise: float = 4.0
     resolved: Ratio = 0.5
     lost_after: int = 60
     noise_hours: int = 168
+    overrides: Mapping[str, LeastChange] = field(default_factory=dict)
 
     def least(self, subject: Subject) -> Ratio:
-        """Return the threshold of a subject without noise."""
-        return self.pool if subject.is_pool else self.place
+        """Return the threshold of a subject without noise: the most specific one that is set."""
+        of_kind, default = (self.pool, POOL_LEAST) if subject.is_pool else (self.place, PLACE_LEAST)
+        for change in (self.overrides.get(subject.name, {}), of_kind):
+            found = change.get(subject.pair) if isinstance(change, Mapping) else change
+            if found is not None:
+                return found
+        return default
 
     def threshold(self, subject: Subject, sigma: Ratio) -> Ratio:
         """Return the delta at which a subject fires.

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import datetime
 
+    from miningmap.settings import Swings
     from miningmap.swings import Swing
     from streams.method.beliefs import Beliefs, Ratio
     from streams.method.cells import Cell, PlaceKind, Series
@@ -28,6 +29,20 @@ MAX_SUMS: Final = 20_000
 """The number of sums that are kept: those of some hours of a thousand series."""
 
 DEFAULT_SETTINGS: Final = SwingSettings()
+
+
+def swing_settings(swings: Swings) -> SwingSettings:
+    """Return what the configuration says of swings, for the detector."""
+    return SwingSettings(
+        minutes=swings.minutes,
+        place=swings.place,
+        pool=swings.pool,
+        noise=swings.noise,
+        resolved=swings.resolved,
+        lost_after=swings.lost_after,
+        noise_hours=swings.noise_hours,
+        overrides=swings.overrides,
+    )
 
 
 def minutes_between(start: datetime, end: datetime) -> range:

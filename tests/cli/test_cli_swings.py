@@ -67,6 +67,16 @@ def test_the_shipped_beliefs_are_used_without_others(run: Run, falling: Path) ->
     assert json.loads(result.stdout)[0]["places"] == []
 
 
+def test_the_settings_say_when_swings_fire(
+    run: Run, falling: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MININGMAP_SWINGS__MINUTES", "5")
+    monkeypatch.setenv("MININGMAP_SWINGS__OVERRIDES", '{"alpha": {"1h/24h": 0.2}}')
+    result = run("swings", falling, *RANGE)
+    # 20 percent are lost at the 15th minute, and the 6th in a row fires.
+    assert json.loads(result.stdout)[0]["at"] == "2026-11-22T11:20:00Z"
+
+
 def test_a_file_without_messages_has_no_swings(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "empty.jsonl"
     path.write_text("")

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from hypothesis import strategies as st
 
+from miningmap import settings as config
 from miningmap.swings import PlaceSwing, PoolPart, PoolSwing
 from streams.method.beliefs import Beliefs, Document, Entry, Rule, normalised
 from streams.method.cells import MemoryCells
@@ -35,7 +36,7 @@ from streams.method.swings import (
     sigma_of,
     step,
 )
-from streams.queries.swings import detect, minutes_between
+from streams.queries.swings import detect, minutes_between, swing_settings
 from tests.examples import examples
 from tests.streams import golden, worlds
 from tests.streams.fixtures import NOON, member, network, report
@@ -502,6 +503,49 @@ def test_thresholds_and_times_are_settings() -> None:
         (5, "firing"),
         (7, "lost"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("subject", "least"),
+    [
+        (Subject("1h/24h", is_pool=False, name="US"), 0.02),
+        (Subject("24h/7d", is_pool=False, name="US"), 0.03),
+        (Subject("1h/24h", is_pool=False, name="CA"), 0.04),
+        (Subject("24h/7d", is_pool=False, name="CA"), 0.01),
+        (Subject("1h/24h", is_pool=True, name="a", source="own"), 0.5),
+        (Subject("24h/7d", is_pool=True, name="a", source="own"), 0.2),
+        (Subject("24h/7d", is_pool=True, name="b", source="own"), 0.2),
+    ],
+)
+def test_the_least_change_is_the_most_specific_one_that_is_set(
+    subject: Subject, least: float
+) -> None:
+    settings = SwingSettings(
+        place={"1h/24h": 0.04},
+        pool=0.2,
+        overrides={"US": {"1h/24h": 0.02, "24h/7d": 0.03}, "a": {"1h/24h": 0.5}},
+    )
+    assert settings.least(subject) == least
+    assert settings.threshold(subject, 0.0) == least
+
+
+def test_the_defaults_of_the_settings_are_those_of_the_method() -> None:
+    assert swing_settings(config.Swings()) == SwingSettings()
+    assert tuple(pair.name for pair in PAIRS) == config.PAIRS
+
+
+def test_every_setting_reaches_the_detector() -> None:
+    values: dict[str, Any] = {
+        "minutes": 5,
+        "noise": 3,
+        "resolved": 0.25,
+        "lost_after": 30,
+        "noise_hours": 48,
+        "place": 0.02,
+        "pool": {"1h/24h": 0.3},
+        "overrides": {"US": 0.5},
+    }
+    assert swing_settings(config.Swings(**values)) == SwingSettings(**values)
 
 
 # --- events ---------------------------------------------------------------------------------------
