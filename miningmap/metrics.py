@@ -32,6 +32,8 @@ OTHER: Final = "other"
 MOST_POOLS: Final = 200
 """How many pools have series that :mod:`miningmap.pool_names` does not name, such as those of
 partners; a map has a few of them."""
+MOST_SOURCES: Final = 20
+"""How many sources of one pool have series; a pool has a few of them."""
 
 # From a server on this machine to the time after which a command is given up, 10 s.
 _REDIS_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 10)
@@ -125,3 +127,21 @@ class Bound:
 def pool_bound() -> Bound:
     """Return a bound for slugs of pools."""
     return Bound(MOST_POOLS, is_known_pool)
+
+
+class PoolSeries:
+    """Which pools of a snapshot, and which of their sources, have series."""
+
+    def __init__(self) -> None:
+        self._pools = pool_bound()
+        self._sources: dict[str, Bound] = {}
+
+    def has_pool(self, pool: str) -> bool:
+        """Return whether a pool has series."""
+        return self._pools.admits(pool)
+
+    def has_source(self, pool: str, source: str) -> bool:
+        """Return whether a source of a pool has series."""
+        if not self.has_pool(pool):
+            return False
+        return self._sources.setdefault(pool, Bound(MOST_SOURCES)).admits(source)
