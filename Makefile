@@ -53,6 +53,7 @@ docs: setup ## write the pages that are generated from the code, and beliefs/par
 	@$(BIN)/miningmap sources --markdown > docs/sources.md
 	@$(BIN)/miningmap beliefs --markdown > docs/beliefs.md
 	@$(BIN)/python -m tools.asyncapi > docs/asyncapi.yaml
+	@$(BIN)/python -m tools.metrics > docs/metrics.md
 
 page: ## build the page from its sources into endpoint/page/built (needs Node.js)
 	@tools/page.sh build
@@ -71,6 +72,8 @@ check: setup ## check format, lint, types, imports, generated documents and the 
 	  || { echo 'docs/beliefs.md differs from the files of beliefs: run `make docs`' >&2; exit 1; }
 	@$(BIN)/python -m tools.asyncapi | diff - docs/asyncapi.yaml >/dev/null \
 	  || { echo 'docs/asyncapi.yaml differs from the code: run `make docs`' >&2; exit 1; }
+	@$(BIN)/python -m tools.metrics | diff - docs/metrics.md >/dev/null \
+	  || { echo 'docs/metrics.md differs from the metrics of the services: run `make docs`' >&2; exit 1; }
 	@tools/check-asyncapi.sh
 	@tools/page.sh check
 	@$(BIN)/python -m endpoint.routes.openapi | $(BIN)/openapi-spec-validator - >/dev/null

@@ -90,7 +90,7 @@ class Metrics:
         return web.Response(body=figures.zipped_followed_by(own), headers=headers)
 
     async def _figures(self, chosen: Format) -> Exposition:
-        """Return the metrics of the newest snapshot and of what swings, as far as they are known."""
+        """Return the metrics of the newest snapshot and swings, as far as they are known."""
         async with self._making:
             cached = self._cache.newest()
             try:
@@ -109,12 +109,25 @@ class Metrics:
         self, snapshot: Mapping[str, bytes], status: SwingStatus | None, chosen: Format
     ) -> Exposition:
         registry = CollectorRegistry()
-        registry.register(SnapshotCollector(snapshot, self._series))
-        registry.register(SwingCollector(status, self._series))
+        for collector in collectors_of(snapshot, status, self._series):
+            registry.register(collector)
         # Thousands of lines take longer than other requests should wait.
         return await asyncio.to_thread(
             lambda: Exposition(chosen.encode(registry).removesuffix(chosen.end))
         )
+
+
+def collectors_of(
+    snapshot: Mapping[str, bytes], status: SwingStatus | None, series: PoolSeries
+) -> list[Collector]:
+    """Return what collects all figures; docs/metrics.md is made from the same collectors.
+
+    Args:
+        snapshot: its parts by name; empty if it is unknown.
+        status: of swings; ``None`` if it is unknown.
+        series: the pools and sources that have series.
+    """
+    return [SnapshotCollector(snapshot, series), SwingCollector(status, series)]
 
 
 class SnapshotCollector(Collector):
