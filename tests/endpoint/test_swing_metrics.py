@@ -159,7 +159,7 @@ def test_pools_that_are_not_admitted_have_no_series() -> None:
 
 def test_sources_of_a_pool_have_no_series_without_end() -> None:
     series = PoolSeries()
-    shown = set()
+    shown: set[tuple[str, ...]] = set()
     for number in range(2 * MOST_SOURCES):
         status = SwingStatus(ago(), (), (PoolStatus("1h/24h", "f2pool", f"source{number}", 0.1),))
         shown |= collected(status, series)["miningmap_pool_swing_delta_ratio"].keys()
