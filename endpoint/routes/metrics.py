@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 from aiohttp import hdrs, web
-from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from endpoint.errors import UnavailableError
-from endpoint.http.exposition import Exposition
+from endpoint.http.exposition import Exposition, gauges_text
 from endpoint.http.headers import licence_link
 from endpoint.http.representation import NO_STORE, accepts_gzip
 from endpoint.routes.swing_metrics import SwingCollector
@@ -33,11 +32,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from prometheus_client import Metric
+    from prometheus_client import CollectorRegistry, Metric
 
     from endpoint.data.gateway import Gateway
     from endpoint.data.snapshot_cache import SnapshotCache
-    from miningmap.http.metrics import Format
     from miningmap.swings import SwingStatus
 
 _PLACE: Final = ("country", "subdivision", "window")
@@ -72,16 +70,16 @@ class Metrics:
         self._cache = cache
         self._registry = registry
         self._series = PoolSeries()
-        # What was made of the newest figures, by format, and the lock of whoever makes it.
+        # What was made of the newest figures, and the lock of whoever makes it.
         self._snapshot: Mapping[str, bytes] = {}
         self._status: SwingStatus | None = None
-        self._made: dict[Format, Exposition] = {}
+        self._made: Exposition | None = None
         self._making = asyncio.Lock()
 
     async def scrape(self, request: web.Request) -> web.Response:
         """Answer with all metrics that are known, in the format that the scraper accepts."""
         chosen = accepted_format(request)
-        figures = await self._figures(chosen)
+        figures = await self._figures()
         own = chosen.encode(self._registry)
         headers = _HEADERS | {hdrs.CONTENT_TYPE: chosen.content_type}
         if not accepts_gzip(request.headers.get(hdrs.ACCEPT_ENCODING, "")):
@@ -89,7 +87,7 @@ class Metrics:
         headers[hdrs.CONTENT_ENCODING] = "gzip"
         return web.Response(body=figures.zipped_followed_by(own), headers=headers)
 
-    async def _figures(self, chosen: Format) -> Exposition:
+    async def _figures(self) -> Exposition:
         """Return the metrics of the newest snapshot and swings, as far as they are known."""
         async with self._making:
             cached = self._cache.newest()
@@ -99,28 +97,25 @@ class Metrics:
             except UnavailableError:  # then miningmap_dependency_up is 0
                 # While the API serves a snapshot, what swung at that time is shown beside it.
                 snapshot, status = (cached.parts, self._status) if cached else ({}, None)
-            if snapshot is not self._snapshot or status != self._status:
-                self._snapshot, self._status, self._made = snapshot, status, {}
-            if chosen not in self._made:
-                self._made[chosen] = await self._make(snapshot, status, chosen)
-            return self._made[chosen]
+            changed = snapshot is not self._snapshot or status != self._status
+            if changed or self._made is None:
+                # In a thread: thousands of lines take longer than other requests should wait.
+                self._made = await asyncio.to_thread(_made, snapshot, status, self._series)
+                self._snapshot, self._status = snapshot, status
+            return self._made
 
-    async def _make(
-        self, snapshot: Mapping[str, bytes], status: SwingStatus | None, chosen: Format
-    ) -> Exposition:
-        registry = CollectorRegistry()
-        for collector in collectors_of(snapshot, status, self._series):
-            registry.register(collector)
-        # Thousands of lines take longer than other requests should wait.
-        return await asyncio.to_thread(
-            lambda: Exposition(chosen.encode(registry).removesuffix(chosen.end))
-        )
+
+def _made(
+    snapshot: Mapping[str, bytes], status: SwingStatus | None, series: PoolSeries
+) -> Exposition:
+    collectors = collectors_of(snapshot, status, series)
+    return Exposition(gauges_text(family for each in collectors for family in each.collect()))
 
 
 def collectors_of(
     snapshot: Mapping[str, bytes], status: SwingStatus | None, series: PoolSeries
 ) -> list[Collector]:
-    """Return what collects all figures; docs/metrics.md is made from the same collectors.
+    """Return what collects all figures, as gauges; docs/metrics.md is made from them too.
 
     Args:
         snapshot: its parts by name; empty if it is unknown.

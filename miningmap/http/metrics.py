@@ -33,18 +33,14 @@ class Format(NamedTuple):
     Attributes:
         content_type: its media type.
         encode: returns the text of the metrics of a collector.
-        end: the last line of every text; empty if there is none.
     """
 
     content_type: str
     encode: Callable[[Collector], bytes]
-    end: bytes = b""
 
 
 TEXT: Final = Format(CONTENT_TYPE_PLAIN_0_0_4, generate_latest)
-OPENMETRICS: Final = Format(
-    openmetrics.CONTENT_TYPE_LATEST, openmetrics.generate_latest, b"# EOF\n"
-)
+OPENMETRICS: Final = Format(openmetrics.CONTENT_TYPE_LATEST, openmetrics.generate_latest)
 
 
 def accepted_format(request: web.Request) -> Format:
