@@ -5,6 +5,7 @@ from __future__ import annotations
 from tools.metrics import LABELS, Metric, metrics_by_service, page
 
 PLACE = ("country", "subdivision", "window")
+SWING = ("country", "subdivision", "pair")
 PROMISED = {
     "endpoint": {
         "miningmap_share_ratio": ("gauge", PLACE),
@@ -21,6 +22,10 @@ PROMISED = {
         "miningmap_snapshot_timestamp_seconds": ("gauge", ()),
         "miningmap_pool_hashrate_hashes_per_second": ("gauge", ("pool",)),
         "miningmap_pool_last_report_timestamp_seconds": ("gauge", ("pool", "source")),
+        "miningmap_swing_delta_ratio": ("gauge", SWING),
+        "miningmap_swing_active": ("gauge", (*SWING, "driver")),
+        "miningmap_pool_swing_delta_ratio": ("gauge", ("pool", "source", "pair")),
+        "miningmap_pool_swing_active": ("gauge", ("pool", "source", "pair")),
     },
     "collector": {
         "miningmap_pool_up": ("gauge", ("pool", "source")),

@@ -39,9 +39,10 @@ UNITS: Final = (
 
 # What the values of each label are, and why they are finitely many.
 LABELS: Final = {
+    "belief": "ids of the 100 beliefs that end soonest",
     "country": "ISO 3166-1 code, or `OTHER`",
     "dependency": "`kafka`, `redis`",
-    "driver": "`own`, `others`, `mix`, as in [the method](method.md)",
+    "driver": "`own`, `others`, as in [the method](method.md#9-swings)",
     "host": "the hosts of the sources that are on",
     "method": "of HTTP; `other` for one that HTTP does not define",
     "operation": "of Redis: the commands that the code sends, `pipeline`, `transaction`; of Kafka: "
@@ -51,12 +52,13 @@ LABELS: Final = {
     "partner": "pseudonyms in the file of partners",
     "pool": "slugs that the project names, pools of declared sources and of partners, and the "
     "first 200 other slugs; then they count as `other` (collector) or are left out (endpoint)",
-    "reason": "a list in the code",
-    "result": "a list in the code",
+    "reason": "of [dead letters](architecture.md#kafka); kinds of errors of sources; `slow` and "
+    "`full` of the stream",
+    "result": "of messages: `stored`, `dead_letter`, `read`; of rows: `accepted`, `rejected`",
     "route": "patterns of paths, such as `/api/v1/shares`; `other` for a path that does not exist",
     "source": "slugs of the sources that are on (collector); of each pool the first 20 (endpoint)",
     "state": "`firing`, `resolved`, `lost`",
-    "status": "codes that the code answers with",
+    "status": "of HTTP: those that the service answers with",
     "subdivision": "ISO 3166-2 code; empty in a country's row",
     "subject": "`place`, `pool`",
     "topic": "the topics that are consumed",
