@@ -13,6 +13,7 @@ from miningmap.http.metrics import HttpMetrics
 from miningmap.kafka.dead_letters import DeadLetter
 from miningmap.messages import Report
 from miningmap.metrics import kafka_durations, pool_bound, redis_durations
+from miningmap.plausibility import FUTURE, IMPLAUSIBLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,6 +79,8 @@ class Metrics:
             ["reason"],
             registry=registry,
         )
+        for reason in (FUTURE, IMPLAUSIBLE):  # from 0 on, so that the first one is an increase
+            self.dead_letters.labels(reason)
         self.intake_requests = Counter(
             "miningmap_intake_requests_total",
             "Requests with a valid partner token, by status of the response.",

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Final, get_args
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from miningmap.http.metrics import HttpMetrics
+from miningmap.messages import Reason
 from miningmap.metrics import kafka_durations, redis_durations
+from miningmap.plausibility import FUTURE, IMPLAUSIBLE
+
+FAILED: Final = "failed"
+"""The reason of a dead letter that a fault of this software caused."""
+_REASONS: Final = (*get_args(Reason), FUTURE, IMPLAUSIBLE, FAILED)
 
 # From a polled report, which is written at once, to a partner's report about a whole month.
 _AGES_S = (1, 2, 5, 10, 30, 60, 120, 300, 900, 3600, 86_400, 31 * 86_400)
@@ -50,6 +58,8 @@ class Metrics:
             ["reason"],
             registry=registry,
         )
+        for reason in _REASONS:  # from 0 on, so that the first one is an increase
+            self.dead_letters.labels(reason)
         self.report_age = Histogram(
             "miningmap_report_age_seconds",
             "Time from the end of a report until its cells are in Redis, in seconds.",

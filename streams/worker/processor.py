@@ -24,6 +24,7 @@ from miningmap.redis_client import record_answer, record_loss
 from miningmap.retention import TooLateError, horizon
 from miningmap.times import DAY_S, bucket_start
 from streams.method.cells import claims_of
+from streams.metrics import FAILED
 from streams.worker.rejections import add_rejection
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def decode_batch(batch: Sequence[RawMessage], kept: Horizon, at: datetime) -> De
             result.dead_letters.append(_dead_letter(raw, "too_late", str(error), at))
         except Exception as error:  # noqa: BLE001 - a bug must not stop all processing
             _log.exception("message_failed", topic=raw.topic, offset=raw.offset)
-            result.dead_letters.append(_dead_letter(raw, "failed", repr(error), at))
+            result.dead_letters.append(_dead_letter(raw, FAILED, repr(error), at))
     return result
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from streams.metrics import Metrics
 from streams.redis.store import Store, Written
 from streams.worker.processor import Processor, RawMessage, decode_batch
 from tests.cases import all_cases
+from tests.servers import ROOT
 from tests.streams.fixtures import NOON, network, report
 
 if TYPE_CHECKING:
@@ -191,6 +193,16 @@ async def test_a_consumed_dead_letter_is_recorded_and_not_published_again() -> N
     await processor.process([returned, RawMessage(DEAD_LETTERS, 0, 2, None, None)])
     assert broker.records == [published]
     assert (store.rejected["a"].reason, store.rejected["a"].at) == ("undecodable", NOW)
+
+
+def test_every_reason_of_a_dead_letter_is_counted_from_0() -> None:
+    table = (ROOT / "docs/architecture.md").read_text().partition("Reasons of dead letters")[2]
+    reasons = set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE))
+    metrics = Metrics(CollectorRegistry())
+    (family,) = metrics.dead_letters.collect()
+    assert {sample.labels["reason"]: sample.value for sample in family.samples} == dict.fromkeys(
+        reasons, 0
+    )
 
 
 async def test_messages_are_counted_by_topic_and_result_and_batches_by_size() -> None:
