@@ -53,6 +53,7 @@ docs: setup ## write the pages that are generated from the code, and beliefs/par
 	@$(BIN)/miningmap sources --markdown > docs/sources.md
 	@$(BIN)/miningmap beliefs --markdown > docs/beliefs.md
 	@$(BIN)/python -m tools.asyncapi > docs/asyncapi.yaml
+	@$(BIN)/python -m tools.metrics > docs/metrics.md
 
 page: ## build the page from its sources into endpoint/page/built (needs Node.js)
 	@tools/page.sh build
@@ -71,6 +72,8 @@ check: setup ## check format, lint, types, imports, generated documents and the 
 	  || { echo 'docs/beliefs.md differs from the files of beliefs: run `make docs`' >&2; exit 1; }
 	@$(BIN)/python -m tools.asyncapi | diff - docs/asyncapi.yaml >/dev/null \
 	  || { echo 'docs/asyncapi.yaml differs from the code: run `make docs`' >&2; exit 1; }
+	@$(BIN)/python -m tools.metrics | diff - docs/metrics.md >/dev/null \
+	  || { echo 'docs/metrics.md differs from the metrics of the services: run `make docs`' >&2; exit 1; }
 	@tools/check-asyncapi.sh
 	@tools/page.sh check
 	@$(BIN)/python -m endpoint.routes.openapi | $(BIN)/openapi-spec-validator - >/dev/null
@@ -82,6 +85,6 @@ demo: setup ## run the whole system on simulated pools, page on port 8080 (ARGS=
 .PHONY: docs page check demo
 
 bench: setup servers ## print the tables of docs/performance.md, measured on a real Redis
-	@for name in snapshot writes memory polling serving stream page; do $(BIN)/python -m benchmarks.$$name || exit; done
+	@for name in snapshot writes memory polling serving scrape stream page; do $(BIN)/python -m benchmarks.$$name || exit; done
 
 .PHONY: bench

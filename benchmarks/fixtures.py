@@ -46,18 +46,21 @@ class Pool(NamedTuple):
 
 
 def pools(number: int, places: int) -> list[Pool]:
-    """Make pools. A third of their places are countries, the others Chinese and US subdivisions."""
+    """Make pools. A third of their places are countries, the others Chinese and US subdivisions.
+
+    Where a country has not so many subdivisions, countries take their place.
+    """
     countries = [p.code for p in all_places() if p.parent is None and p.code != OTHER]
     provinces = [p.code for p in all_places() if p.parent == "CN"]
     states = [p.code for p in all_places() if p.parent == "US"]
-    third = places // 3
+    chinese, american = (min(places // 3, len(codes)) for codes in (provinces, states))
     return [
         Pool(
             f"pool{n:03}",
             (
-                *_random.sample(countries, places - 2 * third),
-                *_random.sample(provinces, third),
-                *_random.sample(states, third),
+                *_random.sample(countries, places - chinese - american),
+                *_random.sample(provinces, chinese),
+                *_random.sample(states, american),
             ),
         )
         for n in range(number)

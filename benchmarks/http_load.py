@@ -80,10 +80,14 @@ class SnapshotSource:
 
 
 @asynccontextmanager
-async def snapshot_source(*, small: bool = False) -> AsyncIterator[SnapshotSource]:
-    """Start a Redis with the figures of 20 pools, and leave a core of the machine to the service.
+async def snapshot_source(
+    number: int = POOLS, places: int = PLACES, *, small: bool = False
+) -> AsyncIterator[SnapshotSource]:
+    """Start a Redis with figures of pools, and leave a core of the machine to the service.
 
     Args:
+        number: of pools.
+        places: of each pool.
         small: two pools instead, for a quick check that a benchmark runs.
     """
     _take_core(last=True)
@@ -93,7 +97,7 @@ async def snapshot_source(*, small: bool = False) -> AsyncIterator[SnapshotSourc
     try:
         store = Store(redis, KEPT)
         minute, day = whole(NOW, MINUTE), whole(NOW, DAY)
-        some = pools(2 if small else POOLS, PLACES)
+        some = pools(2 if small else number, places)
         for step, starts in (
             (MINUTE, begins(minute - 60 * MINUTE, NOW, MINUTE)),
             (DAY, begins(day - 30 * DAY, day, DAY)),

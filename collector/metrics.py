@@ -1,14 +1,19 @@
-"""The collector's Prometheus metrics: base units, and labels from bounded sets only."""
+"""The collector's Prometheus metrics: base units, and labels from bounded sets only.
+
+Sources, hosts and partners are those that the settings and the file of partners name.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from miningmap import __version__
+from miningmap.http.metrics import HttpMetrics
 from miningmap.kafka.dead_letters import DeadLetter
 from miningmap.messages import Report
+from miningmap.metrics import kafka_durations, pool_bound, redis_durations
+from miningmap.plausibility import FUTURE, IMPLAUSIBLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,15 +28,17 @@ class Metrics:
     """All metrics of one collector, in a registry of its own."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        # Without this every counter has a second series, the time of its creation. The switch is
-        # for the whole process, and the library does not annotate it.
-        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry
+        self.http = HttpMetrics(registry)
+        self.redis_durations = redis_durations(registry)
+        self.kafka_durations = kafka_durations(registry)
+        # Sources of many pools name the pools themselves.
+        self.pools = pool_bound()
         self.pool_up = Gauge(
             "miningmap_pool_up",
             "1 if the last poll of the source gave an accepted hashrate for the pool, else 0. The "
             "pool is 'bitcoin' for a network source, and empty for a source of many pools that has "
-            "not answered yet.",
+            "not answered yet; 'other' stands for pools of unknown name above a number of them.",
             ["pool", "source"],
             registry=registry,
         )
@@ -53,16 +60,16 @@ class Metrics:
             ["host"],
             registry=registry,
         )
+        # Not by source: a histogram has a dozen series, and there can be thousands of sources.
         self.duration = Histogram(
             "miningmap_source_request_duration_seconds",
-            "Time from sending a request to the last byte of the response.",
-            ["source"],
+            "Time from sending a request to a source to the last byte of the response.",
             buckets=_DURATIONS_S,
             registry=registry,
         )
         self.reports = Counter(
             "miningmap_reports_total",
-            "Reports that Kafka acknowledged, by pool.",
+            "Reports that Kafka acknowledged, by pool; 'other' as in miningmap_pool_up.",
             ["pool"],
             registry=registry,
         )
@@ -72,6 +79,8 @@ class Metrics:
             ["reason"],
             registry=registry,
         )
+        for reason in (FUTURE, IMPLAUSIBLE):  # from 0 on, so that the first one is an increase
+            self.dead_letters.labels(reason)
         self.intake_requests = Counter(
             "miningmap_intake_requests_total",
             "Requests with a valid partner token, by status of the response.",
@@ -84,15 +93,11 @@ class Metrics:
             ["partner", "result"],
             registry=registry,
         )
-        build_info = Gauge(
-            "miningmap_build_info", "The running version; always 1.", ["version"], registry=registry
-        )
-        build_info.labels(__version__).set(1)
 
     def count(self, acknowledged: Sequence[Outgoing]) -> None:
         """Count the reports and dead letters that Kafka has acknowledged."""
         for outgoing in acknowledged:
             if isinstance(outgoing, Report):
-                self.reports.labels(outgoing.pool).inc()
+                self.reports.labels(self.pools.label(outgoing.pool)).inc()
             elif isinstance(outgoing, DeadLetter):
                 self.dead_letters.labels(outgoing.reason).inc()

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from types import TracebackType
 
+    from prometheus_client import Histogram
+
     from miningmap.dependencies import Dependency
     from miningmap.kafka.producer import Record
     from miningmap.messages import Message
@@ -47,6 +49,7 @@ class MessagePublisher:
         acknowledged: Callable[[Sequence[Outgoing]], None],
         timeout_s: float = producer.TIMEOUT_S,
         state: Dependency | None = None,
+        durations: Histogram | None = None,
     ) -> None:
         """Prepare a publisher; it connects in the background inside ``async with``.
 
@@ -55,9 +58,12 @@ class MessagePublisher:
             acknowledged: called with what the broker has acknowledged.
             timeout_s: how long :meth:`publish` waits for the broker, in seconds.
             state: shows whether the broker is available and has the topics.
+            durations: where the time until the broker has answered is shown, by operation.
         """
         topics = frozenset({REPORTS, NETWORK, DEAD_LETTERS})
-        self._kafka = producer.Publisher(settings, topics, timeout_s=timeout_s, state=state)
+        self._kafka = producer.Publisher(
+            settings, topics, timeout_s=timeout_s, state=state, durations=durations
+        )
         self._acknowledged = acknowledged
 
     async def __aenter__(self) -> Self:

@@ -6,7 +6,6 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 import structlog
-from prometheus_client import CollectorRegistry
 
 from collector.http.fetcher import Fetcher
 from collector.intake.app import intake_app
@@ -22,6 +21,7 @@ from collector.registry import choose, discover
 from collector.sources.credentials import Credentials
 from miningmap.dependencies import Dependency, reasons_of, show
 from miningmap.http.server import monitoring_app, serving
+from miningmap.metrics import new_registry
 from miningmap.redis_client import connect, watch
 from miningmap.settings import SettingsError
 from miningmap.tasks import run_until_first_ends
@@ -49,7 +49,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     credentials = Credentials(settings.credentials)
     sources = choose(discover(), settings.collector, credentials)
     partners = _partners(settings.intake.partners_file)
-    metrics = Metrics(CollectorRegistry())
+    metrics = Metrics(new_registry())
     history = NetworkHistory(settings.kafka)
     kafka, ledger = Dependency("kafka"), Dependency("redis")
     show([kafka, ledger], metrics.registry)
@@ -60,11 +60,16 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
 
     async with (
         # A partner waits for a response: an immediate 503 is better than waiting for Redis.
-        connect(settings.redis, patient=False) as redis,
-        MessagePublisher(settings.kafka, acknowledged=metrics.count, state=kafka) as publisher,
+        connect(settings.redis, patient=False, durations=metrics.redis_durations) as redis,
+        MessagePublisher(
+            settings.kafka,
+            acknowledged=metrics.count,
+            state=kafka,
+            durations=metrics.kafka_durations,
+        ) as publisher,
         Fetcher(settings.collector, metrics, credentials=credentials) as fetcher,
         serving(
-            monitoring_app(metrics.registry, reasons),
+            monitoring_app(metrics.registry, metrics.http, reasons),
             settings.collector.metrics_host,
             settings.collector.metrics_port,
             "COLLECTOR__METRICS_PORT",

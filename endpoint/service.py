@@ -21,12 +21,14 @@ from endpoint.routes import page
 from endpoint.routes.api import PREFIX, Api
 from endpoint.routes.cbeci import Cbeci
 from endpoint.routes.health import Health
-from endpoint.routes.metrics import Metrics, process_registry
+from endpoint.routes.metrics import Metrics
 from endpoint.routes.openapi import OpenApi
 from endpoint.routes.stream import Stream
 from miningmap.dependencies import Dependency, show
+from miningmap.http.metrics import HttpMetrics
 from miningmap.http.problems import problem_middleware
 from miningmap.http.server import allow_many_connections, serving
+from miningmap.metrics import new_registry, redis_durations
 from miningmap.redis_client import connect, watch
 from miningmap.settings import SettingsError
 from miningmap.tasks import run_until_first_ends
@@ -66,7 +68,8 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     except belief_files.BeliefsError as error:
         raise SettingsError(str(error)) from None
     allow_many_connections()
-    redis = connect(settings.redis, patient=False)
+    registry = new_registry()
+    redis = connect(settings.redis, patient=False, durations=redis_durations(registry))
     state = Dependency("redis")
     try:
         app = application(
@@ -76,6 +79,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             documents=documents,
             snapshot_s=settings.streams.snapshot_s,
             redis=state,
+            registry=registry,
         )
         served = settings.endpoint
         async with serving(
@@ -96,6 +100,7 @@ def application(
     snapshot_s: float = SNAPSHOT_S,
     now: Callable[[], datetime] = utc_now,
     redis: Dependency | None = None,
+    registry: CollectorRegistry | None = None,
 ) -> web.Application:
     """Return the web application of the whole service.
 
@@ -107,8 +112,9 @@ def application(
         snapshot_s: seconds between two snapshots, for which a response may be cached.
         now: the clock, UTC.
         redis: shows whether Redis is available.
+        registry: where the metrics of the process are added; by default a new one.
     """
-    registry = process_registry()
+    registry = registry or new_registry()
     redis = redis or Dependency("redis")
     show([redis], registry)
     gateway = Gateway(store, beliefs, redis)
@@ -126,7 +132,7 @@ def application(
         ).routes(),
         **Cbeci(gateway, now=now).routes(),
         f"{PREFIX}/stream": stream.serve,
-        "/metrics": Metrics(gateway, registry).scrape,
+        "/metrics": Metrics(gateway, cache, registry).scrape,
         "/healthz": health.alive,
         "/readyz": health.ready,
     }
@@ -143,11 +149,12 @@ def application(
 
 def _middlewares(settings: EndpointSettings, registry: CollectorRegistry) -> list[Middleware]:
     """Return the middlewares, from the outermost to the one next to the handlers."""
+    outer = [HttpMetrics(registry).middleware, problem_middleware]
     if not settings.rate_limit:
-        return [problem_middleware, error_middleware]
+        return [*outer, error_middleware]
     clients = Clients(settings.trusted_proxies, loopback=settings.limit_loopback)
     limit = RateLimit(Limiter(settings.rate_limit), clients, registry)
-    return [problem_middleware, rate_limit_middleware(limit), error_middleware]
+    return [*outer, rate_limit_middleware(limit), error_middleware]
 
 
 def _following(cache: SnapshotCache) -> Callable[[web.Application], AsyncIterator[None]]:

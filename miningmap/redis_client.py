@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import structlog
 from redis import AuthenticationError, RedisError, ResponseError
 from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
@@ -15,6 +16,8 @@ from miningmap.settings import SettingsError
 from miningmap.tasks import raise_if_cancelled
 
 if TYPE_CHECKING:
+    from prometheus_client import Histogram
+
     from miningmap.dependencies import Dependency
     from miningmap.settings import Redis as RedisSettings
 
@@ -26,10 +29,15 @@ DEADLINE_S: Final = 2.0
 _URL: Final = "MININGMAP_REDIS__URL"
 _PASSWORD: Final = "MININGMAP_REDIS__PASSWORD"  # noqa: S105 - the name of a setting
 
+# Their time is that of the event that they wait for.
+_WAITING: Final = frozenset({"XREAD"})
+
 _log = structlog.get_logger(__name__)
 
 
-def connect(settings: RedisSettings, *, patient: bool = True) -> Redis:
+def connect(
+    settings: RedisSettings, *, patient: bool = True, durations: Histogram | None = None
+) -> Redis:
     """A client that connects when it is first used.
 
     Args:
@@ -37,22 +45,58 @@ def connect(settings: RedisSettings, *, patient: bool = True) -> Redis:
         patient: retry with pauses while Redis is unavailable, as suits a writer in the background.
             Without, a command fails at once, as suits an HTTP request; it is retried only once,
             because a restart of Redis leaves closed connections in the pool.
+        durations: where the time until Redis has answered is shown, by operation.
 
     Raises:
         SettingsError: the URL is not one of Redis.
     """
+    client = Redis if durations is None else _TimedRedis
     try:
-        redis = Redis.from_url(
+        redis = client.from_url(
             settings.url.get_secret_value(), socket_timeout=10, socket_connect_timeout=5
         )
     except ValueError:  # its text can contain the password
         text = f"{_URL}: expected a URL such as redis://127.0.0.1:6379/0"
         raise SettingsError(text) from None
+    if isinstance(redis, _TimedRedis) and durations is not None:
+        redis.durations = durations
     if settings.password:
         redis.connection_pool.connection_kwargs["password"] = settings.password.get_secret_value()
     if not patient:
         redis.set_retry(Retry(NoBackoff(), retries=1))
     return redis
+
+
+class _TimedRedis(Redis):
+    """A client that shows how long Redis takes to answer."""
+
+    durations: Histogram
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - redis-py's
+        command = super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        if args[0] in _WAITING:
+            return await command
+        with self.durations.labels(args[0].lower()).time():
+            return await command
+
+    def pipeline(
+        self,
+        transaction: bool = True,  # noqa: FBT001, FBT002 - redis-py's signature
+        shard_hint: str | None = None,
+    ) -> Pipeline:
+        pipeline = _TimedPipeline(
+            self.connection_pool, self.response_callbacks, transaction, shard_hint
+        )
+        pipeline.duration = self.durations.labels("transaction" if transaction else "pipeline")
+        return pipeline
+
+
+class _TimedPipeline(Pipeline):
+    duration: Histogram
+
+    async def execute(self, raise_on_error: bool = True) -> list[Any]:  # noqa: FBT001, FBT002 - redis-py's
+        with self.duration.time():
+            return await super().execute(raise_on_error)
 
 
 async def watch(settings: RedisSettings, state: Dependency) -> NoReturn:

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from typing import Final, get_args
 
-from miningmap import __version__
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from miningmap.http.metrics import HttpMetrics
+from miningmap.messages import Reason
+from miningmap.metrics import kafka_durations, redis_durations
+from miningmap.plausibility import FUTURE, IMPLAUSIBLE
+
+FAILED: Final = "failed"
+"""The reason of a dead letter that a fault of this software caused."""
+_REASONS: Final = (*get_args(Reason), FUTURE, IMPLAUSIBLE, FAILED)
 
 # From a polled report, which is written at once, to a partner's report about a whole month.
 _AGES_S = (1, 2, 5, 10, 30, 60, 120, 300, 900, 3600, 86_400, 31 * 86_400)
+# In live operation a batch has one message or a few, in a replay as many as the setting allows.
+_BATCH_MESSAGES = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 5000)
+# From one message to a batch of months of daily reports, or to a Redis that is away.
+_BATCH_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 2.5, 10)
 _SNAPSHOT_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
@@ -15,15 +28,38 @@ class Metrics:
     """All metrics of one process, in a registry of its own."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        # The switch is global to the process, and the library has no annotation for it.
-        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry
+        self.http = HttpMetrics(registry)
+        self.redis_durations = redis_durations(registry)
+        self.kafka_durations = kafka_durations(registry)
+        self.messages = Counter(
+            "miningmap_messages_total",
+            "Messages from Kafka that were processed, by topic and result: stored (in cells), "
+            "dead_letter (it became one), or read (a dead letter, of which the newest of each pool "
+            "is kept).",
+            ["topic", "result"],
+            registry=registry,
+        )
+        self.batch_size = Histogram(
+            "miningmap_batch_messages",
+            "Messages in a batch, which are written to Redis together.",
+            buckets=_BATCH_MESSAGES,
+            registry=registry,
+        )
+        self.batch_duration = Histogram(
+            "miningmap_batch_duration_seconds",
+            "Time from decoding a batch until Redis and Kafka have acknowledged what it became.",
+            buckets=_BATCH_S,
+            registry=registry,
+        )
         self.dead_letters = Counter(
             "miningmap_dead_letters_total",
             "Messages that were published as dead letters, by reason.",
             ["reason"],
             registry=registry,
         )
+        for reason in _REASONS:  # from 0 on, so that the first one is an increase
+            self.dead_letters.labels(reason)
         self.report_age = Histogram(
             "miningmap_report_age_seconds",
             "Time from the end of a report until its cells are in Redis, in seconds.",
@@ -42,10 +78,3 @@ class Metrics:
             buckets=_SNAPSHOT_S,
             registry=registry,
         )
-        build_info = Gauge(
-            "miningmap_build_info",
-            "The running version, as a label; the value is always 1.",
-            ["version"],
-            registry=registry,
-        )
-        build_info.labels(__version__).set(1)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import structlog
-from prometheus_client import CollectorRegistry
 
 from miningmap.dependencies import Dependency, reasons_of, show
 from miningmap.http.server import monitoring_app, serving
 from miningmap.kafka.producer import Publisher
 from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS, SHARES
+from miningmap.metrics import new_registry
 from miningmap.redis_client import connect
 from miningmap.redis_client import watch as watch_redis
 from miningmap.settings import SettingsError
@@ -43,8 +43,8 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         Exception: a part failed permanently; the process should be started again.
     """
     beliefs = configured_beliefs(settings.method)
-    metrics = Metrics(CollectorRegistry())
-    redis = connect(settings.redis)
+    metrics = Metrics(new_registry())
+    redis = connect(settings.redis, durations=metrics.redis_durations)
     store = Store(redis, settings.retention)
     topics = frozenset({REPORTS, NETWORK, SHARES, DEAD_LETTERS})
     listen = settings.streams
@@ -55,12 +55,14 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     try:
         async with (
             serving(
-                monitoring_app(metrics.registry, lambda: reasons_of(needed)),
+                monitoring_app(metrics.registry, metrics.http, lambda: reasons_of(needed)),
                 listen.metrics_host,
                 listen.metrics_port,
                 "STREAMS__METRICS_PORT",
             ),
-            Publisher(settings.kafka, topics, state=kafka) as publisher,
+            Publisher(
+                settings.kafka, topics, state=kafka, durations=metrics.kafka_durations
+            ) as publisher,
         ):
             processor = Processor(
                 store, publisher.deliver, settings.retention, metrics, utc_now, redis=cells

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 import redis as library
+from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
 from miningmap import redis_client
 from miningmap import settings as config
 from miningmap.dependencies import Dependency
+from miningmap.metrics import redis_durations
 from miningmap.redis_client import connect, watch
 
 if TYPE_CHECKING:
@@ -140,3 +142,31 @@ async def test_the_watch_ends_if_the_client_drops_its_cancellation(
     watching.cancel()
     await asyncio.wait({watching}, timeout=2)
     assert watching.cancelled()
+
+
+async def test_the_time_of_each_command_and_pipeline_is_shown_by_operation(redis_url: str) -> None:
+    registry = CollectorRegistry()
+    settings = config.Redis(url=SecretStr(redis_url))
+    async with connect(settings, durations=redis_durations(registry)) as redis:
+        await redis.set("key", "value")
+        await redis.get("key")
+        await redis.get("key")
+        await redis.script_load("return 1")
+        await redis.xread({"stream": "0"}, block=1)  # waits for an event, so its time says nothing
+        for transaction in (False, True):
+            async with redis.pipeline(transaction=transaction) as pipe:
+                pipe.get("key")
+                pipe.get("key")
+                assert await pipe.execute() == [b"value", b"value"]
+        with pytest.raises(library.ResponseError):
+            await redis.hget("key", "field")
+    (family,) = registry.collect()
+    counts = [sample for sample in family.samples if sample.name.endswith("_count")]
+    assert {sample.labels["operation"]: sample.value for sample in counts} == {
+        "set": 1,
+        "get": 2,
+        "script load": 1,
+        "pipeline": 1,
+        "transaction": 1,
+        "hget": 1,
+    }

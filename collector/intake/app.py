@@ -52,7 +52,7 @@ def intake_app(
         limiter: limits how often a token may be used, for both forms together.
         known: returns what is known of the network, once its past is.
         retention: how long cells are kept; rows that could change none are refused.
-        metrics: where requests and rows are counted by partner.
+        metrics: where requests and rows are counted.
         simulated: whether all reports are marked as simulated.
         now: the wall clock, UTC.
     """
@@ -60,7 +60,9 @@ def intake_app(
     publisher = ReportPublisher(publish, ledger, known, now, simulated=simulated)
     contributions = ContributionHandler(gate, publisher, retention, now)
     live = LiveHandler(gate, publish, known, retention, now, simulated=simulated)
-    app = web.Application(middlewares=[problem_middleware], client_max_size=MAX_BODY)
+    app = web.Application(
+        middlewares=[metrics.http.middleware, problem_middleware], client_max_size=MAX_BODY
+    )
     app.router.add_post(contribution.PATH, contributions.handle)
     app.router.add_post(live_rows.PATH, live.handle)
     return app

@@ -124,6 +124,7 @@ class RowsHandler(ABC):
             return self._response(
                 Refusal(HTTPStatus.UNAUTHORIZED, "Invalid bearer token", challenge)
             )
+        self._gate.metrics.pools.know(partner.pool)
         response = await self._respond(request, partner)
         self._gate.metrics.intake_requests.labels(partner.name, response.status).inc()
         return response

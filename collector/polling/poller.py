@@ -105,10 +105,12 @@ class Poller:
         self._backoff = Backoff(clock, first_s=self._interval_s)
         self._due_at = clock() + self._interval_s  # when the next poll starts at the latest
         self._lost_at: float | None = None  # by the clock; None while the source gives figures
-        self._up: dict[str, bool] = {}  # by pool, as shown in the metrics
+        self._up: dict[str, bool] = {}  # by label of the pool, as shown in the metrics
         self._log = _log.bind(source=source.path)
         pool = _declared_pool(source)
-        self._set_pool_up({NO_POOL_YET if pool is None else pool: False})
+        pool = NO_POOL_YET if pool is None else pool
+        metrics.pools.know(pool)
+        self._set_pool_up({pool: False})
         fetcher.register(source)
 
     async def run(self, spread_s: float = MIN_START_SPREAD_S) -> None:
@@ -197,13 +199,18 @@ class Poller:
         """Show whether each pool is up, and remove the labels of all other pools.
 
         A pool that a source of many pools no longer lists is not down: it may have stopped mining.
+        The pools that have no series of their own are up if one of them is.
         """
         slug = self._source.slug
-        for removed in self._up.keys() - up.keys():
-            self._metrics.pool_up.remove(removed, slug)
+        by_label: dict[str, bool] = {}
         for pool, is_up in up.items():
-            self._metrics.pool_up.labels(pool, slug).set(is_up)
-        self._up = up
+            label = self._metrics.pools.label(pool)
+            by_label[label] = is_up or by_label.get(label, False)
+        for removed in self._up.keys() - by_label.keys():
+            self._metrics.pool_up.remove(removed, slug)
+        for label, is_up in by_label.items():
+            self._metrics.pool_up.labels(label, slug).set(is_up)
+        self._up = by_label
 
 
 def idle_reasons(pollers: Sequence[Poller]) -> list[str]:

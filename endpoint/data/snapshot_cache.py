@@ -52,7 +52,7 @@ class CachedSnapshot:
     """
 
     def __init__(self, parts: Mapping[str, bytes]) -> None:
-        self._parts = parts
+        self.parts = parts
         self._rendered: dict[tuple[str, Callable[[bytes], Representation]], Representation] = {}
         self.raw_taken_at = parts.get(TAKEN_AT)
         self.taken_at = decode_taken_at(self.raw_taken_at)
@@ -66,8 +66,8 @@ class CachedSnapshot:
         ``lambda`` in each call would add one in each call.
         """
         cached = self._rendered.get((name, render))
-        if cached is None and name in self._parts:
-            cached = self._rendered[name, render] = render(self._parts[name])
+        if cached is None and name in self.parts:
+            cached = self._rendered[name, render] = render(self.parts[name])
         return cached
 
 

@@ -70,7 +70,7 @@ class Representation:
             cache_control: replaces :attr:`cache_control` for this response.
         """
         sent = request.headers
-        coding = self._gzip if _accepts_gzip(sent.get(hdrs.ACCEPT_ENCODING, "")) else self._identity
+        coding = self._gzip if accepts_gzip(sent.get(hdrs.ACCEPT_ENCODING, "")) else self._identity
         if hdrs.IF_NONE_MATCH in sent and _matches(coding.tag, request.if_none_match or ()):
             status, body, headers = HTTPStatus.NOT_MODIFIED, None, coding.headers_304.copy()
         else:
@@ -107,7 +107,7 @@ def _matches(tag: str, known: Iterable[ETag]) -> bool:
 
 
 @lru_cache(maxsize=256)  # browsers send the same few values again and again
-def _accepts_gzip(accepted: str) -> bool:
+def accepts_gzip(accepted: str) -> bool:
     """Return whether an ``Accept-Encoding`` allows gzip: by name or else by ``*``, not ``q=0``."""
     weights = {
         coding.strip().lower(): weight

@@ -222,6 +222,7 @@ _OPERATION: Final = {
             media_type: {"schema": {"type": "string"}}
             for media_type in ("text/plain", "application/openmetrics-text")
         },
+        has_etag=False,
     ),
     "/healthz": PathDescription(
         summary="Liveness: the process is alive.",

@@ -1,26 +1,30 @@
 """The snapshot as Prometheus metrics.
 
-They are collected for each scrape, so that places and pools without data disappear. Units are base
-units, there are no rows of totals, and unknown figures are left out.
+Their text is made at the first scrape after the figures changed, so that places and pools without
+data disappear, and kept for the others. What the process counts itself is appended at each scrape.
+Units are base units, there are no rows of totals, and unknown figures are left out.
 """
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import msgspec
-from prometheus_client import CollectorRegistry, disable_created_metrics
+from aiohttp import hdrs, web
 from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from endpoint.errors import UnavailableError
-from endpoint.http.representation import NO_STORE, Representation
+from endpoint.http.exposition import Exposition, gauges_text
+from endpoint.http.headers import licence_link
+from endpoint.http.representation import NO_STORE, accepts_gzip
 from endpoint.routes.swing_metrics import SwingCollector
-from miningmap import __version__
 from miningmap.api.models import Answer, Gap, PoolList, ShareRow
+from miningmap.http.metrics import accepted_format
 from miningmap.licences import CC_BY
+from miningmap.metrics import PoolSeries
 from miningmap.places import country_of
 from streams.queries.snapshot import POOLS, TAKEN_AT, SnapshotError, answers_in, decode_taken_at
 
@@ -28,10 +32,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from aiohttp import web
-    from prometheus_client import Metric
+    from prometheus_client import CollectorRegistry, Metric
 
     from endpoint.data.gateway import Gateway
+    from endpoint.data.snapshot_cache import SnapshotCache
+    from miningmap.swings import SwingStatus
 
 _PLACE: Final = ("country", "subdivision", "window")
 _ROWS: Final = (
@@ -43,39 +48,81 @@ _answer = msgspec.json.Decoder(Answer)
 _pool_list = msgspec.json.Decoder(PoolList)
 
 
-def process_registry() -> CollectorRegistry:
-    """Return the registry of the metrics that this process counts itself."""
-    # The switch is global to the process, and the library has no annotation for it.
-    disable_created_metrics()  # type: ignore[no-untyped-call]
-    return CollectorRegistry()
+_HEADERS: Final = {
+    hdrs.CACHE_CONTROL: NO_STORE,
+    hdrs.VARY: hdrs.ACCEPT_ENCODING,
+    # As in the stream: rolling windows are too recent for an imported table.
+    hdrs.LINK: licence_link(CC_BY),
+}
 
 
 class Metrics:
     """Handler of ``/metrics``.
 
     Args:
-        gateway: reads the snapshot.
+        gateway: reads what swings, and the snapshot while the cache has none.
+        cache: the newest snapshot.
         registry: the metrics that this process counts itself.
     """
 
-    def __init__(self, gateway: Gateway, registry: CollectorRegistry) -> None:
+    def __init__(self, gateway: Gateway, cache: SnapshotCache, registry: CollectorRegistry) -> None:
         self._gateway = gateway
+        self._cache = cache
         self._registry = registry
+        self._series = PoolSeries()
+        # What was made of the newest figures, and the lock of whoever makes it.
+        self._snapshot: Mapping[str, bytes] = {}
+        self._status: SwingStatus | None = None
+        self._made: Exposition | None = None
+        self._making = asyncio.Lock()
 
     async def scrape(self, request: web.Request) -> web.Response:
         """Answer with all metrics that are known, in the format that the scraper accepts."""
-        registry = CollectorRegistry()
-        try:
-            snapshot = await self._gateway.snapshot()
-            status = await self._gateway.swing_status()
-        except UnavailableError:  # then miningmap_dependency_up is 0, and no figure is known
-            snapshot, status = {}, None
-        registry.register(SnapshotCollector(snapshot))
-        registry.register(SwingCollector(status, lambda _: True))
-        registry.register(self._registry)
-        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        # CC BY as in the stream: rolling windows are too recent for an imported table.
-        return Representation(encode(registry), content_type, NO_STORE, CC_BY).respond(request)
+        chosen = accepted_format(request)
+        figures = await self._figures()
+        own = chosen.encode(self._registry)
+        headers = _HEADERS | {hdrs.CONTENT_TYPE: chosen.content_type}
+        if not accepts_gzip(request.headers.get(hdrs.ACCEPT_ENCODING, "")):
+            return web.Response(body=figures.followed_by(own), headers=headers)
+        headers[hdrs.CONTENT_ENCODING] = "gzip"
+        return web.Response(body=figures.zipped_followed_by(own), headers=headers)
+
+    async def _figures(self) -> Exposition:
+        """Return the metrics of the newest snapshot and swings, as far as they are known."""
+        async with self._making:
+            cached = self._cache.newest()
+            try:
+                status = await self._gateway.swing_status()
+                snapshot = await self._gateway.snapshot() if cached is None else cached.parts
+            except UnavailableError:  # then miningmap_dependency_up is 0
+                # While the API serves a snapshot, what swung at that time is shown beside it.
+                snapshot, status = (cached.parts, self._status) if cached else ({}, None)
+            changed = snapshot is not self._snapshot or status != self._status
+            if changed or self._made is None:
+                # In a thread: thousands of lines take longer than other requests should wait.
+                self._made = await asyncio.to_thread(_made, snapshot, status, self._series)
+                self._snapshot, self._status = snapshot, status
+            return self._made
+
+
+def _made(
+    snapshot: Mapping[str, bytes], status: SwingStatus | None, series: PoolSeries
+) -> Exposition:
+    collectors = collectors_of(snapshot, status, series)
+    return Exposition(gauges_text(family for each in collectors for family in each.collect()))
+
+
+def collectors_of(
+    snapshot: Mapping[str, bytes], status: SwingStatus | None, series: PoolSeries
+) -> list[Collector]:
+    """Return what collects all figures, as gauges; docs/metrics.md is made from them too.
+
+    Args:
+        snapshot: its parts by name; empty if it is unknown.
+        status: of swings; ``None`` if it is unknown.
+        series: the pools and sources that have series.
+    """
+    return [SnapshotCollector(snapshot, series), SwingCollector(status, series)]
 
 
 class SnapshotCollector(Collector):
@@ -84,9 +131,11 @@ class SnapshotCollector(Collector):
     Args:
         snapshot: its parts by name, as :meth:`streams.queries.snapshot.Snapshots.take` returns
             them; empty before the first snapshot.
+        series: the pools and sources that have series.
     """
 
-    def __init__(self, snapshot: Mapping[str, bytes]) -> None:
+    def __init__(self, snapshot: Mapping[str, bytes], series: PoolSeries) -> None:
+        self._series = series
         # A part that cannot be read is unknown, like one that is not there.
         self._answers: list[Answer] = []
         for answer in answers_in(snapshot).values():
@@ -103,19 +152,13 @@ class SnapshotCollector(Collector):
         """Yield every metric family, without samples where figures are unknown."""
         yield from _by_place(self._answers)
         yield from _by_window([a for a in self._answers if a.level == "country"])
-        yield from _by_pool(self._pools)
+        yield from _by_pool(self._pools, self._series)
         taken_at = None if self._taken_at is None else self._taken_at.timestamp()
         yield _gauge(
             "miningmap_snapshot_timestamp_seconds",
             "When the snapshot of all figures here was taken; Unix time.",
             (),
             [((), taken_at)],
-        )
-        yield _gauge(
-            "miningmap_build_info",
-            "The running version; always 1.",
-            ("version",),
-            [((__version__,), 1)],
         )
 
 
@@ -195,12 +238,19 @@ def _by_window(answers: Sequence[Answer]) -> Iterable[Metric]:
         yield _gauge(name, text, ("window",), rows)
 
 
-def _by_pool(listed: PoolList) -> Iterable[Metric]:
+def _by_pool(listed: PoolList, series: PoolSeries) -> Iterable[Metric]:
+    pools = [pool for pool in listed.pools if series.has_pool(pool.pool)]
+    yield _gauge(
+        "miningmap_pools_left_out",
+        "Pools of the snapshot without series here: too many have a name that is not known.",
+        (),
+        [((), len(listed.pools) - len(pools))],
+    )
     yield _gauge(
         "miningmap_pool_hashrate_hashes_per_second",
         "The pool's newest mean hashrate; absent if unknown.",
         ("pool",),
-        (((pool.pool,), pool.hashrate) for pool in listed.pools),
+        (((pool.pool,), pool.hashrate) for pool in pools),
     )
     yield _gauge(
         "miningmap_pool_last_report_timestamp_seconds",
@@ -208,8 +258,9 @@ def _by_pool(listed: PoolList) -> Iterable[Metric]:
         ("pool", "source"),
         (
             ((pool.pool, source.source), source.last_report.timestamp())
-            for pool in listed.pools
+            for pool in pools
             for source in pool.sources
+            if series.has_source(pool.pool, source.source)
         ),
     )
     wanted: tuple[tuple[str, str, Callable[[Gap], float]], ...] = (
@@ -225,7 +276,7 @@ def _by_pool(listed: PoolList) -> Iterable[Metric]:
         ),
     )
     for name, text, figure in wanted:
-        rows = (((pool.pool,), figure(pool.gap)) for pool in listed.pools if pool.gap is not None)
+        rows = (((pool.pool,), figure(pool.gap)) for pool in pools if pool.gap is not None)
         yield _gauge(name, text, ("pool",), rows)
 
 

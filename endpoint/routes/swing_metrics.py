@@ -1,8 +1,7 @@
 """What swings as Prometheus metrics: the status of the minute that was evaluated last.
 
 There are series for what is compared in that minute, and no others: a place or a pool that is not
-compared any more has none. Which pools may have series is the caller's decision, because anybody
-who can send messages can invent pools.
+compared any more has none.
 """
 
 from __future__ import annotations
@@ -17,10 +16,11 @@ from miningmap.places import country_of
 from miningmap.swings import PlaceSwing, PoolSwing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from prometheus_client import Metric
 
+    from miningmap.metrics import PoolSeries
     from miningmap.swings import PoolStatus, SwingStatus
 
 MOST_CONTRIBUTIONS: Final = 10
@@ -36,19 +36,21 @@ class SwingCollector(Collector):
 
     Args:
         status: of the minute that was evaluated last; ``None`` if there is none.
-        admits: whether a pool may have series of its own.
+        series: the pools and sources that have series.
     """
 
-    def __init__(self, status: SwingStatus | None, admits: Callable[[str], bool]) -> None:
+    def __init__(self, status: SwingStatus | None, series: PoolSeries) -> None:
         self._status = status
-        self._admits = admits
+        self._series = series
 
     def collect(self) -> Iterable[Metric]:
         """Yield every metric family, without samples where nothing is compared or fires."""
         firing = () if self._status is None else self._status.firing
         places = [swing for swing in firing if isinstance(swing, PlaceSwing)]
         pools = [
-            swing for swing in firing if isinstance(swing, PoolSwing) and self._admits(swing.pool)
+            swing
+            for swing in firing
+            if isinstance(swing, PoolSwing) and self._series.has_source(swing.pool, swing.source)
         ]
         yield from self._evaluated()
         yield from _of_places(places)
@@ -83,7 +85,7 @@ class SwingCollector(Collector):
             (
                 (_pool(each), each.delta)
                 for each in (status.pools if status else ())
-                if self._admits(each.pool)
+                if self._series.has_source(each.pool, each.source)
             ),
         )
 
@@ -97,7 +99,7 @@ class SwingCollector(Collector):
                 ((*_place(swing.place, swing.pair), contribution.pool), contribution.delta)
                 for swing in firing
                 for contribution in islice(swing.pools, MOST_CONTRIBUTIONS)
-                if self._admits(contribution.pool)
+                if self._series.has_pool(contribution.pool)
             ),
         )
 

@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 import structlog
-from aiohttp import web
-from prometheus_client.aiohttp import make_aiohttp_handler
+from aiohttp import hdrs, web
 
+from miningmap.http.metrics import accepted_format
 from miningmap.http.problems import problem_middleware, readiness
 from miningmap.settings import PREFIX, SettingsError
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
     from prometheus_client import CollectorRegistry
+
+    from miningmap.http.metrics import HttpMetrics
 
 SHUTDOWN_S: Final = 1.5
 """How long requests in flight may take at the end, in seconds. Those that ignore their cancellation
@@ -95,7 +97,7 @@ def allow_many_connections() -> None:
 
 
 def monitoring_app(
-    registry: CollectorRegistry, reasons: Callable[[], Sequence[str]]
+    registry: CollectorRegistry, http: HttpMetrics, reasons: Callable[[], Sequence[str]]
 ) -> web.Application:
     """An application with ``/metrics``, ``/healthz`` and ``/readyz``.
 
@@ -103,8 +105,16 @@ def monitoring_app(
 
     Args:
         registry: the metrics.
+        http: counts the requests.
         reasons: returns why the service is not ready; nothing if it is.
     """
+
+    async def metrics(request: web.Request) -> web.Response:
+        chosen = accepted_format(request)
+        headers = {hdrs.CONTENT_TYPE: chosen.content_type}
+        response = web.Response(body=chosen.encode(registry), headers=headers)
+        response.enable_compression()
+        return response
 
     async def healthz(_: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})
@@ -112,8 +122,8 @@ def monitoring_app(
     async def readyz(_: web.Request) -> web.Response:
         return readiness(reasons())
 
-    app = web.Application(middlewares=[problem_middleware])
-    app.router.add_get("/metrics", make_aiohttp_handler(registry))
+    app = web.Application(middlewares=[http.middleware, problem_middleware])
+    app.router.add_get("/metrics", metrics)
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
     return app

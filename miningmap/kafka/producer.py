@@ -7,7 +7,7 @@ the broker is unavailable. A record may arrive twice; that changes no cell (meth
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NoReturn, Self
 
@@ -31,7 +31,10 @@ from miningmap.settings import SERVERS_SETTING, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
     from types import TracebackType
+
+    from prometheus_client import Histogram
 
     from miningmap.settings import Kafka
 
@@ -127,6 +130,7 @@ class Publisher:
         *,
         timeout_s: float = TIMEOUT_S,
         state: Dependency | None = None,
+        durations: Histogram | None = None,
     ) -> None:
         """Prepare a publisher; it connects inside ``async with``.
 
@@ -135,12 +139,14 @@ class Publisher:
             topics: the topics that will be written to; they must exist.
             timeout_s: how long :meth:`publish` waits for an acknowledgement, in seconds.
             state: shows whether the broker is available and has the topics.
+            durations: where the time until the broker has answered is shown, by operation.
         """
         self._kafka = kafka
         self._servers = kafka.bootstrap_servers
         self._topics = topics
         self._timeout_s = timeout_s
         self._state = state or Dependency("kafka")
+        self._durations = durations
         # Why there is no connection, what is wrong with it, and why deliveries fail or are slow.
         self._connection_error: BrokerError | None = None
         self._probe_error: BrokerError | None = None
@@ -209,7 +215,8 @@ class Publisher:
         self._deliveries[slow] = loop.time()
         try:
             connection = await asyncio.shield(self._connection)
-            await connection.deliver(records)
+            with self._timed("publish"):
+                await connection.deliver(records)
         except KafkaError as error:
             # An idempotent producer retries by itself. A record that it gives up leaves a gap in
             # its sequence numbers, and the broker refuses everything after a gap.
@@ -222,6 +229,11 @@ class Publisher:
         if not isinstance(self._probe_error, MissingTopicsError):
             self._probe_error = None
         self._show()
+
+    def _timed(self, operation: str) -> AbstractContextManager[object]:
+        if self._durations is None:
+            return nullcontext()
+        return self._durations.labels(operation).time()
 
     def _failed_delivery(self, error: KafkaError) -> BrokerError:
         if isinstance(error, MessageSizeTooLargeError):
@@ -254,7 +266,8 @@ class Publisher:
                     await connection.broken.wait()
                     return
             try:
-                await _require_topics(connection.producer, self._servers, self._topics)
+                with self._timed("topics"):
+                    await _require_topics(connection.producer, self._servers, self._topics)
             except BrokerError as error:
                 self._probe_error = error
             else:

@@ -6,6 +6,7 @@ commits. A batch that is interrupted is processed again, which changes no cell.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from miningmap.redis_client import record_answer, record_loss
 from miningmap.retention import TooLateError, horizon
 from miningmap.times import DAY_S, bucket_start
 from streams.method.cells import claims_of
+from streams.metrics import FAILED
 from streams.worker.rejections import add_rejection
 
 if TYPE_CHECKING:
@@ -95,7 +97,7 @@ def decode_batch(batch: Sequence[RawMessage], kept: Horizon, at: datetime) -> De
             result.dead_letters.append(_dead_letter(raw, "too_late", str(error), at))
         except Exception as error:  # noqa: BLE001 - a bug must not stop all processing
             _log.exception("message_failed", topic=raw.topic, offset=raw.offset)
-            result.dead_letters.append(_dead_letter(raw, "failed", repr(error), at))
+            result.dead_letters.append(_dead_letter(raw, FAILED, repr(error), at))
     return result
 
 
@@ -152,13 +154,24 @@ class Processor:
             BrokerError: Kafka rejected a dead letter permanently.
         """
         now = self._now()
-        decoded = decode_batch(batch, horizon(self._retention, now), now)
-        written = await self._write(decoded)
-        late = [
-            _dead_letter(decoded.raw[number], "too_late", _late_days(days), now)
-            for number, days in sorted(written.too_late.items())
-        ]
-        await self._publish([*decoded.dead_letters, *late])
+        with self._metrics.batch_duration.time():
+            decoded = decode_batch(batch, horizon(self._retention, now), now)
+            written = await self._write(decoded)
+            late = [
+                _dead_letter(decoded.raw[number], "too_late", _late_days(days), now)
+                for number, days in sorted(written.too_late.items())
+            ]
+            dead_letters = [*decoded.dead_letters, *late]
+            await self._publish(dead_letters)
+        self._count(batch, dead_letters)
+
+    def _count(self, batch: Sequence[RawMessage], dead_letters: Sequence[DeadLetter]) -> None:
+        self._metrics.batch_size.observe(len(batch))
+        dead = Counter(letter.topic for letter in dead_letters)
+        for topic, number in Counter(raw.topic for raw in batch).items():
+            used = "read" if topic == DEAD_LETTERS else "stored"
+            self._metrics.messages.labels(topic, used).inc(number - dead[topic])
+            self._metrics.messages.labels(topic, "dead_letter").inc(dead[topic])
 
     async def _write(self, decoded: DecodedBatch) -> Written:
         async for attempt in stamina.retry_context(on=RedisError, attempts=None, timeout=None):

@@ -87,12 +87,14 @@ async def watch(
                 settings.kafka.bootstrap_servers, settings.kafka.group, TOPICS
             ) as read_lag:
                 while True:
-                    lag = await read_lag()
+                    with metrics.kafka_durations.labels("lag").time():
+                        lag = await read_lag()
                     if consumer.found():
                         _log.info("consumer_lag_available")
                     consumer.reason = _check(lag, detector, metrics)
                     await asyncio.sleep(PERIOD_S)
         except BrokerError as error:
+            metrics.lag.clear()  # what is unknown is absent
             if consumer.lost(f"the consumer's progress is unknown: {error}"):
                 _log.warning("consumer_lag_unavailable", error=str(error))
             await asyncio.sleep(PERIOD_S)

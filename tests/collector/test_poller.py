@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -20,6 +21,7 @@ from collector.sources.base import TransientError
 from collector.sources.credentials import Credentials
 from miningmap.kafka.dead_letters import DeadLetter
 from miningmap.messages import Message, Report
+from miningmap.metrics import MOST_POOLS, OTHER
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -369,6 +371,30 @@ async def test_a_source_of_many_pools_has_metrics_for_each_listed_pool(pools: Po
         pools.answer(b"{}")
         await polled.poller.poll()
         assert up(pools, "big") == 0
+
+
+async def test_a_source_cannot_make_series_without_end(pools: Pools) -> None:
+    async with polling(pools, pools.source(pool=None)) as polled:
+        for first in range(0, 3 * MOST_POOLS, 100):
+            listed = {f"unknown{number}": "3 PH/s" for number in range(first, first + 100)}
+            pools.answer(json.dumps({"f2pool": "3 PH/s", **listed}).encode())
+            await polled.poller.poll()
+            pools.metrics.count(polled.messages)
+    (counted,) = pools.metrics.reports.collect()
+    assert len(counted.samples) == 1 + MOST_POOLS + 1
+    assert pools.metric("miningmap_reports_total", pool=OTHER)
+    (shown,) = pools.metrics.pool_up.collect()
+    assert {sample.labels["pool"]: sample.value for sample in shown.samples} == {
+        "f2pool": 1,
+        OTHER: 1,
+    }
+
+
+async def test_the_pool_of_a_source_has_a_series_whatever_others_list(pools: Pools) -> None:
+    for number in range(2 * MOST_POOLS):
+        pools.metrics.pools.label(f"unknown{number}")
+    async with polling(pools):
+        assert up(pools) == 0
 
 
 async def test_a_network_source_has_metrics_for_bitcoin(pools: Pools) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import gzip
+import json
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -11,12 +14,15 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families
 
+from endpoint.http.exposition import Exposition
+from endpoint.routes import metrics
 from miningmap import __version__
+from miningmap.metrics import MOST_POOLS, MOST_SOURCES, PoolSeries
 from tests.endpoint import test_swing_metrics as swing_metrics
 from tests.endpoint.swings import place_swing, pool_swing, write_events
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from aiohttp import web
@@ -25,12 +31,16 @@ if TYPE_CHECKING:
     from streams.redis.store import Store
 
     Client = TestClient[web.Request, web.Application]
+    Found = dict[str, dict[frozenset[tuple[str, str]], float]]
 
 pytestmark = pytest.mark.integration
 
+DEADLINE_S = 20.0
 PLACE = {"country", "subdivision", "window"}
-# Counted by the process itself, with or without a snapshot.
+# Of the process itself, with or without a snapshot.
 OWN: dict[str, set[str]] = {
+    "miningmap_build_info": {"version"},
+    "miningmap_http_requests": {"route", "method", "status"},
     "miningmap_stream_clients": set(),
     "miningmap_stream_dropped": {"reason"},
     "miningmap_rate_limited": set(),
@@ -55,22 +65,38 @@ LABELS = {
     "miningmap_pool_last_report_timestamp_seconds": {"pool", "source"},
     "miningmap_pool_reported_gap_ratio": {"pool"},
     "miningmap_pool_reported_gap_error_ratio": {"pool"},
-    "miningmap_build_info": {"version"},
+    "miningmap_pools_left_out": set(),
     **swing_metrics.LABELS,
 }
+# What libraries show, and histograms, whose samples have further labels.
+OTHERS = ("process_", "python_", "miningmap_http_request_duration_seconds")
 
 
-async def scrape(client: Client) -> dict[str, dict[frozenset[tuple[str, str]], float]]:
+async def scrape(client: Client) -> Found:
     async with client.get("/metrics") as answer:
         assert answer.status == 200
         assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
         families = list(text_string_to_metric_families(await answer.text()))
     assert all(family.documentation for family in families)
+    families = [family for family in families if not family.name.startswith(OTHERS)]
     assert {family.type for family in families if family.name not in OWN} == {"gauge"}
     return {
         family.name: {frozenset(s.labels.items()): s.value for s in family.samples}
         for family in families
     }
+
+
+async def scrape_until(client: Client, is_met: Callable[[Found], object]) -> Found:
+    """Return the first metrics that meet a condition: a new snapshot is not cached at once."""
+    async with asyncio.timeout(DEADLINE_S):
+        while not is_met(found := await scrape(client)):  # noqa: ASYNC110 - the cache sets no event
+            await asyncio.sleep(0.01)
+    return found
+
+
+async def scrape_snapshot(client: Client) -> Found:
+    """Return the metrics once they are those of a snapshot."""
+    return await scrape_until(client, lambda found: found["miningmap_snapshot_timestamp_seconds"])
 
 
 def labelled(**labels: str) -> frozenset[tuple[str, str]]:
@@ -99,9 +125,10 @@ def answers_of(snapshots: Mapping[str, bytes]) -> list[Any]:
 async def test_every_metric_has_its_labels(
     client: Client, store: Store, snapshots: dict[str, bytes]
 ) -> None:
+    await scrape(client)  # a request to count
     await store.write_snapshot(with_gap(snapshots))
     await write_events(store.swings, place_swing(muted=True), pool_swing(muted=True))
-    found = await scrape(client)
+    found = await scrape_until(client, lambda found: found["miningmap_pool_reported_gap_ratio"])
     assert found.keys() == LABELS.keys()
     for name, samples in found.items():
         assert samples, name
@@ -112,7 +139,7 @@ async def test_every_metric_has_its_labels(
 async def test_place_figures_equal_the_api_and_include_no_other_place(
     client: Client, snapshots: dict[str, bytes]
 ) -> None:
-    found = await scrape(client)
+    found = await scrape_snapshot(client)
     for name, field in (
         ("miningmap_share_ratio", "share"),
         ("miningmap_share_low_ratio", "low"),
@@ -138,7 +165,7 @@ async def test_place_figures_equal_the_api_and_include_no_other_place(
 async def test_window_figures_equal_the_api_and_nulls_are_left_out(
     client: Client, snapshots: dict[str, bytes]
 ) -> None:
-    found = await scrape(client)
+    found = await scrape_snapshot(client)
     by_window = {a["window"]: a for a in answers_of(snapshots) if a["level"] == "country"}
     assert by_window["30d"]["coverage"] is None
     for name, field in (
@@ -174,7 +201,7 @@ async def test_window_figures_equal_the_api_and_nulls_are_left_out(
 
 @pytest.mark.usefixtures("snapshots")
 async def test_unknown_pool_figures_are_left_out(client: Client, now: datetime) -> None:
-    found = await scrape(client)
+    found = await scrape_snapshot(client)
     assert found["miningmap_pool_hashrate_hashes_per_second"] == {
         labelled(pool="alpha"): 1e20,
         labelled(pool="beta"): 5e19,
@@ -191,7 +218,7 @@ async def test_the_gap_between_reported_and_mined_is_shown_with_its_error(
     client: Client, store: Store, snapshots: dict[str, bytes]
 ) -> None:
     await store.write_snapshot(with_gap(snapshots))
-    found = await scrape(client)
+    found = await scrape_until(client, lambda found: found["miningmap_pool_reported_gap_ratio"])
     assert found["miningmap_pool_reported_gap_ratio"] == {labelled(pool="alpha"): 0.1}
     assert found["miningmap_pool_reported_gap_error_ratio"] == {labelled(pool="alpha"): 0.25}
 
@@ -199,24 +226,26 @@ async def test_the_gap_between_reported_and_mined_is_shown_with_its_error(
 async def test_a_place_that_is_no_longer_listed_has_no_samples(
     client: Client, store: Store, snapshots: dict[str, bytes]
 ) -> None:
-    def countries(found: Any) -> set[str]:
+    def countries(found: Found) -> set[str]:
         return {dict(labels)["country"] for labels in found["miningmap_share_ratio"]}
 
-    assert "DE" in countries(await scrape(client))
+    assert "DE" in countries(await scrape_snapshot(client))
     for key, raw in snapshots.items():
         if key.endswith("/country"):
             answer = msgspec.json.decode(raw)
             answer["shares"] = [row for row in answer["shares"] if row["code"] != "DE"]
             snapshots[key] = msgspec.json.encode(answer)
     await store.write_snapshot(snapshots)
-    assert countries(await scrape(client)) == {"US", "CN", "CA"}
+    found = await scrape_until(client, lambda found: "DE" not in countries(found))
+    assert countries(found) == {"US", "CN", "CA"}
 
 
 async def test_before_the_first_snapshot_only_the_process_has_samples(client: Client) -> None:
     found = await scrape(client)
     assert found.keys() == LABELS.keys()
-    assert found.pop("miningmap_build_info") == {labelled(version=__version__): 1}
+    assert found["miningmap_build_info"] == {labelled(version=__version__): 1}
     assert found["miningmap_stream_clients"] == {labelled(): 0}
+    assert found.pop("miningmap_pools_left_out") == {labelled(): 0}
     assert not any(samples for name, samples in found.items() if name not in OWN)
 
 
@@ -228,4 +257,80 @@ async def test_openmetrics_is_sent_to_scrapers_that_accept_it(client: Client) ->
         text = await answer.text()
     families = openmetrics_families(text)  # type: ignore[no-untyped-call]  # of the library
     names = {family.name for family in families}
-    assert names == LABELS.keys()
+    assert {name for name in names if not name.startswith(OTHERS)} == LABELS.keys()
+
+
+async def test_every_format_has_the_same_samples_with_gzip_and_without(
+    client: Client, snapshots: dict[str, bytes]
+) -> None:
+    assert snapshots
+    await scrape_snapshot(client)
+    for accept in ("text/plain", "application/openmetrics-text"):
+        bodies = []
+        for coding in ("identity", "gzip", "gzip"):
+            headers = {"Accept": accept, "Accept-Encoding": coding}
+            async with client.get("/metrics", headers=headers, auto_decompress=False) as answer:
+                assert answer.headers.get("Content-Encoding", "identity") == coding
+                assert answer.headers["Vary"] == "Accept-Encoding"
+                body = await answer.read()
+            bodies.append((gzip.decompress(body) if coding == "gzip" else body).splitlines())
+        plain, first, second = (
+            [line for line in body if line.startswith((b"# ", b"miningmap_share_ratio{"))]
+            for body in bodies
+        )
+        assert plain == first == second
+        assert (plain[-1] == b"# EOF") == (accept != "text/plain")
+
+
+async def test_the_text_is_made_once_a_snapshot(
+    client: Client,
+    store: Store,
+    snapshots: dict[str, bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = []
+
+    class Counted(Exposition):
+        def __init__(self, text: bytes) -> None:
+            made.append(text)
+            super().__init__(text)
+
+    monkeypatch.setattr(metrics, "Exposition", Counted)
+    await scrape_snapshot(client)
+    made.clear()
+    await store.write_snapshot(with_gap(snapshots))
+    await scrape_until(client, lambda found: found["miningmap_pool_reported_gap_ratio"])
+    await asyncio.gather(*(scrape(client) for _ in range(5)))
+    assert len(made) == 1
+
+
+def test_pools_and_sources_of_unknown_name_have_no_series_without_end(
+    snapshots: dict[str, bytes],
+) -> None:
+    def pools_of(first: int) -> dict[str, bytes]:
+        """Return a snapshot of pools and sources that no other has, and of F2Pool."""
+        listed = json.loads(snapshots["pools"])
+        pool, *_ = listed["pools"]
+        source, *_ = pool["sources"]
+        sources = [{**source, "source": f"unknown{first + n}"} for n in range(MOST_SOURCES)]
+        listed["pools"] = [
+            {**pool, "pool": "f2pool", "sources": sources},
+            *({**pool, "pool": f"unknown{first + n}"} for n in range(MOST_POOLS)),
+        ]
+        return {"pools": json.dumps(listed).encode()}
+
+    series = PoolSeries()
+    shown: set[tuple[str, str]] = set()
+    left_out = []
+    for first in (0, 100_000, 200_000):
+        for family in metrics.SnapshotCollector(pools_of(first), series).collect():
+            if family.name == "miningmap_pools_left_out":
+                left_out += [sample.value for sample in family.samples]
+            shown |= {
+                (sample.labels["pool"], sample.labels.get("source", ""))
+                for sample in family.samples
+                if "pool" in sample.labels
+            }
+    assert {pool for pool, _ in shown} == {"f2pool", *(f"unknown{n}" for n in range(MOST_POOLS))}
+    assert len([source for pool, source in shown if pool == "f2pool" and source]) == MOST_SOURCES
+    assert left_out == [0, MOST_POOLS, MOST_POOLS]

@@ -180,6 +180,10 @@ async def test_without_redis_a_fresh_snapshot_is_served_but_nothing_is_ready(
         async with client.get(path) as answer:
             assert answer.status == status, path
     assert await body(client) == snapshots["1h/country"]
+    async with client.get("/metrics") as answer:
+        lines = (await answer.text()).splitlines()
+    assert [line for line in lines if line.startswith("miningmap_share_ratio{")]
+    assert 'miningmap_dependency_up{dependency="redis"} 0.0' in lines
 
 
 @pytest.mark.integration

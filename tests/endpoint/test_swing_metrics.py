@@ -10,13 +10,12 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from endpoint.routes.swing_metrics import MOST_CONTRIBUTIONS, SwingCollector
+from miningmap.metrics import MOST_POOLS, MOST_SOURCES, PoolSeries
 from miningmap.swings import PlaceStatus, PoolDelta, PoolStatus, SwingStatus
 from streams.redis import keys
 from tests.endpoint.swings import ago, lost, over, place_swing, pool_swing, write_events
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from aiohttp import web
     from aiohttp.test_utils import TestClient
 
@@ -52,11 +51,9 @@ def samples_in(text: str) -> dict[str, Samples]:
     }
 
 
-def collected(
-    status: SwingStatus | None, admits: Callable[[str], bool] = lambda _: True
-) -> dict[str, Samples]:
+def collected(status: SwingStatus | None, series: PoolSeries | None = None) -> dict[str, Samples]:
     registry = CollectorRegistry()
-    registry.register(SwingCollector(status, admits))
+    registry.register(SwingCollector(status, series or PoolSeries()))
     return samples_in(generate_latest(registry).decode())
 
 
@@ -133,7 +130,7 @@ def test_a_place_and_a_pool_that_are_not_compared_any_more_have_no_series() -> N
 
 
 def test_every_sentence_of_a_description_ends() -> None:
-    for family in SwingCollector(None, lambda _: True).collect():
+    for family in SwingCollector(None, PoolSeries()).collect():
         assert family.documentation.endswith("."), family.name
 
 
@@ -148,12 +145,25 @@ def test_pools_that_are_not_admitted_have_no_series() -> None:
             pool_swing("alpha"),
         ),
     )
-    found = collected(status, {"alpha"}.__contains__)
+    series = PoolSeries()
+    for number in range(MOST_POOLS - 1):
+        assert series.has_pool(f"unknown{number}")
+    assert series.has_pool("alpha")
+    found = collected(status, series)
     assert found["miningmap_swing_contribution_ratio"] == {("US", "1h/24h", "alpha", ""): -0.01}
     assert found["miningmap_pool_swing_delta_ratio"] == {("1h/24h", "alpha", "s"): -0.5}
     assert found["miningmap_pool_swing_active"] == {("24h/7d", "alpha", "alpha-api"): 25}
     # What swings is the place, whoever moved it.
     assert found["miningmap_swing_active"] == {("US", "own", "1h/24h", ""): 5}
+
+
+def test_sources_of_a_pool_have_no_series_without_end() -> None:
+    series = PoolSeries()
+    shown: set[tuple[str, ...]] = set()
+    for number in range(2 * MOST_SOURCES):
+        status = SwingStatus(ago(), (), (PoolStatus("1h/24h", "f2pool", f"source{number}", 0.1),))
+        shown |= collected(status, series)["miningmap_pool_swing_delta_ratio"].keys()
+    assert len(shown) == MOST_SOURCES
 
 
 def test_only_the_largest_contributions_have_series() -> None:

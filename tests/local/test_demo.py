@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,6 +18,7 @@ from urllib.request import urlopen
 
 import pytest
 from playwright.sync_api import sync_playwright
+from prometheus_client.parser import text_string_to_metric_families
 
 from launch.local.embedded import LOOPBACK, EmbeddedBroker, EmbeddedError, EmbeddedRedis, free_port
 from launch.simulation import simulated_sources
@@ -25,9 +27,12 @@ from miningmap.settings import PREFIX
 from streams.method.windows import ROLLING
 from tests.browser import ARGUMENTS, chromium
 from tests.conftest import missing
+from tools.metrics import metrics_by_service
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from prometheus_client import Metric
 
 pytestmark = pytest.mark.integration
 
@@ -58,9 +63,13 @@ class Demo:
 
     @property
     def metrics_port(self) -> int:
-        """The collector's, as it is printed."""
+        """The collector's."""
+        return self.metrics_port_of("collector")
+
+    def metrics_port_of(self, service: str) -> int:
+        """The port of a service's metrics, as it is printed."""
         printed = re.search(
-            r"^  metrics  http://.*:(\d+)/metrics \(collector\)$", self.output, re.MULTILINE
+            rf"^  metrics  http://.*:(\d+)/metrics \({service}\)$", self.output, re.MULTILINE
         )
         assert printed is not None
         return int(printed[1])
@@ -193,6 +202,57 @@ def test_all_sources_are_up(demo: Demo) -> None:
     while (up := dict(sample.findall(demo.text("/metrics", demo.metrics_port)))) != wanted:
         assert time.monotonic() < deadline, up
         time.sleep(POLL_S)
+
+
+@pytest.mark.parametrize("service", ["endpoint", "collector", "streams"])
+def test_every_service_shows_its_metrics_and_promtool_finds_no_fault(
+    demo: Demo, service: str
+) -> None:
+    port = demo.port if service == "endpoint" else demo.metrics_port_of(service)
+    listed = {metric.name: metric for metric in metrics_by_service()[service]}
+    # They have samples as soon as the service does anything.
+    wanted = {"miningmap_http_requests_total", "miningmap_redis_request_duration_seconds"}
+    if service != "endpoint":
+        wanted.add("miningmap_kafka_request_duration_seconds")
+    deadline = time.monotonic() + POLLED_S
+    while True:
+        text = demo.text("/metrics", port)
+        families = {_shown_name(each): each for each in text_string_to_metric_families(text)}
+        if all(families[name].samples for name in wanted):
+            break
+        assert time.monotonic() < deadline
+        time.sleep(POLL_S)
+    own = {name: family for name, family in families.items() if name.startswith("miningmap_")}
+    assert own.keys() == listed.keys()
+    for name, family in own.items():
+        assert (family.type, family.documentation) == (listed[name].type, listed[name].text)
+        for sample in family.samples:
+            assert sample.labels.keys() - {"le"} == set(listed[name].labels), name
+    assert "python_info" in families
+    if sys.platform == "linux":
+        assert "process_cpu_seconds_total" in families
+    assert _faults(text) == ""
+
+
+def _shown_name(family: Metric) -> str:
+    return f"{family.name}_total" if family.type == "counter" else family.name
+
+
+def _faults(text: str) -> str:
+    """Return what Prometheus' own linter finds in metrics."""
+    program = shutil.which("promtool")
+    if program is None:
+        error = "there is no promtool: install it (Debian: apt-get install prometheus)"
+        raise missing(error, os.environ.get("CI", ""))
+    done = subprocess.run(
+        [program, "check", "metrics"],
+        check=False,
+        input=text,
+        capture_output=True,
+        text=True,
+        timeout=READY_S,
+    )
+    return done.stdout + done.stderr
 
 
 def test_the_page_shows_the_figures_of_the_demo(demo: Demo) -> None:

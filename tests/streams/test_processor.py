@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from redis import RedisError
 
 from miningmap import settings as config
 from miningmap.kafka.errors import BrokerError
-from miningmap.kafka.topics import DEAD_LETTERS, REPORTS
+from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS
 from miningmap.messages import encode
 from miningmap.redis_client import connect
 from miningmap.retention import horizon
@@ -22,6 +23,7 @@ from streams.metrics import Metrics
 from streams.redis.store import Store, Written
 from streams.worker.processor import Processor, RawMessage, decode_batch
 from tests.cases import all_cases
+from tests.servers import ROOT
 from tests.streams.fixtures import NOON, network, report
 
 if TYPE_CHECKING:
@@ -191,6 +193,36 @@ async def test_a_consumed_dead_letter_is_recorded_and_not_published_again() -> N
     await processor.process([returned, RawMessage(DEAD_LETTERS, 0, 2, None, None)])
     assert broker.records == [published]
     assert (store.rejected["a"].reason, store.rejected["a"].at) == ("undecodable", NOW)
+
+
+def test_every_reason_of_a_dead_letter_is_counted_from_0() -> None:
+    table = (ROOT / "docs/architecture.md").read_text().partition("Reasons of dead letters")[2]
+    reasons = set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE))
+    metrics = Metrics(CollectorRegistry())
+    (family,) = metrics.dead_letters.collect()
+    assert {sample.labels["reason"]: sample.value for sample in family.samples} == dict.fromkeys(
+        reasons, 0
+    )
+
+
+async def test_messages_are_counted_by_topic_and_result_and_batches_by_size() -> None:
+    processor, metrics = make_processor(FlakyStore(0, {1: [20_000]}), Broker())
+    letter = RawMessage(DEAD_LETTERS, 0, 1, b"a", b"")
+    of_network = RawMessage(NETWORK, 0, 1, b"bitcoin", encode(network(1)))
+    await processor.process([GOOD, raw(b"poison"), GOOD, letter, of_network])
+    (family,) = metrics.messages.collect()
+    assert {(s.labels["topic"], s.labels["result"]): s.value for s in family.samples} == {
+        (REPORTS, "stored"): 1,
+        (REPORTS, "dead_letter"): 2,
+        (NETWORK, "stored"): 1,
+        (NETWORK, "dead_letter"): 0,
+        (DEAD_LETTERS, "read"): 1,
+        (DEAD_LETTERS, "dead_letter"): 0,
+    }
+    count = metrics.registry.get_sample_value
+    assert count("miningmap_batch_messages_sum") == 5
+    assert count("miningmap_batch_messages_count") == 1
+    assert count("miningmap_batch_duration_seconds_count") == 1
 
 
 async def test_a_permanent_error_of_kafka_is_not_retried() -> None:

@@ -79,3 +79,41 @@ async def test_the_watchdog_updates_the_metric_and_logs_outages_and_the_stall(
     ]
     labels = {"topic": "miningmap.reports", "partition": "0"}
     assert metrics.registry.get_sample_value("miningmap_consumer_lag", labels) == 2
+    asked = metrics.registry.get_sample_value(
+        "miningmap_kafka_request_duration_seconds_count", {"operation": "lag"}
+    )
+    assert asked is not None
+    assert asked > 0
+
+
+async def test_a_lag_that_kafka_no_longer_reports_is_unknown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    metrics = Metrics(CollectorRegistry())
+    lost = asyncio.Event()
+
+    def lag() -> float | None:
+        labels = {"topic": "miningmap.reports", "partition": "0"}
+        return metrics.registry.get_sample_value("miningmap_consumer_lag", labels)
+
+    @asynccontextmanager
+    async def lag_of(*_: object) -> AsyncIterator[Callable[[], Awaitable[Lag]]]:
+        if lost.is_set():
+            await asyncio.Event().wait()
+
+        async def ask() -> Lag:
+            if lag() is not None:
+                lost.set()
+                raise BrokerError("no broker")
+            return {WHERE: Progress(committed=5, lag=2)}
+
+        yield ask
+
+    monkeypatch.setattr(stall_watchdog, "lag_of", lag_of)
+    monkeypatch.setattr(stall_watchdog, "PERIOD_S", 0.001)
+    watching = asyncio.create_task(stall_watchdog.watch(config.Settings(), metrics))
+    async with asyncio.timeout(DEADLINE_S):
+        await lost.wait()
+        while lag() is not None:  # noqa: ASYNC110 - another task makes it false
+            await asyncio.sleep(0.001)
+    watching.cancel()

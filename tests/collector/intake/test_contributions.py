@@ -422,6 +422,23 @@ async def test_a_token_used_too_often_is_429_with_cbecis_error_before_the_body_a
     assert (counted("200"), counted("429"), counted("401")) == (20, 2, None)
 
 
+async def test_wrong_tokens_make_no_series(
+    client: TestClient[Any, Any], registry: CollectorRegistry
+) -> None:
+    for number in range(5):
+        wrong = {"Authorization": f"Bearer partner-{number}"}
+        assert (await push(client, {"data": [SICHUAN]}, wrong)).status == 401
+    by_partner = [
+        sample
+        for family in registry.collect()
+        for sample in family.samples
+        if "partner" in sample.labels
+    ]
+    assert by_partner == []
+    labels = {"route": PATH, "method": "POST", "status": "401"}
+    assert registry.get_sample_value("miningmap_http_requests_total", labels) == 5
+
+
 async def test_wrong_tokens_do_not_count_towards_the_limit(client: TestClient[Any, Any]) -> None:
     for _ in range(30):
         assert (await push(client, {"data": []}, {"Authorization": "Bearer no"})).status == 401

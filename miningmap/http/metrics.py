@@ -1,0 +1,109 @@
+"""Metrics and HTTP: every server counts its requests here and answers scrapes in these formats."""
+
+from __future__ import annotations
+
+from functools import cache
+from time import perf_counter
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from aiohttp import hdrs, web
+from prometheus_client import Counter, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.openmetrics import exposition as openmetrics
+
+from miningmap.metrics import OTHER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aiohttp.typedefs import Handler, Middleware
+    from prometheus_client import CollectorRegistry
+    from prometheus_client.registry import Collector
+
+# What is in memory is answered within a millisecond, what is computed from cells within 5 s or, for
+# a year of them, 30 s; a partner's rows wait up to 25 s for Kafka.
+_BUCKETS_S: Final = (0.001, 0.0025, 0.01, 0.05, 0.25, 1, 2.5, 5, 10, 30)
+_LABELS: Final = ("route", "method", "status")
+_OPENMETRICS: Final = "application/openmetrics-text"
+
+
+class Format(NamedTuple):
+    """A format of metrics as text.
+
+    Attributes:
+        content_type: its media type.
+        encode: returns the text of the metrics of a collector.
+    """
+
+    content_type: str
+    encode: Callable[[Collector], bytes]
+
+
+TEXT: Final = Format(CONTENT_TYPE_PLAIN_0_0_4, generate_latest)
+OPENMETRICS: Final = Format(openmetrics.CONTENT_TYPE_LATEST, openmetrics.generate_latest)
+
+
+def accepted_format(request: web.Request) -> Format:
+    """Return OpenMetrics if the scraper accepts it, else the text format.
+
+    The library's own choice fails on some headers, and repeats a part of the header in the
+    response; no scraper needs any other version.
+    """
+    return OPENMETRICS if _OPENMETRICS in request.headers.get(hdrs.ACCEPT, "").lower() else TEXT
+
+
+class HttpMetrics:
+    """Counts the requests of all HTTP servers of a process, and times them.
+
+    A request is identified by the pattern of its route, never by its path, which clients choose.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        requests = Counter(
+            "miningmap_http_requests_total",
+            "HTTP requests, by the pattern of their route ('other' if there is none), method and "
+            "status of the response. A stream is counted when it ends.",
+            _LABELS,
+            registry=registry,
+        )
+        durations = Histogram(
+            "miningmap_http_request_duration_seconds",
+            "Time from the head of an HTTP request until its response is made; streams are left "
+            "out.",
+            _LABELS,
+            buckets=_BUCKETS_S,
+            registry=registry,
+        )
+
+        # Looking up a series takes longer than counting.
+        counter, histogram = cache(requests.labels), cache(durations.labels)
+
+        def count(request: web.Request, response: web.StreamResponse, started: float) -> None:
+            labels = (_route(request), _method(request), response.status)
+            counter(*labels).inc()
+            if isinstance(response, web.Response):  # a stream lasts as long as its client wants
+                histogram(*labels).observe(perf_counter() - started)
+
+        @web.middleware
+        async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+            started = perf_counter()
+            try:
+                response = await handler(request)
+            except web.HTTPException as error:
+                count(request, error, started)
+                raise
+            count(request, response, started)
+            return response
+
+        self.middleware: Middleware = middleware
+        """The outermost middleware of each server, which sees the responses as they are sent."""
+
+
+def _route(request: web.Request) -> str:
+    resource = request.match_info.route.resource
+    return OTHER if resource is None else resource.canonical
+
+
+def _method(request: web.Request) -> str:
+    """Return the method; clients may invent some."""
+    return request.method if request.method in hdrs.METH_ALL else OTHER
