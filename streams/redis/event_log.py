@@ -26,6 +26,7 @@ _NAME_FIELD: Final = b"event"
 _ALL_FIELD: Final = b"all"
 # The fastest level takes a third of the default level's time, and bodies are a tenth larger.
 _COMPRESSION_LEVEL: Final = 1
+_NAME: Final = re.compile(r"[a-z_]{1,32}")
 _ID: Final = re.compile(r"(\d{1,20})-(\d{1,20})")
 
 
@@ -60,9 +61,15 @@ class Event:
     compressed: Mapping[bytes, bytes]
 
     def body(self, window: str) -> bytes | None:
-        """Return the JSON for clients that chose a window; ``None`` if the event has none."""
+        """Return the JSON for clients that chose a window.
+
+        ``None`` if the event has none, or a damaged one.
+        """
         compressed = self.compressed.get(window.encode(), self.compressed.get(_ALL_FIELD))
-        return None if compressed is None else zlib.decompress(compressed)
+        try:
+            return None if compressed is None else zlib.decompress(compressed)
+        except zlib.error:
+            return None
 
 
 def shares_fields(snapshot: Mapping[str, bytes]) -> dict[bytes, bytes]:
@@ -85,6 +92,11 @@ def swing_fields(encoded: bytes) -> dict[bytes, bytes]:
 
 
 def event_of(entry: bytes, fields: Mapping[bytes, bytes]) -> Event:
-    """Return the event of an entry: ``entry`` is its id."""
-    bodies = {name: compressed for name, compressed in fields.items() if name != _NAME_FIELD}
-    return Event(EventId.parse(entry.decode()), fields[_NAME_FIELD].decode(), bodies)
+    """Return the event of an entry: ``entry`` is its id.
+
+    A damaged entry becomes an event without a body, which nobody is sent: readers have to get past
+    it to the next one.
+    """
+    name = fields.get(_NAME_FIELD, b"").decode(errors="replace")
+    bodies = {field: compressed for field, compressed in fields.items() if field != _NAME_FIELD}
+    return Event(EventId.parse(entry.decode()), name, bodies if _NAME.fullmatch(name) else {})

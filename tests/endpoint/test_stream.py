@@ -401,3 +401,15 @@ async def test_without_redis_there_is_no_stream(
         assert answer.status == 503
         assert int(answer.headers["Retry-After"]) > 0
         assert "Redis" in (await answer.json(content_type=None))["detail"]
+
+
+async def test_damaged_entries_of_the_log_are_passed_over(client: Client, store: Store) -> None:
+    await store.write_snapshot(answers(0))
+    async with open_stream(client) as listener:
+        assert numbers([await listener.next()]) == [0]
+        await log(store, event=b"swing", all=b"not compressed")
+        await log(store, event=b"swing", all=zlib.compress(b'{"place":"US"}')[:-3])
+        await log(store, all=zlib.compress(b"{}"))
+        await log(store, event=b"\xff", all=zlib.compress(b"{}"))
+        await store.write_snapshot(answers(1))
+        assert numbers([await listener.next()]) == [1]
