@@ -93,13 +93,14 @@ class SwingCollector(Collector):
         return _gauge(
             "miningmap_swing_contribution_ratio",
             "What the pool adds to the delta of a place whose swing is firing, at the newest event "
-            f"of that swing; the {MOST_CONTRIBUTIONS} largest of each. {_ROWS}",
+            f"of that swing; the {MOST_CONTRIBUTIONS} largest of each that are not 0. {_ROWS}",
             (*_PLACE, "pool"),
             (
                 ((*_place(swing.place, swing.pair), contribution.pool), contribution.delta)
                 for swing in firing
                 for contribution in islice(swing.pools, MOST_CONTRIBUTIONS)
-                if self._series.has_pool(contribution.pool)
+                # Every pool that takes part is listed; most of them are not at this place.
+                if contribution.delta and self._series.has_pool(contribution.pool)
             ),
         )
 

@@ -173,6 +173,12 @@ def test_only_the_largest_contributions_have_series() -> None:
     assert shown == [contribution.pool for contribution in pools[:MOST_CONTRIBUTIONS]]
 
 
+def test_pools_that_contribute_nothing_have_no_series() -> None:
+    pools = (PoolDelta("alpha", -0.06), PoolDelta("beta", 0.0))
+    found = collected(SwingStatus(ago(), (), (), (place_swing(pools=pools),)))
+    assert [pool for _, _, pool, _ in found["miningmap_swing_contribution_ratio"]] == ["alpha"]
+
+
 def test_a_swing_without_a_driver_is_not_shown_with_an_invented_one() -> None:
     swing: Any = msgspec.structs.replace(place_swing(), driver=None)
     assert collected(SwingStatus(ago(), (), (), (swing,)))["miningmap_swing_active"] == {}
