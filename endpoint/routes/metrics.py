@@ -89,23 +89,27 @@ class Metrics:
 
     async def _figures(self) -> Exposition:
         """Return the metrics of the newest snapshot and swings, as far as they are known."""
+        snapshot, status = await self._read()
         async with self._making:
-            cached = self._cache.newest()
-            try:
-                status = await self._gateway.swing_status()
-                snapshot = await self._gateway.snapshot() if cached is None else cached.parts
-            except UnavailableError:  # then miningmap_dependency_up is 0
-                # While the API serves a snapshot, what swung at that time is shown beside it.
-                snapshot, status = (cached.parts, self._status) if cached else ({}, None)
             changed = snapshot is not self._snapshot or status != self._status
             if changed or self._made is None:
                 # In a thread: thousands of lines take longer than other requests should wait.
-                self._made = await asyncio.to_thread(_made, snapshot, status, self._series)
+                self._made = await asyncio.to_thread(_expose, snapshot, status, self._series)
                 self._snapshot, self._status = snapshot, status
             return self._made
 
+    async def _read(self) -> tuple[Mapping[str, bytes], SwingStatus | None]:
+        cached = self._cache.newest()
+        try:
+            status = await self._gateway.swing_status()
+            snapshot = await self._gateway.snapshot() if cached is None else cached.parts
+        except UnavailableError:  # then miningmap_dependency_up is 0
+            # While the API serves a snapshot, what swung at that time is shown beside it.
+            return (cached.parts, self._status) if cached else ({}, None)
+        return snapshot, status
 
-def _made(
+
+def _expose(
     snapshot: Mapping[str, bytes], status: SwingStatus | None, series: PoolSeries
 ) -> Exposition:
     collectors = collectors_of(snapshot, status, series)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -348,6 +349,13 @@ async def test_reports_are_published_to_kafka(pools: Pools, clean_kafka: KafkaSe
     assert all(message.simulated for message in found.values())
     assert found["foundry"].hashrate == pytest.approx(2.33712345678e20)
     assert 'miningmap_reports_total{pool="ocean"}' in metrics
+    published = re.search(
+        r'^miningmap_kafka_request_duration_seconds_count\{operation="publish"\} (\S+)$',
+        metrics,
+        re.MULTILINE,
+    )
+    assert published is not None
+    assert float(published[1]) >= 1
     assert "_created" not in metrics
 
 
