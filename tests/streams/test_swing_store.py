@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from miningmap.swings import Swing
-    from streams.redis.swing_store import HourDeltas
+    from streams.method.comparison import HourDeltas
 
 MINUTE = bucket(NOON, MINUTE_S)
 DELTAS: HourDeltas = {

@@ -1,0 +1,241 @@
+"""The live detector of swings in event time: real Kafka, the processor, real Redis, a set clock.
+
+Messages are published as their times of fetching pass, and each minute is evaluated by the loop of
+the service. So an hour of a story takes seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from itertools import chain
+from operator import attrgetter
+from typing import TYPE_CHECKING
+
+from aiokafka import AIOKafkaConsumer
+from prometheus_client import CollectorRegistry
+
+from miningmap.dependencies import Dependency
+from miningmap.kafka.producer import Publisher, record_of
+from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS, SWINGS
+from miningmap.redis_client import connect
+from miningmap.swings import decode_swing
+from miningmap.times import MINUTE_S, bucket, bucket_start
+from streams.method.swings import SwingSettings
+from streams.metrics import Metrics
+from streams.redis.store import Store
+from streams.redis.swing_store import SwingStore
+from streams.worker import faust_app, swing_watcher
+from streams.worker.consumer import consume
+from streams.worker.processor import Processor
+from streams.worker.swing_evaluator import FIRST_MINUTES, Evaluator
+from streams.worker.swing_watcher import DELAY_S, SwingWatcher
+from tests.streams.processes import DEADLINE_S, until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+    from datetime import datetime
+
+    import pytest
+
+    from miningmap.messages import Message
+    from miningmap.settings import Settings
+    from miningmap.swings import Swing
+    from streams.method.beliefs import Beliefs
+
+DELAY = timedelta(seconds=DELAY_S)
+TOPICS = frozenset({REPORTS, NETWORK, SWINGS, DEAD_LETTERS})
+
+
+class EventClock:
+    """A clock that stands still until it is set."""
+
+    def __init__(self, at: datetime) -> None:
+        self._at = at
+        self.ahead = at
+        """What the consumer sees: it gets messages a little before the clock is set."""
+        self.sets = 0
+        self.changed = asyncio.Condition()
+
+    def now(self) -> datetime:
+        return self._at
+
+    async def set(self, at: datetime) -> None:
+        async with self.changed:
+            self._at = at
+            self.sets += 1
+            self.changed.notify_all()
+
+
+class Watch:
+    """A clock as one task reads it: the task sleeps until the clock was set after it had looked."""
+
+    def __init__(self, clock: EventClock) -> None:
+        self._clock = clock
+        self._seen = 0
+
+    def now(self) -> datetime:
+        self._seen = self._clock.sets
+        return self._clock.now()
+
+    async def sleep(self, _: float) -> None:
+        async with self._clock.changed:
+            await self._clock.changed.wait_for(lambda: self._clock.sets != self._seen)
+
+
+def do_not_wait(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
+    """Let the consumer commit, and the watcher see that, without long waits."""
+    monkeypatch.setattr(faust_app, "COMMIT_S", 0.02)
+    monkeypatch.setattr(swing_watcher, "POLL_S", 0.02)
+    settings.streams.batch_within_s = 0.02
+
+
+class LivePipeline:
+    """A running pipeline; :func:`live_pipeline` makes it."""
+
+    def __init__(
+        self,
+        clock: EventClock,
+        publisher: Publisher,
+        swings: SwingStore,
+        metrics: Metrics,
+        watch: Callable[[], None],
+    ) -> None:
+        self.clock = clock
+        self.swings = swings
+        self.metrics = metrics
+        self._publisher = publisher
+        self._watch = watch
+        self._waiting: list[Message] = []
+
+    def add(self, messages: Iterable[Message]) -> None:
+        """Add messages; each is published when the clock shows its time of fetching."""
+        self._waiting = sorted([*self._waiting, *messages], key=attrgetter("fetched_at"))
+
+    async def advance(self, at: datetime) -> None:
+        """Set the clock, and publish what was fetched up to that time."""
+        due = [message for message in self._waiting if message.fetched_at <= at]
+        self._waiting = self._waiting[len(due) :]
+        self.clock.ahead = at
+        await self._publisher.publish(list(map(record_of, due)))
+        await self.clock.set(at)
+
+    async def evaluate(self, minute: datetime) -> None:
+        """Let all time up to a minute pass, and return when the minute is evaluated.
+
+        The first call starts the watcher, which decides what is evaluated before that minute.
+        """
+        await self.advance(minute + DELAY)
+        self._watch()
+        number = bucket(minute, MINUTE_S)
+        await until(lambda: self._is_evaluated(number))
+
+    async def _is_evaluated(self, minute: int) -> bool:
+        return ((await self.swings.memory()).minute or 0) >= minute
+
+    async def run(self, first: datetime, last: datetime, *, step: int = 1) -> list[Swing]:
+        """Evaluate all minutes from ``first`` to ``last``, and return their events.
+
+        Args:
+            first: where nothing is remembered, :func:`live_pipeline` decides which minutes before
+                it are evaluated too.
+            last: the last minute; it is included.
+            step: the minutes that pass at once. With 1 each message comes before the minutes that
+                it is about are evaluated, with more it can come a little earlier.
+        """
+        minutes = range(bucket(first, MINUTE_S), bucket(last, MINUTE_S) + 1)
+        for minute in [*minutes[::step], minutes[-1]]:
+            await self.evaluate(bucket_start(minute, MINUTE_S))
+        return await self.events(first)
+
+    async def events(self, since: datetime) -> list[Swing]:
+        """Return the stored events at or after a time; those of one minute are in no order."""
+        stored = chain.from_iterable((await self.swings.since(since)).swings)
+        return sorted((event for event in stored if event.at >= since), key=attrgetter("at"))
+
+
+@asynccontextmanager
+async def live_pipeline(
+    settings: Settings,
+    beliefs: Beliefs,
+    at: datetime,
+    *,
+    swing_settings: SwingSettings | None = None,
+    first_minutes: int = FIRST_MINUTES,
+    annotate: Callable[[Swing], Swing] = lambda event: event,
+) -> AsyncIterator[LivePipeline]:
+    """Run the consumer and the watcher of swings during the block.
+
+    Args:
+        settings: of the servers; :func:`do_not_wait` makes them quick.
+        beliefs: all beliefs.
+        at: the time that the clock shows at first. Nothing is evaluated before it is advanced.
+        swing_settings: when swings fire, resolve and are lost.
+        first_minutes: how many minutes are evaluated at once where nothing is remembered.
+        annotate: returns an event with what an operator should know about it.
+    """
+    clock = EventClock(at)
+    metrics = Metrics(CollectorRegistry())
+    async with (
+        connect(settings.redis) as redis,
+        Publisher(settings.kafka, TOPICS) as publisher,
+        asyncio.TaskGroup() as tasks,
+    ):
+        cells = Store(redis, settings.retention)
+        swings = SwingStore(redis, settings.retention)
+        processor = Processor(
+            cells, publisher.deliver, settings.retention, metrics, lambda: clock.ahead
+        )
+        evaluator = Evaluator(
+            cells,
+            swings,
+            beliefs,
+            settings=swing_settings or SwingSettings(),
+            retention=settings.retention,
+            metrics=metrics,
+            annotate=annotate,
+            first_minutes=first_minutes,
+        )
+        watch = Watch(clock)
+        watcher = SwingWatcher(
+            settings.kafka,
+            evaluator,
+            swings,
+            publisher,
+            Dependency("swings"),
+            now=watch.now,
+            sleep=watch.sleep,
+        )
+        await publisher.connected()
+        parts = [tasks.create_task(consume(settings, publisher, processor))]
+
+        def start() -> None:
+            if len(parts) == 1:
+                parts.append(tasks.create_task(watcher.run()))
+
+        yield LivePipeline(clock, publisher, swings, metrics, start)
+        for part in parts:
+            part.cancel()
+
+
+async def published_swings(settings: Settings, count: int) -> list[Swing]:
+    """Return the first events that are in Kafka, repeats included; wait until there are so many."""
+    consumer = AIOKafkaConsumer(
+        SWINGS,
+        bootstrap_servers=settings.kafka.bootstrap_servers,
+        auto_offset_reset="earliest",
+        enable_auto_commit=False,
+    )
+    events: list[Swing] = []
+    async with consumer, asyncio.timeout(DEADLINE_S):
+        while len(events) < count:
+            record = await consumer.getone()
+            event = decode_swing(record.value)
+            events.append(event)
+    return events
+
+
+def without_repeats(events: Sequence[Swing]) -> list[Swing]:
+    """Return events as a consumer that skips repeats sees them."""
+    return list({(event.at, event.state, repr(event)): event for event in events}.values())
