@@ -14,6 +14,7 @@ from uuid import uuid4
 import structlog
 from redis import RedisError
 
+from miningmap.dependencies import Dependency
 from miningmap.kafka.errors import BrokerError
 from miningmap.kafka.lag import lag_of
 from miningmap.kafka.producer import Record
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
     from datetime import datetime
 
-    from miningmap.dependencies import Dependency
     from miningmap.kafka.lag import Lag
     from miningmap.kafka.producer import Publisher
     from miningmap.settings import Kafka
@@ -186,6 +186,7 @@ class SwingWatcher:
         Only the process that leads does, so that the events stay in order. An event can be
         published twice: its place or pool, start, time and state tell that.
         """
+        state = Dependency("published swings")  # only for the log
         while True:
             await self._has_events.wait()
             self._has_events.clear()
@@ -193,11 +194,14 @@ class SwingWatcher:
                 while encoded := await self._swings.outbox(_BATCH):
                     await self._publisher.publish(list(_records(encoded)))
                     await self._swings.remove_from_outbox(encoded)
-            except (RedisError, BrokerError) as error:
-                # The events stay in the outbox; why they do is told by these servers' own states.
-                _log.debug("swings_not_published", error=str(error))
+            except (RedisError, BrokerError) as error:  # the events stay in the outbox
+                if state.lost(str(error)):
+                    _log.warning("swings_not_published", error=str(error))
             except Exception:  # noqa: BLE001 - as above
-                _log.exception("swings_not_published")
+                _log.exception("swings_failed")
+            else:
+                if state.found():
+                    _log.info("swings_published")
             raise_if_cancelled()
 
 
