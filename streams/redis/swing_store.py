@@ -123,6 +123,11 @@ class SwingStore:
         await self._redis.pexpire(keys.SWING_LEADER, int(for_s * 1000))
         return True
 
+    async def end_leadership(self, process: str) -> None:
+        """Let another process lead at once, if ``process`` does."""
+        if await self._redis.get(keys.SWING_LEADER) == process.encode():
+            await self._redis.delete(keys.SWING_LEADER)
+
     # --- the memory of the detector ---
 
     async def memory(self) -> Memory:

@@ -7,6 +7,7 @@ that was in Kafka by then: a consumer that is behind has filled only a part of t
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NoReturn
 from uuid import uuid4
@@ -39,6 +40,8 @@ LEASE_S: Final = 60.0
 """How long a process leads without renewing that, in seconds."""
 PERIOD_S: Final = 5.0
 """How often the clock is read, in seconds."""
+END_S: Final = 1.0
+"""How long the end of the lead may take when the process stops, in seconds."""
 POLL_S: Final = 0.25
 """How often the consumer's progress is read while a minute waits for it, in seconds."""
 LATE_S: Final = 300.0
@@ -126,20 +129,33 @@ class SwingWatcher:
         self._goal: _Goal | None = None
         self._progress = _Progress()
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether minutes are due that are not evaluated yet."""
+        return self._goal is not None
+
     async def run(self) -> None:
         """Watch until cancelled. No error of Kafka, Redis or the arithmetic ends it."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._keep_publishing())
-            while True:
-                try:
-                    await self._watch()
-                except (RedisError, BrokerError) as error:
-                    self._lost(f"no swings can be evaluated: {error}")
-                except Exception as error:  # noqa: BLE001 - a bug must not stop the snapshots
-                    _log.exception("swings_failed")
-                    self._lost(f"no swings can be evaluated: {error!r}")
-                raise_if_cancelled()
-                await asyncio.sleep(PERIOD_S)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._keep_publishing())
+                await self._keep_watching()
+        finally:
+            with suppress(RedisError, TimeoutError):
+                async with asyncio.timeout(END_S):
+                    await self._swings.end_leadership(self._process)
+
+    async def _keep_watching(self) -> NoReturn:
+        while True:
+            try:
+                await self._watch()
+            except (RedisError, BrokerError) as error:
+                self._lost(f"no swings can be evaluated: {error}")
+            except Exception as error:  # noqa: BLE001 - a bug must not stop the snapshots
+                _log.exception("swings_failed")
+                self._lost(f"no swings can be evaluated: {error!r}")
+            raise_if_cancelled()
+            await asyncio.sleep(PERIOD_S)
 
     async def _watch(self) -> NoReturn:
         """Have minutes evaluated until there is an error."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from itertools import chain
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiokafka import AIOKafkaConsumer
 from prometheus_client import CollectorRegistry
@@ -34,7 +35,7 @@ from streams.worker.swing_watcher import DELAY_S, SwingWatcher
 from tests.streams.processes import DEADLINE_S, until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
     from datetime import datetime
 
     import pytest
@@ -91,6 +92,39 @@ def do_not_wait(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
     settings.streams.batch_within_s = 0.02
 
 
+@dataclass
+class Watcher:
+    """A watcher as one process would run it."""
+
+    loop: SwingWatcher
+    state: Dependency
+    metrics: Metrics
+    task: asyncio.Task[None] | None = None
+
+    async def stop(self) -> None:
+        """Stop it as a process stops."""
+        assert self.task is not None
+        self.task.cancel()
+        await asyncio.wait([self.task])
+
+    async def is_waiting(self) -> bool:
+        """Whether a minute waits for the consumer."""
+        return self.loop.is_waiting
+
+    async def is_lost(self) -> bool:
+        """Whether swings cannot be evaluated."""
+        return self.state.reason is not None
+
+    async def is_found(self) -> bool:
+        """Whether swings can be evaluated."""
+        return self.state.reason is None
+
+    def counted(self) -> float:
+        """The number of events that it has counted."""
+        samples = (s for family in self.metrics.registry.collect() for s in family.samples)
+        return sum(s.value for s in samples if s.name == "miningmap_swings_total")
+
+
 class LivePipeline:
     """A running pipeline; :func:`live_pipeline` makes it."""
 
@@ -99,15 +133,29 @@ class LivePipeline:
         clock: EventClock,
         publisher: Publisher,
         swings: SwingStore,
-        metrics: Metrics,
-        watch: Callable[[], None],
+        start: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
+        consuming: Callable[[], Coroutine[Any, Any, None]],
+        watcher: Callable[..., Watcher],
     ) -> None:
         self.clock = clock
         self.swings = swings
-        self.metrics = metrics
+        self.watchers: list[Watcher] = []
         self._publisher = publisher
-        self._watch = watch
+        self._start = start
+        self._consuming = consuming
+        self._watcher = watcher
         self._waiting: list[Message] = []
+
+    def consume(self) -> None:
+        """Start the consumer."""
+        self._start(self._consuming())
+
+    def watch(self, **more: Any) -> Watcher:
+        """Start a watcher, like another process; the arguments are those of the evaluator."""
+        watcher = self._watcher(**more)
+        watcher.task = self._start(watcher.loop.run())
+        self.watchers.append(watcher)
+        return watcher
 
     def add(self, messages: Iterable[Message]) -> None:
         """Add messages; each is published when the clock shows its time of fetching."""
@@ -124,10 +172,11 @@ class LivePipeline:
     async def evaluate(self, minute: datetime) -> None:
         """Let all time up to a minute pass, and return when the minute is evaluated.
 
-        The first call starts the watcher, which decides what is evaluated before that minute.
+        The first call starts a watcher, unless there is one.
         """
         await self.advance(minute + DELAY)
-        self._watch()
+        if not self.watchers:
+            self.watch()
         number = bucket(minute, MINUTE_S)
         await until(lambda: self._is_evaluated(number))
 
@@ -164,6 +213,7 @@ async def live_pipeline(
     swing_settings: SwingSettings | None = None,
     first_minutes: int = FIRST_MINUTES,
     annotate: Callable[[Swing], Swing] = lambda event: event,
+    consumes: bool = True,
 ) -> AsyncIterator[LivePipeline]:
     """Run the consumer and the watcher of swings during the block.
 
@@ -174,9 +224,9 @@ async def live_pipeline(
         swing_settings: when swings fire, resolve and are lost.
         first_minutes: how many minutes are evaluated at once where nothing is remembered.
         annotate: returns an event with what an operator should know about it.
+        consumes: start the consumer, too.
     """
     clock = EventClock(at)
-    metrics = Metrics(CollectorRegistry())
     async with (
         connect(settings.redis) as redis,
         Publisher(settings.kafka, TOPICS) as publisher,
@@ -184,37 +234,48 @@ async def live_pipeline(
     ):
         cells = Store(redis, settings.retention)
         swings = SwingStore(redis, settings.retention)
-        processor = Processor(
-            cells, publisher.deliver, settings.retention, metrics, lambda: clock.ahead
-        )
-        evaluator = Evaluator(
-            cells,
-            swings,
-            beliefs,
-            settings=swing_settings or SwingSettings(),
-            retention=settings.retention,
-            metrics=metrics,
-            annotate=annotate,
-            first_minutes=first_minutes,
-        )
-        watch = Watch(clock)
-        watcher = SwingWatcher(
-            settings.kafka,
-            evaluator,
-            swings,
-            publisher,
-            Dependency("swings"),
-            now=watch.now,
-            sleep=watch.sleep,
-        )
+        parts: list[asyncio.Task[None]] = []
+
+        def start(part: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+            parts.append(tasks.create_task(part))
+            return parts[-1]
+
+        def consuming() -> Coroutine[Any, Any, None]:
+            metrics = Metrics(CollectorRegistry())
+            processor = Processor(
+                cells, publisher.deliver, settings.retention, metrics, lambda: clock.ahead
+            )
+            return consume(settings, publisher, processor)
+
+        def watcher(**more: Any) -> Watcher:
+            metrics = Metrics(CollectorRegistry())
+            given: dict[str, Any] = {"annotate": annotate, "first_minutes": first_minutes} | more
+            evaluator = Evaluator(
+                cells,
+                swings,
+                beliefs,
+                settings=swing_settings or SwingSettings(),
+                retention=settings.retention,
+                metrics=metrics,
+                **given,
+            )
+            watch, state = Watch(clock), Dependency("swings")
+            loop = SwingWatcher(
+                settings.kafka,
+                evaluator,
+                swings,
+                publisher,
+                state,
+                now=watch.now,
+                sleep=watch.sleep,
+            )
+            return Watcher(loop, state, metrics)
+
         await publisher.connected()
-        parts = [tasks.create_task(consume(settings, publisher, processor))]
-
-        def start() -> None:
-            if len(parts) == 1:
-                parts.append(tasks.create_task(watcher.run()))
-
-        yield LivePipeline(clock, publisher, swings, metrics, start)
+        pipeline = LivePipeline(clock, publisher, swings, start, consuming, watcher)
+        if consumes:
+            pipeline.consume()
+        yield pipeline
         for part in parts:
             part.cancel()
 
