@@ -117,10 +117,11 @@ class Evaluator:
     async def evaluate(self, last: int) -> int:
         """Evaluate the next minutes up to ``last``, at most those of one hour.
 
-        If another process evaluates them meanwhile, this stops and forgets what it knew.
+        If another process has evaluated them meanwhile, this forgets what it knew, and the next
+        call reads Redis again.
 
         Returns:
-            How many minutes are left.
+            How many minutes are left, as far as this process knows.
 
         Raises:
             redis.RedisError: Redis is unavailable. The next call continues after the last minute
@@ -132,7 +133,7 @@ class Evaluator:
             await self._evaluate(begun, range(begun.next_minute, min(last + 1, end_of_hour)))
         except _OtherProcessError:
             self._begun = None
-            return 0
+            return 1
         except BaseException:
             self._begun = None
             raise
@@ -140,6 +141,8 @@ class Evaluator:
 
     async def _evaluate(self, begun: _Begun, minutes: range) -> None:
         """Evaluate minutes of the same hour: these have the same long windows."""
+        if not minutes:
+            return
         self._read = await self._cells.read(_spans(minutes), self._read)
         comparisons = comparisons_over(self._read, self._beliefs)
         for minute in minutes:

@@ -21,7 +21,7 @@ from miningmap.dependencies import Dependency
 from miningmap.kafka.producer import Publisher, record_of
 from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS, SWINGS
 from miningmap.redis_client import connect
-from miningmap.swings import decode_swing
+from miningmap.swings import decode_swing, swing_id
 from miningmap.times import MINUTE_S, bucket, bucket_start
 from streams.method.swings import SwingSettings
 from streams.metrics import Metrics
@@ -35,7 +35,7 @@ from streams.worker.swing_watcher import DELAY_S, SwingWatcher
 from tests.streams.processes import DEADLINE_S, until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
     from datetime import datetime
 
     import pytest
@@ -281,7 +281,10 @@ async def live_pipeline(
 
 
 async def published_swings(settings: Settings, count: int) -> list[Swing]:
-    """Return the first events that are in Kafka, repeats included; wait until there are so many."""
+    """Return the events that are in Kafka, up to the first ``count`` that differ.
+
+    Waits until there are so many.
+    """
     consumer = AIOKafkaConsumer(
         SWINGS,
         bootstrap_servers=settings.kafka.bootstrap_servers,
@@ -290,13 +293,12 @@ async def published_swings(settings: Settings, count: int) -> list[Swing]:
     )
     events: list[Swing] = []
     async with consumer, asyncio.timeout(DEADLINE_S):
-        while len(events) < count:
+        while len(without_repeats(events)) < count:
             record = await consumer.getone()
-            event = decode_swing(record.value)
-            events.append(event)
+            events.append(decode_swing(record.value))
     return events
 
 
-def without_repeats(events: Sequence[Swing]) -> list[Swing]:
+def without_repeats(events: Iterable[Swing]) -> list[Swing]:
     """Return events as a consumer that skips repeats sees them."""
-    return list({(event.at, event.state, repr(event)): event for event in events}.values())
+    return list({(swing_id(event), event.at, event.state): event for event in events}.values())
