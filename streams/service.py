@@ -57,6 +57,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     ]
     # Without swings the snapshots are as good as ever, so the service is ready.
     swings = Dependency("swings")
+    swings.reason = "no swings were evaluated yet"
     show([kafka, cells], metrics.registry)
     try:
         async with (
@@ -79,14 +80,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
                 store, publisher.deliver, settings.retention, metrics, utc_now, redis=cells
             )
             swing_store = SwingStore(redis, settings.retention)
-            evaluator = Evaluator(
-                store,
-                swing_store,
-                beliefs,
-                settings=swing_settings(settings.swings),
-                retention=settings.retention,
-                metrics=metrics,
-            )
+            evaluator = _evaluator(settings, store, swing_store, beliefs, metrics)
             watcher = SwingWatcher(settings.kafka, evaluator, swing_store, publisher, swings)
             await run_until_first_ends(
                 stop.wait(),
@@ -100,6 +94,19 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             )
     finally:
         await redis.aclose()
+
+
+def _evaluator(
+    settings: Settings, store: Store, swings: SwingStore, beliefs: Beliefs, metrics: Metrics
+) -> Evaluator:
+    return Evaluator(
+        store,
+        swings,
+        beliefs,
+        settings=swing_settings(settings.swings),
+        retention=settings.retention,
+        metrics=metrics,
+    )
 
 
 def configured_beliefs(method: Method) -> Beliefs:
