@@ -6,7 +6,7 @@ told from others by its pair, its place or its pool and source, and the time at 
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
@@ -14,6 +14,9 @@ from msgspec import Meta
 # The types of fields are needed at run time.
 from miningmap.api.models import Hashrate, Instant, KindSplit, Ratio
 from miningmap.messages import Kind
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 SwingState: TypeAlias = Literal["firing", "resolved", "lost"]
 Driver: TypeAlias = Literal["own", "others"]
@@ -122,10 +125,18 @@ Swing: TypeAlias = PlaceSwing | PoolSwing
 def swing_id(swing: Swing) -> str:
     """Return the id of the swing that an event belongs to; all its events have the same."""
     if isinstance(swing, PoolSwing):
-        subject = f"pool {swing.pool} {swing.source}"
-    else:
-        subject = f"place {swing.place}"
-    return f"{swing.pair} {subject} {swing.started:%Y-%m-%dT%H:%MZ}"
+        return pool_swing_id(swing.pair, swing.pool, swing.source, swing.started)
+    return place_swing_id(swing.pair, swing.place, swing.started)
+
+
+def place_swing_id(pair: str, place: str, started: datetime) -> str:
+    """Return the id of a swing of a place."""
+    return f"{pair} place {place} {started:%Y-%m-%dT%H:%MZ}"
+
+
+def pool_swing_id(pair: str, pool: str, source: str, started: datetime) -> str:
+    """Return the id of a swing of a pool."""
+    return f"{pair} pool {pool} {source} {started:%Y-%m-%dT%H:%MZ}"
 
 
 def encode_swing(swing: Swing) -> bytes:

@@ -10,6 +10,8 @@ from miningmap.http.metrics import HttpMetrics
 from miningmap.messages import Reason
 from miningmap.metrics import kafka_durations, redis_durations
 from miningmap.plausibility import FUTURE, IMPLAUSIBLE
+from miningmap.swing_list import SwingSubject
+from miningmap.swings import SwingState
 
 FAILED: Final = "failed"
 """The reason of a dead letter that a fault of this software caused."""
@@ -78,3 +80,18 @@ class Metrics:
             buckets=_SNAPSHOT_S,
             registry=registry,
         )
+        self.swing_duration = Histogram(
+            "miningmap_swing_evaluation_duration_seconds",
+            "Time that the evaluation of swings in one minute takes, in seconds.",
+            buckets=_SNAPSHOT_S,
+            registry=registry,
+        )
+        self.swings = Counter(
+            "miningmap_swings_total",
+            "Events of swings, by subject (place or pool) and state.",
+            ["subject", "state"],
+            registry=registry,
+        )
+        for subject in get_args(SwingSubject):  # from 0 on, as above
+            for state in get_args(SwingState):
+                self.swings.labels(subject, state)

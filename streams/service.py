@@ -1,4 +1,4 @@
-"""The streams service: consumer, snapshots, metrics and stall watchdog in one process."""
+"""The streams service: consumer, snapshots, swings, metrics and stall watchdog in one process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import structlog
 from miningmap.dependencies import Dependency, reasons_of, show
 from miningmap.http.server import monitoring_app, serving
 from miningmap.kafka.producer import Publisher
-from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS, SHARES
+from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS, SHARES, SWINGS
 from miningmap.metrics import new_registry
 from miningmap.redis_client import connect
 from miningmap.redis_client import watch as watch_redis
@@ -19,11 +19,15 @@ from miningmap.times import utc_now
 from streams.beliefs import BeliefsError, unknown_pools
 from streams.beliefs import load as load_beliefs
 from streams.metrics import Metrics
+from streams.queries.swings import swing_settings
 from streams.redis.store import Store
+from streams.redis.swing_store import SwingStore
 from streams.worker.consumer import consume
 from streams.worker.processor import Processor
 from streams.worker.snapshot_writer import write_snapshots
 from streams.worker.stall_watchdog import watch
+from streams.worker.swing_evaluator import Evaluator
+from streams.worker.swing_watcher import SwingWatcher
 
 if TYPE_CHECKING:
     import asyncio
@@ -46,16 +50,24 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     metrics = Metrics(new_registry())
     redis = connect(settings.redis, durations=metrics.redis_durations)
     store = Store(redis, settings.retention)
-    topics = frozenset({REPORTS, NETWORK, SHARES, DEAD_LETTERS})
+    topics = frozenset({REPORTS, NETWORK, SHARES, SWINGS, DEAD_LETTERS})
     listen = settings.streams
     kafka, cells, consumer, snapshots = needed = [
         Dependency(name) for name in ("kafka", "redis", "consumer", "snapshots")
     ]
+    # Without swings the snapshots are as good as ever, so the service is ready.
+    swings = Dependency("swings")
+    swings.reason = "no swings were evaluated yet"
     show([kafka, cells], metrics.registry)
     try:
         async with (
             serving(
-                monitoring_app(metrics.registry, metrics.http, lambda: reasons_of(needed)),
+                monitoring_app(
+                    metrics.registry,
+                    metrics.http,
+                    lambda: reasons_of(needed),
+                    lambda: reasons_of([swings]),
+                ),
                 listen.metrics_host,
                 listen.metrics_port,
                 "STREAMS__METRICS_PORT",
@@ -67,17 +79,34 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             processor = Processor(
                 store, publisher.deliver, settings.retention, metrics, utc_now, redis=cells
             )
+            swing_store = SwingStore(redis, settings.retention)
+            evaluator = _evaluator(settings, store, swing_store, beliefs, metrics)
+            watcher = SwingWatcher(settings.kafka, evaluator, swing_store, publisher, swings)
             await run_until_first_ends(
                 stop.wait(),
                 consume(settings, publisher, processor),
                 write_snapshots(
                     settings.streams, store, beliefs, publisher, metrics, state=snapshots
                 ),
+                watcher.run(),
                 watch(settings, metrics, consumer),
                 watch_redis(settings.redis, cells),
             )
     finally:
         await redis.aclose()
+
+
+def _evaluator(
+    settings: Settings, store: Store, swings: SwingStore, beliefs: Beliefs, metrics: Metrics
+) -> Evaluator:
+    return Evaluator(
+        store,
+        swings,
+        beliefs,
+        settings=swing_settings(settings.swings),
+        retention=settings.retention,
+        metrics=metrics,
+    )
 
 
 def configured_beliefs(method: Method) -> Beliefs:

@@ -12,11 +12,15 @@ import jsonschema
 import pytest
 import yaml
 
-from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS, SHARES, TOPICS
+from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS, SHARES, SWINGS, TOPICS
+from miningmap.swings import encode_swing
+from tests.streams.fixtures import place_swing, pool_swing
 from tools import asyncapi
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from miningmap.swings import Swing
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMITTED = ROOT / "docs" / "asyncapi.yaml"
@@ -50,6 +54,16 @@ def samples() -> Iterator[tuple[str, Any]]:
 def test_sample_messages_match_their_schema(topic: str, message: Any) -> None:
     schema, described = payload_of(topic)
     jsonschema.Draft7Validator(schema | {"components": described["components"]}).validate(message)
+
+
+@pytest.mark.parametrize("swing", [place_swing(), pool_swing()])
+def test_events_of_swings_match_their_schema(swing: Swing) -> None:
+    schema, described = payload_of(SWINGS)
+    validator = jsonschema.Draft7Validator(schema | {"components": described["components"]})
+    message = json.loads(encode_swing(swing))
+    validator.validate(message)
+    del message["started"]
+    assert not validator.is_valid(message)
 
 
 def test_an_invalid_payload_does_not_match() -> None:

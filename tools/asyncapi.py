@@ -16,6 +16,7 @@ from miningmap.api.schemas import ref, schemas
 from miningmap.kafka.dead_letters import DeadLetter, record_of
 from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS, SHARES, SWINGS, TOPICS, Topic
 from miningmap.messages import NETWORK_KEY, Network, Report, Slug
+from miningmap.swings import PlaceSwing, PoolSwing
 from streams.method.windows import ROLLING
 
 Json: TypeAlias = Mapping[str, Any]
@@ -29,8 +30,18 @@ _TOPICS: Final = {
     REPORTS: "Reports about pools. With `miningmap.network`, all else can be rebuilt from them.",
     NETWORK: "Messages about the whole network's hashrate.",
     SHARES: "The snapshots that `/api/v1/shares` serves; the newest of each key is kept.",
-    SWINGS: "Places whose share moves. The topic is created, but nothing is written to it yet.",
+    SWINGS: (
+        "The events of swings, in order. An event can be there twice: repeats have the same pair, "
+        "place or pool and source, `started`, `at` and `state`."
+    ),
     DEAD_LETTERS: "Messages that could not be used, unchanged, with their origin and the reason.",
+}
+_MESSAGES: Final = {
+    REPORTS: "report",
+    NETWORK: "network",
+    SHARES: "shares",
+    SWINGS: "swing",
+    DEAD_LETTERS: "deadLetter",
 }
 _NUMBERS: Final = ("retention.ms", "max.message.bytes")
 
@@ -53,8 +64,7 @@ def document() -> Json:
 
 
 def _channel(topic: Topic) -> Json:
-    messages = {REPORTS: "report", NETWORK: "network", SHARES: "shares", DEAD_LETTERS: "deadLetter"}
-    name = messages.get(topic.name)
+    name = _MESSAGES[topic.name]
     config = {
         key: [value] if key == "cleanup.policy" else int(value) if key in _NUMBERS else value
         for key, value in topic.config.items()
@@ -62,7 +72,7 @@ def _channel(topic: Topic) -> Json:
     return {
         "address": topic.name,
         "description": _TOPICS[topic.name],
-        "messages": {name: {"$ref": f"#/components/messages/{name}"}} if name else {},
+        "messages": {name: {"$ref": f"#/components/messages/{name}"}},
         "bindings": {"kafka": {"partitions": topic.partitions, "topicConfiguration": config}},
     }
 
@@ -80,6 +90,13 @@ def _operations() -> Json:
         ("receive", "streams", "Reports", REPORTS, "Read to write cells."),
         ("receive", "streams", "Network", NETWORK, "Read to write cells."),
         ("send", "streams", "Shares", SHARES, "The answers of each snapshot, every few seconds."),
+        (
+            "send",
+            "streams",
+            "Swings",
+            SWINGS,
+            "Sent when a swing starts, becomes more severe, resolves or is lost.",
+        ),
         ("send", "services", "DeadLetters", DEAD_LETTERS, "Sent by the collector and by streams."),
         ("receive", "streams", "DeadLetters", DEAD_LETTERS, "Read to list them with their pools."),
     )
@@ -103,6 +120,12 @@ def _messages() -> Json:
             "An answer of a snapshot: a window's shares by country, or by subdivision.",
             {"anyOf": [ref(SubdivisionAnswer), ref(Answer)]},
             {"type": "string", "pattern": name},
+        ),
+        "swing": _message(
+            "Swing",
+            "swing/1: an event of the share of a place, or of the hashrate of a pool.",
+            {"anyOf": [ref(PlaceSwing), ref(PoolSwing)]},
+            {"type": "string", "description": "The code of the place, or the slug of the pool."},
         ),
         "deadLetter": {
             **_message(
@@ -148,7 +171,7 @@ def _schema(kind: Any) -> Json:  # noqa: ANN401 - any type that msgspec knows
 
 
 def _schemas() -> Json:
-    kinds = (Report, Network, Answer, SubdivisionAnswer)
+    kinds = (Report, Network, Answer, SubdivisionAnswer, PlaceSwing, PoolSwing)
     return {name: _draft_07(schema) for name, schema in schemas(kinds).items()}
 
 

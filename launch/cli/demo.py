@@ -145,9 +145,13 @@ async def _demo(
         async with Supervisor(output=_echo if verbose else _discard) as supervisor:
             await supervisor.start(broker.child, redis.child)
             await ensure_topics(broker.bootstrap_servers)
+            # Streams comes last: what it finds in Kafka at its start is the whole history, in which
+            # it finds the swing that is under way.
+            streams, *others = services(settings, env, config)
             async with asyncio.TaskGroup() as group:
                 history = group.create_task(_publish_history(settings, broker, world))
-                await supervisor.start(pools, *services(settings, env, config), within_s=READY_S)
+                await supervisor.start(pools, *others, within_s=READY_S)
+            await supervisor.start(streams, within_s=READY_S)
             _echo(
                 f"30 simulated days published ({history.result()} messages); "
                 "computing the first answers …"

@@ -44,9 +44,16 @@ def unavailable(reason: str) -> web.Response:
     return response
 
 
-def readiness(reasons: Sequence[str]) -> web.Response:
-    """Return the response of ``/readyz``: 200, or 503 with the reasons against it."""
-    return unavailable("; ".join(reasons)) if reasons else web.Response(text="ready\n")
+def readiness(reasons: Sequence[str], notes: Sequence[str] = ()) -> web.Response:
+    """Return the response of ``/readyz``: 200, or 503 with the reasons against it.
+
+    Args:
+        reasons: why the service is not ready; nothing if it is.
+        notes: what does not work although the service is ready.
+    """
+    if reasons:
+        return unavailable("; ".join([*reasons, *notes]))
+    return web.Response(text="".join(f"{line}\n" for line in ("ready", *notes)))
 
 
 def problem_of(error: Exception, request: web.Request) -> web.Response:

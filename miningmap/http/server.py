@@ -96,8 +96,15 @@ def allow_many_connections() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
+def _nothing() -> Sequence[str]:
+    return ()
+
+
 def monitoring_app(
-    registry: CollectorRegistry, http: HttpMetrics, reasons: Callable[[], Sequence[str]]
+    registry: CollectorRegistry,
+    http: HttpMetrics,
+    reasons: Callable[[], Sequence[str]],
+    notes: Callable[[], Sequence[str]] = _nothing,
 ) -> web.Application:
     """An application with ``/metrics``, ``/healthz`` and ``/readyz``.
 
@@ -107,6 +114,7 @@ def monitoring_app(
         registry: the metrics.
         http: counts the requests.
         reasons: returns why the service is not ready; nothing if it is.
+        notes: returns what does not work although the service is ready.
     """
 
     async def metrics(request: web.Request) -> web.Response:
@@ -120,7 +128,7 @@ def monitoring_app(
         return web.json_response({"status": "ok"})
 
     async def readyz(_: web.Request) -> web.Response:
-        return readiness(reasons())
+        return readiness(reasons(), notes())
 
     app = web.Application(middlewares=[http.middleware, problem_middleware])
     app.router.add_get("/metrics", metrics)

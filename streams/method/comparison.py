@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -106,6 +106,10 @@ class Deltas(msgspec.Struct, frozen=True):
         for pool, sources in self.pools.items():
             for source, delta in sources.items():
                 yield Subject(pair.name, is_pool=True, name=pool, source=source), delta
+
+
+HourDeltas: TypeAlias = dict[str, Deltas]
+"""The deltas at the start of one hour, by the name of the pair; some pairs can be missing."""
 
 
 # --- what moved -----------------------------------------------------------------------------------
@@ -216,13 +220,13 @@ class Level:
         return PlaceMove(
             short=short.share_of(code),
             long=long.share_of(code),
-            own=self._own(code),
+            own=self.own(code),
             contributions=in_order(contributions, lambda c: abs(c.delta), lambda c: c.pool),
             kinds=by_place(short.tables.values()).get(code, HashrateByKind()),
         )
 
-    def _own(self, code: str) -> Ratio:
-        """Return the difference with the hashrate of the long window at all other places."""
+    def own(self, code: str) -> Ratio:
+        """Return what the delta would be, had only the hashrate at this place changed."""
         now = self.short.share_of(code) * self.short.located
         before = self.long.share_of(code) * self.long.located
         share = now / (now + self.long.located - before) if now > 0 else 0.0

@@ -15,7 +15,17 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, TypedDict
 import msgspec
 
 from miningmap.api.models import KindSplit
-from miningmap.swings import PlaceSwing, PoolDelta, PoolPart, PoolSwing
+from miningmap.swings import (
+    PlaceStatus,
+    PlaceSwing,
+    PoolDelta,
+    PoolPart,
+    PoolStatus,
+    PoolSwing,
+    SwingStatus,
+    place_swing_id,
+    pool_swing_id,
+)
 from streams.method.cohort import SAME
 from streams.method.comparison import Subject
 
@@ -138,6 +148,16 @@ class Track(msgspec.Struct, frozen=True):
     def idle(self) -> bool:
         """Whether there is nothing to remember."""
         return self.firing is None and self.run == 0
+
+    @property
+    def swing_id(self) -> str | None:
+        """The id of the swing that is firing, if one is."""
+        if self.firing is None:
+            return None
+        pair, is_pool, name, source = self.subject
+        if is_pool:
+            return pool_swing_id(pair, name, source, self.firing.started)
+        return place_swing_id(pair, name, self.firing.started)
 
 
 class Change(NamedTuple):
@@ -328,6 +348,24 @@ def _event(
     return _place_swing(subject.name, common, figures)
 
 
+def lost(event: Swing, at: datetime) -> Swing:
+    """Return the event of a swing that is lost because nothing is remembered of it.
+
+    Args:
+        event: any of the swing's events; the newest one has its severity.
+        at: when it is lost.
+    """
+    change = Change("lost", Firing(0, event.severity, event.started))
+    return _event(subject_of(event), at, change, None, simulated=event.simulated)
+
+
+def subject_of(event: Swing) -> Subject:
+    """Return what the event is about."""
+    if isinstance(event, PoolSwing):
+        return Subject(event.pair, is_pool=True, name=event.pool, source=event.source)
+    return Subject(event.pair, is_pool=False, name=event.place)
+
+
 def _place_swing(place: str, common: _Common, figures: _Figures | None) -> PlaceSwing:
     if figures is None:
         return PlaceSwing(
@@ -365,4 +403,35 @@ def _pool_swing(subject: Subject, common: _Common, figures: _Figures | None) -> 
     places = tuple(PoolPart(*part) for part in move.places())
     return PoolSwing(
         **common, pool=pool, source=source, short=move.short, long=move.long, places=places
+    )
+
+
+# --- what swings now ------------------------------------------------------------------------------
+
+
+def status_of(
+    at: datetime, comparisons: Iterable[Comparison], firing: Iterable[Swing]
+) -> SwingStatus:
+    """Return what the evaluation of a minute found.
+
+    Args:
+        at: the minute.
+        comparisons: of each pair of windows as seen at that minute.
+        firing: the newest event of each swing that fires.
+    """
+    comparisons = list(comparisons)
+    return SwingStatus(
+        at,
+        tuple(
+            PlaceStatus(comparison.pair.name, code, delta, level.own(code))
+            for comparison in comparisons
+            for level in comparison.levels.values()
+            for code, delta in level.deltas.items()
+        ),
+        tuple(
+            PoolStatus(comparison.pair.name, pool, move.source, move.delta)
+            for comparison in comparisons
+            for pool, move in comparison.pools.items()
+        ),
+        tuple(sorted(firing, key=subject_of)),
     )

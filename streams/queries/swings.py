@@ -1,27 +1,35 @@
-"""Swings in a range of time, from messages in memory."""
+"""Swings: in a range of time from messages in memory, and live, minute after minute."""
 
 from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from miningmap.times import HOUR_MIN, HOUR_S, MINUTE_S, bucket, bucket_start
 from streams.method.cells import add_up
 from streams.method.comparison import PAIRS, Comparisons
-from streams.method.swings import Detector, SwingSettings, sigma_of
+from streams.method.swings import (
+    Detector,
+    SwingSettings,
+    lost,
+    sigma_of,
+    status_of,
+    subject_of,
+)
 from streams.method.windows import Span
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from miningmap.settings import Swings
-    from miningmap.swings import Swing
+    from miningmap.swings import Swing, SwingStatus
     from streams.method.beliefs import Beliefs, Ratio
     from streams.method.cells import Cell, PlaceKind, Series
-    from streams.method.comparison import Deltas, Subject
+    from streams.method.comparison import Comparison, Deltas, HourDeltas, Subject
     from streams.method.observations import SumReader
+    from streams.method.swings import Track
 
 CHUNK_MIN: Final = 10
 """The minutes of a chunk, which is added up once for all windows that contain it."""
@@ -29,6 +37,10 @@ MAX_SUMS: Final = 20_000
 """The number of sums that are kept: those of some hours of a thousand series."""
 
 DEFAULT_SETTINGS: Final = SwingSettings()
+
+
+def _as_it_is(event: Swing) -> Swing:
+    return event
 
 
 def swing_settings(swings: Swings) -> SwingSettings:
@@ -64,8 +76,8 @@ def detect(
         beliefs: all beliefs.
         settings: when swings fire, resolve and are lost.
     """
-    comparisons = Comparisons(_CachedSums(cells), beliefs)
-    noise = _Noise(comparisons, settings.noise_hours)
+    comparisons = comparisons_over(cells, beliefs)
+    noise = _Noise(_RecomputedHours(comparisons).deltas, settings.noise_hours)
     detector = Detector(settings)
     for minute in minutes:
         at = bucket_start(minute, MINUTE_S)
@@ -73,16 +85,106 @@ def detect(
         yield from detector.evaluate(at, [comparisons.at(at, pair) for pair in PAIRS], noise.sigma)
 
 
-class _Noise:
-    """The usual noise, by comparisons at whole hours.
+def comparisons_over(cells: SumReader, beliefs: Beliefs) -> Comparisons:
+    """Return the comparisons of minutes that are near each other: they share many sums."""
+    return Comparisons(_CachedSums(cells), beliefs)
 
-    Each of these is made once, and only when a sigma is asked for: most minutes need none.
+
+# --- live -----------------------------------------------------------------------------------------
+
+
+class Evaluation(NamedTuple):
+    """What was found in a minute.
+
+    Attributes:
+        events: those of this minute, in their order.
+        status: what swings in this minute.
+        deltas: by pair, if an hour starts at this minute.
     """
 
-    def __init__(self, comparisons: Comparisons, hours: int) -> None:
-        self._comparisons = comparisons
+    events: Sequence[Swing]
+    status: SwingStatus
+    deltas: HourDeltas | None
+
+
+class LiveDetector:
+    """Evaluates minutes as they pass; the noise is that of the hours as they were evaluated."""
+
+    def __init__(
+        self,
+        settings: SwingSettings,
+        tracks: Iterable[Track],
+        firing: Iterable[Swing],
+        hours: Mapping[int, HourDeltas],
+        *,
+        forgotten: Iterable[Swing] = (),
+        annotate: Callable[[Swing], Swing] = _as_it_is,
+    ) -> None:
+        """Continue where another detector has ended.
+
+        Args:
+            settings: when swings fire, resolve and are lost.
+            tracks: what that one remembered.
+            firing: the newest event of each swing that fires by these tracks.
+            hours: the deltas at the starts of hours; those of later hours are added.
+            forgotten: the newest event of each swing that fired and of which nothing is remembered.
+                They are lost at the first minute.
+            annotate: returns an event with what an operator should know about it.
+        """
+        self._detector = Detector(settings, {track.subject: track for track in tracks})
+        self._firing = {subject_of(event): event for event in firing}
+        self._forgotten = sorted(forgotten, key=subject_of)
+        self._hours = dict(hours)
+        self._kept_hours = settings.noise_hours
+        self._noise = _Noise(self._deltas, settings.noise_hours)
+        self._annotate = annotate
+
+    @property
+    def tracks(self) -> Sequence[Track]:
+        """What is remembered."""
+        return list(self._detector.tracks.values())
+
+    def evaluate(self, minute: int, comparisons: Comparisons) -> Evaluation:
+        """Evaluate a minute. Minutes are evaluated in the order of time, each once."""
+        at = bucket_start(minute, MINUTE_S)
+        hour, past = divmod(minute, HOUR_MIN)
+        compared = [comparisons.at(at, pair) for pair in PAIRS]
+        self._noise.present_hour(hour)
+        found = [lost(event, at) for event in self._forgotten]
+        self._forgotten = []
+        found += self._detector.evaluate(at, compared, self._noise.sigma)
+        events = [self._annotate(event) for event in found]
+        for event in events:
+            self._firing[subject_of(event)] = event
+        self._firing = {s: event for s, event in self._firing.items() if event.state == "firing"}
+        deltas = None if past else deltas_of(compared)
+        if deltas is not None:
+            first = hour - self._kept_hours
+            self._hours = {h: known for h, known in self._hours.items() if h >= first}
+            self._hours[hour] = deltas
+        return Evaluation(events, status_of(at, compared, self._firing.values()), deltas)
+
+    def _deltas(self, hour: int, pair: str) -> Deltas | None:
+        return self._hours.get(hour, {}).get(pair)
+
+
+def deltas_of(comparisons: Iterable[Comparison]) -> HourDeltas:
+    """Return the deltas of comparisons at the same time."""
+    return {comparison.pair.name: comparison.deltas for comparison in comparisons}
+
+
+# --- the usual noise ------------------------------------------------------------------------------
+
+
+class _Noise:
+    """The usual noise, by the deltas at the starts of hours.
+
+    They are asked for only when a sigma is: most minutes need none.
+    """
+
+    def __init__(self, deltas: Callable[[int, str], Deltas | None], hours: int) -> None:
+        self._deltas = deltas
         self._hours = hours
-        self._deltas: dict[tuple[str, int], Deltas] = {}
         self._sigmas: dict[Subject, Ratio] = {}
         self._present = 0
 
@@ -96,19 +198,31 @@ class _Noise:
         """Return the standard deviation of a subject's deltas in the hours before the present."""
         if subject not in self._sigmas:
             hours = range(self._present - self._hours, self._present)
-            past = [self._at_hour(hour, subject.pair) for hour in hours]
-            self._sigmas[subject] = sigma_of(subject, past)
+            past = (self._deltas(hour, subject.pair) for hour in hours)
+            self._sigmas[subject] = sigma_of(subject, (d for d in past if d is not None))
         return self._sigmas[subject]
 
-    def _at_hour(self, hour: int, pair: str) -> Deltas:
+
+class _RecomputedHours:
+    """The deltas at the starts of hours by what is known now, each computed once."""
+
+    def __init__(self, comparisons: Comparisons) -> None:
+        self._comparisons = comparisons
+        self._known: dict[tuple[str, int], Deltas] = {}
+
+    def deltas(self, hour: int, pair: str) -> Deltas:
+        """Return the deltas of a pair at the start of an hour."""
         key = pair, hour
-        if key not in self._deltas:
+        if key not in self._known:
             at = bucket_start(hour, HOUR_S)
-            self._deltas[key] = self._comparisons.at(at, _PAIRS[pair]).deltas
-        return self._deltas[key]
+            self._known[key] = self._comparisons.at(at, _PAIRS[pair]).deltas
+        return self._known[key]
 
 
 _PAIRS: Final = {pair.name: pair for pair in PAIRS}
+
+
+# --- sums -----------------------------------------------------------------------------------------
 
 
 class _CachedSums:

@@ -23,7 +23,7 @@ from miningmap.swings import (
     swing_id,
 )
 from miningmap.times import DAY_S, MINUTE_S, bucket_start
-from streams.method.comparison import Deltas
+from streams.method.comparison import HourDeltas
 from streams.method.swings import Track
 from streams.redis import keys
 from streams.redis.event_log import swing_fields
@@ -41,9 +41,6 @@ if TYPE_CHECKING:
 
     History: TypeAlias = tuple[Swing, ...]
     """The events of one swing, the oldest first."""
-
-HourDeltas = dict[str, Deltas]
-"""The deltas at the start of one hour, by the name of the pair."""
 
 _MINUTE: Final = "minute"
 _TRACKS: Final = "tracks"
@@ -125,6 +122,11 @@ class SwingStore:
             return False
         await self._redis.pexpire(keys.SWING_LEADER, int(for_s * 1000))
         return True
+
+    async def end_leadership(self, process: str) -> None:
+        """Let another process lead at once, if ``process`` does."""
+        if await self._redis.get(keys.SWING_LEADER) == process.encode():
+            await self._redis.delete(keys.SWING_LEADER)
 
     # --- the memory of the detector ---
 

@@ -14,10 +14,14 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from endpoint.routes.stream import Stream
+from miningmap.swings import SwingStatus, encode_swing
+from miningmap.times import MINUTE_S, bucket
 from streams.method.windows import ROLLING
 from streams.redis import keys
 from streams.redis.event_log import EventId
+from streams.redis.swing_store import EvaluatedMinute, Memory, SwingStore
 from tests.endpoint.sse_client import DEADLINE_S, STREAM, Block, open_stream
+from tests.streams.fixtures import NOON, place_swing, pool_swing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
     from aiohttp import web
     from aiohttp.test_utils import TestClient
 
+    from miningmap.swings import Swing
     from streams.redis.store import Store
     from tests.servers import RedisServer
 
@@ -132,6 +137,21 @@ async def test_other_events_are_streamed_to_all_clients_in_order(
             received = await listener.take(3)
             assert [event.event for event in received] == ["shares", "swing", "shares"]
             assert received[1].data == b'{"place":"US"}'
+
+
+async def test_swings_are_streamed_as_they_are_written(client: Client, store: Store) -> None:
+    await store.write_snapshot(answers(0))
+    await until_known(client, 0)
+    swings = SwingStore(store._redis, store._retention)
+    events: list[Swing] = [place_swing(), pool_swing()]
+    minute = EvaluatedMinute(bucket(NOON, MINUTE_S), (), SwingStatus(NOON), events)
+    async with open_stream(client) as listener:
+        await listener.next()
+        assert await swings.write(minute, Memory()) == []
+        received = await listener.take(2)
+    assert [(each.event, each.data) for each in received] == [
+        ("swing", encode_swing(event)) for event in events
+    ]
 
 
 async def test_a_new_client_gets_the_newest_shares_and_the_events_after_them(

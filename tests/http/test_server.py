@@ -1,4 +1,4 @@
-"""An HTTP server that cannot listen names the setting that is wrong."""
+"""An HTTP server names the setting that is wrong if it cannot listen, and tells what is unready."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import socket
 
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
 
-from miningmap.http.server import serving
+from miningmap.http.metrics import HttpMetrics
+from miningmap.http.server import monitoring_app, serving
+from miningmap.metrics import new_registry
 from miningmap.settings import SettingsError
 from tests.cases import all_cases
 
@@ -38,3 +41,21 @@ def test_a_port_in_use_is_an_error_of_the_port() -> None:
         port = other.getsockname()[1]
         error = error_of_listening("127.0.0.1", port)
     assert error.startswith(f"MININGMAP_COLLECTOR__METRICS_PORT: cannot listen at 127.0.0.1:{port}")
+
+
+@pytest.mark.parametrize(
+    ("reasons", "notes", "status", "text"),
+    [
+        ([], [], 200, "ready\n"),
+        ([], ["no swings can be evaluated"], 200, "ready\nno swings can be evaluated\n"),
+        (["Redis is unavailable"], ["no swings"], 503, "Redis is unavailable; no swings"),
+    ],
+)
+async def test_what_does_not_work_is_told_although_the_service_is_ready(
+    reasons: list[str], notes: list[str], status: int, text: str
+) -> None:
+    registry = new_registry()
+    app = monitoring_app(registry, HttpMetrics(registry), lambda: reasons, lambda: notes)
+    async with TestClient(TestServer(app)) as client, client.get("/readyz") as response:
+        assert response.status == status
+        assert text in await response.text()

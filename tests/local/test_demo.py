@@ -38,6 +38,7 @@ pytestmark = pytest.mark.integration
 
 READY_S: Final = 60
 POLLED_S: Final = 60
+SWINGS_S: Final = 60
 END_S: Final = 10
 POLL_S: Final = 0.05
 
@@ -148,6 +149,18 @@ def test_the_demo_prints_its_url_and_that_it_is_simulated(demo: Demo) -> None:
     )
     assert demo.text("/readyz")
     assert "<html" in demo.text("/")
+
+
+def test_the_curtailment_in_texas_is_a_swing_of_the_united_states(demo: Demo) -> None:
+    deadline = time.monotonic() + SWINGS_S
+    while not (swings := demo.json("/api/v1/swings?state=firing")["swings"]):
+        assert time.monotonic() < deadline, "nothing swings"
+        time.sleep(POLL_S)
+    (found,) = (s for s in swings if s.get("place") == "US" and s["pair"] == "1h/24h")
+    assert found["delta"] < 0
+    assert found["driver"] == "own"
+    assert found["pools"][0]["pool"] == "foundryusa"
+    assert found["simulated"]
 
 
 def test_there_are_shares_of_at_least_five_countries(demo: Demo) -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from miningmap.swings import Swing
-    from streams.redis.swing_store import HourDeltas
+    from streams.method.comparison import HourDeltas
 
 MINUTE = bucket(NOON, MINUTE_S)
 DELTAS: HourDeltas = {
@@ -116,6 +116,10 @@ async def test_one_process_at_a_time_leads(store: SwingStore, redis: Redis) -> N
     assert await store.renew_leadership("one", for_s=60)
     await redis.delete(keys.SWING_LEADER)  # as when it expires
     assert await store.renew_leadership("two", for_s=60)
+    await store.end_leadership("one")
+    assert not await store.renew_leadership("one", for_s=60)
+    await store.end_leadership("two")
+    assert await store.renew_leadership("one", for_s=60)
 
 
 async def test_old_hours_are_removed(store: SwingStore, redis: Redis) -> None:

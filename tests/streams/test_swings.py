@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import hypothesis
 import msgspec
@@ -34,9 +34,10 @@ from streams.method.swings import (
     Track,
     driver_of,
     sigma_of,
+    status_of,
     step,
 )
-from streams.queries.swings import detect, minutes_between, swing_settings
+from streams.queries.swings import LiveDetector, detect, minutes_between, swing_settings
 from tests.examples import examples
 from tests.streams import golden, worlds
 from tests.streams.fixtures import NOON, member, network, report
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from miningmap.messages import Basis, Kind
     from miningmap.swings import Swing
     from streams.method.cells import Places
+    from streams.queries.swings import Evaluation
 
 DAY_PAIR, WEEK_PAIR = PAIRS
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
@@ -546,6 +548,84 @@ def test_every_setting_reaches_the_detector() -> None:
         "overrides": {"US": 0.5},
     }
     assert swing_settings(config.Swings(**values)) == SwingSettings(**values)
+
+
+# --- live -----------------------------------------------------------------------------------------
+
+
+class Fixed:
+    """Comparisons of which only the pair of a day has a pool, with one delta at all times."""
+
+    def __init__(self, delta: float) -> None:
+        self._compared = {DAY_PAIR: comparison({"a": delta}), WEEK_PAIR: comparison(pair=WEEK_PAIR)}
+
+    def at(self, _: datetime, pair: Any) -> Comparison:
+        return self._compared[pair]
+
+
+def live(detector: LiveDetector, minute: int, delta: float) -> Evaluation:
+    return detector.evaluate(minute, cast("Comparisons", Fixed(delta)))
+
+
+def whole_hour() -> int:
+    return int(NOON.timestamp()) // 60
+
+
+def test_another_detector_continues_where_one_has_ended() -> None:
+    minute = whole_hour()
+    one = LiveDetector(SwingSettings(), (), (), {})
+    found = [live(one, minute + n, 0.3) for n in range(12)]
+    assert [len(each.events) for each in found] == [0] * 10 + [1, 0]
+    assert found[11].status.firing == tuple(found[10].events)
+    two = LiveDetector(SwingSettings(), one.tracks, found[11].status.firing, {})
+    (risen,) = live(two, minute + 12, 0.6).events
+    assert (risen.severity, risen.started) == (50, found[10].events[0].started)
+
+
+def test_the_deltas_of_a_whole_hour_are_kept_and_tell_the_noise() -> None:
+    minute = whole_hour()
+    hours = {
+        minute // 60 - n: {"1h/24h": Deltas(pools={"a": {"own": 0.2 if n % 2 else -0.2}})}
+        for n in range(1, 25)
+    }
+    noisy = LiveDetector(SwingSettings(), (), (), hours)
+    first = live(noisy, minute, 0.3)
+    assert first.deltas is not None
+    assert first.deltas["1h/24h"].pools == {"a": {"own": pytest.approx(0.3)}}
+    assert not [e for n in range(1, 30) for e in live(noisy, minute + n, 0.3).events]
+    assert live(noisy, minute + 30, 0.3).deltas is None
+
+
+def test_a_swing_that_is_forgotten_is_lost_at_the_first_minute() -> None:
+    minute = whole_hour()
+    one = LiveDetector(SwingSettings(), (), (), {})
+    fired = [e for n in range(11) for e in live(one, minute + n, 0.3).events]
+    two = LiveDetector(SwingSettings(), (), (), {}, forgotten=fired)
+    (event,) = live(two, minute + 11, 0.3).events
+    assert (event.state, event.started, event.delta) == ("lost", fired[0].started, None)
+    assert not live(two, minute + 12, 0.3).events
+
+
+def test_events_are_annotated_before_anything_else_sees_them() -> None:
+    minute = whole_hour()
+
+    def mute(event: Swing) -> Swing:
+        return msgspec.structs.replace(event, muted=True)
+
+    detector = LiveDetector(SwingSettings(), (), (), {}, annotate=mute)
+    found = [live(detector, minute + n, 0.3) for n in range(11)][-1]
+    assert [event.muted for event in found.events] == [True]
+    assert found.status.firing == tuple(found.events)
+
+
+def test_the_status_has_all_that_is_compared() -> None:
+    compared = [comparison({"a": 0.3}, {"US": 0.02, "CA": -0.02})]
+    status = status_of(NOON, compared, ())
+    assert [(p.pair, p.pool, p.source) for p in status.pools] == [("1h/24h", "a", "own")]
+    level = compared[0].at("US")
+    assert {p.place: (p.delta, p.own) for p in status.places} == {
+        code: (level.deltas[code], level.own(code)) for code in ("US", "CA")
+    }
 
 
 # --- events ---------------------------------------------------------------------------------------
