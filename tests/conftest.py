@@ -47,7 +47,12 @@ hypothesis.settings.load_profile(
 # first, so that at the end no process waits for one of them.
 LONGEST: Final = [
     ROOT / "tests" / name
-    for name in ("streams/test_pipeline.py", "streams/test_model.py", "test_readiness.py")
+    for name in (
+        "streams/test_pipeline.py",
+        "streams/test_swing_watcher.py",
+        "streams/test_model.py",
+        "test_readiness.py",
+    )
 ]
 
 AnyServer = TypeVar("AnyServer", bound=Server)
