@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from miningmap.times import HOUR_MIN, HOUR_S, MINUTE_S, bucket, bucket_start
+from streams.method.annotations import annotated_in_order
 from streams.method.cells import add_up
 from streams.method.comparison import PAIRS, Comparisons
 from streams.method.swings import (
@@ -20,7 +21,7 @@ from streams.method.swings import (
 from streams.method.windows import Span
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from miningmap.settings import Swings
@@ -67,15 +68,24 @@ def detect(
     minutes: Iterable[int],
     beliefs: Beliefs,
     settings: SwingSettings = DEFAULT_SETTINGS,
+    muted: Collection[str] = (),
 ) -> Iterator[Swing]:
-    """Yield the events of minutes in a row, as if nothing had swung before.
+    """Return the events of minutes in a row, as if nothing had swung before.
 
     Args:
         cells: of all messages about these minutes, and about the noise and the profile before them.
         minutes: their numbers, in the order of time; each is evaluated as it begins.
-        beliefs: all beliefs.
+        beliefs: all beliefs; their annotations are shown on the events.
         settings: when swings fire, resolve and are lost.
+        muted: the ids of the annotations that the operator mutes.
     """
+    events = _detect(cells, minutes, beliefs, settings)
+    return annotated_in_order(events, beliefs.annotations, muted)
+
+
+def _detect(
+    cells: SumReader, minutes: Iterable[int], beliefs: Beliefs, settings: SwingSettings
+) -> Iterator[Swing]:
     comparisons = comparisons_over(cells, beliefs)
     noise = _Noise(_RecomputedHours(comparisons).deltas, settings.noise_hours)
     detector = Detector(settings)
