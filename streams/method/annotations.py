@@ -13,12 +13,14 @@ import msgspec
 
 from miningmap.places import country_of
 from miningmap.swings import PoolSwing
+from streams.method.swings import subject_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
     from datetime import date, datetime, tzinfo
 
     from miningmap.swings import Swing
+    from streams.method.comparison import Subject
 
 
 class DayOfYear(NamedTuple):
@@ -173,9 +175,9 @@ def annotated_in_order(
         muted: the ids of those that the operator mutes.
     """
     annotations = tuple(annotations)
-    firing: dict[tuple[str, ...], Swing] = {}
+    firing: dict[Subject, Swing] = {}
     for event in events:
-        subject = _subject_of(event)
+        subject = subject_of(event)
         shown = annotated(event, annotations, muted, firing.pop(subject, None))
         if shown.state == "firing":
             firing[subject] = shown
@@ -196,9 +198,3 @@ def _names(annotation: Annotation, event: Swing) -> bool:
 
 def _ids_of(event: Swing) -> Ids:
     return () if event.annotations is msgspec.UNSET else event.annotations
-
-
-def _subject_of(event: Swing) -> tuple[str, ...]:
-    if isinstance(event, PoolSwing):
-        return event.pair, event.pool, event.source
-    return event.pair, event.place
