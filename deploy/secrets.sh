@@ -25,3 +25,4 @@ random() {
 
 random | make redis_password
 random | make grafana_admin_password
+head -c 32 /dev/urandom | base64 | make webhook_secret

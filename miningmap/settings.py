@@ -246,6 +246,29 @@ class Streams(_Section):
     )
 
 
+class Notify(_Section):
+    """The events of swings, sent to a webhook."""
+
+    webhook: SecretStr | None = Field(
+        default=None, description="the URL of the receiver, which can contain a secret"
+    )
+    secret: SecretStr | None = Field(
+        default=None,
+        description="at least 24 bytes in base64: signs the requests; unset: no signature",
+    )
+    group: str = Field(
+        default="miningmap-notify", description="consumer group; each receiver needs one of its own"
+    )
+    timeout_s: float = Field(
+        default=10, gt=0, le=60, description="how long the receiver may take to answer, in s"
+    )
+    refused_s: float = Field(
+        default=900, ge=0, description="how long an event is tried that the receiver refuses, in s"
+    )
+    metrics_host: str = "127.0.0.1"
+    metrics_port: Port = 9103
+
+
 class Retention(_Section):
     """How long Redis keeps cells (method.md 3), and swings. Days are kept for ever."""
 
@@ -314,6 +337,7 @@ class Settings(BaseSettings):
     intake: Intake = Intake()
     collector: Collector = Collector()
     streams: Streams = Streams()
+    notify: Notify = Notify()
     retention: Retention = Retention()
     method: Method = Method()
     swings: Swings = Swings()

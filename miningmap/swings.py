@@ -43,8 +43,9 @@ class _Swing(msgspec.Struct, frozen=True, kw_only=True):
     ``pair`` names the windows that are compared, ``started`` is the time at which the swing first
     fired and ``at`` that of this event. A swing that fires has further events when its severity
     rises. Once it is ``lost``, because nothing can be compared any more, it has no figures.
-    ``annotations`` are the ids of the calendars that concern it at ``at``; left out if there are
-    none. ``muted`` is true if the operator mutes one of them, and else left out.
+    ``annotations`` are the ids of the calendars that concern it; left out if there are none.
+    ``muted`` is true if the operator mutes one of them and no earlier event of the swing was told;
+    else it is left out.
     """
 
     schema: Literal["swing/1"] = "swing/1"

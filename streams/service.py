@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -16,8 +17,9 @@ from miningmap.redis_client import watch as watch_redis
 from miningmap.settings import SettingsError
 from miningmap.tasks import run_until_first_ends
 from miningmap.times import utc_now
-from streams.beliefs import BeliefsError, unknown_pools
+from streams.beliefs import BeliefsError, unknown_annotations, unknown_pools
 from streams.beliefs import load as load_beliefs
+from streams.method.annotations import annotated
 from streams.metrics import Metrics
 from streams.queries.swings import swing_settings
 from streams.redis.store import Store
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from miningmap.settings import Method, Settings
+    from miningmap.swings import Swing
     from streams.method.beliefs import Beliefs
 
 _log = structlog.get_logger(__name__)
@@ -99,6 +102,9 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
 def _evaluator(
     settings: Settings, store: Store, swings: SwingStore, beliefs: Beliefs, metrics: Metrics
 ) -> Evaluator:
+    muted = frozenset(settings.swings.muted)
+    if errors := unknown_annotations(beliefs, muted):
+        _log.warning("muted_annotations_unknown", errors=errors)
     return Evaluator(
         store,
         swings,
@@ -106,7 +112,14 @@ def _evaluator(
         settings=swing_settings(settings.swings),
         retention=settings.retention,
         metrics=metrics,
+        annotate=partial(_annotated, beliefs, muted),
     )
+
+
+def _annotated(
+    beliefs: Beliefs, muted: frozenset[str], event: Swing, previous: Swing | None
+) -> Swing:
+    return annotated(event, beliefs.annotations, muted, previous)
 
 
 def configured_beliefs(method: Method) -> Beliefs:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 PASSWORD = "MININGMAP_REDIS__PASSWORD"
 SECTIONS = (
-    "collector, credentials, endpoint, intake, kafka, log, method, redis, retention, streams, "
-    "swings"
+    "collector, credentials, endpoint, intake, kafka, log, method, notify, redis, retention, "
+    "streams, swings"
 )
 
 

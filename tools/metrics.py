@@ -15,6 +15,7 @@ from endpoint.service import application
 from miningmap import settings as config
 from miningmap.dependencies import Dependency, show
 from miningmap.metrics import PoolSeries, new_registry, redis_durations
+from miningmap.notify.metrics import Metrics as NotifyMetrics
 from miningmap.redis_client import connect
 from streams.method.beliefs import Beliefs
 from streams.metrics import Metrics as StreamsMetrics
@@ -41,7 +42,7 @@ UNITS: Final = (
 LABELS: Final = {
     "belief": "ids of the 100 beliefs that end soonest",
     "country": "ISO 3166-1 code, or `OTHER`",
-    "dependency": "`kafka`, `redis`",
+    "dependency": "`kafka`, `redis`, `webhook`",
     "driver": "`own`, `others`, as in [the method](method.md#9-swings)",
     "host": "the hosts of the sources that are on",
     "method": "of HTTP; `other` for one that HTTP does not define",
@@ -53,8 +54,9 @@ LABELS: Final = {
     "pool": "slugs that the project names, pools of declared sources and of partners, and the "
     "first 200 other slugs; then they count as `other` (collector) or are left out (endpoint)",
     "reason": "of [dead letters](architecture.md#kafka); kinds of errors of sources; `slow` and "
-    "`full` of the stream",
-    "result": "of messages: `stored`, `dead_letter`, `read`; of rows: `accepted`, `rejected`",
+    "`full` of the stream; of a webhook the status of HTTP, or `no_answer`",
+    "result": "of messages: `stored`, `dead_letter`, `read`; of rows: `accepted`, `rejected`; "
+    "of notifications: `delivered`, `refused`, `left_out`, `invalid`",
     "route": "patterns of paths, such as `/api/v1/shares`; `other` for a path that does not exist",
     "source": "slugs of the sources that are on (collector); of each pool the first 20 (endpoint)",
     "state": "`firing`, `resolved`, `lost`",
@@ -71,9 +73,9 @@ HEAD: Final = """# Metrics
 <!-- Made by `make docs` from the code. -->
 
 Every service answers Prometheus at `/metrics`: the endpoint on port 8080, the collector on 9101,
-streams on 9102. Units are base units. A figure that is unknown is absent, and so is a place or a
-pool that is no longer reported; there are no rows of totals. [Operate](operating.md) says which
-figures are healthy.
+streams on 9102, notify on 9103. Units are base units. A figure that is unknown is absent, and so is
+a place or a pool that is no longer reported; there are no rows of totals. [Operate](operating.md)
+says which figures are healthy.
 
 The figures of the map are those that the API serves at that time.
 """
@@ -108,7 +110,12 @@ class Metric:
 
 def metrics_by_service() -> dict[str, set[Metric]]:
     """Return the metrics of each service, without those of libraries."""
-    made = {"endpoint": _endpoint(), "collector": _collector(), "streams": _streams()}
+    made = {
+        "endpoint": _endpoint(),
+        "collector": _collector(),
+        "streams": _streams(),
+        "notify": _notify(),
+    }
     return {name: set(_metrics(registry)) for name, registry in made.items()}
 
 
@@ -130,6 +137,12 @@ def _collector() -> CollectorRegistry:
 def _streams() -> CollectorRegistry:
     registry = StreamsMetrics(new_registry()).registry
     show([Dependency("kafka"), Dependency("redis")], registry)
+    return registry
+
+
+def _notify() -> CollectorRegistry:
+    registry = NotifyMetrics(new_registry()).registry
+    show([Dependency("kafka"), Dependency("webhook")], registry)
     return registry
 
 

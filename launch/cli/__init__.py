@@ -11,6 +11,7 @@ from launch.cli import (
     compare,
     dataset,
     demo,
+    notify,
     partner,
     recompute,
     services,
@@ -38,6 +39,17 @@ def main(context: click.Context, config: Path | None) -> None:
     context.obj = config
 
 
-for module in (demo, services, sources, partner, transfer, recompute, compare, dataset, beliefs):
+for module in (
+    demo,
+    services,
+    notify,
+    sources,
+    partner,
+    transfer,
+    recompute,
+    compare,
+    dataset,
+    beliefs,
+):
     for command in module.COMMANDS:
         main.add_command(command)

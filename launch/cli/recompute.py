@@ -90,8 +90,8 @@ def swings(context: click.Context, /, file: Path, start: str, end: str, only: Pa
     before. FILE should have the messages of the 38 days before --from too: they tell how much a
     place usually moves, and where pools measured their miners.
 
-    Beliefs and thresholds are those of the settings. Without the extra "server" no settings can be
-    read: then the shipped beliefs and the default thresholds are used.
+    Beliefs, thresholds and what is muted are those of the settings. Without the extra "server" no
+    settings can be read: then the shipped beliefs and the default thresholds are used.
     """
     import msgspec
 
@@ -101,11 +101,12 @@ def swings(context: click.Context, /, file: Path, start: str, end: str, only: Pa
     if first > last:
         raise CommandUsageError("--from: must not be after --to")
     loaded = beliefs_of(context, only)
+    muted = _muted(context, loaded)
     cells = cells_of(file)
     with click.progressbar(
         minutes_between(first, last), label="evaluating minutes", file=sys.stderr
     ) as minutes:
-        events = list(detect(cells, minutes, loaded, configured_swings(context)))
+        events = list(detect(cells, minutes, loaded, configured_swings(context), muted))
     click.echo(msgspec.json.encode(events))
 
 
@@ -120,6 +121,17 @@ def configured_swings(context: click.Context) -> SwingSettings:
 
     settings = settings_if_readable(context, "MININGMAP_SWINGS")
     return swing_settings(settings.swings) if settings else SwingSettings()
+
+
+def _muted(context: click.Context, loaded: Beliefs) -> list[str]:
+    """Return the ids of the annotations that are muted; tells of those that do not exist."""
+    from streams.beliefs import unknown_annotations
+
+    settings = settings_if_readable(context, "MININGMAP_SWINGS")
+    muted = settings.swings.muted if settings else []
+    for error in unknown_annotations(loaded, muted):
+        click.echo(f"miningmap: MININGMAP_SWINGS__MUTED: {error}", err=True)
+    return muted
 
 
 def read_beliefs(context: click.Context, only: Path | None) -> tuple[BeliefsDocument, Beliefs]:

@@ -23,7 +23,7 @@ Level: TypeAlias = Literal["country", "subdivision"]
 Adjust: TypeAlias = Literal["published", "none"]
 Step: TypeAlias = Literal["hour", "day", "month"]
 State: TypeAlias = Literal["live", "stale", "thin", "off"]
-BeliefKind: TypeAlias = Literal["declared", "prior", "rule", "part"]
+BeliefKind: TypeAlias = Literal["declared", "prior", "rule", "part", "annotation"]
 FigureUnit: TypeAlias = Literal["ratio", "H/s"]
 
 # ``unit`` is for descriptions of tables; JSON Schemas have it in words.
@@ -501,7 +501,8 @@ class BeliefRow(msgspec.Struct, frozen=True, kw_only=True, rename={"start": "fro
     """Something that is believed: who says so, and from when to when (``until`` is excluded).
 
     ``kind``: a ``declared`` or assumed (``prior``) distribution, a ``declared`` floor, a ``rule``
-    that moves hashrate from a place, or a ``part``, a pool that is ``part_of`` another one.
+    that moves hashrate from a place, a ``part``, a pool that is ``part_of`` another one, or an
+    ``annotation``: a ``calendar`` that is shown on the swings of ``places`` and ``pools``.
     ``figures`` are by place: fractions of the whole network or pool (``ratio``), or a floor (H/s).
     ``pools`` are the pools that it is about or that the machines mine at; null if it is about all
     pools, or if these are not known. ``stated`` is the figure as the source states it, and
@@ -511,7 +512,10 @@ class BeliefRow(msgspec.Struct, frozen=True, kw_only=True, rename={"start": "fro
     id: Annotated[str, Meta(description="The name of the belief.")]
     kind: Annotated[
         BeliefKind,
-        Meta(description="A declared or assumed distribution, a declared floor, a rule or a part."),
+        Meta(
+            description="A declared or assumed distribution, a declared floor, a rule, a part, "
+            "or an annotation."
+        ),
     ]
     subject: Annotated[str, Meta(description="Whom or what it is about, for people.")]
     figures: Annotated[
@@ -523,8 +527,16 @@ class BeliefRow(msgspec.Struct, frozen=True, kw_only=True, rename={"start": "fro
         Meta(description="The pools that it is about; null for all, or if they are not known."),
     ]
     place: Annotated[str | None, Meta(description="The place of a floor or a rule.")]
+    places: Annotated[
+        tuple[str, ...] | None, Meta(description="The places that an annotation concerns.")
+    ]
     within: Annotated[str | None, Meta(description="The floor that contains this one.")]
     part_of: Annotated[str | None, Meta(description="The pool that contains this one.")]
+    calendar: Annotated[
+        str | None,
+        Meta(description="When an annotation is on: days of the year, hours, weekdays, time zone."),
+    ]
+    text: Annotated[str | None, Meta(description="What an annotation says.")]
     start: Annotated[date | None, Meta(description="The first day on which it counts.")]
     until: Annotated[date | None, Meta(description="The day from which on it does not count.")]
     source: Annotated[str, Meta(description="The address of the source, or what identifies it.")]

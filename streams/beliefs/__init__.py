@@ -12,6 +12,7 @@ from streams.beliefs.loader import (
     configured,
     load,
     load_only,
+    unknown_annotations,
     unknown_pools,
 )
 
@@ -23,5 +24,6 @@ __all__ = [
     "configured",
     "load",
     "load_only",
+    "unknown_annotations",
     "unknown_pools",
 ]

@@ -10,6 +10,7 @@ import re
 import tomllib
 from collections import defaultdict
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
@@ -26,12 +27,13 @@ from streams.beliefs.documents import (
     NetworkDistribution,
     PoolDistribution,
     Relabelling,
+    StatedAnnotation,
     StatedClaim,
     belief_files,
     periods,
 )
 from streams.beliefs.lines import Keys, Lines, json_lines, line_of, toml_lines
-from streams.beliefs.loader import claim_of
+from streams.beliefs.loader import annotation_of, claim_of
 from streams.method.beliefs import contained, contents_on
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 
     from streams.beliefs.documents import SeriesEntry
     from streams.beliefs.refusals import Refusal
+    from streams.method.annotations import Annotation
 
 B = TypeVar("B", bound=Cited)
 
@@ -49,12 +52,15 @@ _SECTIONS: Final[dict[str, type[Cited]]] = {
     "pools": PoolDistribution,
     "claims": StatedClaim,
     "rules": Relabelling,
+    "annotations": StatedAnnotation,
 }
 _PART_OF: Final = "part_of"
 _KEY: Final = re.compile(r"\.(\w+)|\[(\d+)\]")
 _UNKNOWN_FIELD: Final = re.compile(r"unknown field `(.+)`")
 _TOML_LINE: Final = re.compile(r" \(at line (\d+), column \d+\)| \(at end of document\)")
 _JSON_BYTE: Final = re.compile(r" \(byte (\d+)\)")
+# In so many days every day of the year falls on every weekday, 29 February too.
+_CYCLE_D: Final = 41 * 366
 # Claims and their sums are figures of a few digits; floats add up to a little more or less.
 _TOLERANCE: Final = 1e-9
 
@@ -248,6 +254,9 @@ def _wrong_alone(beliefs: _Beliefs, pools: Collection[str]) -> Iterator[Finding]
         applies_to = found.belief.applies_to
         listed = applies_to if isinstance(applies_to, list) else ()
         yield from _unknown_pools(found, _numbered("applies_to", listed), pools)
+    for found in beliefs.of(StatedAnnotation):
+        yield from _wrong_annotation(found)
+        yield from _unknown_pools(found, _numbered("pools", found.belief.pools), pools)
     part_of = {part: found.belief.whole for part, found in beliefs.parts.items()}
     for part, found in beliefs.parts.items():
         yield from map(found.finding, refusals.of_part(part, part_of))
@@ -285,6 +294,25 @@ def _wrong_claim(found: _Found) -> Iterator[Finding]:
         yield found.says("at least 0 H/s says nothing; leave the claim out", "at_least")
     if claim.until <= claim.start:
         yield found.says(_wrong_way_round(claim.start, claim.until), "until")
+
+
+def _wrong_annotation(found: _Found) -> Iterator[Finding]:
+    annotation = found.belief
+    refused = list(refusals.of_annotation(annotation))
+    yield from map(found.finding, refused)
+    yield from _wrong_citation(found, annotation)
+    start, until = annotation.start, annotation.until
+    if start is not None and until is not None and until <= start:
+        yield found.says(_wrong_way_round(start, until), "until")
+    elif not refused and not _ever_counts(annotation_of(annotation)):
+        yield found.says("has no day: none of its days of the year is in its dates and weekdays")
+
+
+def _ever_counts(annotation: Annotation) -> bool:
+    """Return whether the calendar has any day at all."""
+    first = annotation.start or annotation.until or date(2000, 1, 1)
+    days = (first + timedelta(number) for number in range(-_CYCLE_D, _CYCLE_D))
+    return any(map(annotation.counts_on, days))
 
 
 _NO_SOURCE: Final = "has no source: give its address, or what identifies it"
@@ -378,7 +406,7 @@ def _overfull(found: dict[str, _Found], stated: dict[str, StatedClaim]) -> Itera
     """Yield the claims whose contents are larger, each on the first day on which they are."""
     claims = {id_: claim_of(claim) for id_, claim in stated.items()}
     done = set()
-    for day, date in sorted({(claims[id_].start, stated[id_].start) for id_ in found}):
+    for day, from_ in sorted({(claims[id_].start, stated[id_].start) for id_ in found}):
         contents = contents_on(claims.values(), day)
         for id_, inner in contents.items():
             size, own = contained(id_, contents), claims[id_].at_least
@@ -386,6 +414,6 @@ def _overfull(found: dict[str, _Found], stated: dict[str, StatedClaim]) -> Itera
             if size > own * (1 + _TOLERANCE) and checked and id_ not in done:
                 done.add(id_)
                 yield checked[0].says(
-                    f"the claims within {id_} add up to {size:g} H/s from {date} on, more than "
+                    f"the claims within {id_} add up to {size:g} H/s from {from_} on, more than "
                     f"its {own:g} H/s"
                 )

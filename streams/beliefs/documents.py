@@ -8,6 +8,7 @@ document may be left out::
     [[claims]]                       # a floor: `id`, `place`, `at_least` (H/s), `from`, `until`
     [part_of]                        # PART = "WHOLE", both slugs of pools
     [[rules]]                        # a relabelling: `id`, `place`, `applies_to`
+    [[annotations]]                  # a calendar: `id`, `text`, `zone`, `places` or `pools`
 """
 
 from __future__ import annotations
@@ -16,11 +17,20 @@ import tomllib
 from collections import Counter
 from datetime import date
 from importlib.resources import files
-from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Final,
+    Literal,
+    NamedTuple,
+    TypeAlias,
+    TypeVar,
+    get_args,
+)
 
 import msgspec
 
-from miningmap.inputs import ENCODING, decode_json, in_words
+from miningmap.inputs import ENCODING, decode_json, in_words, matching
 from miningmap.messages import MAX_HASHRATE, Slug
 
 if TYPE_CHECKING:
@@ -30,6 +40,15 @@ if TYPE_CHECKING:
 
 Weight: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=MAX_HASHRATE)]
 """A part of any scale, or a hashrate (H/s). Finite, so that their sums are."""
+
+MonthAndDay: TypeAlias = Annotated[
+    str, matching(r"^[0-9]{2}-[0-9]{2}$(?!\n)", "a day of the year as MM-DD, such as 06-01")
+]
+Weekday: TypeAlias = Literal[
+    "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"
+]
+WEEKDAYS: Final[tuple[Weekday, ...]] = get_args(Weekday)
+"""The days of the week, as Python numbers them."""
 
 SHIPPED: Final = files("beliefs")
 """The folder of the beliefs of this package."""
@@ -127,6 +146,36 @@ class Relabelling(Cited, kw_only=True, forbid_unknown_fields=True):
     applies_to: list[Slug] | Literal["*"]
 
 
+class StatedAnnotation(Cited, kw_only=True, forbid_unknown_fields=True):
+    """A calendar that is shown on the swings of some places and pools; it changes no figure.
+
+    Attributes:
+        text: a sentence that says what happens then.
+        zone: the time zone of all that follows, such as ``America/Chicago``.
+        places: the places that it concerns.
+        pools: the pools that it concerns.
+        first_day: the first day of the year, such as ``06-01``; without it every day counts.
+        last_day: the last day of the year, which is included.
+        from_hour: the first hour of the day; without it every hour counts.
+        until_hour: the hour from which on it is over.
+        weekdays: the days of the week; without them all count.
+        start: the first day on which the calendar counts.
+        until: the day from which on it does not.
+    """
+
+    text: str
+    zone: str
+    places: list[str] = []
+    pools: list[Slug] = []
+    first_day: MonthAndDay | None = None
+    last_day: MonthAndDay | None = None
+    from_hour: Annotated[int, msgspec.Meta(ge=0, le=23)] | None = None
+    until_hour: Annotated[int, msgspec.Meta(ge=1, le=24)] | None = None
+    weekdays: list[Weekday] | None = None
+    start: date | None = msgspec.field(name="from", default=None)
+    until: date | None = None
+
+
 class BeliefsDocument(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """One file of beliefs, or several together."""
 
@@ -135,10 +184,11 @@ class BeliefsDocument(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     claims: list[StatedClaim] = []
     part_of: dict[Slug, Slug] = {}
     rules: list[Relabelling] = []
+    annotations: list[StatedAnnotation] = []
 
     def cited(self) -> Iterator[Cited]:
         """Yield everything that has an id."""
-        yield from (*self.network, *self.pools, *self.claims, *self.rules)
+        yield from (*self.network, *self.pools, *self.claims, *self.rules, *self.annotations)
 
 
 class Period(NamedTuple):
@@ -187,6 +237,7 @@ def read(path: Path | Traversable) -> BeliefsDocument:
         merged.pools += document.pools
         merged.claims += document.claims
         merged.rules += document.rules
+        merged.annotations += document.annotations
         merged.part_of |= document.part_of
     counts = Counter(each.id for each in merged.cited())
     twice = [id_ for id_, n in counts.items() if n > 1]
@@ -202,6 +253,7 @@ def merge(documents: Sequence[BeliefsDocument]) -> BeliefsDocument:
         pools=_by_id(document.pools for document in documents),
         claims=_by_id(document.claims for document in documents),
         rules=_by_id(document.rules for document in documents),
+        annotations=_by_id(document.annotations for document in documents),
         part_of={p: whole for d in reversed(documents) for p, whole in d.part_of.items()},
     )
 

@@ -8,11 +8,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Final
+from zoneinfo import ZoneInfo
 
 from miningmap import places
 from miningmap.pool_names import CBECI_SAMPLE, is_known_pool, named_pools, unknown_pool
 from streams.beliefs import refusals
-from streams.beliefs.documents import SHIPPED, BeliefsDocument, BeliefsError, merge, read
+from streams.beliefs.documents import (
+    SHIPPED,
+    WEEKDAYS,
+    BeliefsDocument,
+    BeliefsError,
+    merge,
+    read,
+)
+from streams.method.annotations import Annotation, DayOfYear, Hours, Season
 from streams.method.beliefs import Beliefs, Claim, Document, Entry, Rule, normalised
 
 if TYPE_CHECKING:
@@ -24,6 +33,7 @@ if TYPE_CHECKING:
         NetworkDistribution,
         Relabelling,
         SeriesEntry,
+        StatedAnnotation,
         StatedClaim,
     )
     from streams.beliefs.refusals import Refusal
@@ -92,6 +102,7 @@ def beliefs_of(document: BeliefsDocument) -> Beliefs:
         claims=[_claim(each) for each in document.claims],
         part_of=document.part_of,
         rules=[_rule(each) for each in sorted(document.rules, key=lambda rule: rule.id)],
+        annotations=[_annotation(each) for each in document.annotations],
     )
     for claim in document.claims:
         _accept(claim.id, refusals.of_container(claim, claims))
@@ -108,8 +119,19 @@ def unknown_pools(beliefs: Beliefs) -> list[str]:
     named.update(*(claim.pools or () for claim in beliefs.claims))
     named.update(beliefs.part_of, beliefs.part_of.values())
     named.update(*(rule.applies_to or () for rule in beliefs.rules))
+    named.update(*(annotation.pools for annotation in beliefs.annotations))
     unknown = sorted(pool for pool in named if not is_known_pool(pool) and pool != CBECI_SAMPLE)
     return [unknown_pool(pool, named_pools()) for pool in unknown]
+
+
+def unknown_annotations(beliefs: Beliefs, ids: Iterable[str]) -> list[str]:
+    """Return an error for each id that no annotation has, in alphabetical order.
+
+    Such an id mutes nothing: it is misspelt, or the annotation is no longer believed.
+    """
+    known = sorted(annotation.id for annotation in beliefs.annotations)
+    expected = f"expected one of: {', '.join(known)}" if known else "there are none"
+    return [f"unknown annotation {id_!r}; {expected}" for id_ in sorted({*ids} - {*known})]
 
 
 def _document(
@@ -147,6 +169,34 @@ def _rule(rule: Relabelling) -> Rule:
     _accept(rule.id, refusals.of_rule(rule))
     applies_to = None if rule.applies_to == "*" else frozenset(rule.applies_to)
     return Rule(rule.id, places.outermost(rule.place), applies_to)
+
+
+def _annotation(annotation: StatedAnnotation) -> Annotation:
+    _accept(annotation.id, refusals.of_annotation(annotation))
+    return annotation_of(annotation)
+
+
+def annotation_of(annotation: StatedAnnotation) -> Annotation:
+    """Return an annotation as the method uses it."""
+    first, last = annotation.first_day, annotation.last_day
+    start, until = annotation.from_hour, annotation.until_hour
+    days = annotation.weekdays
+    return Annotation(
+        id=annotation.id,
+        zone=ZoneInfo(annotation.zone),
+        places=frozenset(map(places.outermost, annotation.places)),
+        pools=frozenset(annotation.pools),
+        season=Season(_day_of_year(first), _day_of_year(last)) if first and last else None,
+        hours=None if start is None or until is None else Hours(start, until),
+        weekdays=None if days is None else frozenset(map(WEEKDAYS.index, days)),
+        start=annotation.start,
+        until=annotation.until,
+    )
+
+
+def _day_of_year(text: str) -> DayOfYear:
+    month, day = text.split("-")
+    return DayOfYear(int(month), int(day))
 
 
 def _accept(id_: str, refused: Iterable[Refusal]) -> None:

@@ -38,6 +38,9 @@ Floors: by its source, at least so much operates at a place. A claim within anot
 some of the same machines.""",
     "Rules": "Corrections of what pools report.",
     "Parts": "Accounts that report as pools of their own, and the pools whose totals contain them.",
+    "Annotations": """\
+Calendars of what is known to move hashrate, in local time. They are shown on the swings of their
+places and pools, and change no figure; `swings.muted` names those that should raise no alert.""",
 }
 
 
@@ -59,6 +62,8 @@ def figures(row: BeliefRow) -> str:
         return ", ".join(f"{code} {100 * part:.4g} %" for code, part in row.figures.items())
     if row.unit == "H/s":
         return ", ".join(f"{code} {format_hashrate(h)}" for code, h in row.figures.items())
+    if row.calendar is not None:
+        return f"{' '.join((*(row.places or ()), *(row.pools or ())))} {row.calendar}"
     if row.part_of is not None:
         return f"{' '.join(row.pools or ())} is part of {row.part_of}"
     return f"{row.place} at {' '.join(row.pools) if row.pools else 'all pools'}"
@@ -70,6 +75,8 @@ def _section_of(row: BeliefRow) -> str:
             return "Rules"
         case "part", _:
             return "Parts"
+        case "annotation", _:
+            return "Annotations"
         case _, "H/s":
             return "Claims"
         case _:
@@ -137,5 +144,15 @@ _COLUMNS: Final[dict[str, _Columns]] = {
     "Parts": {
         "pool": lambda row: f"`{_pools(row)}`",
         "part of": lambda row: f"`{row.part_of}`",
+    },
+    "Annotations": {
+        **_ID,
+        "subject": lambda row: row.subject,
+        "places": lambda row: ", ".join(row.places or ()),
+        "pools": _pools,
+        "calendar": lambda row: row.calendar or "",
+        **_DAYS,
+        "says": lambda row: row.text or "",
+        **_CITATION,
     },
 }

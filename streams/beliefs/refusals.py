@@ -5,14 +5,24 @@ The loader raises the first refusal; ``miningmap beliefs check`` lists all of th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from datetime import date
+from typing import TYPE_CHECKING, Final, NamedTuple
+from zoneinfo import ZoneInfo
 
 from miningmap import places
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from streams.beliefs.documents import NetworkDistribution, Relabelling, StatedClaim
+    from streams.beliefs.documents import (
+        NetworkDistribution,
+        Relabelling,
+        StatedAnnotation,
+        StatedClaim,
+    )
+
+# In which every day of the year exists.
+_LEAP_YEAR: Final = 2024
 
 
 class Refusal(NamedTuple):
@@ -52,6 +62,62 @@ def of_rule(rule: Relabelling) -> Iterator[Refusal]:
         yield Refusal(
             ("applies_to",), 'applies_to is empty; expected "*" or pools; else leave the rule out'
         )
+
+
+def of_annotation(annotation: StatedAnnotation) -> Iterator[Refusal]:
+    """Yield what is wrong with an annotation."""
+    if not annotation.text.strip():
+        yield Refusal(("text",), "text is empty; write a sentence that says what happens then")
+    if not annotation.places and not annotation.pools:
+        yield Refusal((), "concerns nothing; name places, pools or both")
+    for number, code in enumerate(annotation.places):
+        yield from _of_place(code, ("places", number))
+        if code.endswith(places.OTHER):
+            yield Refusal(("places", number), f"an annotation needs a place, and {code} is none")
+    if not _is_zone(annotation.zone):
+        yield Refusal(
+            ("zone",),
+            f"{annotation.zone!r} is not a time zone; write one such as America/Chicago",
+        )
+    yield from _of_days(annotation)
+    yield from _of_hours(annotation)
+    if annotation.weekdays is not None and not annotation.weekdays:
+        yield Refusal(("weekdays",), "weekdays is empty; leave it out if all count")
+
+
+def _of_days(annotation: StatedAnnotation) -> Iterator[Refusal]:
+    days = {"first_day": annotation.first_day, "last_day": annotation.last_day}
+    if None in days.values() and days != {"first_day": None, "last_day": None}:
+        yield Refusal((), "first_day and last_day belong together; give both or neither")
+    for key, day in days.items():
+        if day is not None and not _is_day(day):
+            yield Refusal((key,), f"{day!r} is not a day of the year")
+
+
+def _of_hours(annotation: StatedAnnotation) -> Iterator[Refusal]:
+    start, until = annotation.from_hour, annotation.until_hour
+    if (start is None) != (until is None):
+        yield Refusal((), "from_hour and until_hour belong together; give both or neither")
+    elif start is not None and start == until:
+        yield Refusal(
+            ("until_hour",), "from_hour and until_hour are the same; leave both out for all day"
+        )
+
+
+def _is_day(month_and_day: str) -> bool:
+    try:
+        date.fromisoformat(f"{_LEAP_YEAR}-{month_and_day}")
+    except ValueError:
+        return False
+    return True
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # unknown, a path, or the name of a folder
+        return False
+    return True
 
 
 def of_part(part: str, part_of: Mapping[str, str]) -> Iterator[Refusal]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         NetworkDistribution,
         Period,
         Relabelling,
+        StatedAnnotation,
         StatedClaim,
     )
 
@@ -32,7 +33,7 @@ def rows_on(document: BeliefsDocument, day: date) -> tuple[BeliefRow, ...]:
     """Return what counts on a day.
 
     Network priors come first, the default one before the others; then distributions of pools,
-    claims, rules and parts.
+    claims, rules, parts and annotations, each of these all year round.
     """
     return (
         *(row for each in document.network for row in _distribution_on(each, day)),
@@ -40,6 +41,7 @@ def rows_on(document: BeliefsDocument, day: date) -> tuple[BeliefRow, ...]:
         *(_claim(claim) for claim in document.claims if claim.start <= day < claim.until),
         *(_rule(rule) for rule in sorted(document.rules, key=lambda rule: rule.id)),
         *(_part(part, whole) for part, whole in sorted(document.part_of.items())),
+        *(_annotation(each) for each in document.annotations if _is_dated(each, day)),
     )
 
 
@@ -51,6 +53,7 @@ def all_rows(document: BeliefsDocument) -> tuple[BeliefRow, ...]:
         *map(_claim, document.claims),
         *(_rule(rule) for rule in sorted(document.rules, key=lambda rule: rule.id)),
         *(_part(part, whole) for part, whole in sorted(document.part_of.items())),
+        *map(_annotation, document.annotations),
     )
 
 
@@ -123,6 +126,45 @@ def _part(part: str, whole: str) -> BeliefRow:
     )
 
 
+def _is_dated(annotation: StatedAnnotation, day: date) -> bool:
+    """Return whether a day is between the dates of an annotation, in or out of its season."""
+    return (annotation.start is None or annotation.start <= day) and (
+        annotation.until is None or day < annotation.until
+    )
+
+
+def _annotation(annotation: StatedAnnotation) -> BeliefRow:
+    return _row(
+        annotation,
+        id=annotation.id,
+        kind="annotation",
+        subject=annotation.subject or ", ".join(_names(annotation)),
+        pools=tuple(annotation.pools) or None,
+        places=tuple(annotation.places),
+        calendar=_calendar(annotation),
+        text=annotation.text,
+        start=annotation.start,
+        until=annotation.until,
+    )
+
+
+def _names(annotation: StatedAnnotation) -> Iterator[str]:
+    yield from map(name_of, annotation.places)
+    yield from map(pool_name, annotation.pools)
+
+
+def _calendar(annotation: StatedAnnotation) -> str:
+    """Return when an annotation is on, in words: ``06-01 to 09-30, 15 to 19 h, ZONE``."""
+    parts = [annotation.zone]
+    if annotation.weekdays is not None:
+        parts.insert(0, " ".join(annotation.weekdays))
+    if annotation.from_hour is not None:
+        parts.insert(0, f"{annotation.from_hour} to {annotation.until_hour} h")
+    if annotation.first_day is not None:
+        parts.insert(0, f"{annotation.first_day} to {annotation.last_day}")
+    return ", ".join(parts)
+
+
 def _merged(whole: Citation, entry: Citation) -> Citation:
     """Return the citation of an entry, completed by that of its distribution."""
     own = {name: getattr(entry, name) for name in _CITED}
@@ -135,6 +177,8 @@ def _merged(whole: Citation, entry: Citation) -> Citation:
 
 
 def _row(citation: Citation, **fields: Any) -> BeliefRow:  # noqa: ANN401 - fields of BeliefRow
-    absent: dict[str, Any] = dict.fromkeys(("place", "within", "part_of", "start", "until"))
+    absent: dict[str, Any] = dict.fromkeys(
+        ("place", "places", "within", "part_of", "calendar", "text", "start", "until")
+    )
     cited = {name: getattr(citation, name) for name in _CITED}
     return BeliefRow(**(absent | {"figures": {}, "unit": None} | cited | fields))

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from streams.method.annotations import Annotation
+
 Hashrate: TypeAlias = float
 """H/s, the mean over the window."""
 
@@ -136,6 +138,7 @@ class Beliefs:
         claims: floors.
         part_of: the whole of each pool that is part of another one.
         rules: the relabellings, in the order in which they are applied.
+        annotations: calendars to show on swings; no figure depends on them.
     """
 
     network: Sequence[Document] = ()
@@ -143,6 +146,7 @@ class Beliefs:
     claims: Sequence[Claim] = ()
     part_of: Mapping[str, str] = field(default_factory=dict)
     rules: Sequence[Rule] = ()
+    annotations: Sequence[Annotation] = ()
 
     def on(self, day: int) -> BeliefsInForce:
         """Return the beliefs that count on a day."""

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from miningmap.times import HOUR_MIN, HOUR_S, MINUTE_S, bucket, bucket_start
+from streams.method.annotations import annotated_in_order
 from streams.method.cells import add_up
 from streams.method.comparison import PAIRS, Comparisons
 from streams.method.swings import (
@@ -20,7 +21,7 @@ from streams.method.swings import (
 from streams.method.windows import Span
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from miningmap.settings import Swings
@@ -39,7 +40,7 @@ MAX_SUMS: Final = 20_000
 DEFAULT_SETTINGS: Final = SwingSettings()
 
 
-def _as_it_is(event: Swing) -> Swing:
+def _as_it_is(event: Swing, _: Swing | None) -> Swing:
     return event
 
 
@@ -67,15 +68,24 @@ def detect(
     minutes: Iterable[int],
     beliefs: Beliefs,
     settings: SwingSettings = DEFAULT_SETTINGS,
+    muted: Collection[str] = (),
 ) -> Iterator[Swing]:
-    """Yield the events of minutes in a row, as if nothing had swung before.
+    """Return the events of minutes in a row, as if nothing had swung before.
 
     Args:
         cells: of all messages about these minutes, and about the noise and the profile before them.
         minutes: their numbers, in the order of time; each is evaluated as it begins.
-        beliefs: all beliefs.
+        beliefs: all beliefs; their annotations are shown on the events.
         settings: when swings fire, resolve and are lost.
+        muted: the ids of the annotations that the operator mutes.
     """
+    events = _detect(cells, minutes, beliefs, settings)
+    return annotated_in_order(events, beliefs.annotations, muted)
+
+
+def _detect(
+    cells: SumReader, minutes: Iterable[int], beliefs: Beliefs, settings: SwingSettings
+) -> Iterator[Swing]:
     comparisons = comparisons_over(cells, beliefs)
     noise = _Noise(_RecomputedHours(comparisons).deltas, settings.noise_hours)
     detector = Detector(settings)
@@ -118,7 +128,7 @@ class LiveDetector:
         hours: Mapping[int, HourDeltas],
         *,
         forgotten: Iterable[Swing] = (),
-        annotate: Callable[[Swing], Swing] = _as_it_is,
+        annotate: Callable[[Swing, Swing | None], Swing] = _as_it_is,
     ) -> None:
         """Continue where another detector has ended.
 
@@ -129,11 +139,12 @@ class LiveDetector:
             hours: the deltas at the starts of hours; those of later hours are added.
             forgotten: the newest event of each swing that fired and of which nothing is remembered.
                 They are lost at the first minute.
-            annotate: returns an event with what an operator should know about it.
+            annotate: returns an event with what an operator should know about it. It is given the
+                newest event of the same swing before it, if there is one.
         """
         self._detector = Detector(settings, {track.subject: track for track in tracks})
         self._firing = {subject_of(event): event for event in firing}
-        self._forgotten = sorted(forgotten, key=subject_of)
+        self._forgotten = {subject_of(event): event for event in sorted(forgotten, key=subject_of)}
         self._hours = dict(hours)
         self._kept_hours = settings.noise_hours
         self._noise = _Noise(self._deltas, settings.noise_hours)
@@ -150,19 +161,27 @@ class LiveDetector:
         hour, past = divmod(minute, HOUR_MIN)
         compared = [comparisons.at(at, pair) for pair in PAIRS]
         self._noise.present_hour(hour)
-        found = [lost(event, at) for event in self._forgotten]
-        self._forgotten = []
+        self._firing |= self._forgotten
+        found = [lost(event, at) for event in self._forgotten.values()]
+        self._forgotten = {}
         found += self._detector.evaluate(at, compared, self._noise.sigma)
-        events = [self._annotate(event) for event in found]
-        for event in events:
-            self._firing[subject_of(event)] = event
-        self._firing = {s: event for s, event in self._firing.items() if event.state == "firing"}
+        events = [self._shown(event) for event in found]
         deltas = None if past else deltas_of(compared)
         if deltas is not None:
             first = hour - self._kept_hours
             self._hours = {h: known for h, known in self._hours.items() if h >= first}
             self._hours[hour] = deltas
         return Evaluation(events, status_of(at, compared, self._firing.values()), deltas)
+
+    def _shown(self, event: Swing) -> Swing:
+        """Return an event as it is told, and remember it while its swing fires."""
+        subject = subject_of(event)
+        shown = self._annotate(event, self._firing.get(subject))
+        if shown.state == "firing":
+            self._firing[subject] = shown
+        else:
+            self._firing.pop(subject, None)
+        return shown
 
     def _deltas(self, hour: int, pair: str) -> Deltas | None:
         return self._hours.get(hour, {}).get(pair)

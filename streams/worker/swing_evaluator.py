@@ -83,7 +83,7 @@ class Evaluator:
         settings: SwingSettings,
         retention: Retention,
         metrics: Metrics,
-        annotate: Callable[[Swing], Swing] = lambda event: event,
+        annotate: Callable[[Swing, Swing | None], Swing] = lambda event, _: event,
         first_minutes: int = FIRST_MINUTES,
     ) -> None:
         """Prepare an evaluator; it reads Redis when it first evaluates.
@@ -96,7 +96,8 @@ class Evaluator:
             retention: how long cells are kept.
             metrics: where events and durations are counted.
             annotate: returns an event with what an operator should know about it. It is called once
-                for each event, before anything is written.
+                for each event, before anything is written, and is given the newest event of the
+                same swing before it, if there is one.
             first_minutes: how many minutes are evaluated at once where nothing is remembered.
         """
         self._cells = cells

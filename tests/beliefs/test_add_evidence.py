@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-TUTORIAL: Final = ROOT / "docs" / "add-evidence.md"
+TUTORIAL, CALENDAR = (
+    (ROOT / "docs" / "add-evidence.md").read_text().split("## A calendar instead of a figure")
+)
 FILE: Final = "beliefs/claims/example-mining.toml"
+ANNOTATION: Final = "beliefs/annotations/example-power.toml"
 # The parts of `make check` that concern beliefs; a nightly run does all of it.
 CHECKS: Final = (
     ".venv/bin/miningmap beliefs check beliefs",
@@ -27,7 +30,7 @@ CHECKS: Final = (
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A copy in which the steps of the page were run, with the tests of the shipped files."""
     with copied(tmp_path_factory.mktemp("evidence")) as tree:
-        commands = list(follow(tree, TUTORIAL.read_text(), CHECKS))
+        commands = list(follow(tree, TUTORIAL, CHECKS))
         outputs = [run(tree, command) for command in commands]
         assert any("claims/example-mining-no-2025-12" in output for output in outputs)
         yield tree
@@ -52,3 +55,17 @@ def test_a_mistake_in_it_is_found_with_its_line(tree: Path) -> None:
     output = run(tree, f".venv/bin/miningmap beliefs check {FILE}", ok=False)
     file.write_text(sound)
     assert f"{FILE}:4: claims/example-mining-no-2025-12: 'Norway' is not a place" in output
+
+
+def test_a_calendar_is_found_sound_and_is_believed_on_its_days(tree: Path) -> None:
+    file = tree / ANNOTATION
+    try:
+        assert list(follow(tree, CALENDAR, CHECKS)) == []
+        assert run(tree, f".venv/bin/miningmap beliefs check {ANNOTATION}") == (
+            "1 file, 0 findings\n"
+        )
+        for day, counts in (("2025-10-31", 0), ("2025-11-01", 1), ("2026-07-01", 1)):
+            rows = json.loads(run(tree, f".venv/bin/miningmap beliefs --json --on {day}"))
+            assert sum(row["id"] == "annotations/example-tariff" for row in rows) == counts, day
+    finally:
+        file.unlink()

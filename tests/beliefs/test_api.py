@@ -62,7 +62,7 @@ async def test_the_answer_is_what_counts_today(service: Service) -> None:
     assert [row["id"] for row in answer["beliefs"]] == expected
     for row in answer["beliefs"]:
         assert row["source"]
-        assert row["kind"] in {"declared", "prior", "rule", "part"}
+        assert row["kind"] in {"declared", "prior", "rule", "part", "annotation"}
         assert {"from", "until", "publisher", "published", "primary", "figures"} <= row.keys()
 
 
@@ -73,6 +73,14 @@ async def test_another_day_has_other_beliefs(service: Service) -> None:
     assert found["pools/marapool"]["kind"] == "declared"
     assert "network/hashrate-index" not in found
     assert (await answer_of(service, "?on="))["on"] == "2026-11-27"
+
+
+async def test_an_annotation_is_listed_out_of_its_season_too(service: Service) -> None:
+    found = {row["id"]: row for row in (await answer_of(service))["beliefs"]}
+    row = found["annotations/ercot-4cp"]
+    assert (row["kind"], row["places"], row["pools"]) == ("annotation", ["US-TX"], None)
+    assert row["calendar"] == "06-01 to 09-30, 15 to 19 h, America/Chicago"
+    assert row["text"].startswith("Large consumers in Texas")
 
 
 async def test_the_csv_has_the_rows_of_the_json(service: Service) -> None:
@@ -130,7 +138,7 @@ async def test_the_description_has_the_path_its_parameter_and_its_type(service: 
         "properties"
     ].keys()
     header = document["paths"]["/api/v1/beliefs.csv"]["get"]["responses"]["200"]
-    assert ",from,until,source," in json.dumps(header)
+    assert ",places,within,part_of,calendar,text,from,until,source," in json.dumps(header)
 
 
 def test_the_snapshot_answers_for_the_default_prior_alone() -> None:

@@ -91,6 +91,20 @@ id = "rule"
 source = "s"
 place = "CN-ZJ"
 applies_to = "*"
+
+[[annotations]]
+id = "annotations/leap-days"
+source = "s"
+text = "It happens."
+zone = "Asia/Tehran"
+places = ["IR"]
+pools = ["a"]
+first_day = "02-29"
+last_day = "02-29"
+from_hour = 22
+until_hour = 6
+weekdays = ["sunday"]
+until = 2030-01-01
 """
 
 CLAIM = """\
@@ -115,6 +129,14 @@ until = 2026-01-01
 [pools.series.weights]
 US = 1
 CA = 1
+"""
+ANNOTATION = """\
+[[annotations]]
+id = "annotations/a"
+source = "s"
+text = "It happens."
+zone = "America/Chicago"
+places = ["US-TX"]
 """
 
 
@@ -161,7 +183,31 @@ def test_what_is_sound_has_no_findings(tmp_path: Path) -> None:
             4,
             "r: 'CN' is not a subdivision",
         ),
+        (ANNOTATION.replace("US-TX", "US-XX"), 6, "annotations/a: 'US-XX' is not a place"),
+        (ANNOTATION.replace("US-TX", "OTHER"), 6, "needs a place, and OTHER is none"),
+        (ANNOTATION.replace('["US-TX"]', "[]"), 1, "concerns nothing; name places, pools or both"),
+        (ANNOTATION.replace("It happens.", " "), 4, "text is empty"),
+        (ANNOTATION.replace("America/Chicago", "America"), 5, "'America' is not a time zone"),
+        (ANNOTATION.replace("America/Chicago", "../etc"), 5, "'../etc' is not a time zone"),
+        (ANNOTATION.replace("America/Chicago", ""), 5, "'' is not a time zone"),
+        (f'{ANNOTATION}first_day = "06-01"', 1, "first_day and last_day belong together"),
+        (f'{ANNOTATION}first_day = "06-01"\nlast_day = "06-31"', 8, "'06-31' is not a day of the"),
+        (f'{ANNOTATION}first_day = "6-1"\nlast_day = "06-02"', 7, "a day of the year as MM-DD"),
+        (f"{ANNOTATION}until_hour = 7", 1, "from_hour and until_hour belong together"),
+        (f"{ANNOTATION}from_hour = 7\nuntil_hour = 7", 8, "are the same; leave both out"),
+        (f"{ANNOTATION}from_hour = 24\nuntil_hour = 7", 7, "Expected `int` <= 23"),
+        (f"{ANNOTATION}weekdays = []", 7, "weekdays is empty; leave it out if all count"),
+        (f'{ANNOTATION}weekdays = ["Sunday"]', 7, "Invalid enum value 'Sunday'"),
+        # annotations that are never on
+        (f"{ANNOTATION}from = 2025-01-01\nuntil = 2025-01-01", 8, "is not after from 2025-01-01"),
+        (
+            f"{ANNOTATION}until = 2025-01-02\nfrom = 2025-01-01\nweekdays = ['monday']",
+            1,
+            "annotations/a: has no day: none of its days of the year is in its dates",
+        ),
+        (ANNOTATION.replace('source = "s"\n', ""), 1, "has no source"),
         # unknown pools
+        (f'{ANNOTATION}pools = ["a", "c"]', 7, "annotations/a: unknown pool 'c'"),
         (f'{CLAIM}pools = ["a", "c"]', 8, "claims/c: unknown pool 'c'"),
         (DISTRIBUTION.replace('"a"', '"c"'), 4, "unknown pool 'c'"),
         ('[part_of]\nc-account = "a"', 2, "part_of: unknown pool 'c-account'"),

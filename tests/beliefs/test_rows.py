@@ -59,6 +59,21 @@ from = 2025-01-31
 until = 2025-05-31
 pools = ["foundryusa"]
 
+[[annotations]]
+id = "annotations/a"
+text = "It happens."
+source = "s"
+places = ["US-TX", "US-OK"]
+pools = ["luxor"]
+zone = "America/Chicago"
+first_day = "06-01"
+last_day = "09-30"
+from_hour = 15
+until_hour = 19
+weekdays = ["monday", "tuesday"]
+from = 2025-02-01
+until = 2025-05-31
+
 [part_of]
 luxor-account = "luxor"
 
@@ -89,7 +104,8 @@ def ids(rows: Sequence[BeliefRow]) -> list[str]:
 )
 def test_the_rows_of_a_day_are_what_counts_then(day: str, expected: list[str]) -> None:
     rows = rows_on(DOCUMENT, date.fromisoformat(day))
-    assert ids(rows) == [*expected, "rule", "part_of/luxor-account"]
+    annotations = ["annotations/a"] if "2025-02-01" <= day < "2025-05-31" else []
+    assert ids(rows) == [*expected, "rule", "part_of/luxor-account", *annotations]
 
 
 def test_the_rows_agree_with_what_the_method_uses() -> None:
@@ -125,6 +141,13 @@ def test_each_kind_of_belief_has_its_fields() -> None:
     rule, part = rows["rule"], rows["part_of/luxor-account"]
     assert (rule.kind, rule.place, rule.pools, rule.unit) == ("rule", "CN-ZJ", None, None)
     assert (part.kind, part.pools, part.part_of) == ("part", ("luxor-account",), "luxor")
+    annotation = rows["annotations/a"]
+    assert (annotation.kind, annotation.unit, annotation.figures) == ("annotation", None, {})
+    assert (annotation.places, annotation.pools) == (("US-TX", "US-OK"), ("luxor",))
+    assert annotation.text == "It happens."
+    assert annotation.subject == "Texas, Oklahoma, Luxor"
+    assert annotation.calendar == ("06-01 to 09-30, 15 to 19 h, monday tuesday, America/Chicago")
+    assert (claim.places, claim.calendar, claim.text) == (None, None, None)
     assert rows["pools/second"].subject == "Foundry USA"
     assert rows["network/n"].subject == "The network"
     assert all(row.source for row in rows.values())
@@ -138,6 +161,9 @@ def test_figures_are_written_in_a_line() -> None:
         "claims/c": "US-TX 15 EH/s",
         "rule": "CN-ZJ at all pools",
         "part_of/luxor-account": "luxor-account is part of luxor",
+        "annotations/a": (
+            "US-TX US-OK luxor 06-01 to 09-30, 15 to 19 h, monday tuesday, America/Chicago"
+        ),
     }
 
 

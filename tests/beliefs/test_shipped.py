@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Final
 
@@ -110,6 +110,31 @@ def test_every_publisher_is_credited() -> None:
     text = (ROOT / "SOURCES.md").read_text()
     published = {row.publisher for row in all_rows(DOCUMENT) if row.kind != "part"}
     assert {publisher for publisher in published if publisher not in text} == set()
+
+
+@pytest.mark.parametrize(
+    ("place", "at", "id_"),
+    [
+        ("US-TX", "2026-07-10T21:30:00Z", "annotations/ercot-4cp"),  # 16:30 in Texas
+        ("US-TX", "2026-07-10T17:30:00Z", None),
+        ("CN-SC", "2026-04-30T16:00:00Z", "annotations/sichuan-wet-season"),  # 1 May in China
+        ("CN-YN", "2026-10-31T15:59:00Z", "annotations/sichuan-wet-season"),
+        ("CN-XJ", "2026-07-10T12:00:00Z", None),
+        ("RU-BU", "2026-01-01T00:00:00Z", "annotations/buryatia-heating-season"),
+        ("RU-IRK", "2025-11-20T00:00:00Z", None),  # banned all year round by then
+        ("RU-ZAB", "2026-03-15T15:00:00Z", None),  # the next day there
+        ("KZ", "2022-01-24T00:00:00Z", "annotations/kazakhstan-2022-01"),
+        ("IR", "2021-09-22T20:00:00Z", "annotations/iran-2021-summer"),
+    ],
+)
+def test_annotations_are_on_when_their_sources_say_so(place: str, at: str, id_: str | None) -> None:
+    time = datetime.fromisoformat(at)
+    on = [
+        annotation.id
+        for annotation in beliefs_of(DOCUMENT).annotations
+        if annotation.names_place(place) and annotation.is_on(time)
+    ]
+    assert on == ([] if id_ is None else [id_])
 
 
 def test_something_is_believed_today() -> None:

@@ -62,6 +62,36 @@ def test_the_swings_of_a_range_are_printed_as_json(run: Run, falling: Path, own:
     assert found[0]["delta"] == pytest.approx(-0.8 * 18 / 60)
 
 
+def test_events_are_shown_with_the_annotations_that_concern_them(
+    run: Run, falling: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "calendar.json"
+    annotation = {"id": "annotations/a", "text": "It happens.", "zone": "Asia/Shanghai"}
+    # The events are between 19 and 20 h in China.
+    for hour, expected in ((19, ["annotations/a"]), (20, None)):
+        hours = {"pools": ["alpha"], "from_hour": hour, "until_hour": hour + 1}
+        path.write_text(json.dumps({"annotations": [annotation | hours]}))
+        found = json.loads(run("swings", falling, *RANGE, "--beliefs", path).stdout)
+        assert found
+        assert all(event.get("annotations") == expected for event in found)
+        assert not any("muted" in event for event in found)
+
+
+def test_events_of_an_annotation_that_the_settings_mute_say_so(
+    run: Run, falling: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "calendar.json"
+    annotation = {"id": "annotations/a", "text": "It happens.", "zone": "UTC", "pools": ["alpha"]}
+    path.write_text(json.dumps({"annotations": [annotation]}))
+    monkeypatch.setenv("MININGMAP_SWINGS__MUTED", '["annotations/a", "annotations/b"]')
+    result = run("swings", falling, *RANGE, "--beliefs", path)
+    assert [event["muted"] for event in json.loads(result.stdout)] == [True] * 3
+    assert (
+        "miningmap: MININGMAP_SWINGS__MUTED: unknown annotation 'annotations/b'; expected one of: "
+        "annotations/a\n"
+    ) in result.stderr
+
+
 def test_the_shipped_beliefs_are_used_without_others(run: Run, falling: Path) -> None:
     result = run("swings", falling, *RANGE)
     assert json.loads(result.stdout)[0]["places"] == []

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from miningmap import __version__
+from miningmap.notify.signature import key_of
 from miningmap.settings import SECRETS_DIR, load
 
 Services = dict[str, dict[str, Any]]
@@ -26,7 +27,7 @@ PUBLISHED = {
 
 
 def test_the_file_has_all_services(services: Services, own: Services) -> None:
-    assert set(own) == {"topics", "collector", "streams", "endpoint"}
+    assert set(own) == {"topics", "collector", "streams", "notify", "endpoint"}
     assert set(services) - set(own) == {"kafka", "redis", "prometheus", "grafana"}
 
 
@@ -49,7 +50,12 @@ def test_every_long_running_service_has_a_health_check(services: Services) -> No
 
 def test_the_health_checks_ask_whether_the_services_are_ready(own: Services) -> None:
     paths = {n: s["healthcheck"]["test"][-1] for n, s in own.items() if "healthcheck" in s}
-    assert paths == dict.fromkeys(("collector", "streams", "endpoint"), "/readyz")
+    assert paths == dict.fromkeys(("collector", "streams", "notify", "endpoint"), "/readyz")
+
+
+def test_notifications_are_optional(services: Services) -> None:
+    profiles = {name: s["profiles"] for name, s in services.items() if "profiles" in s}
+    assert profiles == {"notify": ["notify"]}
 
 
 def test_no_container_can_write_to_its_image_or_gain_privileges(services: Services) -> None:
@@ -95,7 +101,7 @@ def test_only_services_that_poll_or_serve_are_on_an_external_network(
 ) -> None:
     internal = {name for name, network in compose["networks"].items() if network.get("internal")}
     outside = {name for name, service in services.items() if set(service["networks"]) - internal}
-    assert outside == set(PUBLISHED)
+    assert outside == {*PUBLISHED, "notify"}
 
 
 def test_files_mounted_from_the_repository_exist_and_are_read_only(
@@ -127,7 +133,7 @@ def test_services_that_use_the_topics_wait_until_they_are_created(own: Services)
         for name, service in own.items()
         if "MININGMAP_KAFKA__BOOTSTRAP_SERVERS" in service["environment"] and name not in ONE_SHOT
     ]
-    assert users == ["collector", "streams"]
+    assert users == ["collector", "streams", "notify"]
     assert all("topics" in own[name]["depends_on"] for name in users)
 
 
@@ -135,14 +141,12 @@ def test_the_file_contains_no_password(services: Services) -> None:
     environment = [name for service in services.values() for name in service.get("environment", {})]
     secret = re.compile("PASSWORD|TOKEN|SECRET|KEY")
     assert [name for name in environment if secret.search(name)] == [
-        SECRETS_DIR,
-        SECRETS_DIR,
-        SECRETS_DIR,
+        *[SECRETS_DIR] * 4,
         "GF_SECURITY_ADMIN_PASSWORD__FILE",
     ]
 
 
-@pytest.mark.parametrize("name", ["topics", "collector", "streams", "endpoint"])
+@pytest.mark.parametrize("name", ["topics", "collector", "streams", "notify", "endpoint"])
 def test_the_settings_exist_and_services_listen_on_their_network(
     own: Services, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,12 +164,16 @@ def test_the_settings_exist_and_services_listen_on_their_network(
     hosts = {
         "collector": {settings.collector.metrics_host, settings.intake.host},
         "streams": {settings.streams.metrics_host},
+        "notify": {settings.notify.metrics_host},
         "endpoint": {settings.endpoint.host},
     }
     assert hosts.get(name, {"0.0.0.0"}) == {"0.0.0.0"}  # noqa: S104 - inside a container
     if name in {"collector", "streams", "endpoint"}:
         assert settings.redis.password is not None
         assert settings.redis.password.get_secret_value() == "hush"
+    if name == "notify":
+        assert settings.notify.secret is not None
+        assert settings.notify.secret.get_secret_value() == "hush"
 
 
 def test_one_command_creates_missing_secrets_and_keeps_the_others(
@@ -184,6 +192,7 @@ def test_one_command_creates_missing_secrets_and_keeps_the_others(
     assert re.fullmatch("[0-9a-f]{64}", made["redis_password"])
     assert re.fullmatch("[0-9a-f]{64}", made["grafana_admin_password"])
     assert made["redis_password"] != made["grafana_admin_password"]
+    assert len(key_of(made["webhook_secret"].strip())) == 32
     # Users of the containers can read the files; other users of the host cannot open the folder.
     assert {file.stat().st_mode & 0o777 for file in folder.iterdir()} == {0o444}
     assert folder.stat().st_mode & 0o777 == 0o700

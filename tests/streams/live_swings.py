@@ -212,7 +212,7 @@ async def live_pipeline(
     *,
     swing_settings: SwingSettings | None = None,
     first_minutes: int = FIRST_MINUTES,
-    annotate: Callable[[Swing], Swing] = lambda event: event,
+    annotate: Callable[[Swing, Swing | None], Swing] = lambda event, _: event,
     consumes: bool = True,
 ) -> AsyncIterator[LivePipeline]:
     """Run the consumer and the watcher of swings during the block.

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
+import structlog
 from pydantic import SecretStr
 
 from miningmap import settings as config
 from miningmap.metrics import new_registry
 from miningmap.redis_client import connect
+from miningmap.swings import decode_swing
 from miningmap.times import MINUTE_S, bucket
+from streams import service
+from streams.method.annotations import Annotation
 from streams.method.beliefs import Beliefs
 from streams.method.cells import MemoryCells, claims_of
 from streams.method.comparison import PAIRS
@@ -22,6 +27,7 @@ from streams.redis import keys
 from streams.redis.store import Store
 from streams.redis.swing_store import SwingStore
 from streams.worker.swing_evaluator import Evaluator
+from tests.notify.events import pool
 from tests.streams.fixtures import NOON, report
 
 if TYPE_CHECKING:
@@ -136,3 +142,27 @@ async def test_a_minute_of_the_future_is_waited_for_unless_it_is_too_far(
         assert not one.is_due(begins - 1)
     else:
         assert memory.minute == LAST - 1  # the end of the hour in which it begins
+
+
+def test_the_service_shows_annotations_and_mutes_those_of_the_settings(redis: Redis) -> None:
+    settings = config.load()
+    settings.swings.muted = ["annotations/a", "annotations/unknown"]
+    annotation = Annotation("annotations/a", UTC, pools=frozenset({"foundryusa"}))
+    swings = SwingStore(redis, FOR_EVER)
+    with structlog.testing.capture_logs() as log:
+        made = service._evaluator(
+            settings,
+            Store(redis, FOR_EVER),
+            swings,
+            Beliefs(annotations=[annotation]),
+            Metrics(new_registry()),
+        )
+    (told,) = log
+    assert told["event"] == "muted_annotations_unknown"
+    assert "'annotations/unknown'" in told["errors"][0]
+    shown = made._annotate(decode_swing(pool("foundryusa")), None)
+    assert (shown.annotations, shown.muted) == (("annotations/a",), True)
+    other = decode_swing(pool("antpool"))
+    assert made._annotate(other, None) == other
+    # What follows an event that was not muted is not muted either.
+    assert made._annotate(decode_swing(pool("foundryusa", minute=5)), other).muted is msgspec.UNSET

@@ -609,13 +609,21 @@ def test_a_swing_that_is_forgotten_is_lost_at_the_first_minute() -> None:
 def test_events_are_annotated_before_anything_else_sees_them() -> None:
     minute = whole_hour()
 
-    def mute(event: Swing) -> Swing:
+    before: list[Swing | None] = []
+
+    def mute(event: Swing, previous: Swing | None) -> Swing:
+        before.append(previous)
         return msgspec.structs.replace(event, muted=True)
 
     detector = LiveDetector(SwingSettings(), (), (), {}, annotate=mute)
     found = [live(detector, minute + n, 0.3) for n in range(11)][-1]
     assert [event.muted for event in found.events] == [True]
     assert found.status.firing == tuple(found.events)
+    # What follows is given the event before it, also by a detector that does not remember it.
+    (rise,) = live(detector, minute + 11, 0.9).events
+    forgetful = LiveDetector(SwingSettings(), (), (), {}, forgotten=[rise], annotate=mute)
+    live(forgetful, minute + 12, 0.9)
+    assert before == [None, *found.events, rise]
 
 
 def test_the_status_has_all_that_is_compared() -> None:
