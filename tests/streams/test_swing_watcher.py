@@ -308,7 +308,8 @@ async def test_damage_loses_what_fires_and_ends_nothing(
         found = await published_swings(settings, 3)
     assert (lost.state, lost.started, lost.at) == ("lost", fired, fired + MINUTE)
     assert (begins.state, begins.at) == ("firing", fired + 11 * MINUTE)
-    assert found == [expected[0], lost, begins]
+    # The first one is published again if the stop came before Kafka had acknowledged it.
+    assert without_repeats(found) == [expected[0], lost, begins]
     assert "swings_damaged" in capsys.readouterr().out
 
 
