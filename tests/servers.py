@@ -319,15 +319,15 @@ class KafkaServer(Server):
 
 
 class PrometheusServer(Server):
-    """A real Prometheus, which scrapes nothing until it is told to."""
+    """A real Prometheus, which scrapes nothing until it is configured."""
 
     name = "prometheus"
 
     def __init__(self, folder: Path, ports: list[int]) -> None:
         super().__init__(folder, ports)
         self.url = f"http://{LOOPBACK}:{ports[0]}"
-        self._configuration = folder / "prometheus.json"
-        self._configure({})
+        self._configuration = folder / "prometheus.yml"
+        self._configuration.write_text("{}")
 
     @classmethod
     def require(cls) -> None:
@@ -336,21 +336,10 @@ class PrometheusServer(Server):
                 "there is no prometheus: install it (Debian: apt-get install prometheus)"
             )
 
-    def scrape(self, jobs: Mapping[str, int]) -> None:
-        """Scrape ``/metrics`` at these ports every second from now on."""
-        self._configure(jobs)
+    def configure(self, configuration: Mapping[str, object]) -> None:
+        """Use the content of a configuration file from now on."""
+        self._configuration.write_text(json.dumps(configuration))  # JSON is YAML too
         httpx.post(f"{self.url}/-/reload", timeout=STOP_S).raise_for_status()
-
-    def _configure(self, jobs: Mapping[str, int]) -> None:
-        # JSON is YAML too.
-        targets = {job: [{"targets": [f"{LOOPBACK}:{port}"]}] for job, port in jobs.items()}
-        configuration = {
-            "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
-            "scrape_configs": [
-                {"job_name": job, "static_configs": target} for job, target in targets.items()
-            ],
-        }
-        self._configuration.write_text(json.dumps(configuration))
 
     def _command(self) -> list[str]:
         return [
