@@ -214,9 +214,10 @@ def _by_place(answers: Sequence[Answer]) -> Iterable[Metric]:
             lambda row: row.evidence,
         ),
     )
+    rows = [(_place(answer, row), row) for answer in answers for row in answer.shares]
     for name, text, figure in wanted:
-        rows = ((_place(answer, row), figure(row)) for answer in answers for row in answer.shares)
-        yield _gauge(name, f"{text} {_ROWS}", _PLACE, rows)
+        samples = ((place, figure(row)) for place, row in rows)
+        yield _gauge(name, f"{text} {_ROWS}", _PLACE, samples)
 
 
 def _by_window(answers: Sequence[Answer]) -> Iterable[Metric]:
