@@ -48,12 +48,13 @@ redis: setup servers ## run a real Redis for development, in the foreground (ARG
 
 .PHONY: servers test kafka redis
 
-docs: setup ## write the pages that are generated from the code, and beliefs/part_of.toml
+docs: setup ## write what is generated from the code: pages, dashboards and beliefs/part_of.toml
 	@$(BIN)/python -m tools.part_of > beliefs/part_of.toml
 	@$(BIN)/miningmap sources --markdown > docs/sources.md
 	@$(BIN)/miningmap beliefs --markdown > docs/beliefs.md
 	@$(BIN)/python -m tools.asyncapi > docs/asyncapi.yaml
 	@$(BIN)/python -m tools.metrics > docs/metrics.md
+	@$(BIN)/python -m tools.dashboards deploy/grafana/dashboards
 
 page: ## build the page from its sources into endpoint/page/built (needs Node.js)
 	@tools/page.sh build
@@ -75,6 +76,9 @@ check: setup ## check format, lint, types, imports, generated documents and the 
 	@$(BIN)/python -m tools.metrics | diff - docs/metrics.md >/dev/null \
 	  || { echo 'docs/metrics.md differs from the metrics of the services: run `make docs`' >&2; exit 1; }
 	@tools/check-asyncapi.sh
+	@$(BIN)/python -m tools.dashboards .cache/dashboards && diff -r .cache/dashboards deploy/grafana/dashboards >/dev/null \
+	  || { echo 'deploy/grafana/dashboards differs from tools/dashboards: run `make docs`' >&2; exit 1; }
+	@tools/check-dashboards.sh
 	@tools/page.sh check
 	@$(BIN)/python -m endpoint.routes.openapi | $(BIN)/openapi-spec-validator - >/dev/null
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml

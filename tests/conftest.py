@@ -93,7 +93,7 @@ def redis(started: list[Server]) -> Iterator[RedisServer]:
 
 
 def _served(kind: type[AnyServer], started: list[Server]) -> Iterator[AnyServer]:
-    server = _launched(kind)
+    server = launched(kind)
     started.append(server)
     try:
         yield server
@@ -101,7 +101,7 @@ def _served(kind: type[AnyServer], started: list[Server]) -> Iterator[AnyServer]
         server.close()
 
 
-def _launched(kind: type[AnyServer]) -> AnyServer:
+def launched(kind: type[AnyServer]) -> AnyServer:
     try:
         return kind.launch()
     except UnavailableError as error:

@@ -1,4 +1,4 @@
-"""Real servers for tests and development: Apache Kafka (KRaft) and Redis, on loopback.
+"""Real servers for tests and development: Apache Kafka (KRaft), Redis, Prometheus, on loopback.
 
 The fixtures of ``conftest.py`` start them on free ports in temporary folders. As a script this
 module runs one in the foreground for development: ``python -m tests.servers kafka`` (``make
@@ -10,6 +10,7 @@ from __future__ import annotations
 import abc
 import asyncio
 import fcntl
+import json
 import os
 import re
 import shutil
@@ -28,6 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final, Self
 
 import click
+import httpx
 import redis
 from aiokafka.errors import KafkaError
 
@@ -39,7 +41,7 @@ from miningmap.kafka.errors import BrokerError
 from miningmap.kafka.topics import TOPICS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 ROOT: Final = Path(__file__).parents[1]
 CACHE: Final = ROOT / ".cache"
@@ -314,6 +316,48 @@ class KafkaServer(Server):
             return False
         _, brokers = struct.unpack_from(">ii", response)
         return brokers > 0 and self.cluster_id.encode() in response
+
+
+class PrometheusServer(Server):
+    """A real Prometheus, which scrapes nothing until it is configured."""
+
+    name = "prometheus"
+
+    def __init__(self, folder: Path, ports: list[int]) -> None:
+        super().__init__(folder, ports)
+        self.url = f"http://{LOOPBACK}:{ports[0]}"
+        self._configuration = folder / "prometheus.yml"
+        self._configuration.write_text("{}")
+
+    @classmethod
+    def require(cls) -> None:
+        if shutil.which("prometheus") is None:
+            raise UnavailableError(
+                "there is no prometheus: install it (Debian: apt-get install prometheus)"
+            )
+
+    def configure(self, configuration: Mapping[str, object]) -> None:
+        """Use the content of a configuration file from now on."""
+        self._configuration.write_text(json.dumps(configuration))  # JSON is YAML too
+        httpx.post(f"{self.url}/-/reload", timeout=STOP_S).raise_for_status()
+
+    def _command(self) -> list[str]:
+        return [
+            "prometheus",
+            f"--config.file={self._configuration}",
+            f"--storage.tsdb.path={self.folder / 'data'}",
+            f"--web.listen-address={LOOPBACK}:{self.ports[0]}",
+            "--web.enable-lifecycle",
+            "--log.level=warn",
+        ]
+
+    def _responds(self) -> bool:
+        try:
+            ready = httpx.get(f"{self.url}/-/ready", timeout=STOP_S).is_success
+            about = httpx.get(f"{self.url}/api/v1/status/runtimeinfo", timeout=STOP_S)
+        except httpx.TransportError:  # not listening yet
+            return False
+        return ready and bool(about.json()["data"]["CWD"] == str(self.folder))
 
 
 def kafka_jars() -> Path:

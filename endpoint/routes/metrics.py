@@ -184,6 +184,26 @@ def _by_place(answers: Sequence[Answer]) -> Iterable[Metric]:
             lambda row: row.high,
         ),
         (
+            "miningmap_share_declared_low_ratio",
+            "The smallest share that the measured and the declared hashrate allow, 0 to 1.",
+            lambda row: row.declared_low,
+        ),
+        (
+            "miningmap_share_declared_high_ratio",
+            "The largest share that the measured and the declared hashrate allow, 0 to 1.",
+            lambda row: row.declared_high,
+        ),
+        (
+            "miningmap_share_belief_low_ratio",
+            "The smallest of the place's shares under each network prior in force, 0 to 1.",
+            lambda row: None if row.belief is None else row.belief[0],
+        ),
+        (
+            "miningmap_share_belief_high_ratio",
+            "The largest of the place's shares under each network prior in force, 0 to 1.",
+            lambda row: None if row.belief is None else row.belief[1],
+        ),
+        (
             "miningmap_hashrate_hashes_per_second",
             "The cohort's hashrate at the place for which there is evidence: not what is assumed.",
             lambda row: row.hashrate,
@@ -194,9 +214,10 @@ def _by_place(answers: Sequence[Answer]) -> Iterable[Metric]:
             lambda row: row.evidence,
         ),
     )
+    rows = [(_place(answer, row), row) for answer in answers for row in answer.shares]
     for name, text, figure in wanted:
-        rows = ((_place(answer, row), figure(row)) for answer in answers for row in answer.shares)
-        yield _gauge(name, f"{text} {_ROWS}", _PLACE, rows)
+        samples = ((place, figure(row)) for place, row in rows)
+        yield _gauge(name, f"{text} {_ROWS}", _PLACE, samples)
 
 
 def _by_window(answers: Sequence[Answer]) -> Iterable[Metric]:

@@ -1,17 +1,15 @@
-"""Prometheus scrapes the services that have metrics, and Grafana shows the metrics."""
+"""Prometheus scrapes the services that have metrics, and Grafana finds it and the dashboards."""
 
 from __future__ import annotations
 
-import json
-import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import pytest
 import yaml
 
 from miningmap.settings import Collector, Endpoint, Streams
+from tools.dashboards import ask
 
 Services = dict[str, dict[str, Any]]
 
@@ -20,13 +18,6 @@ SCRAPED = {
     "streams": f"streams:{Streams().metrics_port}",
     "endpoint": f"endpoint:{Endpoint().port}",
 }
-
-
-@pytest.fixture(scope="module")
-def dashboards(root: Path) -> list[dict[str, Any]]:
-    """All dashboards of Grafana."""
-    files = sorted((root / "deploy/grafana/dashboards").glob("*.json"))
-    return [json.loads(file.read_text()) for file in files]
 
 
 def test_prometheus_scrapes_the_services_that_have_metrics(root: Path, services: Services) -> None:
@@ -65,42 +56,10 @@ def test_grafana_finds_the_dashboards(root: Path, services: Services) -> None:
     assert (root / "deploy/grafana/dashboards" / Path(home).name).is_file()
 
 
-def test_dashboards_use_the_provisioned_source(
-    root: Path, dashboards: list[dict[str, Any]]
-) -> None:
+def test_dashboards_choose_the_provisioned_source_first(root: Path) -> None:
     file = root / "deploy/grafana/provisioning/datasources/prometheus.yml"
     [source] = yaml.safe_load(file.read_text())["datasources"]
-    used = [
-        target["datasource"]
-        for dashboard in dashboards
-        for panel in dashboard["panels"]
-        for target in [panel, *panel["targets"]]
-    ]
-    assert used
-    assert all(each == {"type": "prometheus", "uid": source["uid"]} for each in used)
-
-
-def test_dashboards_use_existing_metrics(root: Path, dashboards: list[dict[str, Any]]) -> None:
-    code = "".join(
-        file.read_text()
-        for package in ("collector", "streams", "endpoint")
-        for file in (root / package).rglob("*.py")
-    )
-    used = set(re.findall(r"miningmap_[a-z_]+", " ".join(_queries(dashboards))))
-    assert used
-    assert [name for name in sorted(used) if f'"{name}"' not in code] == []
-
-
-def test_no_query_mixes_countries_with_their_subdivisions(dashboards: list[dict[str, Any]]) -> None:
-    shares = [query for query in _queries(dashboards) if "miningmap_share_ratio" in query]
-    assert shares
-    assert all('subdivision=""' in query for query in shares)
-
-
-def _queries(dashboards: list[dict[str, Any]]) -> list[str]:
-    return [
-        target["expr"]
-        for dashboard in dashboards
-        for panel in dashboard["panels"]
-        for target in panel["targets"]
-    ]
+    for dashboard in ask.dashboards():
+        [first, *_] = dashboard["templating"]["list"]
+        assert (first["name"], first["query"]) == ("datasource", source["type"])
+        assert first["current"]["value"] == source["uid"]

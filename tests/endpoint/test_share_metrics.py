@@ -51,6 +51,10 @@ LABELS = {
     "miningmap_share_ratio": PLACE,
     "miningmap_share_low_ratio": PLACE,
     "miningmap_share_high_ratio": PLACE,
+    "miningmap_share_declared_low_ratio": PLACE,
+    "miningmap_share_declared_high_ratio": PLACE,
+    "miningmap_share_belief_low_ratio": PLACE,
+    "miningmap_share_belief_high_ratio": PLACE,
     "miningmap_hashrate_hashes_per_second": PLACE,
     "miningmap_share_evidence_ratio": PLACE,
     "miningmap_network_hashrate_hashes_per_second": {"window"},
@@ -118,6 +122,13 @@ def with_gap(snapshots: Mapping[str, bytes]) -> dict[str, bytes]:
     return {**snapshots, "pools": msgspec.json.encode(pools)}
 
 
+def with_belief(snapshots: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return the snapshots with a range of shares by belief for the first country of ``1h``."""
+    answer = msgspec.json.decode(snapshots["1h/country"])
+    answer["shares"][0]["belief"] = [0.25, 0.75]
+    return {**snapshots, "1h/country": msgspec.json.encode(answer)}
+
+
 def answers_of(snapshots: Mapping[str, bytes]) -> list[Any]:
     return [msgspec.json.decode(raw) for key, raw in snapshots.items() if "/" in key]
 
@@ -126,7 +137,7 @@ async def test_every_metric_has_its_labels(
     client: Client, store: Store, snapshots: dict[str, bytes]
 ) -> None:
     await scrape(client)  # a request to count
-    await store.write_snapshot(with_gap(snapshots))
+    await store.write_snapshot(with_belief(with_gap(snapshots)))
     await write_events(store.swings, place_swing(muted=True), pool_swing(muted=True))
     found = await scrape_until(client, lambda found: found["miningmap_pool_reported_gap_ratio"])
     assert found.keys() == LABELS.keys()
@@ -144,6 +155,8 @@ async def test_place_figures_equal_the_api_and_include_no_other_place(
         ("miningmap_share_ratio", "share"),
         ("miningmap_share_low_ratio", "low"),
         ("miningmap_share_high_ratio", "high"),
+        ("miningmap_share_declared_low_ratio", "declared_low"),
+        ("miningmap_share_declared_high_ratio", "declared_high"),
         ("miningmap_hashrate_hashes_per_second", "hashrate"),
         ("miningmap_share_evidence_ratio", "evidence"),
     ):
@@ -160,6 +173,16 @@ async def test_place_figures_equal_the_api_and_include_no_other_place(
     shares = found["miningmap_share_ratio"]
     assert labelled(country="CN", subdivision="CN-SC", window="now") in shares
     assert labelled(country="CN", subdivision="", window="now") in shares
+
+
+async def test_the_range_of_beliefs_is_left_out_where_there_is_none(
+    client: Client, store: Store, snapshots: dict[str, bytes]
+) -> None:
+    await store.write_snapshot(with_belief(snapshots))
+    found = await scrape_until(client, lambda found: found["miningmap_share_belief_low_ratio"])
+    united_states = labelled(country="US", subdivision="", window="1h")
+    assert found["miningmap_share_belief_low_ratio"] == {united_states: 0.25}
+    assert found["miningmap_share_belief_high_ratio"] == {united_states: 0.75}
 
 
 async def test_window_figures_equal_the_api_and_nulls_are_left_out(

@@ -11,135 +11,37 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
-from urllib.request import urlopen
+from typing import TYPE_CHECKING, Final
 
 import pytest
 from playwright.sync_api import sync_playwright
 from prometheus_client.parser import text_string_to_metric_families
 
-from launch.local.embedded import LOOPBACK, EmbeddedBroker, EmbeddedError, EmbeddedRedis, free_port
+from launch.local.embedded import LOOPBACK
 from launch.simulation import simulated_sources
 from launch.simulation.partner import PUSHED_POOL
-from miningmap.settings import PREFIX
 from streams.method.windows import ROLLING
 from tests.browser import ARGUMENTS, chromium
 from tests.conftest import missing
+from tests.demo import END_S, POLL_S, READY_S, Demo, running_demo
 from tools.metrics import metrics_by_service
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from prometheus_client import Metric
 
 pytestmark = pytest.mark.integration
 
-READY_S: Final = 60
 POLLED_S: Final = 60
 SWINGS_S: Final = 60
-END_S: Final = 10
-POLL_S: Final = 0.05
-
-
-@dataclass(frozen=True)
-class Demo:
-    """The running demo, with its own working folder and folder for temporary files."""
-
-    process: subprocess.Popen[bytes]
-    folder: Path
-    port: int
-    env: Mapping[str, str]
-
-    @property
-    def output(self) -> str:
-        return (self.folder / "stderr").read_text()
-
-    def text(self, path: str, port: int | None = None) -> str:
-        with urlopen(f"http://{LOOPBACK}:{port or self.port}{path}", timeout=10) as answer:
-            assert answer.status == 200
-            body: bytes = answer.read()
-            return body.decode()
-
-    @property
-    def metrics_port(self) -> int:
-        """The collector's."""
-        return self.metrics_port_of("collector")
-
-    def metrics_port_of(self, service: str) -> int:
-        """The port of a service's metrics, as it is printed."""
-        printed = re.search(
-            rf"^  metrics  http://.*:(\d+)/metrics \({service}\)$", self.output, re.MULTILINE
-        )
-        assert printed is not None
-        return int(printed[1])
-
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run another command of the same user."""
-        return subprocess.run(
-            [sys.executable, "-m", "launch", *words],
-            check=True,
-            capture_output=True,
-            text=True,
-            env=self.env,
-            timeout=READY_S,
-        )
-
-    def json(self, path: str) -> Any:
-        return json.loads(self.text(path))
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    require_embedded()
-    folder = tmp_path_factory.mktemp("demo")
-    (folder / "cwd").mkdir()
-    (folder / "tmp").mkdir()
-    port = free_port()
-    env = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)} | {
-        "TMPDIR": str(folder / "tmp"),
-        "XDG_RUNTIME_DIR": "",
-        "MININGMAP_INTAKE__PORT": str(free_port()),
-    }
-    with (folder / "stdout").open("wb") as stdout, (folder / "stderr").open("wb") as stderr:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "launch", "demo", "--port", str(port)],
-            stdin=subprocess.DEVNULL,
-            stdout=stdout,
-            stderr=stderr,
-            cwd=folder / "cwd",
-            env=env,
-        )
-    started = Demo(process, folder, port, env)
-    try:
-        _until_ready(started)
+    with running_demo(tmp_path_factory.mktemp("demo")) as started:
         yield started
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
-        try:
-            process.wait(END_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def require_embedded() -> None:
-    try:
-        EmbeddedBroker()
-        with EmbeddedRedis():
-            pass
-    except (EmbeddedError, ModuleNotFoundError) as error:
-        missing(str(error), os.environ.get("CI", ""))
-
-
-def _until_ready(demo: Demo) -> None:
-    deadline = time.monotonic() + READY_S
-    while "\nready after" not in demo.output:
-        assert demo.process.poll() is None, f"the demo ended: {demo.output}"
-        assert time.monotonic() < deadline, f"not ready after {READY_S} s: {demo.output}"
-        time.sleep(POLL_S)
 
 
 def test_the_demo_prints_its_url_and_that_it_is_simulated(demo: Demo) -> None:
@@ -189,7 +91,9 @@ def test_the_partner_pushes_live_rows_so_that_now_and_the_last_hour_are_measured
         r'^miningmap_intake_requests_total\{.*\bstatus="200"\} (\d+)\.0$', re.MULTILINE
     )
     deadline = time.monotonic() + POLLED_S
-    while not any(int(n) > 1 for n in sample.findall(demo.text("/metrics", demo.metrics_port))):
+    while not any(
+        int(n) > 1 for n in sample.findall(demo.text("/metrics", demo.metrics_ports["collector"]))
+    ):
         assert time.monotonic() < deadline
         time.sleep(POLL_S)
 
@@ -212,7 +116,9 @@ def test_all_sources_are_up(demo: Demo) -> None:
     wanted = {source.slug: "1.0" for source in simulated_sources()}
     sample = re.compile(r'^miningmap_pool_up\{.*\bsource="(\w+)".*\} (\S+)$', re.MULTILINE)
     deadline = time.monotonic() + POLLED_S
-    while (up := dict(sample.findall(demo.text("/metrics", demo.metrics_port)))) != wanted:
+    while (
+        up := dict(sample.findall(demo.text("/metrics", demo.metrics_ports["collector"])))
+    ) != wanted:
         assert time.monotonic() < deadline, up
         time.sleep(POLL_S)
 
@@ -221,7 +127,7 @@ def test_all_sources_are_up(demo: Demo) -> None:
 def test_every_service_shows_its_metrics_and_promtool_finds_no_fault(
     demo: Demo, service: str
 ) -> None:
-    port = demo.port if service == "endpoint" else demo.metrics_port_of(service)
+    port = demo.metrics_ports[service]
     listed = {metric.name: metric for metric in metrics_by_service()[service]}
     # They have samples as soon as the service does anything.
     wanted = {"miningmap_http_requests_total", "miningmap_redis_request_duration_seconds"}

@@ -18,7 +18,7 @@ import pytest
 from launch.local.embedded import free_port
 from launch.local.stack import services
 from miningmap.settings import PREFIX, load
-from tests.local.test_demo import require_embedded
+from tests.demo import require_embedded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
