@@ -1,6 +1,6 @@
 """When a pool goes dark, the coverage changes, and the shares hardly change.
 
-    make demo                        # a pool goes dark after half a minute, for nine minutes
+    make demo                        # a pool goes dark after two minutes, for eight minutes
     python docs/examples/outage.py
 
 Finds the pool that went dark last, and compares the shares of now with those of the last minute

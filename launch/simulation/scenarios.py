@@ -79,8 +79,9 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
             outages=(
                 Outage("ocean", start=timedelta(hours=-50), end=timedelta(hours=-44)),
                 # Longer than a report is held (5 minutes), so that the pool visibly disappears and
-                # returns a few minutes later.
-                Outage("solock", start=timedelta(seconds=30), end=timedelta(minutes=9)),
+                # returns a few minutes later. On a slow machine, too, the demo has shown all pools
+                # before.
+                Outage("solock", start=timedelta(minutes=2), end=timedelta(minutes=10)),
             ),
         ),
     )
