@@ -2,7 +2,7 @@
 // and under it how much of the network is seen and how much of that is not assumed.
 
 import { LineChart } from "echarts/charts";
-import { GridComponent, TooltipComponent } from "echarts/components";
+import { GridComponent, MarkAreaComponent, MarkLineComponent, TooltipComponent } from "echarts/components";
 import * as echarts from "echarts/core";
 import { CanvasRenderer } from "echarts/renderers";
 import { css } from "./colours";
@@ -11,9 +11,11 @@ import { bucket, percent, range } from "./format";
 import { BANDS, bandColour, linesOf, SURE, timeOf } from "./lines";
 import type { ShownHistory } from "./lines";
 import type { ChartElement, Instance } from "./map";
+import { marksAt } from "./swings";
+import type { Mark } from "./swings";
 import { words } from "./words";
 
-echarts.use([LineChart, GridComponent, TooltipComponent, CanvasRenderer]);
+echarts.use([LineChart, GridComponent, MarkAreaComponent, MarkLineComponent, TooltipComponent, CanvasRenderer]);
 
 function bandSeries(shown: ShownHistory): object[] {
   const { place, frames } = shown;
@@ -33,6 +35,34 @@ function bandSeries(shown: ShownHistory): object[] {
       },
     ];
   });
+}
+
+const LABELS = 8; // that fit side by side
+
+/** The swings of the chosen place, as bands over their duration; one within a bucket is a line. */
+function swingSeries({ marks, frames }: ShownHistory): object[] {
+  if (marks.length === 0) return [];
+  let labelled = -Infinity;
+  const drawn = marks.map((mark) => {
+    const show = mark.own && mark.from - labelled >= frames.length / LABELS;
+    if (show) labelled = mark.from;
+    // Swings that others caused are fainter.
+    const colour = css(mark.own ? "--bad" : "--soft");
+    const label = { show, formatter: mark.size, color: colour, position: mark.from === mark.to ? "end" : "insideTop" };
+    return { mark, label, colour };
+  });
+  const areas = drawn.filter(({ mark }) => mark.from < mark.to).map(({ mark, label, colour }) => [
+    { name: mark.text, xAxis: mark.from, label, itemStyle: { color: colour, opacity: mark.own ? 0.2 : 0.1 } },
+    { xAxis: mark.to },
+  ]);
+  const lines = drawn.filter(({ mark }) => mark.from === mark.to).map(({ mark, label, colour }) => ({
+    name: mark.text, xAxis: mark.from, label, lineStyle: { color: colour, width: mark.own ? 2 : 1, type: mark.own ? "solid" : "dashed" },
+  }));
+  return [{
+    type: "line", id: "swings", data: [], silent: true, z: 2,
+    markArea: { silent: true, data: areas },
+    markLine: { silent: true, symbol: "none", data: lines },
+  }];
 }
 
 /** The option of the chart. */
@@ -69,6 +99,7 @@ export function chartOption(shown: ShownHistory): echarts.EChartsCoreOption {
   });
   series.push(
     ...bandSeries(shown),
+    ...swingSeries(shown),
     sure("coverage", words().coverage, SURE.coverage, frames.map((f) => (f.coverage === null ? null : Math.min(1, f.coverage)))),
     sure("evidence", words().evidence, SURE.evidence, frames.map((f) => f.evidence)),
   );
@@ -112,7 +143,7 @@ export interface ChartEvents {
   goTo: (window: string) => void;
 }
 
-const NOTHING: ShownHistory = { frames: [], step: "day", chart: "lines", place: null, at: null };
+const NOTHING: ShownHistory = { frames: [], step: "day", chart: "lines", place: null, at: null, marks: [] };
 
 export class HistoryChart {
   readonly #container: ChartElement;
@@ -185,5 +216,6 @@ function tooltip(hovered: Hovered[], shown: ShownHistory | null): HTMLElement {
     list.append(element("dt", {}, isChosen ? element("b", {}, seriesName) : seriesName), element("dd", {}, percent(value)));
     if (isChosen && shown.chart === "lines") list.append(...rangesOf(shown, hovered[0]?.dataIndex ?? -1));
   }
-  return element("div", {}, element("b", {}, hovered[0]?.axisValue ?? ""), list);
+  const swings: Mark[] = shown ? marksAt(shown.marks, hovered[0]?.dataIndex ?? -1) : [];
+  return element("div", {}, element("b", {}, hovered[0]?.axisValue ?? ""), list, ...swings.map(({ text }) => element("p", {}, text)));
 }

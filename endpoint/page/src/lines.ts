@@ -6,6 +6,7 @@ import type { Step } from "./format";
 import { nameOf } from "./frames";
 import type { Frame } from "./frames";
 import type { Chart } from "./state";
+import type { Mark } from "./swings";
 
 const LARGEST = 8;
 
@@ -15,6 +16,8 @@ export interface ShownHistory {
   chart: Chart;
   place: string | null;
   at: string | null;
+  /** The swings of the chosen place. */
+  marks: Mark[];
 }
 
 export interface Line {
@@ -25,7 +28,7 @@ export interface Line {
 }
 
 /** The lines of a chart: the largest places by the sum of their shares, the chosen one among them. */
-export function linesOf({ frames, place }: ShownHistory): Line[] {
+export function linesOf({ frames, place }: Pick<ShownHistory, "frames" | "place">): Line[] {
   const sums = new Map<string, number>();
   const names = new Map<string, string>();
   for (const { rows } of frames) {

@@ -1,7 +1,7 @@
 // The page: it reads what the view needs, follows the stream, and lets the time run.
 
 import { address, ApiError } from "./api";
-import type { Answer } from "./api";
+import type { Answer, SwingEvent } from "./api";
 import { makeChoices, writeWords } from "./choices";
 import { onThemeChange } from "./colours";
 import { INNER_MAPS } from "./detail";
@@ -10,7 +10,8 @@ import { poolsInWords } from "./facts";
 import { Figures } from "./figures";
 import { loadShapes } from "./shapes";
 import { Page } from "./show";
-import { Store } from "./state";
+import { mapOf, Store } from "./state";
+import { stepFor } from "./swings";
 import { makeDownloads } from "./take";
 import { words } from "./words";
 
@@ -28,6 +29,16 @@ const page = new Page(store, figures, { choose, enter, goTo: jump, poolsOf });
 
 function choose(code: string): void {
   store.set({ place: store.view.place === code ? null : code });
+}
+
+/** Chooses the place of a swing, on its map and by a step of the chart that shows when it was. */
+function chooseSwing(code: string, started: string): void {
+  const { view } = store;
+  const map = mapOf(code);
+  // Of a province without a map its country is shown.
+  const place = map === "world" ? (code.split("-")[0] ?? code) : code;
+  const step = stepFor(started, Date.now());
+  store.set({ place, map, step, at: step === view.step ? view.at : null });
 }
 
 function enter(code: string): void {
@@ -100,6 +111,7 @@ async function refresh(): Promise<void> {
     figures.readHistory(view, signal),
     figures.readWhy(view, signal),
     figures.readPoolsAndBeliefs(view),
+    ...(figures.swings === null ? [figures.readSwings()] : []),
   ];
   try {
     await Promise.all(parts.map((part) => part.then(() => { page.show(); })));
@@ -123,6 +135,10 @@ function follow(): void {
   stream.addEventListener("shares", (event: MessageEvent<string>) => {
     takeLive(JSON.parse(event.data) as Answer);
   });
+  stream.addEventListener("swing", (event: MessageEvent<string>) => {
+    void takeSwing(JSON.parse(event.data) as SwingEvent);
+  });
+  stream.addEventListener("gap", readSwings);
   stream.addEventListener("error", () => {
     page.away = words().away;
     page.showStatus();
@@ -130,9 +146,26 @@ function follow(): void {
     if (stream?.readyState === EventSource.CLOSED) following = setTimeout(follow, RETRY_MS);
   });
   stream.addEventListener("open", () => {
+    // What happened while there was no stream is in the list.
+    if (figures.swings !== null) readSwings();
     page.away = null;
     page.showStatus();
   });
+}
+
+function readSwings(): void {
+  void figures.readSwings().then(() => { page.show(); }, failed);
+}
+
+async function takeSwing(event: SwingEvent): Promise<void> {
+  try {
+    const swing = await figures.takeSwing(event);
+    if (!swing) return;
+    page.show();
+    page.saySwing(swing);
+  } catch (error) {
+    failed(error);
+  }
 }
 
 function takeLive(answer: Answer): void {
@@ -194,6 +227,14 @@ function listen(): void {
       if (code) choose(code);
     });
   }
+  byId("swings").addEventListener("click", (event) => {
+    const { place, started } = (event.target as Element).closest<HTMLElement>("[data-place]")?.dataset ?? {};
+    if (place && started) chooseSwing(place, started);
+  });
+  byId("swings-all").addEventListener("click", () => {
+    page.allSwings = !page.allSwings;
+    page.show();
+  });
   byId("choices").addEventListener("submit", (event) => { event.preventDefault(); });
   onThemeChange(() => { page.show(); });
   setInterval(() => { page.showStatus(); }, 1000);

@@ -5,10 +5,12 @@ import type { HistoryChart, PlaceMap } from "./drawing";
 import { showChoices } from "./choices";
 import { classes, css, isDark, valueOf } from "./colours";
 import { renderDetail } from "./detail";
+import { renderSwings, renderUnderWay } from "./feed";
 import { byId, element, rewrite, setText } from "./dom";
 import { kindsInWords } from "./explain";
 import { headlineOf, newestReport, renderBeliefs, renderBeside, renderPools, renderWaiting } from "./facts";
 import type { Figures } from "./figures";
+import type { Swing } from "./api";
 import { age, bucket, moment, percent } from "./format";
 import { nameOf } from "./frames";
 import type { Frame } from "./frames";
@@ -16,6 +18,8 @@ import { bandColour, BANDS, linesOf, SURE, timeOf } from "./lines";
 import type { Line, ShownHistory } from "./lines";
 import { isLoaded, isOn } from "./shapes";
 import type { Store } from "./state";
+import { eventInWords, isAlarming, marksAt, marksOf } from "./swings";
+import type { Mark } from "./swings";
 import { renderTable } from "./table";
 import { renderTake } from "./take";
 import { renderWhy } from "./why";
@@ -56,6 +60,8 @@ export class Page {
   /** Why nothing new comes, in words; null while the stream is open. */
   away: string | null = null;
   playing = false;
+  /** Whether the feed has all swings, and not only the newest. */
+  allSwings = false;
   readonly #store: Store;
   readonly #figures: Figures;
   readonly #events: PageEvents;
@@ -214,6 +220,8 @@ export class Page {
     });
     if (this.#written.changed("said", view.place, frame === null)) this.#say(frame);
     renderWhy(figures.why(view), view, window);
+    renderSwings(figures.swings, figures.known, this.allSwings);
+    renderUnderWay(figures.swings ?? []);
     this.#showChart();
     if (this.#written.changed("table", frame, view.map, view.place)) renderTable(frame, view.map, view.place);
     if (this.#written.changed("beliefs", frame, figures.beliefs)) renderBeliefs(frame?.answer ?? null, figures.beliefs);
@@ -229,6 +237,11 @@ export class Page {
     const row = frame?.rows.find(({ code }) => code === place);
     const name = place === null ? "" : nameOf(place, row?.name ?? place);
     setText(byId("said"), row ? `${name}: ${percent(row.share)}, ${kindsInWords(row)}` : name);
+  }
+
+  /** Says a new event to who does not see the feed; what only others caused is in the feed alone. */
+  saySwing(swing: Swing): void {
+    if (isAlarming(swing)) setText(byId("swing-said"), eventInWords(swing, this.#figures.known));
   }
 
   #showLegend(frame: Frame | null): void {
@@ -251,8 +264,9 @@ export class Page {
   #showChart(): void {
     const { view } = this.#store;
     const shown = this.#history();
-    const { hasHistory } = this.#figures;
-    if (!this.#written.changed("chart", hasHistory, shown.frames, view.step, view.chart, view.place, isDark())) return;
+    const figures = this.#figures;
+    const { hasHistory } = figures;
+    if (!this.#written.changed("chart", hasHistory, shown.frames, view.step, view.chart, view.place, figures.swings, isDark())) return;
     const any = shown.frames.some(({ rows }) => rows.length > 0);
     byId("chart").hidden = !any;
     byId("chart-empty").hidden = any || !hasHistory;
@@ -261,13 +275,14 @@ export class Page {
     const alone = place !== undefined && view.chart === "lines";
     byId("chart-help").hidden = !any;
     setText(byId("chart-title"), alone ? words().chartOf(place.name) : words().chartTitle);
-    byId("chart").setAttribute("aria-label", `${words().chartTitle}: ${lines.map(({ name }) => name).join(", ")}`);
+    const named = `${words().chartTitle}: ${lines.map(({ name }) => name).join(words().comma)}`;
+    byId("chart").setAttribute("aria-label", [named, ...this.#swingsInWords(shown.marks)].join(". "));
     if (any) this.#chart?.render(shown);
     rewrite(byId("chart-legend"), ...this.#chartKeys(shown, lines, alone));
     this.#showChartTable();
   }
 
-  #chartKeys({ frames, chart, place }: ShownHistory, lines: Line[], bands: boolean): HTMLElement[] {
+  #chartKeys({ frames, chart, place, marks }: ShownHistory, lines: Line[], bands: boolean): HTMLElement[] {
     const keys: HTMLElement[] = lines.map(({ code, name, colour }) => element("li", {}, this.#placeButton("key", code, swatch(colour), name)));
     if (chart === "stacked") keys.push(element("li", {}, swatch(css("--prior"), "faint"), words().others));
     const rows = frames.flatMap((frame) => frame.rows.filter(({ code }) => code === place));
@@ -278,7 +293,12 @@ export class Page {
     for (const name of ["coverage", "evidence"] as const) {
       keys.push(element("li", {}, swatch(css(SURE[name]), "thin"), words()[name]));
     }
+    if (marks.length > 0) keys.push(element("li", {}, swatch(css("--bad"), "faint"), words().swing.key));
     return keys;
+  }
+
+  #swingsInWords(marks: readonly Mark[]): string[] {
+    return marks.length ? [`${words().swingsTitle}: ${marks.map(({ text }) => text).join("; ")}`] : [];
   }
 
   /** The chart's twin, which is written only while it is open. */
@@ -286,7 +306,9 @@ export class Page {
     if (!byId("chart-data", HTMLDetailsElement).open) return;
     const shown = this.#history();
     const lines = linesOf(shown);
-    const head = [words().time, ...lines.map(({ name }) => name), words().coverage, words().evidence];
+    const { marks } = shown;
+    const swings = marks.length ? [words().swingsTitle] : [];
+    const head = [words().time, ...lines.map(({ name }) => name), words().coverage, words().evidence, ...swings];
     const rows = shown.frames.map((frame, n) => {
       const ratios = [...lines.map(({ values }) => values[n] ?? null), frame.coverage, frame.evidence];
       return element(
@@ -294,6 +316,7 @@ export class Page {
         {},
         element("th", { scope: "row" }, this.#bucketName(frame.window)),
         ...ratios.map((ratio) => element("td", { class: "number" }, percent(ratio))),
+        ...swings.map(() => element("td", {}, marksAt(marks, n).map(({ text }) => text).join("; "))),
       );
     });
     rewrite(
@@ -307,7 +330,8 @@ export class Page {
 
   #history(): ShownHistory {
     const { step, chart, place, at } = this.#store.view;
-    return { frames: this.#figures.frames, step, chart, place, at };
+    const { frames, swings } = this.#figures;
+    return { frames, step, chart, place, at, marks: marksOf(frames, place, swings ?? []) };
   }
 
   #bucketName(window: string): string {

@@ -58,7 +58,7 @@ function isTime(at: string): boolean {
 }
 
 /** The map that has this place, if it is a subdivision of a country with a map of its own. */
-function mapOf(place: string): MapName {
+export function mapOf(place: string): MapName {
   return MAPS.find((map) => place.startsWith(`${map}-`)) ?? "world";
 }
 
