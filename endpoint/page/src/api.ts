@@ -10,8 +10,6 @@ export type Histories = Schemas["Histories"];
 export type Contributions = Schemas["Contributions"];
 export type PoolState = Schemas["PoolState"];
 export type Belief = Schemas["BeliefRow"];
-/** What an annotation says, and when it is on. */
-export type Annotation = Belief & { text?: string | null; calendar?: string | null };
 export type Kinds = Schemas["KindSplit"];
 export type PlaceSwing = Schemas["PlaceSwing"];
 export type PoolSwing = Schemas["PoolSwing"];

@@ -18,13 +18,14 @@ const sentences = (...all: string[]): string => all.map((text) => `${text}${word
 
 const note = (...children: (Node | string)[]): HTMLElement => element("p", { class: "note" }, ...children);
 
-/** The contributions of pools to the swing of a place, largest first; those that do nothing are counted. */
+/** The contributions of pools to the swing of a place, largest first. */
 function poolsOf({ pools }: PlaceSwing, known: Known): HTMLElement {
-  const named = pools.slice(0, POOLS_NAMED).filter(({ delta }) => Math.abs(delta) >= LEAST_SAID);
+  const moving = pools.filter(({ delta }) => Math.abs(delta) >= LEAST_SAID);
+  const named = moving.slice(0, POOLS_NAMED);
   const items = named.map(({ pool, delta }) =>
     element("li", {}, element("bdi", {}, known.poolName(pool)), " ", element("b", {}, points(delta))),
   );
-  const rest = pools.length - named.length;
+  const rest = moving.length - named.length;
   if (rest > 0) items.push(element("li", { class: "note" }, words().swing.more(rest, count(rest))));
   return element("div", {}, note(words().swing.pools), element("ul", { class: "parts" }, ...items));
 }
@@ -81,7 +82,7 @@ function item(swing: Swing, known: Known): HTMLElement {
   const badges = [
     element("small", { class: `state ${swing.state}` }, w.states[swing.state]),
     flag(isOfPlace(swing) ? w.ofPlace : w.ofPool),
-    ...(swing.muted ? [flag(w.muted)] : []),
+    ...(peak.muted ? [flag(w.muted)] : []),
     ...(swing.simulated ? [flag(words().made)] : []),
   ];
   const why = isOfPlace(peak) ? poolsOf(peak, known) : placesOf(peak, known);
@@ -94,7 +95,7 @@ function item(swing: Swing, known: Known): HTMLElement {
     ...(isOfPlace(peak) ? [element("p", {}, driverInWords(peak))] : []),
     why,
     ...(isOfPlace(peak) && peak.kinds ? [kindsBar({ kinds: peak.kinds })] : []),
-    ...(swing.annotations ?? []).map((id) => annotation(id, known)),
+    ...(peak.annotations ?? []).map((id) => annotation(id, known)),
     ...courseOf(swing),
   );
 }

@@ -1,12 +1,12 @@
 // What has been read of the API, and what of it the view asks for.
 
 import { address, choices, historyAddress, read, readBeliefs, readPlaces, readPools, readSwings, sharesAddress } from "./api";
-import type { Annotation, Answer, Belief, Contributions, Histories, PoolState, Swing, SwingEvent } from "./api";
+import type { Answer, Belief, Contributions, Histories, PoolState, Swing, SwingEvent } from "./api";
 import { frameOf, framesOf, nameOf } from "./frames";
 import type { Frame } from "./frames";
 import { timeOf } from "./lines";
 import type { MapName, View, Window } from "./state";
-import { isOfPlace, keyOf, withEvent } from "./swings";
+import { eventsOf, isOfPlace, keyOf, withEvent } from "./swings";
 import type { Known } from "./swings";
 import { whyAddress } from "./why";
 import { ownName } from "./words";
@@ -28,7 +28,7 @@ export class Figures {
   beliefs = new Map<string, Belief>();
   /** The swings of the last 30 days, newest first; null until they are read. */
   swings: Swing[] | null = null;
-  #annotations = new Map<string, Annotation>();
+  #annotations = new Map<string, Belief>();
   #placeNames = new Map<string, string>();
   #best: Window = "7d";
   #isChosen = false;
@@ -166,8 +166,8 @@ export class Figures {
       this.#placeNames = new Map(places.map(({ code, name }) => [code, name]));
     }
     // A calendar may no longer be in force, so it is asked for by the day of its swing.
-    const isMissing = (id: string): boolean => !this.#annotations.has(id);
-    const days = new Set(swings.filter(({ annotations = [] }) => annotations.some(isMissing)).map(({ started }) => started.slice(0, 10)));
+    const noted = swings.flatMap(eventsOf).filter(({ annotations = [] }) => annotations.some((id) => !this.#annotations.has(id)));
+    const days = new Set(noted.map(({ at }) => at.slice(0, 10)));
     for (const { beliefs } of await Promise.all([...days].map(readBeliefs))) {
       for (const belief of beliefs) this.#annotations.set(belief.id, belief);
     }

@@ -15,6 +15,7 @@ export interface ShownHistory {
   step: Step;
   chart: Chart;
   place: string | null;
+  compare: readonly string[];
   at: string | null;
   /** The swings of the chosen place. */
   marks: Mark[];
@@ -27,8 +28,11 @@ export interface Line {
   values: (number | null)[];
 }
 
-/** The lines of a chart: the largest places by the sum of their shares, the chosen one among them. */
-export function linesOf({ frames, place }: Pick<ShownHistory, "frames" | "place">): Line[] {
+/**
+ * The lines of a chart: the places that are compared, or else the largest ones by the sum of their shares,
+ * the chosen one among them.
+ */
+export function linesOf({ frames, place, compare }: Pick<ShownHistory, "frames" | "place" | "compare">): Line[] {
   const sums = new Map<string, number>();
   const names = new Map<string, string>();
   for (const { rows } of frames) {
@@ -38,7 +42,8 @@ export function linesOf({ frames, place }: Pick<ShownHistory, "frames" | "place"
     }
   }
   const ordered = [...sums].sort(([, a], [, b]) => b - a).map(([code]) => code);
-  const shown = ordered.slice(0, LARGEST);
+  const isCompared = (code: string): boolean => code === place || compare.includes(code);
+  const shown = compare.length ? ordered.filter(isCompared) : ordered.slice(0, LARGEST);
   if (place !== null && sums.has(place) && !shown.includes(place)) shown[LARGEST - 1] = place;
   return shown.map((code, n) => ({
     code,

@@ -32,7 +32,7 @@ const SETTLED_MS = 150;
 type Drawing = typeof import("./drawing");
 
 export interface PageEvents {
-  choose: (code: string) => void;
+  choose: (code: string, compared?: boolean) => void;
   enter: (code: string) => void;
   goTo: (window: string | null) => void;
   poolsOf: (code: string) => Promise<string>;
@@ -101,17 +101,26 @@ export class Page {
     this.#map?.zoom(factor);
   }
 
-  /** Writes everything. */
+  /** Writes everything; what comes while it plays is shown when that has ended. */
   show(): void {
     clearTimeout(this.#settling);
     this.#showTime();
     this.#showRest();
   }
 
+  /** Writes everything and draws at once: a page that is printed waits for no frame. */
+  redraw(): void {
+    this.show();
+    this.#map?.flush();
+    this.#chart?.flush();
+  }
+
   /** Writes what changes from one time to the next, and the rest when the view has settled. */
   step(): void {
     clearTimeout(this.#settling);
     this.#showTime(true);
+    // While it plays the view does not settle: whatever is written then makes a step late.
+    if (this.playing) return;
     this.#settling = setTimeout(() => {
       this.show();
     }, SETTLED_MS);
@@ -125,7 +134,7 @@ export class Page {
     if (!frame || !drawing) return;
     const window = this.#figures.window(view);
     const time = view.at === null ? words().windows[window] : this.#bucketName(view.at);
-    const option = what === "map" ? drawing.mapOption({ ...view, frame }) : drawing.chartOption(this.#history());
+    const option = what === "map" ? drawing.mapOption({ ...view, frame }, { format, zoom: 1 }) : drawing.chartOption(this.#history());
     const subject = what === "map" ? `${words().measureMeans[view.measure]}, ${time}` : words().chartTitle;
     const name = `${what}-${view.at ?? window}`;
     void drawing.download({ name, title: `${words().title} – ${subject}`, option, frame }, format);
@@ -146,7 +155,7 @@ export class Page {
       this.#written.changed("map");
     } else if (
       isLoaded(view.map) &&
-      this.#written.changed("map", frame, view.map, view.measure, view.place, isDark())
+      this.#written.changed("map", frame, view.map, view.measure, view.place, view.compare, isDark())
     ) {
       this.#map?.render({ ...view, frame });
     }
@@ -182,7 +191,8 @@ export class Page {
   }
 
   #placeButton(kind: string, code: string, ...children: (Node | string)[]): HTMLElement {
-    const pressed = code === this.#store.view.place ? "true" : "false";
+    const { place, compare } = this.#store.view;
+    const pressed = code === place || (kind === "key" && compare.includes(code)) ? "true" : "false";
     return element("button", { type: "button", class: kind, "data-place": code, "aria-pressed": pressed }, ...children);
   }
 
@@ -223,7 +233,7 @@ export class Page {
     renderSwings(figures.swings, figures.known, this.allSwings);
     renderUnderWay(figures.swings ?? []);
     this.#showChart();
-    if (this.#written.changed("table", frame, view.map, view.place)) renderTable(frame, view.map, view.place);
+    if (this.#written.changed("table", frame, view.map, view.place, view.compare)) renderTable(frame, view);
     if (this.#written.changed("beliefs", frame, figures.beliefs)) renderBeliefs(frame?.answer ?? null, figures.beliefs);
     if (this.#written.changed("pools", figures.pools)) renderPools(figures.pools, Date.now());
     renderWaiting(frame, figures.pools, view.at === null);
@@ -266,7 +276,7 @@ export class Page {
     const shown = this.#history();
     const figures = this.#figures;
     const { hasHistory } = figures;
-    if (!this.#written.changed("chart", hasHistory, shown.frames, view.step, view.chart, view.place, figures.swings, isDark())) return;
+    if (!this.#written.changed("chart", hasHistory, shown.frames, view.step, view.chart, view.place, view.compare, figures.swings, isDark())) return;
     const any = shown.frames.some(({ rows }) => rows.length > 0);
     byId("chart").hidden = !any;
     byId("chart-empty").hidden = any || !hasHistory;
@@ -274,6 +284,7 @@ export class Page {
     const place = lines.find(({ code }) => code === view.place);
     const alone = place !== undefined && view.chart === "lines";
     byId("chart-help").hidden = !any;
+    byId("compare-none").hidden = view.compare.length === 0;
     setText(byId("chart-title"), alone ? words().chartOf(place.name) : words().chartTitle);
     const named = `${words().chartTitle}: ${lines.map(({ name }) => name).join(words().comma)}`;
     byId("chart").setAttribute("aria-label", [named, ...this.#swingsInWords(shown.marks)].join(". "));
@@ -329,9 +340,9 @@ export class Page {
   // --- shared --------------------------------------------------------------------------------------
 
   #history(): ShownHistory {
-    const { step, chart, place, at } = this.#store.view;
+    const { step, chart, place, compare, at } = this.#store.view;
     const { frames, swings } = this.#figures;
-    return { frames, step, chart, place, at, marks: marksOf(frames, place, swings ?? []) };
+    return { frames, step, chart, place, compare, at, marks: marksOf(frames, place, swings ?? []) };
   }
 
   #bucketName(window: string): string {

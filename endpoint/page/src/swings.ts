@@ -1,7 +1,7 @@
 // Swings, in order and in words: a place's share, or a pool's hashrate, that has moved against its own
 // recent past.
 
-import type { Annotation, PlaceSwing, Swing, SwingEvent } from "./api";
+import type { Belief, PlaceSwing, Swing, SwingEvent } from "./api";
 import { age, hashrate, moment, percent, points, signedPercent } from "./format";
 import type { Step } from "./format";
 import type { Frame } from "./frames";
@@ -52,7 +52,7 @@ export function isOwn(swing: Swing): boolean {
 
 /** Whether an alert would go by it: what others caused and what the operator mutes is only shown. */
 export function isAlarming(swing: Swing): boolean {
-  return isOwn(swing) && !swing.muted;
+  return isOwn(swing) && !peakOf(swing).muted;
 }
 
 /** The step of the chart that shows a time in the most detail. */
@@ -67,7 +67,7 @@ export function stepFor(time: string, now: number): Step {
 export interface Known {
   placeName: (code: string) => string;
   poolName: (pool: string) => string;
-  annotations: ReadonlyMap<string, Annotation>;
+  annotations: ReadonlyMap<string, Belief>;
 }
 
 /** The size of a swing, with its sign: percentage points of a share, or percent of a pool's hashrate. */
