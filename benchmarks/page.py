@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+import random
+from collections import Counter, defaultdict
+from itertools import takewhile
 from statistics import median
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp.test_utils import TestServer
+from msgspec import structs
 from playwright.async_api import async_playwright
 
 from benchmarks.fixtures import (
@@ -39,15 +42,23 @@ if TYPE_CHECKING:
 
     from playwright.async_api import Browser, CDPSession, Page
 
-    from miningmap.messages import Message
+    from miningmap.messages import Message, Report
 
 POOLS: Final = 20
+LOCATING: Final = 5
 PLACES: Final = 90  # a third of them countries
 MONTHS: Final = 29
 RUNS: Final = 5
 SLOWDOWN: Final = 4
 BELIEFS: Final = load(BeliefOptions())
 
+_random: Final = random.Random(4)  # noqa: S311 - not a secret: the same figures in every run
+
+CATEGORIES: Final = ["devtools.timeline", "toplevel", "cc"]
+LEAST_STEP_MS: Final = 1  # a timer that takes less has not changed the time
+POLLING_MS: Final = 200  # waiting by frames would make frames
+
+AT_STEP: Final = "(n) => Number(document.getElementById('slider').value) >= n"
 USABLE: Final = "() => document.getElementById('rows').children.length > 0"
 # Notes the time at which the first figures are in the page and painted.
 NOTED: Final = """
@@ -75,7 +86,7 @@ STEP: Final = """async (n) => {
 async def main() -> None:
     async with redis_on_one_core() as redis:
         store = Store(redis, Retention())
-        await write(store, _messages(_pools()), Retention())
+        await write(store, _messages(*_pools()), Retention())
         await store.write_snapshot(await take_snapshot(store, BELIEFS, NOW))
         app = application(store, BELIEFS, Endpoint())
         async with TestServer(app) as server, async_playwright() as playwright:
@@ -85,21 +96,29 @@ async def main() -> None:
             print_table("First load, kB as transferred", ("what", "kB"), [*sizes.items()])
             usable = [await _usable_ms(browser, base) for _ in range(RUNS)]
             steps = await _step_ms(browser, f"{base}?step=month")
+            frames, tasks = await _playing_ms(browser, f"{base}?step=month")
             rows = [
                 (f"usable, CPU {SLOWDOWN} times slower", median(usable), max(usable)),
-                (f"a step through {MONTHS} months", median(steps), max(steps)),
+                (f"a step through {MONTHS} months, until it is painted", median(steps), max(steps)),
+                (
+                    "playing: a step and its frame, CPU of the main thread",
+                    median(frames),
+                    max(frames),
+                ),
+                ("playing: a task of the main thread, CPU", median(tasks), max(tasks)),
             ]
             print_table("Times, ms", ("what", "median", "max"), rows)
             await browser.close()
 
 
-def _pools() -> list[Pool]:
-    """Make pools that all have miners at the same places, as far as a map has them."""
+def _pools() -> tuple[list[Pool], list[Pool]]:
+    """Make pools that all have miners at the same places; most of them say nothing of these."""
     places = pools(1, PLACES)[0].codes
-    return [Pool(f"pool{n:03}", places) for n in range(POOLS)]
+    made = [Pool(f"pool{n:03}", places) for n in range(POOLS)]
+    return made[:LOCATING], made[LOCATING:]
 
 
-def _messages(some: Sequence[Pool]) -> Iterator[Message]:
+def _messages(some: Sequence[Pool], silent: Sequence[Pool]) -> Iterator[Message]:
     """Months by month, the last 30 days by the hour, and the last two hours by the minute."""
     first = NOW.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     spans: list[tuple[datetime, timedelta]] = []
@@ -111,7 +130,20 @@ def _messages(some: Sequence[Pool]) -> Iterator[Message]:
     spans += [(at, MINUTE) for at in begins(whole(NOW, MINUTE) - 2 * HOUR, NOW, MINUTE)]
     for start, length in spans:
         yield network(start, length)
-        yield from (report(pool, start, length) for pool in some)
+        moves = {code: _random.lognormvariate(0, 1.5) for code in some[0].codes}
+        yield from (_moved(report(pool, start, length), moves) for pool in some)
+        # Most pools say nothing of places, so most of the map is assumed, and hatched.
+        yield from (structs.replace(report(pool, start, length), places=()) for pool in silent)
+
+
+def _moved(message: Report, moves: dict[str, float]) -> Report:
+    """Multiply the places' hashrates: most places on the map then change colour in each period."""
+    places = tuple(
+        structs.replace(place, hashrate=place.hashrate * moves[place.code])
+        for place in message.places
+    )
+    total = sum(place.hashrate for place in places) / 0.9
+    return structs.replace(message, places=places, hashrate=total)
 
 
 async def _open(browser: Browser) -> tuple[Page, CDPSession]:
@@ -168,6 +200,56 @@ async def _step_ms(browser: Browser, address: str) -> list[float]:
     steps = [await page.evaluate(STEP, n) for n in range(MONTHS)]
     await page.context.close()
     return steps
+
+
+async def _playing_ms(browser: Browser, address: str) -> tuple[list[float], list[float]]:
+    """Play, and return what Chromium's tracing says of it.
+
+    Returns:
+        The CPU time in ms of each step together with the frame that shows it, and of each task of
+        the page's main thread that takes over a millisecond. The time of the CPU, and not of the
+        clock, so that other processes do not count.
+    """
+    page, _ = await _open(browser)
+    await page.goto(address)
+    await page.wait_for_function(f"() => document.getElementById('slider').max >= {MONTHS}")
+    await page.wait_for_function("() => document.getElementById('map').chart")
+    session = await browser.new_browser_cdp_session()
+    events: list[dict[str, Any]] = []
+    ended = asyncio.Event()
+    session.on("Tracing.dataCollected", lambda e: events.extend(e["value"]))
+    session.on("Tracing.tracingComplete", lambda _: ended.set())
+    await page.locator("#play").click()
+    await page.wait_for_function(AT_STEP, arg=2, polling=POLLING_MS)
+    await session.send(
+        "Tracing.start",
+        {"traceConfig": {"includedCategories": CATEGORIES}, "transferMode": "ReportEvents"},
+    )
+    await page.wait_for_function(AT_STEP, arg=MONTHS - 1, polling=POLLING_MS)
+    await session.send("Tracing.end")
+    await ended.wait()
+    await page.context.close()
+    return _frames_and_tasks(events)
+
+
+def _frames_and_tasks(events: Sequence[dict[str, Any]]) -> tuple[list[float], list[float]]:
+    spans = sorted((e for e in events if e["ph"] == "X" and "tdur" in e), key=lambda e: e["ts"])
+    thread = Counter((e["pid"], e["tid"]) for e in spans if e["name"] == "TimerFire").most_common(1)
+    main = [e for e in spans if (e["pid"], e["tid"]) == thread[0][0]]
+    frames: list[float] = []
+    step = 0.0
+    for n, event in enumerate(main):
+        if event["name"] == "TimerFire":
+            step = max(step, event["tdur"] / 1000)
+        elif event["name"] == "ProxyMain::BeginMainFrame" and step > LEAST_STEP_MS:
+            end = event["ts"] + event["dur"]
+            inside = takewhile(lambda e: e["ts"] < end, main[n:])  # noqa: B023 - used at once
+            # ECharts only asks for a frame of animation if it has something to draw.
+            if any(e["name"] == "FireAnimationFrame" for e in inside):
+                frames.append(step + event["tdur"] / 1000)
+                step = 0.0
+    tasks = (e["tdur"] / 1000 for e in main if e["name"].endswith("RunTask"))
+    return frames, [ms for ms in tasks if ms > 1]
 
 
 if __name__ == "__main__":

@@ -11,6 +11,11 @@ export type Contributions = Schemas["Contributions"];
 export type PoolState = Schemas["PoolState"];
 export type Belief = Schemas["BeliefRow"];
 export type Kinds = Schemas["KindSplit"];
+export type PlaceSwing = Schemas["PlaceSwing"];
+export type PoolSwing = Schemas["PoolSwing"];
+export type SwingEvent = PlaceSwing | PoolSwing;
+/** A swing: its newest event, and the earlier ones, oldest first. */
+export type Swing = SwingEvent & { earlier: SwingEvent[] };
 
 const TIMEOUT_MS = 15_000;
 const FIRST_MONTH = "2019-09"; // of the map that Cambridge published
@@ -70,3 +75,7 @@ export const readPools = (): Promise<{ pools: PoolState[] }> => read("api/v1/poo
 
 export const readBeliefs = (on: string | null): Promise<{ beliefs: Belief[] }> =>
   read(address("beliefs", { on }));
+
+export const readSwings = (): Promise<{ swings: Swing[] }> => read("api/v1/swings");
+
+export const readPlaces = (): Promise<{ places: { code: string; name: string }[] }> => read("api/v1/places");

@@ -2,18 +2,20 @@
 // and under it how much of the network is seen and how much of that is not assumed.
 
 import { LineChart } from "echarts/charts";
-import { GridComponent, TooltipComponent } from "echarts/components";
+import { GridComponent, MarkAreaComponent, MarkLineComponent, TooltipComponent } from "echarts/components";
 import * as echarts from "echarts/core";
 import { CanvasRenderer } from "echarts/renderers";
 import { css } from "./colours";
-import { element } from "./dom";
+import { element, isForMore } from "./dom";
 import { bucket, percent, range } from "./format";
 import { BANDS, bandColour, linesOf, SURE, timeOf } from "./lines";
 import type { ShownHistory } from "./lines";
 import type { ChartElement, Instance } from "./map";
+import { marksAt } from "./swings";
+import type { Mark } from "./swings";
 import { words } from "./words";
 
-echarts.use([LineChart, GridComponent, TooltipComponent, CanvasRenderer]);
+echarts.use([LineChart, GridComponent, MarkAreaComponent, MarkLineComponent, TooltipComponent, CanvasRenderer]);
 
 function bandSeries(shown: ShownHistory): object[] {
   const { place, frames } = shown;
@@ -35,12 +37,45 @@ function bandSeries(shown: ShownHistory): object[] {
   });
 }
 
+const LABELS = 8; // that fit side by side
+const LABEL_PX = 16;
+
+/** The swings of the chosen place, as bands over their duration; one within a bucket is a line. */
+function swingSeries({ marks, frames }: ShownHistory): object[] {
+  if (marks.length === 0) return [];
+  let labelled = -Infinity;
+  const drawn = marks.map((mark) => {
+    const show = mark.own && mark.from - labelled >= frames.length / LABELS;
+    if (show) labelled = mark.from;
+    // Swings that others caused are fainter.
+    const colour = css(mark.own ? "--bad" : "--soft");
+    const right = mark.from > frames.length / 2; // there the label would leave the chart on its right
+    const ofLine = { position: "end", distance: -LABEL_PX, align: right ? "right" : "left", padding: [0, 4] };
+    const place = mark.from === mark.to ? ofLine : { position: right ? "insideTopRight" : "insideTopLeft" };
+    const label = { show, formatter: mark.size, color: colour, ...place };
+    return { mark, label, colour };
+  });
+  const areas = drawn.filter(({ mark }) => mark.from < mark.to).map(({ mark, label, colour }) => [
+    { name: mark.text, xAxis: mark.from, label, itemStyle: { color: colour, opacity: mark.own ? 0.2 : 0.1 } },
+    { xAxis: mark.to },
+  ]);
+  const lines = drawn.filter(({ mark }) => mark.from === mark.to).map(({ mark, label, colour }) => ({
+    name: mark.text, xAxis: mark.from, label, lineStyle: { color: colour, width: mark.own ? 2 : 1, type: mark.own ? "solid" : "dashed" },
+  }));
+  return [{
+    type: "line", id: "swings", data: [], silent: true, z: 2,
+    markArea: { silent: true, data: areas },
+    markLine: { silent: true, symbol: "none", data: lines },
+  }];
+}
+
 /** The option of the chart. */
 export function chartOption(shown: ShownHistory): echarts.EChartsCoreOption {
-  const { frames, step, chart, place } = shown;
+  const { frames, step, chart, place, compare } = shown;
   const stacked = chart === "stacked";
   const lines = linesOf(shown);
   const inner = lines.some(({ code }) => code.includes("-"));
+  const isFull = (code: string): boolean => place === null || code === place || compare.includes(code);
   const series: object[] = lines.map(({ code, name, colour, values }) => ({
     type: "line",
     id: code,
@@ -48,9 +83,9 @@ export function chartOption(shown: ShownHistory): echarts.EChartsCoreOption {
     data: values,
     symbol: frames.length < 3 ? "circle" : "none",
     triggerEvent: stacked ? false : "line", // areas are everywhere, so that no click could choose a time
-    ...(stacked ? { stack: "shares", areaStyle: { opacity: place === null || place === code ? 0.8 : 0.25 } } : {}),
+    ...(stacked ? { stack: "shares", areaStyle: { opacity: isFull(code) ? 0.8 : 0.25 } } : {}),
     color: colour,
-    lineStyle: { width: stacked ? 0.5 : code === place ? 3.5 : 1.75, opacity: stacked || place === null || code === place ? 1 : 0.45 },
+    lineStyle: { width: stacked ? 0.5 : code === place ? 3.5 : 1.75, opacity: stacked || isFull(code) ? 1 : 0.45 },
     z: code === place ? 4 : 3,
   }));
   if (stacked && lines.length > 0) {
@@ -69,6 +104,7 @@ export function chartOption(shown: ShownHistory): echarts.EChartsCoreOption {
   });
   series.push(
     ...bandSeries(shown),
+    ...swingSeries(shown),
     sure("coverage", words().coverage, SURE.coverage, frames.map((f) => (f.coverage === null ? null : Math.min(1, f.coverage)))),
     sure("evidence", words().evidence, SURE.evidence, frames.map((f) => f.evidence)),
   );
@@ -108,11 +144,11 @@ interface Hovered {
 }
 
 export interface ChartEvents {
-  choose: (code: string) => void;
+  choose: (code: string, compared: boolean) => void;
   goTo: (window: string) => void;
 }
 
-const NOTHING: ShownHistory = { frames: [], step: "day", chart: "lines", place: null, at: null };
+const NOTHING: ShownHistory = { frames: [], step: "day", chart: "lines", place: null, compare: [], at: null, marks: [] };
 
 export class HistoryChart {
   readonly #container: ChartElement;
@@ -130,10 +166,10 @@ export class HistoryChart {
     });
     // A click on a line chooses its place; any other click chooses its time. ECharts reports the line last.
     let taken = false;
-    this.#chart.on("click", ({ seriesIndex }) => {
-      const line = linesOf(this.#shown ?? NOTHING)[seriesIndex ?? -1]; // which are the first series
+    this.#chart.on("click", ({ seriesName, event }) => {
+      const line = linesOf(this.#shown ?? NOTHING).find(({ name }) => name === seriesName);
       taken = line !== undefined;
-      if (line) events.choose(line.code);
+      if (line) events.choose(line.code, isForMore(event?.event as unknown as MouseEvent));
     });
     this.#chart.getZr().on("click", ({ offsetX, offsetY }: { offsetX: number; offsetY: number }) => {
       const at = this.#chart.convertFromPixel({ gridIndex: 0 }, [offsetX, offsetY])[0];
@@ -158,6 +194,10 @@ export class HistoryChart {
       const x = this.#chart.convertToPixel({ xAxisIndex: 0 }, n);
       this.#mark.style.transform = `translateX(${x}px)`;
     }
+  }
+
+  flush(): void {
+    this.#chart.getZr().flush();
   }
 
   render(shown: ShownHistory): void {
@@ -185,5 +225,6 @@ function tooltip(hovered: Hovered[], shown: ShownHistory | null): HTMLElement {
     list.append(element("dt", {}, isChosen ? element("b", {}, seriesName) : seriesName), element("dd", {}, percent(value)));
     if (isChosen && shown.chart === "lines") list.append(...rangesOf(shown, hovered[0]?.dataIndex ?? -1));
   }
-  return element("div", {}, element("b", {}, hovered[0]?.axisValue ?? ""), list);
+  const swings: Mark[] = shown ? marksAt(shown.marks, hovered[0]?.dataIndex ?? -1) : [];
+  return element("div", {}, element("b", {}, hovered[0]?.axisValue ?? ""), list, ...swings.map(({ text }) => element("p", {}, text)));
 }

@@ -16,11 +16,19 @@ function chips<T extends string>(id: string, values: readonly T[], names: Record
   byId(id).replaceChildren(...inputs);
 }
 
+/** Folds the choices on a telephone, where the map comes first. */
+function foldOn(narrow: MediaQueryList): void {
+  const fold = (): void => { byId("choices-box", HTMLDetailsElement).open = !narrow.matches; };
+  narrow.addEventListener("change", fold);
+  fold();
+}
+
 export function makeChoices(store: Store): void {
   const w = words();
+  foldOn(matchMedia("(max-width: 44rem)"));
   chips("windows", WINDOWS, w.windows, (window) => { store.set({ window, at: null }); });
   chips("measures", MEASURES, w.measures, (measure) => { store.set({ measure }); });
-  chips("maps", MAPS, w.maps, (name) => { store.set({ map: name, place: null }); });
+  chips("maps", MAPS, w.maps, (name) => { store.set({ map: name, place: null, compare: [] }); });
   chips("adjusts", ["published", "none"], w.adjusts, (adjust) => { store.set({ adjust }); });
   chips("steps", STEPS, w.steps, (step) => { store.set({ step, at: null }); });
   chips("charts", CHARTS, w.charts, (kind) => { store.set({ chart: kind }); });

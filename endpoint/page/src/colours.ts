@@ -24,7 +24,7 @@ export interface Class {
   chosen: boolean;
 }
 
-const dark = matchMedia("(prefers-color-scheme: dark)");
+const dark = matchMedia("screen and (prefers-color-scheme: dark)"); // paper is light
 
 export function isDark(): boolean {
   return dark.matches;

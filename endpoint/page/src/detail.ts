@@ -34,8 +34,9 @@ export function renderDetail(frame: Frame | null, place: string | null, events: 
     parts.push(kindsBar(row), element("p", { class: "note" }, kindsInWords(row)), list);
     for (const flag of row.flags) parts.push(element("p", { class: "note" }, words().flags[flag] ?? flag));
   }
-  if ((INNER_MAPS as readonly string[]).includes(place)) {
-    const enter = element("button", { type: "button", class: "enter" }, words().into(nameOf(place, row?.name ?? place)));
+  const inner = INNER_MAPS.find((one) => one === place);
+  if (inner) {
+    const enter = element("button", { type: "button", class: "enter" }, words().into(words().maps[inner]));
     enter.addEventListener("click", () => {
       events.enter(place);
     });

@@ -44,10 +44,15 @@ export function span(className: string, from: number, to: number): HTMLElement {
   return node;
 }
 
+/** Whether a click is to choose one more, as in lists of files. */
+export function isForMore(event: { ctrlKey: boolean; metaKey: boolean; shiftKey: boolean }): boolean {
+  return event.ctrlKey || event.metaKey || event.shiftKey;
+}
+
 /** Returns the selector that finds an element again after its parent has been rewritten. */
 function selectorOf(node: Element): string | null {
   if (node.id) return `#${CSS.escape(node.id)}`;
-  for (const name of ["data-place", "data-copy", "class"]) {
+  for (const name of ["data-place", "data-compare", "data-copy", "class"]) {
     const value = node.getAttribute(name);
     if (value) return `[${name}="${CSS.escape(value)}"]`;
   }

@@ -57,7 +57,8 @@ export function headlineOf(frame: Frame, beliefs: ReadonlyMap<string, Belief>): 
 
 // --- beliefs -------------------------------------------------------------------------------------
 
-function sourceLink(belief: Belief): HTMLElement | string {
+/** A link to what a belief rests on, named by its publisher. */
+export function linkTo(belief: Belief): HTMLElement | string {
   const address = belief.source.split(/\s+/).find((word) => /^https?:\/\//.test(word));
   if (address === undefined) return belief.source;
   return element("a", { href: address, rel: "noopener noreferrer", target: "_blank" }, belief.publisher || words().source);
@@ -73,7 +74,7 @@ export function renderBeliefs(answer: Answer | null, beliefs: ReadonlyMap<string
       element("b", {}, hashrate(placed)),
       ` ${words().kinds[kind]} · `,
       element("code", {}, id),
-      ...(belief ? [" · ", sourceLink(belief), belief.from ? ` · ${belief.from}` : ""] : []),
+      ...(belief ? [" · ", linkTo(belief), belief.from ? ` · ${belief.from}` : ""] : []),
     );
   });
   rewrite(byId("beliefs"), ...(items.length ? items : [element("li", {}, words().beliefsNone)]));

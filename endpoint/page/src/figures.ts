@@ -1,12 +1,15 @@
 // What has been read of the API, and what of it the view asks for.
 
-import { address, choices, historyAddress, read, readBeliefs, readPools, sharesAddress } from "./api";
-import type { Answer, Belief, Contributions, Histories, PoolState } from "./api";
-import { frameOf, framesOf } from "./frames";
+import { address, choices, historyAddress, read, readBeliefs, readPlaces, readPools, readSwings, sharesAddress } from "./api";
+import type { Answer, Belief, Contributions, Histories, PoolState, Swing, SwingEvent } from "./api";
+import { frameOf, framesOf, nameOf } from "./frames";
 import type { Frame } from "./frames";
 import { timeOf } from "./lines";
 import type { MapName, View, Window } from "./state";
+import { eventsOf, isOfPlace, keyOf, withEvent } from "./swings";
+import type { Known } from "./swings";
 import { whyAddress } from "./why";
+import { ownName } from "./words";
 
 const HISTORY_EVERY_MS = 5 * 60_000; // a page that stays open follows the hours too
 
@@ -23,7 +26,12 @@ export class Figures {
   frames: Frame[] = [];
   pools: PoolState[] = [];
   beliefs = new Map<string, Belief>();
+  /** The swings of the last 30 days, newest first; null until they are read. */
+  swings: Swing[] | null = null;
+  #annotations = new Map<string, Belief>();
+  #placeNames = new Map<string, string>();
   #best: Window = "7d";
+  #isChosen = false;
   #answer: LiveFrame | null = null;
   #answerFor = "";
   #framesFor = "";
@@ -68,16 +76,22 @@ export class Figures {
     this.#answerFor = this.#answerKey(view);
   }
 
-  /** Chooses the window with most evidence: seven days, unless live rows make one hour better. */
-  async chooseWindow(view: View): Promise<void> {
-    if (view.window !== null) return;
+  /**
+   * Chooses the window with most evidence, once: seven days, unless live rows make one hour better.
+   * Returns whether it is another one than before.
+   */
+  async chooseWindow(view: View): Promise<boolean> {
+    if (view.window !== null || this.#isChosen) return false;
+    const before = this.#best;
     const windows = ["7d", "1h", "24h"] as const;
     const answers = await Promise.all(
       windows.map((window) => read<Answer>(address("shares", { window, ...choices(view) }))),
     );
     const best = answers.reduce((a, b) => (worth(b) > worth(a) ? b : a));
     this.#best = best.window as Window;
+    this.#isChosen = true;
     if (view.at === null && view.map === "world") this.take(best, view);
+    return this.#best !== before;
   }
 
   async readAnswer(view: View, signal: AbortSignal): Promise<void> {
@@ -116,6 +130,47 @@ export class Figures {
     this.#beliefsFor = start;
     this.pools = pools;
     this.beliefs = new Map(beliefs.map((belief) => [belief.id, belief]));
+  }
+
+  async readSwings(): Promise<void> {
+    const { swings } = await readSwings();
+    this.swings = swings;
+    await this.#readWhatSwingsName(swings);
+  }
+
+  /** Takes an event that the stream has sent. Returns its swing, or null if the event is known. */
+  async takeSwing(event: SwingEvent): Promise<Swing | null> {
+    if (this.swings === null) return null; // the list is about to be read, and has it
+    const swings = withEvent(this.swings, event);
+    if (swings === null) return null;
+    // Before anything is waited for: several events come at once.
+    this.swings = swings;
+    await this.#readWhatSwingsName(swings);
+    return swings.find((swing) => keyOf(swing) === keyOf(event)) ?? null;
+  }
+
+  /** The names and the calendars that swings refer to. */
+  get known(): Known {
+    const names = new Map(this.pools.map(({ pool, name }) => [pool, name]));
+    return {
+      placeName: (code) => nameOf(code, this.#placeNames.get(code) ?? code),
+      poolName: (pool) => names.get(pool) ?? pool,
+      annotations: this.#annotations,
+    };
+  }
+
+  async #readWhatSwingsName(swings: readonly Swing[]): Promise<void> {
+    const codes = swings.flatMap((swing) => (isOfPlace(swing) ? [swing.place] : swing.places.map(({ code }) => code)));
+    if (this.#placeNames.size === 0 && codes.some((code) => code.includes("-") && ownName(code) === undefined)) {
+      const { places } = await readPlaces();
+      this.#placeNames = new Map(places.map(({ code, name }) => [code, name]));
+    }
+    // A calendar may no longer be in force, so it is asked for by the day of its swing.
+    const noted = swings.flatMap(eventsOf).filter(({ annotations = [] }) => annotations.some((id) => !this.#annotations.has(id)));
+    const days = new Set(noted.map(({ at }) => at.slice(0, 10)));
+    for (const { beliefs } of await Promise.all([...days].map(readBeliefs))) {
+      for (const belief of beliefs) this.#annotations.set(belief.id, belief);
+    }
   }
 
   #answerKey(view: View): string {

@@ -6,6 +6,7 @@ import type { Step } from "./format";
 import { nameOf } from "./frames";
 import type { Frame } from "./frames";
 import type { Chart } from "./state";
+import type { Mark } from "./swings";
 
 const LARGEST = 8;
 
@@ -14,7 +15,10 @@ export interface ShownHistory {
   step: Step;
   chart: Chart;
   place: string | null;
+  compare: readonly string[];
   at: string | null;
+  /** The swings of the chosen place. */
+  marks: Mark[];
 }
 
 export interface Line {
@@ -24,8 +28,11 @@ export interface Line {
   values: (number | null)[];
 }
 
-/** The lines of a chart: the largest places by the sum of their shares, the chosen one among them. */
-export function linesOf({ frames, place }: ShownHistory): Line[] {
+/**
+ * The lines of a chart: the places that are compared, or else the largest ones by the sum of their shares,
+ * the chosen one among them.
+ */
+export function linesOf({ frames, place, compare }: Pick<ShownHistory, "frames" | "place" | "compare">): Line[] {
   const sums = new Map<string, number>();
   const names = new Map<string, string>();
   for (const { rows } of frames) {
@@ -35,7 +42,8 @@ export function linesOf({ frames, place }: ShownHistory): Line[] {
     }
   }
   const ordered = [...sums].sort(([, a], [, b]) => b - a).map(([code]) => code);
-  const shown = ordered.slice(0, LARGEST);
+  const isCompared = (code: string): boolean => code === place || compare.includes(code);
+  const shown = compare.length ? ordered.filter(isCompared) : ordered.slice(0, LARGEST);
   if (place !== null && sums.has(place) && !shown.includes(place)) shown[LARGEST - 1] = place;
   return shown.map((code, n) => ({
     code,

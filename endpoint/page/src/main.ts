@@ -1,16 +1,17 @@
 // The page: it reads what the view needs, follows the stream, and lets the time run.
 
 import { address, ApiError } from "./api";
-import type { Answer } from "./api";
+import type { Answer, SwingEvent } from "./api";
 import { makeChoices, writeWords } from "./choices";
 import { onThemeChange } from "./colours";
 import { INNER_MAPS } from "./detail";
-import { byId } from "./dom";
+import { byId, isForMore } from "./dom";
 import { poolsInWords } from "./facts";
 import { Figures } from "./figures";
 import { loadShapes } from "./shapes";
 import { Page } from "./show";
-import { Store } from "./state";
+import { chosen, mapOf, Store, toggled } from "./state";
+import { stepFor } from "./swings";
 import { makeDownloads } from "./take";
 import { words } from "./words";
 
@@ -26,13 +27,24 @@ const page = new Page(store, figures, { choose, enter, goTo: jump, poolsOf });
 
 // --- what a visitor does -------------------------------------------------------------------------
 
-function choose(code: string): void {
-  store.set({ place: store.view.place === code ? null : code });
+/** Chooses a place, or, if it is to be compared, one more. */
+function choose(code: string, compared = false): void {
+  store.set((compared ? toggled : chosen)(store.view, code));
+}
+
+/** Chooses the place of a swing, on its map and by a step of the chart that shows when it was. */
+function chooseSwing(code: string, started: string): void {
+  const { view } = store;
+  const map = mapOf(code);
+  // Of a province without a map its country is shown.
+  const place = map === "world" ? (code.split("-")[0] ?? code) : code;
+  const step = stepFor(started, Date.now());
+  store.set({ place, compare: [], map, step, at: step === view.step ? view.at : null });
 }
 
 function enter(code: string): void {
   const inner = INNER_MAPS.find((one) => one === code);
-  if (inner) store.set({ map: inner, place: null });
+  if (inner) store.set({ map: inner, place: null, compare: [] });
 }
 
 /** Goes to a time without a step in the browser's history: the slider and the play pass over many. */
@@ -58,14 +70,20 @@ function stopPlaying(): void {
   page.playing = false;
 }
 
+/** Stops at a time, of which all is read and shown then. */
+function pause(): void {
+  stopPlaying();
+  page.show();
+  void refresh();
+}
+
 function play(): void {
   const { frames } = figures;
   const found = store.view.at === null ? -1 : frames.findIndex(({ window }) => window === store.view.at);
   // Empty buckets are passed over; they are gaps in the chart.
   const next = frames.slice(found + 1).find(({ pools }) => pools.length > 0);
   if (!next) {
-    stopPlaying();
-    void refresh();
+    pause();
     return;
   }
   page.playing = true;
@@ -94,14 +112,16 @@ async function refresh(): Promise<void> {
   aborter = new AbortController();
   const { view } = store;
   const { signal } = aborter;
-  const parts = [
-    loadShapes(view.map),
-    figures.readAnswer(view, signal),
-    figures.readHistory(view, signal),
-    figures.readWhy(view, signal),
-    figures.readPoolsAndBeliefs(view),
-  ];
   try {
+    if (await figures.chooseWindow(view)) follow(); // at the start it could not be chosen
+    const parts = [
+      loadShapes(view.map),
+      figures.readAnswer(view, signal),
+      figures.readHistory(view, signal),
+      figures.readWhy(view, signal),
+      figures.readPoolsAndBeliefs(view),
+      ...(figures.swings === null ? [figures.readSwings()] : []),
+    ];
     await Promise.all(parts.map((part) => part.then(() => { page.show(); })));
     page.problem = null;
     page.show();
@@ -123,6 +143,10 @@ function follow(): void {
   stream.addEventListener("shares", (event: MessageEvent<string>) => {
     takeLive(JSON.parse(event.data) as Answer);
   });
+  stream.addEventListener("swing", (event: MessageEvent<string>) => {
+    void takeSwing(JSON.parse(event.data) as SwingEvent);
+  });
+  stream.addEventListener("gap", readSwings);
   stream.addEventListener("error", () => {
     page.away = words().away;
     page.showStatus();
@@ -130,14 +154,32 @@ function follow(): void {
     if (stream?.readyState === EventSource.CLOSED) following = setTimeout(follow, RETRY_MS);
   });
   stream.addEventListener("open", () => {
+    // What happened while there was no stream is in the list.
+    if (figures.swings !== null) readSwings();
     page.away = null;
     page.showStatus();
   });
 }
 
+function readSwings(): void {
+  void figures.readSwings().then(() => { page.show(); }, failed);
+}
+
+async function takeSwing(event: SwingEvent): Promise<void> {
+  try {
+    const swing = await figures.takeSwing(event);
+    if (!swing) return;
+    page.show();
+    page.saySwing(swing);
+  } catch (error) {
+    failed(error);
+  }
+}
+
 function takeLive(answer: Answer): void {
   const { view } = store;
   page.away = null;
+  if (playing !== null) return; // all is read again when it stops
   if (view.at === null) {
     // The stream has countries by the default prior and with the corrections; the rest is asked for.
     if (view.map === "world" && view.adjust === "published" && view.prior === "default") {
@@ -164,7 +206,9 @@ function listen(): void {
     if (view.window !== before.window) follow();
     // Playing goes on while a place or another colour is chosen, and ends with the periods that it walks through.
     if (view.at === null || view.step !== before.step || view.map !== before.map) stopPlaying();
-    if (figures.needs(view) !== figures.needs(before)) {
+    // What is played has been read as a history; the rest is read where it stops.
+    const isPlayed = page.playing && view.at !== before.at;
+    if (!isPlayed && figures.needs(view) !== figures.needs(before)) {
       clearTimeout(settling);
       settling = setTimeout(() => void refresh(), view.at === before.at ? 0 : SETTLED_MS);
     }
@@ -177,8 +221,7 @@ function listen(): void {
   });
   byId("play").addEventListener("click", () => {
     if (playing === null) play();
-    else stopPlaying();
-    page.show();
+    else pause();
   });
   byId("go-live").addEventListener("click", () => {
     stopPlaying();
@@ -190,12 +233,25 @@ function listen(): void {
   }
   for (const id of ["largest", "rows", "beside", "chart-legend"]) {
     byId(id).addEventListener("click", (event) => {
-      const code = (event.target as Element).closest<HTMLElement>("[data-place]")?.dataset.place;
-      if (code) choose(code);
+      const { place, compare } = (event.target as Element).closest<HTMLElement>("[data-place], [data-compare]")?.dataset ?? {};
+      if (compare) choose(compare, true);
+      else if (place) choose(place, isForMore(event));
     });
   }
+  byId("swings").addEventListener("click", (event) => {
+    const { place, started } = (event.target as Element).closest<HTMLElement>("[data-place]")?.dataset ?? {};
+    if (place && started) chooseSwing(place, started);
+  });
+  byId("compare-none").addEventListener("click", () => {
+    byId("detail").focus({ preventScroll: true }); // this button goes away
+    store.set({ compare: [] });
+  });
+  byId("swings-all").addEventListener("click", () => {
+    page.allSwings = !page.allSwings;
+    page.show();
+  });
   byId("choices").addEventListener("submit", (event) => { event.preventDefault(); });
-  onThemeChange(() => { page.show(); });
+  onThemeChange(() => { page.redraw(); });
   setInterval(() => { page.showStatus(); }, 1000);
 }
 

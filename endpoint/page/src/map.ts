@@ -3,17 +3,18 @@
 import { MapChart } from "echarts/charts";
 import { AriaComponent, GeoComponent, GraphicComponent, TooltipComponent } from "echarts/components";
 import * as echarts from "echarts/core";
-import { CanvasRenderer } from "echarts/renderers";
+import { SVGRenderer } from "echarts/renderers";
 import type { ShareRow } from "./api";
 import { colour, css, isDarkColour, valueOf } from "./colours";
 import { tooltipOf } from "./explain";
+import { isForMore } from "./dom";
 import { isAssumed, nameOf } from "./frames";
 import type { Frame } from "./frames";
 import type { MapName, Measure } from "./state";
 import { codesOf, featuresOf, isLoaded } from "./shapes";
 import { words } from "./words";
 
-echarts.use([MapChart, GeoComponent, TooltipComponent, AriaComponent, GraphicComponent, CanvasRenderer]);
+echarts.use([MapChart, GeoComponent, TooltipComponent, AriaComponent, GraphicComponent, SVGRenderer]);
 
 export type Instance = echarts.ECharts;
 
@@ -25,6 +26,13 @@ export interface Shown {
   map: MapName;
   measure: Measure;
   place: string | null;
+  compare: readonly string[];
+}
+
+/** What the map is drawn for, and how near it is. */
+export interface Drawn {
+  format: "svg" | "png";
+  zoom: number;
 }
 
 /** Gives a map's shapes to ECharts, once. */
@@ -34,11 +42,12 @@ function register(map: MapName): void {
 }
 
 /** The option of a map whose shapes are loaded. */
-export function mapOption(shown: Shown): echarts.EChartsCoreOption {
-  const { frame, map, measure, place } = shown;
+export function mapOption(shown: Shown, drawn: Drawn): echarts.EChartsCoreOption {
+  const { frame, map } = shown;
   register(map);
   const rows = new Map(frame?.rows.map((row) => [row.code, row]));
   const line = css("--map-line");
+  const land = css("--map-land");
   return {
     animation: false,
     aria: { enabled: false },
@@ -52,76 +61,111 @@ export function mapOption(shown: Shown): echarts.EChartsCoreOption {
         bottom: 4,
         left: 4,
         right: 4,
-        selectedMode: "single",
+        selectedMode: "multiple",
+        // ECharts itself would keep what was selected before.
+        selectedMap: Object.fromEntries(codesOf(map).map((code) => [code, isChosen(code, shown)])),
         label: { show: false },
-        itemStyle: { areaColor: css("--map-land"), borderColor: line, borderWidth: 0.5 },
+        itemStyle: { areaColor: land, borderColor: line, borderWidth: 0.5 },
         emphasis: {
           label: { show: false },
           itemStyle: { borderColor: css("--ink"), borderWidth: 1.5 },
         },
         select: {
           label: { show: false },
-          itemStyle: { borderColor: css("--chosen"), borderWidth: 3 },
+          itemStyle: { borderColor: css("--chosen"), borderJoin: "round" }, // without spikes at islands
         },
-        data: codesOf(map).map((code) => item(code, rows.get(code), measure, code === place)),
+        data: codesOf(map).map((code) => item(code, rows.get(code), shown, fillOf(rows.get(code), shown.measure, land, drawn))),
       },
     ],
   };
 }
 
-function item(code: string, row: ShareRow | undefined, measure: Measure, selected: boolean): object {
+const isChosen = (code: string, { place, compare }: Shown): boolean => code === place || compare.includes(code);
+
+function item(code: string, row: ShareRow | undefined, shown: Shown, areaColor: Fill): object {
+  const { measure } = shown;
   const value = row ? valueOf(row, measure) : null;
-  const style = { areaColor: fillOf(row, measure) };
+  const style = { areaColor };
   // Without its colour in each state, a chosen place would have the colour that ECharts has for it.
   return {
     name: code,
     value: value ?? NaN,
-    selected,
+    selected: isChosen(code, shown),
     row: row ?? null,
     hatched: isHatched(row, measure),
     itemStyle: style,
     emphasis: { itemStyle: style },
-    select: { itemStyle: style },
+    select: { itemStyle: { ...style, borderWidth: code === shown.place && !isNarrow() ? 3 : 1.5 } },
   };
 }
 
-type Fill = string | { image: HTMLCanvasElement; imageWidth: number; imageHeight: number; repeat: "repeat" };
+type Fill = string | Pattern;
+
+/** A pattern as ECharts has it: an image for a canvas, elements for SVG, which need no loading. */
+type Pattern = { repeat: "repeat"; scaleX: number; scaleY: number } & (
+  | { image: HTMLCanvasElement; imageWidth: number; imageHeight: number }
+  | { svgElement: SvgNode; svgWidth: number; svgHeight: number }
+);
+
+interface SvgNode {
+  tag: string;
+  attrs: Record<string, string | number>;
+  children: SvgNode[];
+}
 
 const isHatched = (row: ShareRow | undefined, measure: Measure): boolean =>
   row !== undefined && measure !== "evidence" && isAssumed(row);
 
-function fillOf(row: ShareRow | undefined, measure: Measure): Fill {
+function fillOf(row: ShareRow | undefined, measure: Measure, land: string, drawn: Drawn): Fill {
   const value = row ? valueOf(row, measure) : null;
-  const plain = value === null ? css("--map-land") : colour(value, measure);
-  return isHatched(row, measure) ? hatched(plain) : plain;
+  const plain = value === null ? land : colour(value, measure);
+  return isHatched(row, measure) ? hatched(plain, drawn) : plain;
 }
 
 const HATCH_PX = 8;
-const hatchings = new Map<string, Fill>();
+const HATCH_WIDTH = 1.5;
+// Three lines, so that the pattern continues across its edges.
+const HATCH_LINES = [-HATCH_PX, 0, HATCH_PX].map((shift) => `M${shift} ${HATCH_PX}l${HATCH_PX} ${-HATCH_PX}`).join("");
+const hatchings = new Map<string, Pattern>();
 
 /** A colour with the hatching of what is mostly assumed, light on dark colours. */
-function hatched(plain: string): Fill {
-  const known = hatchings.get(plain);
+function hatched(plain: string, { format, zoom }: Drawn): Pattern {
+  const key = `${plain} ${format} ${zoom}`;
+  const known = hatchings.get(key);
   if (known) return known;
+  const line = isDarkColour(plain) ? "rgba(255,255,255,0.6)" : "rgba(40,40,40,0.55)";
+  const pattern: Pattern = {
+    ...(format === "svg" ? hatchingElements(plain, line) : hatchingImage(plain, line)),
+    repeat: "repeat",
+    scaleX: 1 / zoom,
+    scaleY: 1 / zoom,
+  };
+  hatchings.set(key, pattern);
+  return pattern;
+}
+
+function hatchingElements(plain: string, line: string): { svgElement: SvgNode; svgWidth: number; svgHeight: number } {
+  const node = (tag: string, attrs: SvgNode["attrs"], ...children: SvgNode[]): SvgNode => ({ tag, attrs, children });
+  const svgElement = node(
+    "g",
+    {},
+    node("rect", { width: HATCH_PX, height: HATCH_PX, fill: plain }),
+    node("path", { d: HATCH_LINES, stroke: line, "stroke-width": HATCH_WIDTH }),
+  );
+  return { svgElement, svgWidth: HATCH_PX, svgHeight: HATCH_PX };
+}
+
+function hatchingImage(plain: string, line: string): { image: HTMLCanvasElement; imageWidth: number; imageHeight: number } {
   const image = document.createElement("canvas");
   image.width = image.height = HATCH_PX;
   const drawing = image.getContext("2d");
-  if (!drawing) return plain;
+  if (!drawing) throw new Error("the browser has no canvas");
   drawing.fillStyle = plain;
   drawing.fillRect(0, 0, HATCH_PX, HATCH_PX);
-  drawing.strokeStyle = isDarkColour(plain) ? "rgba(255,255,255,0.6)" : "rgba(40,40,40,0.55)";
-  drawing.lineWidth = 1.5;
-  drawing.beginPath();
-  // Three lines, so that the pattern continues across its edges.
-  for (const shift of [-HATCH_PX, 0, HATCH_PX]) {
-    drawing.moveTo(shift, HATCH_PX);
-    drawing.lineTo(shift + HATCH_PX, 0);
-  }
-  drawing.stroke();
-  // With its size, so that a picture in SVG need not load it.
-  const fill: Fill = { image, imageWidth: HATCH_PX, imageHeight: HATCH_PX, repeat: "repeat" };
-  hatchings.set(plain, fill);
-  return fill;
+  drawing.strokeStyle = line;
+  drawing.lineWidth = HATCH_WIDTH;
+  drawing.stroke(new Path2D(HATCH_LINES));
+  return { image, imageWidth: HATCH_PX, imageHeight: HATCH_PX };
 }
 
 /** What ECharts has inside, as far as it is used here; the version is pinned. */
@@ -130,11 +174,11 @@ interface Inside {
 }
 
 interface Group {
-  traverse(visit: (shape: { setStyle?(style: { fill: Fill }): void }) => void): void;
+  traverse(visit: (shape: { style?: { fill: Fill }; setStyle?(style: { fill: Fill }): void }) => void): void;
 }
 
 export interface MapEvents {
-  choose: (code: string) => void;
+  choose: (code: string, compared?: boolean) => void;
   enter: (code: string) => void;
   /** The pools of a place and the age of their newest report, in words. */
   poolsOf: (code: string) => Promise<string>;
@@ -164,12 +208,12 @@ export class PlaceMap {
   readonly #chart: Instance;
   readonly #events: MapEvents;
   #shown: Shown | null = null;
-  #zoom = 1;
+  #drawn: Drawn = { format: "svg", zoom: 1 };
 
   constructor(container: ChartElement, events: MapEvents) {
     this.#events = events;
     this.#container = container;
-    this.#chart = echarts.init(container);
+    this.#chart = echarts.init(container, null, { renderer: "svg" }); // whose shapes change colour one by one
     container.chart = this.#chart;
     this.#chart.setOption({
       tooltip: {
@@ -182,8 +226,8 @@ export class PlaceMap {
           name.startsWith("#") ? "" : tooltipOf(name, data?.row ?? null, events.poolsOf),
       },
     });
-    this.#chart.on("click", ({ name }) => {
-      if (!name.startsWith("#")) events.choose(name);
+    this.#chart.on("click", ({ name, event }) => {
+      if (!name.startsWith("#")) events.choose(name, isForMore(event?.event as unknown as MouseEvent));
     });
     this.#chart.on("dblclick", ({ name }) => {
       events.enter(name);
@@ -204,9 +248,13 @@ export class PlaceMap {
     }
     const rows = new Map(shown.frame?.rows.map((row) => [row.code, row]));
     const shapes = (this.#chart as unknown as Inside).getModel().getSeriesByIndex(0).getData();
+    const land = css("--map-land");
+    this.#shown = shown;
     for (const [n, code] of codesOf(shown.map).entries()) {
-      const fill = fillOf(rows.get(code), shown.measure);
-      shapes.getItemGraphicEl(n)?.traverse((shape) => shape.setStyle?.({ fill }));
+      const fill = fillOf(rows.get(code), shown.measure, land, this.#drawn);
+      shapes.getItemGraphicEl(n)?.traverse((shape) => {
+        if (shape.style?.fill !== fill) shape.setStyle?.({ fill });
+      });
     }
   }
 
@@ -215,13 +263,15 @@ export class PlaceMap {
    * no dragging; the wheel and the finger still move the page, until the map is nearer than whole.
    */
   zoom(factor: number): void {
-    this.#zoom = Math.min(NEAREST, Math.max(1, this.#zoom * factor));
-    const whole = this.#zoom === 1;
+    const zoom = Math.min(NEAREST, Math.max(1, this.#drawn.zoom * factor));
+    this.#drawn = { format: "svg", zoom };
+    const whole = zoom === 1;
     const middle = whole ? null : this.#middleOf(this.#shown?.place ?? null);
     this.#chart.setOption({
-      series: [{ zoom: this.#zoom, roam: whole ? false : "move", ...(whole || middle ? { center: middle } : {}) }],
+      series: [{ zoom, roam: whole ? false : "move", ...(whole || middle ? { center: middle } : {}) }],
     });
-    this.#events.zoomed(this.#zoom, this.#zoom === NEAREST);
+    if (this.#shown) this.render(this.#shown); // so that the hatching stays as fine as it was
+    this.#events.zoomed(zoom, zoom === NEAREST);
   }
 
   #middleOf(place: string | null): number[] | null {
@@ -230,12 +280,16 @@ export class PlaceMap {
     return this.#chart.convertFromPixel(series, this.#chart.convertToPixel(series, place as never) as unknown as number[]);
   }
 
+  flush(): void {
+    this.#chart.getZr().flush();
+  }
+
   render(shown: Shown): void {
     if (!isLoaded(shown.map)) return;
     const changed = this.#shown?.map !== shown.map;
+    if (changed && this.#drawn.zoom > 1) this.zoom(0);
     this.#shown = shown;
-    if (changed && this.#zoom > 1) this.zoom(0);
-    this.#chart.setOption(mapOption(shown), changed ? { replaceMerge: ["series"] } : {});
+    this.#chart.setOption(mapOption(shown, this.#drawn), changed ? { replaceMerge: ["series"] } : {});
     this.#container.setAttribute("aria-label", describe(shown));
   }
 }

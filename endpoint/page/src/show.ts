@@ -5,10 +5,12 @@ import type { HistoryChart, PlaceMap } from "./drawing";
 import { showChoices } from "./choices";
 import { classes, css, isDark, valueOf } from "./colours";
 import { renderDetail } from "./detail";
+import { renderSwings, renderUnderWay } from "./feed";
 import { byId, element, rewrite, setText } from "./dom";
 import { kindsInWords } from "./explain";
 import { headlineOf, newestReport, renderBeliefs, renderBeside, renderPools, renderWaiting } from "./facts";
 import type { Figures } from "./figures";
+import type { Swing } from "./api";
 import { age, bucket, moment, percent } from "./format";
 import { nameOf } from "./frames";
 import type { Frame } from "./frames";
@@ -16,6 +18,8 @@ import { bandColour, BANDS, linesOf, SURE, timeOf } from "./lines";
 import type { Line, ShownHistory } from "./lines";
 import { isLoaded, isOn } from "./shapes";
 import type { Store } from "./state";
+import { eventInWords, isAlarming, marksAt, marksOf } from "./swings";
+import type { Mark } from "./swings";
 import { renderTable } from "./table";
 import { renderTake } from "./take";
 import { renderWhy } from "./why";
@@ -28,7 +32,7 @@ const SETTLED_MS = 150;
 type Drawing = typeof import("./drawing");
 
 export interface PageEvents {
-  choose: (code: string) => void;
+  choose: (code: string, compared?: boolean) => void;
   enter: (code: string) => void;
   goTo: (window: string | null) => void;
   poolsOf: (code: string) => Promise<string>;
@@ -56,6 +60,8 @@ export class Page {
   /** Why nothing new comes, in words; null while the stream is open. */
   away: string | null = null;
   playing = false;
+  /** Whether the feed has all swings, and not only the newest. */
+  allSwings = false;
   readonly #store: Store;
   readonly #figures: Figures;
   readonly #events: PageEvents;
@@ -95,17 +101,26 @@ export class Page {
     this.#map?.zoom(factor);
   }
 
-  /** Writes everything. */
+  /** Writes everything; what comes while it plays is shown when that has ended. */
   show(): void {
     clearTimeout(this.#settling);
     this.#showTime();
     this.#showRest();
   }
 
+  /** Writes everything and draws at once: a page that is printed waits for no frame. */
+  redraw(): void {
+    this.show();
+    this.#map?.flush();
+    this.#chart?.flush();
+  }
+
   /** Writes what changes from one time to the next, and the rest when the view has settled. */
   step(): void {
     clearTimeout(this.#settling);
     this.#showTime(true);
+    // While it plays the view does not settle: whatever is written then makes a step late.
+    if (this.playing) return;
     this.#settling = setTimeout(() => {
       this.show();
     }, SETTLED_MS);
@@ -119,7 +134,7 @@ export class Page {
     if (!frame || !drawing) return;
     const window = this.#figures.window(view);
     const time = view.at === null ? words().windows[window] : this.#bucketName(view.at);
-    const option = what === "map" ? drawing.mapOption({ ...view, frame }) : drawing.chartOption(this.#history());
+    const option = what === "map" ? drawing.mapOption({ ...view, frame }, { format, zoom: 1 }) : drawing.chartOption(this.#history());
     const subject = what === "map" ? `${words().measureMeans[view.measure]}, ${time}` : words().chartTitle;
     const name = `${what}-${view.at ?? window}`;
     void drawing.download({ name, title: `${words().title} – ${subject}`, option, frame }, format);
@@ -140,7 +155,7 @@ export class Page {
       this.#written.changed("map");
     } else if (
       isLoaded(view.map) &&
-      this.#written.changed("map", frame, view.map, view.measure, view.place, isDark())
+      this.#written.changed("map", frame, view.map, view.measure, view.place, view.compare, isDark())
     ) {
       this.#map?.render({ ...view, frame });
     }
@@ -176,7 +191,8 @@ export class Page {
   }
 
   #placeButton(kind: string, code: string, ...children: (Node | string)[]): HTMLElement {
-    const pressed = code === this.#store.view.place ? "true" : "false";
+    const { place, compare } = this.#store.view;
+    const pressed = code === place || (kind === "key" && compare.includes(code)) ? "true" : "false";
     return element("button", { type: "button", class: kind, "data-place": code, "aria-pressed": pressed }, ...children);
   }
 
@@ -214,8 +230,10 @@ export class Page {
     });
     if (this.#written.changed("said", view.place, frame === null)) this.#say(frame);
     renderWhy(figures.why(view), view, window);
+    renderSwings(figures.swings, figures.known, this.allSwings);
+    renderUnderWay(figures.swings ?? []);
     this.#showChart();
-    if (this.#written.changed("table", frame, view.map, view.place)) renderTable(frame, view.map, view.place);
+    if (this.#written.changed("table", frame, view.map, view.place, view.compare)) renderTable(frame, view);
     if (this.#written.changed("beliefs", frame, figures.beliefs)) renderBeliefs(frame?.answer ?? null, figures.beliefs);
     if (this.#written.changed("pools", figures.pools)) renderPools(figures.pools, Date.now());
     renderWaiting(frame, figures.pools, view.at === null);
@@ -229,6 +247,11 @@ export class Page {
     const row = frame?.rows.find(({ code }) => code === place);
     const name = place === null ? "" : nameOf(place, row?.name ?? place);
     setText(byId("said"), row ? `${name}: ${percent(row.share)}, ${kindsInWords(row)}` : name);
+  }
+
+  /** Says a new event to who does not see the feed; what only others caused is in the feed alone. */
+  saySwing(swing: Swing): void {
+    if (isAlarming(swing)) setText(byId("swing-said"), eventInWords(swing, this.#figures.known));
   }
 
   #showLegend(frame: Frame | null): void {
@@ -251,8 +274,9 @@ export class Page {
   #showChart(): void {
     const { view } = this.#store;
     const shown = this.#history();
-    const { hasHistory } = this.#figures;
-    if (!this.#written.changed("chart", hasHistory, shown.frames, view.step, view.chart, view.place, isDark())) return;
+    const figures = this.#figures;
+    const { hasHistory } = figures;
+    if (!this.#written.changed("chart", hasHistory, shown.frames, view.step, view.chart, view.place, view.compare, figures.swings, isDark())) return;
     const any = shown.frames.some(({ rows }) => rows.length > 0);
     byId("chart").hidden = !any;
     byId("chart-empty").hidden = any || !hasHistory;
@@ -260,14 +284,16 @@ export class Page {
     const place = lines.find(({ code }) => code === view.place);
     const alone = place !== undefined && view.chart === "lines";
     byId("chart-help").hidden = !any;
+    byId("compare-none").hidden = view.compare.length === 0;
     setText(byId("chart-title"), alone ? words().chartOf(place.name) : words().chartTitle);
-    byId("chart").setAttribute("aria-label", `${words().chartTitle}: ${lines.map(({ name }) => name).join(", ")}`);
+    const named = `${words().chartTitle}: ${lines.map(({ name }) => name).join(words().comma)}`;
+    byId("chart").setAttribute("aria-label", [named, ...this.#swingsInWords(shown.marks)].join(". "));
     if (any) this.#chart?.render(shown);
     rewrite(byId("chart-legend"), ...this.#chartKeys(shown, lines, alone));
     this.#showChartTable();
   }
 
-  #chartKeys({ frames, chart, place }: ShownHistory, lines: Line[], bands: boolean): HTMLElement[] {
+  #chartKeys({ frames, chart, place, marks }: ShownHistory, lines: Line[], bands: boolean): HTMLElement[] {
     const keys: HTMLElement[] = lines.map(({ code, name, colour }) => element("li", {}, this.#placeButton("key", code, swatch(colour), name)));
     if (chart === "stacked") keys.push(element("li", {}, swatch(css("--prior"), "faint"), words().others));
     const rows = frames.flatMap((frame) => frame.rows.filter(({ code }) => code === place));
@@ -278,7 +304,12 @@ export class Page {
     for (const name of ["coverage", "evidence"] as const) {
       keys.push(element("li", {}, swatch(css(SURE[name]), "thin"), words()[name]));
     }
+    if (marks.length > 0) keys.push(element("li", {}, swatch(css("--bad"), "faint"), words().swing.key));
     return keys;
+  }
+
+  #swingsInWords(marks: readonly Mark[]): string[] {
+    return marks.length ? [`${words().swingsTitle}: ${marks.map(({ text }) => text).join("; ")}`] : [];
   }
 
   /** The chart's twin, which is written only while it is open. */
@@ -286,7 +317,9 @@ export class Page {
     if (!byId("chart-data", HTMLDetailsElement).open) return;
     const shown = this.#history();
     const lines = linesOf(shown);
-    const head = [words().time, ...lines.map(({ name }) => name), words().coverage, words().evidence];
+    const { marks } = shown;
+    const swings = marks.length ? [words().swingsTitle] : [];
+    const head = [words().time, ...lines.map(({ name }) => name), words().coverage, words().evidence, ...swings];
     const rows = shown.frames.map((frame, n) => {
       const ratios = [...lines.map(({ values }) => values[n] ?? null), frame.coverage, frame.evidence];
       return element(
@@ -294,6 +327,7 @@ export class Page {
         {},
         element("th", { scope: "row" }, this.#bucketName(frame.window)),
         ...ratios.map((ratio) => element("td", { class: "number" }, percent(ratio))),
+        ...swings.map(() => element("td", {}, marksAt(marks, n).map(({ text }) => text).join("; "))),
       );
     });
     rewrite(
@@ -306,8 +340,9 @@ export class Page {
   // --- shared --------------------------------------------------------------------------------------
 
   #history(): ShownHistory {
-    const { step, chart, place, at } = this.#store.view;
-    return { frames: this.#figures.frames, step, chart, place, at };
+    const { step, chart, place, compare, at } = this.#store.view;
+    const { frames, swings } = this.#figures;
+    return { frames, step, chart, place, compare, at, marks: marksOf(frames, place, swings ?? []) };
   }
 
   #bucketName(window: string): string {

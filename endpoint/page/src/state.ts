@@ -23,6 +23,8 @@ export interface View {
   map: MapName;
   /** The code of the chosen place. */
   place: string | null;
+  /** The codes of the places that the chart compares it with. */
+  compare: readonly string[];
   adjust: "published" | "none";
   prior: string;
   chart: Chart;
@@ -36,11 +38,15 @@ export const DEFAULT: View = {
   measure: "share",
   map: "world",
   place: null,
+  compare: [],
   adjust: "published",
   prior: "default",
   chart: "stacked",
   embed: false,
 };
+
+/** Places that can be compared at a time: the chart has no more colours. */
+export const COMPARED = 8;
 
 const CODE = /^(?:OTHER|[A-Z]{2}(?:-(?:OTHER|[A-Z0-9]{1,3}))?)$/;
 const BUCKET = /^\d{4}-\d{2}(?:-\d{2}(?:T\d{2})?)?$/;
@@ -58,8 +64,30 @@ function isTime(at: string): boolean {
 }
 
 /** The map that has this place, if it is a subdivision of a country with a map of its own. */
-function mapOf(place: string): MapName {
+export function mapOf(place: string): MapName {
   return MAPS.find((map) => place.startsWith(`${map}-`)) ?? "world";
+}
+
+/** The chosen places that a map has: the first one, and those that it is compared with. */
+function chosenOn(map: MapName, places: readonly (string | null)[]): Pick<View, "place" | "compare"> {
+  const codes = places.filter((code) => code !== null && mapOf(code) === map) as string[];
+  const [place = null, ...compare] = new Set(codes.slice(0, COMPARED));
+  return { place, compare };
+}
+
+/** The view in which one more place is chosen, or a chosen one no longer. */
+export function toggled({ place, compare }: View, code: string): Pick<View, "place" | "compare"> {
+  const chosen = place === null ? [] : [place, ...compare];
+  const codes = chosen.includes(code) ? chosen.filter((one) => one !== code) : [...chosen, code].slice(-COMPARED);
+  const [first = null, ...others] = codes;
+  return { place: first, compare: others };
+}
+
+/** The view in which a place is the chosen one; those that are compared stay. Once more, and none is chosen. */
+export function chosen({ place, compare }: View, code: string): Pick<View, "place" | "compare"> {
+  if (place === code) return { place: null, compare: [] };
+  if (compare.length === 0 || place === null) return { place: code, compare: [] };
+  return { place: code, compare: [place, ...compare].filter((one) => one !== code).slice(0, COMPARED - 1) };
 }
 
 /** Reads a view from a query string; what it does not understand keeps its default. */
@@ -82,7 +110,7 @@ export function parse(query: string): View {
     measure: one("by", MEASURES) ?? DEFAULT.measure,
     map,
     // A country is no place on the map of provinces, where it would seem to have nothing.
-    place: place !== null && mapOf(place) === map ? place : null,
+    ...chosenOn(map, [place, ...(given.get("compare") ?? "").split(",").filter((code) => CODE.test(code))]),
     adjust: one("adjust", ["published", "none"]) ?? DEFAULT.adjust,
     prior: matching("prior", PRIOR) ?? DEFAULT.prior,
     chart: one("chart", CHARTS) ?? DEFAULT.chart,
@@ -103,11 +131,12 @@ export function format(view: View, others: string): string {
   set("by", view.measure, DEFAULT.measure);
   set("map", view.map, DEFAULT.map);
   set("place", view.place, DEFAULT.place);
+  set("compare", view.compare.join(","), "");
   set("adjust", view.adjust, DEFAULT.adjust);
   set("prior", view.prior, DEFAULT.prior);
   set("chart", view.chart, DEFAULT.chart);
   set("embed", view.embed ? "1" : null, null);
-  return query.toString();
+  return query.toString().replaceAll("%2C", ",");
 }
 
 type Listener = (view: View, before: View) => void;
@@ -136,7 +165,7 @@ export class Store {
   set(change: Partial<View>, { history: step = true }: { history?: boolean } = {}): void {
     const next = { ...this.#view, ...change };
     const query = format(next, location.search);
-    if (query !== new URLSearchParams(location.search).toString()) {
+    if (query !== location.search.slice(1)) {
       const address = query ? `?${query}` : location.pathname;
       if (step) history.pushState(null, "", address);
       else history.replaceState(null, "", address);

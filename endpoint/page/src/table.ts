@@ -6,7 +6,7 @@ import { hashrate, percent, range } from "./format";
 import { nameOf, total } from "./frames";
 import type { Frame } from "./frames";
 import { KINDS, kindsInWords } from "./explain";
-import type { MapName } from "./state";
+import type { View } from "./state";
 import { words } from "./words";
 
 export function cell(label: string, className: string | null, ...children: (Node | string)[]): HTMLElement {
@@ -49,21 +49,29 @@ function flagsOf(row: ShareRow): HTMLElement[] {
   );
 }
 
-function placeHeader(row: ShareRow, chosen: boolean): HTMLElement {
+type Chosen = Pick<View, "map" | "place" | "compare">;
+
+function placeHeader(row: ShareRow, { place, compare }: Chosen): HTMLElement {
+  const name = nameOf(row.code, row.name);
+  const chosen = row.code === place;
   const button = element(
     "button",
     { type: "button", class: "place", "data-place": row.code, "aria-pressed": chosen ? "true" : "false" },
-    nameOf(row.code, row.name),
+    name,
   );
-  return element("th", { scope: "row" }, button, element("small", {}, row.code), ...flagsOf(row));
+  const label = words().compare(name);
+  const box = element("input", {
+    type: "checkbox", class: "compare", "data-compare": row.code, "aria-label": label, title: label, checked: chosen || compare.includes(row.code),
+  });
+  return element("th", { scope: "row" }, box, button, element("small", {}, row.code), ...flagsOf(row));
 }
 
-function rowOf(row: ShareRow, chosen: boolean): HTMLElement {
+function rowOf(row: ShareRow, view: Chosen): HTMLElement {
   const { columns } = words();
   return element(
     "tr",
-    { class: chosen ? "chosen" : null, "data-code": row.code },
-    placeHeader(row, chosen),
+    { class: row.code === view.place ? "chosen" : null, "data-code": row.code },
+    placeHeader(row, view),
     cell(columns.share, "number share", percent(row.share)),
     rangeCell(columns.possible, row.low, row.high, row.share),
     rangeCell(columns.declared, row.declared_low, row.declared_high, row.share),
@@ -74,10 +82,10 @@ function rowOf(row: ShareRow, chosen: boolean): HTMLElement {
   );
 }
 
-export function renderTable(frame: Frame | null, map: MapName, place: string | null): void {
-  byId("table-title").textContent = words().tableTitle[map];
+export function renderTable(frame: Frame | null, view: Chosen): void {
+  byId("table-title").textContent = words().tableTitle[view.map];
   const rows = frame?.rows ?? [];
-  rewrite(byId("rows"), ...rows.map((row) => rowOf(row, row.code === place)));
+  rewrite(byId("rows"), ...rows.map((row) => rowOf(row, view)));
   byId("table").hidden = rows.length === 0;
   byId("empty").hidden = rows.length > 0 || frame === null;
 }

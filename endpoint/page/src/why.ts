@@ -3,7 +3,7 @@
 import { address, choices } from "./api";
 import { byId, element, rewrite } from "./dom";
 import { percent, points } from "./format";
-import { kindsBar } from "./table";
+import { cell, kindsBar } from "./table";
 import type { Contributions } from "./api";
 import type { View, Window } from "./state";
 import { words } from "./words";
@@ -37,8 +37,7 @@ export function renderWhy(found: Contributions | null, view: View, window: Windo
       "tr",
       {},
       element("th", { scope: "row" }, element("bdi", {}, name), kindsBar({ kinds })),
-      element("td", { class: "number" }, percent(share)),
-      ...(against ? [element("td", { class: "number" }, points(delta))] : []),
+      ...[percent(share), ...(against ? [points(delta)] : [])].map((text, n) => cell(head[n + 1] ?? "", "number", text)),
     ),
   );
   rewrite(

@@ -144,6 +144,71 @@ async def test_a_place_is_chosen_everywhere_and_in_the_address(tab: Tab) -> None
     assert await tab.page.locator("#rows tr.chosen").count() == 0
 
 
+async def chosen_on_the_map(tab: Tab) -> set[str]:
+    """Return the places that the map marks as chosen."""
+    codes = await tab.page.evaluate(
+        "Object.entries(document.getElementById('map').chart.getOption().series[0].selectedMap)"
+        ".filter(([, selected]) => selected).map(([code]) => code)"
+    )
+    return set(codes)
+
+
+async def test_the_map_marks_the_chosen_place_and_no_earlier_one(tab: Tab) -> None:
+    await tab.go("?window=24h")
+    for code in ("US", "CN"):
+        await tab.page.locator(f"#rows [data-place={code}]").click()
+        await tab.until(f"document.querySelector('#rows tr.chosen')?.dataset.code === '{code}'")
+        assert await chosen_on_the_map(tab) == {code}
+        assert await tab.page.locator('#map path[stroke-width="3"]').count() == 1
+
+
+async def chart_lines(tab: Tab) -> set[str]:
+    """Return the places that the chart has lines of."""
+    await tab.until("document.getElementById('chart').chart?.getOption().series?.length > 2")
+    ids = await tab.page.evaluate(
+        "document.getElementById('chart').chart.getOption().series"
+        ".flatMap((one) => one?.id ?? [])"  # ECharts leaves gaps where it removed some
+    )
+    return {code for code in ids if code.isupper()}
+
+
+async def test_several_places_can_be_compared(open_tab: Open, tab: Tab) -> None:
+    await tab.go("?window=24h&chart=lines")
+    assert await chart_lines(tab) == {"US", "CN", "CA", "DE"}
+    await tab.page.locator("#rows [data-place=US]").click()
+    await tab.page.locator("#rows [data-compare=CN]").check()  # a finger and a keyboard can do it
+    assert (await tab.query())["compare"] == "CN"
+    assert await chart_lines(tab) == {"US", "CN"}
+    assert await chosen_on_the_map(tab) == {"US", "CN"}
+    await tab.page.locator("#rows [data-place=DE]").click(modifiers=["Control"])
+    assert await chart_lines(tab) == {"US", "CN", "DE"}
+    assert "United States" in await tab.text("#detail")
+    async with open_tab() as other:
+        await other.go(f"?{tab.page.url.partition('?')[2]}")
+        assert await chart_lines(other) == {"US", "CN", "DE"}
+    # Another one of them becomes the chosen place, and the others stay.
+    await tab.page.locator("#rows [data-place=CN]").click()
+    query = await tab.query()
+    assert (query["place"], query["compare"]) == ("CN", "US,DE")
+    await tab.page.locator("#rows [data-compare=CN]").uncheck()
+    query = await tab.query()
+    assert (query["place"], query["compare"]) == ("US", "DE")
+    await tab.page.locator("#compare-none").click()
+    assert "compare" not in await tab.query()
+    assert await chart_lines(tab) == {"US", "CN", "CA", "DE"}
+
+
+async def test_a_click_on_the_map_with_a_key_compares(tab: Tab) -> None:
+    await tab.go("?window=24h&place=US")
+    await tab.page.mouse.click(*await point_of(tab, "CN"))
+    assert (await tab.query())["place"] == "CN"
+    await tab.page.keyboard.down("Shift")
+    await tab.page.mouse.click(*await point_of(tab, "CA"))
+    await tab.page.keyboard.up("Shift")
+    query = await tab.query()
+    assert (query["place"], query["compare"]) == ("CN", "CA")
+
+
 async def test_a_link_restores_a_view(open_tab: Open, tab: Tab) -> None:
     await tab.go("?window=24h")
     await tab.page.locator("#measures input[value=evidence]").check()
@@ -228,6 +293,18 @@ async def test_small_places_can_be_brought_near(tab: Tab) -> None:
     assert await point_of(tab, "FR") == pytest.approx(near[0])
 
 
+async def test_hatching_is_as_fine_on_a_map_that_is_near(tab: Tab) -> None:
+    await tab.go("?window=24h&place=DE")
+    for times in (1, 2, 4):
+        scales = await tab.page.locator("#map pattern").evaluate_all(
+            "all => all.map((node) => new DOMMatrix(getComputedStyle(node).transform).a"
+            " || Number(/scale\\(([0-9.]+)/.exec(node.getAttribute('patternTransform'))?.[1] ?? 1))"
+        )
+        assert scales
+        assert set(scales) == {1 / times}
+        await tab.page.locator("#zoom-in").click()
+
+
 @pytest.mark.parametrize(
     ("query", "view"),
     [
@@ -290,6 +367,27 @@ async def test_playing_walks_through_the_months_and_ends_at_the_last(tab: Tab) -
     await tab.until("new URLSearchParams(location.search).get('at') === '2021-07'")
     await tab.until("new URLSearchParams(location.search).get('at') === '2026-11'")
     await tab.until("document.getElementById('play').textContent.includes('Play')")
+
+
+@pytest.mark.usefixtures("months")
+async def test_while_it_plays_nothing_is_read_and_what_it_stops_at_is_shown(
+    tab: Tab, client: Client
+) -> None:
+    await tab.go("?step=month&place=US")
+    await tab.until("document.getElementById('slider').max > 1")
+    asked: list[str] = []
+    tab.page.on("request", lambda request: asked.append(request.url))
+    await tab.page.locator("#play").click()
+    await tab.until("document.getElementById('shown-time').textContent === 'July 2021'")
+    assert not [url for url in asked if "window=2021-06" in url]
+    await tab.page.locator("#play").click()
+    answer = await api(client, "shares?window=2021-07")
+    await tab.page.wait_for_function(
+        "(share) => document.getElementById('map').chart.getOption().series[0].data"
+        ".find(({name}) => name === 'CN').row?.share === share",
+        arg=next(row["share"] for row in answer["shares"] if row["code"] == "CN"),
+    )
+    assert [url for url in asked if "shares?window=2021-07" in url]
 
 
 @pytest.mark.usefixtures("months")
@@ -491,6 +589,25 @@ async def test_a_service_that_goes_away_and_comes_back(
             assert not await tab.page.locator("#problem").is_visible()
 
 
+async def test_the_first_window_is_chosen_again_if_it_could_not_be(open_tab: Open) -> None:
+    async with open_tab(errors_allowed=True) as tab:
+        failures = 1
+
+        async def answer(route: Route) -> None:
+            nonlocal failures
+            if failures:
+                failures -= 1
+                await route.fulfill(status=503, json={"detail": "busy"})
+            else:
+                document = await (await route.fetch()).json()
+                await route.fulfill(json=document | {"coverage": 1, "evidence": 1})
+
+        await tab.page.route("**/api/v1/shares?window=1h", answer)
+        await tab.go()
+        await tab.until("document.querySelector('#windows input:checked')?.value === '1h'")
+        await tab.page.locator("#problem").wait_for(state="hidden")
+
+
 async def test_a_stream_that_is_refused_is_asked_for_again(open_tab: Open) -> None:
     async with open_tab(errors_allowed=True) as tab:
         refused = True
@@ -611,7 +728,8 @@ async def test_axe_finds_nothing(open_tab: Open, axe: str, view: str, scheme: An
         assert len(found["passes"]) > 15
 
 
-@pytest.mark.parametrize("width", [360, 768, 1280, 2560])
+# 320 pixels are what a window of 1280 has when it is enlarged to 400 %.
+@pytest.mark.parametrize("width", [320, 360, 640, 768, 1280, 2560])
 async def test_nothing_overflows(open_tab: Open, screenshots: Path, width: int) -> None:
     async with open_tab(viewport={"width": width, "height": 740}) as tab:
         await tab.go("?window=24h&place=US")
@@ -620,6 +738,33 @@ async def test_nothing_overflows(open_tab: Open, screenshots: Path, width: int) 
         assert share
         assert share["y"] + share["height"] <= 740  # the first share is on the first screen
         await tab.page.screenshot(path=screenshots / f"page-{width}.png", full_page=True)
+
+
+async def test_on_a_telephone_the_map_comes_before_the_choices(open_tab: Open) -> None:
+    async with open_tab(viewport={"width": 390, "height": 844}) as tab:
+        await tab.go("?window=24h")
+        map_box = await tab.page.locator("#map").bounding_box()
+        assert map_box
+        assert map_box["y"] + map_box["height"] <= 844  # on the first screen
+        assert not await tab.page.locator("#windows").is_visible()
+        await tab.page.locator("#choices-box summary").click()
+        await tab.page.locator("#windows input[value='1h']").check()
+        assert (await tab.query())["window"] == "1h"
+        await tab.page.set_viewport_size({"width": 1280, "height": 900})
+        await tab.page.locator("#windows").wait_for()
+
+
+async def test_a_dark_page_is_printed_on_white(open_tab: Open) -> None:
+    async with open_tab(color_scheme="dark") as tab:
+        await tab.go("?window=24h&place=US")
+        fills = "[...document.querySelectorAll('#map path')].map((n) => n.getAttribute('fill'))"
+        on_screen = await tab.page.evaluate(fills)
+        await tab.page.emulate_media(media="print", color_scheme="dark")
+        assert await tab.page.evaluate("getComputedStyle(document.body).backgroundColor") == (
+            "rgb(255, 255, 255)"
+        )
+        assert "#eceae4" in await tab.page.evaluate(fills)  # land in the colours of a light page
+        assert "#eceae4" not in on_screen
 
 
 async def test_both_languages_have_every_word(open_tab: Open) -> None:
