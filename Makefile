@@ -59,7 +59,7 @@ docs: setup ## write what is generated from the code: pages, dashboards and beli
 page: ## build the page from its sources into endpoint/page/built (needs Node.js)
 	@tools/page.sh build
 
-check: setup ## check format, lint, types, imports, generated documents and the Compose file
+check: setup ## check format, lint, types, imports, generated documents, alert rules and the Compose file
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
@@ -79,6 +79,7 @@ check: setup ## check format, lint, types, imports, generated documents and the 
 	@$(BIN)/python -m tools.dashboards .cache/dashboards && diff -r .cache/dashboards deploy/grafana/dashboards >/dev/null \
 	  || { echo 'deploy/grafana/dashboards differs from tools/dashboards: run `make docs`' >&2; exit 1; }
 	@tools/check-dashboards.sh
+	@tools/check-alerts.sh
 	@tools/page.sh check
 	@$(BIN)/python -m endpoint.routes.openapi | $(BIN)/openapi-spec-validator - >/dev/null
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
