@@ -40,13 +40,16 @@ servers:
 test: setup servers ## run all tests, on real Kafka and Redis too (ARGS="-k name" selects some)
 	$(BIN)/pytest $(or $(ARGS),--numprocesses 2 --dist loadfile --no-loadscope-reorder)
 
+stories: setup servers ## run the tests that take minutes
+	SLOW=1 $(BIN)/pytest tests/deploy/test_alerting.py $(ARGS)
+
 kafka: setup servers ## run a real Kafka for development, in the foreground (ARGS="--port 9092")
 	@$(BIN)/python -m tests.servers kafka $(ARGS)
 
 redis: setup servers ## run a real Redis for development, in the foreground (ARGS="--port 6379")
 	@$(BIN)/python -m tests.servers redis $(ARGS)
 
-.PHONY: servers test kafka redis
+.PHONY: servers test stories kafka redis
 
 docs: setup ## write what is generated from the code: pages, dashboards and beliefs/part_of.toml
 	@$(BIN)/python -m tools.part_of > beliefs/part_of.toml
