@@ -40,13 +40,16 @@ servers:
 test: setup servers ## run all tests, on real Kafka and Redis too (ARGS="-k name" selects some)
 	$(BIN)/pytest $(or $(ARGS),--numprocesses 2 --dist loadfile --no-loadscope-reorder)
 
+stories: setup servers ## run the tests that take minutes
+	SLOW=1 $(BIN)/pytest tests/deploy/test_alerting.py $(ARGS)
+
 kafka: setup servers ## run a real Kafka for development, in the foreground (ARGS="--port 9092")
 	@$(BIN)/python -m tests.servers kafka $(ARGS)
 
 redis: setup servers ## run a real Redis for development, in the foreground (ARGS="--port 6379")
 	@$(BIN)/python -m tests.servers redis $(ARGS)
 
-.PHONY: servers test kafka redis
+.PHONY: servers test stories kafka redis
 
 docs: setup ## write what is generated from the code: pages, dashboards and beliefs/part_of.toml
 	@$(BIN)/python -m tools.part_of > beliefs/part_of.toml
@@ -59,7 +62,7 @@ docs: setup ## write what is generated from the code: pages, dashboards and beli
 page: ## build the page from its sources into endpoint/page/built (needs Node.js)
 	@tools/page.sh build
 
-check: setup ## check format, lint, types, imports, generated documents and the Compose file
+check: setup ## check format, lint, types, imports, generated documents, alert rules and the Compose file
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
@@ -79,6 +82,7 @@ check: setup ## check format, lint, types, imports, generated documents and the 
 	@$(BIN)/python -m tools.dashboards .cache/dashboards && diff -r .cache/dashboards deploy/grafana/dashboards >/dev/null \
 	  || { echo 'deploy/grafana/dashboards differs from tools/dashboards: run `make docs`' >&2; exit 1; }
 	@tools/check-dashboards.sh
+	@tools/check-alerts.sh
 	@tools/page.sh check
 	@$(BIN)/python -m endpoint.routes.openapi | $(BIN)/openapi-spec-validator - >/dev/null
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml

@@ -19,6 +19,7 @@ from endpoint.http.middleware import (
 from endpoint.http.rate_limit import Clients, Limiter, RateLimit
 from endpoint.routes import page
 from endpoint.routes.api import PREFIX, Api
+from endpoint.routes.belief_metrics import BeliefCollector
 from endpoint.routes.cbeci import Cbeci
 from endpoint.routes.health import Health
 from endpoint.routes.metrics import Metrics
@@ -108,7 +109,8 @@ def application(
         store: the cells, the snapshot and the events, which are only read.
         beliefs: for answers that are computed on request.
         settings: the freshness, the number of stream clients and the rate limit.
-        documents: what the beliefs were made from, for ``/api/v1/beliefs``; by default nothing.
+        documents: what the beliefs were made from, for ``/api/v1/beliefs`` and the metric of their
+            ends; by default nothing.
         snapshot_s: seconds between two snapshots, for which a response may be cached.
         now: the clock, UTC.
         redis: shows whether Redis is available.
@@ -117,6 +119,8 @@ def application(
     registry = registry or new_registry()
     redis = redis or Dependency("redis")
     show([redis], registry)
+    documents = documents or belief_files.BeliefsDocument()
+    registry.register(BeliefCollector(documents, now))
     gateway = Gateway(store, beliefs, redis)
     cache = SnapshotCache(gateway, fresh_s=settings.fresh_s, now=now)
     health = Health(gateway, fresh_s=settings.fresh_s, now=now)
@@ -126,7 +130,7 @@ def application(
         **Api(
             gateway,
             cache,
-            documents or belief_files.BeliefsDocument(),
+            documents,
             snapshot_s=snapshot_s,
             now=now,
         ).routes(),

@@ -70,8 +70,13 @@ class Demo:
 
 
 @contextmanager
-def running_demo(folder: Path) -> Iterator[Demo]:
-    """Run a demo, with the folder for its files, until the end of the block."""
+def running_demo(folder: Path, *options: str) -> Iterator[Demo]:
+    """Run a demo, with the folder for its files, until the end of the block.
+
+    Args:
+        folder: empty.
+        options: further ones of the command.
+    """
     require_embedded()
     (folder / "cwd").mkdir()
     (folder / "tmp").mkdir()
@@ -83,7 +88,7 @@ def running_demo(folder: Path) -> Iterator[Demo]:
     }
     with (folder / "stdout").open("wb") as stdout, (folder / "stderr").open("wb") as stderr:
         process = subprocess.Popen(
-            [sys.executable, "-m", "launch", "demo", "--port", str(port)],
+            [sys.executable, "-m", "launch", "demo", "--port", str(port), *options],
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,

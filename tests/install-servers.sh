@@ -17,6 +17,7 @@ missing=()
 has redis-server || has valkey-server || missing+=(redis-server)
 java_fits || missing+=(default-jre-headless)
 has promtool || missing+=(prometheus)
+has amtool || missing+=(prometheus-alertmanager)
 has chromium || has chromium-browser || has google-chrome || missing+=(chromium)
 compgen -G '.cache/kafka-*/pom.xml' >/dev/null || has mvn || missing+=(maven)
 [ ${#missing[@]} -gt 0 ] || exit 0
@@ -43,7 +44,7 @@ if ! install 2>/dev/null && ! { apt-get update -qq && install; }; then
   exit 0
 fi
 # What was installed must not start at the next boot either.
-for service in redis-server prometheus; do
+for service in redis-server prometheus prometheus-alertmanager; do
   if [[ " ${missing[*]} " == *" $service "* ]] && has systemctl; then
     systemctl disable --quiet "$service" 2>/dev/null || true
   fi

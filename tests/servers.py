@@ -1,4 +1,5 @@
-"""Real servers for tests and development: Apache Kafka (KRaft), Redis, Prometheus, on loopback.
+"""Real servers for tests and development, on loopback: Apache Kafka (KRaft), Redis, Prometheus and
+its Alertmanager.
 
 The fixtures of ``conftest.py`` start them on free ports in temporary folders. As a script this
 module runs one in the foreground for development: ``python -m tests.servers kafka`` (``make
@@ -358,6 +359,58 @@ class PrometheusServer(Server):
         except httpx.TransportError:  # not listening yet
             return False
         return ready and bool(about.json()["data"]["CWD"] == str(self.folder))
+
+
+class AlertmanagerServer(Server):
+    """A real Alertmanager, which notifies nobody until it is configured."""
+
+    name = "alertmanager"
+
+    def __init__(self, folder: Path, ports: list[int]) -> None:
+        super().__init__(folder, ports)
+        self.url = f"http://{LOOPBACK}:{ports[0]}"
+        self._configuration = folder / "alertmanager.yml"
+        self._receiver = folder.name  # tells this one from another that has taken its port
+        self._configuration.write_text(
+            json.dumps(
+                {"route": {"receiver": self._receiver}, "receivers": [{"name": self._receiver}]}
+            )
+        )
+
+    @classmethod
+    def require(cls) -> None:
+        _alertmanager()
+
+    def configure(self, configuration: Mapping[str, object]) -> None:
+        """Use the content of a configuration file from now on."""
+        self._configuration.write_text(json.dumps(configuration))  # JSON is YAML too
+        httpx.post(f"{self.url}/-/reload", timeout=STOP_S).raise_for_status()
+
+    def _command(self) -> list[str]:
+        return [
+            _alertmanager(),
+            f"--config.file={self._configuration}",
+            f"--storage.path={self.folder / 'data'}",
+            f"--web.listen-address={LOOPBACK}:{self.ports[0]}",
+            "--cluster.listen-address=",
+            "--log.level=warn",
+        ]
+
+    def _responds(self) -> bool:
+        try:
+            answer = httpx.get(f"{self.url}/api/v2/receivers", timeout=STOP_S)
+        except httpx.TransportError:  # not listening yet
+            return False
+        return answer.is_success and [each["name"] for each in answer.json()] == [self._receiver]
+
+
+def _alertmanager() -> str:
+    for name in ("prometheus-alertmanager", "alertmanager"):  # Debian's name, and its own
+        if found := shutil.which(name):
+            return found
+    raise UnavailableError(
+        "there is no alertmanager: install it (Debian: apt-get install prometheus-alertmanager)"
+    )
 
 
 def kafka_jars() -> Path:

@@ -58,6 +58,8 @@ class Scenario:
     outages: tuple[Outage, ...] = ()
 
 
+_AMERICAN: Final = frozenset({"foundryusa", "luxor", "marapool"})
+
 SCENARIOS: Final[Mapping[str, Scenario]] = {
     scenario.name: scenario
     for scenario in (
@@ -69,7 +71,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
             curtailments=(
                 Curtailment(
                     "US-TX",
-                    frozenset({"foundryusa", "luxor", "marapool"}),
+                    _AMERICAN,
                     start=timedelta(minutes=-80),
                     end=timedelta(hours=6),
                     depth=0.9,
@@ -82,6 +84,22 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
                 # returns a few minutes later. On a slow machine, too, the demo has shown all pools
                 # before.
                 Outage("solock", start=timedelta(minutes=2), end=timedelta(minutes=10)),
+            ),
+        ),
+        Scenario(
+            "storm",
+            # It is over, but the window 1h still shows it: a swing of the United States is in
+            # progress at the start, and resolves some minutes later.
+            curtailments=tuple(
+                Curtailment(
+                    state,
+                    _AMERICAN,
+                    start=timedelta(minutes=-95),
+                    end=timedelta(minutes=-65),
+                    depth=0.8,
+                    ramp=timedelta(minutes=2),
+                )
+                for state in ("US-TX", "US-GA", "US-NY", "US-KY", "US-ND")
             ),
         ),
     )

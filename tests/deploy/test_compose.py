@@ -28,7 +28,13 @@ PUBLISHED = {
 
 def test_the_file_has_all_services(services: Services, own: Services) -> None:
     assert set(own) == {"topics", "collector", "streams", "notify", "endpoint"}
-    assert set(services) - set(own) == {"kafka", "redis", "prometheus", "grafana"}
+    assert set(services) - set(own) == {
+        "kafka",
+        "redis",
+        "prometheus",
+        "alertmanager",
+        "grafana",
+    }
 
 
 def test_images_are_pinned_to_a_patch_release(services: Services) -> None:
@@ -96,12 +102,12 @@ def test_only_the_three_public_ports_are_published_and_on_loopback(services: Ser
     assert published == PUBLISHED
 
 
-def test_only_services_that_poll_or_serve_are_on_an_external_network(
+def test_only_services_that_poll_serve_or_notify_are_on_an_external_network(
     compose: dict[str, Any], services: Services
 ) -> None:
     internal = {name for name, network in compose["networks"].items() if network.get("internal")}
     outside = {name for name, service in services.items() if set(service["networks"]) - internal}
-    assert outside == {*PUBLISHED, "notify"}
+    assert outside == {*PUBLISHED, "alertmanager", "notify"}
 
 
 def test_files_mounted_from_the_repository_exist_and_are_read_only(

@@ -1,4 +1,7 @@
-"""Prometheus scrapes the services that have metrics, and Grafana finds it and the dashboards."""
+"""Prometheus scrapes the services that have metrics, and Grafana finds it and the dashboards.
+
+``test_alert_rules.py`` and ``test_alertmanager.py`` are about alerts.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +28,7 @@ def test_prometheus_scrapes_the_services_that_have_metrics(root: Path, services:
     jobs = {job["job_name"]: job["static_configs"] for job in config["scrape_configs"]}
 
     assert jobs.pop("prometheus") == [{"targets": ["localhost:9090"]}]
+    assert jobs.pop("alertmanager") == [{"targets": ["alertmanager:9093"]}]
     assert jobs == {name: [{"targets": [target]}] for name, target in SCRAPED.items()}
     for name in SCRAPED:
         assert set(services["prometheus"]["networks"]) & set(services[name]["networks"]), name

@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from pydantic import SecretStr
@@ -17,10 +18,12 @@ from endpoint.service import application
 from miningmap import settings as config
 from miningmap.messages import Located, Message, Network, Report
 from miningmap.redis_client import connect
+from streams.beliefs import BeliefsDocument
 from streams.method.beliefs import Beliefs, Document, Entry, Rule
 from streams.method.cells import claims_of
 from streams.queries.snapshot import take_snapshot
 from streams.redis.store import Store
+from tests.beliefs.documents import claim
 from tests.endpoint.redis_proxy import RedisProxy
 
 if TYPE_CHECKING:
@@ -38,6 +41,8 @@ BELIEFS = Beliefs(
     pools=[Document("pools/beta", [Entry(0, {"US": 0.5, "CA": 0.5})], "beta")],
     rules=[Rule("cn-zhejiang", "CN-ZJ", None)],
 )
+# For the list of beliefs and the metric of their ends; figures follow from BELIEFS.
+DOCUMENTS = msgspec.convert({"claims": [claim("claims/c", until="2027-01-01")]}, BeliefsDocument)
 EH = 1e18
 
 
@@ -148,7 +153,7 @@ async def serve(
 
     async def start(store: Store, now: datetime = NOW, **section: Any) -> Client:
         settings = config.Endpoint.model_validate({"fresh_s": FRESH_S, **section})
-        app = application(store, BELIEFS, settings, now=lambda: now)
+        app = application(store, BELIEFS, settings, documents=DOCUMENTS, now=lambda: now)
         client = TestClient(TestServer(app))
         clients.append(client)
         await client.start_server()

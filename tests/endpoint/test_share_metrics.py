@@ -45,6 +45,7 @@ OWN: dict[str, set[str]] = {
     "miningmap_stream_dropped": {"reason"},
     "miningmap_rate_limited": set(),
     "miningmap_dependency_up": {"dependency"},
+    "miningmap_belief_until_timestamp_seconds": {"belief"},
 }
 LABELS = {
     **OWN,
