@@ -40,8 +40,9 @@ servers:
 test: setup servers ## run all tests, on real Kafka and Redis too (ARGS="-k name" selects some)
 	$(BIN)/pytest $(or $(ARGS),--numprocesses 2 --dist loadfile --no-loadscope-reorder)
 
-stories: setup servers ## run the tests that take minutes
-	SLOW=1 $(BIN)/pytest tests/deploy/test_alerting.py $(ARGS)
+stories: setup servers ## run all stories of swings, with tables of delays and false alarms (ARGS="--months 0"), and slow tests
+	$(BIN)/python -m tests.stories $(ARGS)
+	SLOW=1 $(BIN)/pytest tests/stories/test_live.py tests/deploy/test_alerting.py
 
 kafka: setup servers ## run a real Kafka for development, in the foreground (ARGS="--port 9092")
 	@$(BIN)/python -m tests.servers kafka $(ARGS)

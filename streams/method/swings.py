@@ -263,6 +263,10 @@ class Detector:
             events += self._evaluate(subject, at, comparison, sigma)
         return events
 
+    def concerns(self, comparisons: Collection[Comparison]) -> bool:
+        """Return whether a minute can change anything: if not, it need not be evaluated."""
+        return bool(self._concerned(comparisons))
+
     def _concerned(self, comparisons: Collection[Comparison]) -> set[Subject]:
         """Return the subjects that are remembered, and those that can begin to fire."""
         pairs = {comparison.pair.name for comparison in comparisons}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from miningmap.times import HOUR_MIN, HOUR_S, MINUTE_S, bucket, bucket_start
@@ -89,10 +90,30 @@ def _detect(
     comparisons = comparisons_over(cells, beliefs)
     noise = _Noise(_RecomputedHours(comparisons).deltas, settings.noise_hours)
     detector = Detector(settings)
-    for minute in minutes:
-        at = bucket_start(minute, MINUTE_S)
-        noise.present_hour(minute // HOUR_MIN)
-        yield from detector.evaluate(at, [comparisons.at(at, pair) for pair in PAIRS], noise.sigma)
+    for block in _blocks(minutes, settings.minutes + 1):
+        concerned = detector.concerns(_compared(comparisons, block[-1]))
+        for minute in block if concerned else ():
+            noise.present_hour(minute // HOUR_MIN)
+            compared = _compared(comparisons, minute)
+            yield from detector.evaluate(bucket_start(minute, MINUTE_S), compared, noise.sigma)
+
+
+def _blocks(minutes: Iterable[int], length: int) -> Iterator[Sequence[int]]:
+    """Yield the minutes in blocks of as many as a swing needs in a row to fire.
+
+    If nothing is remembered when a block begins, and no delta is large at its last minute, the
+    block can be left out. So many minutes in a row that end in it contain either the minute before
+    it, at which nothing had been large, or its last one: nothing fires. And as no delta is large at
+    its last minute, nothing is to be remembered at its end either.
+    """
+    left = iter(minutes)
+    while block := list(islice(left, length)):
+        yield block
+
+
+def _compared(comparisons: Comparisons, minute: int) -> list[Comparison]:
+    at = bucket_start(minute, MINUTE_S)
+    return [comparisons.at(at, pair) for pair in PAIRS]
 
 
 def comparisons_over(cells: SumReader, beliefs: Beliefs) -> Comparisons:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from miningmap import settings as config
 from miningmap.swings import PlaceSwing, PoolPart, PoolSwing
+from miningmap.times import MINUTE_S, bucket_start
 from streams.method.beliefs import Beliefs, Document, Entry, Rule, normalised
 from streams.method.cells import MemoryCells
 from streams.method.comparison import (
@@ -48,7 +50,8 @@ if TYPE_CHECKING:
 
     from miningmap.messages import Basis, Kind
     from miningmap.swings import Swing
-    from streams.method.cells import Places
+    from streams.method.cells import Cell, Places, Series
+    from streams.method.windows import Span
     from streams.queries.swings import Evaluation
 
 DAY_PAIR, WEEK_PAIR = PAIRS
@@ -836,6 +839,68 @@ def test_a_fall_fires_and_is_found_by_noise_that_looks_back_before_the_range() -
         halves(noisy, "a", {range(2 * hour, 2 * hour + 2): loud})
     halves(noisy, "b", {range(-400, 4): {"RU": 50.0}})
     assert [e for e in fires(noisy, NOON + 2 * HOUR) if isinstance(e, PlaceSwing)] == []
+
+
+class CountingCells(MemoryCells):
+    """Cells that count how often they are read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads = 0
+
+    def sum(self, series: Series, span: Span) -> Cell:
+        self.reads += 1
+        return super().sum(series, span)
+
+
+def test_quiet_minutes_are_looked_at_once_in_a_while_only() -> None:
+    """11 minutes in a row contain one that is a multiple of 11: the others need no comparison."""
+    cells = CountingCells()
+    halves(cells, "a", {range(-400, 8): {"US": 50.0}})
+    assert fires(cells, NOON + 4 * HOUR) == []
+    assert cells.reads < 4 * 60
+
+
+def every_minute(
+    cells: MemoryCells, minutes: range, beliefs: Beliefs, settings: SwingSettings
+) -> list[Swing]:
+    """The events of minutes that are all compared, as the method says."""
+    comparisons, detector = Comparisons(cells, beliefs), Detector(settings)
+    pairs = {pair.name: pair for pair in PAIRS}
+    past = functools.cache(lambda at, pair: comparisons.at(at, pairs[pair]).deltas)
+    events = []
+    for minute in minutes:
+        at = bucket_start(minute, MINUTE_S)
+        hours = [at.replace(minute=0) - n * HOUR for n in range(1, settings.noise_hours + 1)]
+
+        def sigma(subject: Subject, hours: Sequence[datetime] = hours) -> float:
+            return sigma_of(subject, [past(hour, subject.pair) for hour in hours])
+
+        events += detector.evaluate(at, [comparisons.at(at, pair) for pair in PAIRS], sigma)
+    return events
+
+
+@examples(10)
+@hypothesis.given(
+    st.lists(
+        st.lists(st.sampled_from([0.0, 8.0, 9.0, 10.0, 20.0]), min_size=5, max_size=5), max_size=3
+    ),
+    st.integers(0, 12),
+    st.integers(0, 20),
+)
+def test_the_minutes_that_are_left_out_change_nothing(
+    pools: list[list[float]], minutes: int, late: int
+) -> None:
+    cells = MemoryCells()
+    for n, hashrates in enumerate(pools):
+        place = ("US", "RU", "KZ")[n % 3]
+        halves(cells, str(n), {range(-80, 0): {place: 10.0}})
+        for half, hashrate in enumerate(hashrates):
+            halves(cells, str(n), {range(half, half + 1): {place: hashrate}})
+    settings = SwingSettings(minutes=minutes, lost_after=15, noise_hours=30)
+    evaluated = minutes_between(NOON + late * MINUTE, NOON + 3 * HOUR)
+    found = list(detect(cells, evaluated, Beliefs(), settings))
+    assert found == every_minute(cells, evaluated, Beliefs(), settings)
 
 
 def subject_of(event: Swing) -> Subject:
