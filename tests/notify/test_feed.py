@@ -111,6 +111,19 @@ async def test_every_event_that_is_chosen_is_sent_once_and_in_order(
     assert webhook.bodies == [FIRST, SECOND, THIRD, END]
 
 
+@pytest.mark.parametrize(
+    "poison", [FIRST.replace(b"1h/24h", b"1h/\xff"), b'{"x":' + b"[" * 100_000]
+)
+async def test_no_message_ends_the_service(
+    notifying: Settings, webhook: Webhook, poison: bytes
+) -> None:
+    await publish(notifying, FIRST, poison, SECOND)
+    async with notify(notifying):
+        await webhook.received(2)
+        await all_committed(notifying)
+    assert webhook.bodies == [FIRST, SECOND]
+
+
 async def test_a_group_that_begins_now_sends_nothing_of_before_and_misses_nothing_after(
     notifying: Settings, webhook: Webhook
 ) -> None:
