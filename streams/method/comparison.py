@@ -229,7 +229,9 @@ class Level:
         """Return what the delta would be, had only the hashrate at this place changed."""
         now = self.short.share_of(code) * self.short.located
         before = self.long.share_of(code) * self.long.located
-        share = now / (now + self.long.located - before) if now > 0 else 0.0
+        # Nothing else can be located, which rounding must not turn into less than nothing.
+        elsewhere = max(0.0, self.long.located - before)
+        share = now / (now + elsewhere) if now > 0 else 0.0
         return share - before / self.long.located
 
 

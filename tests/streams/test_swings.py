@@ -183,6 +183,14 @@ def test_the_own_delta_of_a_place_that_lost_everything_is_its_share() -> None:
     assert Level(now, beside, simulated=False).move("US").own == -0.25
 
 
+@pytest.mark.parametrize("now", [1e-300, 1.0, 1e4, 1e19])
+def test_the_only_place_that_is_known_has_all_however_little_is_left(now: float) -> None:
+    short, long = (
+        Side({"a": {("US", "measured"): hashrate}}, hashrate, hashrate) for hashrate in (now, 1e20)
+    )
+    assert Level(short, long, simulated=False).own("US") == 0
+
+
 def test_a_place_in_one_window_has_0_in_the_other_and_others_are_no_places() -> None:
     cells = MemoryCells()
     pool(cells, "a", {"US": 8, "OTHER": 2}, {"US": 5, "OTHER": 5})
