@@ -173,7 +173,8 @@ class Receiver:
         try:
             with self._metrics.duration.time():
                 status, retry_after = await self._request(event)
-        except (httpx.HTTPError, TimeoutError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, TimeoutError) as error:
+            # The two in the middle are of a Location that httpx reads, but need not follow.
             reason = " ".join(str(error).split()) or type(error).__name__
             raise self._failed(
                 DeliveryError(f"no answer from {self.name}: {reason}; start the receiver")

@@ -197,6 +197,15 @@ async def test_redirects_are_not_followed_and_the_error_says_so(
     assert "redirects are not followed" in log[0]["error"]
 
 
+@pytest.mark.parametrize("location", ["javascript:alert(1)", "http://xn--/", "http://[::1"])
+async def test_an_address_that_is_none_is_no_redirect_but_a_failure(
+    webhook: Webhook, client: httpx.AsyncClient, metrics: Metrics, location: str
+) -> None:
+    webhook.answers = [Answer(302, {"Location": location})]
+    assert await receiver_at(webhook.url, client, metrics).deliver(EVENT)
+    assert webhook.ids == [EVENT.id] * 2
+
+
 async def test_the_answer_is_not_read_beyond_its_status(
     client: httpx.AsyncClient, metrics: Metrics
 ) -> None:
