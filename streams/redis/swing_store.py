@@ -305,7 +305,12 @@ async def _old_hours(pipe: Pipeline, evaluated: EvaluatedMinute) -> list[bytes]:
     if not evaluated.hours:
         return []
     found = cast("list[bytes]", await pipe.hkeys(keys.SWING_HOURS))
-    return [hour for hour in found if not hour.isdigit() or int(hour) < evaluated.first_hour]
+    kept = (_read(hour, int, keys.SWING_HOURS, []) for hour in found)
+    return [
+        name
+        for name, hour in zip(found, kept, strict=True)
+        if hour is None or hour < evaluated.first_hour
+    ]
 
 
 def _replace_memory(pipe: Pipeline, evaluated: EvaluatedMinute) -> None:

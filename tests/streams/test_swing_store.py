@@ -124,7 +124,7 @@ async def test_one_process_at_a_time_leads(store: SwingStore, redis: Redis) -> N
 
 async def test_old_hours_are_removed(store: SwingStore, redis: Redis) -> None:
     await write(store, evaluated(hours=dict.fromkeys(range(100, 110), DELTAS)))
-    await redis.hset(keys.SWING_HOURS, "damaged", "")
+    await redis.hset(keys.SWING_HOURS, mapping={"damaged": "", "9" * 5000: "{}"})
     await write(store, evaluated(MINUTE + 60, hours={110: DELTAS}, first_hour=108))
     assert sorted((await store.hours())[0]) == [108, 109, 110]
     assert await redis.hlen(keys.SWING_HOURS) == 3
