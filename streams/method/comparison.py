@@ -38,6 +38,10 @@ MAX_DIFFERENCE: Final[Ratio] = 0.1
 """A pool takes part if the part of it that its reports place differs by at most this between the
 windows: a feed of places that stops or begins is no move of hashrate."""
 
+MAX_DELTA: Final[Ratio] = 1e300
+"""The largest delta of a pool: a pool that had next to nothing can have one that is not finite,
+which JSON cannot write."""
+
 _MINED: Final = BASES.index("mined")
 
 
@@ -257,7 +261,7 @@ class PoolMove:
     @property
     def delta(self) -> Ratio:
         """How much of the hashrate of the long window was added or lost."""
-        return self.short / self.long - 1
+        return min(self.short / self.long - 1, MAX_DELTA)
 
     def places(self) -> Sequence[Part]:
         """Return where the pool is thought to be, the largest part first."""

@@ -191,6 +191,14 @@ def test_the_only_place_that_is_known_has_all_however_little_is_left(now: float)
     assert Level(short, long, simulated=False).own("US") == 0
 
 
+def test_a_pool_that_had_next_to_nothing_has_a_finite_delta() -> None:
+    cells = MemoryCells()
+    halves(cells, "a", {range(-48, 0): {"US": 1e-300}, range(2): {"US": 1e24}})
+    found = Comparisons(cells, Beliefs()).at(NOON + 59 * MINUTE, DAY_PAIR)
+    delta = found.deltas.pools["a"]["own"]
+    assert 1e100 < delta < math.inf
+
+
 def test_a_place_in_one_window_has_0_in_the_other_and_others_are_no_places() -> None:
     cells = MemoryCells()
     pool(cells, "a", {"US": 8, "OTHER": 2}, {"US": 5, "OTHER": 5})
