@@ -111,6 +111,15 @@ async def test_an_event_that_the_receiver_refuses_is_tried_for_a_while_and_left(
     assert f"answered {status}" in refused["error"]
 
 
+async def test_the_time_in_which_the_receiver_fails_is_no_refusal(
+    webhook: Webhook, client: httpx.AsyncClient, metrics: Metrics
+) -> None:
+    webhook.answers = [Answer(503, {"Retry-After": "0.5"}), Answer(400)]
+    patient = QUICK._replace(refused_s=0.4)
+    assert await receiver_at(webhook.url, client, metrics, patient).deliver(EVENT)
+    assert len(webhook.requests) == 3
+
+
 async def test_an_event_that_is_refused_for_a_moment_is_delivered(
     webhook: Webhook, client: httpx.AsyncClient, metrics: Metrics
 ) -> None:
