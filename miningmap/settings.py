@@ -93,7 +93,7 @@ def _least_change(value: object) -> float | dict[str, float]:
 def _positive(value: object) -> float:
     try:
         number = float(value) if isinstance(value, int | float | str) else math.nan
-    except ValueError:
+    except (ValueError, OverflowError):  # an integer can be too large
         number = math.nan
     if isinstance(value, bool) or not 0 < number < math.inf:
         raise _NO_CHANGE

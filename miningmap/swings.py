@@ -151,8 +151,11 @@ def decode_swing(encoded: bytes | msgspec.Raw) -> Swing:
     Raises:
         msgspec.DecodeError: it is not such an event.
     """
-    is_pool = msgspec.json.decode(encoded, type=_Subject).pool is not None
-    return (_decode_pool_swing if is_pool else _decode_place_swing)(encoded)
+    try:
+        is_pool = msgspec.json.decode(encoded, type=_Subject).pool is not None
+        return (_decode_pool_swing if is_pool else _decode_place_swing)(encoded)
+    except (UnicodeDecodeError, RecursionError) as error:  # not UTF-8, or nested too deeply
+        raise msgspec.DecodeError(str(error)) from None
 
 
 class _Subject(msgspec.Struct):
@@ -213,7 +216,10 @@ def decode_status(encoded: bytes) -> SwingStatus:
     Raises:
         msgspec.DecodeError: it is not a status.
     """
-    status = _decode_status(encoded)
+    try:
+        status = _decode_status(encoded)
+    except (UnicodeDecodeError, RecursionError) as error:  # as above
+        raise msgspec.DecodeError(str(error)) from None
     firing = tuple(map(decode_swing, status.firing))
     return SwingStatus(status.at, status.places, status.pools, firing)
 

@@ -168,6 +168,7 @@ def test_settings_that_were_set_differ_from_defaults(monkeypatch: pytest.MonkeyP
         ("MININGMAP_SWINGS__PLACE", "0", "expected a number more than 0, or a table of them by"),
         ("MININGMAP_SWINGS__PLACE", "1 %", 'by pair, as in {"1h/24h": 0.02}'),
         ("MININGMAP_SWINGS__PLACE", "true", "expected a number more than 0"),
+        ("MININGMAP_SWINGS__PLACE", "1" + "0" * 400, "expected a number more than 0"),
         ("MININGMAP_SWINGS__POOL", "nan", "expected a number more than 0"),
         ("MININGMAP_SWINGS__POOL", '{"1h/7d": 0.1}', "expected a number more than 0"),
         ("MININGMAP_SWINGS__POOL", "{}", "expected a number more than 0"),

@@ -50,6 +50,8 @@ def test_a_status_is_read_as_it_was_written() -> None:
         b"[1]",
         encode_swing(place_swing()).replace(b"firing", b"fired"),
         encode_swing(pool_swing()).replace(b"swing/1", b"swing/2"),
+        encode_swing(pool_swing()).replace(b"1h/24h", b"1h/24\xff"),
+        encode_swing(place_swing()).replace(b"{", b'{"x":' + b"[" * 100_000, 1),
     ],
 )
 def test_what_is_no_event_is_an_error(damaged: bytes) -> None:

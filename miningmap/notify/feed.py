@@ -158,7 +158,8 @@ class Feed:
         )
         consumer.subscribe([SWINGS], listener=_Revocations(self._leave))
         try:
-            async with broker_errors(self._servers, CONNECT_S):
+            # Joining can take until the session of a member that has ended runs out.
+            async with broker_errors(self._servers, CONNECT_S + self._kafka.session_timeout_s):
                 await consumer.start()
             self._consumer = consumer
             self._found()

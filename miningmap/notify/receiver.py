@@ -129,12 +129,15 @@ class Receiver:
 
     async def deliver(self, event: Event) -> bool:
         """Send an event until the receiver has it; return ``False`` if it refused it for long."""
-        with self._waiting() as waited_s:
+        with self._waiting():
+            refused: _Clock | None = None  # for how long, without a failure in between
 
             def retry(error: Exception) -> bool | float:
+                nonlocal refused
                 if not isinstance(error, DeliveryError):
                     return False
-                if error.is_of_event and waited_s() >= self._patience.refused_s:
+                refused = (refused or _Clock()) if error.is_of_event else None
+                if refused is not None and refused() >= self._patience.refused_s:
                     return False
                 return error.retry_after_s or True
 
@@ -155,12 +158,11 @@ class Receiver:
         return True
 
     @contextmanager
-    def _waiting(self) -> Iterator[_Clock]:
+    def _waiting(self) -> Iterator[None]:
         """Show in the metrics how long an event has been tried."""
-        waited_s = _Clock()
-        self._metrics.waiting.set_function(waited_s)
+        self._metrics.waiting.set_function(_Clock())
         try:
-            yield waited_s
+            yield
         finally:
             self._metrics.waiting.set_function(lambda: 0.0)
 
@@ -173,7 +175,8 @@ class Receiver:
         try:
             with self._metrics.duration.time():
                 status, retry_after = await self._request(event)
-        except (httpx.HTTPError, TimeoutError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, TimeoutError) as error:
+            # The two in the middle are of a Location that httpx reads, but need not follow.
             reason = " ".join(str(error).split()) or type(error).__name__
             raise self._failed(
                 DeliveryError(f"no answer from {self.name}: {reason}; start the receiver")

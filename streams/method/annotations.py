@@ -96,7 +96,10 @@ class Annotation:
         Each part of the calendar is compared with the clock on the wall. So an hour that the end of
         summer time repeats counts both times.
         """
-        local = at.astimezone(self.zone)
+        try:
+            local = at.astimezone(self.zone)
+        except OverflowError:  # the year would be 0 or 10000
+            return False
         return self.counts_on(local.date()) and (
             self.hours is None or self.hours.contains(local.hour)
         )

@@ -38,6 +38,10 @@ MAX_DIFFERENCE: Final[Ratio] = 0.1
 """A pool takes part if the part of it that its reports place differs by at most this between the
 windows: a feed of places that stops or begins is no move of hashrate."""
 
+MAX_DELTA: Final[Ratio] = 1e300
+"""The largest delta of a pool: a pool that had next to nothing can have one that is not finite,
+which JSON cannot write."""
+
 _MINED: Final = BASES.index("mined")
 
 
@@ -229,7 +233,9 @@ class Level:
         """Return what the delta would be, had only the hashrate at this place changed."""
         now = self.short.share_of(code) * self.short.located
         before = self.long.share_of(code) * self.long.located
-        share = now / (now + self.long.located - before) if now > 0 else 0.0
+        # Nothing else can be located, which rounding must not turn into less than nothing.
+        elsewhere = max(0.0, self.long.located - before)
+        share = now / (now + elsewhere) if now > 0 else 0.0
         return share - before / self.long.located
 
 
@@ -255,7 +261,7 @@ class PoolMove:
     @property
     def delta(self) -> Ratio:
         """How much of the hashrate of the long window was added or lost."""
-        return self.short / self.long - 1
+        return min(self.short / self.long - 1, MAX_DELTA)
 
     def places(self) -> Sequence[Part]:
         """Return where the pool is thought to be, the largest part first."""

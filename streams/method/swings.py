@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from statistics import median
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, TypedDict
 
 import msgspec
 
-from miningmap.api.models import KindSplit
+from miningmap.api.models import Instant, KindSplit
 from miningmap.swings import (
     PlaceStatus,
     PlaceSwing,
@@ -31,6 +30,7 @@ from streams.method.comparison import Subject
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
+    from datetime import datetime
 
     from miningmap.swings import Driver, Swing, SwingState
     from streams.method.beliefs import Ratio
@@ -122,7 +122,7 @@ class Firing(msgspec.Struct, frozen=True):
 
     sign: int
     severity: int
-    started: datetime
+    started: Instant
 
 
 class Track(msgspec.Struct, frozen=True):

@@ -22,7 +22,7 @@ from miningmap.swings import (
     encode_swing,
     swing_id,
 )
-from miningmap.times import DAY_S, MINUTE_S, bucket_start
+from miningmap.times import DAY_S, HOUR_MIN, MINUTE_S, bucket_start
 from streams.method.comparison import HourDeltas
 from streams.method.swings import Track
 from streams.redis import keys
@@ -135,8 +135,11 @@ class SwingStore:
         found = await self._redis.hmget(keys.SWINGS, [_MINUTE, _TRACKS])
         stored, tracks = cast("list[bytes | None]", found)
         damage: list[str] = []
+        minute = _read(stored, _minute, f"{keys.SWINGS} {_MINUTE}", damage)
+        if minute is not None and tracks is None:
+            damage.append(f"{keys.SWINGS} {_TRACKS}: missing")
         return Memory(
-            minute=_read(stored, _minute, f"{keys.SWINGS} {_MINUTE}", damage),
+            minute=minute,
             tracks=_read(tracks, _decode_tracks, f"{keys.SWINGS} {_TRACKS}", damage) or (),
             stored=stored,
             damage=tuple(damage),
@@ -301,11 +304,16 @@ def _history(encoded: bytes) -> History:
 
 
 async def _old_hours(pipe: Pipeline, evaluated: EvaluatedMinute) -> list[bytes]:
-    """Return the hours that are no longer kept; they are looked for once an hour."""
+    """Return the hours that are not kept; they are looked for once an hour.
+
+    Those of the future are from a clock that was wrong.
+    """
     if not evaluated.hours:
         return []
     found = cast("list[bytes]", await pipe.hkeys(keys.SWING_HOURS))
-    return [hour for hour in found if not hour.isdigit() or int(hour) < evaluated.first_hour]
+    present = evaluated.minute // HOUR_MIN
+    kept = {b"%d" % hour for hour in range(evaluated.first_hour, present + 1)}
+    return [hour for hour in found if hour not in kept]
 
 
 def _replace_memory(pipe: Pipeline, evaluated: EvaluatedMinute) -> None:

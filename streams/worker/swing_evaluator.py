@@ -113,7 +113,11 @@ class Evaluator:
 
     def is_due(self, minute: int) -> bool:
         """Return whether a minute may have to be evaluated, as far as this process knows."""
-        return self._begun is None or minute >= self._begun.next_minute
+        return self._begun is None or minute >= self._begun.next_minute or self._is_ahead(minute)
+
+    def _is_ahead(self, minute: int) -> bool:
+        """Return whether minutes after this one were evaluated, by a clock that was far ahead."""
+        return self._begun is not None and self._begun.next_minute - minute > MAX_BEHIND
 
     async def evaluate(self, last: int) -> int:
         """Evaluate the next minutes up to ``last``, at most those of one hour.
@@ -128,6 +132,8 @@ class Evaluator:
             redis.RedisError: Redis is unavailable. The next call continues after the last minute
                 that was written.
         """
+        if self._is_ahead(last):
+            self._begun = None
         try:
             begun = self._begun = self._begun or await self._begin(last)
             end_of_hour = begun.next_minute // HOUR_MIN * HOUR_MIN + HOUR_MIN

@@ -15,8 +15,10 @@ import pytest
 import structlog
 from pydantic import SecretStr
 
-from launch.local.embedded import free_port
+from launch.local.embedded import EmbeddedBroker, embedded_kafka, free_port
+from launch.local.supervisor import Supervisor
 from miningmap import settings as config
+from miningmap.kafka.admin import ensure_topics
 from miningmap.kafka.errors import BrokerError
 from miningmap.kafka.lag import lag_of
 from miningmap.kafka.producer import Publisher, Record
@@ -109,6 +111,38 @@ async def test_every_event_that_is_chosen_is_sent_once_and_in_order(
         await webhook.received(4)
         await all_committed(notifying)
     assert webhook.bodies == [FIRST, SECOND, THIRD, END]
+
+
+@pytest.mark.parametrize(
+    "poison", [FIRST.replace(b"1h/24h", b"1h/\xff"), b'{"x":' + b"[" * 100_000]
+)
+async def test_no_message_ends_the_service(
+    notifying: Settings, webhook: Webhook, poison: bytes
+) -> None:
+    await publish(notifying, FIRST, poison, SECOND)
+    async with notify(notifying):
+        await webhook.received(2)
+        await all_committed(notifying)
+    assert webhook.bodies == [FIRST, SECOND]
+
+
+async def test_a_broker_that_is_slow_to_let_a_process_join_is_waited_for(
+    settings: Settings, webhook: Webhook
+) -> None:
+    """The embedded broker takes half of the session's timeout, which is longer than a connection.
+
+    So do real brokers after the end of a process that could not leave the group.
+    """
+    broker = EmbeddedBroker()
+    settings.kafka = embedded_kafka(config.Kafka(session_timeout_s=20), broker.bootstrap_servers)
+    settings.notify = config.Notify(webhook=SecretStr(webhook.url), metrics_port=0)
+    async with Supervisor() as supervisor:
+        await supervisor.start(broker.child)
+        await ensure_topics(broker.bootstrap_servers)
+        await publish(settings, FIRST)
+        async with notify(settings):
+            await webhook.received(1)
+    assert webhook.bodies == [FIRST]
 
 
 async def test_a_group_that_begins_now_sends_nothing_of_before_and_misses_nothing_after(

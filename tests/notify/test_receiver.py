@@ -111,6 +111,15 @@ async def test_an_event_that_the_receiver_refuses_is_tried_for_a_while_and_left(
     assert f"answered {status}" in refused["error"]
 
 
+async def test_the_time_in_which_the_receiver_fails_is_no_refusal(
+    webhook: Webhook, client: httpx.AsyncClient, metrics: Metrics
+) -> None:
+    webhook.answers = [Answer(503, {"Retry-After": "0.5"}), Answer(400)]
+    patient = QUICK._replace(refused_s=0.4)
+    assert await receiver_at(webhook.url, client, metrics, patient).deliver(EVENT)
+    assert len(webhook.requests) == 3
+
+
 async def test_an_event_that_is_refused_for_a_moment_is_delivered(
     webhook: Webhook, client: httpx.AsyncClient, metrics: Metrics
 ) -> None:
@@ -195,6 +204,15 @@ async def test_redirects_are_not_followed_and_the_error_says_so(
         assert await receiver_at(webhook.url, client, metrics).deliver(EVENT)
         assert other.requests == []
     assert "redirects are not followed" in log[0]["error"]
+
+
+@pytest.mark.parametrize("location", ["javascript:alert(1)", "http://xn--/", "http://[::1"])
+async def test_an_address_that_is_none_is_no_redirect_but_a_failure(
+    webhook: Webhook, client: httpx.AsyncClient, metrics: Metrics, location: str
+) -> None:
+    webhook.answers = [Answer(302, {"Location": location})]
+    assert await receiver_at(webhook.url, client, metrics).deliver(EVENT)
+    assert webhook.ids == [EVENT.id] * 2
 
 
 async def test_the_answer_is_not_read_beyond_its_status(

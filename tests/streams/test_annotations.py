@@ -90,6 +90,12 @@ def test_hours_follow_summer_time() -> None:
         assert not all_year.is_on(at - timedelta(seconds=1)), day
 
 
+@pytest.mark.parametrize("at", ["0001-01-01T00:00", "9999-12-31T23:59"])
+def test_a_time_that_is_on_no_wall_is_in_no_calendar(at: str) -> None:
+    east = Annotation("annotations/a", ZoneInfo("Asia/Tokyo"), places=frozenset({"JP"}))
+    assert not all(each.is_on(utc(at)) for each in (calendar(), east))
+
+
 def test_an_hour_that_summer_time_skips_is_never_on_and_one_that_it_repeats_is_on_twice() -> None:
     spring, autumn = utc("2026-03-08T06:00"), utc("2026-11-01T05:00")  # midnight in Texas
 

@@ -144,6 +144,16 @@ async def test_a_minute_of_the_future_is_waited_for_unless_it_is_too_far(
         assert memory.minute == LAST - 1  # the end of the hour in which it begins
 
 
+async def test_a_clock_that_was_far_ahead_is_not_waited_for(redis: Redis) -> None:
+    one = evaluator(redis)
+    await evaluate(one, LAST + 1500)
+    assert not one.is_due(LAST + 1500)
+    assert not one.is_due(LAST + 61)
+    assert one.is_due(LAST)
+    await evaluate(one, LAST)
+    assert (await SwingStore(redis, FOR_EVER).memory()).minute == LAST
+
+
 def test_the_service_shows_annotations_and_mutes_those_of_the_settings(redis: Redis) -> None:
     settings = config.load()
     settings.swings.muted = ["annotations/a", "annotations/unknown"]

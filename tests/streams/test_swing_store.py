@@ -124,7 +124,7 @@ async def test_one_process_at_a_time_leads(store: SwingStore, redis: Redis) -> N
 
 async def test_old_hours_are_removed(store: SwingStore, redis: Redis) -> None:
     await write(store, evaluated(hours=dict.fromkeys(range(100, 110), DELTAS)))
-    await redis.hset(keys.SWING_HOURS, "damaged", "")
+    await redis.hset(keys.SWING_HOURS, mapping={"damaged": "", "9" * 5000: "{}", "9" * 9: ""})
     await write(store, evaluated(MINUTE + 60, hours={110: DELTAS}, first_hour=108))
     assert sorted((await store.hours())[0]) == [108, 109, 110]
     assert await redis.hlen(keys.SWING_HOURS) == 3
@@ -193,10 +193,19 @@ async def test_a_damaged_minute_counts_as_none(
     assert (await store.memory()).minute == MINUTE
 
 
-@pytest.mark.parametrize("tracks", [b"", b"[", b"{}", b"[[]]", b"\xff", b"[" * 100_000])
-async def test_damaged_tracks_count_as_none(store: SwingStore, redis: Redis, tracks: bytes) -> None:
+NO_ZONE = msgspec.json.encode(TRACKS).replace(b"2026-11-22T12:00:00Z", b"2026-11-22T12:00:00")
+
+
+@pytest.mark.parametrize(
+    "tracks", [b"", b"[", b"{}", b"[[]]", b"\xff", b"[" * 100_000, NO_ZONE, None]
+)
+async def test_damaged_tracks_count_as_none(
+    store: SwingStore, redis: Redis, tracks: bytes | None
+) -> None:
     await write(store, evaluated())
-    await redis.hset(keys.SWINGS, "tracks", tracks)
+    await redis.hdel(keys.SWINGS, "tracks")
+    if tracks is not None:
+        await redis.hset(keys.SWINGS, "tracks", tracks)
     memory = await store.memory()
     assert (memory.minute, memory.tracks) == (MINUTE, ())
     assert len(memory.damage) == 1

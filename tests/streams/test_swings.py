@@ -183,6 +183,22 @@ def test_the_own_delta_of_a_place_that_lost_everything_is_its_share() -> None:
     assert Level(now, beside, simulated=False).move("US").own == -0.25
 
 
+@pytest.mark.parametrize("now", [1e-300, 1.0, 1e4, 1e19])
+def test_the_only_place_that_is_known_has_all_however_little_is_left(now: float) -> None:
+    short, long = (
+        Side({"a": {("US", "measured"): hashrate}}, hashrate, hashrate) for hashrate in (now, 1e20)
+    )
+    assert Level(short, long, simulated=False).own("US") == 0
+
+
+def test_a_pool_that_had_next_to_nothing_has_a_finite_delta() -> None:
+    cells = MemoryCells()
+    halves(cells, "a", {range(-48, 0): {"US": 1e-300}, range(2): {"US": 1e24}})
+    found = Comparisons(cells, Beliefs()).at(NOON + 59 * MINUTE, DAY_PAIR)
+    delta = found.deltas.pools["a"]["own"]
+    assert 1e100 < delta < math.inf
+
+
 def test_a_place_in_one_window_has_0_in_the_other_and_others_are_no_places() -> None:
     cells = MemoryCells()
     pool(cells, "a", {"US": 8, "OTHER": 2}, {"US": 5, "OTHER": 5})
