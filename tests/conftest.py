@@ -68,6 +68,14 @@ def pytest_configure() -> None:
     structlog.configure([*others, renderer])
 
 
+@pytest.fixture(autouse=True)
+def _logs_stay_as_they_are() -> Iterator[None]:
+    """A command that a test runs in this process sets up the logs for the whole process."""
+    configuration = structlog.get_config()
+    yield
+    structlog.configure(**configuration)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if {"kafka", "redis"}.intersection(getattr(item, "fixturenames", ())):

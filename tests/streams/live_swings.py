@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiokafka import AIOKafkaConsumer
 from prometheus_client import CollectorRegistry
+from redis import RedisError
 
 from miningmap.dependencies import Dependency
 from miningmap.kafka.producer import Publisher, record_of
@@ -181,7 +182,10 @@ class LivePipeline:
         await until(lambda: self._is_evaluated(number))
 
     async def _is_evaluated(self, minute: int) -> bool:
-        return ((await self.swings.memory()).minute or 0) >= minute
+        try:
+            return ((await self.swings.memory()).minute or 0) >= minute
+        except RedisError:  # a story may have stopped Redis, which ends all connections
+            return False
 
     async def run(self, first: datetime, last: datetime, *, step: int = 1) -> list[Swing]:
         """Evaluate all minutes from ``first`` to ``last``, and return their events.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import date
 from typing import TYPE_CHECKING, Final
+from zoneinfo import ZoneInfo
 
 import pytest
 from structlog.testing import capture_logs
@@ -12,6 +13,7 @@ from structlog.testing import capture_logs
 from miningmap.settings import Method
 from streams import beliefs
 from streams.beliefs import BeliefsError
+from streams.method.annotations import Annotation, DayOfYear, Hours, Season
 from streams.method.beliefs import Beliefs, Claim, Document, Entry, Rule
 from streams.service import configured_beliefs
 from tests.beliefs.documents import claim, network
@@ -74,6 +76,18 @@ applies_to = "*"
 id = "sc"
 place = "CN-SC"
 applies_to = ["a"]
+
+[[annotations]]
+id = "annotations/a"
+text = "The grid is full on summer afternoons."
+places = ["US-TX"]
+zone = "America/Chicago"
+first_day = "06-01"
+last_day = "09-30"
+from_hour = 15
+until_hour = 19
+weekdays = ["monday", "sunday"]
+until = 2027-01-01
 """
 LOADED = Beliefs(
     network=[
@@ -95,8 +109,19 @@ LOADED = Beliefs(
     ],
     part_of={"a-account": "a"},
     rules=[Rule("sc", "CN-SC", frozenset("a")), Rule("zj", "CN-ZJ", None)],
+    annotations=[
+        Annotation(
+            "annotations/a",
+            ZoneInfo("America/Chicago"),
+            places=frozenset({"US-TX"}),
+            season=Season(DayOfYear(6, 1), DayOfYear(9, 30)),
+            hours=Hours(15, 19),
+            weekdays=frozenset({0, 6}),
+            until=date(2027, 1, 1),
+        )
+    ],
 )
-NONE = Beliefs([], [], [], {}, [])
+NONE = Beliefs([], [], [], {}, [], [])
 
 
 def write(path: Path, content: object) -> Path:
