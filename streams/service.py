@@ -12,6 +12,8 @@ from miningmap.http.server import monitoring_app, serving
 from miningmap.kafka.producer import Publisher
 from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS, SHARES, SWINGS
 from miningmap.metrics import new_registry
+from miningmap.places import is_locatable
+from miningmap.pool_names import is_known_pool, named_pools, unknown_pool
 from miningmap.redis_client import connect
 from miningmap.redis_client import watch as watch_redis
 from miningmap.settings import SettingsError
@@ -33,6 +35,7 @@ from streams.worker.swing_watcher import SwingWatcher
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Iterable
 
     from miningmap.settings import Method, Settings
     from miningmap.swings import Swing
@@ -105,6 +108,8 @@ def _evaluator(
     muted = frozenset(settings.swings.muted)
     if errors := unknown_annotations(beliefs, muted):
         _log.warning("muted_annotations_unknown", errors=errors)
+    if errors := _unknown_in(settings.swings.overrides):
+        _log.warning("swings_name_unknown_pools", errors=errors)
     return Evaluator(
         store,
         swings,
@@ -114,6 +119,15 @@ def _evaluator(
         metrics=metrics,
         annotate=partial(_annotated, beliefs, muted),
     )
+
+
+def _unknown_in(overrides: Iterable[str]) -> list[str]:
+    """Return an error for each name that is neither a place nor a pool that is known by name.
+
+    A partner may bring such a pool, so it is no error of the settings.
+    """
+    names = (name for name in overrides if not is_locatable(name) and not is_known_pool(name))
+    return [unknown_pool(name, named_pools()) for name in sorted(names)]
 
 
 def _annotated(

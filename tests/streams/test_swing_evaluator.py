@@ -154,6 +154,20 @@ async def test_a_clock_that_was_far_ahead_is_not_waited_for(redis: Redis) -> Non
     assert (await SwingStore(redis, FOR_EVER).memory()).minute == LAST
 
 
+def test_the_service_warns_of_least_changes_for_pools_that_nobody_knows(redis: Redis) -> None:
+    settings = config.load()
+    settings.swings.overrides = {"US-TX": 0.03, "foundryusa": 0.2, "foundry-usa": 0.2}
+    store = Store(redis, FOR_EVER)
+    swings = SwingStore(redis, FOR_EVER)
+    with structlog.testing.capture_logs() as log:
+        service._evaluator(settings, store, swings, Beliefs(), Metrics(new_registry()))
+    (told,) = log
+    assert told["event"] == "swings_name_unknown_pools"
+    (error,) = told["errors"]
+    assert "'foundry-usa'" in error
+    assert "foundryusa" in error
+
+
 def test_the_service_shows_annotations_and_mutes_those_of_the_settings(redis: Redis) -> None:
     settings = config.load()
     settings.swings.muted = ["annotations/a", "annotations/unknown"]
