@@ -60,10 +60,10 @@ class Metrics:
             ["host"],
             registry=registry,
         )
-        # Not by source: a histogram has a dozen series, and there can be thousands of sources.
         self.duration = Histogram(
             "miningmap_source_request_duration_seconds",
-            "Time from sending a request to a source to the last byte of the response.",
+            "Time from sending a request to the last byte of the response.",
+            ["source"],
             buckets=_DURATIONS_S,
             registry=registry,
         )

@@ -31,7 +31,7 @@ PROMISED = {
         "miningmap_pool_up": ("gauge", ("pool", "source")),
         "miningmap_source_requests_total": ("counter", ("source",)),
         "miningmap_source_request_failures_total": ("counter", ("source", "reason")),
-        "miningmap_source_request_duration_seconds": ("histogram", ()),
+        "miningmap_source_request_duration_seconds": ("histogram", ("source",)),
         "miningmap_reports_total": ("counter", ("pool",)),
         "miningmap_dead_letters_total": ("counter", ("reason",)),
         "miningmap_intake_rows_total": ("counter", ("partner", "result")),

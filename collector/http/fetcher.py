@@ -256,7 +256,7 @@ class Fetcher:
         cached = self._cache.get(request) if is_cacheable else None
         with host.attempt():
             self._metrics.requests.labels(source.slug).inc()
-            with self._metrics.duration.time():
+            with self._metrics.duration.labels(source.slug).time():
                 response = await self._send(session, request, cached)
         if is_cacheable:
             self._cache.store(request, response)

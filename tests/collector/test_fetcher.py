@@ -75,7 +75,7 @@ async def test_requests_are_counted_and_timed(pools: Pools) -> None:
     await fetch(pools, "https://a.example/", "https://b.example/")
     assert pools.metric("miningmap_source_requests_total", source="toy") == 2
     count = "miningmap_source_request_duration_seconds_count"
-    assert pools.metric(count) == 2
+    assert pools.metric(count, source="toy") == 2
 
 
 @pytest.mark.parametrize(
