@@ -38,7 +38,8 @@ class Metrics:
             "miningmap_pool_up",
             "1 if the last poll of the source gave an accepted hashrate for the pool, else 0. The "
             "pool is 'bitcoin' for a network source, and empty for a source of many pools that has "
-            "not answered yet; 'other' stands for pools of unknown name above a number of them.",
+            "not answered yet. If too many pools have an unknown name, 'other' stands for the "
+            "rest.",
             ["pool", "source"],
             registry=registry,
         )
