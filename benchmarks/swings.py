@@ -32,7 +32,6 @@ from streams.beliefs import BeliefOptions, load
 from streams.method.swings import SwingSettings
 from streams.metrics import Metrics
 from streams.redis.store import Store
-from streams.redis.swing_store import SwingStore
 from streams.worker.swing_evaluator import Evaluator
 
 if TYPE_CHECKING:
@@ -81,11 +80,11 @@ def _history(some: Sequence[Pool]) -> Iterator[Message]:
 
 async def _times(redis: Redis, some: Sequence[Pool]) -> list[str]:
     """Return the figures of HEAD."""
-    store, swings = Store(redis, KEPT), SwingStore(redis, KEPT)
+    store = Store(redis, KEPT)
     now = whole(NOW, MINUTE)
-    first = await _seconds(_evaluator(store, swings), now - MISSED * MINUTE)
-    missed = await _seconds(_evaluator(store, swings), now) / MISSED
-    evaluator = _evaluator(store, swings)
+    first = await _seconds(_evaluator(store), now - MISSED * MINUTE)
+    missed = await _seconds(_evaluator(store), now) / MISSED
+    evaluator = _evaluator(store)
     await _seconds(evaluator, now)
     live = []
     for minute in begins(now, now + LIVE * MINUTE, MINUTE):
@@ -95,10 +94,9 @@ async def _times(redis: Redis, some: Sequence[Pool]) -> list[str]:
     return [f"{figures[0]:.1f}", *(f"{figure:.0f}" for figure in figures[1:])]
 
 
-def _evaluator(store: Store, swings: SwingStore) -> Evaluator:
+def _evaluator(store: Store) -> Evaluator:
     return Evaluator(
         store,
-        swings,
         BELIEFS,
         settings=SwingSettings(),
         retention=KEPT,

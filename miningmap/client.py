@@ -42,8 +42,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from miningmap.api.models import Adjust, Step
-    from miningmap.swing_list import SwingSubject
-    from miningmap.swings import Swing, SwingState
+    from miningmap.swings import Swing, SwingState, SwingSubject
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)

@@ -88,6 +88,16 @@ def kafka_durations(registry: CollectorRegistry) -> Histogram:
     )
 
 
+def consumer_lag(registry: CollectorRegistry) -> Gauge:
+    """Return the gauge of how far a consumer group is behind."""
+    return Gauge(
+        "miningmap_consumer_lag",
+        "Messages in Kafka that the consumer group has not committed yet.",
+        ["topic", "partition"],
+        registry=registry,
+    )
+
+
 class Bound:
     """Keeps the number of values of a label within a limit; the values are slugs.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, TypeAlias
 
 import msgspec
 from msgspec import Meta
@@ -10,13 +10,17 @@ from msgspec import Meta
 # The types of fields are needed at run time.
 from miningmap.api.models import Instant, KindSplit, Ratio, Table
 from miningmap.inputs import decode_json
-from miningmap.swings import Driver, PlaceSwing, PoolSwing, SwingState
+from miningmap.swings import (
+    Driver,
+    PlaceSwing,
+    PoolSwing,
+    SwingState,
+    SwingSubject,
+    is_of_pool,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-SwingSubject: TypeAlias = Literal["place", "pool"]
-
 
 CurrentDelta: TypeAlias = Annotated[
     Ratio | None,
@@ -159,13 +163,7 @@ class _RawList(msgspec.Struct):
     as_of: Instant | None = None
 
 
-class _Subject(msgspec.Struct):
-    """The field that tells the swing of a pool from that of a place."""
-
-    pool: str | None = None
-
-
 def _decode_listed(raw: bytes) -> ListedSwing:
-    if decode_json(raw, _Subject).pool is None:
-        return decode_json(raw, ListedPlaceSwing)
-    return decode_json(raw, ListedPoolSwing)
+    if is_of_pool(raw):
+        return decode_json(raw, ListedPoolSwing)
+    return decode_json(raw, ListedPlaceSwing)

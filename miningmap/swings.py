@@ -13,12 +13,14 @@ from msgspec import Meta
 
 # The types of fields are needed at run time.
 from miningmap.api.models import Hashrate, Instant, KindSplit, Ratio
+from miningmap.inputs import decode_json
 from miningmap.messages import Kind
 
 if TYPE_CHECKING:
     from datetime import datetime
 
 SwingState: TypeAlias = Literal["firing", "resolved", "lost"]
+SwingSubject: TypeAlias = Literal["place", "pool"]
 Driver: TypeAlias = Literal["own", "others"]
 
 
@@ -123,6 +125,11 @@ class PoolSwing(_Swing, frozen=True, kw_only=True):
 Swing: TypeAlias = PlaceSwing | PoolSwing
 
 
+def swing_subject(swing: Swing) -> SwingSubject:
+    """Return what an event is about."""
+    return "pool" if isinstance(swing, PoolSwing) else "place"
+
+
 def swing_id(swing: Swing) -> str:
     """Return the id of the swing that an event belongs to; all its events have the same."""
     if isinstance(swing, PoolSwing):
@@ -151,11 +158,20 @@ def decode_swing(encoded: bytes | msgspec.Raw) -> Swing:
     Raises:
         msgspec.DecodeError: it is not such an event.
     """
+    decode = _decode_pool_swing if is_of_pool(encoded) else _decode_place_swing
     try:
-        is_pool = msgspec.json.decode(encoded, type=_Subject).pool is not None
-        return (_decode_pool_swing if is_pool else _decode_place_swing)(encoded)
+        return decode(encoded)
     except (UnicodeDecodeError, RecursionError) as error:  # not UTF-8, or nested too deeply
         raise msgspec.DecodeError(str(error)) from None
+
+
+def is_of_pool(encoded: bytes | msgspec.Raw) -> bool:
+    """Return whether the JSON of an event is that of a pool.
+
+    Raises:
+        msgspec.DecodeError: it is no JSON object, or its pool is no text.
+    """
+    return decode_json(bytes(encoded), _Subject).pool is not None
 
 
 class _Subject(msgspec.Struct):

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Final, get_args
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from miningmap.http.metrics import HttpMetrics
 from miningmap.messages import Reason
-from miningmap.metrics import kafka_durations, redis_durations
+from miningmap.metrics import consumer_lag, kafka_durations, redis_durations
 from miningmap.plausibility import FUTURE, IMPLAUSIBLE
-from miningmap.swing_list import SwingSubject
-from miningmap.swings import SwingState
+from miningmap.swings import SwingState, SwingSubject
 
 FAILED: Final = "failed"
 """The reason of a dead letter that a fault of this software caused."""
@@ -68,12 +67,7 @@ class Metrics:
             buckets=_AGES_S,
             registry=registry,
         )
-        self.lag = Gauge(
-            "miningmap_consumer_lag",
-            "Messages in Kafka that the consumer group has not committed yet.",
-            ["topic", "partition"],
-            registry=registry,
-        )
+        self.lag = consumer_lag(registry)
         self.snapshot_duration = Histogram(
             "miningmap_snapshot_duration_seconds",
             "Time that a snapshot of all windows takes, in seconds.",

@@ -25,7 +25,6 @@ from streams.method.annotations import annotated
 from streams.metrics import Metrics
 from streams.queries.swings import swing_settings
 from streams.redis.store import Store
-from streams.redis.swing_store import SwingStore
 from streams.worker.consumer import consume
 from streams.worker.processor import Processor
 from streams.worker.snapshot_writer import write_snapshots
@@ -85,9 +84,8 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             processor = Processor(
                 store, publisher.deliver, settings.retention, metrics, utc_now, redis=cells
             )
-            swing_store = SwingStore(redis, settings.retention)
-            evaluator = _evaluator(settings, store, swing_store, beliefs, metrics)
-            watcher = SwingWatcher(settings.kafka, evaluator, swing_store, publisher, swings)
+            evaluator = _evaluator(settings, store, beliefs, metrics)
+            watcher = SwingWatcher(settings.kafka, evaluator, store.swings, publisher, swings)
             await run_until_first_ends(
                 stop.wait(),
                 consume(settings, publisher, processor),
@@ -102,9 +100,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         await redis.aclose()
 
 
-def _evaluator(
-    settings: Settings, store: Store, swings: SwingStore, beliefs: Beliefs, metrics: Metrics
-) -> Evaluator:
+def _evaluator(settings: Settings, store: Store, beliefs: Beliefs, metrics: Metrics) -> Evaluator:
     muted = frozenset(settings.swings.muted)
     if errors := unknown_annotations(beliefs, muted):
         _log.warning("muted_annotations_unknown", errors=errors)
@@ -112,7 +108,6 @@ def _evaluator(
         _log.warning("swings_name_unknown_pools", errors=errors)
     return Evaluator(
         store,
-        swings,
         beliefs,
         settings=swing_settings(settings.swings),
         retention=settings.retention,

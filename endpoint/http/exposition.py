@@ -6,10 +6,11 @@ import zlib
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.utils import floatToGoString
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from prometheus_client import Metric
 
@@ -18,6 +19,27 @@ _GZIP: Final = 31
 # The fastest level takes a third of the default level's time, and bodies are a tenth larger.
 _LEVEL: Final = 1
 _ESCAPED: Final = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
+
+
+def gauge(
+    name: str,
+    text: str,
+    labels: Sequence[str],
+    samples: Iterable[tuple[Sequence[str], float | None]],
+) -> Metric:
+    """Return a family with a sample for each figure that is known.
+
+    Args:
+        name: of the family.
+        text: its description.
+        labels: their names.
+        samples: the values of the labels, and the figure.
+    """
+    family = GaugeMetricFamily(name, text, labels=labels)
+    for values, figure in samples:
+        if figure is not None:
+            family.add_metric(values, figure)
+    return family
 
 
 def gauges_text(families: Iterable[Metric]) -> bytes:

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, time
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from endpoint.http.exposition import gauge
 from streams.beliefs.ends import ends_on
 
 if TYPE_CHECKING:
@@ -36,13 +36,14 @@ class BeliefCollector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Yield the family; a belief without an end has no sample."""
-        family = GaugeMetricFamily(
+        ends = ends_on(self._documents, self._now().date())
+        yield gauge(
             "miningmap_belief_until_timestamp_seconds",
             "When a belief that counts today ceases to count, because nothing follows it; Unix "
             f"time. Only the {MOST} beliefs that end soonest, and none without an end.",
-            labels=("belief",),
+            ("belief",),
+            (
+                ((belief,), datetime.combine(day, time(), UTC).timestamp())
+                for belief, day in islice(ends.items(), MOST)
+            ),
         )
-        ends = ends_on(self._documents, self._now().date())
-        for belief, day in islice(ends.items(), MOST):
-            family.add_metric((belief,), datetime.combine(day, time(), UTC).timestamp())
-        yield family

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 from aiohttp import hdrs, web
-from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from endpoint.errors import UnavailableError
-from endpoint.http.exposition import Exposition, gauges_text
+from endpoint.http.exposition import Exposition, gauge, gauges_text
 from endpoint.http.headers import licence_link
 from endpoint.http.representation import NO_STORE, accepts_gzip
 from endpoint.routes.swing_metrics import SwingCollector
@@ -158,7 +157,7 @@ class SnapshotCollector(Collector):
         yield from _by_window([a for a in self._answers if a.level == "country"])
         yield from _by_pool(self._pools, self._series)
         taken_at = None if self._taken_at is None else self._taken_at.timestamp()
-        yield _gauge(
+        yield gauge(
             "miningmap_snapshot_timestamp_seconds",
             "When the snapshot of all figures here was taken; Unix time.",
             (),
@@ -217,7 +216,7 @@ def _by_place(answers: Sequence[Answer]) -> Iterable[Metric]:
     rows = [(_place(answer, row), row) for answer in answers for row in answer.shares]
     for name, text, figure in wanted:
         samples = ((place, figure(row)) for place, row in rows)
-        yield _gauge(name, f"{text} {_ROWS}", _PLACE, samples)
+        yield gauge(name, f"{text} {_ROWS}", _PLACE, samples)
 
 
 def _by_window(answers: Sequence[Answer]) -> Iterable[Metric]:
@@ -260,24 +259,24 @@ def _by_window(answers: Sequence[Answer]) -> Iterable[Metric]:
     )
     for name, text, figure in wanted:
         rows = (((answer.window,), figure(answer)) for answer in answers)
-        yield _gauge(name, text, ("window",), rows)
+        yield gauge(name, text, ("window",), rows)
 
 
 def _by_pool(listed: PoolList, series: PoolSeries) -> Iterable[Metric]:
     pools = [pool for pool in listed.pools if series.has_pool(pool.pool)]
-    yield _gauge(
+    yield gauge(
         "miningmap_pools_left_out",
         "Pools of the snapshot without series here: too many have a name that is not known.",
         (),
         [((), len(listed.pools) - len(pools))],
     )
-    yield _gauge(
+    yield gauge(
         "miningmap_pool_hashrate_hashes_per_second",
         "The pool's newest mean hashrate; absent if unknown.",
         ("pool",),
         (((pool.pool,), pool.hashrate) for pool in pools),
     )
-    yield _gauge(
+    yield gauge(
         "miningmap_pool_last_report_timestamp_seconds",
         "End of the last report about the pool from the source; Unix time.",
         ("pool", "source"),
@@ -302,22 +301,9 @@ def _by_pool(listed: PoolList, series: PoolSeries) -> Iterable[Metric]:
     )
     for name, text, figure in wanted:
         rows = (((pool.pool,), figure(pool.gap)) for pool in pools if pool.gap is not None)
-        yield _gauge(name, text, ("pool",), rows)
+        yield gauge(name, text, ("pool",), rows)
 
 
 def _place(answer: Answer, row: ShareRow) -> tuple[str, str, str]:
     subdivision = row.code if answer.level == "subdivision" else ""
     return country_of(row.code), subdivision, answer.window
-
-
-def _gauge(
-    name: str,
-    text: str,
-    labels: Sequence[str],
-    samples: Iterable[tuple[Sequence[str], float | None]],
-) -> Metric:
-    family = GaugeMetricFamily(name, text, labels=labels)
-    for values, figure in samples:
-        if figure is not None:
-            family.add_metric(values, figure)
-    return family

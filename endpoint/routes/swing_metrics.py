@@ -9,9 +9,9 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from endpoint.http.exposition import gauge
 from miningmap.places import country_of
 from miningmap.swings import PlaceSwing, PoolSwing
 
@@ -60,14 +60,14 @@ class SwingCollector(Collector):
     def _evaluated(self) -> Iterator[Metric]:
         """Yield the time of the status, and how far all places and pools are from their past."""
         status = self._status
-        yield _gauge(
+        yield gauge(
             "miningmap_swing_evaluated_timestamp_seconds",
             "The minute for which swings were evaluated last; Unix time. It is usually one to "
             "three minutes ago.",
             (),
             () if status is None else [((), status.at.timestamp())],
         )
-        yield _gauge(
+        yield gauge(
             "miningmap_swing_delta_ratio",
             "The place's share in the short window of the pair minus its share in the long one, "
             f"over the same pools by the same sources; -1 to 1. {_ROWS}",
@@ -77,7 +77,7 @@ class SwingCollector(Collector):
                 for each in (status.places if status else ())
             ),
         )
-        yield _gauge(
+        yield gauge(
             "miningmap_pool_swing_delta_ratio",
             "The pool's mean hashrate in the short window of the pair divided by that in the long "
             "one, minus 1, as the source reports it.",
@@ -90,7 +90,7 @@ class SwingCollector(Collector):
         )
 
     def _contributions(self, firing: Iterable[PlaceSwing]) -> Metric:
-        return _gauge(
+        return gauge(
             "miningmap_swing_contribution_ratio",
             "What the pool adds to the delta of a place whose swing is firing, at the newest event "
             f"of that swing; the {MOST_CONTRIBUTIONS} largest of each that are not 0. {_ROWS}",
@@ -106,7 +106,7 @@ class SwingCollector(Collector):
 
 
 def _of_places(firing: Sequence[PlaceSwing]) -> Iterator[Metric]:
-    yield _gauge(
+    yield gauge(
         "miningmap_swing_active",
         "The severity of the place's swing while it is firing: 1, 3 or 5 percentage points. driver "
         "is own if the hashrate at the place explains the swing, and others if its share moved "
@@ -118,7 +118,7 @@ def _of_places(firing: Sequence[PlaceSwing]) -> Iterator[Metric]:
             if swing.driver is not None
         ),
     )
-    yield _gauge(
+    yield gauge(
         "miningmap_swing_muted",
         "1 while the place's swing is firing and the operator mutes an annotation that concerns "
         f"it. {_ROWS}",
@@ -128,13 +128,13 @@ def _of_places(firing: Sequence[PlaceSwing]) -> Iterator[Metric]:
 
 
 def _of_pools(firing: Sequence[PoolSwing]) -> Iterator[Metric]:
-    yield _gauge(
+    yield gauge(
         "miningmap_pool_swing_active",
         "The severity of the pool's swing while it is firing: 10, 25 or 50 percent.",
         _POOL,
         ((_pool(swing), swing.severity) for swing in firing),
     )
-    yield _gauge(
+    yield gauge(
         "miningmap_pool_swing_muted",
         "1 while the pool's swing is firing and the operator mutes an annotation that concerns it.",
         _POOL,
@@ -149,12 +149,3 @@ def _place(code: str, pair: str) -> tuple[str, str, str]:
 
 def _pool(each: PoolStatus | PoolSwing) -> tuple[str, str, str]:
     return each.pool, each.source, each.pair
-
-
-def _gauge(
-    name: str, text: str, labels: Sequence[str], samples: Iterable[tuple[Sequence[str], float]]
-) -> Metric:
-    family = GaugeMetricFamily(name, text, labels=labels)
-    for values, figure in samples:
-        family.add_metric(values, figure)
-    return family

@@ -13,10 +13,9 @@ if TYPE_CHECKING:
     import asyncio
 
     from miningmap.notify.choice import Choice
-    from miningmap.notify.events import SwingSubject
     from miningmap.notify.feed import Start
     from miningmap.settings import Settings
-    from miningmap.swings import Driver
+    from miningmap.swings import Driver, SwingSubject
 
 
 @click.command()

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
 if TYPE_CHECKING:
-    from miningmap.notify.events import Event, SwingSubject
-    from miningmap.swings import Driver
+    from miningmap.notify.events import Event
+    from miningmap.swings import Driver, SwingSubject
 
 MAX_TOLD: Final = 500
 """The number of swings that are remembered: Kafka stores 4096 bytes with a position."""

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from miningmap.swings import PoolSwing, decode_swing, swing_id
+from miningmap.swings import PoolSwing, decode_swing, swing_id, swing_subject
 
 if TYPE_CHECKING:
-    from miningmap.swings import Driver, SwingState
-
-SwingSubject: TypeAlias = Literal["place", "pool"]
+    from miningmap.swings import Driver, SwingState, SwingSubject
 
 
 class InvalidEventError(ValueError):
@@ -62,7 +60,7 @@ def event_of(value: bytes) -> Event:
     return Event(
         id=f"swing_{hashlib.sha256(named.encode()).hexdigest()[:32]}",
         swing=id_,
-        subject="pool" if isinstance(swing, PoolSwing) else "place",
+        subject=swing_subject(swing),
         state=swing.state,
         driver=None if isinstance(swing, PoolSwing) else swing.driver,
         is_muted=swing.muted is True,

@@ -7,6 +7,7 @@ from typing import Final, Literal, TypeAlias, get_args
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from miningmap.http.metrics import HttpMetrics
+from miningmap.metrics import consumer_lag
 
 Result: TypeAlias = Literal["delivered", "refused", "left_out", "invalid"]
 """What became of an event."""
@@ -45,9 +46,4 @@ class Metrics:
             "How long the event that is being sent has been tried, in seconds; 0 without one.",
             registry=registry,
         )
-        self.lag = Gauge(
-            "miningmap_consumer_lag",
-            "Messages in Kafka that the consumer group has not committed yet.",
-            ["topic", "partition"],
-            registry=registry,
-        )
+        self.lag = consumer_lag(registry)

@@ -10,7 +10,6 @@ events behind it would otherwise wait for ever.
 from __future__ import annotations
 
 import asyncio
-import ssl
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -20,6 +19,7 @@ import stamina
 import structlog
 
 from miningmap import __version__
+from miningmap.http_client import reason_of
 from miningmap.notify.signature import headers_of
 from miningmap.times import retry_after_s, utc_now
 
@@ -78,20 +78,6 @@ class DeliveryError(Exception):
         self.retry_after_s = retry_after_s
 
 
-def webhook_client() -> httpx.AsyncClient:
-    """Return an HTTP client for a receiver.
-
-    It trusts the certificates that the operating system trusts, and takes neither a proxy nor
-    credentials from the environment.
-    """
-    return httpx.AsyncClient(
-        verify=ssl.create_default_context(),
-        trust_env=False,
-        follow_redirects=False,  # the event and its signature are for this receiver only
-        timeout=None,  # noqa: S113 - each request has a limit for all of it
-    )
-
-
 class Receiver:
     """A webhook.
 
@@ -112,7 +98,7 @@ class Receiver:
         """Prepare to send.
 
         Args:
-            client: as :func:`webhook_client` makes it.
+            client: as :func:`miningmap.http_client.direct_client` makes it.
             url: of the webhook.
             key: of the signature; without one the requests are not signed.
             patience: how long the receiver is waited for.
@@ -177,9 +163,8 @@ class Receiver:
                 status, retry_after = await self._request(event)
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, TimeoutError) as error:
             # The two in the middle are of a Location that httpx reads, but need not follow.
-            reason = " ".join(str(error).split()) or type(error).__name__
             raise self._failed(
-                DeliveryError(f"no answer from {self.name}: {reason}; start the receiver")
+                DeliveryError(f"no answer from {self.name}: {reason_of(error)}; start the receiver")
             ) from None
         if not httpx.codes.is_success(status):
             raise self._failed(_error_of(self.name, status, retry_after))

@@ -10,10 +10,11 @@ import structlog
 
 from miningmap.dependencies import Dependency, reasons_of, show
 from miningmap.http.server import monitoring_app, serving
+from miningmap.http_client import direct_client
 from miningmap.metrics import new_registry
 from miningmap.notify.feed import Feed
 from miningmap.notify.metrics import Metrics
-from miningmap.notify.receiver import Patience, Receiver, webhook_client
+from miningmap.notify.receiver import Patience, Receiver
 from miningmap.notify.signature import key_of
 from miningmap.settings import SettingsError
 from miningmap.tasks import run_until_first_ends
@@ -63,7 +64,7 @@ async def run(settings: Settings, stop: asyncio.Event, *, choice: Choice, start:
             notify.metrics_port,
             "NOTIFY__METRICS_PORT",
         ),
-        webhook_client() as client,
+        direct_client(timeout=None) as client,
     ):
         receiver = Receiver(
             client,

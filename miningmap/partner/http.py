@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 import httpx
 import msgspec
 
+from miningmap.http_client import direct_client, reason_of
 from miningmap.inputs import decode_json, printable
 from miningmap.rows import MAX_BODY, RowError
 from miningmap.times import retry_after_s, utc_now
@@ -64,17 +64,8 @@ class ContributeError(Exception):
 
 
 def intake_client() -> httpx.AsyncClient:
-    """Return an HTTP client for :func:`contribute` and :func:`send_reports`.
-
-    It trusts the certificates that the operating system trusts, and takes neither a proxy nor
-    credentials from the environment.
-    """
-    return httpx.AsyncClient(
-        timeout=httpx.Timeout(_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S),
-        verify=ssl.create_default_context(),
-        trust_env=False,
-        follow_redirects=False,  # the token is for this server only
-    )
+    """Return an HTTP client for :func:`contribute` and :func:`send_reports`."""
+    return direct_client(httpx.Timeout(_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S))
 
 
 def body_of(rows: Sequence[Row]) -> bytes:
@@ -136,8 +127,9 @@ async def _send(
         ):
             answer = await _read(response)
     except (httpx.HTTPError, TimeoutError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ContributeError(f"no answer from {url}: {reason}", retry_s=_DEFAULT_RETRY_S) from None
+        raise ContributeError(
+            f"no answer from {url}: {reason_of(error)}", retry_s=_DEFAULT_RETRY_S
+        ) from None
     status, body = response.status_code, _decode(answer)
     if status == HTTPStatus.OK and body is not None and is_success(body):
         return

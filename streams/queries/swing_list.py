@@ -9,21 +9,26 @@ from typing import TYPE_CHECKING, Annotated, Final, cast, get_args
 
 from msgspec import Meta
 
-from miningmap.swing_list import ListedPlaceSwing, ListedPoolSwing, SwingList, SwingSubject
-from miningmap.swings import PlaceSwing, PoolSwing, SwingState, swing_id
+from miningmap.swing_list import ListedPlaceSwing, ListedPoolSwing, SwingList
+from miningmap.swings import (
+    PlaceSwing,
+    PoolSwing,
+    SwingState,
+    SwingSubject,
+    swing_id,
+    swing_subject,
+)
+from streams.method.comparison import Subject
+from streams.method.swings import subject_of
 from streams.queries.parameters import TIME, Parameters, one_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from typing import TypeAlias
 
     from miningmap.swing_list import ListedSwing
     from miningmap.swings import Swing, SwingStatus
     from streams.method.beliefs import Ratio
     from streams.redis.swing_store import SwingStore
-
-    _Key: TypeAlias = tuple[str, str, str]
-    """A pair, and a place, or a pool and the source that reports it."""
 
 DEFAULT_PERIOD: Final = timedelta(days=30)
 """How far back swings are listed if the request does not say it."""
@@ -47,7 +52,9 @@ class SwingsQuery:
 
     def asks_for(self, newest: Swing) -> bool:
         """Return whether a swing is asked for, by its newest event."""
-        if self.state not in {None, newest.state} or self.subject not in {None, _subject(newest)}:
+        if self.state not in {None, newest.state}:
+            return False
+        if self.subject not in {None, swing_subject(newest)}:
             return False
         return newest.at >= self.since or (self.with_all_firing and newest.state == "firing")
 
@@ -114,27 +121,23 @@ def swing_list(
     )
 
 
-def _deltas(status: SwingStatus) -> dict[_Key, Ratio]:
+def _deltas(status: SwingStatus) -> dict[Subject, Ratio]:
     """Return the deltas of all that is compared."""
-    places = {(each.pair, each.place, ""): each.delta for each in status.places}
-    return places | {(each.pair, each.pool, each.source): each.delta for each in status.pools}
+    places = {Subject(p.pair, is_pool=False, name=p.place): p.delta for p in status.places}
+    return places | {
+        Subject(p.pair, is_pool=True, name=p.pool, source=p.source): p.delta for p in status.pools
+    }
 
 
-def _listed(history: Sequence[Swing], deltas: Mapping[_Key, Ratio]) -> ListedSwing:
+def _listed(history: Sequence[Swing], deltas: Mapping[Subject, Ratio]) -> ListedSwing:
     *earlier, newest = history
     fields = {name: getattr(newest, name) for name in newest.__struct_fields__}
-    current = deltas.get(_key(newest)) if newest.state == "firing" else None
+    current = deltas.get(subject_of(newest)) if newest.state == "firing" else None
     if isinstance(newest, PoolSwing):
         of_pool = tuple(event for event in earlier if isinstance(event, PoolSwing))
         return ListedPoolSwing(**fields, current_delta=current, earlier=of_pool)
     of_place = tuple(event for event in earlier if isinstance(event, PlaceSwing))
     return ListedPlaceSwing(**fields, current_delta=current, earlier=of_place)
-
-
-def _key(swing: Swing) -> _Key:
-    if isinstance(swing, PoolSwing):
-        return swing.pair, swing.pool, swing.source
-    return swing.pair, swing.place, ""
 
 
 def pools_in(swings: Iterable[ListedSwing]) -> set[str]:
@@ -148,12 +151,6 @@ def _pools(event: Swing) -> Iterable[str]:
     return (contribution.pool for contribution in event.pools)
 
 
-def _subject(swing: Swing) -> SwingSubject:
-    return "pool" if isinstance(swing, PoolSwing) else "place"
-
-
 def _order(swing: ListedSwing) -> tuple[object, ...]:
     """Order by the newest event; those of one minute as they are evaluated."""
-    pair, *subject = _key(swing)
-    since_newest = -swing.at.timestamp()
-    return since_newest, pair, isinstance(swing, PoolSwing), subject, -swing.started.timestamp()
+    return -swing.at.timestamp(), subject_of(swing), -swing.started.timestamp()

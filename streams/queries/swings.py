@@ -180,7 +180,7 @@ class LiveDetector:
         """Evaluate a minute. Minutes are evaluated in the order of time, each once."""
         at = bucket_start(minute, MINUTE_S)
         hour, past = divmod(minute, HOUR_MIN)
-        compared = [comparisons.at(at, pair) for pair in PAIRS]
+        compared = _compared(comparisons, minute)
         self._noise.present_hour(hour)
         self._firing |= self._forgotten
         found = [lost(event, at) for event in self._forgotten.values()]

@@ -17,7 +17,7 @@ from redis.exceptions import NoScriptError
 from miningmap.api.models import Refusal
 from miningmap.times import DAY_H, HOUR_MIN
 from streams.method.cells import cell_keys, series_of
-from streams.redis import keys
+from streams.redis import keys, lease
 from streams.redis.encoding import (
     RANK,
     claim_arguments,
@@ -242,14 +242,9 @@ class Store:
     async def renew_leadership(self, process: str, for_s: float) -> bool:
         """Return whether ``process`` takes the snapshots for the next ``for_s`` seconds.
 
-        Normally only one process does. This is not atomic, and a slow snapshot can outlive the
-        lease; but two processes at once only repeat work.
+        Normally only one process does; two at once only repeat work.
         """
-        await self._redis.set(keys.LEADER, process, nx=True, px=int(for_s * 1000))
-        if await self._redis.get(keys.LEADER) != process.encode():
-            return False
-        await self._redis.pexpire(keys.LEADER, int(for_s * 1000))
-        return True
+        return await lease.renew(self._redis, keys.LEADER, process, for_s)
 
     async def write_snapshot(self, snapshot: Mapping[str, bytes]) -> None:
         """Replace the snapshot and add the event that announces it, in one transaction."""

@@ -25,7 +25,7 @@ from miningmap.swings import (
 from miningmap.times import DAY_S, HOUR_MIN, MINUTE_S, bucket_start
 from streams.method.comparison import HourDeltas
 from streams.method.swings import Track
-from streams.redis import keys
+from streams.redis import keys, lease
 from streams.redis.event_log import swing_fields
 
 if TYPE_CHECKING:
@@ -117,16 +117,11 @@ class SwingStore:
 
         Normally only one process does; :meth:`write` is what makes each minute count once.
         """
-        await self._redis.set(keys.SWING_LEADER, process, nx=True, px=int(for_s * 1000))
-        if await self._redis.get(keys.SWING_LEADER) != process.encode():
-            return False
-        await self._redis.pexpire(keys.SWING_LEADER, int(for_s * 1000))
-        return True
+        return await lease.renew(self._redis, keys.SWING_LEADER, process, for_s)
 
     async def end_leadership(self, process: str) -> None:
         """Let another process lead at once, if ``process`` does."""
-        if await self._redis.get(keys.SWING_LEADER) == process.encode():
-            await self._redis.delete(keys.SWING_LEADER)
+        await lease.end(self._redis, keys.SWING_LEADER, process)
 
     # --- the memory of the detector ---
 
@@ -237,13 +232,12 @@ class SwingStore:
 
     async def firing(self) -> Found:
         """Return the swings whose newest event says that they fire, of all that are kept."""
-        found = cast("dict[bytes, bytes]", await self._redis.hgetall(keys.SWING_LIST))
-        damage: list[str] = []
-        read = (
-            _read(encoded, _history, f"{keys.SWING_LIST} {_text(each)}", damage)
-            for each, encoded in sorted(found.items())
-        )
-        return Found([h for h in read if h and h[-1].state == "firing"], damage)
+        listed = cast("dict[bytes, bytes]", await self._redis.hgetall(keys.SWING_LIST))
+        ids = sorted(listed)
+        encoded = [listed[each] for each in ids]
+        found = await asyncio.to_thread(_found, list(map(_text, ids)), encoded)
+        firing = [history for history in found.swings if history[-1].state == "firing"]
+        return Found(firing, found.damage)
 
     # --- events for Kafka ---
 

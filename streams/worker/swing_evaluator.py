@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from miningmap.retention import horizon
-from miningmap.swings import PoolSwing, swing_id
+from miningmap.swings import swing_id, swing_subject
 from miningmap.times import DAY_H, DAY_MIN, HOUR_MIN, HOUR_S, MINUTE_S, bucket_start
 from streams.method.comparison import PAIRS
 from streams.method.observations import spans_of
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from streams.queries.swings import Evaluation
     from streams.redis.loaded_cells import LoadedCells
     from streams.redis.store import Store
-    from streams.redis.swing_store import Found, SwingStore
+    from streams.redis.swing_store import Found
 
 FIRST_MINUTES: Final = HOUR_MIN
 """The minutes that are evaluated at once where nothing is remembered, so that a swing that is under
@@ -76,8 +76,7 @@ class Evaluator:
 
     def __init__(
         self,
-        cells: Store,
-        swings: SwingStore,
+        store: Store,
         beliefs: Beliefs,
         *,
         settings: SwingSettings,
@@ -89,8 +88,7 @@ class Evaluator:
         """Prepare an evaluator; it reads Redis when it first evaluates.
 
         Args:
-            cells: the cells.
-            swings: where swings are stored.
+            store: the cells, and where swings are stored.
             beliefs: of all days.
             settings: when swings fire, resolve and are lost.
             retention: how long cells are kept.
@@ -100,8 +98,8 @@ class Evaluator:
                 same swing before it, if there is one.
             first_minutes: how many minutes are evaluated at once where nothing is remembered.
         """
-        self._cells = cells
-        self._swings = swings
+        self._cells = store
+        self._swings = store.swings
         self._beliefs = beliefs
         self._settings = settings
         self._retention = retention
@@ -150,7 +148,8 @@ class Evaluator:
         """Evaluate minutes of the same hour: these have the same long windows."""
         if not minutes:
             return
-        self._read = await self._cells.read(_spans(minutes), self._read)
+        compared = {bucket_start(minute, MINUTE_S): PAIRS for minute in minutes}
+        self._read = await self._cells.read(_spans(compared), self._read)
         comparisons = comparisons_over(self._read, self._beliefs)
         for minute in minutes:
             with self._metrics.swing_duration.time():
@@ -183,8 +182,7 @@ class Evaluator:
         begun.next_minute = minute + 1
         begun.new_hours = {}
         for event in found.events:
-            subject = "pool" if isinstance(event, PoolSwing) else "place"
-            self._metrics.swings.labels(subject, event.state).inc()
+            self._metrics.swings.labels(swing_subject(event), event.state).inc()
             _log.info("swing_event", swing=swing_id(event), state=event.state)
 
     # --- what is remembered ---
@@ -232,7 +230,8 @@ class Evaluator:
         for start in range(0, len(hours), _HOURS_AT_ONCE):
             some = hours[start : start + _HOURS_AT_ONCE]
             pairs = {hour: _whole_pairs(hour, kept) for hour in some}
-            self._read = await self._cells.read(_spans_of_hours(pairs), self._read)
+            compared = {bucket_start(hour, HOUR_S): of_hour for hour, of_hour in pairs.items()}
+            self._read = await self._cells.read(_spans(compared), self._read)
             comparisons = comparisons_over(self._read, self._beliefs)
             deltas |= await asyncio.to_thread(_deltas, comparisons, pairs)
         if hours:
@@ -245,12 +244,13 @@ def _warn_of(damage: Sequence[str]) -> None:
         _log.warning("swings_damaged", count=len(damage), problems=list(damage[:_DAMAGE_SHOWN]))
 
 
-def _spans(minutes: range) -> set[Span]:
+def _spans(compared: Mapping[datetime, Iterable[Pair]]) -> set[Span]:
+    """Return what has to be read for the pairs that are compared at each time."""
     return {
         span
-        for minute in minutes
-        for pair in PAIRS
-        for span in spans_of(_windows(pair, bucket_start(minute, MINUTE_S)))
+        for at, pairs in compared.items()
+        for pair in pairs
+        for span in spans_of(_windows(pair, at))
     }
 
 
@@ -275,15 +275,6 @@ def _is_whole(span: Span, kept: Horizon) -> bool:
         "day": 0,
     }
     return span.buckets.start >= oldest[span.tier]
-
-
-def _spans_of_hours(pairs: Mapping[int, Iterable[Pair]]) -> set[Span]:
-    return {
-        span
-        for hour, of_hour in pairs.items()
-        for pair in of_hour
-        for span in spans_of(_windows(pair, bucket_start(hour, HOUR_S)))
-    }
 
 
 def _deltas(comparisons: Comparisons, pairs: Mapping[int, Iterable[Pair]]) -> dict[int, HourDeltas]:

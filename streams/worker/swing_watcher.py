@@ -20,9 +20,10 @@ from miningmap.kafka.errors import BrokerError
 from miningmap.kafka.lag import lag_of
 from miningmap.kafka.producer import Record
 from miningmap.kafka.topics import REPORTS, SWINGS
-from miningmap.swings import PoolSwing, decode_swing
+from miningmap.swings import decode_swing
 from miningmap.tasks import raise_if_cancelled
 from miningmap.times import MINUTE_S, utc_now
+from streams.method.swings import subject_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -229,5 +230,4 @@ def _records(encoded: Iterable[bytes]) -> Iterable[Record]:
         except ValueError as error:
             _log.warning("swings_damaged", count=1, problems=[f"outbox: {error}"])
             continue
-        key = swing.pool if isinstance(swing, PoolSwing) else swing.place
-        yield Record(SWINGS, key.encode(), event)
+        yield Record(SWINGS, subject_of(swing).name.encode(), event)

@@ -13,10 +13,11 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from miningmap.dependencies import Dependency
+from miningmap.http_client import direct_client
 from miningmap.notify import receiver as module
 from miningmap.notify.events import event_of
 from miningmap.notify.metrics import Metrics
-from miningmap.notify.receiver import Patience, Receiver, webhook_client
+from miningmap.notify.receiver import Patience, Receiver
 from miningmap.notify.signature import headers_of, key_of
 from tests.notify.events import place
 from tests.notify.receivers import Answer, Webhook, receiving, until
@@ -38,7 +39,7 @@ def metrics() -> Metrics:
 
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
-    async with webhook_client() as client:
+    async with direct_client(timeout=None) as client:
         yield client
 
 

@@ -256,7 +256,6 @@ async def live_pipeline(
             given: dict[str, Any] = {"annotate": annotate, "first_minutes": first_minutes} | more
             evaluator = Evaluator(
                 cells,
-                swings,
                 beliefs,
                 settings=swing_settings or SwingSettings(),
                 retention=settings.retention,

@@ -52,7 +52,6 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
 def evaluator(redis: Redis, retention: config.Retention = FOR_EVER, **more: Any) -> Evaluator:
     return Evaluator(
         Store(redis, FOR_EVER),
-        SwingStore(redis, FOR_EVER),
         Beliefs(),
         settings=SwingSettings(),
         retention=retention,
@@ -158,9 +157,8 @@ def test_the_service_warns_of_least_changes_for_pools_that_nobody_knows(redis: R
     settings = config.load()
     settings.swings.overrides = {"US-TX": 0.03, "foundryusa": 0.2, "foundry-usa": 0.2}
     store = Store(redis, FOR_EVER)
-    swings = SwingStore(redis, FOR_EVER)
     with structlog.testing.capture_logs() as log:
-        service._evaluator(settings, store, swings, Beliefs(), Metrics(new_registry()))
+        service._evaluator(settings, store, Beliefs(), Metrics(new_registry()))
     (told,) = log
     assert told["event"] == "swings_name_unknown_pools"
     (error,) = told["errors"]
@@ -172,12 +170,10 @@ def test_the_service_shows_annotations_and_mutes_those_of_the_settings(redis: Re
     settings = config.load()
     settings.swings.muted = ["annotations/a", "annotations/unknown"]
     annotation = Annotation("annotations/a", UTC, pools=frozenset({"foundryusa"}))
-    swings = SwingStore(redis, FOR_EVER)
     with structlog.testing.capture_logs() as log:
         made = service._evaluator(
             settings,
             Store(redis, FOR_EVER),
-            swings,
             Beliefs(annotations=[annotation]),
             Metrics(new_registry()),
         )
