@@ -188,15 +188,11 @@ _decode_pool_swing: Final = msgspec.json.Decoder(PoolSwing).decode
 
 
 class PlaceStatus(msgspec.Struct, frozen=True):
-    """How far the share of a place is from its recent past.
-
-    ``own`` is what ``delta`` would be, had only the hashrate at this place changed.
-    """
+    """How far the share of a place is from its recent past."""
 
     pair: str
     place: str
     delta: Ratio
-    own: Ratio
 
 
 class PoolStatus(msgspec.Struct, frozen=True):

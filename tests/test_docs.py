@@ -558,7 +558,7 @@ def test_the_example_of_swings_agrees() -> None:
         delta = move.short - move.long
         assert delta == pytest.approx(float(row["delta"]), abs=0.0005)
         assert move.own == pytest.approx(float(row["own"]), abs=0.0005)
-        assert driver_of(delta, move.own) == row["driver"]
+        assert driver_of(delta, move.own, move.with_rest) == row["driver"]
 
 
 def _side(rows: list[dict[str, str]], window: str) -> Side:

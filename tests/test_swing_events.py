@@ -33,7 +33,7 @@ def test_an_event_is_read_as_it_was_written(event: Swing) -> None:
 def test_a_status_is_read_as_it_was_written() -> None:
     status = SwingStatus(
         NOON,
-        (PlaceStatus("1h/24h", "US", -0.05, -0.04),),
+        (PlaceStatus("1h/24h", "US", -0.05),),
         (PoolStatus("24h/7d", "a", "own", 0.2),),
         (place_swing(), pool_swing()),
     )

@@ -24,11 +24,11 @@ from streams.method.shares import HashrateByKind, by_place, in_order
 from streams.method.windows import parse_window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from miningmap.messages import Kind
-    from streams.method.beliefs import Beliefs, Hashrate, Rule
+    from streams.method.beliefs import Beliefs, Hashrate, Rule, Weights
     from streams.method.cells import PlaceKind, Places
     from streams.method.observations import ObservedPools, SumReader
     from streams.method.placing import PlacedPool
@@ -134,6 +134,7 @@ class PlaceMove:
         short: its share in the short window.
         long: its share in the long window.
         own: what the difference would be, had only the hashrate at this place changed.
+        with_rest: what it would be, had the hashrate that nobody located moved with its pools.
         contributions: of every pool that takes part, the largest first; they add up to the delta.
         kinds: the hashrate at the place in the short window.
     """
@@ -141,6 +142,7 @@ class PlaceMove:
     short: Ratio
     long: Ratio
     own: Ratio
+    with_rest: Ratio
     contributions: Sequence[Contribution]
     kinds: HashrateByKind
 
@@ -188,6 +190,23 @@ class Side:
         return self.share(sum(h for (listed, _), h in table.items() if listed == code))
 
 
+class Rest(NamedTuple):
+    """What nobody located of the pools of a level, in both windows. Hashrates are means, in H/s.
+
+    Attributes:
+        short: how much it is in the short window.
+        long: how much it is in the long window; the sides of a level have this one in both windows.
+        ratios: the part of it that the network's prior places in each country.
+    """
+
+    short: Hashrate
+    long: Hashrate
+    ratios: Mapping[str, Ratio]
+
+
+NO_REST: Final = Rest(0.0, 0.0, {})
+
+
 @dataclass(frozen=True)
 class Level:
     """All countries, or all subdivisions of one country, in both windows, over the same pools."""
@@ -196,6 +215,8 @@ class Level:
     long: Side
     simulated: bool
     """Whether any value of these pools is simulated."""
+    rest: Rest = NO_REST
+    """Of countries only: subdivisions are compared by what reports list."""
 
     @property
     def is_compared(self) -> bool:
@@ -225,6 +246,7 @@ class Level:
             short=short.share_of(code),
             long=long.share_of(code),
             own=self.own(code),
+            with_rest=self.with_rest(code),
             contributions=in_order(contributions, lambda c: abs(c.delta), lambda c: c.pool),
             kinds=by_place(short.tables.values()).get(code, HashrateByKind()),
         )
@@ -237,6 +259,16 @@ class Level:
         elsewhere = max(0.0, self.long.located - before)
         share = now / (now + elsewhere) if now > 0 else 0.0
         return share - before / self.long.located
+
+    def with_rest(self, code: str) -> Ratio:
+        """Return what the delta would be, had what nobody located moved with its pools."""
+        change = self.rest.short - self.rest.long
+        ratios = self.rest.ratios
+        located = self.short.located + change * sum(ratios.values())
+        if not ratios or located <= 0:
+            return self.short.share_of(code) - self.long.share_of(code)
+        at_place = self.short.places.get(code, 0.0) + change * ratios.get(code, 0.0)
+        return at_place / located - self.long.share_of(code)
 
 
 class Part(NamedTuple):
@@ -451,27 +483,42 @@ def _similar(now: Ratio | None, before: Ratio | None) -> bool:
     return now is None or before is None or abs(now - before) <= MAX_DIFFERENCE + SAME
 
 
-def _level(short: Side, long: Side, pools: Iterable[_Compared]) -> Level:
-    return Level(short, long, any(pool.simulated for pool in pools))
+def _level(short: Side, long: Side, pools: Iterable[_Compared], rest: Rest = NO_REST) -> Level:
+    return Level(short, long, any(pool.simulated for pool in pools), rest)
 
 
 # --- countries ------------------------------------------------------------------------------------
 
 
 def _countries(pools: Mapping[str, _Compared], beliefs: BeliefsInForce) -> Level:
-    prior = _network_prior({slug: pool.before for slug, pool in pools.items()}, beliefs)
+    ratios = _network_prior({slug: pool.before for slug, pool in pools.items()}, beliefs)
+    # The remainders of the long window are placed in both: what nobody located does not swing.
+    prior: dict[str, Places] = {
+        slug: {(code, "prior"): pool.before.remainder * ratio for code, ratio in ratios.items()}
+        for slug, pool in pools.items()
+        if pool.before.remainder > 0
+    }
     short, long = (
         _by_country({slug: [pool[i].places, prior.get(slug, {})] for slug, pool in pools.items()})
         for i in range(2)
     )
-    return _level(short, long, pools.values())
+    return _level(short, long, pools.values(), _rest(pools.values(), ratios))
 
 
-def _network_prior(pools: Mapping[str, PlacedPool], beliefs: BeliefsInForce) -> dict[str, Places]:
-    """Return what the network's prior places in both windows: the remainders of the long one.
+def _rest(pools: Collection[_Compared], ratios: Weights) -> Rest:
+    """Return what nobody located in both windows, and where the network's prior places it."""
+    by_country: defaultdict[str, Ratio] = defaultdict(float)
+    for code, ratio in ratios.items():
+        by_country[country_of(code)] += ratio
+    return Rest(
+        sum(pool.now.remainder for pool in pools),
+        sum(pool.before.remainder for pool in pools),
+        by_country,
+    )
 
-    What nobody located does not swing.
-    """
+
+def _network_prior(pools: Mapping[str, PlacedPool], beliefs: BeliefsInForce) -> Weights:
+    """Return where the network's prior places remainders, as parts of them; empty without one."""
     if not beliefs.network:
         return {}
     located: defaultdict[str, Hashrate] = defaultdict(float)
@@ -479,12 +526,7 @@ def _network_prior(pools: Mapping[str, PlacedPool], beliefs: BeliefsInForce) -> 
         for (code, _), hashrate in pool.places.items():
             located[code] += hashrate
     whole = sum(pool.member.total for pool in pools.values())
-    ratios = missing(beliefs.network[0].weights, whole, located)
-    return {
-        slug: {(code, "prior"): pool.remainder * ratio for code, ratio in ratios.items()}
-        for slug, pool in pools.items()
-        if pool.remainder > 0
-    }
+    return missing(beliefs.network[0].weights, whole, located)
 
 
 def _by_country(tables: Mapping[str, Iterable[Places]]) -> Side:

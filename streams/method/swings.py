@@ -382,21 +382,25 @@ def _place_swing(place: str, common: _Common, figures: _Figures | None) -> Place
         short=move.short,
         long=move.long,
         own=move.own,
-        driver=driver_of(figures.delta, move.own),
+        driver=driver_of(figures.delta, move.own, move.with_rest),
         pools=tuple(PoolDelta(*contribution) for contribution in move.contributions),
         kinds=KindSplit(*move.kinds),
     )
 
 
-def driver_of(delta: Ratio, own: Ratio) -> Driver:
+def driver_of(delta: Ratio, own: Ratio, with_rest: Ratio) -> Driver:
     """Return whether a place moved by itself, or because others did.
 
     Args:
         delta: the difference of its shares.
         own: what that would be, had only the hashrate at this place changed.
+        with_rest: what it would be, had the hashrate that nobody located moved with its pools.
+            Without it, all places with located hashrate would fall if all pools lose the same part.
     """
-    explains = own * delta > 0 and _reaches(abs(own), MIN_OWN * abs(delta))
-    return "own" if explains else "others"
+    explained = all(
+        part * delta > 0 and _reaches(abs(part), MIN_OWN * abs(delta)) for part in (own, with_rest)
+    )
+    return "own" if explained else "others"
 
 
 def _pool_swing(subject: Subject, common: _Common, figures: _Figures | None) -> PoolSwing:
@@ -427,7 +431,7 @@ def status_of(
     return SwingStatus(
         at,
         tuple(
-            PlaceStatus(comparison.pair.name, code, delta, level.own(code))
+            PlaceStatus(comparison.pair.name, code, delta)
             for comparison in comparisons
             for level in comparison.levels.values()
             for code, delta in level.deltas.items()

@@ -107,10 +107,10 @@ def status_of(at: datetime, firing: Iterable[Swing]) -> SwingStatus:
     return SwingStatus(
         at,
         (
-            PlaceStatus("1h/24h", "CN", 0.06, 0.004),
-            PlaceStatus("1h/24h", "US", -0.06, -0.055),
-            PlaceStatus("1h/24h", "US-TX", -0.05, -0.05),
-            PlaceStatus("24h/7d", "US", -0.002, -0.001),
+            PlaceStatus("1h/24h", "CN", 0.06),
+            PlaceStatus("1h/24h", "US", -0.06),
+            PlaceStatus("1h/24h", "US-TX", -0.05),
+            PlaceStatus("24h/7d", "US", -0.002),
         ),
         (PoolStatus("1h/24h", "alpha", "alpha-api", -0.4),),
         tuple(firing),

@@ -122,7 +122,7 @@ def test_before_the_first_evaluation_there_are_only_descriptions() -> None:
 
 
 def test_a_place_and_a_pool_that_are_not_compared_any_more_have_no_series() -> None:
-    places = (PlaceStatus("1h/24h", "US", 0.0, 0.0), PlaceStatus("1h/24h", "CN", 0.0, 0.0))
+    places = (PlaceStatus("1h/24h", "US", 0.0), PlaceStatus("1h/24h", "CN", 0.0))
     pools = (PoolStatus("1h/24h", "alpha", "a", 0.0), PoolStatus("1h/24h", "alpha", "b", 0.0))
     found = collected(SwingStatus(ago(), places[:1], pools[1:]))
     assert found["miningmap_swing_delta_ratio"] == {("US", "1h/24h", ""): 0.0}
@@ -137,7 +137,7 @@ def test_every_sentence_of_a_description_ends() -> None:
 def test_pools_that_are_not_admitted_have_no_series() -> None:
     status = SwingStatus(
         ago(),
-        (PlaceStatus("1h/24h", "US", -0.06, -0.06),),
+        (PlaceStatus("1h/24h", "US", -0.06),),
         tuple(PoolStatus("1h/24h", pool, "s", -0.5) for pool in ("alpha", "made-up")),
         (
             place_swing(pools=(PoolDelta("made-up", -0.05), PoolDelta("alpha", -0.01))),

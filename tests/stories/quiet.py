@@ -26,7 +26,7 @@ from launch.simulation.pools import BY_SLUG
 from miningmap.messages import Located, Report
 from miningmap.times import MINUTE_S
 from streams.method.cells import Cell, Series
-from streams.method.windows import TIER_MINUTES
+from streams.method.windows import TIER_MINUTES, parse_window
 from tests.stories.feeds import HASHES, merged
 from tests.stories.scripted import BELIEFS
 from tests.stories.story import Story
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from miningmap.messages import Message
+    from streams.method.comparison import Pair
     from streams.method.windows import Span
 
 Values: TypeAlias = "NDArray[np.float64]"
@@ -99,8 +100,15 @@ def noise_of(size: float, *, american: bool, louder: float = 1) -> Noise:
     )
 
 
-def hashrates(size: float, noise: Noise, count: int, rng: np.random.Generator) -> Values:
-    """Return what is reported at each of ``count`` polls, in EH/s."""
+class Hashrates(NamedTuple):
+    """A hashrate at each poll: what it is, and what the count of shares says."""
+
+    true: Values
+    said: Values
+
+
+def hashrates(size: float, noise: Noise, count: int, rng: np.random.Generator) -> Hashrates:
+    """Return a hashrate of about ``size`` at each of ``count`` polls, in the unit of ``size``."""
     polls = np.arange(count)
     true = 1 + noise.days * _wander(count, 4 * _POLLS_D, rng)
     true += noise.hours * _wander(count, 3 * _POLLS_H, rng)
@@ -110,7 +118,7 @@ def hashrates(size: float, noise: Noise, count: int, rng: np.random.Generator) -
     for _ in range(rng.poisson(0.5 * count / _POLLS_D)):
         first, length = rng.integers(count), rng.lognormal(np.log(1.5 * _POLLS_H), 1)
         true[first : first + int(length) + 1] -= rng.uniform(0.005, noise.leaves)
-    return size * true * (1 + noise.shares * rng.standard_normal(count))
+    return Hashrates(size * true, size * true * (1 + noise.shares * rng.standard_normal(count)))
 
 
 def _wander(count: int, memory: float, rng: np.random.Generator) -> Values:
@@ -140,17 +148,29 @@ class QuietPool:
 
     Attributes:
         slug: its slug.
+        true: its hashrate (H/s) at each poll, which only this simulation knows.
         said: by place, its hashrate (H/s) at each poll; "" is what it does not locate.
         answers: by poll, the poll whose figure was the answer, or -1 if there was none.
     """
 
     slug: str
+    true: Values
     said: Mapping[str, Values]
     answers: NDArray[np.int64]
 
     @property
     def source(self) -> str:
         return "partner" if self.slug in WITH_ROWS else "api"
+
+    def true_delta(self, pair: Pair, at: datetime) -> float:
+        """Return how much its true hashrate moved, by the windows of a pair as seen at a time."""
+        short, long = (self._true_mean(parse_window(name, at).span) for name in pair)
+        return short / long - 1
+
+    def _true_mean(self, span: Span) -> float:
+        minutes, length = TIER_MINUTES[span.tier], int(POLL.total_seconds()) // MINUTE_S
+        first, last = (n * minutes - _FIRST_MINUTE for n in (span.buckets.start, span.buckets.stop))
+        return float(np.mean(self.true[np.arange(first, last) // length]))
 
     def reports(self) -> Iterator[Report]:
         """Yield its reports, as a collector makes them of the answers."""
@@ -177,14 +197,21 @@ def _pool(slug: str, size: float, count: int, louder: float, seed: SeedSequence)
     rng = np.random.default_rng(seed)
     weights: Mapping[str, float] = BY_SLUG[slug].places if slug in WITH_ROWS else {"": 1.0}
     american = slug in _AMERICAN
-    said = {
-        code: HASHES
-        * hashrates(
-            size * weight, noise_of(size * weight, american=american, louder=louder), count, rng
+    places = {
+        code: hashrates(
+            HASHES * size * weight,
+            noise_of(size * weight, american=american, louder=louder),
+            count,
+            rng,
         )
         for code, weight in weights.items()
     }
-    return QuietPool(slug, said, _answered(count, rng))
+    return QuietPool(
+        slug,
+        true=np.sum([place.true for place in places.values()], axis=0),
+        said={code: place.said for code, place in places.items()},
+        answers=_answered(count, rng),
+    )
 
 
 def pools(seed: int, days: int, louder: float) -> list[QuietPool]:

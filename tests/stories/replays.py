@@ -12,7 +12,6 @@ from __future__ import annotations
 import csv
 import tomllib
 from bisect import bisect_right
-from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -364,15 +363,12 @@ def xinjiang_2021_rows() -> Story:
 # --- what named no place --------------------------------------------------------------------------
 
 
-FROZEN: Final = (
-    "what the network's distribution places is the same in both windows (so that what nobody "
-    "located does not swing), but the machines that are believed to be Foundry's fall with it. So "
-    "even if all pools fall alike, the United States fall."
-)
-
-
 def _nowhere(name: str, fall: Levels, beliefs: Json) -> Story:
-    """Return the story of a network that falls, and nobody can say where: all pools fall alike."""
+    """Return the story of a network that falls, and nobody can say where: all pools fall alike.
+
+    The share of a place of which more is known than of others falls, because what nobody located is
+    the same in both windows. It is not the driver, so nobody is told of it.
+    """
     before = fall[0][1]
     in_2026 = {"foundryusa": 0.28, "antpool": 0.19, **OTHERS}
     feeds = [total(pool, partial(_part, share, fall)) for pool, share in in_2026.items()]
@@ -382,7 +378,7 @@ def _nowhere(name: str, fall: Levels, beliefs: Json) -> Story:
         [fall],
         beliefs,
         must=(),
-        may=lambda found: not found.is_place,
+        may=lambda found: found.driver != "own",
         whole=before,
         after=3 * DAY,
     )
@@ -398,8 +394,7 @@ def xinjiang_2025_foundry() -> Story:
     """The same, with what is believed of Foundry."""
     fall = path("xinjiang-2025-12", "network", "weixuanerp")
     name = "Xinjiang, December 2025: unconfirmed, with Foundry's states"
-    story = _nowhere(name, fall, believed("foundryusa"))
-    return replace(story, fails=FROZEN)
+    return _nowhere(name, fall, believed("foundryusa"))
 
 
 def iran_2026() -> Story:

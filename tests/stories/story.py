@@ -106,7 +106,6 @@ class Story:
         beliefs: a document of beliefs.
         must: the swings that must be found.
         may: tells of any other swing whether it may be found too; all others are false alarms.
-        fails: why this story fails by what the method says, if it does.
     """
 
     name: str
@@ -117,7 +116,6 @@ class Story:
     beliefs: Json = field(default_factory=dict)
     must: tuple[Expected, ...] = ()
     may: Callable[[Found], bool] = nothing
-    fails: str = ""
 
 
 def swings_of(events: Iterable[Swing]) -> list[Found]:

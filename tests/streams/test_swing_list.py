@@ -103,7 +103,7 @@ def test_a_swing_at_the_very_start_of_the_period_is_listed() -> None:
 def test_the_current_delta_is_that_of_the_pair_and_of_the_source() -> None:
     status = SwingStatus(
         ago(),
-        (PlaceStatus("24h/7d", "US", -0.02, 0.0), PlaceStatus("1h/24h", "US", -0.03, 0.0)),
+        (PlaceStatus("24h/7d", "US", -0.02), PlaceStatus("1h/24h", "US", -0.03)),
         (
             PoolStatus("24h/7d", "alpha", "alpha-api", -0.2),
             PoolStatus("24h/7d", "alpha", "other", 0.1),

@@ -65,7 +65,7 @@ def evaluated(
     first_hour: int = 0,
 ) -> EvaluatedMinute:
     at = bucket_start(minute, MINUTE_S)
-    places = (PlaceStatus("1h/24h", "US", -0.05, -0.04),)
+    places = (PlaceStatus("1h/24h", "US", -0.05),)
     status = SwingStatus(at, places, firing=tuple(firing))
     return EvaluatedMinute(minute, TRACKS, status, events, hours or {}, first_hour)
 

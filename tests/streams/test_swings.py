@@ -24,6 +24,7 @@ from streams.method.comparison import (
     Comparisons,
     Deltas,
     Level,
+    PlaceMove,
     PoolMove,
     Side,
     Subject,
@@ -156,23 +157,50 @@ def test_a_move_says_who_made_it_and_whether_the_place_itself_moved() -> None:
     assert [c.delta for c in fallen.contributions] == pytest.approx([30 / 90 - 0.4, 0])
     assert fallen.kinds.measured == pytest.approx(30)
     assert risen.own == pytest.approx(0, abs=1e-12)  # its own hashrate is what it was
-    assert driver_of(fallen.short - fallen.long, fallen.own) == "own"
-    assert driver_of(risen.short - risen.long, risen.own) == "others"
+    assert driver(fallen) == "own"
+    assert driver(risen) == "others"
+
+
+def driver(move: PlaceMove) -> str:
+    return driver_of(move.short - move.long, move.own, move.with_rest)
 
 
 @pytest.mark.parametrize(
-    ("delta", "own", "driver"),
+    ("delta", "own", "with_rest", "driver"),
     [
-        (-0.02, -0.01, "own"),
-        (-0.02, -0.0099, "others"),
-        (-0.02, 0.03, "others"),
-        (0.0, 0.0, "others"),
+        (-0.02, -0.01, -0.02, "own"),
+        (-0.02, -0.0099, -0.02, "others"),
+        (-0.02, 0.03, -0.02, "others"),
+        (-0.02, -0.02, -0.01, "own"),
+        (-0.02, -0.02, -0.0099, "others"),
+        (0.0, 0.0, 0.0, "others"),
     ],
 )
 def test_a_place_is_the_driver_if_it_explains_half_of_the_delta(
-    delta: float, own: float, driver: str
+    delta: float, own: float, with_rest: float, driver: str
 ) -> None:
-    assert driver_of(delta, own) == driver
+    assert driver_of(delta, own, with_rest) == driver
+
+
+def test_what_others_lost_too_is_no_move_of_the_places_that_are_known() -> None:
+    """The network's prior places in both windows what nobody located, which falls all the same."""
+    believed = Beliefs(network=[network_prior(US=1, KZ=1)])
+
+    def fallen(located: float, unlocated: float) -> PlaceMove:
+        cells = MemoryCells()
+        halves(cells, "a", {range(-48, -2): {"US": 40}})
+        halves(cells, "a", {range(-2, 0): {"US": located}})
+        halves(cells, "b", {range(-48, -2): {}}, 60)
+        halves(cells, "b", {range(-2, 0): {}}, unlocated)
+        return compared(cells, believed).at("US").move("US")
+
+    assert fallen(20, 60).with_rest == pytest.approx(fallen(20, 60).short - fallen(20, 60).long)
+    assert driver(fallen(20, 60)) == "own"
+    alike = fallen(20, 30)
+    assert alike.own == pytest.approx(alike.short - alike.long)
+    assert alike.short - alike.long < -0.1
+    assert alike.with_rest == pytest.approx(0, abs=1e-12)
+    assert driver(alike) == "others"
 
 
 def test_the_own_delta_of_a_place_that_lost_everything_is_its_share() -> None:
@@ -650,8 +678,8 @@ def test_the_status_has_all_that_is_compared() -> None:
     status = status_of(NOON, compared, ())
     assert [(p.pair, p.pool, p.source) for p in status.pools] == [("1h/24h", "a", "own")]
     level = compared[0].at("US")
-    assert {p.place: (p.delta, p.own) for p in status.places} == {
-        code: (level.deltas[code], level.own(code)) for code in ("US", "CA")
+    assert {p.place: p.delta for p in status.places} == {
+        code: level.deltas[code] for code in ("US", "CA")
     }
 
 
