@@ -22,10 +22,9 @@ from benchmarks.fixtures import (
 )
 from miningmap.kafka.topics import REPORTS
 from miningmap.messages import encode
-from miningmap.retention import horizon
 from miningmap.settings import Retention
 from streams.redis.store import Store
-from streams.worker.processor import RawMessage, decode_batch
+from streams.worker.messages import RawMessage, decode_batch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,7 +66,7 @@ async def _measured(store: Store, messages: Sequence[Message]) -> list[str]:
     changed, decoding, writing = 0, 0.0, 0.0
     for batch in batches(raw):
         started = perf_counter()
-        decoded = decode_batch(batch, horizon(KEPT, NOW), NOW)
+        decoded = decode_batch(batch, KEPT, NOW)
         was_decoded = perf_counter()
         changed += (await store.write(decoded.claimed)).changed
         decoding += was_decoded - started

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, get_args
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from miningmap.http.metrics import HttpMetrics
 from miningmap.messages import Reason
@@ -14,6 +14,7 @@ from miningmap.swings import SwingState, SwingSubject
 
 FAILED: Final = "failed"
 """The reason of a dead letter that a fault of this software caused."""
+REWIND_REASONS: Final = ("empty", "behind")
 _REASONS: Final = (*get_args(Reason), FUTURE, IMPLAUSIBLE, FAILED)
 
 # From a polled report, which is written at once, to a partner's report about a whole month.
@@ -68,6 +69,25 @@ class Metrics:
             registry=registry,
         )
         self.lag = consumer_lag(registry)
+        self.rewinds = Counter(
+            "miningmap_rewinds_total",
+            "How often Redis lacked what had been applied, by reason: empty (it had no cells at "
+            "all), or behind (it lacked the newest messages). Kafka is processed again from there.",
+            ["reason"],
+            registry=registry,
+        )
+        for reason in REWIND_REASONS:  # from 0 on, as above
+            self.rewinds.labels(reason)
+        self.rewound = Counter(
+            "miningmap_rewound_messages_total",
+            "Messages that were processed again because Redis lacked them.",
+            registry=registry,
+        )
+        self.rewind_left = Gauge(
+            "miningmap_rewind_remaining_messages",
+            "Messages that this process has to process again because Redis lacks them.",
+            registry=registry,
+        )
         self.snapshot_duration = Histogram(
             "miningmap_snapshot_duration_seconds",
             "Time that a snapshot of all windows takes, in seconds.",

@@ -27,6 +27,7 @@ from streams.queries.swings import swing_settings
 from streams.redis.store import Store
 from streams.worker.consumer import consume
 from streams.worker.processor import Processor
+from streams.worker.rewinder import Rewinder
 from streams.worker.snapshot_writer import write_snapshots
 from streams.worker.stall_watchdog import watch
 from streams.worker.swing_evaluator import Evaluator
@@ -57,13 +58,13 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     store = Store(redis, settings.retention)
     topics = frozenset({REPORTS, NETWORK, SHARES, SWINGS, DEAD_LETTERS})
     listen = settings.streams
-    kafka, cells, consumer, snapshots = needed = [
-        Dependency(name) for name in ("kafka", "redis", "consumer", "snapshots")
+    kafka, redis_state, consumer, cells, snapshots = needed = [
+        Dependency(name) for name in ("kafka", "redis", "consumer", "cells", "snapshots")
     ]
     # Without swings the snapshots are as good as ever, so the service is ready.
     swings = Dependency("swings")
     swings.reason = "no swings were evaluated yet"
-    show([kafka, cells], metrics.registry)
+    show([kafka, redis_state], metrics.registry)
     try:
         async with (
             serving(
@@ -81,20 +82,34 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
                 settings.kafka, topics, state=kafka, durations=metrics.kafka_durations
             ) as publisher,
         ):
+            rewinder = Rewinder(settings, store, metrics, utc_now, state=cells)
             processor = Processor(
-                store, publisher.deliver, settings.retention, metrics, utc_now, redis=cells
+                store,
+                publisher.deliver,
+                settings.retention,
+                metrics,
+                utc_now,
+                redis=redis_state,
+                rewinder=rewinder,
             )
             evaluator = _evaluator(settings, store, beliefs, metrics)
-            watcher = SwingWatcher(settings.kafka, evaluator, store.swings, publisher, swings)
+            watcher = SwingWatcher(
+                settings.kafka,
+                evaluator,
+                store.swings,
+                publisher,
+                swings,
+                generations=store.generations,
+            )
             await run_until_first_ends(
                 stop.wait(),
-                consume(settings, publisher, processor),
+                consume(settings, publisher, processor, rewinder),
                 write_snapshots(
                     settings.streams, store, beliefs, publisher, metrics, state=snapshots
                 ),
                 watcher.run(),
-                watch(settings, metrics, consumer),
-                watch_redis(settings.redis, cells),
+                watch(settings, metrics, consumer, replayed=lambda: rewinder.replayed),
+                watch_redis(settings.redis, redis_state),
             )
     finally:
         await redis.aclose()

@@ -15,6 +15,7 @@ from streams.method.cells import Series
 from streams.queries.months import compute_months
 from streams.queries.snapshot import compute_answer, compute_contributions, compute_history
 from streams.queries.swing_list import compute_swings
+from streams.redis.generations import RebuildingError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
@@ -45,7 +46,8 @@ LONG_DEADLINE_S: Final = 30.0
 class Gateway:
     """Reads the store with deadlines, and logs once when Redis becomes unavailable or available.
 
-    Every method raises :class:`UnavailableError` if Redis fails or exceeds the deadline.
+    Every method raises :class:`UnavailableError` if Redis fails or exceeds the deadline, and those
+    that need cells :class:`streams.redis.generations.RebuildingError` while these are rebuilt.
 
     Args:
         store: the cells, the snapshot and the events.
@@ -65,6 +67,10 @@ class Gateway:
     async def snapshot(self) -> dict[str, bytes]:
         """Return all parts of the snapshot by name; empty before the first snapshot."""
         return await self._read(self._store.snapshot())
+
+    async def check_cells(self) -> None:
+        """Raise :class:`streams.redis.generations.RebuildingError` if no cells may be read."""
+        await self._read(self._store.check_cells())
 
     async def events(self, after: EventId, *, limit: int, wait_s: float) -> list[Event]:
         """Return up to ``limit`` events after a position; wait up to ``wait_s`` for the first."""
@@ -116,5 +122,8 @@ class Gateway:
         except (RedisError, OSError) as error:  # a TimeoutError is an OSError
             record_loss(self._redis, error)
             raise UnavailableError from error
+        except RebuildingError:  # Redis has answered, but has no cells that may be read
+            record_answer(self._redis)
+            raise
         record_answer(self._redis)
         return result

@@ -5,12 +5,19 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
+from aiohttp import hdrs
+
 from miningmap.http.problems import problem
 
 if TYPE_CHECKING:
     from aiohttp import web
 
     from streams.queries.parameters import ParameterError
+    from streams.redis.generations import RebuildingError
+
+REBUILDING: Final = "Rebuilding"
+"""The title of the problem that the cells are being rebuilt."""
+REBUILDING_RETRY_S: Final = 30
 
 _MAX_NAME: Final = 32
 """The detail of an error has at most this many characters of the parameter's name."""
@@ -24,3 +31,11 @@ def bad_request(error: ParameterError) -> web.Response:
         f"{error.parameter[:_MAX_NAME]}: {error}",
         parameter=error.parameter,
     )
+
+
+def rebuilding(error: RebuildingError) -> web.Response:
+    """Return a 503 that says how far the cells are rebuilt, and when to try again."""
+    how_far = error.progress._asdict() if error.progress else {}
+    response = problem(HTTPStatus.SERVICE_UNAVAILABLE, REBUILDING, str(error), **how_far)
+    response.headers[hdrs.RETRY_AFTER] = str(REBUILDING_RETRY_S)
+    return response

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import hdrs, web
 
 from endpoint.errors import UnavailableError
-from endpoint.http.errors import bad_request
+from endpoint.http.errors import bad_request, rebuilding
 from endpoint.http.headers import COMMON, SERVER_NAME
 from miningmap.http.problems import unavailable
 from streams.queries.parameters import ParameterError
 from streams.queries.snapshot import SnapshotError
+from streams.redis.generations import RebuildingError
 
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler, Middleware
@@ -27,13 +28,15 @@ _RATE_LIMIT: Final = web.RequestKey("rate_limit", dict[str, str])
 
 @web.middleware
 async def error_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer 400 for an invalid parameter and 503 without Redis or a usable snapshot."""
+    """Answer 400 for an invalid parameter and 503 without Redis, cells or a usable snapshot."""
     try:
         return await handler(request)
     except ParameterError as error:
         return bad_request(error)
     except UnavailableError:
         return unavailable("Redis, which stores all figures, is unavailable; try again later")
+    except RebuildingError as error:
+        return rebuilding(error)
     except SnapshotError as error:
         return unavailable(str(error))
 

@@ -62,7 +62,7 @@ BAD_REQUEST: Final = {
 }
 NO_REDIS: Final = {
     HTTPStatus.SERVICE_UNAVAILABLE: problem_response(
-        "Redis, which stores all figures, is unavailable.", RETRY_AFTER
+        "Redis, which stores all figures, is unavailable or being filled again.", RETRY_AFTER
     )
 }
 

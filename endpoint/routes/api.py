@@ -227,6 +227,8 @@ class Api:
         if response is not None:
             return response
         stored = await self._gateway.snapshot_part(POOLS)
+        if stored is None:  # nothing is known of any pool, unless that is being rebuilt
+            await self._gateway.check_cells()
         return render(stored or msgspec.json.encode(PoolList(()))).respond(request)
 
     async def _history(self, request: web.Request, render: TableRenderer) -> web.Response:

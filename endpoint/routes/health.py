@@ -35,7 +35,8 @@ class Health:
         return web.Response(text="alive\n")
 
     async def ready(self, _request: web.Request) -> web.Response:
-        """Answer 200 if Redis is available and has a fresh snapshot, else 503."""
+        """Answer 200 if Redis is available, has its cells and a fresh snapshot, else 503."""
+        await self._gateway.check_cells()
         reason = self._reason(decode_taken_at(await self._gateway.snapshot_part(TAKEN_AT)))
         return readiness([] if reason is None else [reason])
 

@@ -570,7 +570,8 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ``title`` is the kind of problem and the same at each occurrence. ``parameter`` is the name of
     the invalid parameter, if there is one. If the rate limit is exceeded, ``client`` may make
-    ``limit`` requests in ``window_s`` seconds; it is an address, or a network of them.
+    ``limit`` requests in ``window_s`` seconds; it is an address, or a network of them. While the
+    cells are rebuilt from Kafka, ``done`` of ``total`` messages are processed.
     """
 
     type: str
@@ -581,3 +582,5 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     limit: int | None = None
     window_s: int | None = None
     client: str | None = None
+    done: int | None = None
+    total: int | None = None

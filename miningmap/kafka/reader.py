@@ -111,14 +111,14 @@ async def open_reader(
     connect_s = min(timeout_s, CONNECT_S)
     async with groupless_consumer(servers, timeout_s=connect_s) as consumer:
         async with broker_errors(servers, timeout_s):
-            partitions = await _partitions(servers, topics, timeout_s)
-            parts = await _parts(consumer, partitions)
+            partitions = await partitions_of(servers, topics, timeout_s)
+            parts = await held_parts(consumer, partitions)
             if since:
                 parts = await _later(consumer, parts, since)
         yield TopicReader(consumer, servers, parts, timeout_s, until)
 
 
-async def _partitions(
+async def partitions_of(
     servers: str, topics: Sequence[str], timeout_s: float
 ) -> list[TopicPartition]:
     """The partitions of the topics, in order.
@@ -133,7 +133,9 @@ async def _partitions(
     return [TopicPartition(topic, number) for topic in topics for number in partitions[topic]]
 
 
-async def _parts(consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition]) -> list[_Part]:
+async def held_parts(
+    consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition]
+) -> list[_Part]:
     """What each partition holds now; empty partitions are left out."""
     starts = await consumer.beginning_offsets(partitions)
     ends = await consumer.end_offsets(partitions)

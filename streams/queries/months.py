@@ -65,12 +65,24 @@ async def compute_months(
         beliefs: of all days.
         split: the countries whose subdivisions get shares too.
     """
+    while (found := await _compute_months(store, now, beliefs, split)) is None:
+        pass
+    return found
+
+
+async def _compute_months(
+    store: Store, now: datetime, beliefs: Beliefs, split: Sequence[str]
+) -> list[Month] | None:
+    """Compute the months; return ``None`` if other cells took the place of these meanwhile."""
+    first = await store.read([])
     tables = await store.published()
-    starts = list(_starts(await store.read([]), now))
+    starts = list(_starts(first, now))
     found: list[Month] = []
     for n in range(0, len(starts), MONTHS_PER_READ):
         windows = {at: parse_window(f"{at:%Y-%m}", now) for at in starts[n : n + MONTHS_PER_READ]}
         cells = await store.read(spans_of(windows.values()))
+        if cells.generation != first.generation:
+            return None
         # In a thread: the arithmetic over a year of days would block the event loop.
         found += await asyncio.to_thread(_months, cells, tables, windows, beliefs, split)
     return found

@@ -5,14 +5,14 @@
 -- KEYS     every key that is touched, all in one slot: the meta data, the days and the published
 --          tables of the series; then, in any number, its hashes of minutes (...:m:HOUR) and of
 --          hours (...:h:DAY). HOUR and DAY are read from the name.
--- ARGV     for how many hours minutes are kept, for how many days hours are; of the last report
---          its end, fetched_at, simulated (0 or 1) and blocks (or ""); then for each claim: tier
+-- ARGV     of the last report its end, fetched_at, simulated (0 or 1) and blocks (or ""); then for each claim: tier
 --          ("m", "h" or "d"), first bucket, last bucket, value; or, for a published table: "p", the
 --          first day of its month twice, value
 -- value    rank (five big-endian doubles), then msgpack {n=minutes, t=total, s=simulated, b=basis, p=places}
 --          or the table
--- returns  how many cells changed, and a list: for each day that a claim came too late for, the
---          number of the claim (from 0) and the day
+-- returns  how many cells changed; a list: for each day that a claim came too late for, the number of
+--          the claim (from 0) and the day; and the oldest hour and day of which there may be a hash,
+--          or ""
 local meta_key, days_key, published_key = KEYS[1], KEYS[2], KEYS[3]
 local minutes_keys, hours_keys = {}, {}
 for i = 4, #KEYS do
@@ -24,7 +24,6 @@ for i = 4, #KEYS do
   end
 end
 
-local minutes_kept, hours_kept = tonumber(ARGV[1]), tonumber(ARGV[2])
 local RANK = 40 -- bytes
 local floor = math.floor
 
@@ -118,7 +117,7 @@ local function lower(field, value)
 end
 
 local changed, hours, days, too_late = 0, {}, {}, {}
-for i = 7, #ARGV, 4 do
+for i = 5, #ARGV, 4 do
   local tier, first, last, value = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]), ARGV[i + 3]
   for bucket = first, last do
     local new
@@ -134,7 +133,7 @@ for i = 7, #ARGV, 4 do
       local late
       new, late = claim_day(bucket, value)
       if late then
-        table.insert(too_late, (i - 7) / 4)
+        table.insert(too_late, (i - 5) / 4)
         table.insert(too_late, bucket)
       end
     else
@@ -146,28 +145,25 @@ for i = 7, #ARGV, 4 do
     lower('first:minute', first)
     lower('first:hour', floor(first / 60))
     lower('first:day', floor(first / 1440))
+    lower('oldest:minutes', floor(first / 60))
+    lower('oldest:hours', floor(first / 1440))
   elseif tier == 'h' then
     lower('first:hour', first)
     lower('first:day', floor(first / 24))
+    lower('oldest:hours', floor(first / 24))
   elseif tier == 'd' then
     lower('first:day', first)
   end
 end
 
-for hour in pairs(hours) do
-  roll_up_hour(hour)
-  redis.call('EXPIREAT', minutes_keys[hour], (hour + minutes_kept + 2) * 3600)
-end
-for day in pairs(days) do
-  roll_up_day(day)
-  redis.call('EXPIREAT', hours_keys[day], (day + hours_kept + 2) * 86400)
-end
+for hour in pairs(hours) do roll_up_hour(hour) end
+for day in pairs(days) do roll_up_day(day) end
 
-local last_end, fetched_at = tonumber(ARGV[3]), tonumber(ARGV[4])
+local last_end = tonumber(ARGV[1])
 local known = tonumber(redis.call('HGET', meta_key, 'end'))
 if not known or last_end > known then
-  redis.call('HSET', meta_key, 'end', ARGV[3], 'fetched_at', ARGV[4], 'simulated', ARGV[5],
-    'blocks', ARGV[6])
+  redis.call('HSET', meta_key, 'end', ARGV[1], 'fetched_at', ARGV[2], 'simulated', ARGV[3],
+    'blocks', ARGV[4])
 end
 
 if changed > 0 then
@@ -176,4 +172,5 @@ if changed > 0 then
   local stamp = redis.call('HGET', meta_key, 'stamp') or ''
   redis.call('HSET', meta_key, 'stamp', redis.sha1hex(stamp .. table.concat(ARGV)))
 end
-return {changed, too_late}
+local oldest = redis.call('HMGET', meta_key, 'oldest:minutes', 'oldest:hours')
+return {changed, too_late, oldest[1] or '', oldest[2] or ''}

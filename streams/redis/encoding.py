@@ -15,7 +15,6 @@ import msgspec
 from miningmap.messages import KINDS, Kind, Published, Report
 from miningmap.times import DAY_H, DAY_S, HOUR_MIN, bucket
 from streams.method.cells import Series
-from streams.redis import keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from miningmap.messages import Message
     from streams.method.cells import Cell, Claim, PlaceKind
     from streams.method.windows import Tier
+    from streams.redis.keys import Generation
 
 Argument: TypeAlias = "str | int | float | bytes"
 """An argument of a Redis script."""
@@ -76,7 +76,7 @@ def decode_series(encoded: bytes) -> Series:
     return Series(pool or None, source)
 
 
-def claim_keys(series: Series, claims: Iterable[Claim]) -> list[str]:
+def claim_keys(generation: Generation, series: Series, claims: Iterable[Claim]) -> list[str]:
     """Return every key that ``claim.lua`` touches for these claims, in the order it expects."""
     hours: set[int] = set()
     days: set[int] = set()
@@ -89,11 +89,11 @@ def claim_keys(series: Series, claims: Iterable[Claim]) -> list[str]:
     # A claimed minute rolls up into its hour, and that hour into its day.
     days.update(hour // DAY_H for hour in hours)
     return [
-        keys.meta(series),
-        keys.days(series),
-        keys.published(series),
-        *(keys.minutes(series, hour) for hour in sorted(hours)),
-        *(keys.hours(series, day) for day in sorted(days)),
+        generation.meta(series),
+        generation.days(series),
+        generation.published(series),
+        *(generation.minutes(series, hour) for hour in sorted(hours)),
+        *(generation.hours(series, day) for day in sorted(days)),
     ]
 
 

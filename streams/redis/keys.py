@@ -2,18 +2,31 @@ r"""The names of all keys in Redis that the streams service writes. Pure.
 
 In a Redis Cluster a command, a transaction or a script may touch keys of one slot only, and a key's
 slot follows from the part of its name in braces. So the keys of one series share ``{p:POOL}``
-(``{n}`` for the network), and the keys around the snapshot share ``{snapshots}``.
+(``{n}`` for the network), those about positions ``{positions}``, and the keys around the snapshot
+``{snapshots}``.
+
+The cells and all that belongs to them are in a **generation** of keys, ``G``: the time at which it
+was begun, in milliseconds since the Unix epoch, so that no number is ever used twice. Readers use
+the one that is current.
 
 ==================================  ===============================================================
-``mm:series``                       set of all series, as ``POOL/SOURCE``
-``mm:{p:POOL}:SOURCE:m:HOUR``       hash: minute of the hour -> claim; expires
-``mm:{p:POOL}:SOURCE:h:DAY``        hash: ``c``\ hour -> claim, ``r``\ hour -> roll-up; expires
-``mm:{p:POOL}:SOURCE:d``            hash: ``c``\ day -> claim, ``r``\ day -> roll-up; never expires
-``mm:{p:POOL}:SOURCE:published``    hash: first day of a month -> claim of the table that was
-                                    published for that month; never expires
-``mm:{p:POOL}:SOURCE:meta``         hash: the first bucket of each tier, the last report, and a
-                                    stamp that changes with every change of the cells
-``mm:refused``                      hash: pool -> its newest rejected reading
+``mm:{positions}``                  hash: ``generation`` -> the current one, ``next`` -> the one
+                                    that ``miningmap rebuild`` fills
+``mm:{positions}:G``                hash: ``TOPIC/PARTITION`` -> the offset after the last message
+                                    that was applied to G, without a gap before it
+``mm:{positions}:G:targets``        hash: ``TOPIC/PARTITION`` -> ``START END``, what has to be
+                                    applied before G can be read; absent once that is so
+``mm:{positions}:builder``          the process that fills the next generation; expires
+``mm:G:series``                     set of all series, as ``POOL/SOURCE``
+``mm:G:{p:POOL}:SOURCE:m:HOUR``     hash: minute of the hour -> claim
+``mm:G:{p:POOL}:SOURCE:h:DAY``      hash: ``c``\ hour -> claim, ``r``\ hour -> roll-up
+``mm:G:{p:POOL}:SOURCE:d``          hash: ``c``\ day -> claim, ``r``\ day -> roll-up; kept for ever
+``mm:G:{p:POOL}:SOURCE:published``  hash: first day of a month -> claim of the table that was
+                                    published for that month; kept for ever
+``mm:G:{p:POOL}:SOURCE:meta``       hash: the first bucket of each tier, the oldest hashes that are
+                                    kept, the last report, and a stamp that changes with every
+                                    change of the cells
+``mm:G:refused``                    hash: pool -> its newest rejected reading
 ``mm:{snapshots}``                  hash, the newest snapshot: ``WINDOW/LEVEL[/COUNTRY]`` -> answer,
                                     ``pools`` -> list of pools, ``at`` -> when it was taken
 ``mm:{snapshots}:events``           stream: the events of the last hour, encoded as in
@@ -30,18 +43,25 @@ slot follows from the part of its name in braces. So the keys of one series shar
 ==================================  ===============================================================
 
 Minutes, hours and days are numbered from the Unix epoch. A roll-up is the sum of the tier below.
-Values are sums over minutes, as in :mod:`streams.method.cells`.
+Values are sums over minutes, as in :mod:`streams.method.cells`. Hashes of minutes and hours do not
+expire by the clock: :mod:`streams.redis.expiry` removes them when no message can change them any
+more, because a roll-up needs all of its parts however late a message is processed.
+
+Before there were generations, their keys had no number: :mod:`streams.redis.takeover` renames them.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from streams.method.cells import Series
 
-SERIES: Final = "mm:series"
-REJECTED: Final = "mm:refused"
+POSITIONS: Final = "mm:{positions}"
+BUILDER: Final = f"{POSITIONS}:builder"
+
+UNNUMBERED_SERIES: Final = "mm:series"
+"""The set of all series before there were generations."""
 
 SNAPSHOTS: Final = "mm:{snapshots}"
 EVENTS: Final = f"{SNAPSHOTS}:events"
@@ -55,31 +75,51 @@ SWING_OUTBOX: Final = f"{SWINGS}:outbox"
 SWING_LEADER: Final = f"{SWINGS}:leader"
 
 
-def meta(series: Series) -> str:
-    """Return the key of the meta data of a series."""
-    return f"{_prefix(series)}:meta"
+def positions(generation: int) -> str:
+    """Return the key of the positions of a generation."""
+    return f"{POSITIONS}:{generation}"
 
 
-def minutes(series: Series, hour: int) -> str:
-    """Return the key of the minutes of one hour."""
-    return f"{_prefix(series)}:m:{hour}"
+def targets(generation: int) -> str:
+    """Return the key of what has to be applied before a generation can be read."""
+    return f"{positions(generation)}:targets"
 
 
-def hours(series: Series, day: int) -> str:
-    """Return the key of the hours of one day."""
-    return f"{_prefix(series)}:h:{day}"
+class Generation(NamedTuple):
+    """The names of the keys of one generation."""
 
+    number: int
 
-def days(series: Series) -> str:
-    """Return the key of all days of a series."""
-    return f"{_prefix(series)}:d"
+    @property
+    def series(self) -> str:
+        """The key of the set of all series."""
+        return f"mm:{self.number}:series"
 
+    @property
+    def rejected(self) -> str:
+        """The key of the newest rejected reading of each pool."""
+        return f"mm:{self.number}:refused"
 
-def published(series: Series) -> str:
-    """Return the key of the tables that a source published."""
-    return f"{_prefix(series)}:published"
+    def meta(self, series: Series) -> str:
+        """Return the key of the meta data of a series."""
+        return f"{self._prefix(series)}:meta"
 
+    def minutes(self, series: Series, hour: int) -> str:
+        """Return the key of the minutes of one hour."""
+        return f"{self._prefix(series)}:m:{hour}"
 
-def _prefix(series: Series) -> str:
-    subject = "n" if series.pool is None else f"p:{series.pool}"
-    return f"mm:{{{subject}}}:{series.source}"
+    def hours(self, series: Series, day: int) -> str:
+        """Return the key of the hours of one day."""
+        return f"{self._prefix(series)}:h:{day}"
+
+    def days(self, series: Series) -> str:
+        """Return the key of all days of a series."""
+        return f"{self._prefix(series)}:d"
+
+    def published(self, series: Series) -> str:
+        """Return the key of the tables that a source published."""
+        return f"{self._prefix(series)}:published"
+
+    def _prefix(self, series: Series) -> str:
+        subject = "n" if series.pool is None else f"p:{series.pool}"
+        return f"mm:{self.number}:{{{subject}}}:{series.source}"

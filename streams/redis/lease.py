@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+_NO_EXPIRY: Final = -1
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -12,12 +14,19 @@ async def renew(redis: Redis, key: str, process: str, for_s: float) -> bool:
     """Return whether ``process`` holds the lease ``key`` for the next ``for_s`` seconds.
 
     This is not atomic, and slow work can outlive the lease, so two processes can do the same work.
+    A lease without an expiry, which somebody else must have written, gets one: it would be held for
+    ever.
     """
-    await redis.set(key, process, nx=True, px=int(for_s * 1000))
-    if await redis.get(key) != process.encode():
-        return False
-    await redis.pexpire(key, int(for_s * 1000))
-    return True
+    for_ms = int(for_s * 1000)
+    await redis.set(key, process, nx=True, px=for_ms)
+    async with redis.pipeline(transaction=True) as pipe:
+        pipe.get(key)
+        pipe.pttl(key)
+        holder, left_ms = await pipe.execute()
+    is_held = bool(holder == process.encode())
+    if is_held or left_ms == _NO_EXPIRY:
+        await redis.pexpire(key, for_ms)
+    return is_held
 
 
 async def end(redis: Redis, key: str, process: str) -> None:

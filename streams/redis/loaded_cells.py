@@ -53,11 +53,20 @@ class SeriesCells:
 
 
 class LoadedCells:
-    """The cells of every series: ``keys`` are the keys of the cells that were read."""
+    """The cells of every series: ``keys`` are the keys of the cells that were read.
 
-    def __init__(self, keys: frozenset[CellKey], by_series: Mapping[Series, SeriesCells]) -> None:
+    ``generation`` is the number of the generation that they were read from.
+    """
+
+    def __init__(
+        self,
+        keys: frozenset[CellKey],
+        by_series: Mapping[Series, SeriesCells],
+        generation: int = 0,
+    ) -> None:
         self.keys = keys
         self.by_series = by_series
+        self.generation = generation
 
     def is_current(self, series: Series, meta: Mapping[bytes, bytes]) -> bool:
         """Return whether the cells of a series are unchanged, by its present meta data in Redis."""

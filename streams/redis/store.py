@@ -7,6 +7,7 @@ keys are described in :mod:`streams.redis.keys`. Claims are written in one round
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from importlib.resources import files
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, cast
@@ -28,13 +29,25 @@ from streams.redis.encoding import (
     report_arguments,
 )
 from streams.redis.event_log import KEPT_S, EventId, event_of, shares_fields
+from streams.redis.expiry import OLDEST_HOURS, OLDEST_MINUTES, Oldest, expired, first_kept
+from streams.redis.generations import (
+    ADVANCED,
+    CURRENT,
+    NEXT,
+    Generations,
+    NotAdvanced,
+    RebuildingError,
+)
+from streams.redis.keys import Generation
 from streams.redis.loaded_cells import STAMP, LoadedCells, SeriesCells
 from streams.redis.swing_store import SwingStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
 
     from redis.asyncio import Redis
+    from redis.asyncio.client import Pipeline
 
     from miningmap.messages import Message, Published
     from miningmap.settings import Retention
@@ -42,6 +55,7 @@ if TYPE_CHECKING:
     from streams.method.windows import Span, Tier
     from streams.redis.encoding import Argument
     from streams.redis.event_log import Event
+    from streams.redis.generations import Partition, Range
 
     Claimed: TypeAlias = tuple[Message, Sequence[Claim]]
     """A message and its claims."""
@@ -77,70 +91,168 @@ class Written(NamedTuple):
         changed: how many cells changed.
         too_late: by the number of a message, the days whose hours are no longer kept and of which
             only a part had a report that this one does not outrank.
+        not_advanced: why the messages do not count as applied, if they do not.
     """
 
     changed: int
     too_late: Mapping[int, Sequence[int]]
+    not_advanced: NotAdvanced = ADVANCED
+
+
+@dataclass(frozen=True)
+class Applied:
+    """The messages of a batch, all of which are applied when its claims are written.
+
+    Attributes:
+        ranges: by partition, their offsets.
+        at: the time of the oldest of them, UTC: no later message can change what was too old then.
+        generation: the generation that they are applied to; ``None`` for the current one.
+        repeatable: whether the caller reads them again if writing them fails half-way. Without, the
+            positions are written only when all cells are, which takes a second round trip.
+    """
+
+    ranges: Mapping[Partition, Range]
+    at: datetime
+    generation: int | None = None
+    repeatable: bool = True
 
 
 class Store:
     """The cells, the snapshots and the log of events in one Redis.
 
+    Reads of cells raise :class:`streams.redis.generations.RebuildingError` while Redis is empty or
+    being filled, and are of one generation.
+
     Attributes:
         swings: the swings in the same Redis.
+        generations: the generations of cells in the same Redis.
     """
 
     def __init__(self, redis: Redis, retention: Retention) -> None:
         self._redis = redis
         self._retention = retention
+        self._known = 0  # the number of the generation that was current when it was last read
         self.swings = SwingStore(redis, retention)
+        self.generations = Generations(redis)
 
     # --- cells: write ---
 
-    async def write(self, claimed: Sequence[Claimed]) -> Written:
-        """Write the claims of messages in one round trip.
+    async def write(
+        self,
+        claimed: Sequence[Claimed],
+        applied: Applied | None = None,
+        *,
+        rejected: Mapping[str, Refusal] | None = None,
+    ) -> Written:
+        """Write the claims of messages in one round trip, after rejected readings if there are any.
+
+        Args:
+            claimed: the messages, with their claims.
+            rejected: of pools, rejected readings. Each is kept if it is newer than the stored one.
+                Only one process may write them at a time: dead letters have one partition.
+            applied: which messages of Kafka are applied with that. Without, they are of no
+                partition, and a generation is begun if there is none.
 
         Raises:
             redis.RedisError: none or a part of the claims was written; all can be written again.
         """
-        if not claimed:
+        if applied is None and not claimed and not rejected:
             return Written(0, {})
+        number = await self._number_to_write(applied)
+        if number is None:
+            return Written(0, {}, NotAdvanced(replaced=True, behind={}))
+        if rejected:
+            await self._write_rejections(Generation(number), rejected)
         try:
-            return await self._write(claimed)
+            return await self._write(Generation(number), claimed, applied)
         except NoScriptError:  # Redis is new or was restarted
             await self._redis.script_load(_SCRIPT)
-            return await self._write(claimed)
+            await self.generations.load_script()
+            return await self._write(Generation(number), claimed, applied)
 
-    async def _write(self, claimed: Sequence[Claimed]) -> Written:
+    async def _number_to_write(self, applied: Applied | None) -> int | None:
+        """Return the generation to write to; ``None`` if there is none."""
+        if applied is not None and applied.generation is not None:
+            return applied.generation
+        if applied is not None and self._known:
+            return self._known
+        current = await self.generations.current()
+        if current is None and applied is None:
+            await self.generations.begin({})
+            current = await self.generations.current()
+        self._known = current.number if current else 0
+        return self._known or None
+
+    async def _write(
+        self, generation: Generation, claimed: Sequence[Claimed], applied: Applied | None
+    ) -> Written:
         by_series: dict[Series, list[int]] = {}
         for number, (message, _) in enumerate(claimed):
             by_series.setdefault(series_of(message), []).append(number)
         # Of each series, the number of the message that makes each claim.
         claimants: list[list[int]] = []
         async with self._redis.pipeline(transaction=False) as pipe:
-            pipe.sadd(keys.SERIES, *map(encode_series, by_series))
             for series, numbers in by_series.items():
-                batch = [claimed[number] for number in numbers]
-                last = max((message for message, _ in batch), key=lambda message: message.end)
-                touched = claim_keys(series, chain.from_iterable(claims for _, claims in batch))
-                encoded = [(n, each) for n in numbers for each in claim_arguments(*claimed[n])]
-                claimants.append([n for n, _ in encoded])
-                arguments: list[Argument] = [value for _, each in encoded for value in each]
-                pipe.evalsha(
-                    _SCRIPT_SHA,
-                    len(touched),
-                    *touched,
-                    self._retention.minutes_h,
-                    self._retention.hours_d,
-                    *report_arguments(last),
-                    *arguments,
-                )
-            _, *replies = await pipe.execute()  # the first reply is SADD's
+                claimants.append(_add_claims(pipe, generation, series, claimed, numbers))
+            if by_series:
+                pipe.sadd(generation.series, *map(encode_series, by_series))
+            if applied and applied.repeatable:
+                self._add_advance(pipe, generation, applied)
+            replies = await pipe.execute()
+        of_series = dict(zip(by_series, replies, strict=False))
+        not_advanced = ADVANCED
+        if applied:
+            oldest = {series: _oldest(numbers) for series, (_, _, *numbers) in of_series.items()}
+            await self._remove_expired(generation, oldest, applied.at)
+            advance = (
+                replies[-1] if applied.repeatable else await self._advance(generation, applied)
+            )
+            not_advanced = self.generations.advanced(advance)
+            if not_advanced.replaced:
+                self._known = 0
         too_late: dict[int, list[int]] = {}
-        for numbers, (_, late) in zip(claimants, replies, strict=True):
+        for numbers, (_, late, *_) in zip(claimants, of_series.values(), strict=True):
             for claim, day in zip(late[::2], late[1::2], strict=True):
                 too_late.setdefault(numbers[claim], []).append(day)
-        return Written(sum(changed for changed, _ in replies), too_late)
+        changed = sum(changed for changed, *_ in of_series.values())
+        return Written(changed, too_late, not_advanced)
+
+    async def _advance(self, generation: Generation, applied: Applied) -> Any:  # noqa: ANN401 - as redis-py
+        async with self._redis.pipeline(transaction=False) as pipe:
+            self._add_advance(pipe, generation, applied)
+            (reply,) = await pipe.execute()
+        return reply
+
+    def _add_advance(self, pipe: Pipeline, generation: Generation, applied: Applied) -> None:
+        name = CURRENT if applied.generation is None else NEXT
+        self.generations.add_advance(pipe, generation.number, applied.ranges, name)
+
+    # --- cells: remove ---
+
+    async def remove_expired(self, at: datetime) -> None:
+        """Remove the minutes and hours of every series that no message of ``at`` or later changes.
+
+        Writing does that for the series that are written; this is for those that are not any more.
+        """
+        generation, metas = await self._metas()
+        names = (OLDEST_MINUTES.encode(), OLDEST_HOURS.encode())
+        oldest = {series: _oldest(map(meta.get, names)) for series, meta in metas.items()}
+        await self._remove_expired(generation, oldest, at)
+
+    async def _remove_expired(
+        self, generation: Generation, oldest: Mapping[Series, Oldest], at: datetime
+    ) -> None:
+        kept = first_kept(self._retention, at)
+        found = {each: expired(generation, each, first, kept) for each, first in oldest.items()}
+        if not any(found.values()):
+            return
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for series, old in found.items():
+                if old is not None:
+                    pipe.unlink(*old.keys)
+                    fields = cast("Mapping[Any, Any]", old.fields)
+                    pipe.hset(generation.meta(series), mapping=fields)
+            await pipe.execute()
 
     # --- cells: read ---
 
@@ -149,44 +261,110 @@ class Store:
 
         A series whose stamp is still the one in ``earlier`` has not changed since then. Of such a
         series only those cells are read that ``earlier`` does not have.
+
+        Raises:
+            RebuildingError: there are no cells that may be read.
         """
         needed_spans = frozenset(spans)
         needed_keys = frozenset(key for span in needed_spans for key in cell_keys(span))
-        known = earlier or LoadedCells(frozenset(), {})
+        while True:
+            loaded = await self._read(needed_keys, needed_spans, earlier)
+            if loaded is not None:
+                return loaded
+
+    async def _read(
+        self,
+        needed_keys: frozenset[CellKey],
+        needed_spans: frozenset[Span],
+        earlier: LoadedCells | None,
+    ) -> LoadedCells | None:
+        """Read once; return ``None`` if the generation was replaced meanwhile."""
         # The stamps are read before the cells and again after them: cells that changed in between
         # are used once, and read again the next time.
-        metas = await self._metas()
+        generation, metas = await self._metas()
+        known = LoadedCells(frozenset(), {}, generation.number)
+        if earlier is not None and earlier.generation == generation.number:
+            known = earlier
         unchanged = {series for series, meta in metas.items() if known.is_current(series, meta)}
         all_fields, new_fields = _fields(needed_keys), _fields(needed_keys - known.keys)
-        found = await self._cells({s: new_fields if s in unchanged else all_fields for s in metas})
+        found = await self._cells(
+            generation, {s: new_fields if s in unchanged else all_fields for s in metas}
+        )
+        if found is None:
+            return None
         loaded = {}
         for series, meta in metas.items():
             cells, stamp = found[series]
             loaded[series] = SeriesCells(meta=meta, cells=cells, stamp_after=stamp)
             if series in unchanged:
                 loaded[series].reuse(known.by_series[series], needed_keys, needed_spans)
-        return LoadedCells(needed_keys, loaded)
+        return LoadedCells(needed_keys, loaded, generation.number)
 
-    async def _all_series(self) -> list[Series]:
-        entries = cast("set[bytes]", await self._redis.smembers(keys.SERIES))
-        return [decode_series(entry) for entry in sorted(entries)]
+    async def _current(
+        self, add: Callable[[Pipeline, Generation], object]
+    ) -> tuple[Generation, list[Any]]:
+        """Read from the current generation in one round trip, as far as its number is known.
 
-    async def _metas(self) -> dict[Series, dict[bytes, bytes]]:
-        all_series = await self._all_series()
+        Args:
+            add: adds the commands to a pipeline.
+
+        Returns:
+            The generation, and the replies.
+
+        Raises:
+            RebuildingError: there is none that may be read.
+        """
+        while True:
+            generation = Generation(self._known)
+            async with self._redis.pipeline(transaction=False) as pipe:
+                pipe.hget(keys.POSITIONS, CURRENT)
+                pipe.exists(keys.targets(generation.number))
+                add(pipe, generation)
+                number, is_filling, *replies = await pipe.execute()
+            if number is None or (is_filling and int(number) == self._known):
+                current = await self.generations.current()
+                raise RebuildingError(current.progress if current else None)
+            if int(number) == self._known:
+                return generation, replies
+            self._known = int(number)
+
+    async def check_cells(self) -> None:
+        """Raise an error if there are no cells that may be read.
+
+        Raises:
+            RebuildingError: there are none.
+        """
+        await self._current(lambda *_: None)
+
+    async def _all_series(self) -> tuple[Generation, list[Series]]:
+        def add(pipe: Pipeline, generation: Generation) -> None:
+            pipe.smembers(generation.series)
+
+        generation, (entries,) = await self._current(add)
+        return generation, [decode_series(entry) for entry in sorted(cast("set[bytes]", entries))]
+
+    async def _metas(self) -> tuple[Generation, dict[Series, dict[bytes, bytes]]]:
+        generation, all_series = await self._all_series()
         async with self._redis.pipeline(transaction=False) as pipe:
             for series in all_series:
-                pipe.hgetall(keys.meta(series))
+                pipe.hgetall(generation.meta(series))
             metas = zip(all_series, await pipe.execute(), strict=True)
         # A series without meta data is listed but has no cell yet: skip it.
-        return {series: meta for series, meta in metas if meta}
+        return generation, {series: meta for series, meta in metas if meta}
 
-    async def _cells(self, fields: Mapping[Series, _Fields]) -> dict[Series, _CellsAndStamp]:
+    async def _cells(
+        self, generation: Generation, fields: Mapping[Series, _Fields]
+    ) -> dict[Series, _CellsAndStamp] | None:
+        """Read fields of each series; return ``None`` if the generation was replaced meanwhile."""
         async with self._redis.pipeline(transaction=False) as pipe:
             for series, hashes in fields.items():
                 for cell_hash, names in hashes.items():
-                    pipe.hmget(_key(series, cell_hash), list(names))
-                pipe.hget(keys.meta(series), STAMP)
-            replies = await pipe.execute()
+                    pipe.hmget(_key(generation, series, cell_hash), list(names))
+                pipe.hget(generation.meta(series), STAMP)
+            pipe.hget(keys.POSITIONS, CURRENT)
+            *replies, number = await pipe.execute()
+        if number != b"%d" % generation.number:
+            return None
         found: dict[Series, _CellsAndStamp] = {}
         start = 0
         for series, hashes in fields.items():
@@ -199,43 +377,54 @@ class Store:
 
     async def published(self) -> dict[Series, Tables]:
         """Return the tables that each source published; most sources published none."""
-        all_series = await self._all_series()
+        generation, all_series = await self._all_series()
         async with self._redis.pipeline(transaction=False) as pipe:
             for series in all_series:
-                pipe.hgetall(keys.published(series))
+                pipe.hgetall(generation.published(series))
             found = zip(all_series, await pipe.execute(), strict=True)
+        if not await self._is_current(generation):
+            return await self.published()
         return {
             series: {int(day): decode_claimed_table(claim) for day, claim in tables.items()}
             for series, tables in found
         }
 
+    async def _is_current(self, generation: Generation) -> bool:
+        return await self._redis.hget(keys.POSITIONS, CURRENT) == b"%d" % generation.number
+
     async def stamp(self, series: Series) -> bytes | None:
         """Return the stamp of a series, which changes when its cells or tables do."""
-        return cast("bytes | None", await self._redis.hget(keys.meta(series), STAMP))
+
+        def add(pipe: Pipeline, generation: Generation) -> None:
+            pipe.hget(generation.meta(series), STAMP)
+
+        _, (stamp,) = await self._current(add)
+        return cast("bytes | None", stamp)
 
     # --- rejected readings ---
 
-    async def write_rejections(self, newest: Mapping[str, Refusal]) -> None:
-        """Write those rejected readings that are newer than the stored one of their pool.
-
-        Not atomic: only one process may call it. Dead letters have one partition, so only one
-        process reads them.
-        """
-        if not newest:
-            return
-        stored = await self.rejections()
+    async def _write_rejections(
+        self, generation: Generation, newest: Mapping[str, Refusal]
+    ) -> None:
+        found = await self._redis.hgetall(generation.rejected)
+        stored = _rejections(cast("dict[bytes, bytes]", found))
         newer = {
             pool: msgspec.json.encode(rejection)
             for pool, rejection in newest.items()
             if pool not in stored or stored[pool].at < rejection.at
         }
         if newer:
-            await self._redis.hset(keys.REJECTED, mapping=cast("Mapping[Any, Any]", newer))
+            mapping = cast("Mapping[Any, Any]", newer)
+            await self._redis.hset(generation.rejected, mapping=mapping)
 
     async def rejections(self) -> dict[str, Refusal]:
         """Return the newest rejected reading of each pool that ever had one."""
-        found = cast("dict[bytes, bytes]", await self._redis.hgetall(keys.REJECTED))
-        return {pool.decode(): _decode_rejection(raw) for pool, raw in found.items()}
+
+        def add(pipe: Pipeline, generation: Generation) -> None:
+            pipe.hgetall(generation.rejected)
+
+        _, (found,) = await self._current(add)
+        return _rejections(found)
 
     # --- the snapshot ---
 
@@ -310,11 +499,37 @@ def _fields(cell_keys: Iterable[CellKey]) -> _Fields:
     return fields
 
 
-def _key(series: Series, cell_hash: _CellHash) -> str:
+def _add_claims(
+    pipe: Pipeline,
+    generation: Generation,
+    series: Series,
+    claimed: Sequence[Claimed],
+    numbers: Sequence[int],
+) -> list[int]:
+    """Add the claims of one series to a pipeline; return the number of each claim's message."""
+    batch = [claimed[number] for number in numbers]
+    last = max((message for message, _ in batch), key=lambda message: message.end)
+    touched = claim_keys(generation, series, chain.from_iterable(claims for _, claims in batch))
+    encoded = [(n, each) for n in numbers for each in claim_arguments(*claimed[n])]
+    arguments: list[Argument] = [value for _, each in encoded for value in each]
+    pipe.evalsha(_SCRIPT_SHA, len(touched), *touched, *report_arguments(last), *arguments)
+    return [n for n, _ in encoded]
+
+
+def _oldest(numbers: Iterable[bytes | None]) -> Oldest:
+    return Oldest(*(int(number) if number else None for number in numbers))
+
+
+def _rejections(found: Mapping[bytes, bytes]) -> dict[str, Refusal]:
+    return {pool.decode(): _decode_rejection(raw) for pool, raw in found.items()}
+
+
+def _key(generation: Generation, series: Series, cell_hash: _CellHash) -> str:
     tier, number = cell_hash
     if tier == "day":
-        return keys.days(series)
-    return keys.minutes(series, number) if tier == "minute" else keys.hours(series, number)
+        return generation.days(series)
+    of_tier = generation.minutes if tier == "minute" else generation.hours
+    return of_tier(series, number)
 
 
 def _cells_of(fields: _Fields, replies: Sequence[list[bytes | None]]) -> dict[CellKey, bytes]:

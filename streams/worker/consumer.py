@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
     from miningmap.kafka.producer import Publisher
     from miningmap.settings import Settings
-    from streams.worker.processor import Processor, RawMessage
+    from streams.redis.generations import Partition
+    from streams.worker.messages import RawMessage
+    from streams.worker.processor import Processor
+    from streams.worker.rewinder import Rewinder
 
 LAST_BATCH_S: Final = 2.0
 """At shutdown, the longest wait for the current batch; after it, the next process repeats it."""
@@ -30,7 +33,9 @@ Kafka is unavailable. The producer's shutdown comes after it, and both end withi
 _log = structlog.get_logger(__name__)
 
 
-async def consume(settings: Settings, publisher: Publisher, processor: Processor) -> None:
+async def consume(
+    settings: Settings, publisher: Publisher, processor: Processor, rewinder: Rewinder
+) -> None:
     """Process batches from Kafka until cancelled.
 
     Raises:
@@ -41,7 +46,11 @@ async def consume(settings: Settings, publisher: Publisher, processor: Processor
     app = build_app(settings, batches.process)
     async with _running(app, batches):
         _log.info("service_started", servers=settings.kafka.bootstrap_servers)
-        await run_until_first_ends(batches.failed(), app.wait_until_stopped())
+        await run_until_first_ends(
+            batches.failed(),
+            app.wait_until_stopped(),
+            rewinder.watch(lambda: _assigned(app), batches.busy),
+        )
         raise app.crash_reason or RuntimeError("Faust ended by itself")
 
 
@@ -49,16 +58,19 @@ class _Batches:
     """Passes batches to the processor and remembers the error of the first one that fails.
 
     Faust only logs an agent's exception: it continues after that batch and never commits again.
+
+    Attributes:
+        busy: held while a batch is processed.
     """
 
     def __init__(self, processor: Processor) -> None:
         self._processor = processor
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._busy = asyncio.Lock()
+        self.busy = asyncio.Lock()
 
     async def process(self, batch: Sequence[RawMessage]) -> None:
         """Process one batch."""
-        async with self._busy:
+        async with self.busy:
             try:
                 await self._processor.process(batch)
             except Exception as error:
@@ -77,9 +89,14 @@ class _Batches:
         """
         try:
             async with asyncio.timeout(LAST_BATCH_S):
-                await self._busy.acquire()
+                await self.busy.acquire()
         except TimeoutError:
             _log.warning("batch_interrupted", seconds=LAST_BATCH_S)
+
+
+def _assigned(app: faust.App) -> set[Partition]:
+    """Return the partitions that this process reads."""
+    return {(each.topic, each.partition) for each in app.consumer.assignment()}
 
 
 @asynccontextmanager

@@ -16,7 +16,7 @@ from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 from mode.threads import WorkerThread
 
 from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS
-from streams.worker.processor import RawMessage
+from streams.worker.messages import RawMessage
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 COMMIT_S: Final = 1.0
 """How often the messages that were processed are committed, in seconds."""
+MAX_BATCH_S: Final = 86_400.0
+"""How long a batch may take before Kafka gives its partitions to another process, in seconds."""
 
 
 class _DaemonThread(WorkerThread):
@@ -64,6 +66,9 @@ def build_app(
         broker_session_timeout=settings.kafka.session_timeout_s,
         # Two heartbeats may be lost before the session expires.
         broker_heartbeat_interval=settings.kafka.session_timeout_s / 3,
+        # A batch waits while Redis is unavailable or is being filled again, which can take hours,
+        # and the consumer stays in its group. The stall watchdog is what ends a process.
+        broker_max_poll_interval=MAX_BATCH_S,
         # A new group reads all messages in Kafka, so that an empty Redis is filled again.
         consumer_auto_offset_reset="earliest",
         # An interrupted batch is not acknowledged and is read again, so stopping need not wait.
@@ -95,4 +100,5 @@ def _raw(event: EventT[Any]) -> RawMessage:
         message.key,
         message.value,
         tuple(dict(message.headers or ()).items()),
+        message.timestamp,
     )

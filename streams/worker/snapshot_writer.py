@@ -16,6 +16,7 @@ from miningmap.kafka.topics import SHARES
 from miningmap.tasks import raise_if_cancelled
 from miningmap.times import utc_now
 from streams.queries.snapshot import Snapshots, answers_in
+from streams.redis.generations import RebuildingError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,6 +73,8 @@ async def write_snapshots(
                 if await store.renew_leadership(process, for_s=3 * settings.snapshot_s):
                     with metrics.snapshot_duration.time():
                         await take()
+            except RebuildingError as error:  # the rewinder says in the log how far that is
+                state.reason = f"no snapshot can be taken: {error}"
             except RedisError as error:
                 if state.lost(f"no snapshot can be taken: {error}"):
                     _log.warning("snapshots_unavailable", error=str(error))

@@ -16,6 +16,8 @@ from miningmap.kafka.lag import lag_of
 from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from miningmap.kafka.lag import Lag
     from miningmap.settings import Settings
     from streams.metrics import Metrics
@@ -39,17 +41,23 @@ class StallDetector:
     def __init__(self, limit_s: float) -> None:
         self._limit_s = limit_s
         self._since: dict[tuple[str, int], tuple[int, float]] = {}
+        self._replayed = 0
 
-    def check(self, lag: Lag, at: float) -> str | None:
+    def check(self, lag: Lag, at: float, replayed: int = 0) -> str | None:
         """Compare the lag with earlier ones, and describe a wait of over :data:`LATE_S`.
 
         Args:
             lag: of each partition.
             at: the time in seconds of a monotonic clock.
+            replayed: how many messages were processed again so far because Redis had lost them.
+                Meanwhile nothing is committed, and that is progress too.
 
         Raises:
             StalledError: messages are waiting in a partition, and none was committed in the limit.
         """
+        if replayed != self._replayed:
+            self._replayed = replayed
+            self._since.clear()
         late: str | None = None
         for topic_partition, progress in lag.items():
             committed, since = self._since.get(topic_partition, (-1, at))
@@ -67,7 +75,11 @@ class StallDetector:
 
 
 async def watch(
-    settings: Settings, metrics: Metrics, consumer: Dependency | None = None
+    settings: Settings,
+    metrics: Metrics,
+    consumer: Dependency | None = None,
+    *,
+    replayed: Callable[[], int] = lambda: 0,
 ) -> NoReturn:
     """Update the lag metric until the consumer stalls.
 
@@ -75,6 +87,7 @@ async def watch(
         settings: how to reach the broker, and how long none may be committed.
         metrics: where the lag is shown.
         consumer: shows whether the consumer makes progress.
+        replayed: returns how many messages were processed again because Redis had lost them.
 
     Raises:
         StalledError: the consumer has stalled; the process should end and be started again.
@@ -91,7 +104,7 @@ async def watch(
                         lag = await read_lag()
                     if consumer.found():
                         _log.info("consumer_lag_available")
-                    consumer.reason = _check(lag, detector, metrics)
+                    consumer.reason = _check(lag, detector, metrics, replayed())
                     await asyncio.sleep(PERIOD_S)
         except BrokerError as error:
             metrics.lag.clear()  # what is unknown is absent
@@ -100,11 +113,11 @@ async def watch(
             await asyncio.sleep(PERIOD_S)
 
 
-def _check(lag: Lag, detector: StallDetector, metrics: Metrics) -> str | None:
+def _check(lag: Lag, detector: StallDetector, metrics: Metrics, replayed: int) -> str | None:
     for (topic, partition), progress in lag.items():
         metrics.lag.labels(topic, str(partition)).set(progress.lag)
     try:
-        return detector.check(lag, asyncio.get_running_loop().time())
+        return detector.check(lag, asyncio.get_running_loop().time(), replayed)
     except StalledError as error:
         _log.error("stall_detected", error=str(error))
         raise

@@ -17,13 +17,14 @@ from redis import RedisError
 
 from miningmap.dependencies import Dependency
 from miningmap.kafka.errors import BrokerError
-from miningmap.kafka.lag import lag_of
+from miningmap.kafka.lag import Progress, lag_of
 from miningmap.kafka.producer import Record
 from miningmap.kafka.topics import REPORTS, SWINGS
 from miningmap.swings import decode_swing
 from miningmap.tasks import raise_if_cancelled
 from miningmap.times import MINUTE_S, utc_now
 from streams.method.swings import subject_of
+from streams.redis.generations import RebuildingError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from miningmap.kafka.lag import Lag
     from miningmap.kafka.producer import Publisher
     from miningmap.settings import Kafka
+    from streams.redis.generations import Generations
     from streams.redis.swing_store import SwingStore
     from streams.worker.swing_evaluator import Evaluator
 
@@ -104,6 +106,7 @@ class SwingWatcher:
         publisher: Publisher,
         state: Dependency,
         *,
+        generations: Generations,
         now: Callable[[], datetime] = utc_now,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -115,6 +118,7 @@ class SwingWatcher:
             swings: where swings are stored.
             publisher: publishes their events to Kafka.
             state: shows whether minutes can be evaluated.
+            generations: tell what Redis has applied.
             now: the clock, UTC.
             sleep: waits, in seconds of that clock.
         """
@@ -123,6 +127,7 @@ class SwingWatcher:
         self._swings = swings
         self._publisher = publisher
         self._state = state
+        self._generations = generations
         self._now = now
         self._sleep = sleep
         self._process = uuid4().hex
@@ -150,6 +155,8 @@ class SwingWatcher:
         while True:
             try:
                 await self._watch()
+            except RebuildingError as error:  # the rewinder says in the log how far that is
+                self._state.reason = f"no swings can be evaluated: {error}"
             except (RedisError, BrokerError) as error:
                 self._lost(f"no swings can be evaluated: {error}")
             except Exception as error:  # noqa: BLE001 - a bug must not stop the snapshots
@@ -182,7 +189,7 @@ class SwingWatcher:
                 return
             ends = {each: p.committed + p.lag for each, p in (await read_lag()).items()}
             self._goal = _Goal(due, ends, clock())
-        if waiting := self._goal.waiting(await read_lag()):
+        if waiting := self._goal.waiting(await self._applied(await read_lag())):
             if clock() - self._goal.since > LATE_S:
                 self._lost(f"swings wait until the consumer has processed {waiting} messages")
             return
@@ -190,6 +197,20 @@ class SwingWatcher:
         self._progress.show(left)
         if not left:
             self._goal = None
+
+    async def _applied(self, lag: Lag) -> Lag:
+        """Return the lag by what Redis has applied: it can have lost what was committed."""
+        current = await self._generations.current()
+        if current is None or current.targets:
+            raise RebuildingError(current.progress if current else None)
+        lost = {
+            each: max(0, progress.committed - current.positions.get(each, progress.committed))
+            for each, progress in lag.items()
+        }
+        return {
+            each: Progress(progress.committed - lost[each], progress.lag + lost[each])
+            for each, progress in lag.items()
+        }
 
     def _lost(self, reason: str) -> None:
         if self._state.lost(reason):

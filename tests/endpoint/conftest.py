@@ -119,7 +119,10 @@ async def store_at() -> AsyncIterator[Callable[[str], Store]]:
 
 @pytest.fixture
 async def store(store_at: Callable[[str], Store], redis_url: str) -> Store:
-    return store_at(redis_url)
+    """A store that has all there is: nothing."""
+    store = store_at(redis_url)
+    await store.generations.begin({})
+    return store
 
 
 @pytest.fixture

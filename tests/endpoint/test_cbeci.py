@@ -19,11 +19,10 @@ from endpoint.service import application
 from miningmap.cbeci.monthly_tables import POOL, SOURCE, reports
 from miningmap.kafka.topics import REPORTS
 from miningmap.messages import Located, Network, Report, encode, key
-from miningmap.retention import horizon
 from miningmap.settings import Endpoint
 from miningmap.times import add_months
 from streams.method.cells import claims_of
-from streams.worker.processor import RawMessage, decode_batch
+from streams.worker.messages import RawMessage, decode_batch
 from tests.endpoint.conftest import BELIEFS, EH, FOR_EVER, NOW
 from tests.streams import golden
 
@@ -136,7 +135,7 @@ async def write_messages(store: Store, messages: Sequence[Message], kept: Any = 
         RawMessage(REPORTS, 0, offset, key(message), encode(message))
         for offset, message in enumerate(messages)
     ]
-    result = decode_batch(batch, horizon(kept, NOW), NOW)
+    result = decode_batch(batch, kept, NOW)
     assert result.dead_letters == []
     await store.write(result.claimed)
 

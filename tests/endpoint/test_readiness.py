@@ -11,6 +11,8 @@ from structlog.testing import capture_logs
 
 from streams.queries.snapshot import POOLS, TAKEN_AT
 from streams.redis import keys
+from streams.redis.generations import Range
+from streams.redis.store import Applied
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -43,6 +45,21 @@ async def unready(client: Client, path: str = "/readyz") -> Any:
         assert answer.content_type == "application/problem+json"
         assert int(answer.headers["Retry-After"]) > 0
         return (await answer.json(content_type=None))["detail"]
+
+
+async def test_while_the_cells_are_rebuilt_the_service_is_not_ready_and_says_how_far_it_is(
+    client: Client, store: Store, now: datetime
+) -> None:
+    await store._redis.flushall()
+    await store.generations.begin({("topic", 0): Range(10, 50)})
+    await store.write([], Applied({("topic", 0): Range(10, 17)}, now))
+    assert "rebuilding" in (reason := await unready(client))
+    assert "7 of 40 messages" in reason
+    async with client.get("/api/v1/shares?window=24h&prior=none") as answer:
+        problem = await answer.json()
+    assert (problem["done"], problem["total"]) == (7, 40)
+    await store.write([], Applied({("topic", 0): Range(17, 50)}, now))
+    assert "no snapshot yet" in await unready(client)
 
 
 async def test_without_a_snapshot_the_service_is_healthy_but_not_ready(client: Client) -> None:

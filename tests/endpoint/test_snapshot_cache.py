@@ -93,9 +93,18 @@ async def test_snapshots_that_redis_has_lost_are_no_longer_served(
     await until_served(client, snapshots["1h/country"])
     await store._redis.flushall()
 
+    async def status() -> int:
+        async with client.get("/api/v1/shares") as answer:
+            return answer.status
+
     async with asyncio.timeout(SOON_S):
-        while b'"shares":[]' not in await body(client):  # noqa: ASYNC110 - polled over HTTP
+        while await status() == 200:  # noqa: ASYNC110 - polled over HTTP
             await asyncio.sleep(0.01)
+    for path in ("shares", "pools", "history?code=US&step=day", "shares?window=2026-10"):
+        async with client.get(f"/api/v1/{path}") as answer:
+            problem = await answer.json()
+            assert (answer.status, problem["title"]) == (503, "Rebuilding"), path
+            assert int(answer.headers["Retry-After"]) > 0
 
 
 @pytest.mark.integration

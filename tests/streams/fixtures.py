@@ -11,8 +11,11 @@ from miningmap.swings import PlaceSwing, PoolDelta, PoolPart, PoolSwing
 from streams.method.cells import Cell
 from streams.method.cohort import Cohort, Member
 from streams.method.observations import Observation
+from streams.redis.generations import Generations
 
 if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
     from miningmap.messages import Basis, Kind
     from streams.method.cells import Places
 
@@ -47,6 +50,12 @@ def report(
         simulated=False,
         basis=basis,
     )
+
+
+async def empty(redis: Redis) -> None:
+    """Empty Redis, and let it have a generation that is whole."""
+    await redis.flushdb()
+    await Generations(redis).begin({})
 
 
 def network(

@@ -31,6 +31,7 @@ from streams.redis.swing_store import SwingStore
 from streams.worker import faust_app, swing_watcher
 from streams.worker.consumer import consume
 from streams.worker.processor import Processor
+from streams.worker.rewinder import Rewinder
 from streams.worker.swing_evaluator import FIRST_MINUTES, Evaluator
 from streams.worker.swing_watcher import DELAY_S, SwingWatcher
 from tests.streams.processes import DEADLINE_S, until
@@ -239,6 +240,8 @@ async def live_pipeline(
         cells = Store(redis, settings.retention)
         swings = SwingStore(redis, settings.retention)
         parts: list[asyncio.Task[None]] = []
+        if not consumes:  # then nobody else says that there are no more cells
+            await cells.generations.begin({})
 
         def start(part: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
             parts.append(tasks.create_task(part))
@@ -246,10 +249,16 @@ async def live_pipeline(
 
         def consuming() -> Coroutine[Any, Any, None]:
             metrics = Metrics(CollectorRegistry())
+            rewinder = Rewinder(settings, cells, metrics, lambda: clock.ahead)
             processor = Processor(
-                cells, publisher.deliver, settings.retention, metrics, lambda: clock.ahead
+                cells,
+                publisher.deliver,
+                settings.retention,
+                metrics,
+                lambda: clock.ahead,
+                rewinder=rewinder,
             )
-            return consume(settings, publisher, processor)
+            return consume(settings, publisher, processor, rewinder)
 
         def watcher(**more: Any) -> Watcher:
             metrics = Metrics(CollectorRegistry())
@@ -269,6 +278,7 @@ async def live_pipeline(
                 swings,
                 publisher,
                 state,
+                generations=cells.generations,
                 now=watch.now,
                 sleep=watch.sleep,
             )

@@ -22,7 +22,8 @@ from streams.method.comparison import Deltas
 from streams.method.windows import Span
 from streams.redis import keys
 from streams.redis.event_log import EventId
-from streams.redis.store import Store
+from streams.redis.generations import NEXT, NotAdvanced, Range, RebuildingError
+from streams.redis.store import Applied, Store
 from streams.redis.swing_store import EvaluatedMinute, SwingStore
 from tests.streams.cluster import RedisCluster
 from tests.streams.fixtures import NOON, network, place_swing, report
@@ -102,7 +103,7 @@ async def check_stamp(store: Store) -> None:
 
 
 async def check_rejections(store: Store) -> None:
-    await store.write_rejections({"a": REJECTION})
+    await store.write([], rejected={"a": REJECTION})
     assert await store.rejections() == {"a": REJECTION}
 
 
@@ -119,12 +120,18 @@ async def check_snapshots(store: Store) -> None:
     assert (event.id, event.body("1h")) == (await store.last_event(), b"1")
 
 
+async def check_expiry(store: Store) -> None:
+    await write(store)
+    await store.remove_expired(datetime(9000, 1, 1, tzinfo=UTC))
+
+
 CHECKS: dict[Callable[[Store], Awaitable[Any]], set[str]] = {
     check_cells: {"write", "read"},
     check_published: {"published"},
     check_stamp: {"stamp"},
-    check_rejections: {"write_rejections", "rejections"},
+    check_rejections: {"rejections"},
     check_leader: {"renew_leadership"},
+    check_expiry: {"remove_expired"},
     check_snapshots: {"write_snapshot", "snapshot", "snapshot_part", "events", "last_event"},
 }
 
@@ -139,6 +146,40 @@ async def test_the_store_works_on_a_cluster(
     client: Redis, check: Callable[[Store], Awaitable[Any]]
 ) -> None:
     await check(Store(client, FOR_EVER))
+
+
+async def test_generations_work_on_a_cluster(client: Redis) -> None:
+    store = Store(client, FOR_EVER)
+    claimed = [(message, claims_of(message)) for message in MESSAGES]
+    each = ("topic", 0)
+    held = {each: Range(3, 7)}
+    assert await store.generations.begin(held)
+    assert not await store.generations.begin(held)
+    first = await store.generations.current()
+    assert first
+    assert (first.positions, first.targets) == ({each: 3}, held)
+    with pytest.raises(RebuildingError, match="0 of 4 messages"):
+        await store.read(SPANS)
+    lacking = await store.write(claimed, Applied({each: Range(4, 7)}, NOON))
+    assert lacking.not_advanced == NotAdvanced(replaced=False, behind={each: 3})
+    written = await store.write(claimed, Applied({each: Range(3, 7)}, NOON, repeatable=False))
+    assert not written.not_advanced
+    before = await store.read(SPANS)
+    assert await store.generations.begin(held, NEXT)
+    second = await store.generations.next()
+    assert second
+    to_next = Applied({each: Range(3, 7)}, NOON, generation=second.number)
+    assert not (await store.write(claimed, to_next)).not_advanced
+    assert await store.generations.swap(second.number) == first.number
+    late = await store.write(claimed, Applied({each: Range(7, 8)}, NOON))
+    assert late.not_advanced.replaced
+    assert await store.generations.remove(first.number) > 0
+    after = await store.read(SPANS, before)
+    assert after.generation == second.number != before.generation
+    for series in before.series():
+        for span in SPANS:
+            assert after.sum(series, span) == before.sum(series, span)
+    assert [key async for key in client.scan_iter(f"*:{first.number}:*")] == []
 
 
 async def test_the_store_of_swings_works_on_a_cluster(client: Redis) -> None:
@@ -167,9 +208,9 @@ async def test_the_store_of_swings_works_on_a_cluster(client: Redis) -> None:
 async def test_the_cluster_rejects_transactions_that_cross_slots(client: Redis) -> None:
     """Otherwise the other tests would prove nothing."""
     with pytest.raises(ClusterCrossSlotError):
-        await client.sunion([keys.SERIES, keys.REJECTED])
+        await client.sunion([keys.Generation(1).series, keys.Generation(1).rejected])
     async with client.pipeline(transaction=True) as pipe:
         pipe.delete(keys.SNAPSHOTS)
-        pipe.delete(keys.SERIES)
+        pipe.delete(keys.POSITIONS)
         with pytest.raises(ClusterCrossSlotError):
             await pipe.execute()

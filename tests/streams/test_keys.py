@@ -28,14 +28,16 @@ if TYPE_CHECKING:
 
     from miningmap.messages import Message
 
+GENERATION = keys.Generation(7)
 CONSTANTS = {n: v for n, v in vars(keys).items() if n.isupper() and isinstance(v, str)}
 OF_A_SERIES = {
-    name: function
-    for name, function in inspect.getmembers(keys, inspect.isfunction)
+    name: method
+    for name, method in inspect.getmembers(GENERATION, inspect.ismethod)
     if not name.startswith("_")
 }
+OF_POSITIONS = [keys.POSITIONS, keys.BUILDER, keys.positions(7), keys.targets(7)]
 # Each of these is the only key of every command that touches it.
-ALONE = {"SERIES", "REJECTED"}
+ALONE = [keys.UNNUMBERED_SERIES, GENERATION.series, GENERATION.rejected]
 
 
 def slot(key: str) -> int:
@@ -58,19 +60,19 @@ def test_all_keys_of_a_series_are_different_and_in_one_slot(series: Series) -> N
 
 
 def test_series_of_different_pools_are_in_different_slots() -> None:
-    assert len({slot(keys.meta(Series(pool, "api"))) for pool in ("a", "b", "c", None)}) == 4
+    assert len({slot(GENERATION.meta(Series(pool, "api"))) for pool in ("a", "b", "c", None)}) == 4
 
 
-def test_all_other_keys_are_in_one_slot_unless_they_are_used_alone() -> None:
-    assert CONSTANTS.keys() >= ALONE
-    together = [key for name, key in CONSTANTS.items() if name not in ALONE]
-    assert len(together) >= 3
-    assert len(set(map(slot, together))) == 1
+def test_all_other_keys_are_in_one_of_two_slots_unless_they_are_used_alone() -> None:
+    snapshots = set(CONSTANTS.values()) - {*ALONE, *OF_POSITIONS}
+    assert len(snapshots) >= 3
+    for together in (snapshots, OF_POSITIONS):
+        assert len(set(map(slot, together))) == 1
 
 
 def test_all_keys_have_different_names() -> None:
     names = [key_of(function, Series("a", "own")) for function in OF_A_SERIES.values()]
-    every = [*CONSTANTS.values(), *names]
+    every = [*{*CONSTANTS.values(), *OF_POSITIONS, *ALONE}, *names]
     assert len(set(every)) == len(every)
     assert all(key.startswith("mm:") for key in every)
 
@@ -115,9 +117,12 @@ async def test_the_claim_script_touches_only_the_keys_that_it_is_given(redis: Re
             words = entry["command"].split(" ")
             if entry["client_type"] == "lua":
                 touched.add(words[1])
-            elif words[0] == "EVALSHA":
+            elif words[0] == "EVALSHA":  # the one that writes claims: no positions are written
                 given = set(words[3 : 3 + int(words[2])])
-    kinds = {key.removeprefix("mm:{p:a}:own:").partition(":")[0] for key in touched}
+    current = await store.generations.current()
+    assert current
+    prefix = keys.Generation(current.number).meta(Series("a", "own")).removesuffix("meta")
+    kinds = {key.removeprefix(prefix).partition(":")[0] for key in touched}
     assert kinds == {"meta", "d", "published", "m", "h"}
     assert touched == given
     assert len(set(map(slot, given))) == 1

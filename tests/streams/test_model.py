@@ -26,6 +26,7 @@ from streams.queries.snapshot import compute_answer
 from streams.redis.store import Store
 from tests.examples import examples
 from tests.streams import golden, model, worlds
+from tests.streams.fixtures import empty
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -99,7 +100,7 @@ async def write(
     messages: Sequence[Message],
 ) -> None:
     """Write messages, once or more each, in batches of workers that write at the same time."""
-    await clients[0].flushdb()
+    await empty(clients[0])
     batches: list[list[list[Message]]] = [[] for _ in clients]
     for message in data.draw(worlds.repeated(messages)):
         own = batches[data.draw(st.integers(0, len(clients) - 1))]
@@ -149,7 +150,7 @@ async def test_days_are_kept_after_their_hours_and_minutes_have_expired(
         else:
             with pytest.raises(TooLateError):
                 claims_of(message, horizon(SHORTEST, message.fetched_at))
-    await clients[0].flushdb()
+    await empty(clients[0])
     for message in sorted(data.draw(worlds.repeated(in_time)), key=lambda m: m.fetched_at):
         store = Store(data.draw(st.sampled_from(clients)), FOR_EVER)
         await store.write([(message, claims_of(message, horizon(SHORTEST, message.fetched_at)))])

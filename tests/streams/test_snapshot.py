@@ -35,7 +35,7 @@ from streams.redis import keys
 from streams.redis.store import Store
 from streams.worker.snapshot_writer import write_snapshots
 from tests.examples import examples
-from tests.streams.fixtures import NOON, network, report
+from tests.streams.fixtures import NOON, empty, network, report
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -129,9 +129,9 @@ class Racing(Store):
     before: Message | None = None
     after: Message | None = None
 
-    async def _cells(self, fields: Any) -> Any:
+    async def _cells(self, generation: keys.Generation, fields: Any) -> Any:
         await write(self, [self.before] if self.before else [])
-        found = await super()._cells(fields)
+        found = await super()._cells(generation, fields)
         await write(self, [self.after] if self.after else [])
         return found
 
@@ -141,13 +141,13 @@ class Racing(Store):
 async def test_the_cache_changes_no_answer_if_messages_are_late_or_lost(
     redis: Redis, arriving: list[tuple[list[Message] | None, Message | None, timedelta]]
 ) -> None:
-    await redis.flushdb()
+    await empty(redis)
     store, now = Racing(redis, FOR_EVER), NOON
     snapshots = Snapshots(store, BELIEFS)
     written: list[Sequence[Message]] = []
     for messages, meanwhile, later in arriving:
         if messages is None:
-            await redis.flushdb()
+            await empty(redis)
             written[-1:] = []
             for batch in written:
                 await write(store, batch)
@@ -170,7 +170,7 @@ async def test_the_cache_changes_no_answer_if_messages_are_late_or_lost(
 async def test_the_answer_equals_the_recomputed_one_to_the_last_digit(
     redis: Redis, store: Store, sent: list[Message]
 ) -> None:
-    await redis.flushdb()
+    await empty(redis)
     await write(store, sent)
     cells = MemoryCells()
     for message in reversed(sent):
@@ -195,7 +195,7 @@ async def test_the_answer_equals_the_recomputed_one_to_the_last_digit(
 async def test_histories_equal_those_from_memory_to_the_last_digit(
     redis: Redis, store: Store, sent: list[Message], step: Step
 ) -> None:
-    await redis.flushdb()
+    await empty(redis)
     await write(store, sent)
     cells = MemoryCells()
     for message in reversed(sent):
@@ -234,7 +234,7 @@ async def test_an_emptied_redis_is_detected(redis: Redis, store: Store) -> None:
     snapshots = Snapshots(store, BELIEFS)
     await write(store, [report(places={"US": 5.0})])
     await snapshots.take(NOON)
-    await redis.flushdb()
+    await empty(redis)
     await write(store, [report(places={"US": 6.0})])
     assert await snapshots.take(NOON) == await take_snapshot(store, BELIEFS, NOON)
 
@@ -266,13 +266,16 @@ async def test_a_message_that_arrives_during_a_snapshot_and_is_lost_is_not_cache
     store.before = report(places={"US": 6.0}, fetched_at=NOON + HOUR)
     await snapshots.take(NOON)
     store.before = None
-    await redis.flushdb()
+    await empty(redis)
     await write(store, [kept])
     assert await snapshots.take(NOON) == await take_snapshot(store, BELIEFS, NOON)
 
 
 async def test_a_series_without_a_cell_yet_is_left_out(redis: Redis, store: Store) -> None:
-    await redis.sadd(keys.SERIES, "a/own")
+    await store.generations.begin({})
+    current = await store.generations.current()
+    assert current
+    await redis.sadd(keys.Generation(current.number).series, "a/own")
     assert not [*(await store.read([])).series()]
 
 

@@ -23,9 +23,10 @@ from streams.method.cells import MemoryCells, Series, claims_of
 from streams.method.windows import Span
 from streams.redis import keys
 from streams.redis.event_log import EventId
-from streams.redis.store import Store
+from streams.redis.generations import Range
+from streams.redis.store import Applied, Store
 from tests.examples import examples
-from tests.streams.fixtures import NOON, network, report
+from tests.streams.fixtures import NOON, empty, network, report
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -44,6 +45,7 @@ SPANS = (
     Span("day", range(DAY - 1, DAY + 5)),
 )
 OWN = Series("a", "own")
+PARTITION = ("topic", 0)
 
 
 @pytest.fixture
@@ -55,6 +57,12 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
 
 async def write(store: Store, messages: Sequence[Message]) -> int:
     return (await store.write([(message, claims_of(message)) for message in messages])).changed
+
+
+async def generation(store: Store) -> keys.Generation:
+    current = await store.generations.current()
+    assert current
+    return keys.Generation(current.number)
 
 
 a_minute = st.builds(
@@ -99,7 +107,7 @@ async def test_redis_has_the_same_cells_as_memory_in_any_order(
     redis: Redis, both: tuple[list[Message], list[Message]]
 ) -> None:
     sent, again = both
-    await redis.flushdb()
+    await empty(redis)
     store, memory = Store(redis, FOR_EVER), MemoryCells()
     for message in sent:
         memory.add(message)
@@ -124,9 +132,12 @@ async def test_writing_a_message_again_changes_nothing(redis: Redis) -> None:
 
 async def test_a_batch_is_one_round_trip(redis: Redis) -> None:
     store = Store(redis, FOR_EVER)
-    await write(store, [report(hashrate=1)])  # the first one loads the script
+    await store.generations.begin({PARTITION: Range(0, 0)})
+    batch = [(each, claims_of(each)) for each in (report(pool, hashrate=1) for pool in "abcdefgh")]
+    # The first one loads the scripts.
+    await store.write(batch[:1], Applied({PARTITION: Range(0, 1)}, NOON))
     before = await _reads(redis)
-    await write(store, [report(pool, hashrate=1) for pool in "abcdefgh"])
+    await store.write(batch, Applied({PARTITION: Range(1, 9)}, NOON))
     assert await _reads(redis) - before == 2  # the batch, and this INFO itself
 
 
@@ -142,16 +153,55 @@ async def test_the_script_is_loaded_again_after_a_restart_of_redis(redis: Redis)
     assert await write(store, [report(hashrate=2)]) == 1
 
 
-async def test_minutes_and_hours_expire_and_days_stay(redis: Redis) -> None:
+async def test_no_cell_expires_by_the_clock_of_redis(redis: Redis) -> None:
+    store = Store(redis, config.Retention())
+    await write(store, [report(hashrate=1), table("1.0")])
+    async for key in redis.scan_iter("mm:[0-9]*"):
+        assert await redis.ttl(key) == -1
+
+
+@pytest.mark.parametrize("ways", ["written", "swept"])
+async def test_minutes_and_hours_that_no_message_can_change_are_removed_and_days_stay(
+    redis: Redis, ways: str
+) -> None:
     kept = config.Retention()
-    now = utc_now().replace(second=0, microsecond=0)
     store = Store(redis, kept)
-    sent = report(hashrate=1, start=now - timedelta(minutes=5))
-    await store.write([(sent, claims_of(sent, horizon(kept, now)))])
-    hour, day = bucket(sent.start, HOUR_S), bucket(sent.start, DAY_S)
-    assert await redis.expiretime(keys.minutes(OWN, hour)) == (hour + kept.minutes_h + 2) * HOUR_S
-    assert await redis.expiretime(keys.hours(OWN, day)) == (day + kept.hours_d + 2) * DAY_S
-    assert await redis.ttl(keys.days(OWN)) == -1
+    series = Series("a", "own")
+
+    async def apply(at: datetime, offset: int) -> None:
+        sent = report(hashrate=1, start=at - timedelta(minutes=5))
+        current = await generation(store)
+        await store.generations.begin_partition(current.number, PARTITION, 0)
+        applied = Applied({PARTITION: Range(offset, offset + 1)}, at)
+        await store.write([(sent, claims_of(sent, horizon(kept, at)))], applied)
+
+    await store.generations.begin({})
+    current = await generation(store)
+    await apply(NOON, 0)
+    assert await redis.exists(current.minutes(series, HOUR - 1), current.hours(series, DAY)) == 2
+    later = NOON + timedelta(hours=kept.minutes_h + 1)
+    for n, (at, left) in enumerate(
+        [
+            (later, {"m", "h"}),  # a message that is a little late may still change them
+            (later + timedelta(hours=2), {"h"}),
+            (NOON + timedelta(days=kept.hours_d + 1), {"h"}),
+            (NOON + timedelta(days=kept.hours_d + 2), set()),
+        ]
+    ):
+        if ways == "written":
+            await apply(at, n + 1)
+        else:
+            await store.remove_expired(at)
+        found = {
+            tier
+            for tier, key in (
+                ("m", current.minutes(series, HOUR - 1)),
+                ("h", current.hours(series, DAY)),
+            )
+            if await redis.exists(key)
+        }
+        assert found == left, at
+    assert await redis.hexists(current.days(series), f"r{DAY}")
 
 
 async def test_cells_outside_all_spans_are_dropped(redis: Redis) -> None:
@@ -218,14 +268,14 @@ async def test_past_the_hours_a_report_claims_a_day_with_the_rank_that_it_has_am
         assert after.total == mean * after.minutes
     assert (DAY in written.too_late.get(0, ())) is too_late
     # A claim that is written again changes nothing, and is refused again.
-    assert await store.write([(late, claims_of(late, LATE))]) == (0, written.too_late)
+    assert await store.write([(late, claims_of(late, LATE))]) == written._replace(changed=0)
 
 
 async def test_late_monthly_rows_never_replace_daily_ones_in_any_order(redis: Redis) -> None:
     store = Store(redis, FOR_EVER)
     day = Span("day", range(DAY, DAY + 1))
     for order in permutations([MONTH, DAILY, WEEKLY]):
-        await redis.flushdb()
+        await empty(redis)
         for late in order:
             assert not (await store.write([(late, claims_of(late, LATE))])).too_late
         assert (await store.read([day])).sum(OWN, day).total == 4 * 1440
@@ -298,7 +348,7 @@ async def test_tables_are_the_same_in_any_order(
 ) -> None:
     found = []
     for sent in both:
-        await redis.flushdb()
+        await empty(redis)
         store = Store(redis, FOR_EVER)
         for message in sent:
             await write(store, [message])
@@ -317,7 +367,7 @@ async def test_the_table_that_was_fetched_last_does_not_expire(redis: Redis, hou
     assert await store.published() == {
         OWN: {first_day(6): new.published, first_day(7): july.published}
     }
-    assert await redis.ttl(keys.published(OWN)) == -1
+    assert await redis.ttl((await generation(store)).published(OWN)) == -1
 
 
 async def test_a_table_changes_no_cell(redis: Redis) -> None:
@@ -325,14 +375,13 @@ async def test_a_table_changes_no_cell(redis: Redis) -> None:
     with_table = table("1.0")
     without = msgspec.structs.replace(with_table, published=())
     changed = await write(store, [without])
-    await redis.flushdb()
+    await empty(redis)
     assert await write(store, [with_table]) == changed
     assert await write(store, [with_table]) == 0
 
 
 async def test_sources_without_a_published_table_have_none_in_redis(redis: Redis) -> None:
     store = Store(redis, FOR_EVER)
-    assert await store.published() == {}
     await write(store, [report(hashrate=1), network(2)])
     assert await store.published() == {OWN: {}, Series(None, "mempool"): {}}
 
@@ -343,10 +392,8 @@ async def test_sources_without_a_published_table_have_none_in_redis(redis: Redis
 async def test_the_newest_rejection_of_a_pool_is_kept(redis: Redis) -> None:
     store = Store(redis, FOR_EVER)
     old, new = (Refusal(NOON + n * timedelta(seconds=1), None, "r", str(n)) for n in (0, 1))
-    await store.write_rejections({})
-    assert await store.rejections() == {}
-    await store.write_rejections({"a": new, "b": old})
-    await store.write_rejections({"a": old, "b": new, "c": old})
+    await store.write([], rejected={"a": new, "b": old})
+    await store.write([], rejected={"a": old, "b": new, "c": old})
     assert await store.rejections() == {"a": new, "b": new, "c": old}
 
 

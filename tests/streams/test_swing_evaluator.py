@@ -28,7 +28,7 @@ from streams.redis.store import Store
 from streams.redis.swing_store import SwingStore
 from streams.worker.swing_evaluator import Evaluator
 from tests.notify.events import pool
-from tests.streams.fixtures import NOON, report
+from tests.streams.fixtures import NOON, empty, report
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -45,6 +45,7 @@ THIS_HOUR = LAST // 60
 @pytest.fixture
 async def redis(redis_url: str) -> AsyncIterator[Redis]:
     client = connect(config.Redis(url=SecretStr(redis_url)))
+    await empty(client)
     yield client
     await client.aclose()
 

@@ -20,7 +20,7 @@ from streams.queries.swings import detect, minutes_between
 from streams.redis import keys
 from streams.redis.swing_store import SwingStore
 from tests.streams import golden
-from tests.streams.fixtures import NOON, report
+from tests.streams.fixtures import NOON, empty, report
 from tests.streams.live_swings import (
     DELAY,
     do_not_wait,
@@ -329,6 +329,8 @@ async def test_swings_go_on_after_a_loss_of_kafka_and_of_redis(
         await live.clock.set(fired + DELAY + 2 * MINUTE)
         await until(watcher.is_lost)
         await asyncio.to_thread(redis.start)  # empty
+        async with connect(settings.redis) as client:
+            await empty(client)
         await live.evaluate(fired + 2 * MINUTE)
         await until(watcher.is_found)
 

@@ -1,0 +1,35 @@
+-- Record that messages were applied to a generation, if they follow on what was applied before.
+--
+-- KEYS     the hash that says which generation is current; the positions of this generation, and its
+--          targets
+-- ARGV     the field of the first hash that must have the generation's number; that number; then for
+--          each partition its name, the offset of the first message that was applied, and the offset
+--          after the last one
+-- returns  -1 if that field has another number, else a list: of each partition whose messages do not
+--          follow on its position, its name and its position, or "" if it has none
+local state_key, positions_key, targets_key = KEYS[1], KEYS[2], KEYS[3]
+
+if redis.call('HGET', state_key, ARGV[1]) ~= ARGV[2] then return -1 end
+
+local behind = {}
+for i = 3, #ARGV, 3 do
+  local partition, first, after = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
+  local position = redis.call('HGET', positions_key, partition)
+  if not position or tonumber(position) < first then
+    table.insert(behind, partition)
+    table.insert(behind, position or '')
+  elseif tonumber(position) < after then
+    redis.call('HSET', positions_key, partition, ARGV[i + 2])
+  end
+end
+
+-- Once every target is reached, the generation is whole: from now on readers may use it.
+local targets = redis.call('HGETALL', targets_key)
+local reached = true
+for i = 1, #targets, 2 do
+  local goal = tonumber(string.match(targets[i + 1], ' (%d+)$'))
+  local position = tonumber(redis.call('HGET', positions_key, targets[i]))
+  if not position or position < goal then reached = false end
+end
+if #targets > 0 and reached then redis.call('DEL', targets_key) end
+return behind

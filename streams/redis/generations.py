@@ -1,0 +1,297 @@
+"""Generations of keys, and how much of Kafka each has applied (docs/adr/0009-positions.md).
+
+A position is the offset after the last message of a partition that was applied without a gap before
+it. It is written after the cells of these messages, so Redis can lose the newest writes, or all of
+them, and the positions say it: they are never ahead of the cells.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from dataclasses import dataclass, field
+from importlib.resources import files
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, cast
+
+from streams.redis import keys, lease
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
+
+    from redis.asyncio import Redis
+    from redis.asyncio.client import Pipeline
+
+Partition: TypeAlias = tuple[str, int]
+"""A topic and the number of one of its partitions."""
+
+CURRENT: Final = "generation"
+"""The field with the generation that readers use."""
+NEXT: Final = "next"
+"""The field with the generation that is being filled by hand, and that nobody reads yet."""
+FIRST_NUMBER: Final = 1
+"""The number of the generation that cells from before there were generations become."""
+
+_SCRIPT: Final = files(__package__).joinpath("advance.lua").read_text()
+# Redis identifies a script by its SHA-1; the digest is not used for security.
+_SCRIPT_SHA: Final = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
+_UNLINKED_AT_ONCE: Final = 500
+
+
+class Progress(NamedTuple):
+    """How far a generation is filled: messages that were applied, of those that have to be."""
+
+    done: int
+    total: int
+
+    def __str__(self) -> str:
+        return f"{self.done} of {self.total} messages"
+
+
+class RebuildingError(Exception):
+    """There are no cells that may be read: Redis is empty, or is being filled from Kafka.
+
+    Attributes:
+        progress: how far that is; ``None`` if it has not begun.
+    """
+
+    def __init__(self, progress: Progress | None) -> None:
+        self.progress = progress
+        how_far = "that has not begun yet" if progress is None else f"{progress} are processed"
+        super().__init__(f"rebuilding: Redis is being filled from Kafka; {how_far}")
+
+
+class Range(NamedTuple):
+    """The messages of a partition from the offset ``first`` up to, not including, ``after``."""
+
+    first: int
+    after: int
+
+
+class NotAdvanced(NamedTuple):
+    """Why messages that were applied do not count yet.
+
+    Attributes:
+        replaced: they were applied to a generation that is not the one that counts any more.
+        behind: the partitions of which Redis lacks messages before these, each with its position,
+            or ``None`` if it has none.
+    """
+
+    replaced: bool
+    behind: Mapping[Partition, int | None]
+
+    def __bool__(self) -> bool:
+        return self.replaced or bool(self.behind)
+
+
+ADVANCED: Final = NotAdvanced(replaced=False, behind={})
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A generation, and what was applied to it.
+
+    Attributes:
+        number: of the generation.
+        positions: by partition, the offset after the last message that was applied.
+        targets: what has to be applied before it can be read; empty if it can be.
+    """
+
+    number: int
+    positions: Mapping[Partition, int] = field(default_factory=dict)
+    targets: Mapping[Partition, Range] = field(default_factory=dict)
+
+    @property
+    def progress(self) -> Progress | None:
+        """How far it is filled; ``None`` if it is whole."""
+        if not self.targets:
+            return None
+        done = sum(
+            min(max(self.positions.get(each, first) - first, 0), after - first)
+            for each, (first, after) in self.targets.items()
+        )
+        return Progress(done, sum(after - first for first, after in self.targets.values()))
+
+
+class Generations:
+    """The generations in one Redis.
+
+    Attributes:
+        redis: its client.
+    """
+
+    def __init__(self, redis: Redis, now_ms: Callable[[], int] | None = None) -> None:
+        self.redis = redis
+        self._now_ms = now_ms or (lambda: time.time_ns() // 1_000_000)
+
+    # --- read ---
+
+    async def current(self) -> Filled | None:
+        """Return the generation that readers use, or ``None`` if Redis has none."""
+        return await self._filled(CURRENT)
+
+    async def next(self) -> Filled | None:
+        """Return the generation that is being filled by hand, or ``None`` if there is none."""
+        return await self._filled(NEXT)
+
+    async def _filled(self, name: str) -> Filled | None:
+        number = cast("bytes | None", await self.redis.hget(keys.POSITIONS, name))
+        if number is None:
+            return None
+        async with self.redis.pipeline(transaction=True) as pipe:
+            pipe.hgetall(keys.positions(int(number)))
+            pipe.hgetall(keys.targets(int(number)))
+            positions, targets = await pipe.execute()
+        return Filled(
+            int(number),
+            {_partition(each): int(offset) for each, offset in positions.items()},
+            {_partition(each): Range(*map(int, goal.split())) for each, goal in targets.items()},
+        )
+
+    # --- begin ---
+
+    async def begin(self, ranges: Mapping[Partition, Range], name: str = CURRENT) -> bool:
+        """Begin a generation, unless there is one.
+
+        Args:
+            ranges: what Kafka holds of each partition, all of which has to be applied before the
+                generation can be read.
+            name: whether readers use it (``CURRENT``), or nobody does yet (``NEXT``).
+
+        Returns:
+            Whether this call has begun it.
+        """
+        positions = {each: held.first for each, held in ranges.items()}
+        targets = {each: held for each, held in ranges.items() if held.first < held.after}
+        return await self.set_up(self._now_ms(), positions, targets, name)
+
+    async def set_up(
+        self,
+        number: int,
+        positions: Mapping[Partition, int],
+        targets: Mapping[Partition, Range],
+        name: str = CURRENT,
+    ) -> bool:
+        """Make a generation the one of that name, unless there is one; return whether it was."""
+        # The field is set last, so that nobody finds the generation without its targets.
+        async with self.redis.pipeline(transaction=True) as pipe:
+            if positions:
+                pipe.hset(keys.positions(number), mapping=_encoded(positions))
+            if targets:
+                goals = {each: f"{first} {after}" for each, (first, after) in targets.items()}
+                pipe.hset(keys.targets(number), mapping=_encoded(goals))
+            pipe.hsetnx(keys.POSITIONS, name, cast("Any", number))
+            *_, is_new = await pipe.execute()
+        if not is_new and await self.redis.hget(keys.POSITIONS, name) != b"%d" % number:
+            await self.redis.delete(keys.positions(number), keys.targets(number))
+        return bool(is_new)
+
+    async def begin_partition(self, number: int, partition: Partition, first: int) -> None:
+        """Give a partition that has none a position: that of the first message that Kafka has."""
+        await self.redis.hsetnx(keys.positions(number), _name(partition), cast("Any", first))
+
+    # --- advance ---
+
+    def add_advance(
+        self, pipe: Pipeline, number: int, applied: Mapping[Partition, Range], name: str = CURRENT
+    ) -> None:
+        """Add to a pipeline that messages were applied; :meth:`advanced` reads the reply."""
+        ranges = [word for each, held in applied.items() for word in (_name(each), *held)]
+        touched = (keys.POSITIONS, keys.positions(number), keys.targets(number))
+        pipe.evalsha(_SCRIPT_SHA, len(touched), *touched, name, number, *ranges)
+
+    @staticmethod
+    def advanced(reply: int | Sequence[bytes]) -> NotAdvanced:
+        """Return what a reply says of the messages that were applied."""
+        if isinstance(reply, int):
+            return NotAdvanced(replaced=True, behind={})
+        pairs = zip(reply[::2], reply[1::2], strict=True)
+        behind = {_partition(each): int(position) if position else None for each, position in pairs}
+        return NotAdvanced(replaced=False, behind=behind)
+
+    async def load_script(self) -> None:
+        """Load the script of :meth:`add_advance`."""
+        await self.redis.script_load(_SCRIPT)
+
+    # --- replace ---
+
+    async def renew_building(self, process: str, for_s: float) -> bool:
+        """Return whether ``process`` fills the next generation, for so many seconds."""
+        return await lease.renew(self.redis, keys.BUILDER, process, for_s)
+
+    async def end_building(self, process: str) -> None:
+        """Let another process fill the next generation at once."""
+        await lease.end(self.redis, keys.BUILDER, process)
+
+    async def give_up_next(self) -> None:
+        """Forget the generation that was being filled by hand, and remove its keys."""
+        if (number := await self.redis.hget(keys.POSITIONS, NEXT)) is not None:
+            await self.redis.hdel(keys.POSITIONS, NEXT)
+            await self.remove(int(cast("bytes", number)))
+
+    async def swap(self, number: int) -> int | None:
+        """Let readers use the next generation from now on.
+
+        Returns:
+            The number of the one that they used before; its keys are still there.
+        """
+        before = cast("bytes | None", await self.redis.hget(keys.POSITIONS, CURRENT))
+        async with self.redis.pipeline(transaction=True) as pipe:
+            pipe.delete(keys.targets(number))
+            pipe.hset(keys.POSITIONS, CURRENT, cast("Any", number))
+            pipe.hdel(keys.POSITIONS, NEXT)
+            await pipe.execute()
+        return None if before is None else int(before)
+
+    async def remove(self, number: int) -> int:
+        """Remove all keys of a generation that nobody uses; return how many there were."""
+        await self.redis.delete(keys.positions(number), keys.targets(number))
+        return await self._unlink(f"mm:{number}:*", lambda _: True)
+
+    async def remove_unused(self) -> int:
+        """Remove the keys of all generations that were begun before the current one.
+
+        A process that had not noticed a swap yet leaves some behind, and one that was killed.
+        """
+        current = cast("bytes | None", await self.redis.hget(keys.POSITIONS, CURRENT))
+        if current is None:
+            return 0
+        # A later one may be about to become the next, so it stays.
+        return await self._unlink("mm:[0-9]*:*", lambda key: _number(key) < int(current))
+
+    async def _unlink(self, pattern: str, is_unused: Callable[[bytes], bool]) -> int:
+        removed, some = 0, []
+        async for key in self.redis.scan_iter(pattern, count=1000):
+            if is_unused(key):
+                some.append(key)
+            if len(some) >= _UNLINKED_AT_ONCE:
+                removed += await self._unlink_all(some)
+                some = []
+        return removed + await self._unlink_all(some)
+
+    async def _unlink_all(self, names: Sequence[bytes]) -> int:
+        # One command a key: in a cluster they are in different slots.
+        async with self.redis.pipeline(transaction=False) as pipe:
+            for name in names:
+                pipe.unlink(name)
+            return sum(await pipe.execute())
+
+
+def _number(key: bytes) -> float:
+    number = key.split(b":")[1]
+    return int(number) if number.isdigit() else math.inf  # not a key of this project
+
+
+def _name(partition: Partition) -> str:
+    topic, number = partition
+    return f"{topic}/{number}"
+
+
+def _partition(name: bytes) -> Partition:
+    topic, _, number = name.decode().rpartition("/")
+    return topic, int(number)
+
+
+def _encoded(values: Mapping[Partition, object]) -> Mapping[Any, Any]:
+    return {_name(each): value for each, value in values.items()}

@@ -1,0 +1,145 @@
+"""Messages as they were read from Kafka, and what a batch of them becomes. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from miningmap.kafka.dead_letters import DeadLetter
+from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS
+from miningmap.messages import InvalidMessageError, Message, decode
+from miningmap.plausibility import rejected
+from miningmap.retention import TooLateError, horizon
+from streams.method.cells import claims_of
+from streams.metrics import FAILED
+from streams.redis.generations import Range
+from streams.redis.store import Applied
+from streams.worker.rejections import add_rejection
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from miningmap.api.models import Refusal
+    from miningmap.settings import Retention
+    from streams.method.cells import Claim
+    from streams.redis.generations import Partition
+
+TOPICS: Final = (REPORTS, NETWORK, DEAD_LETTERS)
+"""The topics that are applied to Redis."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class RawMessage:
+    """A message as it was read from Kafka.
+
+    ``written_s`` is the time at which it was written, in seconds since the Unix epoch, by its
+    producer's clock; ``None`` if the message does not say it.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
+    written_s: float | None = None
+
+
+@dataclass
+class DecodedBatch:
+    """A batch, split into claims, new dead letters and consumed dead letters.
+
+    Attributes:
+        claimed: the valid messages, with their claims.
+        raw: the valid messages as they were read.
+        dead_letters: the messages that cannot be used, with the reason.
+        rejected: the newest rejected reading of each pool, from the consumed dead letters.
+    """
+
+    claimed: list[tuple[Message, Sequence[Claim]]] = field(default_factory=list)
+    raw: list[RawMessage] = field(default_factory=list)
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+    rejected: dict[str, Refusal] = field(default_factory=dict)
+
+
+def time_of(raw: RawMessage, now: datetime) -> datetime:
+    """Return the time that decides what a message can still change, UTC.
+
+    It is the message's own time and not the clock's, so that a message becomes the same cells when
+    it is read again a year later. No message is from the future.
+    """
+    if raw.written_s is None or raw.written_s <= 0:
+        return now
+    return datetime.fromtimestamp(min(raw.written_s, now.timestamp()), UTC)
+
+
+def decode_batch(batch: Sequence[RawMessage], retention: Retention, now: datetime) -> DecodedBatch:
+    """Decode and validate a batch; a bad message never affects another one.
+
+    Args:
+        batch: the messages in the order in which they were read.
+        retention: how long cells are kept.
+        now: the clock, UTC: the time of new dead letters, and of messages that have none.
+    """
+    result = DecodedBatch()
+    for raw in batch:
+        if raw.topic == DEAD_LETTERS:
+            add_rejection(raw.key, raw.headers, result.rejected)
+            continue
+        at = time_of(raw, now)
+        try:
+            message = decode(raw.value or b"")
+            if rejection := rejected(message, at):
+                result.dead_letters.append(dead_letter(raw, *rejection, now))
+            else:
+                result.claimed.append((message, claims_of(message, horizon(retention, at))))
+                result.raw.append(raw)
+        except InvalidMessageError as error:
+            result.dead_letters.append(dead_letter(raw, error.reason, str(error), now))
+        except TooLateError as error:
+            result.dead_letters.append(dead_letter(raw, "too_late", str(error), now))
+        except Exception as error:  # noqa: BLE001 - a bug must not stop all processing
+            _log.exception("message_failed", topic=raw.topic, offset=raw.offset)
+            result.dead_letters.append(dead_letter(raw, FAILED, repr(error), now))
+    return result
+
+
+def dead_letter(raw: RawMessage, reason: str, error: str, at: datetime) -> DeadLetter:
+    """Return the dead letter that a message becomes at a time."""
+    return DeadLetter(
+        key=raw.key,
+        value=raw.value or b"",
+        reason=reason,
+        error=error,
+        at=at,
+        topic=raw.topic,
+        partition=raw.partition,
+        offset=raw.offset,
+    )
+
+
+def ranges_of(batch: Sequence[RawMessage]) -> dict[Partition, Range]:
+    """Return the offsets of the messages of a batch, by partition.
+
+    Args:
+        batch: of each partition, messages that follow on each other.
+    """
+    ranges: dict[Partition, Range] = {}
+    for raw in batch:
+        each = (raw.topic, raw.partition)
+        first, after = ranges.get(each, (raw.offset, raw.offset + 1))
+        ranges[each] = Range(min(first, raw.offset), max(after, raw.offset + 1))
+    return ranges
+
+
+def applied_by(
+    batch: Sequence[RawMessage], now: datetime, ranges: Mapping[Partition, Range] | None = None
+) -> Applied:
+    """Return what is applied once a batch is written: by default, its messages."""
+    at = min((time_of(raw, now) for raw in batch), default=now)
+    return Applied(ranges_of(batch) if ranges is None else ranges, at)

@@ -1,0 +1,396 @@
+"""A Redis that has lost what was applied gets it again from Kafka, and nobody reads half of it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, cast
+
+import pytest
+import structlog
+from aiokafka import AIOKafkaProducer
+from redis import RedisError
+
+from miningmap import settings as config
+from miningmap.kafka.lag import lag_of
+from miningmap.kafka.producer import Publisher, Record, record_of
+from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS
+from miningmap.redis_client import connect
+from miningmap.times import rfc3339, utc_now
+from streams.redis import keys
+from streams.redis.expiry import first_kept
+from streams.redis.generations import RebuildingError
+from streams.redis.store import Store
+from streams.worker import faust_app, rewinder
+from streams.worker.messages import TOPICS as APPLIED
+from tests.streams.fixtures import network, report
+from tests.streams.processes import StreamsProcess, streams, until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+    from pathlib import Path
+
+    from redis.asyncio import Redis
+
+    from miningmap.messages import Message
+    from miningmap.settings import Settings
+    from tests.servers import RedisServer
+
+pytestmark = pytest.mark.usefixtures("clean_kafka")
+
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+POOLS = ("a", "b", "c", "d", "e", "f")
+HOW = {b"stamp", b"oldest"}
+Cells = dict[str, dict[bytes, bytes]]
+
+
+@pytest.fixture
+def settings(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings with which the service in this process does not wait long."""
+    monkeypatch.setattr(faust_app, "COMMIT_S", 0.05)
+    monkeypatch.setattr(rewinder, "CHECK_S", 0.05)
+    settings.streams.batch_within_s = 0.05
+    settings.streams.snapshot_s = 0.2
+    return settings
+
+
+@pytest.fixture
+async def client(settings: Settings) -> AsyncIterator[Redis]:
+    client = connect(settings.redis)
+    yield client
+    await client.aclose()
+
+
+# --- a world whose polls are older than the retention of minutes ----------------------------------
+
+
+def polls(now: datetime) -> list[tuple[datetime, Message]]:
+    """Polls of a month, each with the time at which it was written, and rows of partners."""
+    sent: list[tuple[datetime, Message]] = []
+    for hours in range(40 * 24, 0, -5):
+        start = (now - hours * HOUR).replace(second=0, microsecond=0)
+        at = start + MINUTE + timedelta(seconds=2)
+        for n, pool in enumerate(POOLS):
+            value = 1e18 * (1 + n + hours % 7)
+            places = {"US": value, "CN-SC": value / 3}
+            sent.append((at, report(pool, places, start=start, hold_s=1200)))
+        sent.append((at, network(9e20, start=start, hold_s=1200)))
+    for days in range(45, 0, -1):
+        start = (now - days * DAY).replace(hour=0, minute=0, second=0, microsecond=0)
+        row = report("b", {"KZ": 2e18 + days}, source="partner", start=start, end=start + DAY)
+        sent.append((start + DAY + HOUR, row))
+    week = (now - 44 * DAY).replace(hour=0, minute=0, second=0, microsecond=0)
+    late = report("a", {"CA": 5e18}, source="partner", start=week, end=week + 7 * DAY)
+    sent.append((now - 2 * DAY, late))  # past the hours: it claims days
+    return sorted(sent, key=lambda each: each[0])
+
+
+async def write_to_kafka(settings: Settings, sent: Sequence[tuple[datetime, Message]]) -> None:
+    """Write messages with the times at which they were written the first time."""
+    producer = AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap_servers, linger_ms=20)
+    await producer.start()
+    try:
+        futures = [
+            await producer.send(
+                record.topic,
+                record.value,
+                record.key,
+                timestamp_ms=round(at.timestamp() * 1000),
+            )
+            for at, record in ((at, record_of(message)) for at, message in sent)
+        ]
+        await asyncio.gather(*futures)
+    finally:
+        await producer.stop()
+
+
+async def applied(settings: Settings, client: Redis) -> None:
+    """Wait until the current generation is whole and has applied all that is in Kafka."""
+    store = Store(client, settings.retention)
+    async with lag_of(settings.kafka.bootstrap_servers, settings.kafka.group, APPLIED) as read_lag:
+
+        async def all_is_there() -> bool:
+            ends = {each: at.committed + at.lag for each, at in (await read_lag()).items()}
+            current = await store.generations.current()
+            return (
+                current is not None
+                and not current.targets
+                and all(current.positions.get(each, -1) >= end for each, end in ends.items())
+            )
+
+        await until(all_is_there)
+
+
+async def cells_of(client: Redis) -> Cells:
+    """Every hash of the current generation as it is stored.
+
+    Without what says how it came about, and without hashes that are about to be removed.
+    """
+    kept = first_kept(config.Retention(), utc_now())
+    oldest = {"m": kept.minutes or 0, "h": kept.hours or 0}
+    number = int(await client.hget(keys.POSITIONS, "generation") or 0)
+    found: Cells = {}
+    async for key in client.scan_iter(f"mm:{number}:*"):
+        name = key.decode().removeprefix(f"mm:{number}:")
+        *_, tier, bucket = f":{name}".split(":")
+        if name == "series":
+            found[name] = {cast("bytes", each): b"" for each in await client.smembers(key)}
+        elif tier not in oldest or int(bucket) >= oldest[tier]:
+            values = cast("dict[bytes, bytes]", await client.hgetall(key))
+            # A digest of every change in its order, and what remains to be removed.
+            found[name] = {n: v for n, v in values.items() if n.split(b":")[0] not in HOW}
+    return found
+
+
+async def letters(settings: Settings) -> int:
+    """The number of dead letters in Kafka."""
+    async with lag_of(settings.kafka.bootstrap_servers, "nobody", [DEAD_LETTERS]) as read_lag:
+        (progress,) = (await read_lag()).values()
+        return progress.committed + progress.lag
+
+
+async def has_letters(settings: Settings) -> bool:
+    return await letters(settings) > 0
+
+
+@asynccontextmanager
+async def filled(settings: Settings, client: Redis) -> AsyncIterator[Cells]:
+    """Run the service on a world of which all is applied; yield its cells."""
+    await write_to_kafka(settings, polls(utc_now()))
+    async with streams(settings):
+        await publish(settings, [], Record(REPORTS, b"a", b"poison"))
+        await until(lambda: has_letters(settings))
+        await applied(settings, client)
+        yield await cells_of(client)
+
+
+async def publish(settings: Settings, messages: Sequence[Message], *raw: Record) -> None:
+    async with Publisher(settings.kafka, frozenset({REPORTS, NETWORK})) as publisher:
+        await publisher.publish([*map(record_of, messages), *raw])
+
+
+# --- Redis comes back without what was applied ----------------------------------------------------
+
+
+async def test_a_redis_that_is_flushed_while_idle_gets_every_cell_again(
+    settings: Settings, client: Redis
+) -> None:
+    async with filled(settings, client) as before:
+        dead = await letters(settings)
+        with structlog.testing.capture_logs() as log:
+            await client.flushall()
+            await until(lambda: has_generation(client))
+            await applied(settings, client)
+        assert await cells_of(client) == before
+        assert len(before) > 300
+        assert await letters(settings) == dead
+    events = [each["event"] for each in log]
+    assert "redis_is_empty" in events
+    assert "rewind_finished" in events
+
+
+def without_letters(cells: Cells) -> Cells:
+    """The cells alone: a group that is new to poison writes letters of its own."""
+    return {name: values for name, values in cells.items() if name != "refused"}
+
+
+async def has_generation(client: Redis) -> bool:
+    try:
+        return bool(await client.exists(keys.POSITIONS))
+    except RedisError:  # a connection of before a restart
+        return False
+
+
+async def test_a_redis_that_is_flushed_while_messages_arrive_gets_every_cell_again(
+    settings: Settings, client: Redis
+) -> None:
+    async with filled(settings, client):
+        now = utc_now().replace(second=0, microsecond=0)
+        for n in range(12):
+            some = [
+                report(pool, {"US": 1e18 + n}, start=now - (n + 2) * MINUTE, hold_s=60)
+                for pool in POOLS
+            ]
+            await publish(settings, some)
+            if n % 4 == 3:
+                await client.flushall()
+        await until(lambda: has_generation(client))
+        await applied(settings, client)
+        found = await cells_of(client)
+        dead = await letters(settings)
+    # What a service that starts on an empty Redis makes of the same messages.
+    await client.flushall()
+    settings.kafka.group += "-another"
+    async with streams(settings):
+        await until(lambda: has_generation(client))
+        await applied(settings, client)
+        assert without_letters(await cells_of(client)) == without_letters(found)
+    assert dead == 1
+
+
+async def test_no_reader_sees_a_part_of_what_is_being_filled(
+    settings: Settings, client: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(client, settings.retention)
+    async with filled(settings, client):
+        await until(lambda: has_snapshot(store))
+        whole = len([*(await store.read([])).series()])
+        monkeypatch.setattr(settings.streams, "batch", 20)
+        await client.flushall()
+        seen = set[int]()
+        rebuilding = 0
+        while whole not in seen:
+            try:
+                seen.add(len([*(await store.read([])).series()]))
+            except RebuildingError:
+                assert await store.snapshot() == {}
+                rebuilding += 1
+        assert seen == {whole}
+        assert rebuilding
+        await until(lambda: has_snapshot(store))
+
+
+async def has_snapshot(store: Store) -> bool:
+    return bool(await store.snapshot())
+
+
+async def test_a_redis_that_is_restored_from_an_older_dump_gets_what_it_lacks(
+    settings: Settings, client: Redis
+) -> None:
+    sent = polls(utc_now())
+    third = len(sent) // 3
+    async with streams(settings):
+        await write_to_kafka(settings, sent[:third])
+        await applied(settings, client)
+        dump = {key: await client.dump(key) async for key in client.scan_iter("mm:*")}
+        await write_to_kafka(settings, sent[third:])
+        await applied(settings, client)
+        before = await cells_of(client)
+        with structlog.testing.capture_logs() as log:
+            async with client.pipeline(transaction=True) as pipe:
+                pipe.flushall()
+                for key, value in dump.items():
+                    pipe.restore(key, 0, value or b"")
+                await pipe.execute()
+            await applied(settings, client)
+        assert await cells_of(client) == before
+    assert "rewind_started" in [each["event"] for each in log]
+
+
+async def test_a_redis_that_is_restarted_without_its_log_gets_every_cell_again(
+    settings: Settings, client: Redis, redis: RedisServer
+) -> None:
+    async with filled(settings, client) as before:
+        redis.stop(signal.SIGKILL)
+        await asyncio.to_thread(redis.start)  # empty
+        await until(lambda: has_generation(client))
+        await applied(settings, client)
+        assert await cells_of(client) == before
+        assert await letters(settings) == 1
+
+
+async def test_two_workers_fill_a_redis_that_was_flushed(
+    settings: Settings, client: Redis, tmp_path: Path
+) -> None:
+    async with filled(settings, client) as before, StreamsProcess(settings, log=tmp_path / "log"):
+        await until(lambda: says(tmp_path / "log", "service_started"))
+        await client.flushall()
+        await until(lambda: has_generation(client))
+        await applied(settings, client)
+        assert await cells_of(client) == before
+        assert await letters(settings) == 1
+
+
+async def says(log: Path, event: str) -> bool:
+    return f'"{event}"' in await asyncio.to_thread(log.read_text)
+
+
+async def test_a_rewind_that_is_killed_is_continued_by_the_next_process(
+    settings: Settings, client: Redis, tmp_path: Path
+) -> None:
+    async with filled(settings, client) as before:
+        pass
+    await client.flushall()
+    store = Store(client, settings.retention)
+
+    async def has_begun() -> bool:
+        current = await store.generations.current()
+        return bool(current and current.progress and current.progress.done)
+
+    more = {"MININGMAP_STREAMS__BATCH": "20"}
+    for number in range(3):
+        async with StreamsProcess(settings, log=tmp_path / str(number), **more) as process:
+            await until(has_begun)
+            await process.end(signal.SIGKILL)
+        current = await store.generations.current()
+        assert current
+        assert current.targets  # half-way
+    async with StreamsProcess(settings, log=tmp_path / "last", **more):
+        await applied(settings, client)
+    assert await cells_of(client) == before
+    assert await letters(settings) == 1
+
+
+# --- what was there before ------------------------------------------------------------------------
+
+
+async def test_days_made_from_polls_come_back_although_their_minutes_are_not_kept(
+    settings: Settings, client: Redis
+) -> None:
+    async with filled(settings, client) as before:
+        kept = {name.split(":")[-2] for name in before if name.count(":") > 3}
+        assert kept == {"m", "h"}
+        days = [before[f"{{p:{pool}}}:own:d"] for pool in POOLS]
+        assert all(len(of_pool) >= 38 for of_pool in days)
+        oldest = min(int(name.rsplit(":", 1)[1]) for name in before if ":m:" in name)
+        assert utc_now() - datetime.fromtimestamp(oldest * 3600, UTC) < timedelta(hours=60)
+
+
+async def test_cells_from_before_there_were_generations_are_taken_over(
+    settings: Settings, client: Redis
+) -> None:
+    async with filled(settings, client) as before:
+        pass
+    await make_old(client)
+    with structlog.testing.capture_logs() as log:
+        async with streams(settings):
+            await until(lambda: has_generation(client))
+            await applied(settings, client)
+            assert await cells_of(client) == before
+            assert await client.hget(keys.POSITIONS, "generation") == b"1"
+            # What was lost after that is noticed as everywhere else.
+            await client.flushall()
+            await until(lambda: has_generation(client))
+            await applied(settings, client)
+            assert await cells_of(client) == before
+    events = [each["event"] for each in log]
+    assert events.count("cells_taken_over") == 1
+    assert "rewind_started" not in events
+    left = [key async for key in client.scan_iter("mm:*")]
+    assert not [key for key in left if key.startswith((b"mm:{p:", b"mm:{n}", b"mm:series"))]
+
+
+async def make_old(client: Redis) -> None:
+    """Rename the keys of the current generation as they were before, and forget the positions."""
+    number = int(await client.hget(keys.POSITIONS, "generation") or 0)
+    async for key in client.scan_iter(f"mm:{number}:*"):
+        new = b"mm:" + key.split(b":", 2)[2]
+        await client.rename(key, new)
+        if new.endswith(b":meta"):
+            await client.hdel(new, "oldest:minutes", "oldest:hours")
+        if key.split(b":")[-2] in {b"m", b"h"}:
+            await client.expire(new, 3600)
+    await client.delete(keys.POSITIONS, keys.positions(number), keys.targets(number))
+
+
+async def test_a_swing_state_or_snapshot_does_not_make_an_empty_redis_look_filled(
+    settings: Settings, client: Redis
+) -> None:
+    async with filled(settings, client) as before:
+        await client.flushall()
+        await Store(client, settings.retention).write_snapshot({"at": rfc3339(utc_now()).encode()})
+        await until(lambda: has_generation(client))
+        await applied(settings, client)
+        assert await cells_of(client) == before
