@@ -4,4 +4,4 @@ from __future__ import annotations
 
 
 class UnavailableError(Exception):
-    """Redis failed, or did not answer before the deadline."""
+    """Redis failed, or did not answer before the deadline; the text says so to clients."""

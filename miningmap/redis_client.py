@@ -126,8 +126,17 @@ async def watch(settings: RedisSettings, state: Dependency) -> NoReturn:
 def record_loss(state: Dependency, error: Exception) -> None:
     """Record an error of Redis, and log it unless it was logged just now."""
     problem = str(error) or type(error).__name__
-    if state.lost(f"Redis is unavailable: {problem}"):
+    if is_refusal(error):
+        if state.lost(f"Redis refuses a command: {problem}"):
+            _log.warning("redis_refuses", error=problem)
+    elif state.lost(f"Redis is unavailable: {problem}"):
         _log.warning("redis_unavailable", error=problem)
+
+
+def is_refusal(error: Exception) -> bool:
+    """Return whether Redis is available and refuses a command, such as for a key's wrong type."""
+    # While it loads its data it refuses everything, by an error that is not of this type.
+    return isinstance(error, ResponseError)
 
 
 def record_answer(state: Dependency) -> None:

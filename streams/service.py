@@ -27,6 +27,7 @@ from streams.queries.swings import swing_settings
 from streams.redis.store import Store
 from streams.worker.consumer import consume
 from streams.worker.processor import Processor
+from streams.worker.published_swings import published_swings
 from streams.worker.rewinder import Rewinder
 from streams.worker.snapshot_writer import write_snapshots
 from streams.worker.stall_watchdog import watch
@@ -128,6 +129,7 @@ def _evaluator(settings: Settings, store: Store, beliefs: Beliefs, metrics: Metr
         retention=settings.retention,
         metrics=metrics,
         annotate=partial(_annotated, beliefs, muted),
+        published=partial(published_swings, settings.kafka.bootstrap_servers),
     )
 
 

@@ -10,7 +10,7 @@ from redis import RedisError
 from endpoint.errors import UnavailableError
 from miningmap.cbeci.monthly_tables import POOL, SOURCE
 from miningmap.dependencies import Dependency
-from miningmap.redis_client import record_answer, record_loss
+from miningmap.redis_client import is_refusal, record_answer, record_loss
 from streams.method.cells import Series
 from streams.queries.months import compute_months
 from streams.queries.snapshot import compute_answer, compute_contributions, compute_history
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from streams.redis.store import Store
 
 T = TypeVar("T")
+
+_UNAVAILABLE: Final = "Redis, which stores all figures, is unavailable; try again later"
 
 EVENTS_DEADLINE_S: Final = 2.0
 """Deadline of reading events, in addition to the time for which the read waits for one."""
@@ -121,7 +123,10 @@ class Gateway:
                 result = await reading
         except (RedisError, OSError) as error:  # a TimeoutError is an OSError
             record_loss(self._redis, error)
-            raise UnavailableError from error
+            if is_refusal(error):
+                text = f"Redis, which stores all figures, refuses a command: {error}"
+                raise UnavailableError(text) from error
+            raise UnavailableError(_UNAVAILABLE) from error
         except RebuildingError:  # Redis has answered, but has no cells that may be read
             record_answer(self._redis)
             raise

@@ -33,8 +33,8 @@ async def error_middleware(request: web.Request, handler: Handler) -> web.Stream
         return await handler(request)
     except ParameterError as error:
         return bad_request(error)
-    except UnavailableError:
-        return unavailable("Redis, which stores all figures, is unavailable; try again later")
+    except UnavailableError as error:
+        return unavailable(str(error))
     except RebuildingError as error:
         return rebuilding(error)
     except SnapshotError as error:

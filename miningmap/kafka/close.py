@@ -52,10 +52,14 @@ async def close_consumer(consumer: AIOKafkaConsumer) -> None:
 
     While the broker is unavailable, stop() cancels its own fetches and raises their CancelledError.
     The caller would take it for its own cancellation, and the connections would stay open.
+
+    Right after an assignment, its fetches can drop the cancellation for which stop() waits. The
+    timeout cancels them once more.
     """
     try:
-        await consumer.stop()
-    except asyncio.CancelledError:
+        async with asyncio.timeout(ABANDON_S):
+            await consumer.stop()
+    except (asyncio.CancelledError, TimeoutError):
         # The step of stop() that the error skipped.
         await consumer._client.close()  # noqa: SLF001 - decision record 8
     raise_if_cancelled()

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 import structlog
+from faust.exceptions import ConsumerNotStarted
 
 from miningmap.tasks import run_until_first_ends
 from streams.worker.faust_app import build_app
@@ -95,8 +96,11 @@ class _Batches:
 
 
 def _assigned(app: faust.App) -> set[Partition]:
-    """Return the partitions that this process reads."""
-    return {(each.topic, each.partition) for each in app.consumer.assignment()}
+    """Return the partitions that this process reads; none while its consumer starts or stops."""
+    try:
+        return {(each.topic, each.partition) for each in app.consumer.assignment()}
+    except ConsumerNotStarted:
+        return set()
 
 
 @asynccontextmanager

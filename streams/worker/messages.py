@@ -22,6 +22,8 @@ from streams.worker.rejections import add_rejection
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from aiokafka.structs import ConsumerRecord
+
     from miningmap.api.models import Refusal
     from miningmap.settings import Retention
     from streams.method.cells import Claim
@@ -143,3 +145,16 @@ def applied_by(
     """Return what is applied once a batch is written: by default, its messages."""
     at = min((time_of(raw, now) for raw in batch), default=now)
     return Applied(ranges_of(batch) if ranges is None else ranges, at)
+
+
+def raw_of(record: ConsumerRecord) -> RawMessage:
+    """Return a message that was read without Faust."""
+    return RawMessage(
+        record.topic,
+        record.partition,
+        record.offset,
+        record.key,
+        record.value,
+        tuple(dict(record.headers or ()).items()),
+        None if record.timestamp is None else record.timestamp / 1000,
+    )

@@ -23,13 +23,11 @@ from miningmap.kafka.partitions import open_partitions
 from miningmap.tasks import raise_if_cancelled
 from streams.redis.generations import Range, RebuildingError
 from streams.redis.takeover import has_unnumbered_cells, take_over
-from streams.worker.messages import TOPICS, RawMessage, applied_by, decode_batch
+from streams.worker.messages import TOPICS, applied_by, decode_batch, raw_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import datetime
-
-    from aiokafka.structs import ConsumerRecord
 
     from miningmap.kafka.lag import Lag
     from miningmap.kafka.partitions import PartitionReader
@@ -37,6 +35,7 @@ if TYPE_CHECKING:
     from streams.metrics import Metrics
     from streams.redis.generations import Filled, Partition
     from streams.redis.store import Store
+    from streams.worker.messages import RawMessage
 
 CHECK_S: Final = 1.0
 """How often the positions are compared while no message arrives, in seconds."""
@@ -271,16 +270,3 @@ class Rewinder:
 def _behind(filled: Filled, until: Mapping[Partition, int]) -> dict[Partition, int]:
     """Return the offsets that a generation has not reached, by partition."""
     return {each: stop for each, stop in until.items() if filled.positions.get(each, -1) < stop}
-
-
-def raw_of(record: ConsumerRecord) -> RawMessage:
-    """Return a message that was read without Faust."""
-    return RawMessage(
-        record.topic,
-        record.partition,
-        record.offset,
-        record.key,
-        record.value,
-        tuple(dict(record.headers or ()).items()),
-        None if record.timestamp is None else record.timestamp / 1000,
-    )

@@ -22,7 +22,7 @@ from streams.queries.swings import LiveDetector, comparisons_over, deltas_of
 from streams.redis.swing_store import EvaluatedMinute, Memory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from miningmap.retention import Horizon
@@ -84,6 +84,7 @@ class Evaluator:
         metrics: Metrics,
         annotate: Callable[[Swing, Swing | None], Swing] = lambda event, _: event,
         first_minutes: int = FIRST_MINUTES,
+        published: Callable[[], Awaitable[Iterable[Swing]]] | None = None,
     ) -> None:
         """Prepare an evaluator; it reads Redis when it first evaluates.
 
@@ -97,7 +98,10 @@ class Evaluator:
                 for each event, before anything is written, and is given the newest event of the
                 same swing before it, if there is one.
             first_minutes: how many minutes are evaluated at once where nothing is remembered.
+            published: returns the events that are in Kafka, the oldest first. What fires by these
+                is lost where Redis remembers nothing, so that nobody believes that it fires.
         """
+        self._published = published
         self._cells = store
         self._swings = store.swings
         self._beliefs = beliefs
@@ -198,6 +202,8 @@ class Evaluator:
         listed = await (self._firing(memory) if remembered else self._swings.firing())
         _warn_of([*memory.damage, *damaged_hours, *listed.damage])
         events = [history[-1] for history in listed.swings]
+        if memory.minute is None and not memory.damage and not events:
+            events = await self._firing_in_kafka()
         first = last - self._first_minutes + 1
         if continues and memory.minute is not None:
             first = memory.minute + 1
@@ -215,6 +221,16 @@ class Evaluator:
     async def _firing(self, memory: Memory) -> Found:
         """Return the swings that fire by what is remembered."""
         return await self._swings.swings([t.swing_id for t in memory.tracks if t.swing_id])
+
+    async def _firing_in_kafka(self) -> list[Swing]:
+        """Return the newest event of each swing that fires by what was published."""
+        if self._published is None:
+            return []
+        newest = {swing_id(event): event for event in await self._published()}
+        firing = [event for event in newest.values() if event.state == "firing"]
+        if firing:
+            _log.warning("swings_forgotten", swings=sorted(map(swing_id, firing)))
+        return firing
 
     async def _missing_hours(self, first: int, known: Container[int]) -> dict[int, HourDeltas]:
         """Return the deltas of the hours before a minute that are not known yet.

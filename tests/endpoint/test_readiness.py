@@ -47,6 +47,13 @@ async def unready(client: Client, path: str = "/readyz") -> Any:
         return (await answer.json(content_type=None))["detail"]
 
 
+async def test_a_wrong_type_in_redis_is_told_as_that(client: Client, store: Store) -> None:
+    await store._redis.set(keys.SNAPSHOTS, "text")
+    reason = await unready(client)
+    assert "WRONGTYPE" in reason
+    assert "unavailable" not in reason
+
+
 async def test_while_the_cells_are_rebuilt_the_service_is_not_ready_and_says_how_far_it_is(
     client: Client, store: Store, now: datetime
 ) -> None:

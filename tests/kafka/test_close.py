@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from miningmap.kafka import close
 from miningmap.kafka.close import close_consumer, close_producer
 
 if TYPE_CHECKING:
@@ -54,6 +55,17 @@ async def test_a_cancellation_of_the_caller_is_raised() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+    assert consumer._client.closed
+
+
+async def test_a_consumer_whose_fetches_drop_a_cancellation_is_closed_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As aiokafka's right after an assignment: nothing ends its fetches but a second one."""
+    monkeypatch.setattr(close, "ABANDON_S", 0.05)
+    consumer = Consumer()
+    async with asyncio.timeout(5):
+        await closing(consumer)
     assert consumer._client.closed
 
 

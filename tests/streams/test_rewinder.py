@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import sys
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, cast
@@ -19,12 +21,14 @@ from miningmap.kafka.producer import Publisher, Record, record_of
 from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS
 from miningmap.redis_client import connect
 from miningmap.times import rfc3339, utc_now
+from streams.rebuild import RebuildError, rebuild
 from streams.redis import keys
 from streams.redis.expiry import first_kept
 from streams.redis.generations import RebuildingError
 from streams.redis.store import Store
 from streams.worker import faust_app, rewinder
 from streams.worker.messages import TOPICS as APPLIED
+from tests.servers import ROOT
 from tests.streams.fixtures import network, report
 from tests.streams.processes import StreamsProcess, streams, until
 
@@ -394,3 +398,98 @@ async def test_a_swing_state_or_snapshot_does_not_make_an_empty_redis_look_fille
         await until(lambda: has_generation(client))
         await applied(settings, client)
         assert await cells_of(client) == before
+
+
+# --- by hand --------------------------------------------------------------------------------------
+
+
+async def test_a_rebuild_while_reports_arrive_gives_the_same_cells_and_answers_go_on(
+    settings: Settings, client: Redis
+) -> None:
+    store = Store(client, settings.retention)
+    now = utc_now().replace(second=0, microsecond=0)
+    stopped = asyncio.Event()
+    series = set[int]()
+
+    async def read() -> None:
+        while not stopped.is_set():
+            series.add(len([*(await store.read([])).series()]))
+            await asyncio.sleep(0)
+
+    async with filled(settings, client), asyncio.TaskGroup() as tasks:
+        before = await store.generations.current()
+        reading = tasks.create_task(read())
+        for n in range(6):
+            some = [report(pool, {"US": 1e18 + n}, start=now - (n + 2) * MINUTE) for pool in POOLS]
+            publishing = tasks.create_task(publish(settings, some))
+            if n == 2:
+                rebuilt = await rebuild(settings, Store(client, settings.retention), utc_now)
+                assert rebuilt.messages > 1000
+                assert rebuilt.removed > 300
+            await publishing
+        await applied(settings, client)
+        stopped.set()
+        await reading
+        after = await store.generations.current()
+        assert before
+        assert after
+        assert after.number != before.number
+        assert len(series) == 1  # always all of them
+        found = await cells_of(client)
+        await client.flushall()
+        await until(lambda: has_generation(client))
+        await applied(settings, client)
+        assert await cells_of(client) == found
+        assert await letters(settings) == 1
+
+
+async def test_a_rebuild_that_was_interrupted_is_continued_and_two_at_once_are_refused(
+    settings: Settings, client: Redis
+) -> None:
+    settings.streams.batch = 50
+    store = Store(client, settings.retention)
+    async with filled(settings, client) as before:
+        read = 0
+
+        def interrupt(messages: int) -> None:
+            nonlocal read
+            read += messages
+            if read > 300:
+                raise KeyError("interrupted")
+
+        with pytest.raises(ExceptionGroup, match="unhandled"):
+            await rebuild(settings, store, utc_now, read=interrupt)
+        assert await cells_of(client) == before
+        assert await store.generations.renew_building("another", 60)
+        with pytest.raises(RebuildError, match="another process"):
+            await rebuild(settings, store, utc_now)
+        await store.generations.end_building("another")
+        begun: list[tuple[int, int]] = []
+        rebuilt = await rebuild(settings, store, utc_now, begun=lambda *n: begun.append(n))
+        ((done, total),) = begun
+        assert done > 300
+        assert done + rebuilt.messages == total
+        await applied(settings, client)
+        assert await cells_of(client) == before
+        numbers = {key.split(b":")[1] async for key in client.scan_iter("mm:[0-9]*")}
+        assert len(numbers) == 1
+
+
+async def test_the_command_rebuilds_and_says_what_it_did(settings: Settings, client: Redis) -> None:
+    async with filled(settings, client) as before:
+        pass
+    command = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "launch", "rebuild"),
+        env={
+            **os.environ,
+            "MININGMAP_KAFKA__BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,
+            "MININGMAP_REDIS__URL": settings.redis.url.get_secret_value(),
+        },
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=ROOT,
+    )
+    said, error = await command.communicate()
+    assert command.returncode == 0, error
+    assert b" old keys removed" in said
+    assert await cells_of(client) == before

@@ -406,6 +406,14 @@ async def test_one_process_at_a_time_takes_the_snapshots(redis: Redis) -> None:
     assert await store.renew_leadership("two", for_s=60)
 
 
+async def test_a_lease_without_an_expiry_gets_one(redis: Redis) -> None:
+    """It would be held for ever by a process that is no more."""
+    store = Store(redis, FOR_EVER)
+    await redis.set(keys.LEADER, "somebody")
+    assert not await store.renew_leadership("one", for_s=60)
+    assert 0 < await redis.pttl(keys.LEADER) <= 60_000
+
+
 async def test_snapshots_replace_all_earlier_ones(redis: Redis) -> None:
     store = Store(redis, FOR_EVER)
     await store.write_snapshot({"1h/country": b"1", "1h/subdivision/CN": b"2"})

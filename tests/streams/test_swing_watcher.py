@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +20,7 @@ from streams.method.cells import MemoryCells
 from streams.queries.swings import detect, minutes_between
 from streams.redis import keys
 from streams.redis.swing_store import SwingStore
+from streams.worker.published_swings import published_swings as events_in_kafka
 from tests.streams import golden
 from tests.streams.fixtures import NOON, empty, report
 from tests.streams.live_swings import (
@@ -333,6 +335,26 @@ async def test_swings_go_on_after_a_loss_of_kafka_and_of_redis(
             await empty(client)
         await live.evaluate(fired + 2 * MINUTE)
         await until(watcher.is_found)
+
+
+async def test_what_fires_when_redis_is_emptied_is_lost_for_those_who_read_kafka(
+    settings: Settings, expected: list[Swing]
+) -> None:
+    fired = expected[0].at
+    async with connect(settings.redis) as redis, pipeline(settings, FIRST) as live:
+        live.add(a_pool_falls())
+        live.watch(published=partial(events_in_kafka, settings.kafka.bootstrap_servers))
+        before = await live.run(FIRST, fired + MINUTE, step=5)
+        assert [event.state for event in before][-1] == "firing"
+        await until(lambda: _is_empty(live.swings))
+        await redis.flushall()
+        await live.evaluate(fired + 2 * MINUTE)
+        await until(lambda: _is_empty(live.swings))
+        after = await live.events(fired)
+    published = await published_swings(settings, len(before) + 1)
+    lost = published[-1]
+    assert lost == after[0]
+    assert (lost.state, swing_id(lost)) == ("lost", swing_id(before[-1]))
 
 
 async def test_a_value_of_a_wrong_type_in_redis_is_told_and_waited_for(
