@@ -228,6 +228,11 @@ class Collector(_Section):
         default="", description="a mail or web address in the User-Agent, for the pools' operators"
     )
     simulated: bool = Field(default=False, description="mark every report as simulated")
+    spool: Path | None = Field(
+        default=None,
+        description="folder for what was polled while Kafka was away; unset: kept in memory only",
+    )
+    spool_mb: int = Field(default=256, ge=4, description="size of that folder's content, in MB")
 
 
 class Streams(_Section):

@@ -110,7 +110,7 @@ async def get(url: str) -> str:
 async def test_it_polls_without_kafka_and_stops_within_seconds(pools: Pools) -> None:
     settings = configured(pools)
     base = f"http://127.0.0.1:{settings.collector.metrics_port}"
-    with capture_logs() as logs:
+    with capture_logs() as logs, pytest.raises(ExceptionGroup) as ended:
         async with running(settings):
             assert json.loads(await get(f"{base}/healthz")) == {"status": "ok"}
             expected = {
@@ -125,12 +125,38 @@ async def test_it_polls_without_kafka_and_stops_within_seconds(pools: Pools) -> 
             while expected - set((await get(f"{base}/metrics")).splitlines()):
                 pass
             stopping = asyncio.get_running_loop().time()
-        assert asyncio.get_running_loop().time() - stopping < 5
+    assert asyncio.get_running_loop().time() - stopping < 5
     events = [log["event"] for log in logs]
     assert [event for event in events if event.startswith(("service_", "messages_"))] == [
         "service_started",
         "messages_not_acknowledged",
+        "messages_lost",
     ]
+    (error,) = errors_in(ended.value)
+    assert re.match(f"{logs[-1]['messages']} messages that were polled are lost: ", error)
+
+
+@pytest.mark.usefixtures("recordings")
+async def test_what_was_polled_without_kafka_is_published_by_the_next_process(
+    pools: Pools, clean_kafka: KafkaServer, tmp_path: Path
+) -> None:
+    settings = configured(pools, sources=["pools/foundry"])
+    settings.collector.spool = tmp_path / "spool"
+    base = f"http://127.0.0.1:{settings.collector.metrics_port}"
+    polled = 'miningmap_source_requests_total{source="foundry"} 4.0'
+    async with running(settings):
+        while polled not in (await get(f"{base}/metrics")).splitlines():
+            pass
+    settings.kafka.bootstrap_servers = clean_kafka.bootstrap_servers
+    settings.collector.sources = []
+    async with running(settings):
+        while not (found := await reports_in(clean_kafka)):  # noqa: ASYNC110 - Kafka decides
+            pass
+        assert "miningmap_spool_messages" in await get(f"{base}/metrics")
+    times = [report.fetched_at for report in found]
+    assert times == sorted(times)
+    assert {report.source for report in found} == {"foundry"}
+    assert len(found) >= 3
 
 
 class FailingPoller:

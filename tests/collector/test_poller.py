@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 from collector.http.backoff import LONGEST_S
 from collector.http.hosts import FIRST_OPEN_S, MAX_FAILURES
 from collector.network.mempool import SOURCE as NETWORK
+from collector.outbox import record_of
 from collector.polling.plausibility import Plausibility
 from collector.polling.poller import Poller, start_spread_s
 from collector.sources.base import TransientError
@@ -379,7 +380,7 @@ async def test_a_source_cannot_make_series_without_end(pools: Pools) -> None:
             listed = {f"unknown{number}": "3 PH/s" for number in range(first, first + 100)}
             pools.answer(json.dumps({"f2pool": "3 PH/s", **listed}).encode())
             await polled.poller.poll()
-            pools.metrics.count(polled.messages)
+            pools.metrics.count(list(map(record_of, polled.messages)))
     (counted,) = pools.metrics.reports.collect()
     assert len(counted.samples) == 1 + MOST_POOLS + 1
     assert pools.metric("miningmap_reports_total", pool=OTHER)

@@ -20,9 +20,9 @@ from miningmap.inputs import decode_json
 from miningmap.live_rows import read
 from miningmap.partner.http import ContributeError
 from miningmap.partner.live.pace import Pace
-from miningmap.partner.live.spool import NewRow
 from miningmap.partner.live.troubles import Trouble
 from miningmap.rows import MAX_BODY, InvalidRowsError
+from miningmap.spool import NewRow
 from miningmap.times import DAY_S, HOUR_S, utc_now
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
     from miningmap.messages import Report
     from miningmap.partner.live.lines import Chunk
-    from miningmap.partner.live.spool import Spool, SpooledRow
+    from miningmap.partner.live.spool import Spool
+    from miningmap.spool import SpooledRow
 
 MAX_ROWS: Final = 1000
 """The most rows of a request."""
