@@ -11,7 +11,6 @@ import sys
 from contextlib import asynccontextmanager, closing
 from typing import TYPE_CHECKING
 
-import pytest
 from structlog.testing import capture_logs
 
 from collector.disk import Disk
@@ -21,9 +20,10 @@ from miningmap.spool import Spool
 from tests.collector.test_outbox import DEADLINE_S, Deliveries, hashrates, report
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
 
+    import pytest
     from structlog.typing import EventDict
 
     from miningmap.kafka.producer import Record
@@ -61,7 +61,7 @@ class Slow:
         self.is_there = asyncio.Event()
         self.records: list[Record] = []
 
-    async def deliver(self, records: list[Record]) -> None:
+    async def deliver(self, records: Sequence[Record]) -> None:
         await self.is_there.wait()
         self.records += records
 
@@ -169,22 +169,25 @@ async def test_without_a_disk_what_is_left_is_lost_and_said() -> None:
 
 
 async def test_after_a_kill_all_is_there_but_the_last_moment(tmp_path: Path) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", POLLING, str(tmp_path)], stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        seen = 0
-        for line in process.stdout:
-            seen = int(line)
-            if seen >= 50:
-                break
-        process.send_signal(signal.SIGKILL)
-        seen = max([seen, *(int(line) for line in process.stdout if line.strip().isdigit())])
+    seen = await asyncio.to_thread(killed_with_many, tmp_path)
     kafka = Deliveries()
     async with living(tmp_path, kafka) as life:
         await life.outbox.join()
     assert kafka.hashrates == list(range(len(kafka.records)))
     assert len(kafka.records) >= seen >= 50
+
+
+def killed_with_many(folder: Path) -> int:
+    """Kill a process that polls while Kafka is away; return how many messages it had saved."""
+    with subprocess.Popen(
+        [sys.executable, "-c", POLLING, str(folder)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if int(line) >= 50:
+                break
+        process.send_signal(signal.SIGKILL)
+    return int(line)
 
 
 async def test_a_full_spool_drops_the_oldest_but_not_what_is_on_its_way(tmp_path: Path) -> None:
@@ -265,11 +268,10 @@ async def test_a_disk_that_becomes_full_delays_no_message(
 
 
 async def test_at_the_end_of_a_full_disk_the_loss_is_counted(tmp_path: Path) -> None:
-    async with living(tmp_path, Slow()) as life:
-        async with full_disk():
-            life.put(*range(3))
-            await life.until(lambda: life.disk.error is not None)
-            lost = await life.outbox.close()
+    async with living(tmp_path, Slow()) as life, full_disk():
+        life.put(*range(3))
+        await life.until(lambda: life.disk.error is not None)
+        lost = await life.outbox.close()
     assert lost == 3
 
 
