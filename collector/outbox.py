@@ -62,6 +62,8 @@ above that the oldest are dropped. They are only that many without a disk that t
 OVERHEAD: Final = 1024
 RETRY_S: Final = 0.5
 """The pause before a failed delivery is tried again, in seconds."""
+SLOW_DISK_S: Final = 1.0
+"""How long messages may take to be saved, in seconds, before others are published meanwhile."""
 DISK_RETRY_S: Final = 5.0
 """The pause before a disk that failed is tried again, in seconds."""
 LAST_SAVE_S: Final = 2.0
@@ -204,6 +206,8 @@ class Outbox:
         self._disk_is_empty = disk is None
         self._disk_retry_at = 0.0
         self._saves = 0
+        self._is_saved = asyncio.Event()  # unless messages are being saved
+        self._is_saved.set()
         self._changed = asyncio.Event()
         self._saver_wakes = asyncio.Event()
         self._empty = asyncio.Event()
@@ -268,11 +272,13 @@ class Outbox:
                 self._empty.set()
                 await self._changed.wait()
             else:  # the disk cannot be read at the moment, or has just been written
-                await self._wait_for_change(DISK_RETRY_S)
+                await _wait(self._changed, DISK_RETRY_S)
 
     async def _next(self) -> Sequence[_Waiting]:
         """Return the oldest messages: from the disk, or if that has none, from memory."""
         if self._disk is not None and not self._disk_is_empty and self._may_use_disk():
+            # Those that are being saved would be read from the disk and from memory.
+            await _wait(self._is_saved, SLOW_DISK_S)
             saves = self._saves
             try:
                 saved = await self._disk.oldest()
@@ -365,26 +371,26 @@ class Outbox:
             SpoolError: they are still in memory.
         """
         chosen = [waiting for waiting in self._memory if waiting.id is None]
-        if chosen:
-            self._saves += 1
-            self._disk_is_empty = False
+        if not chosen:
+            return
+        self._saves += 1
+        self._disk_is_empty = False
+        self._is_saved.clear()
+        try:
             await disk.save([waiting.record for waiting in chosen], partial(_number, chosen))
-        while self._memory and self._memory[0].id is not None:
-            self._memory_size -= self._memory.popleft().size
-        # Those that Kafka has acknowledged meanwhile.
-        await self._remove_from_disk([waiting for waiting in chosen if waiting.is_done])
-        self._changed.set()
+            while self._memory and self._memory[0].id is not None:
+                self._memory_size -= self._memory.popleft().size
+            # Those that Kafka has acknowledged meanwhile.
+            await self._remove_from_disk([waiting for waiting in chosen if waiting.is_done])
+        finally:
+            self._is_saved.set()
+            self._changed.set()
 
     def _may_use_disk(self) -> bool:
         return asyncio.get_running_loop().time() >= self._disk_retry_at
 
     def _disk_failed(self) -> None:
         self._disk_retry_at = asyncio.get_running_loop().time() + DISK_RETRY_S
-
-    async def _wait_for_change(self, within_s: float) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(within_s):
-                await self._changed.wait()
 
     def _limit_memory(self) -> None:
         """Drop the oldest messages that are not being delivered, if there are too many."""
@@ -401,6 +407,12 @@ class Outbox:
             if not self._is_dropping:
                 self._is_dropping = True
                 _log.error("outbox_full", bytes=self._max_memory, where="memory")
+
+
+async def _wait(event: asyncio.Event, within_s: float) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(within_s):
+            await event.wait()
 
 
 def _not_after(record: Record, latest_ms: int) -> Record:

@@ -101,15 +101,18 @@ class Spool:
             self._lock = _locked(folder)
             try:
                 self._database = self._opened()
+                self._count, self.size = self._counted()
             except BaseException:
                 self._lock.close()
                 raise
-            self._count, self.size = self._counted()
 
     def close(self) -> None:
         """Close the spool; its rows stay."""
-        self._database.close()
-        self._lock.close()
+        try:
+            with suppress(sqlite3.Error):  # whatever is wrong, nothing is left to be written
+                self._database.close()
+        finally:
+            self._lock.close()
 
     def __len__(self) -> int:
         """Return the number of rows."""
