@@ -109,6 +109,12 @@ class Metrics:
             "Their size, which MININGMAP_COLLECTOR__SPOOL_MB limits.",
             registry=registry,
         )
+        self.ledger_complete = Gauge(
+            "miningmap_ledger_complete_ratio",
+            "Part of the reports in Kafka that is read for the ledger of partners' rows: 1 while "
+            "it is complete; until then partners get a 503.",
+            registry=registry,
+        )
         self.intake_requests = Counter(
             "miningmap_intake_requests_total",
             "Requests with a valid partner token, by status of the response.",

@@ -44,8 +44,17 @@ if TYPE_CHECKING:
     from collector.disk import Disk
     from miningmap.dependencies import Dependency
     from miningmap.kafka.producer import Record
-    from miningmap.messages import Message
+    from miningmap.messages import Message, Report
     from miningmap.settings import Kafka
+
+
+@dataclass(frozen=True)
+class ReportWithRows:
+    """A report, and the rows that it was made from, as headers of its record."""
+
+    report: Report
+    headers: tuple[tuple[str, bytes], ...]
+
 
 Outgoing: TypeAlias = "Message | DeadLetter"
 """A message to publish, or a rejected reading in its place."""
@@ -120,7 +129,7 @@ class MessagePublisher:
         await self._kafka.connected()
         await asyncio.Event().wait()
 
-    async def publish(self, messages: Sequence[Outgoing]) -> None:
+    async def publish(self, messages: Sequence[Outgoing | ReportWithRows]) -> None:
         """Return when the broker has acknowledged all messages.
 
         Raises:
@@ -141,10 +150,12 @@ class MessagePublisher:
         self._acknowledged(records)
 
 
-def record_of(outgoing: Outgoing) -> Record:
-    """Return the record of a message or dead letter."""
+def record_of(outgoing: Outgoing | ReportWithRows) -> Record:
+    """Return the record of what is published."""
     if isinstance(outgoing, DeadLetter):
         return dead_letters.record_of(outgoing)
+    if isinstance(outgoing, ReportWithRows):
+        return replace(producer.record_of(outgoing.report), headers=outgoing.headers)
     return producer.record_of(outgoing)
 
 

@@ -11,6 +11,7 @@ import structlog
 from collector.disk import Disk
 from collector.http.fetcher import Fetcher
 from collector.intake.app import intake_app
+from collector.intake.follower import Follower
 from collector.intake.ledger import Ledger
 from collector.intake.partners import SETTING, Partners, PartnersError, PartnersFile
 from collector.intake.rate_limit import Rate, RateLimiter
@@ -60,21 +61,26 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     partners = _partners(settings.intake.partners_file)
     metrics = Metrics(new_registry())
     history = NetworkHistory(settings.kafka)
-    kafka, ledger = Dependency("kafka"), Dependency("redis")
-    show([kafka, ledger], metrics.registry)
+    kafka, store = Dependency("kafka"), Dependency("redis")
+    show([kafka, store], metrics.registry)
     pollers: list[Poller] = []
-
     disk = _disk(settings.collector, metrics)
+    # A partner waits for a response: an immediate 503 is better than waiting for Redis.
+    redis = connect(settings.redis, patient=False, durations=metrics.redis_durations)
+    ledger = Ledger(redis)
+    servers, hours_d = settings.kafka.bootstrap_servers, settings.retention.hours_d
+    follower = Follower(servers, ledger, partners.pools, hours_d)
+    metrics.ledger_complete.set_function(follower.complete_ratio)
 
     def reasons() -> list[str]:
-        return reasons_of([kafka, ledger]) + idle_reasons(pollers)
+        return reasons_of([kafka, store]) + idle_reasons(pollers)
 
     def notes() -> list[str]:
-        return [disk.error] if disk is not None and disk.error is not None else []
+        of_disk = [disk.error] if disk is not None and disk.error is not None else []
+        return of_disk + follower.notes()
 
     async with (
-        # A partner waits for a response: an immediate 503 is better than waiting for Redis.
-        connect(settings.redis, patient=False, durations=metrics.redis_durations) as redis,
+        redis,
         MessagePublisher(
             settings.kafka,
             acknowledged=metrics.count,
@@ -92,8 +98,9 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             intake_app(
                 partners.authenticate,
                 publisher.publish,
-                Ledger(redis),
+                ledger,
                 RateLimiter(Rate(*rate) for rate in settings.intake.rates),
+                follows=follower,
                 known=history.known_past,
                 retention=settings.retention,
                 metrics=metrics,
@@ -122,7 +129,8 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         await run_until_first_ends(
             _collect(pollers, outbox, history, stop),
             publisher.require_topics(),
-            watch(settings.redis, ledger),
+            watch(settings.redis, store),
+            follower.run(),
         )
 
 
