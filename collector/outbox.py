@@ -34,6 +34,7 @@ from miningmap.kafka.errors import BrokerError
 from miningmap.kafka.producer import RefusedTimestampError
 from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS
 from miningmap.spool import SpoolError
+from miningmap.tasks import raise_if_cancelled
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -284,6 +285,7 @@ class Outbox:
                 await self._changed.wait()
             else:  # the disk cannot be read at the moment, or has just been written
                 await _wait(self._changed, DISK_RETRY_S)
+            raise_if_cancelled()
 
     async def _next(self) -> Sequence[_Waiting]:
         """Return the oldest messages: from the disk, or if that has none, from memory."""
@@ -344,6 +346,7 @@ class Outbox:
                     return
             else:
                 return
+            raise_if_cancelled()
             await asyncio.sleep(RETRY_S)
 
     async def _divide_or_drop(self, records: Sequence[Record]) -> None:
@@ -374,6 +377,7 @@ class Outbox:
                 await self._save(disk)
             except SpoolError:
                 self._disk_failed()
+            raise_if_cancelled()
 
     async def _save(self, disk: Disk) -> None:
         """Move all messages from memory to the disk, where they stay in their order.

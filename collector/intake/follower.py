@@ -181,7 +181,7 @@ class _Reader:
         self._ledger = ledger
         self._pools = {pool.encode(): pool for pool in pools}
         self._hours_d = hours_d
-        self._consumer: AIOKafkaConsumer | None = None
+        self._questions: AIOKafkaConsumer | None = None
         self._partitions: list[TopicPartition] = []
         self._applied: dict[int, int] = {}
         self._known: dict[str, Known] = {}
@@ -207,7 +207,7 @@ class _Reader:
                 await asyncio.sleep(RETRY_S)
             finally:
                 self._is_complete = False
-                self._consumer = None
+                self._questions = None
                 self.note, self.ratio = self.note or _NOT_READ, 0.0
             async with self._moved:
                 self._moved.notify_all()
@@ -228,22 +228,25 @@ class _Reader:
         while True:
             async with self._moved:
                 await self._moved.wait_for(lambda: self._is_complete)
-            consumer = self._consumer
-            if consumer is None:  # as a type checker cannot know, never while it is complete
+            questions = self._questions
+            if questions is None:  # as a type checker cannot know, never while it is complete
                 raise LedgerNotReadyError("the service is starting")
             with suppress(BrokerError):
                 async with broker_errors(self._servers, _ANSWER_S):
-                    ends = await consumer.end_offsets(self._partitions)
+                    ends = await questions.end_offsets(self._partitions)
                 wanted = {tp.partition: end for tp, end in ends.items()}
-                await self._reach(consumer, wanted)
-                if self._is_complete and self._consumer is consumer:
+                await self._reach(questions, wanted)
+                if self._is_complete and self._questions is questions:
                     return self._known[pool]
+            raise_if_cancelled()
             await asyncio.sleep(_PAUSE_S)
 
-    async def _reach(self, consumer: AIOKafkaConsumer, wanted: Positions) -> None:
+    async def _reach(self, questions: AIOKafkaConsumer, wanted: Positions) -> None:
         """Wait until these positions are applied, or everything is read anew."""
         async with self._moved:
-            await self._moved.wait_for(lambda: self._consumer is not consumer or self._has(wanted))
+            await self._moved.wait_for(
+                lambda: self._questions is not questions or self._has(wanted)
+            )
 
     def _has(self, wanted: Positions) -> bool:
         return all(self._applied.get(number, 0) >= end for number, end in wanted.items())
@@ -259,7 +262,12 @@ class _Reader:
             RedisError: Redis is.
         """
         self._is_in_doubt = False
-        async with groupless_consumer(self._servers) as consumer:
+        # The broker answers the requests of a connection one after the other, and waits half a
+        # second for new reports before it answers to a fetch. So questions have their own.
+        async with (
+            groupless_consumer(self._servers) as consumer,
+            groupless_consumer(self._servers) as questions,
+        ):
             async with broker_errors(self._servers):
                 self._partitions = await self._all_partitions()
                 begins = _by_number(await consumer.beginning_offsets(self._partitions))
@@ -269,7 +277,7 @@ class _Reader:
             for partition in self._partitions:
                 consumer.seek(partition, starts[partition.partition])
             self._applied = dict(starts)
-            await self._follow(consumer, starts, ends, building)
+            await self._follow(consumer, questions, starts, ends, building)
 
     async def _all_partitions(self) -> list[TopicPartition]:
         async with admin_client(self._servers) as admin:
@@ -301,6 +309,7 @@ class _Reader:
     async def _follow(
         self,
         consumer: AIOKafkaConsumer,
+        questions: AIOKafkaConsumer,
         starts: Positions,
         targets: Positions,
         building: dict[str, str],
@@ -323,7 +332,7 @@ class _Reader:
             if not self._is_complete and self._has(targets):
                 await self._finish(building, positions)
                 self._completed(starts, positions, time.monotonic() - begun_at)
-                self._consumer = consumer
+                self._questions = questions
                 write_at = 0.0
             async with self._moved:
                 self._moved.notify_all()

@@ -25,7 +25,7 @@ later than all versions of its pool before it, whatever the clocks of several co
 also the ``fetched_at`` of the reports that the request publishes. A request that finds, when it
 writes, that a later version was taken starts over, because the later one has read the ledger
 without its rows. So every version has read what was written before it, and the report with the
-later ``fetched_at`` has all rows of the earlier one (docs/adr/0009-ledger-from-kafka.md).
+later ``fetched_at`` has all rows of the earlier one (docs/adr/0010-ledger-from-kafka.md).
 """
 
 from __future__ import annotations
