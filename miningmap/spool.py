@@ -13,7 +13,7 @@ from __future__ import annotations
 import fcntl
 import sqlite3
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -83,6 +83,9 @@ class Spool:
         set_aside: the name of a damaged database that was set aside, so that this one is empty.
     """
 
+    own_folder: ClassVar[str] = "give each its own folder"
+    """What to do if another process uses the folder."""
+
     def __init__(self, folder: Path, max_bytes: int) -> None:
         """Open the spool, and create it if needed.
 
@@ -98,7 +101,7 @@ class Spool:
         self.set_aside: str | None = None
         with self._errors():
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = _locked(folder)
+            self._lock = _locked(folder, self.own_folder)
             try:
                 self._database = self._opened()
                 self._count, self.size = self._counted()
@@ -266,13 +269,13 @@ class Spool:
             raise SpoolError(f"spool {self._folder}: {reason}") from None
 
 
-def _locked(folder: Path) -> BinaryIO:
+def _locked(folder: Path, own_folder: str) -> BinaryIO:
     file = (folder / "lock").open("wb")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         file.close()
-        raise SpoolError(f"spool {folder}: another process uses it; give each its own") from None
+        raise SpoolError(f"spool {folder}: another process uses it; {own_folder}") from None
     return file
 
 

@@ -32,7 +32,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, cast
 
 import msgspec
 
@@ -187,11 +187,6 @@ class Ledger:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._begin = redis.register_script(_BEGIN)
-        self._write = redis.register_script(_WRITE)
-        self._follow = redis.register_script(_FOLLOW)
-        self._build = redis.register_script(_BUILD)
-        self._finish = redis.register_script(_FINISH)
 
     # --- for requests -----------------------------------------------------------------------------
 
@@ -212,7 +207,7 @@ class Ledger:
         wanted = list(periods)
         fields = [_field(period) for period in wanted]
         args: _Args = [*_least(known), _number(now), len(fields), *fields]
-        found = await self._begin(keys=[_key(pool)], args=args)
+        found = await self._run(_BEGIN, pool, args)
         if found is None:
             return None
         version, rows = found
@@ -229,7 +224,7 @@ class Ledger:
         """
         entries = {period: Entry(version, places) for period, places in rows.items()}
         args = [*_least(known), _number(version), *_encoded(entries)]
-        return bool(await self._write(keys=[_key(pool)], args=args))
+        return bool(await self._run(_WRITE, pool, args))
 
     async def read(self, pool: str, periods: Iterable[Period]) -> dict[Period, Rows]:
         """Return a pool's rows of these periods as H/s by place; empty where there are none."""
@@ -257,7 +252,7 @@ class Ledger:
             ``False`` if Redis has lost rows: it lacks what is known. Nothing was added.
         """
         args = [*_least(known), *_encoded(entries), *_listed(positions)]
-        return bool(await self._follow(keys=[_key(pool)], args=args))
+        return bool(await self._run(_FOLLOW, pool, args))
 
     async def start_building(self, pool: str, process: str) -> None:
         """Note that a process begins to add all reports; several may do so at a time."""
@@ -266,7 +261,7 @@ class Ledger:
     async def build(self, pool: str, process: str, entries: Entries) -> bool:
         """Add what reports say while all of them are read; ``False`` if Redis has lost rows."""
         args = [f"building:{process}", *_encoded(entries)]
-        return bool(await self._build(keys=[_key(pool)], args=args))
+        return bool(await self._run(_BUILD, pool, args))
 
     async def finish(self, pool: str, process: str, positions: Positions, hours_d: int) -> bool:
         """Note that all reports up to these positions were added.
@@ -275,7 +270,7 @@ class Ledger:
             ``False`` if Redis has lost rows since the process began, or another one has finished.
         """
         args: _Args = [f"building:{process}", *_listed(positions), hours_d]
-        return bool(await self._finish(keys=[_key(pool)], args=args))
+        return bool(await self._run(_FINISH, pool, args))
 
     async def forget_hours(self, pool: str, before: datetime) -> int:
         """Remove the rows of hours that began before a time; return of how many."""
@@ -287,6 +282,9 @@ class Ledger:
         if old:
             await self._redis.hdel(_key(pool), *old)
         return len(old)
+
+    async def _run(self, script: str, pool: str, args: _Args) -> Any:  # noqa: ANN401 - as redis-py
+        return await self._redis.register_script(script)(keys=[_key(pool)], args=args)
 
     async def _fields(self, pool: str) -> list[bytes]:
         return cast("list[bytes]", await self._redis.hkeys(_key(pool)))

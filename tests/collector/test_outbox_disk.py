@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import resource
 import signal
 import sqlite3
 import subprocess
@@ -18,6 +17,7 @@ from collector.outbox import Outbox
 from miningmap import messages as wire
 from miningmap.spool import Spool
 from tests.collector.test_outbox import DEADLINE_S, Deliveries, hashrates, report
+from tests.full_disk import full_disk
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -34,6 +34,7 @@ import asyncio, sys
 from pathlib import Path
 from collector.disk import Disk
 from collector.outbox import Outbox
+from tests.full_disk import full_disk
 from tests.collector.test_outbox import report
 
 async def main():
@@ -210,19 +211,6 @@ async def test_a_full_spool_drops_the_oldest_but_not_what_is_on_its_way(tmp_path
     assert [log["event"] for log in logs if log["event"] != "spool_found"] == ["outbox_full"]
 
 
-@asynccontextmanager
-async def full_disk() -> AsyncIterator[None]:
-    """No file of this process can grow."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, handler)
-
-
 def events(logs: list[EventDict]) -> list[str]:
     return [log["event"] for log in logs]
 
@@ -235,7 +223,7 @@ async def test_a_full_disk_ends_nothing_and_is_used_again_when_there_is_room(
     with capture_logs() as logs:
         async with living(tmp_path, kafka) as life:
             await life.outbox.join()
-            async with full_disk():
+            with full_disk():
                 life.put(*range(3))
                 await life.until(lambda: life.disk.error is not None)
                 assert life.outbox.messages == 3
@@ -257,7 +245,7 @@ async def test_a_disk_that_becomes_full_delays_no_message(
     async with living(tmp_path, kafka) as life:
         life.put(*range(3))
         await life.until(lambda: life.disk.messages == 3)
-        async with full_disk():
+        with full_disk():
             kafka.is_there.set()
             await life.until(lambda: len(kafka.records) == 3)
             life.put(3)
@@ -268,10 +256,11 @@ async def test_a_disk_that_becomes_full_delays_no_message(
 
 
 async def test_at_the_end_of_a_full_disk_the_loss_is_counted(tmp_path: Path) -> None:
-    async with living(tmp_path, Slow()) as life, full_disk():
-        life.put(*range(3))
-        await life.until(lambda: life.disk.error is not None)
-        lost = await life.outbox.close()
+    async with living(tmp_path, Slow()) as life:
+        with full_disk():
+            life.put(*range(3))
+            await life.until(lambda: life.disk.error is not None)
+            lost = await life.outbox.close()
     assert lost == 3
 
 

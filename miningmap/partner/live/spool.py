@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import msgspec
 
@@ -24,6 +24,8 @@ MAX_REFUSED: Final = 1 << 24
 
 class Spool(spool.Spool):
     """Live rows (JSON) until the intake has accepted or refused them."""
+
+    own_folder: ClassVar[str] = "give each its own by --spool"
 
     @property
     def refused_file(self) -> Path:
