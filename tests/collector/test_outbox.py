@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from tests.servers import KafkaServer
 
-DEADLINE_S = 10
+DEADLINE_S = 60
 NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
 
 
