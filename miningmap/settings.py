@@ -174,6 +174,11 @@ class Endpoint(_Section):
         ge=0,
         description="clients that can be connected to the stream of one process at a time",
     )
+    streams_per_address: int = Field(
+        default=100,
+        ge=0,
+        description="stream clients of one process that may have the same address; 0 for no limit",
+    )
     rate_limit: int = Field(
         default=600,
         ge=0,
