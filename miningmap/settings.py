@@ -232,6 +232,11 @@ class Collector(_Section):
     contact: str = Field(
         default="", description="a mail or web address in the User-Agent, for the pools' operators"
     )
+    new_pools: int = Field(
+        default=20,
+        ge=0,
+        description="pools of unknown name that one source of many may begin to list in a day",
+    )
     simulated: bool = Field(default=False, description="mark every report as simulated")
 
 
