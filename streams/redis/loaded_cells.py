@@ -6,19 +6,24 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from streams.method.cells import add_up, cell_keys
+from miningmap.messages import MAX_HOLD_S
+from miningmap.times import DAY_S, bucket
+from streams.method.cells import Cell, add_up, cell_keys
 from streams.redis.encoding import decode_cell, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from streams.method.cells import Cell, CellKey, Series
+    from streams.method.cells import CellKey, Series
     from streams.method.windows import Span, Tier
 
 STAMP: Final = "stamp"
 """The field of a series' meta data that changes with every change of its cells."""
 
 _STAMP: Final = STAMP.encode()
+NOTHING: Final = Cell()
+"""The sum of no cells."""
+_HOLD_DAYS: Final = -(-MAX_HOLD_S // DAY_S)
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,8 @@ class LoadedCells:
     def sum(self, series: Series, span: Span) -> Cell:
         """Return the sum of a series' cells over a span that was read."""
         known = self.by_series[series]
+        if not known.cells and not known.sums:  # as most series are that nobody reports any more
+            return NOTHING
         if span not in known.sums:
             found = filter(None, map(known.cells.get, cell_keys(span)))
             known.sums[span] = add_up(map(decode_cell, found), place_of)
@@ -89,6 +96,18 @@ class LoadedCells:
         """Return the first bucket of a tier in which the series ever had a value."""
         value = self.by_series[series].meta.get(f"first:{tier}".encode())
         return None if value is None else int(value)
+
+    def has_cells(self, series: Series) -> bool:
+        """Return whether a series has any cell in the spans that were read."""
+        return bool(self.by_series[series].cells)
+
+    def days(self) -> range:
+        """Return the days on which any series can have a value; empty without a series."""
+        firsts = [day for series in self.series() if (day := self.first(series, "day")) is not None]
+        ends = [self.last_report(series).end for series in self.series()]
+        if not firsts:
+            return range(0)
+        return range(min(firsts), bucket(max(ends), DAY_S) + 1 + _HOLD_DAYS)
 
     def last_report(self, series: Series) -> LastReport:
         """Return the last report of a series."""

@@ -43,7 +43,7 @@ from streams.redis.loaded_cells import STAMP, LoadedCells, SeriesCells
 from streams.redis.swing_store import SwingStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from redis.asyncio import Redis
@@ -80,6 +80,8 @@ if TYPE_CHECKING:
 _SCRIPT: Final = files(__package__).joinpath("claim.lua").read_text()
 # Redis identifies a script by its SHA-1; the digest is not used for security.
 _SCRIPT_SHA: Final = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
+
+_FIELDS_AT_ONCE: Final = 2000
 
 _decode_rejection = msgspec.json.Decoder(Refusal).decode
 
@@ -234,7 +236,8 @@ class Store:
 
         Writing does that for the series that are written; this is for those that are not any more.
         """
-        generation, metas = await self._metas()
+        generation, all_series = await self._all_series()
+        metas = await self._metas(generation, all_series)
         names = (OLDEST_MINUTES.encode(), OLDEST_HOURS.encode())
         oldest = {series: _oldest(map(meta.get, names)) for series, meta in metas.items()}
         await self._remove_expired(generation, oldest, at)
@@ -256,11 +259,22 @@ class Store:
 
     # --- cells: read ---
 
-    async def read(self, spans: Iterable[Span], earlier: LoadedCells | None = None) -> LoadedCells:
+    async def read(
+        self,
+        spans: Iterable[Span],
+        earlier: LoadedCells | None = None,
+        resting: Collection[Series] = (),
+    ) -> LoadedCells:
         """Read, for every series, the cells needed to sum over ``spans``, in three round trips.
 
         A series whose stamp is still the one in ``earlier`` has not changed since then. Of such a
         series only those cells are read that ``earlier`` does not have.
+
+        Args:
+            spans: what to sum over.
+            earlier: an earlier reading.
+            resting: series of which nothing is read; they are as they are in ``earlier``, where
+                they have no cells.
 
         Raises:
             RebuildingError: there are no cells that may be read.
@@ -268,7 +282,7 @@ class Store:
         needed_spans = frozenset(spans)
         needed_keys = frozenset(key for span in needed_spans for key in cell_keys(span))
         while True:
-            loaded = await self._read(needed_keys, needed_spans, earlier)
+            loaded = await self._read(needed_keys, needed_spans, earlier, resting)
             if loaded is not None:
                 return loaded
 
@@ -277,14 +291,19 @@ class Store:
         needed_keys: frozenset[CellKey],
         needed_spans: frozenset[Span],
         earlier: LoadedCells | None,
+        resting: Collection[Series],
     ) -> LoadedCells | None:
         """Read once; return ``None`` if the generation was replaced meanwhile."""
         # The stamps are read before the cells and again after them: cells that changed in between
         # are used once, and read again the next time.
-        generation, metas = await self._metas()
+        generation, all_series = await self._all_series()
         known = LoadedCells(frozenset(), {}, generation.number)
         if earlier is not None and earlier.generation == generation.number:
             known = earlier
+        skipped = {
+            series for series in all_series if series in resting and series in known.by_series
+        }
+        metas = await self._metas(generation, [each for each in all_series if each not in skipped])
         unchanged = {series for series, meta in metas.items() if known.is_current(series, meta)}
         all_fields, new_fields = _fields(needed_keys), _fields(needed_keys - known.keys)
         found = await self._cells(
@@ -298,6 +317,7 @@ class Store:
             loaded[series] = SeriesCells(meta=meta, cells=cells, stamp_after=stamp)
             if series in unchanged:
                 loaded[series].reuse(known.by_series[series], needed_keys, needed_spans)
+        loaded |= {series: known.by_series[series] for series in skipped}
         return LoadedCells(needed_keys, loaded, generation.number)
 
     async def _current(
@@ -343,19 +363,31 @@ class Store:
         generation, (entries,) = await self._current(add)
         return generation, [decode_series(entry) for entry in sorted(cast("set[bytes]", entries))]
 
-    async def _metas(self) -> tuple[Generation, dict[Series, dict[bytes, bytes]]]:
-        generation, all_series = await self._all_series()
+    async def _metas(
+        self, generation: Generation, all_series: Sequence[Series]
+    ) -> dict[Series, dict[bytes, bytes]]:
         async with self._redis.pipeline(transaction=False) as pipe:
             for series in all_series:
                 pipe.hgetall(generation.meta(series))
             metas = zip(all_series, await pipe.execute(), strict=True)
         # A series without meta data is listed but has no cell yet: skip it.
-        return generation, {series: meta for series, meta in metas if meta}
+        return {series: meta for series, meta in metas if meta}
 
     async def _cells(
         self, generation: Generation, fields: Mapping[Series, _Fields]
     ) -> dict[Series, _CellsAndStamp] | None:
         """Read fields of each series; return ``None`` if the generation was replaced meanwhile."""
+        found: dict[Series, _CellsAndStamp] = {}
+        for part in _parts(fields):
+            cells = await self._cells_of_part(generation, part)
+            if cells is None:
+                return None
+            found |= cells
+        return found
+
+    async def _cells_of_part(
+        self, generation: Generation, fields: Mapping[Series, _Fields]
+    ) -> dict[Series, _CellsAndStamp] | None:
         async with self._redis.pipeline(transaction=False) as pipe:
             for series, hashes in fields.items():
                 for cell_hash, names in hashes.items():
@@ -479,6 +511,24 @@ class Store:
         newest = await self._redis.xrevrange(keys.EVENTS, count=1)
         found = cast("Sequence[tuple[bytes, Any]]", newest)
         return EventId.parse(found[0][0].decode()) if found else None
+
+
+def _parts(fields: Mapping[Series, _Fields]) -> Iterator[dict[Series, _Fields]]:
+    """Yield all series in parts: of about :data:`_FIELDS_AT_ONCE` fields, at least one series.
+
+    To write the commands for years of cells, and to parse the replies, takes a tenth of a second:
+    in parts, the process can answer others in between.
+    """
+    part: dict[Series, _Fields] = {}
+    number = 0
+    for series, hashes in fields.items():
+        part[series] = hashes
+        number += sum(map(len, hashes.values()))
+        if number >= _FIELDS_AT_ONCE:
+            yield part
+            part, number = {}, 0
+    if part:
+        yield part
 
 
 def _fields(cell_keys: Iterable[CellKey]) -> _Fields:
