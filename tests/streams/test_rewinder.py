@@ -34,7 +34,7 @@ from streams.redis.store import Store
 from streams.worker import faust_app, rewinder
 from streams.worker.messages import TOPICS as APPLIED
 from tests.servers import ROOT
-from tests.streams.fixtures import network, report
+from tests.streams.fixtures import at_once, network, report
 from tests.streams.processes import StreamsProcess, streams, until
 
 if TYPE_CHECKING:
@@ -168,7 +168,8 @@ async def answers_of(settings: Settings, client: Redis, now: datetime) -> list[b
     ]
     history = {"code": "US,CN-SC", "step": "day", "from": days[-1], "to": days[0]}
     query = HistoryParameters.parse(history).query(now)
-    answers.append(await compute_history(store, query, Beliefs()))
+    known = await store.read([])
+    answers.append(await compute_history(store.read, at_once, query, Beliefs(), known))
     return list(map(msgspec.json.encode, answers))
 
 

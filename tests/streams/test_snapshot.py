@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import msgspec
 import pytest
@@ -35,10 +35,10 @@ from streams.redis import keys
 from streams.redis.store import Store
 from streams.worker.snapshot_writer import write_snapshots
 from tests.examples import examples
-from tests.streams.fixtures import NOON, empty, network, report
+from tests.streams.fixtures import NOON, at_once, empty, network, report
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Sequence
     from datetime import datetime
 
     from redis.asyncio import Redis
@@ -204,13 +204,6 @@ async def test_histories_equal_those_from_memory_to_the_last_digit(
     known = await store.read([])
     live = await compute_history(store.read, at_once, query, BELIEFS, known)
     assert msgspec.json.encode(live) == msgspec.json.encode(history(cells, query, BELIEFS))
-
-
-T = TypeVar("T")
-
-
-async def at_once(piece: Callable[[], T], left: float) -> T:  # noqa: ARG001 - as a Worker
-    return piece()
 
 
 def _query(window: str, as_of: datetime, country: str | None) -> SharesQuery:
