@@ -186,6 +186,7 @@ class _Reader:
         self._applied: dict[int, int] = {}
         self._known: dict[str, Known] = {}
         self._moved = asyncio.Condition()
+        self._asking = asyncio.Lock()
         self._is_complete = False
         self._is_in_doubt = False
         self._failing = False
@@ -204,6 +205,11 @@ class _Reader:
                 if not self._failing:
                     self._failing = True
                     _log.warning("ledger_unavailable", error=str(error))
+                await asyncio.sleep(RETRY_S)
+            except Exception as error:  # noqa: BLE001 - logged, and tried again
+                # A fault of this software, which must end neither polling nor live rows.
+                self.note = f"the ledger of partners' rows cannot be read: {error!r}"
+                _log.exception("ledger_failed")
                 await asyncio.sleep(RETRY_S)
             finally:
                 self._is_complete = False
@@ -232,14 +238,24 @@ class _Reader:
             if questions is None:  # as a type checker cannot know, never while it is complete
                 raise LedgerNotReadyError("the service is starting")
             with suppress(BrokerError):
-                async with broker_errors(self._servers, _ANSWER_S):
-                    ends = await questions.end_offsets(self._partitions)
-                wanted = {tp.partition: end for tp, end in ends.items()}
-                await self._reach(questions, wanted)
+                await self._reach(questions, await self._ends(questions))
                 if self._is_complete and self._questions is questions:
                     return self._known[pool]
             raise_if_cancelled()
             await asyncio.sleep(_PAUSE_S)
+
+    async def _ends(self, questions: AIOKafkaConsumer) -> Positions:
+        """Return the offsets after the newest messages.
+
+        Raises:
+            BrokerError: Kafka does not answer in time.
+        """
+        async with self._asking:
+            is_open = self._questions is questions
+            if not is_open:
+                return {}
+            async with broker_errors(self._servers, _ANSWER_S):
+                return _by_number(await questions.end_offsets(self._partitions))
 
     async def _reach(self, questions: AIOKafkaConsumer, wanted: Positions) -> None:
         """Wait until these positions are applied, or everything is read anew."""
@@ -277,7 +293,13 @@ class _Reader:
             for partition in self._partitions:
                 consumer.seek(partition, starts[partition.partition])
             self._applied = dict(starts)
-            await self._follow(consumer, questions, starts, ends, building)
+            try:
+                await self._follow(consumer, questions, starts, ends, building)
+            finally:
+                self._is_complete = False
+                self._questions = None
+                async with self._asking:  # a closed client would connect again, and stay connected
+                    pass
 
     async def _all_partitions(self) -> list[TopicPartition]:
         async with admin_client(self._servers) as admin:
@@ -431,8 +453,11 @@ def _entry_of(record: ConsumerRecord, pool: str) -> tuple[Period, Entry] | None:
     if not isinstance(report, Report) or (report.pool, report.source) != (pool, SOURCE):
         return None
     now = utc_now()
+    # First what cannot be true: there is no month after December 9999.
+    if rejected(report, now) or report.fetched_at > now + _MAX_AHEAD:
+        return None
     period = contribution_rows.period_of(report)
-    if period is None or rejected(report, now) or report.fetched_at > now + _MAX_AHEAD:
+    if period is None:
         return None
     return period, Entry(report.fetched_at, contribution_rows.rows_of(report, record.headers))
 

@@ -241,9 +241,13 @@ class Ledger:
         if not names:
             return State({}, 0)
         values = cast("list[bytes | None]", await self._redis.hmget(_key(pool), names))
-        found = {name: int(value or 0) for name, value in zip(names, values, strict=True)}
-        hours_d = found.pop(_HOURS_D, 0)
-        return State({int(name.partition(b":")[2]): at for name, at in found.items()}, hours_d)
+        try:
+            found = {name: int(value or 0) for name, value in zip(names, values, strict=True)}
+            hours_d = found.pop(_HOURS_D, 0)
+            positions = {int(name.partition(b":")[2]): at for name, at in found.items()}
+        except ValueError:  # somebody else has written to it
+            return State({}, 0)
+        return State(positions, hours_d)
 
     async def follow(self, pool: str, entries: Entries, known: Known, positions: Positions) -> bool:
         """Add what reports say, and the positions after them, to a complete ledger.

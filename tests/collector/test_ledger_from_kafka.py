@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ from miningmap import messages as wire
 from miningmap import settings as config
 from miningmap.cbeci.contribution import PATH
 from miningmap.cbeci.contribution_rows import Period
+from miningmap.kafka.producer import Publisher, Record
 from miningmap.kafka.reader import open_reader
 from miningmap.kafka.topics import REPORTS
 from miningmap.messages import Located, Report
@@ -359,6 +361,50 @@ async def test_what_another_program_has_published_is_kept(
     assert last.fetched_at > now
 
 
+async def test_no_datum_in_kafka_or_redis_stops_the_ledger(
+    make: Callable[..., Collector], clean_kafka: KafkaServer
+) -> None:
+    """One of each kind: the last month there is, times before the epoch, no report, no JSON."""
+    fields = {"schema": "report/1", "pool": POOL, "source": "partner", "hold_s": 0, "places": []}
+    figures = {"hashrate": 1e18, "simulated": False, "fetched_at": "9999-12-31T23:59:59.999999Z"}
+    times = [
+        {"start": "9999-12-01T00:00:00Z", "end": "9999-12-31T00:00:00Z"},
+        {"start": "9999-12-31T22:00:00Z", "end": "9999-12-31T23:00:00Z"},
+        {"start": "0001-01-01T00:00:00Z", "end": "0001-01-02T00:00:00Z"},
+        {"start": "2026-11-01T00:00:00Z", "end": "2026-11-02T00:00:00Z"},
+    ]
+    values = [json.dumps(fields | figures | each).encode() for each in times]
+    values += [b'{"source":"partner"', b'["partner"]', b"\xff partner", b""]
+    records = [Record(REPORTS, POOL.encode(), value, (("rows", b"{"),)) for value in values]
+    async with Publisher(
+        config.Kafka(bootstrap_servers=clean_kafka.bootstrap_servers), frozenset({REPORTS})
+    ) as publisher:
+        await publisher.publish(records)
+    collector = make()
+    await collector.store.hset(KEY, "position:x", "no number")
+    async with running(collector):
+        assert await collector.push(row("US", 5)) == 200
+        assert (await collector.ledger.read(POOL, [DAY]))[DAY] == {"US": 5e18}
+
+
+async def test_a_fault_of_this_software_is_logged_and_ends_nothing(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert await collector.push(row("US", 5)) == 200
+    follow = collector.ledger.follow
+
+    async def fails(*_: Any) -> bool:
+        raise RuntimeError("a bug")
+
+    with capture_logs() as logs:
+        monkeypatch.setattr(collector.ledger, "follow", fails)
+        async with asyncio.timeout(DEADLINE_S):
+            while "ledger_failed" not in [log["event"] for log in logs]:
+                await collector.store.ping()
+        monkeypatch.setattr(collector.ledger, "follow", follow)
+    assert await collector.push(row("CA", 1)) == 200
+
+
 async def test_rows_of_hours_that_are_accepted_again_are_read_again(
     make: Callable[..., Collector], clean_kafka: KafkaServer
 ) -> None:
@@ -367,6 +413,7 @@ async def test_rows_of_hours_that_are_accepted_again_are_read_again(
     sent = {"period": "hourly", "period_start_date": f"{hour:%Y-%m-%dT%H}"}
     async with running(make(hours_d=31)) as first:
         assert await first.push(row("US", 5, **sent), row("CA", 1, **sent)) == 200
+        await first.follower.known(POOL)  # else it would add what it reads afterwards
         await first.ledger.forget_hours(POOL, hour + timedelta(hours=1))
         assert (await first.ledger.read(POOL, [period]))[period] == {}
     async with running(make(hours_d=400)) as longer:
