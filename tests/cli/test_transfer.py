@@ -34,7 +34,7 @@ from streams.queries.recompute import read_cells
 from streams.queries.shares import answer_from
 from streams.redis.store import Store
 from tests.streams import golden
-from tests.streams.fixtures import NOON, network, report
+from tests.streams.fixtures import NOON, empty, network, report
 from tests.streams.processes import processed, publish, streams
 
 if TYPE_CHECKING:
@@ -301,6 +301,7 @@ async def test_imported_months_are_in_the_api_and_in_the_downloaded_tables(
     run: Run, countries: Path, provinces: Path, settings: Settings, redis_client: Redis
 ) -> None:
     """Also if they are older than the retention of hours, or are imported twice."""
+    await empty(redis_client)
     app = application(Store(redis_client, settings.retention), Beliefs(), Endpoint())
     async with streams(settings), TestClient(TestServer(app)) as http:
         assert (await downloaded(http, "mining_countries")).count("\n") == 1
