@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from miningmap.http.metrics import HttpMetrics
 from miningmap.kafka.topics import DEAD_LETTERS, REPORTS
 from miningmap.metrics import kafka_durations, pool_bound, redis_durations
-from miningmap.plausibility import FUTURE, IMPLAUSIBLE
+from miningmap.plausibility import FUTURE, IMPLAUSIBLE, TOO_LARGE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,7 +81,8 @@ class Metrics:
             ["reason"],
             registry=registry,
         )
-        for reason in (FUTURE, IMPLAUSIBLE):  # from 0 on, so that the first one is an increase
+        # From 0 on, so that the first one is an increase.
+        for reason in (FUTURE, IMPLAUSIBLE, TOO_LARGE):
             self.dead_letters.labels(reason)
         self.polled_lost = Counter(
             "miningmap_outbox_lost_total",

@@ -11,6 +11,7 @@ import structlog
 from collector.disk import Disk
 from collector.http.fetcher import Fetcher
 from collector.intake.app import intake_app
+from collector.intake.budget import Budget
 from collector.intake.follower import Follower
 from collector.intake.ledger import Ledger
 from collector.intake.partners import SETTING, Partners, PartnersError, PartnersFile
@@ -105,6 +106,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
                 retention=settings.retention,
                 metrics=metrics,
                 simulated=settings.collector.simulated,
+                budget=Budget(settings.intake.daily_values),
             ),
             settings.intake.host,
             settings.intake.port,

@@ -5,6 +5,7 @@ Polled readings, partners' rows, published files and imported tables are checked
 - What ends in the future is no finding (:func:`future`).
 - Nothing was mined before Bitcoin's first block, a total of 0 without a place says nothing, and
   neither does a network of 0 (:func:`impossible`).
+- A message does not claim more than :mod:`miningmap.sizes` allows (:func:`impossible` too).
 - No pool has much more than the network had at that time, or than its own blocks show
   (:class:`KnownFigures`).
 - A figure for the network that most others differ from is in doubt (:func:`disagreement`). Polls
@@ -20,6 +21,7 @@ from datetime import timedelta
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
+from miningmap import sizes
 from miningmap.messages import Network, Report
 from miningmap.times import DAY_S, FIRST_BLOCK, bucket_range
 from miningmap.units import format_hashrate
@@ -30,11 +32,12 @@ if TYPE_CHECKING:
 
     from miningmap.messages import Message
 
-Reason: TypeAlias = Literal["implausible", "future"]
+Reason: TypeAlias = Literal["implausible", "future", "too_large"]
 """Why a figure is rejected, as in the header ``reason`` of dead letters."""
 
 IMPLAUSIBLE: Final = "implausible"
 FUTURE: Final = "future"
+TOO_LARGE: Final = "too_large"
 
 MAX_AHEAD: Final = timedelta(minutes=5)
 """How far the end of a message may be ahead of the clock (method.md 2)."""
@@ -109,13 +112,19 @@ def _empty(message: Message) -> Rejection | None:
 
 
 def impossible(message: Message) -> Rejection | None:
-    """Reject a message that can be true at no time, whatever the clock."""
+    """Reject a message that becomes no cell at any time, whatever the clock."""
     # By its end: a month of 2009 may begin before the first block.
     if message.end <= FIRST_BLOCK:
         first = f"{FIRST_BLOCK:%Y-%m-%d}"
         error = f"ends at {message.end.isoformat()}, before Bitcoin's first block, {first}"
         return Rejection(IMPLAUSIBLE, error)
-    return _empty(message)
+    return _empty(message) or _too_many_values(message)
+
+
+def _too_many_values(message: Message) -> Rejection | None:
+    """Reject a message that would take more of Redis than any honest one needs."""
+    error = sizes.excess(message)
+    return None if error is None else Rejection(TOO_LARGE, error)
 
 
 def rejected(message: Message, now: datetime) -> Rejection | None:

@@ -12,13 +12,17 @@ from redis.asyncio.client import Pipeline
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from miningmap.redis_errors import cause_of, described, memory_of, write_problem
 from miningmap.settings import SettingsError
 from miningmap.tasks import raise_if_cancelled
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from prometheus_client import Histogram
 
     from miningmap.dependencies import Dependency
+    from miningmap.redis_errors import Cause, Memory
     from miningmap.settings import Redis as RedisSettings
 
 PERIOD_S: Final = 5.0
@@ -99,38 +103,80 @@ class _TimedPipeline(Pipeline):
             return await super().execute(raise_on_error)
 
 
-async def watch(settings: RedisSettings, state: Dependency) -> NoReturn:
-    """Ask Redis every few seconds whether it is available, and record it in ``state``.
+async def watch(
+    settings: RedisSettings, state: Dependency, memory: Callable[[Memory], None] = lambda _: None
+) -> NoReturn:
+    """Ask Redis every few seconds whether it takes writes, and record it in ``state``.
+
+    Args:
+        settings: where Redis is.
+        state: shows whether it does, and why not.
+        memory: called with what Redis says of its memory.
 
     Raises:
         SettingsError: Redis refuses the password or the database before it has ever accepted them.
             Later that only makes it unavailable.
     """
     accepted = False
+    told: str | None = None
     async with connect(settings, patient=False) as redis:
         while True:
             try:
                 async with asyncio.timeout(DEADLINE_S):
                     await redis.ping()
+                    info = await _info(redis)
             except (RedisError, OSError) as error:  # a TimeoutError is an OSError
                 if not accepted:
                     _raise_refusal(settings, error)
                 record_loss(state, error)
             else:
                 accepted = True
-                record_answer(state)
+                found = memory_of(info)
+                memory(found)
+                if found.evicts and found.policy != told:
+                    told = found.policy
+                    _log.warning("redis_evicts", policy=found.policy)
+                problem = write_problem(info)
+                if problem is None:
+                    record_answer(state)
+                else:
+                    _record(state, *problem)
+                if problem and problem[0] == "read_only":
+                    await redis.connection_pool.disconnect()  # the address may have moved
             raise_if_cancelled()
             await asyncio.sleep(PERIOD_S)
 
 
+async def _info(redis: Redis) -> dict[str, object]:
+    """Return what Redis says of its memory and role; nothing where it cannot be asked for that."""
+    try:
+        return {**await redis.info("memory"), **await redis.info("replication")}
+    except ResponseError:  # not permitted, or unknown to a server that only speaks the protocol
+        return {}
+
+
 def record_loss(state: Dependency, error: Exception) -> None:
     """Record an error of Redis, and log it unless it was logged just now."""
+    cause = cause_of(error)
     problem = str(error) or type(error).__name__
-    if is_refusal(error):
-        if state.lost(f"Redis refuses a command: {problem}"):
-            _log.warning("redis_refuses", error=problem)
-    elif state.lost(f"Redis is unavailable: {problem}"):
-        _log.warning("redis_unavailable", error=problem)
+    _record(state, cause, described(error), problem)
+
+
+def _record(state: Dependency, cause: Cause, reason: str, error: str | None = None) -> None:
+    if not state.lost(reason):
+        return
+    error = error or reason
+    match cause:
+        case "full":
+            _log.warning("redis_full", error=error)
+        case "disk":
+            _log.warning("redis_disk_failed", error=error)
+        case "read_only":
+            _log.warning("redis_read_only", error=error)
+        case "refused" | "too_large":
+            _log.warning("redis_refuses", error=error)
+        case _:
+            _log.warning("redis_unavailable", error=error)
 
 
 def is_refusal(error: Exception) -> bool:

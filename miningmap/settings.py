@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 PREFIX: Final = "MININGMAP_"
+MB: Final = 10**6
 SECRETS_DIR: Final = "MININGMAP_SECRETS_DIR"
 HOSTS_SETTING: Final = f"{PREFIX}COLLECTOR__HOSTS"
 SERVERS_SETTING: Final = f"{PREFIX}KAFKA__BOOTSTRAP_SERVERS"
@@ -205,6 +206,11 @@ class Intake(_Section):
         default=[[15, 10], [300, 600], [12_000, 86_400]],
         description="limits of each token: [requests, seconds]; CBECI's by default, [] for none",
     )
+    daily_values: int = Field(
+        default=20_000_000,
+        ge=0,
+        description="values that the rows of a pool may claim in a day; 0 for no limit",
+    )
 
 
 class Collector(_Section):
@@ -255,6 +261,11 @@ class Streams(_Section):
     snapshot_s: float = Field(default=5, gt=0)
     publish_s: float = Field(
         default=0, ge=0, description="shortest time in s between snapshots sent to Kafka; 0: all"
+    )
+    pool_mb: int = Field(
+        default=128,
+        ge=0,
+        description="megabytes of Redis that the cells of one pool may take; 0 for no limit",
     )
     stalled_s: float = Field(
         default=120, gt=0, description="exit if messages wait and none is committed for so many s"

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Final, get_args
+from typing import TYPE_CHECKING, Final, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from miningmap.http.metrics import HttpMetrics
 from miningmap.messages import Reason
 from miningmap.metrics import consumer_lag, kafka_durations, redis_durations
-from miningmap.plausibility import FUTURE, IMPLAUSIBLE
+from miningmap.plausibility import FUTURE, IMPLAUSIBLE, TOO_LARGE
 from miningmap.swings import SwingState, SwingSubject
+
+if TYPE_CHECKING:
+    from miningmap.redis_errors import Memory
 
 FAILED: Final = "failed"
 """The reason of a dead letter that a fault of this software caused."""
 REWIND_REASONS: Final = ("empty", "behind")
-_REASONS: Final = (*get_args(Reason), FUTURE, IMPLAUSIBLE, FAILED)
+OVER_QUOTA: Final = "over_quota"
+"""The reason of a dead letter whose pool takes too much of Redis."""
+_REASONS: Final = (*get_args(Reason), FUTURE, IMPLAUSIBLE, TOO_LARGE, OVER_QUOTA, FAILED)
 
 # From a polled report, which is written at once, to a partner's report about a whole month.
 _AGES_S = (1, 2, 5, 10, 30, 60, 120, 300, 900, 3600, 86_400, 31 * 86_400)
@@ -88,6 +93,22 @@ class Metrics:
             "Messages that this process has to process again because Redis lacks them.",
             registry=registry,
         )
+        self._memory = Gauge(
+            "miningmap_redis_memory_bytes",
+            "Memory of Redis that counts towards its limit, in bytes.",
+            registry=registry,
+        )
+        self._memory_limit = Gauge(
+            "miningmap_redis_memory_limit_bytes",
+            "The limit of Redis' memory (maxmemory), in bytes; 0 if it has none.",
+            registry=registry,
+        )
+        self._evicts = Gauge(
+            "miningmap_redis_evicts",
+            "1 if Redis would remove cells without a word when its memory limit is reached "
+            "(a maxmemory-policy other than noeviction), else 0.",
+            registry=registry,
+        )
         self.snapshot_duration = Histogram(
             "miningmap_snapshot_duration_seconds",
             "Time that a snapshot of all windows takes, in seconds.",
@@ -109,3 +130,9 @@ class Metrics:
         for subject in get_args(SwingSubject):  # from 0 on, as above
             for state in get_args(SwingState):
                 self.swings.labels(subject, state)
+
+    def show_memory(self, memory: Memory) -> None:
+        """Show what Redis says of its memory."""
+        self._memory.set(memory.used)
+        self._memory_limit.set(memory.limit)
+        self._evicts.set(memory.evicts)

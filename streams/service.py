@@ -16,7 +16,7 @@ from miningmap.places import is_locatable
 from miningmap.pool_names import is_known_pool, named_pools, unknown_pool
 from miningmap.redis_client import connect
 from miningmap.redis_client import watch as watch_redis
-from miningmap.settings import SettingsError
+from miningmap.settings import MB, SettingsError
 from miningmap.tasks import run_until_first_ends
 from miningmap.times import utc_now
 from streams.beliefs import BeliefsError, unknown_annotations, unknown_pools
@@ -56,7 +56,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     beliefs = configured_beliefs(settings.method)
     metrics = Metrics(new_registry())
     redis = connect(settings.redis, durations=metrics.redis_durations)
-    store = Store(redis, settings.retention)
+    store = Store(redis, settings.retention, settings.streams.pool_mb * MB)
     topics = frozenset({REPORTS, NETWORK, SHARES, SWINGS, DEAD_LETTERS})
     listen = settings.streams
     kafka, redis_state, consumer, cells, snapshots = needed = [
@@ -109,8 +109,14 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
                     settings.streams, store, beliefs, publisher, metrics, state=snapshots
                 ),
                 watcher.run(),
-                watch(settings, metrics, consumer, replayed=lambda: rewinder.replayed),
-                watch_redis(settings.redis, redis_state),
+                watch(
+                    settings,
+                    metrics,
+                    consumer,
+                    replayed=lambda: rewinder.replayed,
+                    waits=lambda: redis_state.reason is not None,
+                ),
+                watch_redis(settings.redis, redis_state, metrics.show_memory),
             )
     finally:
         await redis.aclose()

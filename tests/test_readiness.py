@@ -9,6 +9,7 @@ import signal
 import sys
 from collections import Counter
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -18,13 +19,18 @@ from launch.local.embedded import free_port
 from miningmap.kafka import producer
 from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS
 from miningmap.redis_client import connect
+from miningmap.times import utc_now
 from streams.queries.snapshot import TAKEN_AT
 from streams.redis import keys
 from tests.servers import ROOT, delete_topics
+from tests.streams.fixtures import report
+from tests.streams.processes import processed, publish
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from redis.asyncio import Redis
 
     from miningmap.settings import Settings
     from tests.servers import KafkaServer, RedisServer
@@ -33,6 +39,7 @@ DEADLINE_S: Final = 60.0
 SERVICES: Final = ("collector", "streams")
 TOPIC_OF: Final = {"collector": NETWORK, "streams": DEAD_LETTERS}
 EXIT_S: Final = 20.0
+MINUTE: Final = timedelta(minutes=1)
 # How long a service takes at most to stop, as docs/operating.md promises, in seconds.
 STOP_S: Final = 10.0
 
@@ -216,3 +223,44 @@ async def test_a_wrong_password_at_the_start_ends_the_service(
     )
     assert "Traceback" not in log
     assert "wrong" not in log
+
+
+async def pools(operator: Redis) -> set[str]:
+    """Return the pools that have cells."""
+    found = operator.scan_iter(match="mm:*:{p:*}:own:meta")
+    return {key.decode().partition("{p:")[2].partition("}")[0] async for key in found}
+
+
+async def test_a_full_redis_is_told_and_outlived_and_nothing_is_lost(
+    service: Service, settings: Settings
+) -> None:
+    # A write is tried again after 5 s at most, so it takes that long until the backlog is less.
+    service.env |= {"MININGMAP_STREAMS__SNAPSHOT_S": "0.5", "MININGMAP_STREAMS__STALLED_S": "8"}
+    now = utc_now().replace(second=0, microsecond=0)
+    reports = [report(f"pool{n}", {"US": 1e18}, start=now - n * MINUTE) for n in range(40)]
+    async with connect(settings.redis) as operator, service.running():
+        await service.until_ready()
+        await operator.config_set("maxmemory", 1_000_000)
+        try:
+            await publish(settings, reports)
+            await service.until_unready("Redis is full: give it more memory (maxmemory)")
+            assert await service.up("redis") == "0.0"
+            if service.name == "streams":
+                # For longer than no message may be committed, snapshots go on.
+                await until_snapshots(settings, 15)
+                await until_snapshots(settings, 15)
+                assert await pools(operator) == set()
+            assert service.process.returncode is None
+        finally:
+            await operator.config_set("maxmemory", 0)
+        await service.until_ready()
+        if service.name == "streams":
+            await processed(settings)
+            assert await pools(operator) == {each.pool for each in reports}
+        service.process.send_signal(signal.SIGTERM)
+        assert await service.process.wait() == 0
+    lines = service.lines()
+    events = {line["event"] for line in lines}
+    assert {"redis_full", "redis_available"} <= events
+    assert not {"stall_detected", "redis_unavailable", "dead_letters_published"} & events
+    assert [line for line in lines if "exception" in line] == []

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from collector.intake.budget import Budget
 from collector.intake.contributions import ContributionHandler, ReportPublisher
 from collector.intake.follower import FollowsNothing
 from collector.intake.handler import Gate
@@ -45,6 +46,7 @@ def intake_app(
     metrics: Metrics,
     simulated: bool,
     now: Callable[[], datetime] = utc_now,
+    budget: Budget | None = None,
 ) -> web.Application:
     """Return the app, which runs on a port of its own.
 
@@ -59,10 +61,17 @@ def intake_app(
         metrics: where requests and rows are counted.
         simulated: whether all reports are marked as simulated.
         now: the wall clock, UTC.
+        budget: limits how much the rows of a pool may claim in a day; by default nothing does.
     """
-    gate = Gate(authenticate, limiter, metrics)
+    gate = Gate(authenticate, limiter, metrics, budget or Budget())
     publisher = ReportPublisher(
-        publish, ledger, follows or FollowsNothing(), known, now, simulated=simulated
+        publish,
+        ledger,
+        follows or FollowsNothing(),
+        known,
+        now,
+        simulated=simulated,
+        budget=gate.budget,
     )
     contributions = ContributionHandler(gate, publisher, retention, now)
     live = LiveHandler(gate, publish, known, retention, now, simulated=simulated)

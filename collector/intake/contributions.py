@@ -17,8 +17,10 @@ import msgspec
 from aiohttp import web
 
 from collector.intake.body import decode_body
+from collector.intake.budget import Budget
 from collector.intake.handler import TIMEOUT_S, Gate, RefusedError, RowsHandler
 from collector.outbox import ReportWithRows
+from miningmap import sizes
 from miningmap.cbeci import contribution_rows
 from miningmap.cbeci.contribution_rows import Excess
 from miningmap.retention import horizon
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from miningmap.cbeci.contribution_rows import Period, Rows
     from miningmap.messages import Report
     from miningmap.plausibility import KnownFigures
+    from miningmap.retention import Horizon
     from miningmap.settings import Retention
 
 
@@ -74,9 +77,11 @@ class ContributionHandler(RowsHandler):
         try:
             if by_period:
                 async with asyncio.timeout(TIMEOUT_S):
-                    await self._publisher.publish(partner, by_period)
+                    await self._publisher.publish(partner, by_period, kept)
         except ImplausibleError as error:
             raise contribution_rows.excess_error(rows, now, error.excesses) from None
+        except TooManyPlacesError as error:
+            raise contribution_rows.too_many_error(rows, now, error.places) from None
         return len(by_period)
 
     def accepted(self, partner: Partner, rows: Sequence[object]) -> web.Response:
@@ -105,6 +110,18 @@ class ImplausibleError(Exception):
         self.excesses = excesses
 
 
+class TooManyPlacesError(Exception):
+    """With the rows that were sent before, a period has too many places; none was published.
+
+    Attributes:
+        places: by period, the codes of all places that it would have.
+    """
+
+    def __init__(self, places: Mapping[Period, Sequence[str]]) -> None:
+        super().__init__(f"{len(places)} periods have too many places")
+        self.places = places
+
+
 class ReportPublisher:
     """Merges new rows with those in the ledger, and publishes them as reports."""
 
@@ -117,7 +134,9 @@ class ReportPublisher:
         now: Callable[[], datetime],
         *,
         simulated: bool,
+        budget: Budget | None = None,
     ) -> None:
+        self._budget = budget or Budget()
         self._publish = publish
         self._ledger = ledger
         self._follows = follows
@@ -128,7 +147,9 @@ class ReportPublisher:
         # queue within this process.
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def publish(self, partner: Partner, rows: Mapping[Period, Rows]) -> None:
+    async def publish(
+        self, partner: Partner, rows: Mapping[Period, Rows], kept: Horizon | None = None
+    ) -> None:
         """Return when the reports are in Kafka and the rows (H/s by place) are in the ledger.
 
         In this order, because rows that are only in the ledger would be missing on the map. If the
@@ -137,6 +158,8 @@ class ReportPublisher:
         Raises:
             LedgerNotReadyError: the rows that were sent before are not known yet.
             ImplausibleError: with these rows the pool is larger than it can have been.
+            TooManyPlacesError: with these rows a period has too many places.
+            OverBudgetError: the reports claim more than the pool may in a day.
             BrokerError: Kafka did not acknowledge the reports.
             redis.RedisError: Redis is unavailable.
         """
@@ -155,7 +178,11 @@ class ReportPublisher:
                 }
                 reports = await asyncio.to_thread(self._reports, pool, after, turn.version)
                 _check_totals(reports, known)
-                await self._publish([_outgoing(reports[period], after[period]) for period in after])
+                _check_sizes(reports)
+                with self._budget.spent(pool, reports.values(), kept):
+                    await self._publish(
+                        [_outgoing(reports[period], after[period]) for period in after]
+                    )
                 if await self._ledger.write(pool, after, turn.version, known_ledger):
                     self._follows.written(pool, turn.version)
                     return
@@ -195,6 +222,21 @@ def _check_totals(reports: Mapping[Period, Report], known: KnownFigures) -> None
     }
     if excesses:
         raise ImplausibleError(excesses)
+
+
+def _check_sizes(reports: Mapping[Period, Report]) -> None:
+    """Check that no report has become too large by rows of several requests.
+
+    Raises:
+        TooManyPlacesError: some have.
+    """
+    places = {
+        period: [place.code for place in report.places]
+        for period, report in reports.items()
+        if sizes.excess(report)
+    }
+    if places:
+        raise TooManyPlacesError(places)
 
 
 def _json(status: HTTPStatus, document: object) -> web.Response:

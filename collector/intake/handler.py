@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 import structlog
 from aiohttp import web
 
+from collector.intake.budget import Budget, OverBudgetError
 from collector.intake.follower import LedgerNotReadyError
 from miningmap.rows import MAX_BODY, InvalidRowsError, RowError
 
@@ -82,11 +83,13 @@ class Gate:
         authenticate: returns the partner that a token belongs to.
         limiter: limits how often a token may be used.
         metrics: where requests and rows are counted by partner.
+        budget: limits how much the rows of a pool may claim in a day.
     """
 
     authenticate: Authenticate
     limiter: RateLimiter
     metrics: Metrics
+    budget: Budget = field(default_factory=Budget)
 
 
 class RowsHandler(ABC):
@@ -104,6 +107,7 @@ class RowsHandler(ABC):
 
         Raises:
             InvalidRowsError: some rows are invalid or cannot be true; none was published.
+            OverBudgetError: the rows claim more than the pool may in a day; none was published.
             Exception: the rows may not have been stored; they have to be sent again.
         """
 
@@ -158,6 +162,9 @@ class RowsHandler(ABC):
             text = f"{error}; send all of the rows again in {RETRY_AFTER_S} s"
             again = {"Retry-After": str(RETRY_AFTER_S)}
             return self._response(Refusal(HTTPStatus.SERVICE_UNAVAILABLE, text, again))
+        except OverBudgetError as error:
+            log.warning("intake_over_budget", error=str(error), wait_s=error.wait_s)
+            return self._response(_over_budget(error))
         except Exception:  # after any error the partner has to send the rows again
             log.exception("intake_failed")
             text = "the rows could not be stored; send all of them again later"
@@ -184,6 +191,18 @@ class RowsHandler(ABC):
         response = self.refused(refusal)
         response.headers.update(refusal.headers)
         return response
+
+
+def _over_budget(error: OverBudgetError) -> Refusal:
+    text = (
+        f"these rows claim {error.values:,} values, their totals and places once for each minute, "
+        f"hour or day; a pool may claim {error.daily:,} a day"
+    )
+    if error.wait_s is None:
+        status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+        return Refusal(status, f"{text}; send the rows in several requests")
+    again = {"Retry-After": str(error.wait_s)}
+    return Refusal(HTTPStatus.TOO_MANY_REQUESTS, f"{text}; try again in {error.wait_s} s", again)
 
 
 def _bearer_token(request: web.Request) -> str:

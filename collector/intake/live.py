@@ -66,18 +66,20 @@ class LiveHandler(RowsHandler):
         # After the wait, so that the clock is the one of the publication.
         now = self._now()
         # In a thread, because thousands of rows take long, and pollers share this event loop.
+        kept = horizon(self._retention, now)
         reports = await asyncio.to_thread(
             read,
             rows,
             partner.pool,
             now,
             simulated=self._simulated,
-            kept=horizon(self._retention, now),
+            kept=kept,
             known=known,
         )
         if reports:
-            async with asyncio.timeout(TIMEOUT_S):
-                await self._publish(reports)
+            with self._gate.budget.spent(partner.pool, reports, kept):
+                async with asyncio.timeout(TIMEOUT_S):
+                    await self._publish(reports)
         return len(reports)
 
     def accepted(self, partner: Partner, rows: Sequence[object]) -> web.Response:  # noqa: ARG002 - the other form needs the partner

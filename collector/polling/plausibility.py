@@ -25,6 +25,7 @@ from miningmap.plausibility import (
     Rejection,
     disagreement,
     future,
+    impossible,
     is_near,
     too_large,
 )
@@ -71,7 +72,11 @@ class Plausibility:
 
         Call this once for each reading, in the order in which they were fetched.
         """
-        rejection = self._known.rejected(message) or self._unconfirmed(source, message)
+        rejection = (
+            impossible(message)
+            or self._known.rejected(message)
+            or self._unconfirmed(source, message)
+        )
         if rejection is None:
             self._known.add(message)
         return rejection

@@ -326,9 +326,9 @@ def message_lines(
 
 
 def tell_left_out(number: int) -> None:
-    """Tell on standard error how many messages were left out that can be true at no time."""
+    """Tell on standard error how many messages were left out that become no cell at any time."""
     if number:
-        why = "totals of 0 or before Bitcoin's first block"
+        why = "totals of 0, before Bitcoin's first block, or too large"
         click.echo(f"{counted(number, 'message')} left out: {why}", err=True)
 
 

@@ -103,7 +103,7 @@ def dataset(
     --from and --to mean what they mean in /api/v1/history. All windows must be over.
 
     Messages that are not valid end the command if they come from a file, and are left out and
-    counted if they come from Kafka. Those that can be true at no time are left out and counted.
+    counted if they come from Kafka. Those that become no cell at any time are left out and counted.
     """
     if context.invoked_subcommand is not None:
         refuse_options(context)

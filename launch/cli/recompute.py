@@ -64,8 +64,8 @@ def recompute(
     Beliefs are those of the settings. Without the extra "server" no settings can be read: then the
     shipped beliefs are used.
 
-    Totals of 0 and messages from before Bitcoin's first block, which are dead letters in the live
-    system, are left out and counted on standard error.
+    Totals of 0, messages from before Bitcoin's first block and those that are too large, which are
+    dead letters in the live system, are left out and counted on standard error.
     """
     import msgspec
 

@@ -59,7 +59,8 @@ def publish(context: click.Context, /, file: Path, *, demo: bool) -> None:
     published: no message ends in the future or before Bitcoin's first block, has a total of 0
     without a place, or more hashrate than twice the network's at that time or five times what the
     pool's own blocks show. The network's own figure is within 10 times of what is known of that
-    time.
+    time. No message has more than 2,000 places, or more than 1,000,000 values (its total and its
+    places, once for each minute or hour).
 
     What is known is looked up in Kafka: of the network everything, of blocks the reports that
     arrived from a day before to a day after the times in FILE, at most 1,000,000 messages. Where
@@ -348,8 +349,9 @@ def export(
     that a message is about (from its start to its end, or to the end of its hold), not by its
     arrival. To recompute a window, export a range that covers it and the 30 days before it.
 
-    Invalid messages, those from the future or from before Bitcoin's first block, and totals of 0,
-    which are also dead letters, are left out and counted on standard error.
+    Invalid messages, those from the future or from before Bitcoin's first block, totals of 0, and
+    those that are too large, which are also dead letters, are left out and counted on standard
+    error.
     """
     from miningmap.kafka.errors import BrokerError
 

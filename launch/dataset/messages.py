@@ -33,7 +33,7 @@ class SortedMessages:
 
     Attributes:
         size: how many were added, repetitions included.
-        impossible: how many can be true at no time, and were left out.
+        impossible: how many become no cell at any time, and were left out.
         elsewhere: how many are about another time, and were left out.
     """
 

@@ -31,6 +31,7 @@ from miningmap.messages import SUM_TOLERANCE, Located, Report
 from miningmap.plausibility import is_future, too_large
 from miningmap.retention import kept_buckets
 from miningmap.rows import SOURCE, Fields, InvalidRowsError, RowError
+from miningmap.sizes import excess_of
 from miningmap.times import FIRST_BLOCK, add_months, rfc3339
 from miningmap.units import HashrateError, format_hashrate, parse_hashrate, scale
 
@@ -91,7 +92,8 @@ def read(rows: Sequence[object], now: datetime, kept: Horizon | None = None) -> 
             an error.
 
     Raises:
-        InvalidRowsError: a row is invalid, or two rows of one period have the same place.
+        InvalidRowsError: a row is invalid, two rows of one period have the same place, or a period
+            has too many places.
     """
     errors: list[RowError] = []
     by_period: defaultdict[Period, list[_Row]] = defaultdict(list)
@@ -100,8 +102,9 @@ def read(rows: Sequence[object], now: datetime, kept: Horizon | None = None) -> 
         if found := _read(fields, now, kept):
             by_period[found.period].append(found)
         errors += fields.errors
-    for members in by_period.values():
+    for period, members in by_period.items():
         errors += _duplicates(members)
+        errors += _too_many({row.place for row in members}, period, members)
     if errors:
         raise InvalidRowsError(sorted(errors, key=lambda error: error.index))
     return {
@@ -142,6 +145,37 @@ def excess_error(
         together = [max(members, key=lambda row: row.hashrate)] if not alone else []
         errors += [_excess_of(row, excess) for row in alone or together]
     return InvalidRowsError(sorted(errors, key=lambda error: error.index))
+
+
+def too_many_error(
+    rows: Sequence[object], now: datetime, places_of: Mapping[Period, Iterable[str]]
+) -> InvalidRowsError:
+    """Return the error of valid rows that, with those sent before, are too many for their periods.
+
+    Args:
+        rows: as :func:`read` has accepted them.
+        now: the same as there.
+        places_of: the codes of all places that a period would have; at least one period with rows
+            has too many.
+    """
+    by_period: defaultdict[Period, list[_Row]] = defaultdict(list)
+    for index, row in enumerate(rows):
+        if found := _read(Fields(index, row, FIELDS), now, None):
+            by_period[found.period].append(found)
+    errors = [
+        error
+        for period, members in by_period.items()
+        for error in _too_many(places_of.get(period, ()), period, members)
+    ]
+    return InvalidRowsError(errors)
+
+
+def _too_many(places_of: Iterable[str], period: Period, members: list[_Row]) -> Iterator[RowError]:
+    """Yield an error of the last row of a period whose report would claim too much."""
+    codes = {place.partition("/")[0] for place in places_of}
+    if error := excess_of(len(codes), period.start, period.end):
+        first = f"{period.name} rows of {period.start_date}: "
+        yield RowError(members[-1].index, None, first + error)
 
 
 def _excess_of(row: _Row, excess: Excess) -> RowError:

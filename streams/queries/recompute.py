@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 def read_cells(lines: Iterable[bytes]) -> tuple[MemoryCells, int]:
     """Return the cells of messages, one message per line, and how many messages are left out.
 
-    Empty lines are skipped. Left out are messages that can be true at no time, such as totals of 0,
-    which are dead letters in the live system. The future is not, because what was the future when a
-    message arrived may be the past now.
+    Empty lines are skipped. Left out are messages that become no cell at any time, such as totals
+    of 0, which are dead letters in the live system. The future is not, because what was the future
+    when a message arrived may be the past now.
 
     Raises:
         miningmap.messages.LineError: a line is not a valid message.

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-_NO_EXPIRY: Final = -1
+from streams.redis import essential
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
+
+_NO_EXPIRY: Final = -1
 
 
 async def renew(redis: Redis, key: str, process: str, for_s: float) -> bool:
@@ -18,11 +20,9 @@ async def renew(redis: Redis, key: str, process: str, for_s: float) -> bool:
     ever.
     """
     for_ms = int(for_s * 1000)
-    await redis.set(key, process, nx=True, px=for_ms)
-    async with redis.pipeline(transaction=True) as pipe:
-        pipe.get(key)
-        pipe.pttl(key)
-        holder, left_ms = await pipe.execute()
+    # Goes on while Redis is full: a lease is small.
+    commands = [("SET", key, process, "NX", "PX", for_ms), ("GET", key), ("PTTL", key)]
+    _, holder, left_ms = await essential.run(redis, key, commands)
     is_held = bool(holder == process.encode())
     if is_held or left_ms == _NO_EXPIRY:
         await redis.pexpire(key, for_ms)

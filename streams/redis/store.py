@@ -1,24 +1,26 @@
 """The store: all reads and writes of cells, snapshots and events in Redis.
 
 All durable state of the streams service is here; what its processes keep in memory is a cache. The
-keys are described in :mod:`streams.redis.keys`. Claims are written in one round trip per batch.
+keys are described in :mod:`streams.redis.keys`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from itertools import chain
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, cast
 
 import msgspec
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ResponseError
 
 from miningmap.api.models import Refusal
+from miningmap.redis_errors import cause_of
 from miningmap.times import DAY_H, HOUR_MIN
 from streams.method.cells import cell_keys, series_of
-from streams.redis import keys, lease
+from streams.redis import essential, keys, lease
 from streams.redis.encoding import (
     RANK,
     claim_arguments,
@@ -40,6 +42,9 @@ from streams.redis.generations import (
 )
 from streams.redis.keys import Generation
 from streams.redis.loaded_cells import STAMP, LoadedCells, SeriesCells
+from streams.redis.pieces import Piece, pieces
+from streams.redis.pool_quota import PoolQuota
+from streams.redis.pool_sizes import PoolSizes
 from streams.redis.swing_store import SwingStore
 
 if TYPE_CHECKING:
@@ -94,11 +99,45 @@ class Written(NamedTuple):
         too_late: by the number of a message, the days whose hours are no longer kept and of which
             only a part had a report that this one does not outrank.
         not_advanced: why the messages do not count as applied, if they do not.
+        too_large: by the number of a message, why Redis refused it for its size.
+        over_quota: by the number of a message that was left out, why its pool may not have more.
     """
 
     changed: int
     too_late: Mapping[int, Sequence[int]]
     not_advanced: NotAdvanced = ADVANCED
+    too_large: Mapping[int, str] = MappingProxyType({})
+    over_quota: Mapping[int, str] = MappingProxyType({})
+
+
+@dataclass
+class _Outcome:
+    """What became of a batch so far, by the numbers of its messages."""
+
+    changed: int = 0
+    too_late: dict[int, list[int]] = field(default_factory=dict)
+    not_advanced: NotAdvanced = ADVANCED
+    too_large: dict[int, str] = field(default_factory=dict)
+    over_quota: dict[int, str] = field(default_factory=dict)
+    begun: int | None = None
+    """The message of which a part was written last."""
+
+    def add(self, numbers: Sequence[int], written: Written) -> None:
+        """Add what became of a piece, whose messages have these numbers."""
+        self.changed += written.changed
+        self.not_advanced = written.not_advanced
+        for position, days in written.too_late.items():
+            known = self.too_late.setdefault(numbers[position], [])
+            known += [day for day in days if day not in known]
+        if numbers:
+            self.begun = numbers[-1]
+
+    @property
+    def written(self) -> Written:
+        """The outcome of the whole batch."""
+        return Written(
+            self.changed, self.too_late, self.not_advanced, self.too_large, self.over_quota
+        )
 
 
 @dataclass(frozen=True)
@@ -130,12 +169,27 @@ class Store:
         generations: the generations of cells in the same Redis.
     """
 
-    def __init__(self, redis: Redis, retention: Retention) -> None:
+    def __init__(self, redis: Redis, retention: Retention, pool_bytes: int = 0) -> None:
+        """Read and write one Redis.
+
+        Args:
+            redis: where all is.
+            retention: how long cells are kept.
+            pool_bytes: how many bytes the cells of one pool may take; 0 for no limit.
+        """
+        self._quota = PoolQuota(PoolSizes(redis).bytes_of, pool_bytes)
         self._redis = redis
         self._retention = retention
         self._known = 0  # the number of the generation that was current when it was last read
         self.swings = SwingStore(redis, retention)
         self.generations = Generations(redis)
+
+    async def reconnect(self) -> None:
+        """Close all connections, so that the next command looks the server's address up again.
+
+        After a failover the connections are to a replica, and they never end by themselves.
+        """
+        await self._redis.connection_pool.disconnect()
 
     # --- cells: write ---
 
@@ -146,7 +200,10 @@ class Store:
         *,
         rejected: Mapping[str, Refusal] | None = None,
     ) -> Written:
-        """Write the claims of messages in one round trip, after rejected readings if there are any.
+        """Write the claims of messages, after rejected readings if there are any.
+
+        They are written in pieces of about equal work (:mod:`streams.redis.pieces`), so that no
+        script keeps other clients waiting for long, and the positions with the last piece.
 
         Args:
             claimed: the messages, with their claims.
@@ -188,6 +245,67 @@ class Store:
     async def _write(
         self, generation: Generation, claimed: Sequence[Claimed], applied: Applied | None
     ) -> Written:
+        outcome = _Outcome()
+        divided = list(pieces(claimed)) or [Piece()]
+        for piece in divided:
+            allowed = await self._allowed(generation, piece, outcome)
+            is_last = piece is divided[-1]
+            await self._write_allowed(generation, allowed, applied, outcome, is_last=is_last)
+        return outcome.written
+
+    async def _allowed(self, generation: Generation, piece: Piece, outcome: _Outcome) -> Piece:
+        """Return the part of a piece whose pools may take more of Redis.
+
+        A message of which an earlier piece was written is written to its end.
+        """
+        allowed = Piece()
+        for number, (message, claims) in zip(piece.numbers, piece.claimed, strict=True):
+            if number != outcome.begun and number not in outcome.over_quota:
+                refusal = await self._quota.refusal(generation, message)
+                if refusal is not None:
+                    outcome.over_quota[number] = refusal
+            if number not in outcome.over_quota:
+                allowed.numbers.append(number)
+                allowed.claimed.append((message, claims))
+        return allowed
+
+    async def _write_allowed(
+        self,
+        generation: Generation,
+        piece: Piece,
+        applied: Applied | None,
+        outcome: _Outcome,
+        *,
+        is_last: bool,
+    ) -> None:
+        """Write a piece without the messages that Redis refuses for their size."""
+        try:
+            written = await self._write_at_once(generation, piece.claimed, applied, is_last=is_last)
+        except ResponseError as error:
+            if cause_of(error) != "too_large" or not piece.numbers:
+                raise
+            if len(piece.numbers) == 1:
+                outcome.too_large[piece.numbers[0]] = f"Redis refuses it: {error}"
+                parts = []
+            else:  # the others are not to be lost with it
+                whole = zip(piece.numbers, piece.claimed, strict=True)
+                parts = [Piece([claimed], [number]) for number, claimed in whole]
+            for part in parts:
+                await self._write_allowed(generation, part, applied, outcome, is_last=False)
+            if is_last:
+                await self._write_allowed(generation, Piece(), applied, outcome, is_last=True)
+        else:
+            outcome.add(piece.numbers, written)
+
+    async def _write_at_once(
+        self,
+        generation: Generation,
+        claimed: Sequence[Claimed],
+        applied: Applied | None,
+        *,
+        is_last: bool,
+    ) -> Written:
+        """Write claims in one round trip, and the positions if they are the last of a batch."""
         by_series: dict[Series, list[int]] = {}
         for number, (message, _) in enumerate(claimed):
             by_series.setdefault(series_of(message), []).append(number)
@@ -198,7 +316,7 @@ class Store:
                 claimants.append(_add_claims(pipe, generation, series, claimed, numbers))
             if by_series:
                 pipe.sadd(generation.series, *map(encode_series, by_series))
-            if applied and applied.repeatable:
+            if applied and applied.repeatable and is_last:
                 self._add_advance(pipe, generation, applied)
             replies = await pipe.execute()
         of_series = dict(zip(by_series, replies, strict=False))
@@ -206,6 +324,7 @@ class Store:
         if applied:
             oldest = {series: _oldest(numbers) for series, (_, _, *numbers) in of_series.items()}
             await self._remove_expired(generation, oldest, applied.at)
+        if applied and is_last:
             advance = (
                 replies[-1] if applied.repeatable else await self._advance(generation, applied)
             )
@@ -468,22 +587,25 @@ class Store:
         return await lease.renew(self._redis, keys.LEADER, process, for_s)
 
     async def write_snapshot(self, snapshot: Mapping[str, bytes]) -> None:
-        """Replace the snapshot and add the event that announces it, in one transaction."""
+        """Replace the snapshot and add the event that announces it, in one step.
+
+        It goes on while Redis is full (:mod:`streams.redis.essential`).
+        """
         # By the clock of Redis, which the ids of the events come from too.
         now_s, _ = await self._redis.time()
         oldest_ms = (now_s - KEPT_S) * 1000
-        async with self._redis.pipeline(transaction=True) as pipe:
-            pipe.delete(keys.SNAPSHOTS)
-            pipe.hset(keys.SNAPSHOTS, mapping=cast("Mapping[Any, Any]", snapshot))
-            # Trimmed exactly: approximate trimming keeps a few hundred entries more, and each of
-            # them is large.
-            pipe.xadd(
-                keys.EVENTS,
-                cast("Any", shares_fields(snapshot)),
-                minid=oldest_ms,
-                approximate=False,
-            )
-            await pipe.execute()
+        event = chain.from_iterable(shares_fields(snapshot).items())
+        await essential.run(
+            self._redis,
+            keys.SNAPSHOTS,
+            [
+                ("DEL", keys.SNAPSHOTS),
+                *(("HSET", keys.SNAPSHOTS, name, part) for name, part in snapshot.items()),
+                # Trimmed exactly: approximate trimming keeps a few hundred entries more, and each
+                # of them is large.
+                ("XADD", keys.EVENTS, "MINID", "=", oldest_ms, "*", *event),
+            ],
+        )
 
     async def snapshot_part(self, name: str) -> bytes | None:
         """Return one part of the snapshot as it was written, or ``None`` if there is none."""

@@ -17,8 +17,11 @@ from miningmap.dependencies import Dependency
 from miningmap.kafka.dead_letters import record_of
 from miningmap.kafka.errors import BrokerError
 from miningmap.kafka.topics import DEAD_LETTERS
+from miningmap.plausibility import TOO_LARGE
 from miningmap.redis_client import record_answer, record_loss
+from miningmap.redis_errors import cause_of
 from miningmap.times import DAY_S, bucket_start
+from streams.metrics import OVER_QUOTA
 from streams.worker.messages import applied_by, dead_letter, decode_batch
 
 if TYPE_CHECKING:
@@ -96,7 +99,15 @@ class Processor:
                 dead_letter(decoded.raw[number], "too_late", _late_days(days), now)
                 for number, days in sorted(written.too_late.items())
             ]
-            dead_letters = [*decoded.dead_letters, *late]
+            refused = [
+                *((TOO_LARGE, *each) for each in sorted(written.too_large.items())),
+                *((OVER_QUOTA, *each) for each in sorted(written.over_quota.items())),
+            ]
+            left_out = [
+                dead_letter(decoded.raw[number], reason, error, now)
+                for reason, number, error in refused
+            ]
+            dead_letters = [*decoded.dead_letters, *late, *left_out]
             await self._publish(dead_letters)
         self._count(batch, dead_letters)
 
@@ -115,6 +126,8 @@ class Processor:
                     written = await self._write_once(decoded, applied)
                 except RedisError as error:
                     record_loss(self._redis, error)
+                    if cause_of(error) == "read_only":
+                        await self._store.reconnect()
                     raise
         record_answer(self._redis)
         now = self._now()

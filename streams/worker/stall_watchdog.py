@@ -43,6 +43,10 @@ class StallDetector:
         self._since: dict[tuple[str, int], tuple[int, float]] = {}
         self._replayed = 0
 
+    def forget(self) -> None:
+        """Begin anew, as if every partition had just made progress."""
+        self._since.clear()
+
     def check(self, lag: Lag, at: float, replayed: int = 0) -> str | None:
         """Compare the lag with earlier ones, and describe a wait of over :data:`LATE_S`.
 
@@ -80,6 +84,7 @@ async def watch(
     consumer: Dependency | None = None,
     *,
     replayed: Callable[[], int] = lambda: 0,
+    waits: Callable[[], bool] = lambda: False,
 ) -> NoReturn:
     """Update the lag metric until the consumer stalls.
 
@@ -88,6 +93,8 @@ async def watch(
         metrics: where the lag is shown.
         consumer: shows whether the consumer makes progress.
         replayed: returns how many messages were processed again because Redis had lost them.
+        waits: whether the consumer waits for another server, such as a Redis that is full. Then it
+            is not stalled, however long that takes, and another process would wait as well.
 
     Raises:
         StalledError: the consumer has stalled; the process should end and be started again.
@@ -104,6 +111,8 @@ async def watch(
                         lag = await read_lag()
                     if consumer.found():
                         _log.info("consumer_lag_available")
+                    if waits():
+                        detector.forget()
                     consumer.reason = _check(lag, detector, metrics, replayed())
                     await asyncio.sleep(PERIOD_S)
         except BrokerError as error:

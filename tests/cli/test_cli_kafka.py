@@ -17,6 +17,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from launch.cli import transfer
 from launch.local.embedded import free_port
+from miningmap import sizes
 from miningmap.kafka.topics import NETWORK, REPORTS, TOPICS
 from miningmap.messages import KINDS, MAX_FIGURE, encode
 from miningmap.places import all_places
@@ -35,6 +36,11 @@ if TYPE_CHECKING:
 SERVERS = "MININGMAP_KAFKA__BOOTSTRAP_SERVERS"
 DEADLINE_S = 30
 NAMES = [topic.name for topic in TOPICS]
+LARGE = report(
+    places={place.code: 1e15 for place in all_places() if "-" not in place.code},
+    start=datetime(2024, 1, 1, tzinfo=UTC),
+    end=datetime(2025, 1, 1, tzinfo=UTC),
+)
 
 
 @pytest.fixture
@@ -126,6 +132,7 @@ def test_lines_are_checked_before_the_broker_is_contacted(
         (network(1, start=datetime(2009, 1, 2, tzinfo=UTC)), "implausible: ends at 2009-01-02T"),
         (report(hashrate=0), "implausible: a total of 0 H/s says nothing"),
         (network(0), "implausible: a total of 0 H/s says nothing"),
+        (LARGE, "too_large: a total and 251 places in 8,784 hours are 2,213,568 values"),
     ],
 )
 def test_what_cannot_be_true_is_named_before_the_broker_is_contacted(
@@ -274,8 +281,11 @@ def test_a_pool_is_compared_with_its_blocks_in_the_file(
 
 
 def test_a_message_that_the_broker_rejects_is_one_line_and_a_failure(
-    run: Run, messages: Path, broker: KafkaServer
+    run: Run, messages: Path, broker: KafkaServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Without these limits of ours, which keep every message below that of the broker.
+    monkeypatch.setattr(sizes, "MAX_PLACES", 10**6)
+    monkeypatch.setattr(sizes, "MAX_VALUES", 10**9)
     report = json.loads(messages.read_text().splitlines()[0])
     month = {"start": "2026-10-01T00:00:00Z", "end": "2026-11-01T00:00:00Z", "hold_s": 0}
     # Every place as published, and in every kind, with the most digits.

@@ -29,6 +29,7 @@ from miningmap import settings as config
 from miningmap.cbeci.contribution import PATH
 from miningmap.messages import Report
 from miningmap.partner import push as pushing
+from miningmap.places import all_places, is_locatable, outermost
 from miningmap.plausibility import KnownFigures
 from miningmap.redis_client import connect
 from tests.partner.fixtures import ADDRESSES, write_database, write_dbip_database
@@ -321,6 +322,21 @@ async def test_with_one_bad_line_nothing_is_sent_and_all_are_named(
         f"miningmap: {file}: 2 errors, nothing was sent:\n"
         "  line 3: province: unknown subdivision of US: 'Texsa'; near matches: Texas (US-TX)\n"
         "  line 4: average_hashrate: average_hashrate should be a finite number, 0 or more\n"
+    )
+    assert intake.reports == []
+
+
+async def test_more_rows_than_a_report_may_have_are_named_before_they_are_sent(
+    run: Run, intake: Intake, tmp_path: Path
+) -> None:
+    codes = [p.code for p in all_places() if outermost(p.code) == p.code and is_locatable(p.code)]
+    subdivisions = [code for code in codes if re.fullmatch("[A-Z]{2}-[A-Z0-9]{1,3}", code)]
+    many = [f"2020-01-01,monthly,{code[:2]},{code},1,th/s\n" for code in subdivisions[:1400]]
+    file = rows(tmp_path, *many)
+    result = await push(run, file, "--to", intake.url, "--token-file", intake.token)
+    assert result.exit_code == 2
+    assert "line 1401: monthly rows of 2020-01-01: a total and 1,400 places in 744 hours are " in (
+        result.stderr
     )
     assert intake.reports == []
 

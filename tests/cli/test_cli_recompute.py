@@ -70,7 +70,10 @@ def test_a_total_of_0_says_nothing(run: Run, messages: Path) -> None:
             file.write(json.dumps(nothing) + "\n")
     after = run("recompute", messages, *AS_OF)
     assert (after.exit_code, after.stdout) == (0, before.stdout)
-    assert after.stderr == "3 messages left out: totals of 0 or before Bitcoin's first block\n"
+    assert (
+        after.stderr
+        == "3 messages left out: totals of 0, before Bitcoin's first block, or too large\n"
+    )
 
 
 def by_code(answer: Any, figure: str = "share") -> dict[str, Any]:

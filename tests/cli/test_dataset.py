@@ -476,7 +476,10 @@ def test_impossible_messages_are_left_out_and_counted(run: Run, file: Path, tmp_
         opened.write(encode(report("ocean", hashrate=0, start=editions.START)))
     result = run("dataset", *SPAN, "-o", tmp_path / "edition", "--messages", file)
     assert result.stdout.strip() == clean
-    assert "1 message left out: totals of 0 or before Bitcoin's first block\n" in result.stderr
+    assert (
+        "1 message left out: totals of 0, before Bitcoin's first block, or too large\n"
+        in result.stderr
+    )
 
 
 def test_beliefs_that_cannot_be_used_are_named(run: Run, file: Path, tmp_path: Path) -> None:

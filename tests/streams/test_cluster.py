@@ -93,6 +93,7 @@ async def check_cells(store: Store) -> None:
 
 async def check_published(store: Store) -> None:
     await write(store)
+    await store.check_cells()
     published = await store.published()
     assert published[Series("c", "own")] == {bucket(JUNE, DAY_S): TABLE.published}
 
@@ -112,6 +113,11 @@ async def check_leader(store: Store) -> None:
     assert not await store.renew_leadership("two", for_s=60)
 
 
+async def check_reconnect(store: Store) -> None:
+    await store.reconnect()
+    assert await store.snapshot() == {}
+
+
 async def check_snapshots(store: Store) -> None:
     await store.write_snapshot({"1h/country": b"1"})
     assert await store.snapshot() == {"1h/country": b"1"}
@@ -126,12 +132,13 @@ async def check_expiry(store: Store) -> None:
 
 
 CHECKS: dict[Callable[[Store], Awaitable[Any]], set[str]] = {
-    check_cells: {"write", "read"},
+    check_cells: {"write", "read", "check_cells"},
     check_published: {"published"},
     check_stamp: {"stamp"},
     check_rejections: {"rejections"},
     check_leader: {"renew_leadership"},
     check_expiry: {"remove_expired"},
+    check_reconnect: {"reconnect"},
     check_snapshots: {"write_snapshot", "snapshot", "snapshot_part", "events", "last_event"},
 }
 

@@ -16,6 +16,7 @@ from miningmap import settings as config
 from miningmap.kafka.errors import BrokerError
 from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS
 from miningmap.messages import encode
+from miningmap.places import all_places, is_locatable, outermost
 from miningmap.redis_client import connect
 from miningmap.times import utc_now
 from streams.metrics import Metrics
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 KEPT = config.Retention()
 NOW = NOON + timedelta(minutes=2)
 MINUTE = timedelta(minutes=1)
+CODES = [p.code for p in all_places() if is_locatable(p.code) and outermost(p.code) == p.code]
 YEAR_9999 = datetime(9999, 12, 31, 22, tzinfo=UTC)
 
 
@@ -74,6 +76,8 @@ OLD = raw(encode(report(hashrate=1, start=NOON - timedelta(days=9))))
         (encode(report(hashrate=1, start=NOW + 5 * MINUTE)), "future"),
         (encode(network(1, start=NOW + 5 * MINUTE)), "future"),
         (encode(report(hashrate=1, start=YEAR_9999, end=YEAR_9999 + 60 * MINUTE)), "future"),
+        (encode(report(places=dict.fromkeys(CODES[:700], 1.0), hold_s=86_400)), "too_large"),
+        (encode(report(places=dict.fromkeys(CODES[:2001], 1.0))), "too_large"),
     ],
 )
 def test_an_invalid_message_becomes_a_dead_letter_with_its_reason(

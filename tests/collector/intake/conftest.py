@@ -11,13 +11,14 @@ from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
 from collector.intake.app import intake_app
+from collector.intake.budget import Budget
 from collector.intake.ledger import Ledger
 from collector.intake.partners import Partner, Partners
 from collector.intake.rate_limit import Rate, RateLimiter
 from collector.metrics import Metrics
 from miningmap import settings as config
 from miningmap.redis_client import connect
-from tests.collector.intake.fakes import NOW, TOKEN, Kafka, Past
+from tests.collector.intake.fakes import DAILY_VALUES, NOW, TOKEN, Kafka, Past
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -61,6 +62,7 @@ def app(kafka: Kafka, store: Redis, registry: CollectorRegistry, past: Past) -> 
         metrics=Metrics(registry),
         simulated=True,
         now=lambda: NOW,
+        budget=Budget(DAILY_VALUES),
     )
 
 

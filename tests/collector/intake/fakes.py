@@ -21,6 +21,7 @@ TOKEN = "the token of partner one"
 AUTHORIZATION = {"Authorization": f"Bearer {TOKEN}"}
 HEADER = f"Authorization: Bearer {TOKEN}"
 PROBLEM = "application/problem+json"
+DAILY_VALUES = 1_000_000
 
 
 class Kafka:

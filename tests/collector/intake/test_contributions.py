@@ -12,12 +12,15 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
+from miningmap import live_rows
 from miningmap import messages as wire
 from miningmap.cbeci.contribution import PATH
 from miningmap.messages import Located, Report
+from miningmap.places import OTHER, all_places, is_locatable, outermost
 from miningmap.rows import MAX_BODY
 from tests.collector.intake.fakes import (
     AUTHORIZATION,
+    DAILY_VALUES,
     HEADER,
     NOW,
     PROBLEM,
@@ -53,6 +56,10 @@ STATES: dict[str, object] = {
     "average_hashrate": 0.94,
     "unit": "eh/s",
 }
+
+
+def is_outermost(code: str) -> bool:
+    return is_locatable(code) and outermost(code) == code and not code.endswith(OTHER)
 
 
 async def push(
@@ -532,3 +539,59 @@ async def test_rows_wait_until_the_past_is_known(
     past.read.set()
     assert (await request).status == 422
     assert kafka.messages == []
+
+
+def rows_of(codes: list[str], **changes: object) -> list[dict[str, object]]:
+    return [
+        STATES | {"country": code[:2], "province": code if "-" in code else None} | changes
+        for code in codes
+    ]
+
+
+async def test_rows_that_would_fill_redis_are_refused_with_the_limit(
+    client: TestClient[Any, Any], kafka: Kafka
+) -> None:
+    month = {"period": "monthly", "unit": "th/s", "average_hashrate": 1}
+    codes = [p.code for p in all_places() if p.code.isascii() and is_outermost(p.code)]
+    error = (
+        "monthly rows of 2020-01-01: a total and 1,400 places in 744 hours are 1,042,344 values; a "
+        "report has at most 1,000,000: send fewer places or shorter periods"
+    )
+
+    refused = await push(client, {"data": [STATES, *rows_of(codes[:1400], **month)]})
+    assert refused.status == 422
+    document = await refused.json()
+    assert document["errors"] == [{"index": 1400, "field": None, "error": error}]
+
+    # All rows of a period count together, also those of an earlier request.
+    assert (await push(client, {"data": rows_of(codes[:700], **month)})).status == 200
+    later = await push(client, {"data": [STATES, *rows_of(codes[600:1400], **month)]})
+    assert later.status == 422
+    assert (await later.json())["errors"] == [{"index": 800, "field": None, "error": error}]
+    assert len(kafka.messages) == 1
+
+
+async def test_rows_beyond_the_budget_of_a_pool_are_refused_until_it_is_refilled(
+    client: TestClient[Any, Any],
+) -> None:
+    week = {"period": "weekly", "unit": "th/s", "average_hashrate": 1}
+    codes = [p.code for p in all_places() if p.code.isascii() and is_outermost(p.code)][:1000]
+    rows = rows_of(codes, **week, period_start_date="2020-02-10")
+    for _ in range(DAILY_VALUES // (168 * 1001)):
+        assert (await push(client, {"data": rows})).status == 200
+
+    refused = await push(client, {"data": rows})
+    assert refused.status == 429
+    assert 0 < int(refused.headers["Retry-After"]) < 86_400
+    document = await refused.json()
+    assert document["error"] == "Too many requests from your IP, try again later"
+    assert document["detail"].startswith(f"these rows claim {168 * 1001:,} values, ")
+    assert f"a pool may claim {DAILY_VALUES:,} a day" in document["detail"]
+
+    live = {  # both forms of rows share the budget
+        "start": "2020-02-01T00:00:00Z",
+        "end": "2020-03-01T00:00:00Z",
+        "hashrate": 1e18,
+        "places": [{"code": code, "hashrate": 1e12} for code in codes],
+    }
+    assert (await client.post(live_rows.PATH, json=live, headers=AUTHORIZATION)).status == 429

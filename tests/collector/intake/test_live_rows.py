@@ -24,11 +24,13 @@ from miningmap import messages as wire
 from miningmap.cbeci import contribution
 from miningmap.live_rows import MAX_HOLD_S, PATH
 from miningmap.messages import Located, Report
+from miningmap.places import all_places, is_locatable, outermost
 from miningmap.rows import MAX_BODY, InvalidRowsError, RowError
 from miningmap.settings import Retention
 from miningmap.times import rfc3339
 from tests.collector.intake.fakes import (
     AUTHORIZATION,
+    DAILY_VALUES,
     HEADER,
     NOW,
     PROBLEM,
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     Client = TestClient[Any, Any]
 
 JSON = {"Content-Type": "application/json", **AUTHORIZATION}
+OUTERMOST = [p for p in all_places() if is_locatable(p.code) and outermost(p.code) == p.code]
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
@@ -440,3 +443,52 @@ def test_any_rows_are_published_as_valid_reports_or_not_at_all(rows: list[object
         assert wire.decode(wire.encode(message)) == message
         assert isinstance(message, Report)
         assert {place.kind for place in message.places} <= {"measured"}
+
+
+async def test_a_row_that_would_fill_redis_is_refused_with_the_limit(
+    client: Client, kafka: Kafka
+) -> None:
+    places = [{"code": place.code, "hashrate": 1e12} for place in OUTERMOST[:1500]]
+    month = row(31 * DAY + 12 * HOUR, 31 * DAY, places=places)
+    many = row(
+        2 * MINUTE, places=[{"code": place.code, "hashrate": 1e12} for place in OUTERMOST[:2001]]
+    )
+
+    assert await errors(client, row(), month, many) == [
+        (
+            1,
+            None,
+            (
+                "a total and 1,500 places in 744 hours are 1,116,744 values; a report has at most "
+                "1,000,000: send fewer places or shorter periods"
+            ),
+        ),
+        (2, None, "2,001 places; a report has at most 2,000"),
+    ]
+    assert kafka.messages == []
+
+
+async def test_rows_beyond_the_budget_of_a_pool_are_refused_until_it_is_refilled(
+    client: Client, kafka: Kafka
+) -> None:
+    places = [{"code": place.code, "hashrate": 1e12} for place in OUTERMOST[:700]]
+    month = row(31 * DAY + 12 * HOUR, 31 * DAY, places=places)
+    assert (await push(client, month)).status == 200
+    published = len(kafka.messages)
+
+    with capture_logs() as logs:
+        again = await push(client, month)
+    assert again.status == 429
+    assert 0 < int(again.headers["Retry-After"]) < 86_400
+    assert (await problem(again))["detail"].startswith(
+        f"these rows claim {744 * 701:,} values, their totals and places once for each minute, "
+        f"hour or day; a pool may claim {DAILY_VALUES:,} a day; try again in "
+    )
+    assert [log["event"] for log in logs] == ["intake_over_budget"]
+    assert (await push(client, row())).status == 200  # what is left is enough for it
+
+    other = row(32 * DAY + 12 * HOUR, 31 * DAY, places=places)
+    both = await push(client, [month, other, row(70 * DAY + 12 * HOUR, 31 * DAY, places=places)])
+    assert both.status == 413
+    assert (await problem(both))["detail"].endswith(" a day; send the rows in several requests")
+    assert len(kafka.messages) == published + 1

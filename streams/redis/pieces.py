@@ -1,0 +1,143 @@
+"""Divide a batch by the work that it is for Redis, so that no script keeps others waiting. Pure.
+
+Redis runs one script at a time, and everybody else waits: the endpoint, the snapshots, the other
+workers. A batch of 500 small messages is little work and one message of a month can be much, so a
+batch is written in pieces of about equal work. A message that is too much for one piece is divided
+by hours or days: its claims are on different cells, so it does not matter when each one is written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from typing import TYPE_CHECKING, Final
+
+from miningmap.times import DAY_H, DAY_MIN, HOUR_MIN
+from streams.method.cells import series_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from miningmap.messages import Message
+    from streams.method.cells import Claim, Series
+    from streams.method.windows import Tier
+
+PIECE_VALUES: Final = 100_000
+"""The values that one piece should touch at most: some 10 ms of an idle Redis. They are counted as
+in :mod:`miningmap.sizes`, with those that are read again for the sums of hours and days."""
+_UNDIVIDED: Final[dict[Tier, int]] = {"minute": HOUR_MIN, "hour": DAY_H, "day": 32}
+"""How many buckets are written at once, by tier: those that are summed up together."""
+
+
+@dataclass
+class Piece:
+    """A part of a batch that is written at once.
+
+    Attributes:
+        claimed: messages, each with those of its claims that are in this piece.
+        numbers: the position in the batch of each of these messages.
+    """
+
+    claimed: list[tuple[Message, list[Claim]]] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
+
+    def add(self, number: int, message: Message, claim: Claim) -> None:
+        """Add a claim of the message with this number, after all earlier ones of that message."""
+        if not self.numbers or self.numbers[-1] != number:
+            self.numbers.append(number)
+            self.claimed.append((message, [claim]))
+            return
+        claims = self.claimed[-1][1]
+        if _continues(claims[-1], claim):
+            buckets = range(claims[-1].buckets.start, claim.buckets.stop)
+            claims[-1] = replace(claim, buckets=buckets)
+        else:
+            claims.append(claim)
+
+
+def pieces(
+    claimed: Sequence[tuple[Message, Sequence[Claim]]], most: int = PIECE_VALUES
+) -> Iterator[Piece]:
+    """Divide a batch into pieces, one series after the other.
+
+    The messages of a series stay together and in their order, so that hours and days are summed up
+    once for all of them.
+
+    Args:
+        claimed: the messages of the batch, with their claims.
+        most: the values of a piece. The minutes of one hour are not divided, because their sum is
+            made from all of them, nor are the hours of one day.
+    """
+    by_series: dict[Series, list[int]] = {}
+    for number, (message, _) in enumerate(claimed):
+        by_series.setdefault(series_of(message), []).append(number)
+    piece, work = Piece(), _Work()
+    for series, number in ((series, n) for series, numbers in by_series.items() for n in numbers):
+        message, claims = claimed[number]
+        for part in chain.from_iterable(map(_parts, claims)):
+            added = work.of(series, part)
+            if piece.numbers and work.values + added > most:
+                yield piece
+                piece, work = Piece(), _Work()
+                added = work.of(series, part)
+            piece.add(number, message, part)
+            work.add(series, part, added)
+    if piece.numbers:
+        yield piece
+
+
+class _Work:
+    """The values that a piece touches, each sum of an hour or a day counted once."""
+
+    def __init__(self) -> None:
+        self.values = 0
+        self._hours: set[tuple[Series, int]] = set()
+        self._days: set[tuple[Series, int]] = set()
+
+    def of(self, series: Series, part: Claim) -> int:
+        """Return how many more values it would touch with a part of a claim."""
+        cells = len(part.buckets)
+        hour, day = _sums(part)
+        if hour is not None and (series, hour) not in self._hours:
+            cells += HOUR_MIN
+        if day is not None and (series, day) not in self._days:
+            cells += DAY_H
+        return cells * (1 + len(part.cell.places))
+
+    def add(self, series: Series, part: Claim, values: int) -> None:
+        """Add a part of a claim, which touches so many values."""
+        self.values += values
+        hour, day = _sums(part)
+        if hour is not None:
+            self._hours.add((series, hour))
+        if day is not None:
+            self._days.add((series, day))
+
+
+def _sums(part: Claim) -> tuple[int | None, int | None]:
+    """Return the hour and the day that are summed up again after a part of a claim."""
+    first = part.buckets.start
+    if part.tier == "minute":
+        return first // HOUR_MIN, first // DAY_MIN
+    return None, first // DAY_H if part.tier == "hour" else None
+
+
+def _parts(claim: Claim) -> Iterator[Claim]:
+    """Yield the parts of a claim that are not divided."""
+    size = _UNDIVIDED[claim.tier]
+    first, stop = claim.buckets.start, claim.buckets.stop
+    if first // size == (stop - 1) // size:  # nearly all claims of live messages
+        yield claim
+        return
+    while first < stop:
+        end = min((first // size + 1) * size, stop)
+        yield replace(claim, buckets=range(first, end))
+        first = end
+
+
+def _continues(before: Claim, claim: Claim) -> bool:
+    return (
+        before.tier == claim.tier
+        and before.buckets.stop == claim.buckets.start
+        and before.rank == claim.rank
+    )
