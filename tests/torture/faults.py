@@ -1,0 +1,318 @@
+"""The faults: each strikes the system, which goes on under load, and is healed.
+
+They are small so that they can be put together: :class:`Together` and :class:`Again`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from abc import ABC, abstractmethod
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from redis.asyncio import Redis
+
+from tests.torture.network import in_thread
+from tests.torture.system import STOP_S, worker
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tests.torture.system import System
+
+FULL_BYTES: Final = 64 * 1024
+"""How much room a full Redis has left, when the limit is set."""
+
+
+class Fault(ABC):
+    """Something that goes wrong, and then stops being wrong.
+
+    Attributes:
+        name: of the row in docs/reliability.md.
+        needs_proxy: whether it works only with toxiproxy.
+        problems: what the fault itself found wrong, as sentences.
+    """
+
+    name: str
+    needs_proxy = False
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+
+    @abstractmethod
+    async def strike(self, system: System) -> None:
+        """Make it go wrong."""
+
+    async def heal(self, system: System) -> None:
+        """Make it right again."""
+
+
+class Together(Fault):
+    """Several faults at once."""
+
+    def __init__(self, *faults: Fault) -> None:
+        super().__init__()
+        self.name = ", and ".join(fault.name for fault in faults)
+        self.needs_proxy = any(fault.needs_proxy for fault in faults)
+        self._faults = faults
+
+    async def strike(self, system: System) -> None:
+        await asyncio.gather(*(fault.strike(system) for fault in self._faults))
+
+    async def heal(self, system: System) -> None:
+        await asyncio.gather(*(fault.heal(system) for fault in self._faults))
+        self.problems = [problem for fault in self._faults for problem in fault.problems]
+
+
+# --- processes ------------------------------------------------------------------------------------
+
+
+class Kill(Fault):
+    """kill -9 of services, which are started again at the end."""
+
+    def __init__(self, *names: str) -> None:
+        super().__init__()
+        kinds = sorted({name.partition("-")[0] for name in names})
+        self.name = f"kill -9 of {' and '.join(kinds)}"
+        self._names = names
+
+    async def strike(self, system: System) -> None:
+        for name in self._names:
+            await system.services[name].end(signal.SIGKILL)
+
+    async def heal(self, system: System) -> None:
+        for name in self._names:
+            system.services[name].start()
+
+
+class Terminate(Fault):
+    """SIGTERM of all services under load: each ends in time, and without an error."""
+
+    name = "SIGTERM of every service"
+
+    def __init__(self, codes: Sequence[int] = (0,)) -> None:
+        super().__init__()
+        self._codes = codes
+
+    async def strike(self, system: System) -> None:
+        ended = await asyncio.gather(*(each.end() for each in system.services.values()))
+        for name, (seconds, code) in zip(system.services, ended, strict=True):
+            if seconds > STOP_S:
+                self.problems.append(f"{name} took {seconds:.1f} s to end")
+            if code not in self._codes:
+                self.problems.append(f"{name} ended with code {code}")
+
+    async def heal(self, system: System) -> None:
+        for service in system.services.values():
+            service.start()
+
+
+class TerminateWithoutKafka(Terminate):
+    """The same while Kafka is away, so that nothing can be delivered."""
+
+    name = "SIGTERM of every service while Kafka is away"
+
+    async def strike(self, system: System) -> None:
+        await in_thread(system.kafka.stop, signal.SIGKILL)
+        await super().strike(system)
+
+    async def heal(self, system: System) -> None:
+        await in_thread(system.kafka.start)
+        await super().heal(system)
+
+
+class JoinAndLeave(Fault):
+    """Workers join the group, one leaves in order, and one is killed."""
+
+    name = "workers join, leave and are killed"
+
+    async def strike(self, system: System) -> None:
+        system.add_worker()
+        system.add_worker()
+
+    async def heal(self, system: System) -> None:
+        await system.remove_worker(worker(1), signal.SIGTERM)
+        await system.remove_worker(worker(2), signal.SIGKILL)
+
+
+class Hang(Fault):
+    """A service is stopped (SIGSTOP) and goes on later, when the group has gone on without it."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = f"{name.partition('-')[0]} hangs"
+        self._service = name
+
+    async def strike(self, system: System) -> None:
+        os.kill(system.services[self._service].pid, signal.SIGSTOP)
+
+    async def heal(self, system: System) -> None:
+        os.kill(system.services[self._service].pid, signal.SIGCONT)
+
+
+# --- servers --------------------------------------------------------------------------------------
+
+
+class KillKafka(Fault):
+    """kill -9 of the broker, which keeps its log."""
+
+    name = "kill -9 of the broker"
+
+    async def strike(self, system: System) -> None:
+        await in_thread(system.kafka.stop, signal.SIGKILL)
+
+    async def heal(self, system: System) -> None:
+        await in_thread(system.kafka.start)
+
+
+class HangKafka(Fault):
+    """The broker keeps its connections and answers nothing."""
+
+    name = "the broker hangs"
+
+    async def strike(self, system: System) -> None:
+        os.kill(_pid(system.kafka.pid), signal.SIGSTOP)
+
+    async def heal(self, system: System) -> None:
+        os.kill(_pid(system.kafka.pid), signal.SIGCONT)
+
+
+class KillRedis(Fault):
+    """kill -9 of Redis, which comes back with its log, or empty."""
+
+    def __init__(self, *, keeps_log: bool) -> None:
+        super().__init__()
+        self.name = f"kill -9 of Redis, which comes back {'with its log' if keeps_log else 'empty'}"
+        self._keeps_log = keeps_log
+
+    async def strike(self, system: System) -> None:
+        await in_thread(system.redis.stop, signal.SIGKILL)
+
+    async def heal(self, system: System) -> None:
+        if not self._keeps_log:
+            system.redis.lose_log()
+        await in_thread(system.redis.start)
+
+
+class Flush(Fault):
+    """FLUSHALL: all keys are gone, and nothing is restarted."""
+
+    name = "FLUSHALL"
+
+    async def strike(self, system: System) -> None:
+        await in_thread(system.redis.flush)
+
+
+class HangRedis(Fault):
+    """Redis keeps its connections and answers nothing."""
+
+    name = "Redis hangs"
+
+    async def strike(self, system: System) -> None:
+        os.kill(_pid(system.redis.pid), signal.SIGSTOP)
+
+    async def heal(self, system: System) -> None:
+        os.kill(_pid(system.redis.pid), signal.SIGCONT)
+
+
+class FillRedis(Fault):
+    """Redis has no room left (maxmemory, noeviction), and then has."""
+
+    name = "Redis is full"
+
+    async def strike(self, system: System) -> None:
+        async with Redis.from_url(system.redis.url) as redis:
+            used = (await redis.info("memory"))["used_memory"]
+            await redis.config_set("maxmemory", used + FULL_BYTES)
+
+    async def heal(self, system: System) -> None:
+        async with Redis.from_url(system.redis.url) as redis:
+            await redis.config_set("maxmemory", 0)
+
+
+def _pid(pid: int | None) -> int:
+    assert pid is not None, "the server was never started"
+    return pid
+
+
+# --- the network ----------------------------------------------------------------------------------
+
+
+class Network(Fault):
+    """What toxiproxy does to links; see its list of toxics."""
+
+    needs_proxy = True
+
+    def __init__(
+        self, name: str, links: Sequence[str], kind: str, stream: str, **attributes: int
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self._links = links
+        self._toxic = kind, stream
+        self._attributes = attributes
+
+    async def strike(self, system: System) -> None:
+        assert system.proxy is not None
+        for link in self._links:
+            await in_thread(system.proxy.spoil, link, *self._toxic, **self._attributes)
+
+    async def heal(self, system: System) -> None:
+        assert system.proxy is not None
+        await in_thread(system.proxy.mend)
+
+
+class Cut(Fault):
+    """All connections of links are closed, and new ones are refused."""
+
+    needs_proxy = True
+    name = "the network is cut"
+
+    def __init__(self, links: Sequence[str]) -> None:
+        super().__init__()
+        self._links = links
+
+    async def strike(self, system: System) -> None:
+        assert system.proxy is not None
+        for link in self._links:
+            await in_thread(system.proxy.cut, link)
+
+    async def heal(self, system: System) -> None:
+        assert system.proxy is not None
+        await in_thread(system.proxy.mend)
+
+
+LINKS: Final = ("kafka", "redis", "intake")
+
+
+def resets() -> Fault:
+    """Connections are reset after some milliseconds, with data in flight."""
+    return Network("the network resets connections", LINKS, "reset_peer", "downstream", timeout=50)
+
+
+def stalls() -> Fault:
+    """Data goes nowhere, and connections stay open."""
+    return Network("the network stalls", LINKS, "timeout", "downstream", timeout=0)
+
+
+def drips() -> Fault:
+    """A few kilobytes a second."""
+    return Network("the network drips", LINKS, "bandwidth", "downstream", rate=2)
+
+
+def cuts_answers() -> Fault:
+    """Connections are closed in the middle of an answer."""
+    return Network("the network cuts answers short", LINKS, "limit_data", "downstream", bytes=700)
+
+
+def slow_redis() -> Fault:
+    """Redis answers late, and not evenly."""
+    return Network("Redis is slow", ("redis",), "latency", "downstream", latency=400, jitter=300)
+
+
+async def healed(fault: Fault, system: System) -> None:
+    """Heal whatever is left, after a test that failed half-way."""
+    with suppress(Exception):
+        await fault.heal(system)

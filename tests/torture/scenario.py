@@ -1,0 +1,137 @@
+"""One scenario: load, a fault that strikes and is healed, and what the checker finds afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from redis.exceptions import RedisError
+
+from tests.torture.answers import answer_problems
+from tests.torture.checker import Verdict, check
+from tests.torture.faults import healed
+from tests.torture.load import Load
+from tests.torture.observed import read_cells, read_log
+from tests.torture.system import DEADLINE_S
+
+if TYPE_CHECKING:
+    from tests.torture.faults import Fault
+    from tests.torture.observed import Log
+    from tests.torture.system import System
+
+SETTLED_S: Final = 60.0
+"""How long after a fault the cells may take to be complete, at most."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """How long a scenario is, in operations.
+
+    Attributes:
+        before: that begin before the first strike.
+        during: that begin while it is broken.
+        rounds: how often it is broken and healed.
+        per_s: how often each kind of client sends, times a second.
+        answers: whether the API and ``recompute`` are compared with the model too.
+    """
+
+    before: int = 30
+    during: int = 25
+    rounds: int = 1
+    per_s: float = 6.0
+    answers: bool = True
+
+
+@dataclass
+class Outcome:
+    """What came of a scenario.
+
+    Attributes:
+        fault: its name.
+        verdict: of the checker.
+        recovered_s: of each round but the last, until a report that was posted after the fault was
+            acknowledged; of the last, until all cells were right.
+        problems: what else is wrong, as sentences.
+    """
+
+    fault: str
+    verdict: Verdict
+    recovered_s: list[float] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        return self.verdict.ok and not self.problems
+
+    def __str__(self) -> str:
+        times = ", ".join(f"{seconds:.1f} s" for seconds in self.recovered_s)
+        lines = [f"{self.fault}: recovered in {times}", str(self.verdict), *self.problems]
+        return "\n".join(lines)
+
+
+async def torment(
+    system: System, fault: Fault, seed: int, size: Size | None = None, settled_s: float = SETTLED_S
+) -> Outcome:
+    """Break a system under load, heal it, and judge it."""
+    size = size or Size()
+    system.history.note("scenario", fault=fault.name, seed=seed)
+    load = Load(system, seed, size.per_s)
+    recovered: list[float] = []
+    try:
+        async with load.running():
+            await begun(load, size.before)
+            for _ in range(size.rounds):
+                system.history.note("strike", fault=fault.name)
+                await fault.strike(system)
+                await begun(load, size.during)
+                system.history.note("heal", fault=fault.name)
+                await fault.heal(system)
+                healed_at = time.monotonic()
+                await _probe(load)
+                recovered.append(time.monotonic() - healed_at)
+    except BaseException:
+        await healed(fault, system)
+        raise
+    await system.until(system.is_drained, "all messages are consumed")
+    verdict, log = await settled(system, settled_s)
+    recovered[-1] = time.monotonic() - healed_at
+    problems = list(fault.problems)
+    if verdict.ok and size.answers:
+        await system.until(system.is_ready, "all services are ready again")
+        problems += await answer_problems(system, log)
+    return Outcome(fault.name, verdict, recovered, problems)
+
+
+async def begun(load: Load, number: int) -> None:
+    """Wait until so many more operations have begun."""
+    goal = len(load.history.operations) + number
+
+    async def reached() -> bool:
+        return len(load.history.operations) >= goal
+
+    await load.system.until(reached, f"{number} operations begin")
+
+
+async def _probe(load: Load) -> None:
+    """Post a new report until it is acknowledged."""
+    async with asyncio.timeout(DEADLINE_S):
+        while (await load.live("probe", 1)).outcome != "acknowledged":
+            await asyncio.sleep(0.05)
+
+
+async def settled(system: System, within_s: float = SETTLED_S) -> tuple[Verdict, Log]:
+    """Judge until nothing is wrong, or until the time is up."""
+    deadline = time.monotonic() + within_s
+    while True:
+        try:
+            log = await read_log(system.kafka.bootstrap_servers, system.group)
+            verdict = check(system.history, log, await read_cells(system.redis.url))
+        except RedisError:
+            if time.monotonic() > deadline:
+                raise
+        else:
+            if verdict.ok or time.monotonic() > deadline:
+                return verdict, log
+        await asyncio.sleep(0.2)
