@@ -293,7 +293,7 @@ def differences(want: Any, found: Any, at: str = "") -> Iterator[str]:
     if isinstance(want, dict) and isinstance(found, dict):
         for name, value in want.items():
             yield from differences(value, found.get(name), f"{at}.{name}")
-    elif isinstance(want, list) and isinstance(found, list) and len(want) == len(found):
+    elif isinstance(want, list | tuple) and isinstance(found, list) and len(want) == len(found):
         for number, (a, b) in enumerate(zip(want, found, strict=True)):
             yield from differences(a, b, f"{at}[{number}]")
     elif isinstance(want, str | bool) or want is None or not isinstance(found, int | float):

@@ -1,6 +1,6 @@
 """The faults: each strikes the system, which goes on under load, and is healed.
 
-They are small so that they can be put together: :class:`Together` and :class:`Again`.
+They are small so that they can be put together: :class:`Together`, and one after the other.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import asyncio
 import os
 import signal
 from abc import ABC, abstractmethod
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from redis.asyncio import Redis
@@ -310,9 +309,3 @@ def cuts_answers() -> Fault:
 def slow_redis() -> Fault:
     """Redis answers late, and not evenly."""
     return Network("Redis is slow", ("redis",), "latency", "downstream", latency=400, jitter=300)
-
-
-async def healed(fault: Fault, system: System) -> None:
-    """Heal whatever is left, after a test that failed half-way."""
-    with suppress(Exception):
-        await fault.heal(system)

@@ -7,6 +7,7 @@ keeps it, for ``python -m tests.torture --history FILE`` to print.
 from __future__ import annotations
 
 import json
+import threading
 import time
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias
@@ -42,11 +43,14 @@ class History:
     file: Path | None = None
     operations: list[Operation] = field(default_factory=list)
     _stream: IO[str] | None = None
+    # The servers of the pools have threads of their own.
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def begin(self, client: str, kind: Kind, content: Sequence[dict[str, Any]]) -> Operation:
         """Note what is about to be sent; each attempt is noted by :meth:`attempt`."""
-        operation = Operation(len(self.operations), client, kind, content)
-        self.operations.append(operation)
+        with self._lock:
+            operation = Operation(len(self.operations), client, kind, content)
+            self.operations.append(operation)
         self._write(operation.number, "begin", client=client, kind=kind, content=content)
         return operation
 
@@ -73,10 +77,11 @@ class History:
     def _write(self, number: int | None, event: str, **more: object) -> None:
         if self.file is None:
             return
-        if self._stream is None:
-            self._stream = self.file.open("a", buffering=1)
         line = {"at": round(time.time(), 3), "operation": number, "event": event, **more}
-        self._stream.write(json.dumps(line) + "\n")
+        with self._lock:
+            if self._stream is None:
+                self._stream = self.file.open("a", buffering=1)
+            self._stream.write(json.dumps(line) + "\n")
 
 
 def read(file: Path) -> History:

@@ -11,12 +11,11 @@ import json
 import random
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
-from aiohttp import web
 
-from launch.local.embedded import LOOPBACK
 from miningmap.cbeci.contribution import PATH as ROWS_PATH
 from miningmap.kafka.errors import BrokerError
 from miningmap.kafka.producer import Publisher, Record
@@ -69,29 +68,25 @@ class Load:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Load]:
         """Send during the block; when it ends, wait until every client has its answer."""
-        runner = await self._serve_pools()
         settings = self.system.settings()
         timeout = aiohttp.ClientTimeout(total=ANSWER_S)
-        try:
-            async with (
-                aiohttp.ClientSession(timeout=timeout) as http,
-                Publisher(
-                    settings.kafka, frozenset({REPORTS, NETWORK}), timeout_s=ANSWER_S
-                ) as publisher,
-            ):
-                self.http, self.publisher = http, publisher
-                async with asyncio.TaskGroup() as tasks:
-                    for pool in LIVE_POOLS:
-                        tasks.create_task(self._client(lambda pool=pool: self.live(pool)))
-                    tasks.create_task(self._client(self.rows))
-                    for number in range(2):
-                        tasks.create_task(self._client(lambda n=number: self.publish(f"publish-{n}")))
-                    try:
-                        yield self
-                    finally:
-                        self._stopped.set()
-        finally:
-            await runner.cleanup()
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as http,
+            Publisher(
+                settings.kafka, frozenset({REPORTS, NETWORK}), timeout_s=ANSWER_S
+            ) as publisher,
+        ):
+            self.http, self.publisher = http, publisher
+            async with asyncio.TaskGroup() as tasks:
+                for pool in LIVE_POOLS:
+                    tasks.create_task(self._client(partial(self.live, pool)))
+                tasks.create_task(self._client(self.rows))
+                for number in range(2):
+                    tasks.create_task(self._client(partial(self.publish, f"publish-{number}")))
+                try:
+                    yield self
+                finally:
+                    self._stopped.set()
 
     async def _client(self, act: Callable[[], Awaitable[object]]) -> None:
         while not self._stopped.is_set():
@@ -220,7 +215,7 @@ class Load:
         if kind == "month":  # long past the retention of hours
             start = hour.replace(hour=0) - self.random.randint(4, 12) * 30 * DAY
             return self._published(pool, "monthly", start, start + 30 * DAY)
-        start = now - self.random.randint(2, 300) * MINUTE
+        start = now - self.random.randint(10, 300) * MINUTE
         if kind == "network":
             figure = int(1e21) + next(self._figures) * 10**12
             fields = {"schema": "network/1", "pool": None, "source": "published", "places": []}
@@ -257,36 +252,6 @@ class Load:
             "hashrate": figure,
             "places": places,
         }
-
-    # --- pools ---
-
-    async def _serve_pools(self) -> web.AppRunner:
-        """Serve a new figure to each poll."""
-        app = web.Application()
-        app.router.add_get("/api.ocean.xyz/{tail:.*}", self._ocean)
-        app.router.add_get("/parasite.space/{tail:.*}", self._parasite)
-        app.router.add_get("/mempool.space/{tail:.*}", self._mempool)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0)
-        await runner.setup()
-        await web.TCPSite(runner, LOOPBACK, self.system.ports["pools"]).start()
-        return runner
-
-    async def _ocean(self, _: web.Request) -> web.Response:
-        figure = self._poll("ocean", int(2e18) + next(self._figures) * 10**9)
-        return web.json_response({"result": {"pool_300s": str(figure)}})
-
-    async def _parasite(self, _: web.Request) -> web.Response:
-        figure = self._poll("parasite", int(1e18) + next(self._figures) * 10**9)
-        return web.json_response({"hashrate": str(figure)})
-
-    async def _mempool(self, _: web.Request) -> web.Response:
-        figure = self._poll("mempool", int(1e21) + next(self._figures) * 10**12)
-        return web.json_response({"currentHashrate": float(figure)})
-
-    def _poll(self, source: str, figure: int) -> int:
-        operation = self.history.begin(source, "poll", [{"source": source, "hashrate": figure}])
-        self.history.attempt(operation)
-        return figure
 
 
 def _record(fields: dict[str, Any]) -> Record:

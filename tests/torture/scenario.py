@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -11,12 +12,13 @@ from redis.exceptions import RedisError
 
 from tests.torture.answers import answer_problems
 from tests.torture.checker import Verdict, check
-from tests.torture.faults import healed
 from tests.torture.load import Load
 from tests.torture.observed import read_cells, read_log
 from tests.torture.system import DEADLINE_S
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from tests.torture.faults import Fault
     from tests.torture.observed import Log
     from tests.torture.system import System
@@ -32,14 +34,12 @@ class Size:
     Attributes:
         before: that begin before the first strike.
         during: that begin while it is broken.
-        rounds: how often it is broken and healed.
         per_s: how often each kind of client sends, times a second.
         answers: whether the API and ``recompute`` are compared with the model too.
     """
 
     before: int = 30
     during: int = 25
-    rounds: int = 1
     per_s: float = 6.0
     answers: bool = True
 
@@ -51,8 +51,8 @@ class Outcome:
     Attributes:
         fault: its name.
         verdict: of the checker.
-        recovered_s: of each round but the last, until a report that was posted after the fault was
-            acknowledged; of the last, until all cells were right.
+        recovered_s: after each fault but the last, until a report that was posted then was
+            acknowledged; after the last, until all cells were right.
         problems: what else is wrong, as sentences.
     """
 
@@ -72,36 +72,48 @@ class Outcome:
 
 
 async def torment(
-    system: System, fault: Fault, seed: int, size: Size | None = None, settled_s: float = SETTLED_S
+    system: System,
+    *faults: Fault,
+    seed: int,
+    size: Size | None = None,
+    settled_s: float = SETTLED_S,
 ) -> Outcome:
-    """Break a system under load, heal it, and judge it."""
+    """Break a system under load in one way after the other, heal it each time, and judge it."""
     size = size or Size()
-    system.history.note("scenario", fault=fault.name, seed=seed)
     load = Load(system, seed, size.per_s)
     recovered: list[float] = []
-    try:
-        async with load.running():
-            await begun(load, size.before)
-            for _ in range(size.rounds):
-                system.history.note("strike", fault=fault.name)
-                await fault.strike(system)
+    name = "; ".join(dict.fromkeys(fault.name for fault in faults))
+    system.history.note("scenario", fault=name, seed=seed)
+    system.pools.answering.set()
+    async with load.running():
+        await begun(load, size.before)
+        for fault in faults:
+            async with _struck(system, fault):
                 await begun(load, size.during)
-                system.history.note("heal", fault=fault.name)
-                await fault.heal(system)
-                healed_at = time.monotonic()
-                await _probe(load)
-                recovered.append(time.monotonic() - healed_at)
-    except BaseException:
-        await healed(fault, system)
-        raise
+            healed_at = time.monotonic()
+            await _probe(load)
+            recovered.append(time.monotonic() - healed_at)
+    system.pools.answering.clear()
     await system.until(system.is_drained, "all messages are consumed")
     verdict, log = await settled(system, settled_s)
     recovered[-1] = time.monotonic() - healed_at
-    problems = list(fault.problems)
+    problems = [problem for fault in faults for problem in fault.problems]
     if verdict.ok and size.answers:
         await system.until(system.is_ready, "all services are ready again")
         problems += await answer_problems(system, log)
-    return Outcome(fault.name, verdict, recovered, problems)
+    return Outcome(name, verdict, recovered, problems)
+
+
+@asynccontextmanager
+async def _struck(system: System, fault: Fault) -> AsyncIterator[None]:
+    """Break the system during the block."""
+    system.history.note("strike", fault=fault.name)
+    try:
+        await fault.strike(system)
+        yield
+    finally:
+        await fault.heal(system)
+        system.history.note("healed", fault=fault.name)
 
 
 async def begun(load: Load, number: int) -> None:

@@ -30,6 +30,7 @@ from tests.servers import ROOT, KafkaServer, RedisServer, UnavailableError, _spa
 from tests.torture.history import History
 from tests.torture.network import Toxiproxy
 from tests.torture.observed import read_positions
+from tests.torture.pools import SOURCES, Pools
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -40,7 +41,6 @@ DEADLINE_S: Final = 120.0
 STOP_S: Final = 10.0
 """How long a service may take to stop, as docs/operating.md promises."""
 GROUP: Final = "torture"
-SOURCES: Final = ("pools/ocean", "pools/parasite", "network/mempool")
 POLL_S: Final = 1.0
 LIVE_POOLS: Final = ("live-0", "live-1", "live-2")
 ROWS_POOL: Final = "rows-0"
@@ -120,6 +120,12 @@ class Service:
         code = await asyncio.to_thread(self._wait)
         return time.monotonic() - started, code
 
+    def kill(self) -> None:
+        """Kill the process; blocks."""
+        assert self._process is not None, f"{self.name} was never started"
+        self._process.kill()
+        self._process.wait()
+
     def _wait(self) -> int:
         assert self._process is not None
         try:
@@ -146,7 +152,9 @@ class System:
     Args:
         folder: for logs, the partners' file and the history.
         workers: how many processes of ``streams`` there are.
-        impatient: notice within a second what is unavailable, as ``tests/impatient.py`` says.
+        module: which starts a service: ``launch``; ``tests.impatient``, which notices within a second
+            what is unavailable; ``tests.torture.watched``, which counts tasks.
+        pools: which have a partner.
         kafka: servers to use; without it, one broker behind the proxy.
         more: settings of all services, as environment variables.
     """
@@ -156,16 +164,19 @@ class System:
         folder: Path,
         *,
         workers: int = 1,
-        impatient: bool = False,
+        module: str = "launch",
+        pools: Sequence[str] = (*LIVE_POOLS, ROWS_POOL, "probe"),
         kafka: KafkaServer | None = None,
         more: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = folder
         self.history = History(folder / "history.jsonl")
-        self.impatient = impatient
+        self._module = module
+        self._partners = pools
         self.group = GROUP
         self.kafka = kafka or ProxiedKafka.launch()
         self.redis: LoggedRedis
+        self.pools: Pools
         self.proxy: Toxiproxy | None = None
         self.ports = {
             name: free_port()
@@ -190,6 +201,7 @@ class System:
                 "intake", self.ports["intake-proxied"], f"{LOOPBACK}:{self.ports['intake']}"
             )
         self._write_partners()
+        self.pools = Pools(self.ports["pools"], self.history)
         self.services["collector"] = self._service("collector")
         self.services["endpoint"] = self._service("endpoint")
         for number in range(self._workers):
@@ -202,15 +214,16 @@ class System:
             service.start()
         await self.until(self.is_ready, "all services are ready")
 
-    async def close(self) -> None:
-        """Kill everything."""
+    def close(self) -> None:
+        """Kill everything; blocks."""
         for service in self.services.values():
             if service.running:
-                await service.end(signal.SIGKILL)
+                service.kill()
+        self.pools.close()
         self.history.close()
         for server in (self.proxy, self.redis, self.kafka):
             if server is not None:
-                await asyncio.to_thread(server.close)
+                server.close()
 
     # --- addresses ---
 
@@ -253,8 +266,7 @@ class System:
 
     def _service(self, name: str) -> Service:
         kind = name.partition("-")[0]
-        module = "tests.impatient" if self.impatient else "launch"
-        command = [sys.executable, "-m", module, kind]
+        command = [sys.executable, "-m", self._module, kind]
         return Service(name, command, self._environment(name), self.folder / f"{name}.log")
 
     def _environment(self, name: str) -> dict[str, str]:
@@ -280,6 +292,7 @@ class System:
             "MININGMAP_ENDPOINT__RATE_LIMIT": "0",
             # The models know no beliefs.
             "MININGMAP_METHOD__SHIPPED_BELIEFS": "false",
+            "TORTURE_TASKS": str(self.folder / f"{name}.tasks"),
             **self._more,
         }
 
@@ -291,7 +304,7 @@ class System:
                 "pool": pool,
                 "token_sha256": hashlib.sha256(self.token(pool).encode()).hexdigest(),
             }
-            for number, pool in enumerate((*LIVE_POOLS, ROWS_POOL, "probe"), start=1)
+            for number, pool in enumerate(self._partners, start=1)
         ]
         file = self.folder / "partners.json"
         file.write_text(json.dumps(entries))
