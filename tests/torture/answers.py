@@ -28,9 +28,7 @@ if TYPE_CHECKING:
 WINDOWS: Final = ("1h", "24h")
 
 
-async def answer_problems(
-    system: System, log: Log, windows: Sequence[str] = WINDOWS
-) -> list[str]:
+async def answer_problems(system: System, log: Log, windows: Sequence[str] = WINDOWS) -> list[str]:
     """Where the API or ``recompute`` differ from the model, as of the last whole minute."""
     as_of = datetime.now(UTC).replace(second=0, microsecond=0)
     refused = {each.origin for each in log.records if each.topic == DEAD_LETTERS}

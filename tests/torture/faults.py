@@ -13,12 +13,17 @@ from typing import TYPE_CHECKING, Final
 
 from redis.asyncio import Redis
 
+from tests.torture.cluster import KafkaCluster
+from tests.torture.disks import fill, make_room
 from tests.torture.network import in_thread
 from tests.torture.system import STOP_S, worker
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
+    from tests.servers import KafkaServer
+    from tests.torture.clocks import Clock
     from tests.torture.system import System
 
 FULL_BYTES: Final = 64 * 1024
@@ -31,11 +36,13 @@ class Fault(ABC):
     Attributes:
         name: of the row in docs/reliability.md.
         needs_proxy: whether it works only with toxiproxy.
+        may_lose_polls: whether polls that were not in Kafka yet may be lost.
         problems: what the fault itself found wrong, as sentences.
     """
 
     name: str
     needs_proxy = False
+    may_lose_polls = False
 
     def __init__(self) -> None:
         self.problems: list[str] = []
@@ -44,7 +51,7 @@ class Fault(ABC):
     async def strike(self, system: System) -> None:
         """Make it go wrong."""
 
-    async def heal(self, system: System) -> None:
+    async def heal(self, system: System) -> None:  # noqa: B027 - a flushed Redis needs none
         """Make it right again."""
 
 
@@ -55,6 +62,7 @@ class Together(Fault):
         super().__init__()
         self.name = ", and ".join(fault.name for fault in faults)
         self.needs_proxy = any(fault.needs_proxy for fault in faults)
+        self.may_lose_polls = any(fault.may_lose_polls for fault in faults)
         self._faults = faults
 
     async def strike(self, system: System) -> None:
@@ -75,6 +83,7 @@ class Kill(Fault):
         super().__init__()
         kinds = sorted({name.partition("-")[0] for name in names})
         self.name = f"kill -9 of {' and '.join(kinds)}"
+        self.may_lose_polls = "collector" in kinds  # those in flight
         self._names = names
 
     async def strike(self, system: System) -> None:
@@ -114,11 +123,11 @@ class TerminateWithoutKafka(Terminate):
     name = "SIGTERM of every service while Kafka is away"
 
     async def strike(self, system: System) -> None:
-        await in_thread(system.kafka.stop, signal.SIGKILL)
+        await in_thread(system.broker.stop, signal.SIGKILL)
         await super().strike(system)
 
     async def heal(self, system: System) -> None:
-        await in_thread(system.kafka.start)
+        await in_thread(system.broker.start)
         await super().heal(system)
 
 
@@ -160,10 +169,10 @@ class KillKafka(Fault):
     name = "kill -9 of the broker"
 
     async def strike(self, system: System) -> None:
-        await in_thread(system.kafka.stop, signal.SIGKILL)
+        await in_thread(system.broker.stop, signal.SIGKILL)
 
     async def heal(self, system: System) -> None:
-        await in_thread(system.kafka.start)
+        await in_thread(system.broker.start)
 
 
 class HangKafka(Fault):
@@ -172,10 +181,10 @@ class HangKafka(Fault):
     name = "the broker hangs"
 
     async def strike(self, system: System) -> None:
-        os.kill(_pid(system.kafka.pid), signal.SIGSTOP)
+        os.kill(_pid(system.broker.pid), signal.SIGSTOP)
 
     async def heal(self, system: System) -> None:
-        os.kill(_pid(system.kafka.pid), signal.SIGCONT)
+        os.kill(_pid(system.broker.pid), signal.SIGCONT)
 
 
 class KillRedis(Fault):
@@ -309,3 +318,83 @@ def cuts_answers() -> Fault:
 def slow_redis() -> Fault:
     """Redis answers late, and not evenly."""
     return Network("Redis is slow", ("redis",), "latency", "downstream", latency=400, jitter=300)
+
+
+# --- several brokers ------------------------------------------------------------------------------
+
+
+class KillBroker(Fault):
+    """kill -9 of one broker of three; the other two go on."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.name = "kill -9 of one broker of three"
+        self._number = number
+
+    async def strike(self, system: System) -> None:
+        await in_thread(self._broker(system).stop, signal.SIGKILL)
+
+    async def heal(self, system: System) -> None:
+        await in_thread(self._broker(system).start)
+
+    def _broker(self, system: System) -> KafkaServer:
+        assert isinstance(system.kafka, KafkaCluster)
+        return system.kafka.brokers[self._number]
+
+
+# --- disks ----------------------------------------------------------------------------------------
+
+
+class FillDisk(Fault):
+    """A disk is full, and then has room again; a server that ended is started by its supervisor.
+
+    The spool is needed only while Kafka is away, so then it is.
+
+    Args:
+        name: of what is on the disk.
+        disks: where each is mounted.
+    """
+
+    def __init__(self, name: str, disks: Mapping[str, Path]) -> None:
+        super().__init__()
+        self.needs_spool = name == "the spool"
+        self.name = f"a full disk of {name}{' while Kafka is away' if self.needs_spool else ''}"
+        self.may_lose_polls = self.needs_spool
+        self._what = name
+        self._disks = disks
+
+    async def strike(self, system: System) -> None:
+        if self.needs_spool:
+            await in_thread(system.broker.stop, signal.SIGKILL)
+        await in_thread(fill, self._disks[self._what])
+
+    async def heal(self, system: System) -> None:
+        await in_thread(make_room, self._disks[self._what])
+        for server in (system.broker, system.redis):
+            if not server.running:
+                await in_thread(server.start)
+
+
+# --- clocks ---------------------------------------------------------------------------------------
+
+
+class SetClock(Fault):
+    """The clock of services jumps, and then is right again."""
+
+    def __init__(self, kind: str, seconds: int) -> None:
+        super().__init__()
+        hours = f"{abs(seconds) / 3600:g} h {'ahead' if seconds > 0 else 'back'}"
+        self.name = f"the clock of {kind} is {hours}"
+        self._kind = kind
+        self._seconds = seconds
+
+    async def strike(self, system: System) -> None:
+        for clock in self._clocks(system):
+            clock.set(self._seconds)
+
+    async def heal(self, system: System) -> None:
+        for clock in self._clocks(system):
+            clock.set(0)
+
+    def _clocks(self, system: System) -> list[Clock]:
+        return [clock for name, clock in system.clocks.items() if name.startswith(self._kind)]

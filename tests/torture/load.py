@@ -124,7 +124,7 @@ class Load:
     async def rows(self) -> None:
         """Post rows of one day or hour in Cambridge's format: some new, some corrections."""
         now = datetime.now(UTC)
-        daily = self.random.random() < 0.5  # noqa: PLR2004 - half of them
+        daily = self.random.random() < 0.5
         start = now.replace(minute=0, second=0, microsecond=0) - self.random.randint(2, 6) * HOUR
         length = HOUR
         if daily:
@@ -157,7 +157,7 @@ class Load:
         await self._post(operation, ROWS_POOL, ROWS_PATH, {"data": rows})
 
     async def _post(self, operation: Operation, pool: str, path: str, body: object) -> None:
-        """Send until there is an answer that settles it, a few times, as a partner's client does."""
+        """Send until an answer settles it, a few times, as a partner's client does."""
         headers = {"Authorization": f"Bearer {self.system.token(pool)}"}
         for _ in range(ATTEMPTS):
             self.history.attempt(operation)
@@ -188,7 +188,7 @@ class Load:
         content = [self._any_report() for _ in range(self.random.randint(3, 8))]
         operation = self.history.begin(client, "reports", content)
         records = [_record(each) for each in content]
-        if self.random.random() < 0.1:  # noqa: PLR2004 - one in ten
+        if self.random.random() < 0.1:
             poison = b'{"schema":"report/1","number":%d' % next(self._figures)
             records.append(Record(REPORTS, self.random.choice(PUBLISHED_POOLS).encode(), poison))
         self.history.attempt(operation)
@@ -203,9 +203,9 @@ class Load:
         now = datetime.now(UTC).replace(second=0, microsecond=0)
         hour = now.replace(minute=0)
         pool = self.random.choice(PUBLISHED_POOLS)
-        kind = self.random.choices(
-            ("minute", "hour", "day", "month", "network"), (10, 3, 2, 1, 3)
-        )[0]
+        kind = self.random.choices(("minute", "hour", "day", "month", "network"), (10, 3, 2, 1, 3))[
+            0
+        ]
         if kind == "hour":
             start = hour - self.random.randint(2, 200) * HOUR
             return self._published(pool, "hourly", start, start + HOUR)
@@ -218,10 +218,21 @@ class Load:
         start = now - self.random.randint(10, 300) * MINUTE
         if kind == "network":
             figure = int(1e21) + next(self._figures) * 10**12
-            fields = {"schema": "network/1", "pool": None, "source": "published", "places": []}
+            fields: dict[str, Any] = {
+                "schema": "network/1",
+                "pool": None,
+                "source": "published",
+                "places": [],
+            }
             times = {"start": rfc3339(start), "end": rfc3339(start + MINUTE), "hold_s": 600}
             fetched = rfc3339(now)
-            return {**fields, **times, "hashrate": figure, "fetched_at": fetched, "simulated": False}
+            return {
+                **fields,
+                **times,
+                "hashrate": figure,
+                "fetched_at": fetched,
+                "simulated": False,
+            }
         length = self.random.randint(1, 9) * MINUTE
         return self._published(
             pool, "own", start, start + length, hold_s=self.random.choice((0, 120, 900))
@@ -232,7 +243,7 @@ class Load:
     ) -> dict[str, Any]:
         fetched = end + timedelta(seconds=self.random.randint(0, 50))
         more = {"fetched_at": rfc3339(fetched), "simulated": False}
-        blocks = {"blocks": 3} if self.random.random() < 0.1 else {}  # noqa: PLR2004 - one in ten
+        blocks = {"blocks": 3} if self.random.random() < 0.1 else {}
         return self.report(pool, source, start, end, hold_s=hold_s) | more | blocks
 
     def report(

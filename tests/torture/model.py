@@ -139,7 +139,7 @@ class Kept:
     hours_d: int = 35
 
 
-def cells(arrived: Iterable[Arrived], kept: Kept = Kept()) -> dict[Name, Value]:  # noqa: B008 - frozen
+def cells(arrived: Iterable[Arrived], kept: Kept = Kept()) -> dict[Name, Value]:
     """Every value that must be in Redis, in any order of the messages."""
     best: dict[Name, tuple[tuple[float, ...], Statement]] = {}
     for each in arrived:

@@ -56,9 +56,7 @@ class Toxiproxy(Server):
         self._ask("POST", "/reset", {})
 
     def _ask(self, method: str, path: str, document: dict[str, Any]) -> None:
-        httpx.request(
-            method, f"{self.url}{path}", json=document, timeout=STOP_S
-        ).raise_for_status()
+        httpx.request(method, f"{self.url}{path}", json=document, timeout=STOP_S).raise_for_status()
 
     def _command(self) -> list[str]:
         return [str(PROGRAM), "-host", LOOPBACK, "-port", str(self.ports[0])]

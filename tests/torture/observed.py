@@ -6,7 +6,7 @@ import re
 import struct
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -130,19 +130,22 @@ def _stored(record: ConsumerRecord) -> Stored:
 async def read_cells(url: str) -> dict[Name, Value]:
     """Read every value of every cell that readers of Redis see."""
     async with Redis.from_url(url) as redis:
-        current = await redis.get("mm:generation")
+        current = _text(await redis.hget("mm:{positions}", "generation"))
         cells: dict[Name, Value] = {}
-        keys = [key.decode() async for key in redis.scan_iter("mm:*", count=1000, _type="hash")]
+        keys = [key async for key in redis.scan_iter("mm:*", count=1000, _type="hash")]
         for key in keys:
-            found = _KEY.fullmatch(key)
-            if found and (found["generation"] or "") == (current or b"").decode():
-                cells.update(_cells_of(found, await redis.hgetall(key)))
+            found = _KEY.fullmatch(_text(key))
+            if found and (found["generation"] or "") == current:
+                fields = cast("Mapping[bytes, bytes]", await redis.hgetall(key))
+                cells.update(_cells_of(found, fields))
         return cells
 
 
-def _cells_of(
-    key: re.Match[str], fields: Mapping[bytes, bytes]
-) -> Iterator[tuple[Name, Value]]:
+def _text(raw: bytes | str | None) -> str:
+    return raw.decode() if isinstance(raw, bytes) else raw or ""
+
+
+def _cells_of(key: re.Match[str], fields: Mapping[bytes, bytes]) -> Iterator[tuple[Name, Value]]:
     tier = _TIERS[key["days"] or key["tier"]]
     for field, raw in fields.items():
         text = field.decode()
@@ -153,8 +156,9 @@ def _cells_of(
             form = "claim" if text[0] == "c" else "sum"
         else:
             continue  # what is remembered of the ranks of a day's hours
-        yield Name(key["pool"], key["source"], tier, number, form), _value(
-            raw[_RANK:] if form == "claim" else raw
+        yield (
+            Name(key["pool"], key["source"], tier, number, form),
+            _value(raw[_RANK:] if form == "claim" else raw),
         )
 
 

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import select
+import socket
 import threading
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Final
 
@@ -39,6 +42,14 @@ _ANSWERS: Final[dict[str, tuple[str, Callable[[int], object], int, int]]] = {
 }
 
 
+def _is_gone(connection: socket.socket) -> bool:
+    """Whether the client has closed the connection: it asks for nothing more."""
+    readable, _, _ = select.select([connection], [], [], 0)
+    with suppress(ConnectionError):
+        return bool(readable) and not connection.recv(1, socket.MSG_PEEK)
+    return True
+
+
 class Pools:
     """All of them, at one address, as ``MININGMAP_COLLECTOR__UPSTREAM`` expects."""
 
@@ -47,21 +58,22 @@ class Pools:
         self.answering = answering = threading.Event()
 
         class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:  # noqa: N802 - the library's name
+            def do_GET(self) -> None:
                 answering.wait()
+                if _is_gone(self.connection):
+                    return
                 host = self.path.split("/")[1]
                 source, answer, least, step = _ANSWERS[host]
                 figure = least + next(_figures) * step
-                operation = history.begin(
-                    source, "poll", [{"source": source, "hashrate": figure}]
-                )
+                operation = history.begin(source, "poll", [{"source": source, "hashrate": figure}])
                 history.attempt(operation)
                 body = json.dumps(answer(figure)).encode()
-                self.send_response(200)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+                with suppress(ConnectionError):  # the collector was killed
+                    self.send_response(200)
+                    self.send_header("Content-Type", "application/json")
+                    self.send_header("Content-Length", str(len(body)))
+                    self.end_headers()
+                    self.wfile.write(body)
 
             def log_message(self, *_: object) -> None:
                 """Log nothing: the history has it."""

@@ -12,12 +12,13 @@ from redis.exceptions import RedisError
 
 from tests.torture.answers import answer_problems
 from tests.torture.checker import Verdict, check
-from tests.torture.load import Load
+from tests.torture.load import Load, acknowledged
 from tests.torture.observed import read_cells, read_log
+from tests.torture.pools import SOURCES
 from tests.torture.system import DEADLINE_S
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from tests.torture.faults import Fault
     from tests.torture.observed import Log
@@ -54,12 +55,16 @@ class Outcome:
         recovered_s: after each fault but the last, until a report that was posted then was
             acknowledged; after the last, until all cells were right.
         problems: what else is wrong, as sentences.
+        acknowledged: how many operations of this scenario were acknowledged.
+        seconds: for how long there was load.
     """
 
     fault: str
     verdict: Verdict
     recovered_s: list[float] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    acknowledged: int = 0
+    seconds: float = 0.0
 
     @property
     def ok(self) -> bool:
@@ -81,27 +86,43 @@ async def torment(
     """Break a system under load in one way after the other, heal it each time, and judge it."""
     size = size or Size()
     load = Load(system, seed, size.per_s)
+    first, started = len(system.history.operations), time.monotonic()
     recovered: list[float] = []
     name = "; ".join(dict.fromkeys(fault.name for fault in faults))
     system.history.note("scenario", fault=name, seed=seed)
     system.pools.answering.set()
     async with load.running():
         await begun(load, size.before)
+        await system.until(system.has_cells, "there are cells")
         for fault in faults:
             async with _struck(system, fault):
                 await begun(load, size.during)
             healed_at = time.monotonic()
             await _probe(load)
             recovered.append(time.monotonic() - healed_at)
+    loaded_s = time.monotonic() - started
+    accepted = acknowledged(system.history.operations[first:])
     system.pools.answering.clear()
     await system.until(system.is_drained, "all messages are consumed")
     verdict, log = await settled(system, settled_s)
     recovered[-1] = time.monotonic() - healed_at
     problems = [problem for fault in faults for problem in fault.problems]
+    problems += _lost_polls(system, verdict, faults)
     if verdict.ok and size.answers:
         await system.until(system.is_ready, "all services are ready again")
         problems += await answer_problems(system, log)
-    return Outcome(name, verdict, recovered, problems)
+    return Outcome(name, verdict, recovered, problems, accepted, loaded_s)
+
+
+def _lost_polls(system: System, verdict: Verdict, faults: Sequence[Fault]) -> list[str]:
+    """What is wrong with the polls of a scenario; those in flight may be lost with a connection."""
+    before, system.missing_polls = system.missing_polls, verdict.counts["polls not in Kafka"]
+    lost = system.missing_polls - before
+    if any(fault.may_lose_polls for fault in faults) or not system.has_spool:
+        return []
+    if lost <= len(SOURCES) * len(faults):
+        return []
+    return [f"{lost} polls are not in Kafka"]
 
 
 @asynccontextmanager
@@ -129,7 +150,7 @@ async def begun(load: Load, number: int) -> None:
 async def _probe(load: Load) -> None:
     """Post a new report until it is acknowledged."""
     async with asyncio.timeout(DEADLINE_S):
-        while (await load.live("probe", 1)).outcome != "acknowledged":
+        while (await load.live("probe", 1)).outcome != "acknowledged":  # noqa: ASYNC110 - it sends
             await asyncio.sleep(0.05)
 
 

@@ -27,14 +27,17 @@ from miningmap import settings as config
 from miningmap.kafka.admin import ensure_topics
 from miningmap.kafka.errors import BrokerError
 from tests.servers import ROOT, KafkaServer, RedisServer, UnavailableError, _spawner
+from tests.torture.clocks import Clock
 from tests.torture.history import History
 from tests.torture.network import Toxiproxy
-from tests.torture.observed import read_positions
+from tests.torture.observed import read_cells, read_positions
 from tests.torture.pools import SOURCES, Pools
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
+
+    from tests.torture.cluster import KafkaCluster
 
 DEADLINE_S: Final = 120.0
 """How long anything may take that has to happen in the end; a machine may be busy."""
@@ -88,7 +91,9 @@ class LoggedRedis(RedisServer):
 class Service:
     """One service as a process, which can be killed and started again."""
 
-    def __init__(self, name: str, command: Sequence[str], env: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self, name: str, command: Sequence[str], env: Mapping[str, str], log: Path
+    ) -> None:
         self.name = name
         self.log = log
         self.env = dict(env)
@@ -152,11 +157,14 @@ class System:
     Args:
         folder: for logs, the partners' file and the history.
         workers: how many processes of ``streams`` there are.
-        module: which starts a service: ``launch``; ``tests.impatient``, which notices within a second
-            what is unavailable; ``tests.torture.watched``, which counts tasks.
+        module: which starts a service: ``launch``; ``tests.impatient``, which notices within a
+            second what is unavailable; ``tests.torture.watched``, which counts tasks.
         pools: which have a partner.
-        kafka: servers to use; without it, one broker behind the proxy.
+        kafka: which has been started; without it, one broker behind the proxy.
+        redis: which has been started; without it, a new one.
+        spool: the folder for what is polled while Kafka is away; by default in ``folder``.
         more: settings of all services, as environment variables.
+        set_clocks: whether each service has a clock of its own, in :attr:`clocks`.
     """
 
     def __init__(
@@ -166,8 +174,11 @@ class System:
         workers: int = 1,
         module: str = "launch",
         pools: Sequence[str] = (*LIVE_POOLS, ROWS_POOL, "probe"),
-        kafka: KafkaServer | None = None,
+        kafka: KafkaServer | KafkaCluster | None = None,
+        redis: LoggedRedis | None = None,
+        spool: Path | None = None,
         more: Mapping[str, str] | None = None,
+        set_clocks: bool = False,
     ) -> None:
         self.folder = folder
         self.history = History(folder / "history.jsonl")
@@ -175,7 +186,8 @@ class System:
         self._partners = pools
         self.group = GROUP
         self.kafka = kafka or ProxiedKafka.launch()
-        self.redis: LoggedRedis
+        self.redis = redis or LoggedRedis.launch()
+        self.clocks: dict[str, Clock] = {}
         self.pools: Pools
         self.proxy: Toxiproxy | None = None
         self.ports = {
@@ -183,20 +195,25 @@ class System:
             for name in ("intake", "intake-proxied", "redis-proxied", "pools", "endpoint", "9101")
         }
         self._more = dict(more or {})
+        self.has_spool = "spool" in config.Collector.model_fields
         self._workers = workers
+        self._set_clocks = set_clocks
+        self._spool_folder = spool or folder / "spool"
         self.services: dict[str, Service] = {}
+        self.missing_polls = 0
 
     # --- start and stop ---
 
     def launch(self) -> None:
-        """Start the servers, and create the topics; blocks."""
-        self.redis = LoggedRedis.launch()
+        """Start what is between the servers and the services; blocks."""
         with suppress(UnavailableError):
             self.proxy = Toxiproxy.launch()
         if self.proxy and isinstance(self.kafka, ProxiedKafka):
             self.proxy.add("kafka", self.kafka.proxied, self.kafka.behind)
         if self.proxy:
-            self.proxy.add("redis", self.ports["redis-proxied"], f"{LOOPBACK}:{self.redis.ports[0]}")
+            self.proxy.add(
+                "redis", self.ports["redis-proxied"], f"{LOOPBACK}:{self.redis.ports[0]}"
+            )
             self.proxy.add(
                 "intake", self.ports["intake-proxied"], f"{LOOPBACK}:{self.ports['intake']}"
             )
@@ -224,6 +241,12 @@ class System:
         for server in (self.proxy, self.redis, self.kafka):
             if server is not None:
                 server.close()
+
+    @property
+    def broker(self) -> KafkaServer:
+        """The only broker."""
+        assert isinstance(self.kafka, KafkaServer), "there are several brokers"
+        return self.kafka
 
     # --- addresses ---
 
@@ -267,7 +290,11 @@ class System:
     def _service(self, name: str) -> Service:
         kind = name.partition("-")[0]
         command = [sys.executable, "-m", self._module, kind]
-        return Service(name, command, self._environment(name), self.folder / f"{name}.log")
+        environment = self._environment(name)
+        if self._set_clocks:
+            self.clocks[name] = Clock(self.folder / f"{name}.clock")
+            environment |= self.clocks[name].environment
+        return Service(name, command, environment, self.folder / f"{name}.log")
 
     def _environment(self, name: str) -> dict[str, str]:
         metrics = self.ports.setdefault(f"metrics of {name}", free_port())
@@ -292,9 +319,16 @@ class System:
             "MININGMAP_ENDPOINT__RATE_LIMIT": "0",
             # The models know no beliefs.
             "MININGMAP_METHOD__SHIPPED_BELIEFS": "false",
+            **self._spool(),
             "TORTURE_TASKS": str(self.folder / f"{name}.tasks"),
             **self._more,
         }
+
+    def _spool(self) -> dict[str, str]:
+        """A folder for what is polled while Kafka is away, if this version has it."""
+        if not self.has_spool:
+            return {}
+        return {"MININGMAP_COLLECTOR__SPOOL": str(self._spool_folder)}
 
     def _write_partners(self) -> None:
         entries = [
@@ -327,7 +361,7 @@ class System:
         """Wait for a condition, up to the deadline."""
         try:
             async with asyncio.timeout(DEADLINE_S):
-                while not await condition():
+                while not await condition():  # noqa: ASYNC110 - another process makes it true
                     await asyncio.sleep(0.1)
         except TimeoutError:
             logs = "\n".join(each.last_lines() for each in self.services.values())
@@ -347,6 +381,10 @@ class System:
                 if response.status_code != httpx.codes.OK:
                     return False
         return True
+
+    async def has_cells(self) -> bool:
+        """Whether there is something to lose."""
+        return bool(await read_cells(self.redis.url))
 
     async def is_drained(self) -> bool:
         """Whether the group has committed all that is in Kafka."""

@@ -6,86 +6,78 @@ and the folder with the history and the logs, and keeps it; the next one gets a 
 
 from __future__ import annotations
 
-import asyncio
+import os
 import shutil
-import tempfile
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import pytest
 
-from tests.conftest import launched
-from tests.servers import RedisServer
-from tests.torture.faults import (
-    LINKS,
-    Cut,
-    FillRedis,
-    Flush,
-    Hang,
-    HangKafka,
-    HangRedis,
-    JoinAndLeave,
-    Kill,
-    KillKafka,
-    KillRedis,
-    TerminateWithoutKafka,
-    Together,
-    cuts_answers,
-    drips,
-    resets,
-    slow_redis,
-    stalls,
-)
+from tests.conftest import missing
+from tests.servers import UnavailableError
+from tests.torture import faults as f
+from tests.torture.plan import HOUR_S, Bench, bench
 from tests.torture.scenario import Size, torment
-from tests.torture.system import ProxiedKafka, System
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from tests.torture.faults import Fault
+    from tests.torture.plan import SystemKind
+
+    Make: TypeAlias = Callable[[Mapping[str, Path]], Fault]
 
 pytestmark = pytest.mark.integration
 
 SEED: Final = 20
 SHORT: Final = Size(before=10, during=10)
-# Without its cells, Redis is filled again from Kafka.
-EMPTY: Final = "a Redis that comes back empty is not noticed: branch rewind"
+# A process reads a clock that was set within a second.
+CLOCK: Final = Size(before=10, during=60)
+# Without its cells, Redis has to be filled again from Kafka.
+SETTLED_S: Final = 20.0
+EMPTY: Final = "a Redis that comes back empty is not noticed yet"
 
 
 class Shared:
-    """One system for all tests of this file, until one of them breaks it."""
+    """One system of each kind for all tests of this file, until one of them breaks it."""
 
     def __init__(self) -> None:
-        self._system: System | None = None
+        self._benches: dict[SystemKind, tuple[Bench, ExitStack]] = {}
 
-    async def get(self) -> System:
-        """The system, which runs."""
-        if self._system is None:
-            folder = Path(tempfile.mkdtemp(prefix="torture-"))
-            kafka = launched(ProxiedKafka)
-            self._system = System(folder, module="tests.impatient", kafka=kafka)
-            await asyncio.to_thread(self._system.launch)
-            await self._system.start()
-        return self._system
+    async def get(self, kind: SystemKind) -> Bench:
+        """A system that runs."""
+        if kind not in self._benches:
+            stack = ExitStack()
+            try:
+                made = stack.enter_context(bench(kind, "tests.impatient"))
+            except UnavailableError as error:
+                raise missing(str(error), os.environ.get("CI", "")) from None
+            self._benches[kind] = made, stack
+            await made.system.start(made.replication)
+        return self._benches[kind][0]
 
-    def drop(self, *, keep: bool) -> None:
-        """End the system; its folder is kept on request."""
-        if self._system is not None:
-            self._system.close()
-            if not keep:
-                shutil.rmtree(self._system.folder, ignore_errors=True)
-            self._system = None
+    def drop(self, kind: SystemKind, *, keep: bool = False) -> None:
+        """End a system; its folder is kept on request."""
+        made, stack = self._benches.pop(kind)
+        stack.close()
+        if not keep:
+            shutil.rmtree(made.system.folder, ignore_errors=True)
+
+    def drop_all(self) -> None:
+        """End all of them."""
+        for kind in list(self._benches):
+            self.drop(kind)
 
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Shared]:
-    launched(RedisServer).close()  # skips on machines without it
     shared = Shared()
     yield shared
-    shared.drop(keep=False)
+    shared.drop_all()
 
 
-def case(*faults: Callable[[], Fault], name: str, fails: str = "") -> object:
+def case(*faults: Make, name: str, fails: str = "") -> object:
     marks = [pytest.mark.xfail(reason=fails, strict=False)] if fails else []
     return pytest.param(faults, id=name, marks=marks)
 
@@ -93,32 +85,87 @@ def case(*faults: Callable[[], Fault], name: str, fails: str = "") -> object:
 @pytest.mark.parametrize(
     "faults",
     [
-        case(lambda: Together(Kill("streams-0"), Kill("collector")), name="kill -9 of services"),
-        case(JoinAndLeave, lambda: Hang("streams-0"), name="workers join, leave and hang"),
-        case(KillKafka, HangKafka, name="the broker is killed, and hangs"),
         case(
-            lambda: KillRedis(keeps_log=True),
-            FillRedis,
-            HangRedis,
+            lambda _: f.Together(f.Kill("streams-0"), f.Kill("collector")),
+            name="kill -9 of services",
+        ),
+        case(
+            lambda _: f.JoinAndLeave(),
+            lambda _: f.Hang("streams-0"),
+            name="workers join, leave and hang",
+        ),
+        case(
+            lambda _: f.KillKafka(),
+            lambda _: f.HangKafka(),
+            name="the broker is killed, and hangs",
+        ),
+        case(
+            lambda _: f.KillRedis(keeps_log=True),
+            lambda _: f.FillRedis(),
+            lambda _: f.HangRedis(),
             name="Redis is killed, full, and hangs",
         ),
-        case(slow_redis, resets, stalls, drips, cuts_answers, lambda: Cut(LINKS), name="the network"),
-        case(TerminateWithoutKafka, name="SIGTERM without Kafka"),
-        case(lambda: KillRedis(keeps_log=False), name="Redis comes back empty", fails=EMPTY),
-        case(Flush, name="FLUSHALL", fails=EMPTY),
+        case(
+            lambda _: f.slow_redis(),
+            lambda _: f.resets(),
+            lambda _: f.stalls(),
+            lambda _: f.drips(),
+            lambda _: f.cuts_answers(),
+            lambda _: f.Cut(f.LINKS),
+            name="the network fails in every way",
+        ),
+        case(
+            lambda disks: f.FillDisk("the broker", disks),
+            lambda disks: f.FillDisk("Redis", disks),
+            name="the disks of the servers are full",
+        ),
+        case(
+            lambda disks: f.FillDisk("the spool", disks),
+            name="the disk of the spool is full",
+        ),
+        case(lambda _: f.TerminateWithoutKafka(), name="SIGTERM without Kafka"),
+        case(
+            lambda _: f.KillRedis(keeps_log=False),
+            lambda _: f.Flush(),
+            name="Redis comes back empty",
+            fails=EMPTY,
+        ),
     ],
 )
 async def test_nothing_is_lost_doubled_or_wrong_after(
-    faults: Sequence[Callable[[], Fault]], shared: Shared
+    faults: Sequence[Make], shared: Shared
 ) -> None:
-    system = await shared.get()
-    made = [make() for make in faults]
-    if system.proxy is None and any(fault.needs_proxy for fault in made):
-        pytest.skip("there is no toxiproxy: install Go and run tests/install-servers.sh")
+    await assert_survived(shared, "everything", faults, SHORT)
+
+
+async def test_a_clock_that_is_an_hour_ahead_or_back_changes_no_cell(shared: Shared) -> None:
+    faults = [
+        lambda _, k=kind, s=seconds: f.SetClock(k, s)
+        for kind in ("streams", "collector")
+        for seconds in (HOUR_S, -HOUR_S)
+    ]
+    await assert_survived(shared, "everything", faults, CLOCK)
+
+
+async def test_two_brokers_of_three_are_enough(shared: Shared) -> None:
+    await assert_survived(shared, "three brokers", [lambda _: f.KillBroker(0)], SHORT)
+
+
+async def assert_survived(
+    shared: Shared,
+    kind: SystemKind,
+    faults: Sequence[Make],
+    size: Size,
+) -> None:
+    made = await shared.get(kind)
+    system = made.system
+    chosen = [make(made.disks) for make in faults]
+    for reason in filter(None, map(made.lacks, chosen)):
+        pytest.skip(reason)
     print(f"seed {SEED}; history and logs: {system.folder}")  # noqa: T201 - shown if it fails
     try:
-        outcome = await torment(system, *made, seed=SEED, size=SHORT, settled_s=20)
-        assert outcome.ok, outcome
+        outcome = await torment(system, *chosen, seed=SEED, size=size, settled_s=SETTLED_S)
+        assert outcome.ok, str(outcome)
     except BaseException:
-        shared.drop(keep=True)
+        shared.drop(kind, keep=True)
         raise
