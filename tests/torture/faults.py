@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tests.servers import KafkaServer
     from tests.torture.clocks import Clock
-    from tests.torture.system import System
+    from tests.torture.system import Service, System
 
 FULL_BYTES: Final = 64 * 1024
 """How much room a full Redis has left, when the limit is set."""
@@ -160,6 +160,38 @@ class Hang(Fault):
         os.kill(system.services[self._service].pid, signal.SIGCONT)
 
 
+class Rebuild(Fault):
+    """``miningmap rebuild`` under load: no fault, but all cells are replaced.
+
+    Args:
+        is_killed: whether it is killed half-way, and then run again.
+    """
+
+    def __init__(self, *, is_killed: bool = False) -> None:
+        super().__init__()
+        self.name = f"rebuild{', killed half-way and run again' if is_killed else ''}"
+        self._is_killed = is_killed
+        self._run: Service | None = None
+
+    async def strike(self, system: System) -> None:
+        self._run = system.command("rebuild")
+        self._run.start()
+
+    async def heal(self, system: System) -> None:
+        assert self._run is not None
+        if self._is_killed and self._run.running:
+            await self._run.end(signal.SIGKILL)
+            # For some seconds it is refused, because the first one may still run.
+            await system.until(self._runs_again, "rebuild runs again")
+        elif code := await self._run.ended():
+            self.problems.append(f"rebuild ended with code {code}: {self._run.last_lines()}")
+
+    async def _runs_again(self) -> bool:
+        assert self._run is not None
+        self._run.start()
+        return await self._run.ended() == 0
+
+
 # --- servers --------------------------------------------------------------------------------------
 
 
@@ -201,6 +233,20 @@ class KillRedis(Fault):
     async def heal(self, system: System) -> None:
         if not self._keeps_log:
             system.redis.lose_log()
+        await in_thread(system.redis.start)
+
+
+class RestoreRedis(Fault):
+    """Redis comes back from a backup that is older than what was written since."""
+
+    name = "Redis comes back from an older backup"
+
+    async def strike(self, system: System) -> None:
+        await in_thread(system.redis.back_up)
+
+    async def heal(self, system: System) -> None:
+        await in_thread(system.redis.stop, signal.SIGKILL)
+        system.redis.restore()
         await in_thread(system.redis.start)
 
 

@@ -44,6 +44,7 @@ DEADLINE_S: Final = 120.0
 STOP_S: Final = 10.0
 """How long a service may take to stop, as docs/operating.md promises."""
 GROUP: Final = "torture"
+_LOG, _BACKUP = "appendonlydir", "backup"
 POLL_S: Final = 1.0
 LIVE_POOLS: Final = ("live-0", "live-1", "live-2")
 ROWS_POOL: Final = "rows-0"
@@ -85,7 +86,16 @@ class LoggedRedis(RedisServer):
 
     def lose_log(self) -> None:
         """Remove the append-only file of a Redis that does not run."""
-        shutil.rmtree(self.folder / "appendonlydir")
+        shutil.rmtree(self.folder / _LOG)
+
+    def back_up(self) -> None:
+        """Copy the append-only file as it is."""
+        shutil.copytree(self.folder / _LOG, self.folder / _BACKUP)
+
+    def restore(self) -> None:
+        """Replace the append-only file of a Redis that does not run by the copy."""
+        self.lose_log()
+        (self.folder / _BACKUP).rename(self.folder / _LOG)
 
 
 class Service:
@@ -124,6 +134,10 @@ class Service:
             os.kill(self._process.pid, sign)
         code = await asyncio.to_thread(self._wait)
         return time.monotonic() - started, code
+
+    async def ended(self) -> int:
+        """Wait for the end of the process, and return its code."""
+        return await asyncio.to_thread(self._wait)
 
     def kill(self) -> None:
         """Kill the process; blocks."""
@@ -295,6 +309,11 @@ class System:
             self.clocks[name] = Clock(self.folder / f"{name}.clock")
             environment |= self.clocks[name].environment
         return Service(name, command, environment, self.folder / f"{name}.log")
+
+    def command(self, name: str) -> Service:
+        """A command that uses the servers as the services do."""
+        log = self.folder / f"{name}.log"
+        return Service(name, [sys.executable, "-m", "launch", name], self._environment(name), log)
 
     def _environment(self, name: str) -> dict[str, str]:
         metrics = self.ports.setdefault(f"metrics of {name}", free_port())

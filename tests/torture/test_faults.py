@@ -34,9 +34,7 @@ SEED: Final = 20
 SHORT: Final = Size(before=10, during=10)
 # A process reads a clock that was set within a second.
 CLOCK: Final = Size(before=10, during=60)
-# Without its cells, Redis has to be filled again from Kafka.
 SETTLED_S: Final = 20.0
-EMPTY: Final = "a Redis that comes back empty is not noticed yet"
 
 
 class Shared:
@@ -77,9 +75,8 @@ def shared() -> Iterator[Shared]:
     shared.drop_all()
 
 
-def case(*faults: Make, name: str, fails: str = "") -> object:
-    marks = [pytest.mark.xfail(reason=fails, strict=False)] if fails else []
-    return pytest.param(faults, id=name, marks=marks)
+def case(*faults: Make, name: str) -> object:
+    return pytest.param(faults, id=name)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +125,11 @@ def case(*faults: Make, name: str, fails: str = "") -> object:
             lambda _: f.KillRedis(keeps_log=False),
             lambda _: f.Flush(),
             name="Redis comes back empty",
-            fails=EMPTY,
+        ),
+        case(
+            lambda _: f.RestoreRedis(),
+            lambda _: f.Rebuild(is_killed=True),
+            name="Redis comes back from a backup, and is rebuilt",
         ),
     ],
 )
