@@ -15,6 +15,7 @@ import logging
 import random
 import shutil
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
     from tests.torture.scenario import Outcome
     from tests.torture.soak import Soaked
 
-LONG: Final = Size(before=150, during=300, per_s=8.0)
+# Longer than the session of a member of the consumer group, 6 s.
+LONG: Final = Size(before=150, during=300, least_s=10.0, per_s=8.0)
 
 
 @click.command()
@@ -62,7 +64,7 @@ def main(
         return
     seed = random.randrange(10**6) if seed is None else seed  # noqa: S311 - not for security
     click.echo(f"seed {seed}")
-    size = Size(LONG.before, during, LONG.per_s)
+    size = replace(LONG, during=during)
     ok = True
     for trial in chosen:
         outcomes = asyncio.run(_tried(trial, runs, seed, size))

@@ -35,12 +35,14 @@ class Size:
     Attributes:
         before: that begin before the first strike.
         during: that begin while it is broken.
+        least_s: for how long it is broken at least, in seconds.
         per_s: how often each kind of client sends, times a second.
         answers: whether the API and ``recompute`` are compared with the model too.
     """
 
     before: int = 30
     during: int = 25
+    least_s: float = 1.5
     per_s: float = 6.0
     answers: bool = True
 
@@ -96,7 +98,7 @@ async def torment(
         await system.until(system.has_cells, "there are cells")
         for fault in faults:
             async with _struck(system, fault):
-                await begun(load, size.during)
+                await begun(load, size.during, size.least_s)
             healed_at = time.monotonic()
             await _probe(load)
             recovered.append(time.monotonic() - healed_at)
@@ -137,12 +139,13 @@ async def _struck(system: System, fault: Fault) -> AsyncIterator[None]:
         system.history.note("healed", fault=fault.name)
 
 
-async def begun(load: Load, number: int) -> None:
-    """Wait until so many more operations have begun."""
+async def begun(load: Load, number: int, least_s: float = 0.0) -> None:
+    """Wait until so many more operations have begun, and so many seconds have passed."""
     goal = len(load.history.operations) + number
+    until = time.monotonic() + least_s
 
     async def reached() -> bool:
-        return len(load.history.operations) >= goal
+        return len(load.history.operations) >= goal and time.monotonic() >= until
 
     await load.system.until(reached, f"{number} operations begin")
 

@@ -33,7 +33,7 @@ pytestmark = pytest.mark.integration
 SEED: Final = 20
 SHORT: Final = Size(before=10, during=10)
 # A process reads a clock that was set within a second.
-CLOCK: Final = Size(before=10, during=60)
+CLOCK: Final = Size(before=10, during=10, least_s=2.5)
 SETTLED_S: Final = 20.0
 
 
@@ -128,7 +128,7 @@ def case(*faults: Make, name: str) -> object:
         ),
         case(
             lambda _: f.RestoreRedis(),
-            lambda _: f.Rebuild(is_killed=True),
+            lambda _: f.Rebuild(),
             name="Redis comes back from a backup, and is rebuilt",
         ),
     ],
