@@ -102,6 +102,7 @@ async def torment(
             healed_at = time.monotonic()
             await _probe(load)
             recovered.append(time.monotonic() - healed_at)
+        await system.until(system.is_ready, "all services are ready again")
     loaded_s = time.monotonic() - started
     accepted = acknowledged(system.history.operations[first:])
     system.pools.answering.clear()
@@ -111,7 +112,6 @@ async def torment(
     problems = [problem for fault in faults for problem in fault.problems]
     problems += _lost_polls(system, verdict, faults)
     if verdict.ok and size.answers:
-        await system.until(system.is_ready, "all services are ready again")
         problems += await answer_problems(system, log)
     return Outcome(name, verdict, recovered, problems, accepted, loaded_s)
 

@@ -215,6 +215,7 @@ class System:
         self._spool_folder = spool or folder / "spool"
         self.services: dict[str, Service] = {}
         self.missing_polls = 0
+        self._unready = ""
 
     # --- start and stop ---
 
@@ -384,7 +385,7 @@ class System:
                     await asyncio.sleep(0.1)
         except TimeoutError:
             logs = "\n".join(each.last_lines() for each in self.services.values())
-            text = f"not within {DEADLINE_S:g} s: {what}"
+            text = f"not within {DEADLINE_S:g} s: {what} ({self._unready})"
             raise AssertionError(f"{text}; the history is in {self.folder}\n{logs}") from None
 
     async def is_ready(self) -> bool:
@@ -396,8 +397,10 @@ class System:
                 try:
                     response = await client.get(f"http://{LOOPBACK}:{port}/readyz")
                 except httpx.TransportError:  # not listening yet
+                    self._unready = f"{name} does not listen"
                     return False
                 if response.status_code != httpx.codes.OK:
+                    self._unready = f"{name}: {response.text}"
                     return False
         return True
 
