@@ -71,6 +71,7 @@ class Soaked:
         asked: questions to the API, by status of the answer.
         samples: by service.
         redis_mb: the memory of Redis, at each sample.
+        restarts: how often a service had ended by itself and was started again.
     """
 
     seconds: float = 0.0
@@ -81,6 +82,7 @@ class Soaked:
     asked: dict[int, int] = field(default_factory=dict)
     samples: dict[str, list[Sample]] = field(default_factory=dict)
     redis_mb: list[float] = field(default_factory=list)
+    restarts: int = 0
 
     def slopes(self, name: str) -> dict[str, float]:
         """By figure, how much it grows an hour, after the first part of the soak."""
@@ -210,6 +212,9 @@ async def _sample(system: System, result: Soaked, started: float, stop: float) -
         while time.monotonic() < stop:
             at = time.monotonic() - started
             for name, service in system.services.items():
+                if not service.running:
+                    result.restarts += 1
+                    service.start()
                 tasks = Path(service.env["TORTURE_TASKS"])
                 result.samples.setdefault(name, []).append(_sampled(at, service.pid, tasks))
             used = (await redis.info("memory"))["used_memory"]
@@ -221,10 +226,11 @@ def _sampled(at: float, pid: int, tasks: Path) -> Sample:
     fields = dict(
         line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines()
     )
+    counted = tasks.read_text() if tasks.exists() else ""
     return Sample(
         at,
         int(fields["VmRSS"].split()[0]) / 1024,
         len(os.listdir(f"/proc/{pid}/fd")),  # noqa: PTH208 - no path is needed
         int(fields["Threads"]),
-        int(tasks.read_text() or 0),
+        int(counted or 0),
     )
