@@ -73,8 +73,8 @@ def soak_table(soaked: Soaked) -> str:
     summary = (
         f"{soaked.seconds / 60:.0f} minutes, {soaked.acknowledged:,} reports of 20 places "
         f"acknowledged ({per_s:.0f}/s), {soaked.unavailable} without an answer or 503, "
-        f"{soaked.refused} refused, {soaked.restarts} restarts; questions to the API: {answers}; Redis {first:.0f} MB at "
-        f"the start, {last:.0f} MB at the end."
+        f"{soaked.refused} refused, {soaked.restarts} restarts; questions to the API: "
+        f"{answers}; Redis {first:.0f} MB at the start, {last:.0f} MB at the end."
     )
     return "\n".join([summary, "", *SOAK, *rows])
 
