@@ -44,13 +44,16 @@ stories: setup servers ## run all stories of swings, with tables of delays and f
 	$(BIN)/python -m tests.stories $(ARGS)
 	SLOW=1 $(BIN)/pytest tests/stories/test_live.py tests/deploy/test_alerting.py
 
+torture: setup servers ## break the system in every way, under load, for hours; writes docs/reliability.md (ARGS="--list")
+	$(BIN)/python -m tests.torture $(ARGS)
+
 kafka: setup servers ## run a real Kafka for development, in the foreground (ARGS="--port 9092")
 	@$(BIN)/python -m tests.servers kafka $(ARGS)
 
 redis: setup servers ## run a real Redis for development, in the foreground (ARGS="--port 6379")
 	@$(BIN)/python -m tests.servers redis $(ARGS)
 
-.PHONY: servers test stories kafka redis
+.PHONY: servers test stories torture kafka redis
 
 docs: setup ## write what is generated from the code: pages, dashboards and beliefs/part_of.toml
 	@$(BIN)/python -m tools.part_of > beliefs/part_of.toml

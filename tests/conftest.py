@@ -48,6 +48,8 @@ hypothesis.settings.load_profile(
 LONGEST: Final = [
     ROOT / "tests" / name
     for name in (
+        "torture/test_faults.py",
+        "torture/test_soak.py",
         "streams/test_pipeline.py",
         "streams/test_swing_watcher.py",
         "streams/test_model.py",

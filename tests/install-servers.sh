@@ -2,6 +2,7 @@
 # Install the missing packages that the tests' real servers (tests/servers.py) and the browser need. This works on
 # Debian and its derivatives, as root, and prints nothing if no package is missing. A package that
 # cannot be installed is not an error: the tests that need it skip, or fail with CI=true.
+# toxiproxy is no package of Debian's: it is built where Go is (tests/torture says what it leaves out).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,9 +14,18 @@ java_fits() {
     && [ "${version:-0}" -ge 17 ]
 }
 
+toxiproxy=.cache/toxiproxy-2.12.0
+if [ ! -x $toxiproxy/server ] && has go; then
+  echo "Building toxiproxy ..." >&2
+  # The version is pinned, and Go checks it against its database of checksums.
+  GOBIN="$PWD/$toxiproxy" GOFLAGS=-mod=mod go install github.com/Shopify/toxiproxy/v2/cmd/server@v2.12.0 2>/dev/null \
+    || echo "Could not build toxiproxy" >&2
+fi
+
 missing=()
 has redis-server || has valkey-server || missing+=(redis-server)
 java_fits || missing+=(default-jre-headless)
+compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || missing+=(faketime)
 has promtool || missing+=(prometheus)
 has amtool || missing+=(prometheus-alertmanager)
 has chromium || has chromium-browser || has google-chrome || missing+=(chromium)

@@ -112,15 +112,22 @@ async def _running(app: faust.App, batches: _Batches) -> AsyncIterator[None]:
         await asyncio.shield(starting)
         yield
     finally:
-        try:
-            async with asyncio.timeout(STOP_S):
-                await batches.finish()
-                await asyncio.wait({starting})
-                await app.stop()
-        except TimeoutError:
+        # Not by asyncio.timeout, which cancels once: Faust can ignore that, and go on waiting.
+        stopping = asyncio.create_task(_stop(app, batches, starting))
+        await asyncio.wait({stopping}, timeout=STOP_S)
+        if stopping.done():
+            stopping.result()
+        else:
+            stopping.cancel()
             starting.cancel()
             _log.warning("faust_stop_timed_out", seconds=STOP_S)
             # What is left of Faust is cancelled when the loop ends, and would log each cancellation
             # as a crash, with its traceback.
             for library in ("faust", "mode"):
                 logging.getLogger(library).setLevel(logging.CRITICAL)
+
+
+async def _stop(app: faust.App, batches: _Batches, starting: asyncio.Task[object]) -> None:
+    await batches.finish()
+    await asyncio.wait({starting})
+    await app.stop()
