@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from aiohttp.abc import AbstractResolver
 
@@ -13,6 +13,15 @@ from collector.sources.base import PermanentError
 if TYPE_CHECKING:
     from aiohttp.abc import ResolveResult
     from yarl import URL
+
+
+# Mapped, compatible and translated addresses, and NAT64 (RFC 4291, 2765, 6052).
+_ENDS_WITH_IPV4: Final = tuple(
+    map(ipaddress.IPv6Network, ("::ffff:0:0/96", "::/96", "::ffff:0:0:0/96", "64:ff9b::/96"))
+)
+# NAT64 of a network's own (RFC 8215), which decides where in it the IPv4 address is.
+_LOCAL_NAT64: Final = ipaddress.IPv6Network("64:ff9b:1::/48")
+_NOWHERE: Final = ipaddress.IPv4Address(0)
 
 
 class PublicResolver(AbstractResolver):
@@ -63,12 +72,23 @@ def _reject_private(address: str) -> None:
         ip = ipaddress.ip_address(address)
     except ValueError:
         raise PermanentError("is neither a name nor an address", reason="address") from None
-    if isinstance(ip, ipaddress.IPv6Address):
-        # Packets to 6to4 and IPv4-mapped addresses reach the IPv4 address that is embedded in them.
-        ip = ip.ipv4_mapped or ip.sixtofour or ip
-    if not ip.is_global or ip.is_multicast:
+    reached = _embedded_in(ip) or ip
+    if not reached.is_global or reached.is_multicast:
         raise PermanentError(
             f"is at {address}, not a public address; MININGMAP_COLLECTOR__ALLOW_PRIVATE=true allows"
             " it",
             reason="address",
         )
+
+
+def _embedded_in(
+    ip: ipaddress.IPv4Address | ipaddress.IPv6Address,
+) -> ipaddress.IPv4Address | None:
+    """Return the IPv4 address that packets to an IPv6 address reach, by way of a gateway."""
+    if isinstance(ip, ipaddress.IPv4Address):
+        return None
+    if ip in _LOCAL_NAT64:
+        return _NOWHERE
+    if any(ip in network for network in _ENDS_WITH_IPV4):
+        return ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF)
+    return ip.sixtofour

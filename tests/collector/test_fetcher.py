@@ -510,6 +510,17 @@ async def test_requests_are_spread_evenly(pools: Pools) -> None:
         "0x7f000001",
         "[::ffff:127.0.0.1]",
         "[2002:7f00:1::]",
+        "[2002:a9fe:a9fe::1]",
+        "[::127.0.0.1]",  # IPv4-compatible
+        "[::10.0.0.1]",
+        "[::ffff:0:127.0.0.1]",  # translated
+        "[64:ff9b::127.0.0.1]",  # NAT64
+        "[64:ff9b::169.254.169.254]",
+        "[64:ff9b::224.0.0.1]",
+        "[64:ff9b:1::8.8.8.8]",  # NAT64 of a network's own
+        "[64:ff9b:1:7f00:0:100::]",
+        "[2001:0:7f00:1::8.8.8.8]",  # Teredo
+        "[2001:0:808:808::80ff:fffe]",
     ],
 )
 async def test_private_addresses_are_rejected(pools: Pools, host: str) -> None:
@@ -538,8 +549,11 @@ class Names(AbstractResolver):
 
 
 async def test_a_name_with_public_addresses_is_resolved() -> None:
-    found = await PublicResolver(Names("8.8.8.8", "2001:4860:4860::8888")).resolve("pool.example")
-    assert [address["host"] for address in found] == ["8.8.8.8", "2001:4860:4860::8888"]
+    # The last are 8.8.8.8: by NAT64, which a network without IPv4 uses, by 6to4, and mapped.
+    public = ["8.8.8.8", "2001:4860:4860::8888", "64:ff9b::808:808", "2002:808:808::1"]
+    public.append("::ffff:8.8.8.8")
+    found = await PublicResolver(Names(*public)).resolve("pool.example")
+    assert [address["host"] for address in found] == public
 
 
 async def test_a_name_with_a_private_address_is_rejected() -> None:
