@@ -122,6 +122,15 @@ class Metrics:
             ["partner", "status"],
             registry=registry,
         )
+        self.failed_logins = Counter(
+            "miningmap_intake_failed_logins_total",
+            "Requests without a valid partner token, by status of the response: 401, or 429 for an "
+            "address that sent too many.",
+            ["status"],
+            registry=registry,
+        )
+        for status in (401, 429):  # from 0 on, so that the first one is an increase
+            self.failed_logins.labels(status)
         self.intake_rows = Counter(
             "miningmap_intake_rows_total",
             "Rows that partners sent, by result: accepted or rejected.",

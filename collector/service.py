@@ -24,6 +24,8 @@ from collector.polling.poller import Poller, idle_reasons, start_spread_s
 from collector.registry import choose, discover
 from collector.sources.credentials import Credentials
 from miningmap.dependencies import Dependency, reasons_of, show
+from miningmap.http.clients import Clients
+from miningmap.http.connections import Limits
 from miningmap.http.server import monitoring_app, serving
 from miningmap.metrics import new_registry
 from miningmap.redis_client import connect, watch
@@ -72,6 +74,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     servers, hours_d = settings.kafka.bootstrap_servers, settings.retention.hours_d
     follower = Follower(servers, ledger, partners.pools, hours_d)
     metrics.ledger_complete.set_function(follower.complete_ratio)
+    clients = Clients(settings.intake.trusted_proxies)
 
     def reasons() -> list[str]:
         return reasons_of([kafka, store]) + idle_reasons(pollers)
@@ -94,6 +97,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             settings.collector.metrics_host,
             settings.collector.metrics_port,
             "COLLECTOR__METRICS_PORT",
+            metrics=metrics.http.connections,
         ),
         serving(
             intake_app(
@@ -107,10 +111,17 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
                 metrics=metrics,
                 simulated=settings.collector.simulated,
                 budget=Budget(settings.intake.daily_values),
+                clients=clients,
             ),
             settings.intake.host,
             settings.intake.port,
             "INTAKE__PORT",
+            limits=Limits(
+                connections=settings.intake.connections,
+                per_client=settings.intake.client_connections,
+                clients=clients,
+            ),
+            metrics=metrics.http.connections,
         ),
     ):
         outbox = Outbox(publisher.deliver, disk, lost=metrics.lost)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -18,7 +19,7 @@ from endpoint.http.middleware import (
     preflight,
     rate_limit_middleware,
 )
-from endpoint.http.rate_limit import Clients, Limiter, RateLimit
+from endpoint.http.rate_limit import Limiter, RateLimit
 from endpoint.routes import page
 from endpoint.routes.api import PREFIX, Api
 from endpoint.routes.belief_metrics import BeliefCollector
@@ -28,9 +29,11 @@ from endpoint.routes.metrics import Metrics
 from endpoint.routes.openapi import OpenApi
 from endpoint.routes.stream import Stream
 from miningmap.dependencies import Dependency, show
+from miningmap.http.clients import Clients
+from miningmap.http.connections import Limits
 from miningmap.http.metrics import HttpMetrics
 from miningmap.http.problems import problem_middleware
-from miningmap.http.server import allow_many_connections, serving
+from miningmap.http.server import most_connections, serving
 from miningmap.metrics import new_registry, redis_durations
 from miningmap.redis_client import connect, watch
 from miningmap.settings import SettingsError
@@ -56,6 +59,9 @@ SWITCH_S: Final = 0.001
 """How long the event loop may have to wait for the thread that computes heavy questions (s).
 A request waits for it about three times, with Python's own 5 ms each. 1 ms costs the thread 4 %."""
 
+_HTTP: Final = web.AppKey("http", HttpMetrics)
+_MONITORING: Final = web.AppKey("monitoring", dict[str, "Handler"])
+
 _log = structlog.get_logger(__name__)
 
 
@@ -73,7 +79,6 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         beliefs = belief_files.beliefs_of(documents)
     except belief_files.BeliefsError as error:
         raise SettingsError(str(error)) from None
-    allow_many_connections()
     sys.setswitchinterval(SWITCH_S)
     registry = new_registry()
     redis = connect(settings.redis, patient=False, durations=redis_durations(registry))
@@ -82,20 +87,49 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         app = application(
             Store(redis, settings.retention),
             beliefs,
-            settings.endpoint,
+            _without_too_many_streams(settings.endpoint),
             documents=documents,
             snapshot_s=settings.streams.snapshot_s,
             redis=state,
             registry=registry,
         )
-        served = settings.endpoint
-        async with serving(
-            app, served.host, served.port, "ENDPOINT__PORT", reuse_port=served.reuse_port
-        ):
+        async with _serving(app, settings.endpoint):
             _log.info("service_started")
             await run_until_first_ends(stop.wait(), watch(settings.redis, state))
     finally:
         await redis.aclose()
+
+
+@asynccontextmanager
+async def _serving(app: web.Application, settings: EndpointSettings) -> AsyncIterator[None]:
+    """Serve the application, and its metrics and health on a port of their own if it is set."""
+    metrics = app[_HTTP].connections
+    limits = Limits(
+        connections=settings.connections,
+        per_client=settings.client_connections,
+        clients=_clients(settings),
+    )
+    async with AsyncExitStack() as stack:
+        if settings.metrics_port is not None:
+            monitoring = serving(
+                _monitoring(app),
+                settings.metrics_host,
+                settings.metrics_port,
+                "ENDPOINT__METRICS_PORT",
+                metrics=metrics,
+            )
+            await stack.enter_async_context(monitoring)
+        public = serving(
+            app,
+            settings.host,
+            settings.port,
+            "ENDPOINT__PORT",
+            limits=limits,
+            metrics=metrics,
+            reuse_port=settings.reuse_port,
+        )
+        await stack.enter_async_context(public)
+        yield
 
 
 def application(
@@ -131,7 +165,7 @@ def application(
     heavy = HeavyQuestions(registry)
     cache = SnapshotCache(gateway, fresh_s=settings.fresh_s, now=now)
     health = Health(gateway, fresh_s=settings.fresh_s, now=now)
-    clients = Clients(settings.trusted_proxies, loopback=settings.limit_loopback)
+    clients = _clients(settings)
     stream = Stream(
         cache,
         max_clients=settings.stream_clients,
@@ -139,6 +173,11 @@ def application(
         clients=clients,
         registry=registry,
     )
+    monitoring: dict[str, Handler] = {
+        "/metrics": Metrics(gateway, cache, registry).scrape,
+        "/healthz": health.alive,
+        "/readyz": health.ready,
+    }
     routes: dict[str, Handler] = {
         **page.routes(),
         **Api(
@@ -151,12 +190,12 @@ def application(
         ).routes(),
         **Cbeci(gateway, heavy, now=now).routes(),
         f"{PREFIX}/stream": stream.serve,
-        "/metrics": Metrics(gateway, cache, registry).scrape,
-        "/healthz": health.alive,
-        "/readyz": health.ready,
+        **monitoring,
     }
     routes |= OpenApi(routes).routes()
-    app = web.Application(middlewares=_middlewares(settings, clients, registry))
+    http = HttpMetrics(registry)
+    app = web.Application(middlewares=_middlewares(settings, clients, http, registry))
+    app[_HTTP], app[_MONITORING] = http, monitoring
     for path, handler in routes.items():
         app.router.add_get(path, handler)
         app.router.add_options(path, preflight)
@@ -166,15 +205,37 @@ def application(
     return app
 
 
+def _without_too_many_streams(settings: EndpointSettings) -> EndpointSettings:
+    """Return the settings with so few clients of streams that others have connections left."""
+    most = most_connections(settings.connections) * 3 // 4
+    clients = min(settings.stream_clients, most)
+    return settings.model_copy(update={"stream_clients": clients})
+
+
+def _monitoring(app: web.Application) -> web.Application:
+    """Return an application with the metrics and the health of another one."""
+    alone = web.Application(
+        middlewares=[app[_HTTP].middleware, problem_middleware, error_middleware]
+    )
+    for path, handler in app[_MONITORING].items():
+        alone.router.add_get(path, handler)
+    alone.on_response_prepare.append(add_common_headers)
+    return alone
+
+
 def _middlewares(
-    settings: EndpointSettings, clients: Clients, registry: CollectorRegistry
+    settings: EndpointSettings, clients: Clients, http: HttpMetrics, registry: CollectorRegistry
 ) -> list[Middleware]:
     """Return the middlewares, from the outermost to the one next to the handlers."""
-    outer = [HttpMetrics(registry).middleware, problem_middleware]
+    outer = [http.middleware, problem_middleware]
     if not settings.rate_limit:
         return [*outer, error_middleware]
     limit = RateLimit(Limiter(settings.rate_limit), clients, registry)
     return [*outer, rate_limit_middleware(limit), error_middleware]
+
+
+def _clients(settings: EndpointSettings) -> Clients:
+    return Clients(settings.trusted_proxies, loopback=settings.limit_loopback)
 
 
 def _following(cache: SnapshotCache) -> Callable[[web.Application], AsyncIterator[None]]:

@@ -68,6 +68,7 @@ def read(
     simulated: bool = False,
     kept: Horizon | None = None,
     known: KnownFigures | None = None,
+    most_errors: int | None = None,
 ) -> list[Report]:
     """Return the report that each row is, in their order.
 
@@ -78,6 +79,7 @@ def read(
         simulated: whether the partner is simulated.
         kept: the oldest cells that are kept; without it, all are.
         known: what is known of the network and of the pool's blocks.
+        most_errors: how many errors end the search for more; without it, all are found.
 
     Raises:
         InvalidRowsError: a row is invalid or cannot be true, or two rows contradict each other.
@@ -92,6 +94,8 @@ def read(
             fields.judge(report, known)
             reports.append((index, report))
         errors += fields.errors
+        if most_errors is not None and len(errors) >= most_errors:
+            raise InvalidRowsError(errors)
     errors += _contradictions(reports)
     if errors:
         raise InvalidRowsError(sorted(errors, key=lambda error: error.index))
@@ -104,7 +108,7 @@ class _Row(Fields):
     def __init__(self, index: int, row: object) -> None:
         super().__init__(index, row, _REQUIRED)
         for name in self.names:
-            if name not in _FIELDS:
+            if name not in _FIELDS and not self.is_full:
                 self.reject(name[:_LONGEST_NAME], _unknown(name))
 
     def report(
@@ -164,7 +168,11 @@ class _Row(Fields):
     def _places(self, value: object) -> list[Located]:
         if not isinstance(value, list):
             raise ValueError("expected a list of places, each with code and hashrate")  # noqa: TRY004 - errors of fields are values
-        return [place for n, item in enumerate(value) if (place := self._place(n, item))]
+        return [
+            place
+            for number, item in enumerate(value)
+            if not self.is_full and (place := self._place(number, item))
+        ]
 
     def _place(self, number: int, item: object) -> Located | None:
         fields = Fields(self.index, item, _PLACE_FIELDS, "a place")

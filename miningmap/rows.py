@@ -1,6 +1,6 @@
 """What both forms of partners' rows share: Cambridge's (:mod:`miningmap.cbeci`) and live rows.
 
-Either all rows of a request are used or none, and every error of every row is reported.
+Either all rows of a request are used or none, and the errors of all rows are reported.
 """
 
 from __future__ import annotations
@@ -16,6 +16,12 @@ SOURCE: Final = "partner"
 """The source of all reports that rows become."""
 MAX_BODY: Final = 1024 * 1024
 """The most bytes of a request body, uncompressed: thousands of rows."""
+MAX_ROWS: Final = 10_000
+"""The most rows of a request: a body with more has rows that are not valid."""
+MAX_ERRORS: Final = 1000
+"""The most errors that a response lists: a body of empty rows would have a million of them."""
+MAX_ROW_ERRORS: Final = 100
+"""The most errors of one row, which can have thousands of places."""
 
 T = TypeVar("T")
 
@@ -29,7 +35,7 @@ class RowError(msgspec.Struct, frozen=True):
 
 
 class InvalidRowsError(ValueError):
-    """Rows are invalid and none was used; ``errors`` has every error of every row."""
+    """Rows are invalid and none was used; ``errors`` has the errors of the rows."""
 
     def __init__(self, errors: Sequence[RowError]) -> None:
         super().__init__(errors[0].error)
@@ -76,6 +82,12 @@ class Fields:
             self.reject(field, str(error))
             return None
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the row has so many errors that no more are noted."""
+        return len(self.errors) >= MAX_ROW_ERRORS
+
     def reject(self, field: str | None, error: str) -> None:
-        """Add an error."""
-        self.errors.append(RowError(self.index, field, error))
+        """Add an error, unless there are too many."""
+        if not self.is_full:
+            self.errors.append(RowError(self.index, field, error))

@@ -38,6 +38,7 @@ from pydantic_settings import (
 from miningmap.inputs import MARK, read_text
 from miningmap.messages import SLUG
 from miningmap.partner import PARTNER_TOKEN
+from miningmap.private_files import ExposedFileError, require_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -167,6 +168,15 @@ class Endpoint(_Section):
     fresh_s: float = Field(
         default=60, gt=0, description="age in seconds at which a snapshot is too old to be ready"
     )
+    metrics_host: str = "127.0.0.1"
+    metrics_port: Port | None = Field(
+        default=None,
+        description="a port of its own for metrics and health, which are on the other one too",
+    )
+    connections: int = Field(default=4096, ge=1, description="connections at a time")
+    client_connections: int = Field(
+        default=200, ge=1, description="connections that one client may have at a time"
+    )
     reuse_port: bool = Field(
         default=False, description="share the port with other endpoint processes on this machine"
     )
@@ -186,7 +196,7 @@ class Endpoint(_Section):
         description="requests that one client may make in a minute; 0 for no limit",
     )
     limit_loopback: bool = Field(
-        default=False, description="apply the rate limit to clients on this machine too"
+        default=False, description="apply the limits of each client to those on this machine too"
     )
     trusted_proxies: list[IPvAnyNetwork] = Field(
         default=[], description="addresses or networks whose X-Forwarded-For is trusted"
@@ -210,6 +220,13 @@ class Intake(_Section):
         default=20_000_000,
         ge=0,
         description="values that the rows of a pool may claim in a day; 0 for no limit",
+    )
+    connections: int = Field(default=1000, ge=1, description="connections at a time")
+    client_connections: int = Field(
+        default=50, ge=1, description="connections that one client may have at a time"
+    )
+    trusted_proxies: list[IPvAnyNetwork] = Field(
+        default=[], description="addresses or networks whose X-Forwarded-For is trusted"
     )
 
 
@@ -465,9 +482,18 @@ def _secrets_folder() -> Path | None:
     name = os.environ.get(SECRETS_DIR)
     if not name:
         return None
-    if not Path(name).is_dir():
+    folder = Path(name)
+    if not folder.is_dir():
         raise SettingsError(f"{SECRETS_DIR}: not a folder: {name}")
-    return Path(name)
+    try:
+        for file in folder.iterdir():
+            if file.name.upper().startswith(PREFIX):
+                require_private(file)
+    except ExposedFileError as error:
+        raise SettingsError(f"{SECRETS_DIR}: {error}") from None
+    except OSError as error:
+        raise SettingsError(f"{SECRETS_DIR}: {name}: {error.strerror}") from None
+    return folder
 
 
 class _TomlFile:

@@ -78,6 +78,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
                 listen.metrics_host,
                 listen.metrics_port,
                 "STREAMS__METRICS_PORT",
+                metrics=metrics.http.connections,
             ),
             Publisher(
                 settings.kafka, topics, state=kafka, durations=metrics.kafka_durations

@@ -45,6 +45,8 @@ LABELS: Final = {
     "dependency": "`kafka`, `redis`, `webhook`",
     "driver": "`own`, `others`, as in [the method](method.md#9-swings)",
     "host": "the hosts of the sources that are on",
+    "listener": "`endpoint`, `endpoint_metrics`, `intake`, `collector_metrics`, `streams_metrics`, "
+    "`notify_metrics`: the setting of the port",
     "method": "of HTTP; `other` for one that HTTP does not define",
     "operation": "of Redis: the commands that the code sends, `pipeline`, `transaction`; of Kafka: "
     "`publish`, `topics`, `lag`",
@@ -54,7 +56,8 @@ LABELS: Final = {
     "pool": "slugs that the project names, pools of declared sources and of partners, and the "
     "first 200 other slugs; then they count as `other` (collector) or are left out (endpoint)",
     "reason": "of [dead letters](architecture.md#kafka); kinds of errors of sources; `slow`, "
-    "`full` and `address` of the stream; `full` and `late` of heavy questions; "
+    "`full` and `address` of the stream; `full` and `late` of heavy questions; of connections "
+    "`full`, `client`, `replaced`, `head`, `body`, `unread`, `malformed`; "
     "of a webhook the status of HTTP, or `no_answer`",
     "result": "of messages: `stored`, `dead_letter`, `read`; of rows: `accepted`, `rejected`; "
     "of notifications: `delivered`, `refused`, `left_out`, `invalid`",
@@ -73,10 +76,10 @@ HEAD: Final = """# Metrics
 
 <!-- Made by `make docs` from the code. -->
 
-Every service answers Prometheus at `/metrics`: the endpoint on port 8080, the collector on 9101,
-streams on 9102, notify on 9103. Units are base units. A figure that is unknown is absent, and so is
-a place or a pool that is no longer reported; there are no rows of totals. [Operate](operating.md)
-says which figures are healthy.
+Every service answers Prometheus at `/metrics`: the endpoint on port 8080 (in Compose also on 9104),
+the collector on 9101, streams on 9102, notify on 9103. Units are base units. A figure that is
+unknown is absent, and so is a place or a pool that is no longer reported; there are no rows of
+totals. [Operate](operating.md) says which figures are healthy.
 
 The figures of the map are those that the API serves at that time.
 """

@@ -16,8 +16,10 @@ from collector.intake.contributions import ContributionHandler, ReportPublisher
 from collector.intake.follower import FollowsNothing
 from collector.intake.handler import Gate
 from collector.intake.live import LiveHandler
+from collector.intake.rate_limit import FailedLogins
 from miningmap import live_rows
 from miningmap.cbeci import contribution
+from miningmap.http.clients import Clients
 from miningmap.http.problems import problem_middleware
 from miningmap.rows import MAX_BODY
 from miningmap.times import utc_now
@@ -45,6 +47,7 @@ def intake_app(
     retention: Retention,
     metrics: Metrics,
     simulated: bool,
+    clients: Clients | None = None,
     now: Callable[[], datetime] = utc_now,
     budget: Budget | None = None,
 ) -> web.Application:
@@ -60,10 +63,12 @@ def intake_app(
         retention: how long cells are kept; rows that could change none are refused.
         metrics: where requests and rows are counted.
         simulated: whether all reports are marked as simulated.
+        clients: identifies the address of a request; by default the one that connects.
         now: the wall clock, UTC.
         budget: limits how much the rows of a pool may claim in a day; by default nothing does.
     """
-    gate = Gate(authenticate, limiter, metrics, budget or Budget())
+    failures = FailedLogins(clients or Clients())
+    gate = Gate(authenticate, limiter, metrics, budget or Budget(), failures)
     publisher = ReportPublisher(
         publish,
         ledger,
@@ -76,8 +81,14 @@ def intake_app(
     contributions = ContributionHandler(gate, publisher, retention, now)
     live = LiveHandler(gate, publish, known, retention, now, simulated=simulated)
     app = web.Application(
-        middlewares=[metrics.http.middleware, problem_middleware], client_max_size=MAX_BODY
+        middlewares=[metrics.http.middleware, problem_middleware],
+        client_max_size=MAX_BODY,
+        handler_args={"auto_decompress": False},  # as in miningmap.http.connections
     )
-    app.router.add_post(contribution.PATH, contributions.handle)
-    app.router.add_post(live_rows.PATH, live.handle)
+    for path, handler in ((contribution.PATH, contributions), (live_rows.PATH, live)):
+        app.router.add_post(path, handler.handle, expect_handler=_nothing)
     return app
+
+
+async def _nothing(_request: web.Request) -> None:
+    """Leave it to the handler to ask for a body, once it knows whose it is."""

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from collector.intake.handler import RefusedError
+from collector.intake.refusals import RefusedError
 from miningmap.inputs import decode_json, without_mark
 
 _WHOLE: Final = "the body"

@@ -18,21 +18,24 @@ from aiohttp import web
 
 from collector.intake.body import decode_body
 from collector.intake.budget import Budget
-from collector.intake.handler import TIMEOUT_S, Gate, RefusedError, RowsHandler
+from collector.intake.handler import TIMEOUT_S, Gate, RowsHandler
+from collector.intake.refusals import RefusedError
 from collector.outbox import ReportWithRows
 from miningmap import sizes
 from miningmap.cbeci import contribution_rows
 from miningmap.cbeci.contribution_rows import Excess
 from miningmap.retention import horizon
+from miningmap.rows import MAX_ERRORS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from collector.intake.follower import Follows
-    from collector.intake.handler import Known, Publish, ReadRows, Refusal
+    from collector.intake.handler import Known, Publish, ReadRows
     from collector.intake.ledger import Ledger
     from collector.intake.partners import Partner
+    from collector.intake.refusals import Refusal
     from miningmap.cbeci.contribution_rows import Period, Rows
     from miningmap.messages import Report
     from miningmap.plausibility import KnownFigures
@@ -73,7 +76,9 @@ class ContributionHandler(RowsHandler):
         # In a thread, because suggestions for thousands of misspelt names take seconds, and
         # pollers share this event loop.
         kept = horizon(self._retention, now)
-        by_period = await asyncio.to_thread(contribution_rows.read, rows, now, kept)
+        by_period = await asyncio.to_thread(
+            contribution_rows.read, rows, now, kept, most_errors=MAX_ERRORS
+        )
         try:
             if by_period:
                 async with asyncio.timeout(TIMEOUT_S):

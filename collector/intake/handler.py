@@ -7,16 +7,22 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections import Counter
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, ClassVar, Final
 
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from collector.intake.budget import Budget, OverBudgetError
+from collector.intake.encoding import coding_of, decoded
 from collector.intake.follower import LedgerNotReadyError
-from miningmap.rows import MAX_BODY, InvalidRowsError, RowError
+from collector.intake.rate_limit import FailedLogins
+from collector.intake.refusals import Refusal, RefusedError, cut, too_large, unreadable
+from miningmap.http.clients import Clients
+from miningmap.http.problems import BodyTimeoutError
+from miningmap.rows import MAX_BODY, MAX_ROWS, InvalidRowsError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -36,43 +42,10 @@ if TYPE_CHECKING:
 TIMEOUT_S: Final = 25.0
 """How long a request may wait for Redis and Kafka, in seconds; less than clients usually wait."""
 RETRY_AFTER_S: Final = 30
-BODY_TIMEOUT_S: Final = 60.0
-"""How long a body may take to arrive, in seconds. A token that is revoked after the head of a
-request counts for no longer than this."""
-MAX_ERRORS: Final = 1000
-"""The most errors of rows in a response: a body of empty rows would have a million of them."""
+MOST_AT_ONCE: Final = 10
+"""How many requests of a token may be at work: each can hold a connection for a minute."""
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """Why a request is refused.
-
-    Attributes:
-        status: of the response.
-        error: what is wrong, and what to do about it.
-        headers: of the response.
-        errors: every error of every row.
-    """
-
-    status: HTTPStatus
-    error: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-    errors: Sequence[RowError] = ()
-
-    @property
-    def listed(self) -> Sequence[RowError]:
-        """The errors that the response lists."""
-        return self.errors[:MAX_ERRORS]
-
-
-class RefusedError(Exception):
-    """A body has no rows that can be read; the text is the ``error`` of the refusal."""
-
-    def __init__(self, status: HTTPStatus, error: str) -> None:
-        super().__init__(error)
-        self.refusal = Refusal(status, error)
 
 
 @dataclass(frozen=True)
@@ -84,12 +57,31 @@ class Gate:
         limiter: limits how often a token may be used.
         metrics: where requests and rows are counted by partner.
         budget: limits how much the rows of a pool may claim in a day.
+        failures: limits how often an address may send a wrong token.
+        at_work: how many requests are at work, by the id of their token.
     """
 
     authenticate: Authenticate
     limiter: RateLimiter
     metrics: Metrics
     budget: Budget = field(default_factory=Budget)
+    failures: FailedLogins = field(default_factory=lambda: FailedLogins(Clients()))
+    at_work: Counter[int] = field(default_factory=Counter)
+
+    def reject(self, request: web.Request) -> Refusal:
+        """Return the refusal of a request without a valid token: 401, or 429 if there are many.
+
+        A valid token works at any time: it has 256 bits, so nobody finds it by trying, and behind
+        one address there can be others, who should not be able to shut a partner out.
+        """
+        wait_s = self.failures.wait_s(request)
+        if not wait_s:
+            self.metrics.failed_logins.labels(HTTPStatus.UNAUTHORIZED.value).inc()
+            challenge = {"WWW-Authenticate": "Bearer"}
+            return Refusal(HTTPStatus.UNAUTHORIZED, "Invalid bearer token", challenge)
+        self.metrics.failed_logins.labels(HTTPStatus.TOO_MANY_REQUESTS.value).inc()
+        text = f"too many requests without a valid token; try again in {wait_s} s"
+        return Refusal(HTTPStatus.TOO_MANY_REQUESTS, text, {"Retry-After": str(wait_s)})
 
 
 class RowsHandler(ABC):
@@ -125,15 +117,25 @@ class RowsHandler(ABC):
         After a 503 some rows may be in Kafka already; sending all of them again is harmless.
         """
         partner = self._gate.authenticate(_bearer_token(request))
-        if partner is None:  # without authentication the body is not read
-            challenge = {"WWW-Authenticate": "Bearer"}
-            return self._response(
-                Refusal(HTTPStatus.UNAUTHORIZED, "Invalid bearer token", challenge)
-            )
+        if partner is None:  # the body is not read, and the connection not used again
+            response = self._response(self._gate.reject(request))
+            response.force_close()
+            return response
         self._gate.metrics.pools.know(partner.pool)
-        response = await self._respond(request, partner)
+        response = await self._one_of_few(request, partner)
         self._gate.metrics.intake_requests.labels(partner.name, response.status).inc()
         return response
+
+    async def _one_of_few(self, request: web.Request, partner: Partner) -> web.Response:
+        """Respond, unless so many requests of the token are at work that others would suffer."""
+        at_work = self._gate.at_work
+        if at_work[partner.token_id] >= MOST_AT_ONCE:
+            return self._response(_busy(partner))
+        at_work[partner.token_id] += 1
+        try:
+            return await self._respond(request, partner)
+        finally:
+            at_work[partner.token_id] -= 1
 
     async def _respond(self, request: web.Request, partner: Partner) -> web.Response:
         if wait_s := self._gate.limiter.wait_s(partner.token_id):
@@ -154,9 +156,10 @@ class RowsHandler(ABC):
         try:
             reports = await self.store(partner, rows)
         except InvalidRowsError as error:
-            log.warning("intake_rejected", error=str(error), errors=len(error.errors))
+            text = cut(str(error))
+            log.warning("intake_rejected", error=text, errors=len(error.errors))
             status = HTTPStatus.UNPROCESSABLE_ENTITY
-            return self._response(Refusal(status, str(error), errors=error.errors))
+            return self._response(Refusal(status, text, errors=error.errors))
         except LedgerNotReadyError as error:
             log.warning("intake_postponed", error=str(error))
             text = f"{error}; send all of the rows again in {RETRY_AFTER_S} s"
@@ -185,7 +188,14 @@ class RowsHandler(ABC):
         if read is None:
             text = f"Content-Type should be {' or '.join(self.readers)}"
             raise RefusedError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, text)
-        return read(await _body(request))
+        coding = coding_of(request.headers.get(hdrs.CONTENT_ENCODING, ""))
+        body = await _body(request)
+        # In a thread, because a body of a megabyte takes long, and pollers share this event loop.
+        rows = await asyncio.to_thread(lambda: read(decoded(body, coding)))
+        if len(rows) > MAX_ROWS:
+            text = f"more than {MAX_ROWS} rows; send them in several requests"
+            raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text)
+        return rows
 
     def _response(self, refusal: Refusal) -> web.Response:
         response = self.refused(refusal)
@@ -205,6 +215,14 @@ def _over_budget(error: OverBudgetError) -> Refusal:
     return Refusal(HTTPStatus.TOO_MANY_REQUESTS, f"{text}; try again in {error.wait_s} s", again)
 
 
+def _busy(partner: Partner) -> Refusal:
+    text = (
+        f"each token is allowed {MOST_AT_ONCE} requests at a time, and this one has the id "
+        f"{partner.token_id}; wait for their answers"
+    )
+    return Refusal(HTTPStatus.TOO_MANY_REQUESTS, text, {"Retry-After": "1"})
+
+
 def _bearer_token(request: web.Request) -> str:
     """Return the token of the ``Authorization`` header; without one, the empty string."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
@@ -212,20 +230,21 @@ def _bearer_token(request: web.Request) -> str:
 
 
 async def _body(request: web.Request) -> bytes:
-    too_large = RefusedError(
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        f"the body is over {MAX_BODY} bytes; send the rows in several requests",
-    )
+    """Return the body as it was sent.
+
+    Raises:
+        RefusedError: it is too large, did not arrive in time or not to its end.
+    """
     if (request.content_length or 0) > MAX_BODY:
-        raise too_large
+        raise too_large()
+    if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # the response begins after that
     try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
-            return await request.read()
+        return await request.read()
     except web.HTTPRequestEntityTooLarge:
-        raise too_large from None
-    except TimeoutError:  # an OSError too
-        text = f"the body did not arrive within {BODY_TIMEOUT_S:g} s; send it again"
-        raise RefusedError(HTTPStatus.REQUEST_TIMEOUT, text) from None
+        raise too_large() from None
+    except BodyTimeoutError as error:
+        raise RefusedError(HTTPStatus.REQUEST_TIMEOUT, str(error)) from None
     except (web.RequestPayloadError, OSError) as error:  # OSError: the client has disconnected
-        text = f"the body could not be read to its end: {error}"
-        raise RefusedError(HTTPStatus.BAD_REQUEST, text) from None
+        raise unreadable(str(error)) from None

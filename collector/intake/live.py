@@ -14,16 +14,19 @@ from aiohttp import web
 
 from collector.intake.body import decode_body, decode_lines
 from collector.intake.handler import TIMEOUT_S, Gate, RowsHandler
+from collector.intake.refusals import cut
 from miningmap.http.problems import problem
 from miningmap.live_rows import read
 from miningmap.retention import horizon
+from miningmap.rows import MAX_ERRORS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
-    from collector.intake.handler import Known, Publish, ReadRows, Refusal
+    from collector.intake.handler import Known, Publish, ReadRows
     from collector.intake.partners import Partner
+    from collector.intake.refusals import Refusal
     from miningmap.rows import RowError
     from miningmap.settings import Retention
 
@@ -75,6 +78,7 @@ class LiveHandler(RowsHandler):
             simulated=self._simulated,
             kept=kept,
             known=known,
+            most_errors=MAX_ERRORS,
         )
         if reports:
             with self._gate.budget.spent(partner.pool, reports, kept):
@@ -93,7 +97,7 @@ class LiveHandler(RowsHandler):
         status, errors = refusal.status, refusal.errors
         if not errors:
             return problem(status, status.phrase, refusal.error)
-        return problem(status, status.phrase, _first_of(errors), errors=refusal.listed)
+        return problem(status, status.phrase, cut(_first_of(errors)), errors=refusal.listed)
 
 
 def _first_of(errors: Sequence[RowError]) -> str:

@@ -2,11 +2,12 @@
 
     [{"id": 482913, "partner": "partner-1", "pool": "foundryusa", "token_sha256": "<64 digits>"}]
 
-The file holds hashes of tokens, never tokens; :mod:`collector.intake.tokens` writes it. ``partner``
-is a pseudonym, the only name of a partner in logs and metrics. The id of an entry without ``id`` is
-its position in the list, counted from 1. A partner may have several entries, so that a new token
-works before the old one is revoked. A pool has one partner, because rows of two partners would be
-one source (method.md 1) that contradicts itself.
+The file holds hashes of tokens, never tokens, and is refused if others can read it;
+:mod:`collector.intake.tokens` writes it. ``partner`` is a pseudonym, the only name of a partner in
+logs and metrics. The id of an entry without ``id`` is its position in the list, counted from 1. A
+partner may have several entries, so that a new token works before the old one is revoked. A pool
+has one partner, because rows of two partners would be one source (method.md 1) that contradicts
+itself.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import structlog
 
 from miningmap.inputs import decode_json, in_words, matching
 from miningmap.messages import Slug
+from miningmap.private_files import ExposedFileError, require_private
 from miningmap.settings import PREFIX
 
 if TYPE_CHECKING:
@@ -153,7 +155,10 @@ def read_entries(path: Path) -> list[Entry]:
         PartnersError: it cannot be read or is invalid.
     """
     try:
+        require_private(path)
         entries = decode_json(path.read_bytes(), list[Entry])
+    except ExposedFileError as error:
+        raise PartnersError(str(error)) from None
     except FileNotFoundError as error:
         raise MissingFileError(f"cannot read {path}: {error.strerror}") from None
     except OSError as error:
@@ -204,10 +209,10 @@ def conflict_in(entries: Sequence[Entry]) -> str | None:
     return None
 
 
-def _version(path: Path) -> tuple[int, int, int] | None:
-    """Return what identifies the content of a file without reading it; ``None`` without a file."""
+def _version(path: Path) -> tuple[int, int, int, int] | None:
+    """Return what identifies content and mode of a file without reading it; ``None`` without it."""
     try:
         status = path.stat()
     except OSError:
         return None
-    return status.st_ino, status.st_mtime_ns, status.st_size
+    return status.st_ino, status.st_mtime_ns, status.st_size, status.st_mode

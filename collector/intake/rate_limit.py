@@ -1,15 +1,30 @@
-"""Rate limits for tokens: like CBECI's, they count requests within fixed periods of time."""
+"""Rate limits for tokens: like CBECI's, they count requests within fixed periods of time.
+
+Another one is for addresses that send wrong tokens.
+"""
 
 from __future__ import annotations
 
 import math
 import time
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import structlog
+
+from miningmap.dependencies import RepeatLimit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
+
+    from aiohttp import web
+
+    from miningmap.http.clients import Clients
+
+_MOST_CLIENTS: Final = 10_000
+
+_log = structlog.get_logger(__name__)
 
 
 class Rate(NamedTuple):
@@ -57,4 +72,41 @@ class RateLimiter:
             return math.ceil(max(full))
         for quota in quotas:
             quota.remaining -= 1
+        return 0
+
+
+FAILURES: Final = Rate(30, 60)
+"""How many requests without a valid token an address may send."""
+
+
+class FailedLogins:
+    """Counts the requests without a valid token by address, in memory, and logs them.
+
+    Args:
+        clients: identifies the address.
+        clock: a monotonic clock, in seconds.
+    """
+
+    def __init__(self, clients: Clients, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clients = clients
+        self._clock = clock
+        self._log_limit = RepeatLimit(clock)
+        self._quotas: OrderedDict[str | None, _Quota] = OrderedDict()
+
+    def wait_s(self, request: web.Request) -> int:
+        """Count a request and return 0, or how many seconds its address has to wait."""
+        now = self._clock()
+        client = self._clients.of(request)
+        quota = self._quotas.setdefault(client, _Quota())
+        self._quotas.move_to_end(client)
+        if len(self._quotas) > _MOST_CLIENTS:
+            self._quotas.popitem(last=False)
+        if now >= quota.ends:
+            quota.ends, quota.remaining = now + FAILURES.seconds, FAILURES.requests
+        left_out = self._log_limit.left_out("")
+        if left_out is not None:
+            _log.warning("intake_login_failed", client=client, count=left_out + 1)
+        if not quota.remaining:
+            return math.ceil(quota.ends - now)
+        quota.remaining -= 1
         return 0

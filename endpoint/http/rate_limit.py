@@ -1,9 +1,8 @@
 """The rate limit for each client (draft-ietf-httpapi-ratelimit-headers).
 
-Each client has a token bucket that holds the requests of one minute and is refilled evenly. A
-question that takes long to answer counts as several requests (:mod:`streams.queries.cost`). A
-client is an IPv4 address or an IPv6 network with a prefix of 64 bits, the smallest network that a
-customer gets.
+Each client (:mod:`miningmap.http.clients`) has a token bucket that holds the requests of one minute
+and is refilled evenly. A question that takes long to answer counts as several requests
+(:mod:`streams.queries.cost`).
 """
 
 from __future__ import annotations
@@ -12,33 +11,28 @@ import math
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
-from functools import lru_cache
 from http import HTTPStatus
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from aiohttp import hdrs
 from prometheus_client import Counter
 
+from miningmap.http.clients import FORWARDED
 from miningmap.http.problems import problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from aiohttp import web
-    from multidict import MultiMapping
     from prometheus_client import CollectorRegistry
 
+    from miningmap.http.clients import Clients
     from streams.queries.cost import Cost
-
-Network: TypeAlias = IPv4Network | IPv6Network
-_Address: TypeAlias = IPv4Address | IPv6Address
 
 WINDOW_S: Final = 60
 MAX_CLIENTS: Final = 20_000
 """The number of tracked clients, in about 5 MB; the least recently seen one is dropped first."""
-FORWARDED: Final = "X-Forwarded-For"
 
 _POLICY: Final = "client"
 EXCEEDED: Final = "https://iana.org/assignments/http-problem-types#quota-exceeded"
@@ -46,8 +40,6 @@ EXCEEDED_TITLE: Final = "Request cannot be satisfied as assigned quota has been 
 EXEMPT: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 """Paths without a limit: monitoring must work at all times."""
 _UNLIMITED: Final[tuple[dict[str, str], None]] = ({}, None)
-_IPV6_BITS: Final = 64
-_LOCAL: Final = "127.0.0.1"  # for clients on a Unix socket, which have no address
 _ROUNDING: Final = 0.01  # tolerance for floating-point error, as a fraction of a request
 _REMEDY: Final = (
     "all clients behind a proxy share one limit until the proxy is listed in "
@@ -112,55 +104,6 @@ class Limiter:
         if len(self._full_at) > self._max_clients:
             self._full_at.popitem(last=False)
         return Quota(int(-wait_s / self._interval_s + _ROUNDING), math.ceil(after - now), 0)
-
-
-class Clients:
-    """Identifies the client of a request.
-
-    Args:
-        trusted: the proxies whose ``X-Forwarded-For`` is used; anyone else could forge it.
-        loopback: whether clients on this machine are limited too.
-    """
-
-    def __init__(self, trusted: Sequence[Network], *, loopback: bool) -> None:
-        self._trusted = trusted
-        self._loopback = loopback
-        self._direct = lru_cache(maxsize=4096)(self._bucket)
-
-    def of(self, request: web.Request) -> str | None:
-        """Return the key of the bucket of a request's client, or ``None`` if it is not limited."""
-        return self.bucket(request.remote or _LOCAL, request.headers)
-
-    def bucket(self, remote: str, headers: MultiMapping[str]) -> str | None:
-        """Return the key of the client's bucket, or ``None`` if the client is not limited.
-
-        Args:
-            remote: the address of the other end of the connection.
-            headers: the headers of the request.
-        """
-        if self._trusted and FORWARDED in headers:
-            hops = ",".join(headers.getall(FORWARDED)).split(",")
-            return self._bucket(self._behind(remote, hops))
-        return self._direct(remote)
-
-    def _bucket(self, remote: str) -> str | None:
-        address = _address(remote)
-        if address.is_loopback and not self._loopback:
-            return None
-        if isinstance(address, IPv6Address):
-            return str(IPv6Network((int(address), _IPV6_BITS), strict=False))
-        return str(address)
-
-    def _behind(self, remote: str, hops: list[str]) -> str:
-        """Return the nearest address that is not a trusted proxy: those behind it can be forged."""
-        while hops and any(_address(remote) in network for network in self._trusted):
-            hop = hops.pop().strip()
-            try:
-                _address(hop)
-            except ValueError:
-                break
-            remote = hop
-        return remote
 
 
 class RateLimit:
@@ -230,13 +173,3 @@ class RateLimit:
         )
         response.headers[hdrs.RETRY_AFTER] = str(wait_s)
         return response
-
-
-def _address(text: str) -> _Address:
-    """Return the address; an IPv4 address that is mapped into IPv6 is returned as IPv4.
-
-    Raises:
-        ValueError: the text is not an address.
-    """
-    address = ip_address(text)
-    return getattr(address, "ipv4_mapped", None) or address

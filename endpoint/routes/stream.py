@@ -23,7 +23,7 @@ from msgspec import Meta
 from prometheus_client import Counter, Gauge
 
 from endpoint.http.headers import licence_link
-from endpoint.http.rate_limit import EXCEEDED, EXCEEDED_TITLE, Clients
+from endpoint.http.rate_limit import EXCEEDED, EXCEEDED_TITLE
 from endpoint.http.representation import NO_STORE
 from miningmap.http.problems import RETRY_AFTER_S, problem, unavailable
 from miningmap.licences import CC_BY
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from endpoint.data.snapshot_cache import SnapshotCache
+    from miningmap.http.clients import Clients
     from streams.redis.event_log import Event
 
 HEARTBEAT_S: Final = 15.0

@@ -36,6 +36,7 @@ from launch.words import counted
 from miningmap.cbeci.contribution import PATH, PERIODS
 from miningmap.inputs import ENCODING, read_text
 from miningmap.partner import PARTNER_TOKEN
+from miningmap.private_files import ExposedFileError, require_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -344,7 +345,11 @@ def _current_token(file: Path | None) -> Callable[[], str]:
 def _token(file: Path | None) -> str:
     origin = f"--token-file {file}" if file else PARTNER_TOKEN
     try:
+        if file:
+            require_private(file)
         text = read_text(file) if file else os.environ.get(PARTNER_TOKEN, "")
+    except ExposedFileError as error:
+        raise CommandUsageError(f"--token-file: {error}") from None
     except UnicodeDecodeError:
         text = "not a token"
     except OSError as error:

@@ -82,7 +82,13 @@ class _Row:
     unit: str
 
 
-def read(rows: Sequence[object], now: datetime, kept: Horizon | None = None) -> dict[Period, Rows]:
+def read(
+    rows: Sequence[object],
+    now: datetime,
+    kept: Horizon | None = None,
+    *,
+    most_errors: int | None = None,
+) -> dict[Period, Rows]:
     """Check the rows and sort them by period, the earliest first.
 
     Args:
@@ -90,6 +96,7 @@ def read(rows: Sequence[object], now: datetime, kept: Horizon | None = None) -> 
         now: the clock; no period may end in the future.
         kept: the oldest cells that are kept; without it, all are. A row that could change none is
             an error.
+        most_errors: how many errors end the search for more; without it, all are found.
 
     Raises:
         InvalidRowsError: a row is invalid, two rows of one period have the same place, or a period
@@ -102,6 +109,8 @@ def read(rows: Sequence[object], now: datetime, kept: Horizon | None = None) -> 
         if found := _read(fields, now, kept):
             by_period[found.period].append(found)
         errors += fields.errors
+        if most_errors is not None and len(errors) >= most_errors:
+            raise InvalidRowsError(errors)
     for period, members in by_period.items():
         errors += _duplicates(members)
         errors += _too_many({row.place for row in members}, period, members)

@@ -7,7 +7,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from aiohttp import hdrs, web
-from prometheus_client import Counter, Histogram, generate_latest
+from prometheus_client import Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.openmetrics import exposition as openmetrics
 
@@ -52,6 +52,35 @@ def accepted_format(request: web.Request) -> Format:
     return OPENMETRICS if _OPENMETRICS in request.headers.get(hdrs.ACCEPT, "").lower() else TEXT
 
 
+class ConnectionMetrics:
+    """Counts the connections of all HTTP servers of a process, by listener."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.open = Gauge(
+            "miningmap_http_connections",
+            "Open connections of the listener.",
+            ["listener"],
+            registry=registry,
+        )
+        self.dropped = Counter(
+            "miningmap_http_connections_dropped_total",
+            "Connections that were refused because all others were at work (full) or their client "
+            "has too many at work (client), that waited for a request, or for their client to "
+            "read, and gave way to a new one (replaced), or that were closed because the head "
+            "(head) or body (body) of a request did not arrive in time, the client did not read "
+            "its responses (unread) or did not send valid HTTP (malformed).",
+            ["listener", "reason"],
+            registry=registry,
+        )
+        self.accept_failures = Counter(
+            "miningmap_http_accept_failures_total",
+            "Times that the operating system had no connection for the listener, for instance "
+            "because too many files are open; it is tried again after a second.",
+            ["listener"],
+            registry=registry,
+        )
+
+
 class HttpMetrics:
     """Counts the requests of all HTTP servers of a process, and times them.
 
@@ -59,6 +88,8 @@ class HttpMetrics:
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self.connections: Final = ConnectionMetrics(registry)
+        """For :func:`miningmap.http.server.serving`."""
         requests = Counter(
             "miningmap_http_requests_total",
             "HTTP requests, by the pattern of their route ('other' if there is none), method and "

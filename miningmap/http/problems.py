@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import structlog
 from aiohttp import hdrs, web
+from aiohttp.http_exceptions import LineTooLong
 
 from miningmap.api.models import PROBLEM_CONTENT_TYPE
 
@@ -17,8 +18,19 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Handler, Middleware
 
 RETRY_AFTER_S: Final = 5
+SERVER_NAME: Final = "miningmap"
+"""Replaces the names and versions of aiohttp and Python, which would help an attacker."""
+
+_MOST_QUOTED: Final = 120
 
 _log = structlog.get_logger(__name__)
+
+
+class BodyTimeoutError(TimeoutError):
+    """The body of a request did not arrive in time."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"the body did not arrive within {seconds:g} s; send it again")
 
 
 def problem(status: int, title: str, detail: str, **extra: object) -> web.Response:
@@ -30,10 +42,53 @@ def problem(status: int, title: str, detail: str, **extra: object) -> web.Respon
         detail: what is wrong this time, and what to do about it.
         extra: further members, such as ``allowed=["now", "1h"]``; any JSON.
     """
-    document = {"type": "about:blank", "title": title, "status": status, "detail": detail} | extra
     return web.Response(
-        status=status, body=msgspec.json.encode(document), content_type=PROBLEM_CONTENT_TYPE
+        status=status,
+        body=_document(status, title, detail, **extra),
+        content_type=PROBLEM_CONTENT_TYPE,
     )
+
+
+def _document(status: int, title: str, detail: str, **extra: object) -> bytes:
+    document = {"type": "about:blank", "title": title, "status": status, "detail": detail} | extra
+    return msgspec.json.encode(document)
+
+
+def message_of(status: HTTPStatus, detail: str) -> bytes:
+    """Return a whole HTTP response with a problem document, after which the connection closes.
+
+    Args:
+        status: of the response.
+        detail: what is wrong, and what to do about it.
+    """
+    document = _document(status, status.phrase, detail)
+    headers = {
+        hdrs.SERVER: SERVER_NAME,
+        hdrs.CONTENT_TYPE: PROBLEM_CONTENT_TYPE,
+        hdrs.CONTENT_LENGTH: str(len(document)),
+        hdrs.CACHE_CONTROL: "no-store",
+        hdrs.CONNECTION: "close",
+    }
+    if status in {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS}:
+        headers[hdrs.RETRY_AFTER] = str(RETRY_AFTER_S)
+    lines = (f"{name}: {value}" for name, value in headers.items())
+    return "\r\n".join((f"HTTP/1.1 {status} {status.phrase}", *lines, "", "")).encode() + document
+
+
+def malformed(error: BaseException | None, message: str | None) -> web.Response:
+    """Return the response to what is no valid HTTP.
+
+    Args:
+        error: of aiohttp's parser.
+        message: of that error, which says what is wrong and after an empty line quotes the request.
+    """
+    if isinstance(error, LineTooLong):
+        status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+        return problem(status, status.phrase, f"a line of the head is over {error.args[1]} bytes")
+    status = HTTPStatus.BAD_REQUEST
+    *_, what = (message or "").partition("\n\n")[0].rsplit("\n", 1)
+    what = what.strip().removesuffix(":")[:_MOST_QUOTED]
+    return problem(status, status.phrase, f"the request is not valid HTTP/1.1: {what}")
 
 
 def unavailable(reason: str) -> web.Response:
@@ -71,6 +126,12 @@ def problem_of(error: Exception, request: web.Request) -> web.Response:
             return response
         case web.HTTPNotFound():
             return problem(error.status, error.reason, f"there is nothing at {target_of(request)}")
+        case BodyTimeoutError():
+            status = HTTPStatus.REQUEST_TIMEOUT
+            return problem(status, status.phrase, str(error))
+        case web.RequestPayloadError():
+            status = HTTPStatus.BAD_REQUEST
+            return problem(status, status.phrase, f"the body could not be read: {error}")
         case web.HTTPError():
             return problem(error.status, error.reason, error.text or error.reason)
         case web.HTTPException():

@@ -63,6 +63,7 @@ async def run(settings: Settings, stop: asyncio.Event, *, choice: Choice, start:
             notify.metrics_host,
             notify.metrics_port,
             "NOTIFY__METRICS_PORT",
+            metrics=metrics.http.connections,
         ),
         direct_client(timeout=None) as client,
     ):

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from miningmap.settings import Collector, Endpoint, Streams
+from miningmap.settings import Collector, Streams
 from tools.dashboards import ask
 
 Services = dict[str, dict[str, Any]]
@@ -19,7 +19,7 @@ Services = dict[str, dict[str, Any]]
 SCRAPED = {
     "collector": f"collector:{Collector().metrics_port}",
     "streams": f"streams:{Streams().metrics_port}",
-    "endpoint": f"endpoint:{Endpoint().port}",
+    "endpoint": "endpoint:9104",
 }
 
 

@@ -45,6 +45,7 @@ PORTS = {  # the setting of each port in the file
     "8081": "MININGMAP_INTAKE__PORT",
     "9101": "MININGMAP_COLLECTOR__METRICS_PORT",
     "9102": "MININGMAP_STREAMS__METRICS_PORT",
+    "9104": "MININGMAP_ENDPOINT__METRICS_PORT",
 }
 ROW = {
     "period_start_date": "2026-09-01",

@@ -39,16 +39,25 @@ def settings_for(
 @contextlib.asynccontextmanager
 async def running(redis_url: str) -> AsyncIterator[str]:
     """Run the service, yield the address that it logs, and stop it within a deadline."""
+    async with running_with(settings_for(redis_url)) as (url,):
+        yield url
+
+
+@contextlib.asynccontextmanager
+async def running_with(settings: config.Settings) -> AsyncIterator[list[str]]:
+    """Run the service, yield the addresses that it logs, and stop it within a deadline."""
     stop = asyncio.Event()
     with capture_logs() as logs:
-        task = asyncio.create_task(run(settings_for(redis_url), stop))
+        task = asyncio.create_task(run(settings, stop))
         async with asyncio.timeout(DEADLINE_S):
             while "service_started" not in [log["event"] for log in logs]:
                 assert not task.done()
                 await asyncio.sleep(0)
-    assert [log["event"] for log in logs] == ["listening", "service_started"]
+    *listening, started = logs
+    assert {log["event"] for log in listening} == {"listening"}
+    assert started["event"] == "service_started"
     try:
-        yield logs[0]["url"]
+        yield [log["url"] for log in listening]
     finally:
         stop.set()
         async with asyncio.timeout(ENDS_WITHIN_S):
@@ -75,6 +84,26 @@ async def test_snapshots_of_redis_are_served(redis_url: str, snapshots: dict[str
     ):
         assert await answer.read() == snapshots["24h/country"]
         assert answer.headers["Cache-Control"] == "public, max-age=5"
+
+
+async def test_metrics_and_health_can_have_a_port_of_their_own(unused_tcp_port: int) -> None:
+    settings = settings_for(f"redis://127.0.0.1:{unused_tcp_port}/0")
+    settings.endpoint.metrics_port = 0
+    settings.endpoint.rate_limit = 1
+    settings.endpoint.limit_loopback = True
+    async with running_with(settings) as (monitoring, public):
+        for url in (monitoring, public):
+            async with ClientSession(url) as session:
+                statuses = [await _status(session, path) for path in ("/metrics", "/healthz")]
+                assert [*statuses, await _status(session, "/readyz")] == [200, 200, 503]
+        async with ClientSession(monitoring) as session:
+            assert [await _status(session, "/api/v1/places") for _ in range(2)] == [404, 404]
+        async with ClientSession(public) as session:
+            assert [await _status(session, "/api/v1/places") for _ in range(2)] == [200, 429]
+            async with session.get("/metrics") as answer:
+                assert (
+                    'miningmap_http_connections{listener="endpoint_metrics"}' in await answer.text()
+                )
 
 
 async def test_the_service_stops_in_time_with_a_request_in_flight() -> None:

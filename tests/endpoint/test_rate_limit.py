@@ -9,7 +9,8 @@ import pytest
 from multidict import CIMultiDict
 from structlog.testing import capture_logs
 
-from endpoint.http.rate_limit import FORWARDED, Clients, Limiter, Quota
+from endpoint.http.rate_limit import Limiter, Quota
+from miningmap.http.clients import FORWARDED, Clients
 from tests.clock import Clock
 from tests.endpoint.sse_client import STREAM
 
@@ -97,6 +98,28 @@ def test_a_client_is_the_nearest_address_that_is_not_a_trusted_proxy() -> None:
         ("10.0.0.1", ["nonsense"], "10.0.0.1"),
         ("10.0.0.1", ["nonsense, 10.0.0.2"], "10.0.0.2"),
         ("10.0.0.1", [], "10.0.0.1"),
+        # Some proxies add the port of the client.
+        ("10.0.0.1", ["198.51.100.1:567"], "198.51.100.1"),
+        ("10.0.0.1", ["192.0.2.9:1, 198.51.100.1:567, 10.0.0.2:80"], "198.51.100.1"),
+        ("10.0.0.1", ["[2001:db8::1]:99"], "2001:db8::/64"),
+        ("10.0.0.1", ["[2001:db8::1]"], "2001:db8::/64"),
+        ("10.0.0.1", ["[::ffff:198.51.100.1]:99"], "198.51.100.1"),
+        *(
+            ("10.0.0.1", [f"192.0.2.9, {malformed}"], "10.0.0.1")
+            for malformed in (
+                "198.51.100.1:",
+                "198.51.100.1:123456",
+                "198.51.100.1:x",
+                "198.51.100.1:1:2",
+                "[2001:db8::1",
+                "2001:db8::1]:1",
+                "[]:1",
+                ":1",
+                "unknown",
+                "_hidden",
+                "",
+            )
+        ),
     ]
     clients = Clients([ip_network("10.0.0.0/8")], loopback=False)
     found = [
@@ -111,6 +134,12 @@ def test_without_trusted_proxies_forwarded_addresses_are_ignored() -> None:
     headers = CIMultiDict({FORWARDED: "198.51.100.1"})
     assert clients.bucket("10.0.0.1", headers) == "10.0.0.1"
     assert clients.bucket("127.0.0.1", headers) is None
+
+
+def test_a_trusted_proxy_has_the_connections_of_all_its_clients() -> None:
+    clients = Clients([ip_network("10.0.0.0/8")], loopback=False)
+    peers = {address: clients.peer(address) for address in ("10.0.0.1", "127.0.0.1", "192.0.2.9")}
+    assert peers == {"10.0.0.1": None, "127.0.0.1": None, "192.0.2.9": "192.0.2.9"}
 
 
 def test_loopback_can_be_limited() -> None:

@@ -15,17 +15,20 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
-from collector.intake.handler import MAX_ERRORS, Gate
+from collector.intake.handler import Gate
 from collector.intake.live import LiveHandler
 from collector.intake.partners import Partner, Partners
 from collector.intake.rate_limit import RateLimiter
 from collector.metrics import Metrics
+from launch.local.embedded import free_port
 from miningmap import messages as wire
 from miningmap.cbeci import contribution
+from miningmap.http.connections import Deadlines, Limits
+from miningmap.http.server import serving
 from miningmap.live_rows import MAX_HOLD_S, PATH
 from miningmap.messages import Located, Report
 from miningmap.places import all_places, is_locatable, outermost
-from miningmap.rows import MAX_BODY, InvalidRowsError, RowError
+from miningmap.rows import MAX_BODY, MAX_ERRORS, InvalidRowsError, RowError
 from miningmap.settings import Retention
 from miningmap.times import rfc3339
 from tests.collector.intake.fakes import (
@@ -45,7 +48,7 @@ from tests.streams.fixtures import network, report
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from aiohttp import ClientResponse
+    from aiohttp import ClientResponse, web
     from aiohttp.test_utils import TestClient
 
     from miningmap.messages import Message
@@ -338,10 +341,18 @@ async def test_a_body_over_the_limit_is_413_before_it_arrives(client: Client) ->
 
 
 async def test_a_body_that_does_not_arrive_in_time_is_408(
-    client: Client, kafka: Kafka, monkeypatch: pytest.MonkeyPatch
+    app: web.Application, kafka: Kafka
 ) -> None:
-    monkeypatch.setattr("collector.intake.handler.BODY_TIMEOUT_S", 0.1)
-    assert await status_of(client, head(PATH, HEADER, "Content-Length: 100") + b"[") == 408
+    port = free_port()
+    limits = Limits(connections=9, per_client=9, deadlines=Deadlines(body_s=0.1))
+    async with serving(app, "127.0.0.1", port, "INTAKE__PORT", limits=limits):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(head(PATH, HEADER, "Content-Length: 100") + b"[")
+        async with asyncio.timeout(5):
+            response = await reader.read()
+        writer.close()
+    assert response.startswith(b"HTTP/1.1 408 ")
+    assert b"the body did not arrive within 0.1 s; send it again" in response
     assert kafka.messages == []
 
 
