@@ -173,6 +173,9 @@ class Rewinder:
             redis.RedisError: Redis is unavailable; what was applied counts.
         """
         while True:
+            current = await self._store.generations.current()
+            if current is not None and not _behind(current, until):
+                return  # it is a new generation that has all of them
             try:
                 async with open_partitions(self._kafka.bootstrap_servers, TOPICS) as reader:
                     current = await self._current(reader)

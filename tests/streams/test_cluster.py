@@ -101,6 +101,7 @@ async def check_published(store: Store) -> None:
 async def check_stamp(store: Store) -> None:
     await write(store)
     assert await store.stamp(Series("a", "own"))
+    await store.check_cells()
 
 
 async def check_rejections(store: Store) -> None:
@@ -134,7 +135,7 @@ async def check_expiry(store: Store) -> None:
 CHECKS: dict[Callable[[Store], Awaitable[Any]], set[str]] = {
     check_cells: {"write", "read", "check_cells"},
     check_published: {"published"},
-    check_stamp: {"stamp"},
+    check_stamp: {"stamp", "check_cells"},
     check_rejections: {"rejections"},
     check_leader: {"renew_leadership"},
     check_expiry: {"remove_expired"},
