@@ -61,12 +61,18 @@ class MissingTopicsError(BrokerError):
 
 @dataclass(frozen=True)
 class Record:
-    """A record and the topic that it is written to."""
+    """A record and the topic that it is written to.
+
+    Without a partition the key decides. The timestamp is in milliseconds; without one it is the
+    time of sending.
+    """
 
     topic: str
     key: bytes | None
     value: bytes
     headers: tuple[tuple[str, bytes], ...] = ()
+    partition: int | None = None
+    timestamp_ms: int | None = None
 
 
 def record_of(message: Message) -> Record:
@@ -364,7 +370,12 @@ async def _send(producer: AIOKafkaProducer, records: Sequence[Record]) -> None:
         for record in records:
             sent.append(  # noqa: PERF401 - keeps the futures so far, so that none is left unawaited
                 await producer.send(
-                    record.topic, key=record.key, value=record.value, headers=list(record.headers)
+                    record.topic,
+                    key=record.key,
+                    value=record.value,
+                    partition=record.partition,
+                    timestamp_ms=record.timestamp_ms,
+                    headers=list(record.headers),
                 )
             )
         await asyncio.gather(*sent)
