@@ -45,14 +45,14 @@ def in_c() -> None:
 
 
 def block(how: Callable[[], None]) -> None:
-    async def write(*_: object) -> None:
+    async def write(*_: object, **__: object) -> None:
         how()
 
     Store.write = write  # type: ignore[assignment, method-assign]
 
 
 def hang_in_redis() -> None:
-    async def write(*_: object) -> None:
+    async def write(*_: object, **__: object) -> None:
         await asyncio.Event().wait()
 
     Store.write = write  # type: ignore[assignment, method-assign]
@@ -61,7 +61,7 @@ def hang_in_redis() -> None:
 def hang_uncancelled() -> None:
     """Hang in a batch that does not let itself be cancelled."""
 
-    async def write(*_: object) -> None:
+    async def write(*_: object, **__: object) -> None:
         while True:
             try:
                 await asyncio.Event().wait()
