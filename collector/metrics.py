@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from miningmap.http.metrics import HttpMetrics
-from miningmap.kafka.dead_letters import DeadLetter
-from miningmap.messages import Report
+from miningmap.kafka.topics import DEAD_LETTERS, REPORTS
 from miningmap.metrics import kafka_durations, pool_bound, redis_durations
 from miningmap.plausibility import FUTURE, IMPLAUSIBLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from collector.outbox import Outgoing
+    from collector.disk import Disk
+    from collector.outbox import LossReason, Outbox
+    from miningmap.kafka.producer import Record
 
 # From a response of a nearby cache to the time limit of a request, 20 s.
 _DURATIONS_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20)
@@ -82,6 +83,38 @@ class Metrics:
         )
         for reason in (FUTURE, IMPLAUSIBLE):  # from 0 on, so that the first one is an increase
             self.dead_letters.labels(reason)
+        self.polled_lost = Counter(
+            "miningmap_outbox_lost_total",
+            "Messages of polls that never reach Kafka, by reason: there was no room for them while "
+            "Kafka was unavailable (full), or Kafka never accepts them (refused). Those that are "
+            "lost when the process ends are in its log.",
+            ["reason"],
+            registry=registry,
+        )
+        reasons: tuple[LossReason, ...] = ("full", "refused")
+        for loss in reasons:
+            self.polled_lost.labels(loss)
+        self.outbox_messages = Gauge(
+            "miningmap_outbox_messages",
+            "Messages of polls that wait in memory until Kafka has acknowledged them.",
+            registry=registry,
+        )
+        self.spool_messages = Gauge(
+            "miningmap_spool_messages",
+            "Messages of polls on the disk, which Kafka has not acknowledged in time.",
+            registry=registry,
+        )
+        self.spool_bytes = Gauge(
+            "miningmap_spool_bytes",
+            "Their size, which MININGMAP_COLLECTOR__SPOOL_MB limits.",
+            registry=registry,
+        )
+        self.ledger_complete = Gauge(
+            "miningmap_ledger_complete_ratio",
+            "Part of the reports in Kafka that is read for the ledger of partners' rows: 1 while "
+            "it is complete; until then partners get a 503.",
+            registry=registry,
+        )
         self.intake_requests = Counter(
             "miningmap_intake_requests_total",
             "Requests with a valid partner token, by status of the response.",
@@ -95,10 +128,21 @@ class Metrics:
             registry=registry,
         )
 
-    def count(self, acknowledged: Sequence[Outgoing]) -> None:
+    def lost(self, reason: LossReason, messages: int) -> None:
+        """Count messages of polls that never reach Kafka."""
+        self.polled_lost.labels(reason).inc(messages)
+
+    def show_outbox(self, outbox: Outbox, disk: Disk | None) -> None:
+        """Show how many messages wait, in memory and on the disk."""
+        self.outbox_messages.set_function(lambda: outbox.messages)
+        if disk is not None:
+            self.spool_messages.set_function(lambda: disk.messages)
+            self.spool_bytes.set_function(lambda: disk.size)
+
+    def count(self, acknowledged: Sequence[Record]) -> None:
         """Count the reports and dead letters that Kafka has acknowledged."""
-        for outgoing in acknowledged:
-            if isinstance(outgoing, Report):
-                self.reports.labels(self.pools.label(outgoing.pool)).inc()
-            elif isinstance(outgoing, DeadLetter):
-                self.dead_letters.labels(outgoing.reason).inc()
+        for record in acknowledged:
+            if record.topic == REPORTS:
+                self.reports.labels(self.pools.label((record.key or b"").decode())).inc()
+            elif record.topic == DEAD_LETTERS:
+                self.dead_letters.labels(dict(record.headers)["reason"].decode()).inc()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from collector.disk import Disk
 from collector.http.fetcher import Fetcher
 from collector.intake.app import intake_app
+from collector.intake.follower import Follower
 from collector.intake.ledger import Ledger
 from collector.intake.partners import SETTING, Partners, PartnersError, PartnersFile
 from collector.intake.rate_limit import Rate, RateLimiter
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from miningmap.settings import Settings
+    from miningmap.settings import Collector, Settings
 
 # How long a stopping collector waits for Kafka to acknowledge what was polled.
 DRAIN_S: Final = 2.0
@@ -38,10 +41,17 @@ DRAIN_S: Final = 2.0
 _log = structlog.get_logger(__name__)
 
 
+class LostMessagesError(Exception):
+    """Messages were polled and are neither in Kafka nor on the disk; the text says how many."""
+
+
 async def run(settings: Settings, stop: asyncio.Event) -> None:
     """Collect until ``stop`` is set, then publish what was polled and return within seconds.
 
+    What Kafka does not take in this time stays in the spool for the next start.
+
     Raises:
+        LostMessagesError: there is no spool, or it cannot be written, and Kafka is unavailable.
         SettingsError: a setting is wrong, an address is in use, Redis refuses the password, or
             Kafka lacks a topic.
         ExceptionGroup: the unexpected errors of all tasks that failed.
@@ -51,16 +61,26 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     partners = _partners(settings.intake.partners_file)
     metrics = Metrics(new_registry())
     history = NetworkHistory(settings.kafka)
-    kafka, ledger = Dependency("kafka"), Dependency("redis")
-    show([kafka, ledger], metrics.registry)
+    kafka, store = Dependency("kafka"), Dependency("redis")
+    show([kafka, store], metrics.registry)
     pollers: list[Poller] = []
+    disk = _disk(settings.collector, metrics)
+    # A partner waits for a response: an immediate 503 is better than waiting for Redis.
+    redis = connect(settings.redis, patient=False, durations=metrics.redis_durations)
+    ledger = Ledger(redis)
+    servers, hours_d = settings.kafka.bootstrap_servers, settings.retention.hours_d
+    follower = Follower(servers, ledger, partners.pools, hours_d)
+    metrics.ledger_complete.set_function(follower.complete_ratio)
 
     def reasons() -> list[str]:
-        return reasons_of([kafka, ledger]) + idle_reasons(pollers)
+        return reasons_of([kafka, store]) + idle_reasons(pollers)
+
+    def notes() -> list[str]:
+        of_disk = [disk.error] if disk is not None and disk.error is not None else []
+        return of_disk + follower.notes()
 
     async with (
-        # A partner waits for a response: an immediate 503 is better than waiting for Redis.
-        connect(settings.redis, patient=False, durations=metrics.redis_durations) as redis,
+        redis,
         MessagePublisher(
             settings.kafka,
             acknowledged=metrics.count,
@@ -69,7 +89,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         ) as publisher,
         Fetcher(settings.collector, metrics, credentials=credentials) as fetcher,
         serving(
-            monitoring_app(metrics.registry, metrics.http, reasons),
+            monitoring_app(metrics.registry, metrics.http, reasons, notes),
             settings.collector.metrics_host,
             settings.collector.metrics_port,
             "COLLECTOR__METRICS_PORT",
@@ -78,8 +98,9 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             intake_app(
                 partners.authenticate,
                 publisher.publish,
-                Ledger(redis),
+                ledger,
                 RateLimiter(Rate(*rate) for rate in settings.intake.rates),
+                follows=follower,
                 known=history.known_past,
                 retention=settings.retention,
                 metrics=metrics,
@@ -90,7 +111,8 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             "INTAKE__PORT",
         ),
     ):
-        outbox = Outbox(publisher.deliver)
+        outbox = Outbox(publisher.deliver, disk, lost=metrics.lost)
+        metrics.show_outbox(outbox, disk)
         plausibility = Plausibility(history.known)
         pollers += [
             Poller(
@@ -107,7 +129,8 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         await run_until_first_ends(
             _collect(pollers, outbox, history, stop),
             publisher.require_topics(),
-            watch(settings.redis, ledger),
+            watch(settings.redis, store),
+            follower.run(),
         )
 
 
@@ -126,19 +149,36 @@ async def _collect(
     """Poll and deliver until ``stop`` is set; the outbox is drained after the last poll has ended.
 
     Raises:
+        LostMessagesError: messages could neither be delivered nor saved.
         ExceptionGroup: the unexpected errors of all tasks that failed.
     """
-    async with asyncio.TaskGroup() as tasks:
-        delivering = tasks.create_task(outbox.run())
-        reading = tasks.create_task(history.run())
-        await _poll(pollers, stop)
-        try:
-            async with asyncio.timeout(DRAIN_S):
-                await outbox.join()
-        except TimeoutError:
-            _log.warning("messages_not_acknowledged", seconds=DRAIN_S)
-        delivering.cancel()
-        reading.cancel()
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            delivering = tasks.create_task(outbox.run())
+            reading = tasks.create_task(history.run())
+            await _poll(pollers, stop)
+            try:
+                async with asyncio.timeout(DRAIN_S):
+                    await outbox.join()
+            except TimeoutError:
+                _log.warning("messages_not_acknowledged", seconds=DRAIN_S)
+            delivering.cancel()
+            reading.cancel()
+    finally:
+        lost = await outbox.close()
+        if lost:
+            _log.error("messages_lost", messages=lost)
+    if lost:
+        raise LostMessagesError(
+            f"{lost} messages that were polled are lost: Kafka did not acknowledge them within "
+            f"{DRAIN_S:g} s, and they are not on the disk (MININGMAP_COLLECTOR__SPOOL)"
+        )
+
+
+def _disk(settings: Collector, metrics: Metrics) -> Disk | None:
+    if settings.spool is None:
+        return None
+    return Disk(settings.spool, settings.spool_mb * 10**6, partial(metrics.lost, "full"))
 
 
 async def _poll(pollers: Sequence[Poller], stop: asyncio.Event) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import TYPE_CHECKING, Final
 
 import structlog
 from aiohttp import web
 
 from endpoint.data.gateway import Gateway
+from endpoint.data.heavy_questions import HeavyQuestions
 from endpoint.data.snapshot_cache import SnapshotCache
 from endpoint.http.middleware import (
     add_common_headers,
@@ -50,6 +52,9 @@ if TYPE_CHECKING:
     from streams.method.beliefs import Beliefs
 
 SNAPSHOT_S: Final = 5.0
+SWITCH_S: Final = 0.001
+"""How long the event loop may have to wait for the thread that computes heavy questions (s).
+A request waits for it about three times, with Python's own 5 ms each. 1 ms costs the thread 4 %."""
 
 _log = structlog.get_logger(__name__)
 
@@ -69,6 +74,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     except belief_files.BeliefsError as error:
         raise SettingsError(str(error)) from None
     allow_many_connections()
+    sys.setswitchinterval(SWITCH_S)
     registry = new_registry()
     redis = connect(settings.redis, patient=False, durations=redis_durations(registry))
     state = Dependency("redis")
@@ -122,41 +128,51 @@ def application(
     documents = documents or belief_files.BeliefsDocument()
     registry.register(BeliefCollector(documents, now))
     gateway = Gateway(store, beliefs, redis)
+    heavy = HeavyQuestions(registry)
     cache = SnapshotCache(gateway, fresh_s=settings.fresh_s, now=now)
     health = Health(gateway, fresh_s=settings.fresh_s, now=now)
-    stream = Stream(cache, max_clients=settings.stream_clients, registry=registry)
+    clients = Clients(settings.trusted_proxies, loopback=settings.limit_loopback)
+    stream = Stream(
+        cache,
+        max_clients=settings.stream_clients,
+        max_of_address=settings.streams_per_address,
+        clients=clients,
+        registry=registry,
+    )
     routes: dict[str, Handler] = {
         **page.routes(),
         **Api(
             gateway,
             cache,
+            heavy,
             documents,
             snapshot_s=snapshot_s,
             now=now,
         ).routes(),
-        **Cbeci(gateway, now=now).routes(),
+        **Cbeci(gateway, heavy, now=now).routes(),
         f"{PREFIX}/stream": stream.serve,
         "/metrics": Metrics(gateway, cache, registry).scrape,
         "/healthz": health.alive,
         "/readyz": health.ready,
     }
     routes |= OpenApi(routes).routes()
-    app = web.Application(middlewares=_middlewares(settings, registry))
+    app = web.Application(middlewares=_middlewares(settings, clients, registry))
     for path, handler in routes.items():
         app.router.add_get(path, handler)
         app.router.add_options(path, preflight)
     app.on_response_prepare.append(add_common_headers)
     app.cleanup_ctx.append(_following(cache))
-    app.on_shutdown.append(_closing(cache))
+    app.on_shutdown.append(_closing(cache, heavy))
     return app
 
 
-def _middlewares(settings: EndpointSettings, registry: CollectorRegistry) -> list[Middleware]:
+def _middlewares(
+    settings: EndpointSettings, clients: Clients, registry: CollectorRegistry
+) -> list[Middleware]:
     """Return the middlewares, from the outermost to the one next to the handlers."""
     outer = [HttpMetrics(registry).middleware, problem_middleware]
     if not settings.rate_limit:
         return [*outer, error_middleware]
-    clients = Clients(settings.trusted_proxies, loopback=settings.limit_loopback)
     limit = RateLimit(Limiter(settings.rate_limit), clients, registry)
     return [*outer, rate_limit_middleware(limit), error_middleware]
 
@@ -176,10 +192,16 @@ def _following(cache: SnapshotCache) -> Callable[[web.Application], AsyncIterato
     return follow
 
 
-def _closing(cache: SnapshotCache) -> Callable[[web.Application], Awaitable[None]]:
-    """Return the shutdown handler that ends all streams, before aiohttp waits for open requests."""
+def _closing(
+    cache: SnapshotCache, heavy: HeavyQuestions
+) -> Callable[[web.Application], Awaitable[None]]:
+    """Return the shutdown handler that ends all streams and heavy questions.
+
+    It is called before aiohttp waits for open requests.
+    """
 
     async def close(_app: web.Application) -> None:
         await cache.close()
+        await heavy.close()
 
     return close

@@ -13,6 +13,9 @@ Responses have ``to_pandas()``, which needs the extra ``pandas``.
 
 from __future__ import annotations
 
+import asyncio
+import random
+import time
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Final, Generic, Self, TypeAlias, TypeVar, overload
@@ -22,6 +25,7 @@ import msgspec
 
 from miningmap import __version__
 from miningmap.api.models import (
+    BUSY,
     PROBLEM_CONTENT_TYPE,
     Answer,
     BeliefList,
@@ -41,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping
     from types import TracebackType
 
-    from miningmap.api.models import Adjust, Step
+    from miningmap.api.models import Adjust, State, Step
     from miningmap.swings import Swing, SwingState, SwingSubject
 
 T = TypeVar("T")
@@ -53,17 +57,28 @@ When: TypeAlias = datetime | date | str
 BASE_URL: Final = "http://127.0.0.1:8080"
 TIMEOUT_S: Final = 40.0
 """Longer than the longest request that the service allows."""
+PATIENCE_S: Final = 90.0
+"""Longer than a full quota takes to refill, and than the service takes for all it has accepted."""
 
 _HEADERS: Final = {"User-Agent": f"miningmap-client/{__version__}"}
 _LONGEST_DETAIL: Final = 500
+# Those who were told the same time come back spread over this much more of it.
+_SPREAD: Final = 0.25
 
 
 class ApiError(Exception):
-    """The service rejected the request; ``problem`` says why, and names the parameter."""
+    """The service rejected the request; ``problem`` says why, and names the parameter.
 
-    def __init__(self, problem: Problem) -> None:
+    Attributes:
+        problem: the problem document.
+        retry_after_s: seconds after which the service says that to try again; ``None`` if it does
+            not say so.
+    """
+
+    def __init__(self, problem: Problem, retry_after_s: int | None = None) -> None:
         super().__init__(f"{problem.status} {problem.title}: {problem.detail}")
         self.problem = problem
+        self.retry_after_s = retry_after_s
 
 
 @dataclass(frozen=True)
@@ -91,13 +106,25 @@ class Client:
     if there is no response, and :exc:`msgspec.ValidationError` if the response does not fit this
     version of the client.
 
+    While the service computes too much (503, ``busy``), or this client has used up its quota (429),
+    a request is sent again when the service says so.
+
     Args:
         base_url: of the service.
         timeout_s: seconds for each step of a request (connect, send, wait for data).
+        patience_s: seconds that one call waits in all before it sends a request again; 0 raises
+            :exc:`ApiError` at once.
     """
 
-    def __init__(self, base_url: str = BASE_URL, *, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        base_url: str = BASE_URL,
+        *,
+        timeout_s: float = TIMEOUT_S,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
         self._http = httpx.Client(base_url=base_url, timeout=timeout_s, headers=_HEADERS)
+        self._patience_s = patience_s
 
     @overload
     def shares(
@@ -213,9 +240,14 @@ class Client:
         """
         return self._get(_contributions(code, against, _window(window, adjust, as_of, prior)))
 
-    def pools(self) -> PoolList:
-        """Return the state of each pool."""
-        return self._get(_POOLS)
+    def pools(self, *, state: State | None = None) -> PoolList:
+        """Return the state of each pool.
+
+        Args:
+            state: ``live``, ``thin``, ``stale`` or ``off``; by default all that are not ``off``,
+                which means that they have not reported for 30 days.
+        """
+        return self._get(_pools(state))
 
     def swings(
         self,
@@ -247,7 +279,13 @@ class Client:
         return self._get(_beliefs(on))
 
     def _get(self, request: _Request[T]) -> T:
-        return request.decode(self._http.get(request.path, params=request.parameters))
+        patience = _Patience(self._patience_s)
+        while True:
+            response = self._http.get(request.path, params=request.parameters)
+            pause_s = patience.pause_s(response)
+            if pause_s is None:
+                return request.decode(response)
+            time.sleep(pause_s)
 
     def close(self) -> None:
         """Close the connections."""
@@ -268,8 +306,15 @@ class Client:
 class AsyncClient:
     """An asynchronous client with the methods of :class:`Client`, and the event stream."""
 
-    def __init__(self, base_url: str = BASE_URL, *, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        base_url: str = BASE_URL,
+        *,
+        timeout_s: float = TIMEOUT_S,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
         self._http = httpx.AsyncClient(base_url=base_url, timeout=timeout_s, headers=_HEADERS)
+        self._patience_s = patience_s
 
     @overload
     async def shares(
@@ -341,9 +386,9 @@ class AsyncClient:
         """As :meth:`Client.contributions`."""
         return await self._get(_contributions(code, against, _window(window, adjust, as_of, prior)))
 
-    async def pools(self) -> PoolList:
+    async def pools(self, *, state: State | None = None) -> PoolList:
         """As :meth:`Client.pools`."""
-        return await self._get(_POOLS)
+        return await self._get(_pools(state))
 
     async def swings(
         self,
@@ -383,7 +428,7 @@ class AsyncClient:
         ) as response:
             if response.status_code != httpx.codes.OK:
                 await response.aread()
-                raise ApiError(_problem(response))
+                raise _error(response)
             fields: dict[str, str] = {}
             async for line in response.aiter_lines():
                 if line:
@@ -395,7 +440,13 @@ class AsyncClient:
                     fields = {}
 
     async def _get(self, request: _Request[T]) -> T:
-        return request.decode(await self._http.get(request.path, params=request.parameters))
+        patience = _Patience(self._patience_s)
+        while True:
+            response = await self._http.get(request.path, params=request.parameters)
+            pause_s = patience.pause_s(response)
+            if pause_s is None:
+                return request.decode(response)
+            await asyncio.sleep(pause_s)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -431,7 +482,7 @@ class _Request(Generic[T_co]):
             ApiError: its status is not 200.
         """
         if response.status_code != httpx.codes.OK:
-            raise ApiError(_problem(response))
+            raise _error(response)
         return self._decode(response.content)
 
     def _decode(self, body: bytes) -> T_co:
@@ -447,7 +498,6 @@ class _SwingsRequest(_Request[SwingList]):
 
 _STREAM: Final = "/api/v1/stream"
 _HISTORY: Final = "/api/v1/history"
-_POOLS: Final = _Request("/api/v1/pools", PoolList, {})
 _PLACES: Final = _Request("/api/v1/places", PlaceList, {})
 
 
@@ -499,6 +549,10 @@ def _swings(
     return _SwingsRequest("/api/v1/swings", SwingList, given | _time("since", since))
 
 
+def _pools(state: State | None) -> _Request[PoolList]:
+    return _Request("/api/v1/pools", PoolList, {} if state is None else {"state": state})
+
+
 def _beliefs(on: date | str | None) -> _Request[BeliefList]:
     parameters = {} if on is None else {"on": on if isinstance(on, str) else on.isoformat()}
     return _Request("/api/v1/beliefs", BeliefList, parameters)
@@ -522,6 +576,42 @@ def _time(name: str, at: When | None) -> dict[str, str]:
             return {name: rfc3339(as_utc(at))}
         case date():
             return {name: rfc3339(datetime(at.year, at.month, at.day, tzinfo=UTC))}
+
+
+class _Patience:
+    """Decides whether to send a request again, and when.
+
+    Args:
+        left_s: seconds that may be waited in all.
+    """
+
+    def __init__(self, left_s: float) -> None:
+        self._left_s = left_s
+
+    def pause_s(self, response: httpx.Response) -> float | None:
+        """Return the seconds to wait before the same request, or ``None`` not to send it again."""
+        told_s = _retry_after_s(response)
+        if told_s is None or told_s > self._left_s or not _is_temporary(response):
+            return None
+        pause_s = told_s * random.uniform(1, 1 + _SPREAD)  # noqa: S311 - no secret
+        self._left_s -= pause_s
+        return pause_s
+
+
+def _is_temporary(response: httpx.Response) -> bool:
+    if response.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+        return _problem(response).reason == BUSY
+    return bool(response.status_code == httpx.codes.TOO_MANY_REQUESTS)
+
+
+def _retry_after_s(response: httpx.Response) -> int | None:
+    """Return the seconds of ``Retry-After``; ``None`` without it, or if it is a date."""
+    told = response.headers.get("Retry-After", "")
+    return int(told) if told.isascii() and told.isdigit() else None
+
+
+def _error(response: httpx.Response) -> ApiError:
+    return ApiError(_problem(response), _retry_after_s(response))
 
 
 def _problem(response: httpx.Response) -> Problem:

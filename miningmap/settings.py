@@ -174,6 +174,11 @@ class Endpoint(_Section):
         ge=0,
         description="clients that can be connected to the stream of one process at a time",
     )
+    streams_per_address: int = Field(
+        default=100,
+        ge=0,
+        description="stream clients of one process that may have the same address; 0 for no limit",
+    )
     rate_limit: int = Field(
         default=600,
         ge=0,
@@ -227,7 +232,17 @@ class Collector(_Section):
     contact: str = Field(
         default="", description="a mail or web address in the User-Agent, for the pools' operators"
     )
+    new_pools: int = Field(
+        default=20,
+        ge=0,
+        description="pools of unknown name that one source of many may begin to list in a day",
+    )
     simulated: bool = Field(default=False, description="mark every report as simulated")
+    spool: Path | None = Field(
+        default=None,
+        description="folder for what was polled while Kafka was away; unset: kept in memory only",
+    )
+    spool_mb: int = Field(default=256, ge=4, description="size of that folder's content, in MB")
 
 
 class Streams(_Section):

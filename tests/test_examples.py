@@ -29,6 +29,7 @@ from miningmap.times import utc_now
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from collector.outbox import ReportWithRows
     from miningmap.messages import Message
 
 EXAMPLES: Final = Path(__file__).resolve().parents[1] / "docs" / "examples"
@@ -45,7 +46,7 @@ class Intake:
         # The clock advances 0.6 s with each request, so the second one exceeds the rate.
         self.times = itertools.count(0, 0.6)
 
-    async def publish(self, messages: Sequence[Message]) -> None:
+    async def publish(self, messages: Sequence[Message | ReportWithRows]) -> None:
         self.reports += [message for message in messages if isinstance(message, Report)]
 
     async def run(self, script: str, token: str) -> tuple[int | None, str, str]:

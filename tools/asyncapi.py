@@ -13,6 +13,7 @@ import yaml
 from miningmap import __version__
 from miningmap.api.models import Answer, SubdivisionAnswer
 from miningmap.api.schemas import ref, schemas
+from miningmap.cbeci.contribution_rows import ROWS_HEADER
 from miningmap.kafka.dead_letters import DeadLetter, record_of
 from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS, SHARES, SWINGS, TOPICS, Topic
 from miningmap.messages import NETWORK_KEY, Network, Report, Slug
@@ -113,7 +114,10 @@ def _operations() -> Json:
 def _messages() -> Json:
     name = f"^(?:{'|'.join(ROLLING)})/(?:country|subdivision/[A-Z]{{2}})$"
     return {
-        "report": _message("Report", "report/1", ref(Report), _schema(Slug)),
+        "report": {
+            **_message("Report", "report/1", ref(Report), _schema(Slug)),
+            "headers": {"type": "object", "properties": {ROWS_HEADER: _ROWS}},
+        },
         "network": _message("Network", "network/1", ref(Network), {"const": NETWORK_KEY}),
         "shares": _message(
             "Shares",
@@ -141,6 +145,13 @@ def _messages() -> Json:
             "headers": _dead_letter_headers(),
         },
     }
+
+
+_ROWS: Json = {
+    "type": "string",
+    "description": "Only where several rows of a partner share a code: the rows that the report "
+    "was made from, as JSON, H/s by place. The place is a code, or `OTHER/` and a name.",
+}
 
 
 def _message(title: str, summary: str, payload: Json, key: Json) -> Json:

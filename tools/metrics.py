@@ -53,8 +53,9 @@ LABELS: Final = {
     "partner": "pseudonyms in the file of partners",
     "pool": "slugs that the project names, pools of declared sources and of partners, and the "
     "first 200 other slugs; then they count as `other` (collector) or are left out (endpoint)",
-    "reason": "of [dead letters](architecture.md#kafka); kinds of errors of sources; `slow` and "
-    "`full` of the stream; of a webhook the status of HTTP, or `no_answer`",
+    "reason": "of [dead letters](architecture.md#kafka); kinds of errors of sources; `slow`, "
+    "`full` and `address` of the stream; `full` and `late` of heavy questions; "
+    "of a webhook the status of HTTP, or `no_answer`",
     "result": "of messages: `stored`, `dead_letter`, `read`; of rows: `accepted`, `rejected`; "
     "of notifications: `delivered`, `refused`, `left_out`, `invalid`",
     "route": "patterns of paths, such as `/api/v1/shares`; `other` for a path that does not exist",

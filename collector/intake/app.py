@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from collector.intake.contributions import ContributionHandler, ReportPublisher
+from collector.intake.follower import FollowsNothing
 from collector.intake.handler import Gate
 from collector.intake.live import LiveHandler
 from miningmap import live_rows
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from collector.intake.follower import Follows
     from collector.intake.handler import Authenticate, Known, Publish
     from collector.intake.ledger import Ledger
     from collector.intake.rate_limit import RateLimiter
@@ -37,6 +39,7 @@ def intake_app(
     ledger: Ledger,
     limiter: RateLimiter,
     *,
+    follows: Follows | None = None,
     known: Known,
     retention: Retention,
     metrics: Metrics,
@@ -50,6 +53,7 @@ def intake_app(
         publish: returns when Kafka has acknowledged the messages, and raises if it has not.
         ledger: the rows in CBECI's format that partners have sent so far.
         limiter: limits how often a token may be used, for both forms together.
+        follows: says up to where the ledger is complete; without it, it always is.
         known: returns what is known of the network, once its past is.
         retention: how long cells are kept; rows that could change none are refused.
         metrics: where requests and rows are counted.
@@ -57,7 +61,9 @@ def intake_app(
         now: the wall clock, UTC.
     """
     gate = Gate(authenticate, limiter, metrics)
-    publisher = ReportPublisher(publish, ledger, known, now, simulated=simulated)
+    publisher = ReportPublisher(
+        publish, ledger, follows or FollowsNothing(), known, now, simulated=simulated
+    )
     contributions = ContributionHandler(gate, publisher, retention, now)
     live = LiveHandler(gate, publish, known, retention, now, simulated=simulated)
     app = web.Application(

@@ -2,7 +2,7 @@
 
 A client of the Cambridge Bitcoin Mining Map's API works with a new base URL and token. The service
 differs from that API in three ways: an error never has the status 200, all errors of all rows are
-listed, and a row counts once for its partner, period and place, however often it is sent
+listed, and a row counts once for its pool, period and place, however often it is sent
 (:mod:`collector.intake.ledger`). All errors of the handler have CBECI's form ``{"error": ...}``.
 """
 
@@ -18,6 +18,7 @@ from aiohttp import web
 
 from collector.intake.body import decode_body
 from collector.intake.handler import TIMEOUT_S, Gate, RefusedError, RowsHandler
+from collector.outbox import ReportWithRows
 from miningmap.cbeci import contribution_rows
 from miningmap.cbeci.contribution_rows import Excess
 from miningmap.retention import horizon
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
+    from collector.intake.follower import Follows
     from collector.intake.handler import Known, Publish, ReadRows, Refusal
     from collector.intake.ledger import Ledger
     from collector.intake.partners import Partner
@@ -104,12 +106,13 @@ class ImplausibleError(Exception):
 
 
 class ReportPublisher:
-    """Merges a partner's new rows with those in the ledger, and publishes them as reports."""
+    """Merges new rows with those in the ledger, and publishes them as reports."""
 
     def __init__(
         self,
         publish: Publish,
         ledger: Ledger,
+        follows: Follows,
         known: Known,
         now: Callable[[], datetime],
         *,
@@ -117,6 +120,7 @@ class ReportPublisher:
     ) -> None:
         self._publish = publish
         self._ledger = ledger
+        self._follows = follows
         self._known = known
         self._simulated = simulated
         self._now = now
@@ -128,46 +132,54 @@ class ReportPublisher:
         """Return when the reports are in Kafka and the rows (H/s by place) are in the ledger.
 
         In this order, because rows that are only in the ledger would be missing on the map. If the
-        process ends in between, the reports hold rows that the ledger lacks until the partner, who
-        got no 200, sends them again.
+        process ends in between, the ledger gets the rows from Kafka.
 
         Raises:
+            LedgerNotReadyError: the rows that were sent before are not known yet.
             ImplausibleError: with these rows the pool is larger than it can have been.
             BrokerError: Kafka did not acknowledge the reports.
             redis.RedisError: Redis is unavailable.
         """
         known = await self._known()
-        async with self._locks[partner.pool]:
+        pool = partner.pool
+        async with self._locks[pool]:
             while True:
-                version = await self._ledger.next_version(partner.pool, self._now())
-                before = await self._ledger.read(partner, rows)
-                reports = await asyncio.to_thread(
-                    self._reports, partner.pool, before, rows, version
-                )
+                known_ledger = await self._follows.known(pool)
+                turn = await self._ledger.begin(pool, self._now(), rows, known_ledger)
+                if turn is None:  # Redis has lost the ledger since
+                    self._follows.doubt(pool)
+                    continue
+                after = {
+                    period: contribution_rows.merged(turn.before[period], places)
+                    for period, places in rows.items()
+                }
+                reports = await asyncio.to_thread(self._reports, pool, after, turn.version)
                 _check_totals(reports, known)
-                await self._publish(list(reports.values()))
-                if await self._ledger.write(partner, rows, version):
+                await self._publish([_outgoing(reports[period], after[period]) for period in after])
+                if await self._ledger.write(pool, after, turn.version, known_ledger):
+                    self._follows.written(pool, turn.version)
                     return
                 # Another collector has taken a later version meanwhile, and read the ledger
                 # without these rows.
 
     def _reports(
-        self,
-        pool: str,
-        before: Mapping[Period, Rows],
-        rows: Mapping[Period, Rows],
-        version: datetime,
+        self, pool: str, rows: Mapping[Period, Rows], version: datetime
     ) -> dict[Period, Report]:
         return {
             period: contribution_rows.report(
                 period,
-                contribution_rows.merged(before[period], places),
+                places,
                 pool,
                 fetched_at=version,  # of two reports on a period, the later version wins
                 simulated=self._simulated,
             )
             for period, places in rows.items()
         }
+
+
+def _outgoing(report: Report, rows: Rows) -> Report | ReportWithRows:
+    headers = contribution_rows.rows_header(rows)
+    return ReportWithRows(report, headers) if headers else report
 
 
 def _check_totals(reports: Mapping[Period, Report], known: KnownFigures) -> None:

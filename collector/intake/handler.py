@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 import structlog
 from aiohttp import web
 
+from collector.intake.follower import LedgerNotReadyError
 from miningmap.rows import MAX_BODY, InvalidRowsError, RowError
 
 if TYPE_CHECKING:
@@ -22,11 +23,12 @@ if TYPE_CHECKING:
     from collector.intake.partners import Partner
     from collector.intake.rate_limit import RateLimiter
     from collector.metrics import Metrics
+    from collector.outbox import ReportWithRows
     from miningmap.messages import Message
     from miningmap.plausibility import KnownFigures
 
     Authenticate = Callable[[str], Partner | None]
-    Publish = Callable[[Sequence[Message]], Awaitable[None]]
+    Publish = Callable[[Sequence[Message | ReportWithRows]], Awaitable[None]]
     Known = Callable[[], Awaitable[KnownFigures]]
     ReadRows = Callable[[bytes], list[object]]
 
@@ -151,6 +153,11 @@ class RowsHandler(ABC):
             log.warning("intake_rejected", error=str(error), errors=len(error.errors))
             status = HTTPStatus.UNPROCESSABLE_ENTITY
             return self._response(Refusal(status, str(error), errors=error.errors))
+        except LedgerNotReadyError as error:
+            log.warning("intake_postponed", error=str(error))
+            text = f"{error}; send all of the rows again in {RETRY_AFTER_S} s"
+            again = {"Retry-After": str(RETRY_AFTER_S)}
+            return self._response(Refusal(HTTPStatus.SERVICE_UNAVAILABLE, text, again))
         except Exception:  # after any error the partner has to send the rows again
             log.exception("intake_failed")
             text = "the rows could not be stored; send all of them again later"

@@ -86,6 +86,10 @@ class Partners:
             for entry in read_entries(path)
         )
 
+    def pools(self) -> frozenset[str]:
+        """Return the pools that have a partner."""
+        return frozenset(partner.pool for partner, _ in self._entries)
+
     def authenticate(self, token: str) -> Partner | None:
         """Return a token's partner, in a time that does not depend on the token."""
         digest = hash_of(token)
@@ -117,6 +121,11 @@ class PartnersFile:
         except MissingFileError:
             _log.warning("partners_file_missing", file=str(path))
             self._partners = Partners()
+
+    def pools(self) -> frozenset[str]:
+        """Return the pools that have a partner by the current file."""
+        self._refresh()
+        return self._partners.pools()
 
     def authenticate(self, token: str) -> Partner | None:
         """Return a token's partner by the current file."""

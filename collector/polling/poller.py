@@ -13,11 +13,12 @@ import asyncio
 import random
 import time
 import traceback
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import structlog
 
 from collector.http.backoff import Backoff
+from collector.polling.new_pools import NEW_POOL, NewPools
 from collector.polling.reports import (
     UNEXPECTED,
     UNKNOWN_VALUE,
@@ -26,7 +27,7 @@ from collector.polling.reports import (
     errors_of,
     parse_readings,
 )
-from collector.sources.base import PoolSource, SourceError
+from collector.sources.base import PermanentError, PoolSource, SourceError
 from miningmap.messages import NETWORK_KEY, key
 from miningmap.times import utc_now
 
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from collector.outbox import Outgoing
     from collector.polling.plausibility import Plausibility
     from collector.polling.reports import CheckedReadings
-    from collector.sources.base import Source
+    from collector.sources.base import NetworkReading, Reading, Source
     from miningmap.kafka.dead_letters import DeadLetter
     from miningmap.settings import Collector
 
@@ -57,6 +58,8 @@ LATE_S: Final = 120.0
 NO_POOL_YET: Final = ""
 # An exception may quote the whole response, which may have a megabyte.
 _LONGEST_LOGGED: Final = 10_000
+# How many of the new pools that are refused the log names.
+_POOLS_NAMED: Final = 5
 
 _log = structlog.get_logger(__name__)
 
@@ -105,6 +108,7 @@ class Poller:
         self._backoff = Backoff(clock, first_s=self._interval_s)
         self._due_at = clock() + self._interval_s  # when the next poll starts at the latest
         self._lost_at: float | None = None  # by the clock; None while the source gives figures
+        self._new_pools = NewPools(settings.new_pools)
         self._up: dict[str, bool] = {}  # by label of the pool, as shown in the metrics
         self._log = _log.bind(source=source.path)
         pool = _declared_pool(source)
@@ -147,11 +151,33 @@ class Poller:
     async def _poll(self) -> None:
         bodies = await self._fetcher.fetch(self._source)
         poll = Poll(self._source, self._now(), self._interval_s, self._simulated)
-        readings = parse_readings(self._source, bodies, poll.fetched_at)
+        readings = self._of_pools(parse_readings(self._source, bodies, poll.fetched_at), poll)
         checked = check_readings(poll, readings, self._plausibility)
         if readings:
             self._put([*checked.messages, *checked.rejected])
         self._record_readings(checked)
+
+    def _of_pools(
+        self, readings: Sequence[Reading | NetworkReading], poll: Poll
+    ) -> Sequence[Reading | NetworkReading]:
+        """Return the readings without those of too many new pools, which are counted and logged.
+
+        Raises:
+            PermanentError: these were all.
+        """
+        if not isinstance(self._source, PoolSource) or self._source.pool is not None:
+            return readings
+        found = self._new_pools.sort(cast("Sequence[Reading]", readings), poll.fetched_at)
+        if not found.refused:
+            return readings
+        number, named = len(found.refused), ", ".join(found.refused[:_POOLS_NAMED])
+        self._metrics.failures.labels(self._source.slug, NEW_POOL).inc(number)
+        if found.is_first:
+            self._log.warning("new_pools_refused", refused=number, pools=named)
+        if not found.admitted:
+            error = f"all {number} pools are new, such as {named}: too many for a day"
+            raise PermanentError(error, reason=NEW_POOL)
+        return found.admitted
 
     def _record_error(self, error: SourceError) -> None:
         self._metrics.failures.labels(self._source.slug, error.reason).inc()

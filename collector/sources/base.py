@@ -69,6 +69,7 @@ Reason: TypeAlias = Literal[
     "unit",
     "implausible",
     "future",
+    "new_pool",  # all pools of the response are new ones, too many for a day
     # a valid response that has no figure
     "unknown_value",
     # a fault of this software

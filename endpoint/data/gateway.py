@@ -13,24 +13,39 @@ from miningmap.dependencies import Dependency
 from miningmap.redis_client import is_refusal, record_answer, record_loss
 from streams.method.cells import Series
 from streams.queries.months import compute_months
-from streams.queries.snapshot import compute_answer, compute_contributions, compute_history
+from streams.queries.snapshot import (
+    compute_answer,
+    compute_contributions,
+    compute_history,
+    compute_off_pools,
+)
 from streams.queries.swing_list import compute_swings
 from streams.redis.generations import RebuildingError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
+    from collections.abc import Awaitable, Iterable, Sequence
     from datetime import datetime
 
-    from miningmap.api.models import Answer, Contributions, Histories, History
+    from miningmap.api.models import (
+        Answer,
+        Contributions,
+        Histories,
+        History,
+        PoolList,
+        PoolState,
+    )
     from miningmap.swing_list import SwingList
     from miningmap.swings import SwingStatus
     from streams.method.beliefs import Beliefs
+    from streams.method.windows import Span
     from streams.queries.contributions import ContributionsQuery
     from streams.queries.history import HistoryQuery
     from streams.queries.months import Month
     from streams.queries.parameters import SharesQuery
+    from streams.queries.pieces import Worker
     from streams.queries.swing_list import SwingsQuery
     from streams.redis.event_log import Event, EventId
+    from streams.redis.loaded_cells import LoadedCells
     from streams.redis.store import Store
 
 T = TypeVar("T")
@@ -41,8 +56,8 @@ EVENTS_DEADLINE_S: Final = 2.0
 """Deadline of reading events, in addition to the time for which the read waits for one."""
 DEADLINE_S: Final = 5.0
 """Deadline of most reads."""
-LONG_DEADLINE_S: Final = 30.0
-"""Deadline of reads that add up a year of cells."""
+LONG_DEADLINE_S: Final = 10.0
+"""Deadline of reads of years of cells."""
 
 
 class Gateway:
@@ -87,23 +102,49 @@ class Gateway:
         """Compute shares from the cells."""
         return await self._read(compute_answer(self._store, query, self._beliefs))
 
-    async def history(self, query: HistoryQuery) -> History | Histories:
-        """Compute a history from the cells."""
-        return await self._read(compute_history(self._store, query, self._beliefs), LONG_DEADLINE_S)
+    async def known(self) -> LoadedCells:
+        """Return what is known of all series without reading a cell."""
+        return await self._read_many(())
+
+    async def history(
+        self, query: HistoryQuery, known: LoadedCells, work: Worker
+    ) -> History | Histories:
+        """Compute a history from the cells.
+
+        Args:
+            query: the question.
+            known: as :meth:`known` returns it.
+            work: computes the pieces of the answer.
+        """
+        return await compute_history(self._read_many, work, query, self._beliefs, known)
+
+    async def off_pools(self, listed: Iterable[PoolState], now: datetime) -> PoolList:
+        """Return the pools that are off: those that are neither listed nor new at ``now``."""
+        return await self._read(compute_off_pools(self._store, listed, now))
 
     async def contributions(self, query: ContributionsQuery) -> Contributions:
         """Compute the contributions to a place's share from the cells."""
         return await self._read(compute_contributions(self._store, query, self._beliefs))
 
-    async def months(self, now: datetime, split: Sequence[str]) -> list[Month]:
+    async def months(
+        self, now: datetime, split: Sequence[str], known: LoadedCells, work: Worker
+    ) -> list[Month]:
         """Compute every month that is over at ``now``.
 
         Args:
             now: UTC.
             split: the countries whose subdivisions get shares too.
+            known: as :meth:`known` returns it.
+            work: computes the pieces of the answer.
         """
-        reading = compute_months(self._store, now, self._beliefs, split)
-        return await self._read(reading, LONG_DEADLINE_S)
+        while True:
+            tables = await self._read(self._store.published())
+            found = await compute_months(
+                self._read_many, work, known, tables, now=now, beliefs=self._beliefs, split=split
+            )
+            if found is not None:
+                return found
+            known = await self.known()
 
     async def swings(self, query: SwingsQuery) -> SwingList:
         """Return swings; those that cannot be decoded are left out."""
@@ -116,6 +157,9 @@ class Gateway:
     async def import_version(self) -> bytes | None:
         """Return a value that changes whenever a CBECI table is imported."""
         return await self._read(self._store.stamp(Series(POOL, SOURCE)))
+
+    async def _read_many(self, spans: Iterable[Span]) -> LoadedCells:
+        return await self._read(self._store.read(spans), LONG_DEADLINE_S)
 
     async def _read(self, reading: Awaitable[T], deadline_s: float = DEADLINE_S) -> T:
         try:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import hdrs, web
 
-from endpoint.errors import UnavailableError
-from endpoint.http.errors import bad_request, rebuilding
+from endpoint.errors import BusyError, UnavailableError
+from endpoint.http.errors import bad_request, busy, rebuilding
 from endpoint.http.headers import COMMON, SERVER_NAME
+from endpoint.http.rate_limit import RateLimit
 from miningmap.http.problems import unavailable
 from streams.queries.parameters import ParameterError
 from streams.queries.snapshot import SnapshotError
@@ -18,26 +19,37 @@ from streams.redis.generations import RebuildingError
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler, Middleware
 
-    from endpoint.http.rate_limit import RateLimit
+    from streams.queries.cost import Cost
 
 METHODS: Final = f"{hdrs.METH_GET}, {hdrs.METH_HEAD}, {hdrs.METH_OPTIONS}"
 
 _NO_HEADERS: Final[dict[str, str]] = {}
 _RATE_LIMIT: Final = web.RequestKey("rate_limit", dict[str, str])
+_LIMIT: Final = web.RequestKey("limit", RateLimit)
+
+
+class QuotaExceededError(Exception):
+    """A question costs more than what is left of the client's quota; ``response`` is the 429."""
+
+    def __init__(self, response: web.Response) -> None:
+        super().__init__(response.reason)
+        self.response = response
 
 
 @web.middleware
 async def error_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer 400 for an invalid parameter and 503 without Redis, cells or a usable snapshot."""
+    """Answer 400 for an invalid parameter, 429 for what costs too much, 503 for what cannot be."""
     try:
         return await handler(request)
     except ParameterError as error:
         return bad_request(error)
-    except UnavailableError as error:
-        return unavailable(str(error))
+    except QuotaExceededError as error:
+        return error.response
+    except BusyError as error:
+        return busy(error)
     except RebuildingError as error:
         return rebuilding(error)
-    except SnapshotError as error:
+    except (UnavailableError, SnapshotError) as error:
         return unavailable(str(error))
 
 
@@ -48,9 +60,24 @@ def rate_limit_middleware(limit: RateLimit) -> Middleware:
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         headers, rejection = limit.check(request)
         request[_RATE_LIMIT] = headers
+        request[_LIMIT] = limit
         return await handler(request) if rejection is None else rejection
 
     return middleware
+
+
+def charge(request: web.Request, cost: Cost) -> None:
+    """Take what the answer to a request costs, of which 1 is taken already, from its client.
+
+    Raises:
+        QuotaExceededError: the client has not so much left, and nothing was taken.
+    """
+    limit = request.get(_LIMIT)
+    if limit is None or cost <= 1:
+        return
+    request[_RATE_LIMIT], rejection = limit.check_more(request, cost - 1)
+    if rejection is not None:
+        raise QuotaExceededError(rejection)
 
 
 async def add_common_headers(request: web.Request, response: web.StreamResponse) -> None:

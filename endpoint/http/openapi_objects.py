@@ -65,6 +65,13 @@ NO_REDIS: Final = {
         "Redis, which stores all figures, is unavailable or being filled again.", RETRY_AFTER
     )
 }
+NO_REDIS_OR_BUSY: Final = {
+    HTTPStatus.SERVICE_UNAVAILABLE: problem_response(
+        "Redis, which stores all figures, is unavailable; or, with the `reason` `busy`, too much "
+        "is being computed, and the same request can be answered later.",
+        RETRY_AFTER,
+    )
+}
 
 _CACHE_CONTROL: Final = {"Cache-Control": _header("How long the response may be cached.")}
 _CACHED: Final = {
@@ -84,7 +91,8 @@ _METHODS: Final = {
 }
 _TOO_MANY: Final = {
     HTTPStatus.TOO_MANY_REQUESTS: problem_response(
-        "The client exceeded the rate limit, if there is one.",
+        "The client exceeded the rate limit, if there is one; `cost` is what the answer costs "
+        "beyond the request, if it costs more.",
         RETRY_AFTER
         | {
             "RateLimit": _header("The remaining quota; also sent with every other response."),

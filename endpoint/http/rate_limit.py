@@ -1,6 +1,7 @@
 """The rate limit for each client (draft-ietf-httpapi-ratelimit-headers).
 
 Each client has a token bucket that holds the requests of one minute and is refilled evenly. A
+question that takes long to answer counts as several requests (:mod:`streams.queries.cost`). A
 client is an IPv4 address or an IPv6 network with a prefix of 64 bits, the smallest network that a
 customer gets.
 """
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from multidict import MultiMapping
     from prometheus_client import CollectorRegistry
 
+    from streams.queries.cost import Cost
+
 Network: TypeAlias = IPv4Network | IPv6Network
 _Address: TypeAlias = IPv4Address | IPv6Address
 
@@ -38,8 +41,8 @@ MAX_CLIENTS: Final = 20_000
 FORWARDED: Final = "X-Forwarded-For"
 
 _POLICY: Final = "client"
-_EXCEEDED: Final = "https://iana.org/assignments/http-problem-types#quota-exceeded"
-_TITLE: Final = "Request cannot be satisfied as assigned quota has been exceeded"
+EXCEEDED: Final = "https://iana.org/assignments/http-problem-types#quota-exceeded"
+EXCEEDED_TITLE: Final = "Request cannot be satisfied as assigned quota has been exceeded"
 EXEMPT: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 """Paths without a limit: monitoring must work at all times."""
 _UNLIMITED: Final[tuple[dict[str, str], None]] = ({}, None)
@@ -92,14 +95,18 @@ class Limiter:
         # The time at which each bucket will be full; full buckets may be missing.
         self._full_at: OrderedDict[str, float] = OrderedDict()
 
-    def take(self, client: str) -> Quota:
-        """Take one request from a client's bucket, if there is one; return the client's quota."""
+    def take(self, client: str, cost: Cost = 1) -> Quota:
+        """Take requests from a client's bucket, if it has so many; return the client's quota.
+
+        What costs more than a bucket can hold takes all of a full one.
+        """
         now = self._clock()
         full_at = max(now, self._full_at.get(client, now))
-        after = full_at + self._interval_s
+        after = full_at + min(cost, self.limit) * self._interval_s
         wait_s = after - now - WINDOW_S
         if wait_s > _ROUNDING * self._interval_s:
-            return Quota(0, math.ceil(full_at - now), math.ceil(wait_s))
+            left = int((WINDOW_S - (full_at - now)) / self._interval_s + _ROUNDING)
+            return Quota(left, math.ceil(full_at - now), math.ceil(wait_s))
         self._full_at[client] = after
         self._full_at.move_to_end(client)
         if len(self._full_at) > self._max_clients:
@@ -119,6 +126,10 @@ class Clients:
         self._trusted = trusted
         self._loopback = loopback
         self._direct = lru_cache(maxsize=4096)(self._bucket)
+
+    def of(self, request: web.Request) -> str | None:
+        """Return the key of the bucket of a request's client, or ``None`` if it is not limited."""
+        return self.bucket(request.remote or _LOCAL, request.headers)
 
     def bucket(self, remote: str, headers: MultiMapping[str]) -> str | None:
         """Return the key of the client's bucket, or ``None`` if the client is not limited.
@@ -172,12 +183,23 @@ class RateLimit:
             registry=registry,
         )
 
-    def check(self, request: web.Request) -> tuple[dict[str, str], web.Response | None]:
+    def check_more(
+        self, request: web.Request, more: Cost
+    ) -> tuple[dict[str, str], web.Response | None]:
+        """As :meth:`check`, for what an answer costs beyond the request, which was checked before.
+
+        The answer to a request that finds a full bucket can cost any number.
+        """
+        return self.check(request, min(more, self._limiter.limit - 1), is_more=True)
+
+    def check(
+        self, request: web.Request, cost: Cost = 1, *, is_more: bool = False
+    ) -> tuple[dict[str, str], web.Response | None]:
         """Return the ``RateLimit`` headers of the response, and a 429 if the limit is exceeded."""
-        bucket = self._clients.bucket(request.remote or _LOCAL, request.headers)
+        bucket = self._clients.of(request)
         if bucket is None or request.path in EXEMPT:
             return _UNLIMITED
-        quota = self._limiter.take(bucket)
+        quota = self._limiter.take(bucket, cost)
         headers = {
             "RateLimit-Policy": self._policy,
             "RateLimit": f'"{_POLICY}";r={quota.remaining};t={quota.full_s}',
@@ -187,22 +209,26 @@ class RateLimit:
         if FORWARDED in request.headers and not self._proxy_logged:
             self._proxy_logged = True
             _log.warning("proxy_rate_limited", remedy=_REMEDY)
-        return headers, self._rejection(bucket, quota)
+        return headers, self._rejection(bucket, quota, cost if is_more else None)
 
-    def _rejection(self, client: str, quota: Quota) -> web.Response:
+    def _rejection(self, client: str, quota: Quota, more: Cost | None) -> web.Response:
         self._limited.inc()
         limit = self._limiter.limit
+        counts = "" if more is None else f"; this question counts as {more} more"
+        # The next request counts as one, too, before its answer does.
+        wait_s = quota.wait_s if more is None else quota.wait_s + math.ceil(WINDOW_S / limit)
         response = problem(
             HTTPStatus.TOO_MANY_REQUESTS,
-            _TITLE,
+            EXCEEDED_TITLE,
             f"{limit} requests in {WINDOW_S} s are allowed to each client, and this one counts as "
-            f"{client}; try again in {quota.wait_s} s",
-            **{"type": _EXCEEDED, "violated-policies": [_POLICY]},
+            f"{client}{counts}; try again in {wait_s} s",
+            **{"type": EXCEEDED, "violated-policies": [_POLICY]},
             limit=limit,
             window_s=WINDOW_S,
             client=client,
+            **({} if more is None else {"cost": more}),
         )
-        response.headers[hdrs.RETRY_AFTER] = str(quota.wait_s)
+        response.headers[hdrs.RETRY_AFTER] = str(wait_s)
         return response
 
 

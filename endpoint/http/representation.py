@@ -70,13 +70,20 @@ class Representation:
             cache_control: replaces :attr:`cache_control` for this response.
         """
         sent = request.headers
-        coding = self._gzip if accepts_gzip(sent.get(hdrs.ACCEPT_ENCODING, "")) else self._identity
+        coding = self._chosen(gzipped=accepts_gzip(sent.get(hdrs.ACCEPT_ENCODING, "")))
         if hdrs.IF_NONE_MATCH in sent and _matches(coding.tag, request.if_none_match or ()):
             status, body, headers = HTTPStatus.NOT_MODIFIED, None, coding.headers_304.copy()
         else:
             status, body, headers = HTTPStatus.OK, coding.body, coding.headers_200.copy()
         headers[hdrs.CACHE_CONTROL] = cache_control or self.cache_control
         return web.Response(status=status, body=body, headers=headers)
+
+    def prepare(self, *, gzipped: bool) -> None:
+        """Compute now what a response needs, which takes long for a body of megabytes."""
+        self._chosen(gzipped=gzipped)
+
+    def _chosen(self, *, gzipped: bool) -> _Coding:
+        return self._gzip if gzipped else self._identity
 
     @cached_property
     def _identity(self) -> _Coding:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from functools import cached_property
+from functools import cached_property, partial
 from time import monotonic
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 import msgspec
+from aiohttp import hdrs
 
 from endpoint.http import csv
-from endpoint.http.representation import Representation, public
+from endpoint.http.connection import still_connected
+from endpoint.http.middleware import charge
+from endpoint.http.representation import Representation, accepts_gzip, public
 from miningmap.api.models import (
     Answer,
     BeliefList,
@@ -30,13 +33,15 @@ from miningmap.swing_list import SwingList
 from streams.beliefs.rows import rows_on
 from streams.method.windows import ROLLING
 from streams.queries.contributions import ContributionsParameters
-from streams.queries.history import HistoryParameters
+from streams.queries.cost import history_cost
+from streams.queries.history import HistoryParameters, with_data
 from streams.queries.parameters import (
     DEFAULT_PRIOR,
     BeliefsParameters,
     Parameters,
     SharesParameters,
 )
+from streams.queries.pools import PoolsParameters
 from streams.queries.snapshot import POOLS, UNREADABLE, SnapshotError, part_name
 from streams.queries.swing_list import SwingsParameters, pools_in
 
@@ -48,9 +53,11 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
 
     from endpoint.data.gateway import Gateway
+    from endpoint.data.heavy_questions import HeavyQuestions
     from endpoint.data.snapshot_cache import CachedSnapshot, SnapshotCache
     from miningmap.api.models import Point
     from streams.beliefs import BeliefsDocument
+    from streams.queries.pieces import Worker
 
 JSON: Final = "application/json"
 PREFIX: Final = "/api/v1"
@@ -93,6 +100,7 @@ class Api:
     Args:
         gateway: computes answers that are not part of the snapshot.
         cache: the newest snapshot.
+        heavy: answers what takes long to compute.
         documents: what is believed, with its sources.
         snapshot_s: seconds between two snapshots.
         now: the clock, UTC.
@@ -102,6 +110,7 @@ class Api:
         self,
         gateway: Gateway,
         cache: SnapshotCache,
+        heavy: HeavyQuestions,
         documents: BeliefsDocument,
         *,
         snapshot_s: float,
@@ -109,6 +118,7 @@ class Api:
     ) -> None:
         self._gateway = gateway
         self._cache = cache
+        self._heavy = heavy
         self._documents = documents
         self._snapshot_s = snapshot_s
         self._public = public(snapshot_s)
@@ -153,7 +163,7 @@ class Api:
 
     async def history(self, request: web.Request) -> web.Response:
         """Answer with the shares of one place, or of several, in each bucket of a range."""
-        return await self._history(request, lambda _, body, licence: self._json(body, licence))
+        return await self._history(request, self._table_json)
 
     async def history_csv(self, request: web.Request) -> web.Response:
         """Answer with the points of :meth:`history`."""
@@ -180,7 +190,7 @@ class Api:
 
     async def swings(self, request: web.Request) -> web.Response:
         """Answer with the swings of places and pools, the newest first."""
-        return await self._swings(request, lambda _, body, licence: self._json(body, licence))
+        return await self._swings(request, self._table_json)
 
     async def swings_csv(self, request: web.Request) -> web.Response:
         """Answer with the rows of :meth:`swings`."""
@@ -222,7 +232,10 @@ class Api:
         return renderers[query.level](body).respond(request)
 
     async def _pools(self, request: web.Request, render: Renderer) -> web.Response:
-        Parameters.parse(request.query)
+        state = PoolsParameters.parse(request.query).state
+        if state is not None:
+            found = await self._pools_in(state)
+            return render(msgspec.json.encode(found)).respond(request)
         response = self._from_cache(request, POOLS, render)
         if response is not None:
             return response
@@ -231,13 +244,54 @@ class Api:
             await self._gateway.check_cells()
         return render(stored or msgspec.json.encode(PoolList(()))).respond(request)
 
+    async def _pools_in(self, state: str) -> PoolList:
+        """Return the pools in a state; those that are off are not in the snapshot."""
+        snapshot = self._cache.newest()
+        if snapshot is None:
+            part = await self._gateway.snapshot_part(POOLS)
+        else:
+            part = snapshot.parts.get(POOLS)
+        if part is None:  # as above
+            await self._gateway.check_cells()
+        try:
+            listed = () if part is None else msgspec.json.decode(part, type=PoolList).pools
+        except msgspec.DecodeError as error:
+            raise SnapshotError.of(POOLS, error) from None
+        found = tuple(pool for pool in listed if pool.state == state)
+        if state == "off":
+            others = await self._gateway.off_pools(listed, self._now())
+            found = tuple(sorted((*found, *others.pools), key=lambda pool: pool.pool))
+        return PoolList(found)
+
     async def _history(self, request: web.Request, render: TableRenderer) -> web.Response:
-        query = HistoryParameters.parse(request.query).query(self._now())
-        return await _respond_in_thread(request, await self._gateway.history(query), render)
+        parameters, now = HistoryParameters.parse(request.query), self._now()
+        gzipped = accepts_gzip(request.headers.get(hdrs.ACCEPT_ENCODING, ""))
+        # Answers of one minute are equal: a bucket ends with an hour or later.
+        key = (parameters, now.replace(second=0, microsecond=0), render, gzipped)
+        is_wanted = still_connected(request)
+        representation: Representation | None
+        representation = await self._heavy.shared(key, is_wanted=is_wanted)
+        if representation is None:
+            query = parameters.query(now)
+            known = await self._gateway.known()
+
+            async def compute(work: Worker) -> Representation:
+                found = await self._gateway.history(query, known, work)
+                return await work(partial(_represented, found, render, gzipped=gzipped), 0.0)
+
+            cost = history_cost(len(with_data(query, known.days())), query.places)
+            representation = await self._heavy.answer(
+                key, cost, compute, charge=partial(charge, request), is_wanted=is_wanted
+            )
+        return representation.respond(request)
 
     async def _swings(self, request: web.Request, render: TableRenderer) -> web.Response:
         query = SwingsParameters.parse(request.query).query(self._now())
-        return await _respond_in_thread(request, await self._gateway.swings(query), render)
+        found = await self._gateway.swings(query)
+        # In a thread: to write and compress a list of megabytes would block the event loop.
+        gzipped = accepts_gzip(request.headers.get(hdrs.ACCEPT_ENCODING, ""))
+        made = await asyncio.to_thread(_represented, found, render, gzipped=gzipped)
+        return made.respond(request)
 
     async def _contributions(self, request: web.Request) -> Contributions:
         query = ContributionsParameters.parse(request.query).query(self._now())
@@ -298,6 +352,9 @@ class Api:
     def _json(self, body: bytes, licence: Licence = CC_BY) -> Representation:
         return Representation(body, JSON, self._public, licence)
 
+    def _table_json(self, _kind: type[Table], body: bytes, licence: Licence) -> Representation:
+        return self._json(body, licence)
+
     def _shares_json(self, body: bytes) -> Representation:
         return self._json(body, _licence_in(body))
 
@@ -331,19 +388,13 @@ def _is_in_snapshot(parameters: SharesParameters) -> bool:
     return live and parameters.adjust == "published" and parameters.prior == DEFAULT_PRIOR
 
 
-async def _respond_in_thread(
-    request: web.Request, found: History | Histories | SwingList, render: TableRenderer
-) -> web.Response:
-    """Return the response with a list that can have megabytes.
-
-    To write and compress these would block the event loop.
-    """
-
-    def respond() -> web.Response:
-        body = msgspec.json.encode(found)
-        return render(type(found), body, _licence_of(found)).respond(request)
-
-    return await asyncio.to_thread(respond)
+def _represented(
+    found: History | Histories | SwingList, render: TableRenderer, *, gzipped: bool
+) -> Representation:
+    """Return a list that can have megabytes, ready to be sent."""
+    made = render(type(found), msgspec.json.encode(found), _licence_of(found))
+    made.prepare(gzipped=gzipped)
+    return made
 
 
 def _licence_of(found: History | Histories | Contributions | SwingList) -> Licence:

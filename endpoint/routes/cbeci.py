@@ -7,7 +7,6 @@ is imported.
 
 from __future__ import annotations
 
-import asyncio
 from datetime import timedelta
 from functools import partial
 from http import HTTPStatus
@@ -16,8 +15,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from aiohttp import web
 
 from endpoint.cbeci_tables import CHARTS, COUNTRIES_WITH_SUBDIVISIONS, DOWNLOADS, TABLES, bodies
+from endpoint.errors import BusyError
+from endpoint.http.connection import still_connected
 from endpoint.http.representation import Representation
 from miningmap.licences import licence_of
+from streams.queries.cost import months_cost
+from streams.queries.months import months_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,7 +29,9 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
 
     from endpoint.data.gateway import Gateway
+    from endpoint.data.heavy_questions import HeavyQuestions
     from miningmap.licences import Licence
+    from streams.queries.pieces import Worker
 
 PREFIX: Final = "/cbeci/api"
 MAX_AGE: Final = timedelta(seconds=300)
@@ -47,20 +52,27 @@ class _Tables(NamedTuple):
     headers: Mapping[str, str]
     by_path: Mapping[str, Representation]
 
+    def is_fresh(self, now: datetime) -> bool:
+        """Return whether clients may still cache the bodies, and so may this process."""
+        return timedelta(0) <= now - self.at < MAX_AGE
+
 
 class Cbeci:
     """Handlers of CBECI's paths. Query parameters such as ``file_type`` are ignored.
 
     Args:
         gateway: computes the months.
+        heavy: where they are computed.
         now: the clock, UTC.
     """
 
-    def __init__(self, gateway: Gateway, *, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, gateway: Gateway, heavy: HeavyQuestions, *, now: Callable[[], datetime]
+    ) -> None:
         self._gateway = gateway
+        self._heavy = heavy
         self._now = now
         self._tables: _Tables | None = None
-        self._computing = asyncio.Lock()
 
     def routes(self) -> dict[str, Handler]:
         """Return the handlers by path."""
@@ -88,36 +100,40 @@ class Cbeci:
         return response
 
     async def _respond(self, path: str, request: web.Request) -> web.Response:
-        tables = await self._newest()
+        tables = await self._newest(request)
         response = tables.by_path[path].respond(request)
         response.headers.update(tables.headers)
         return response
 
-    async def _newest(self) -> _Tables:
-        cached = await self._cached()
-        if cached is not None:
+    async def _newest(self, request: web.Request) -> _Tables:
+        # Read before the months, so that an import in between is noticed at the next request.
+        now, import_version = self._now(), await self._gateway.import_version()
+        cached = self._tables
+        if cached is not None and cached.import_version == import_version and cached.is_fresh(now):
             return cached
-        async with self._computing:  # concurrent requests wait for the same result
-            cached = await self._cached()
-            if cached is not None:
-                return cached
-            # Read before the months, so that an import in between is noticed at the next request.
-            now, import_version = self._now(), await self._gateway.import_version()
-            months = await self._gateway.months(now, COUNTRIES_WITH_SUBDIVISIONS)
-            computed = await asyncio.to_thread(bodies, months)
+        known = await self._gateway.known()
+
+        async def compute(work: Worker) -> _Tables:
+            months = await self._gateway.months(now, COUNTRIES_WITH_SUBDIVISIONS, known, work)
+            computed = await work(partial(bodies, months), 0.0)
             headers = SIMULATED if any(month.simulated for month in months) else {}
             licence = licence_of({pool for month in months for pool in month.pools})
             by_path = {p: _representation(p, body, licence) for p, body in computed.items()}
             self._tables = _Tables(now, import_version, headers, by_path)
             return self._tables
 
-    async def _cached(self) -> _Tables | None:
-        """Return the cached bodies unless they have expired."""
-        import_version = await self._gateway.import_version()
-        tables = self._tables
-        if tables is None or tables.import_version != import_version:
-            return None
-        return tables if timedelta(0) <= self._now() - tables.at < MAX_AGE else None
+        try:
+            # Concurrent requests wait for the same result, which costs none of them anything.
+            return await self._heavy.answer(
+                (PREFIX, import_version),
+                months_cost(len(months_until(known, now))),
+                compute,
+                is_wanted=still_connected(request),
+            )
+        except BusyError:
+            if cached is None or cached.import_version != import_version:
+                raise
+            return cached  # months that are over hardly change
 
 
 def _representation(path: str, body: bytes, licence: Licence) -> Representation:

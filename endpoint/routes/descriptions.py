@@ -10,6 +10,7 @@ from endpoint.http import csv
 from endpoint.http.openapi_objects import (
     BAD_REQUEST,
     NO_REDIS,
+    NO_REDIS_OR_BUSY,
     RETRY_AFTER,
     Json,
     PathDescription,
@@ -39,6 +40,7 @@ from miningmap.swing_list import SwingList
 from streams.queries.contributions import ContributionsParameters
 from streams.queries.history import HistoryParameters
 from streams.queries.parameters import BeliefsParameters, Parameters, SharesParameters
+from streams.queries.pools import PoolsParameters
 from streams.queries.swing_list import SwingsParameters
 
 if TYPE_CHECKING:
@@ -118,6 +120,7 @@ _MAP: Final = {
         {"oneOf": [ref(History), ref(Histories)]},
         csv_content(Histories),
         parameters=HistoryParameters,
+        others=BAD_REQUEST | NO_REDIS_OR_BUSY,
     ),
     **_twins(
         "/contributions",
@@ -126,7 +129,13 @@ _MAP: Final = {
         csv_content(Contributions),
         parameters=ContributionsParameters,
     ),
-    **_twins("/pools", "The state of each pool", ref(PoolList), csv_content(PoolList)),
+    **_twins(
+        "/pools",
+        "The state of each pool that is not off, or of those in one state",
+        ref(PoolList),
+        csv_content(PoolList),
+        parameters=PoolsParameters,
+    ),
     **_twins(
         "/swings",
         "Places whose share and pools whose hashrate moved against their own past, newest first",
@@ -185,7 +194,7 @@ def _chart(name: str) -> PathDescription:
         tag="cbeci",
         has_figures=True,
         content=json_content(_CBECI_CHART),
-        others=NO_REDIS,
+        others=NO_REDIS_OR_BUSY,
     )
 
 
@@ -204,7 +213,7 @@ def _download(name: str) -> PathDescription:
         has_figures=True,
         content=text_content(csv.CONTENT_TYPE, "With CBECI's header for that version."),
         parameters=(version,),
-        others={HTTPStatus.NOT_FOUND: _CBECI_NOT_FOUND} | NO_REDIS,
+        others={HTTPStatus.NOT_FOUND: _CBECI_NOT_FOUND} | NO_REDIS_OR_BUSY,
     )
 
 

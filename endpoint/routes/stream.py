@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
-from contextlib import suppress
+from collections import Counter as Numbers
+from contextlib import contextmanager, suppress
 from functools import lru_cache
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
@@ -21,14 +23,17 @@ from msgspec import Meta
 from prometheus_client import Counter, Gauge
 
 from endpoint.http.headers import licence_link
+from endpoint.http.rate_limit import EXCEEDED, EXCEEDED_TITLE, Clients
 from endpoint.http.representation import NO_STORE
-from miningmap.http.problems import unavailable
+from miningmap.http.problems import RETRY_AFTER_S, problem, unavailable
 from miningmap.licences import CC_BY
 from streams.method.windows import ROLLING
 from streams.queries.parameters import Format, Parameters, one_of
 from streams.redis.event_log import EventId
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from prometheus_client import CollectorRegistry
 
     from endpoint.data.snapshot_cache import SnapshotCache
@@ -60,6 +65,7 @@ _FRAMES: Final = 64
 
 _SLOW: Final = "slow"
 _FULL: Final = "full"
+_ADDRESS: Final = "address"
 _EXPIRED: Final = EventId(-1, -1)  # before all positions that a log can have
 _GAP: Final = (
     b'event: gap\ndata: {"detail":"events are missing here: those after your Last-Event-ID are no '
@@ -87,6 +93,8 @@ class Stream:
     Args:
         cache: the cached event log.
         max_clients: the number of clients at a time.
+        max_of_address: the number of them from one address; 0 for no limit.
+        clients: tells the address of a client.
         registry: for the metrics.
         send_s: seconds after which a client that receives nothing is disconnected.
         heartbeat_s: seconds between two comments on a stream without events.
@@ -97,12 +105,17 @@ class Stream:
         cache: SnapshotCache,
         *,
         max_clients: int,
+        max_of_address: int,
+        clients: Clients,
         registry: CollectorRegistry,
         send_s: float = SEND_S,
         heartbeat_s: float = HEARTBEAT_S,
     ) -> None:
         self._cache = cache
         self._max_clients = max_clients
+        self._max_of_address = max_of_address
+        self._clients = clients
+        self._open = Numbers[str]()  # streams by address
         self._send_s = send_s
         self._heartbeat_s = heartbeat_s
         self._frame = lru_cache(maxsize=_FRAMES)(_frame)
@@ -113,24 +126,26 @@ class Stream:
         ).set_function(lambda: cache.listeners)
         self._dropped = Counter(
             "miningmap_stream_dropped",
-            "Stream clients that were disconnected (slow) or refused at once (full).",
+            "Stream clients that were disconnected (slow) or refused at once: no place was left "
+            "(full), or the address had its number of them (address).",
             ["reason"],
             registry=registry,
         )
-        for reason in (_SLOW, _FULL):
+        for reason in (_SLOW, _FULL, _ADDRESS):
             self._dropped.labels(reason)
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Send events until the client disconnects or the service stops."""
         parameters = StreamParameters.parse(request.query)
-        rejection = await self._rejection()
+        address = self._clients.of(request)
+        rejection = await self._rejection(address)
         if rejection is not None:
             return rejection
         if request.method == hdrs.METH_HEAD:
             return web.Response(headers=_HEADERS)
         response = EventSourceResponse(ping_interval=self._heartbeat_s, sep="\n")
         response.headers.update(_HEADERS)
-        with self._cache.listening() as wake_up:
+        with self._counted(address), self._cache.listening() as wake_up:
             _limit_send_buffer(request)
             await response.prepare(request)
             async with response:
@@ -147,8 +162,8 @@ class Stream:
                     pass  # the client has disconnected
         return response
 
-    async def _rejection(self) -> web.Response | None:
-        """Return the 503 if no stream is possible now."""
+    async def _rejection(self, address: str | None) -> web.Response | None:
+        """Return the 503 if no stream is possible now, or the 429 if none is for this address."""
         if not await self._cache.has_caught_up(CATCH_UP_S) or self._cache.newest() is None:
             return unavailable("Redis, which stores all events, is unavailable; try again later")
         if self._cache.listeners >= self._max_clients:
@@ -157,7 +172,38 @@ class Stream:
                 f"the limit of {self._max_clients} stream clients is reached; "
                 "try again later, or poll /api/v1/shares"
             )
+        if address is not None and 0 < self._max_of_address <= self._open[address]:
+            self._dropped.labels(_ADDRESS).inc()
+            return self._too_many(address)
         return None
+
+    def _too_many(self, address: str) -> web.Response:
+        limit = self._max_of_address
+        response = problem(
+            HTTPStatus.TOO_MANY_REQUESTS,
+            EXCEEDED_TITLE,
+            f"{limit} streams are allowed to each client at a time, and this one counts as "
+            f"{address}; close one, or poll /api/v1/shares",
+            type=EXCEEDED,
+            limit=limit,
+            client=address,
+        )
+        response.headers[hdrs.RETRY_AFTER] = str(RETRY_AFTER_S)
+        return response
+
+    @contextmanager
+    def _counted(self, address: str | None) -> Iterator[None]:
+        """Count a stream of an address while the block runs."""
+        if address is None:
+            yield
+            return
+        self._open[address] += 1
+        try:
+            yield
+        finally:
+            self._open[address] -= 1
+            if not self._open[address]:
+                del self._open[address]
 
     async def _send_events(
         self,

@@ -110,7 +110,8 @@ def push_live(
     from miningmap.partner.http import intake_client
     from miningmap.partner.live.forward import Forwarder
     from miningmap.partner.live.lines import InputError
-    from miningmap.partner.live.spool import Spool, SpoolError
+    from miningmap.partner.live.spool import Spool
+    from miningmap.spool import SpoolError
 
     say = _speaker("push")
     folder = folder or default_spool()

@@ -457,7 +457,7 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
     """The state of a pool. Hashrates are in H/s; unknown figures are null.
 
     ``live``: it is in the cohort. ``thin``: it has too few minutes for the cohort. ``stale``: it
-    has only older reports. ``off``: none of its reports is stored any more. ``basis`` and
+    has only older reports. ``off``: it has not reported for 30 days. ``basis`` and
     ``blocks`` are those of its ``source``, which represents it. ``refused`` is its newest rejected
     reading of the last day.
     """
@@ -480,7 +480,7 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PoolList(Table, frozen=True):
-    """Every pool that was ever reported, by hashrate, then name."""
+    """The pools in a state, or all that are not off, by hashrate, then name."""
 
     rows_field: ClassVar[str] = "pools"
     row_type: ClassVar[type[msgspec.Struct]] = PoolState
@@ -562,6 +562,8 @@ class BeliefList(Table, frozen=True):
     beliefs: tuple[BeliefRow, ...]
 
 
+BUSY: Final = "busy"
+"""The reason of a problem document for what can be asked again in a moment."""
 PROBLEM_CONTENT_TYPE: Final = "application/problem+json"
 
 
@@ -570,8 +572,10 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ``title`` is the kind of problem and the same at each occurrence. ``parameter`` is the name of
     the invalid parameter, if there is one. If the rate limit is exceeded, ``client`` may make
-    ``limit`` requests in ``window_s`` seconds; it is an address, or a network of them. While the
-    cells are rebuilt from Kafka, ``done`` of ``total`` messages are processed.
+    ``limit`` requests in ``window_s`` seconds; it is an address, or a network of them. ``cost`` is
+    then what the answer costs beyond the request, in requests, if it costs more. ``reason`` is
+    ``busy`` if too much is being computed: the same request can be answered later. While the cells
+    are rebuilt from Kafka, ``done`` of ``total`` messages are processed.
     """
 
     type: str
@@ -584,3 +588,5 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     client: str | None = None
     done: int | None = None
     total: int | None = None
+    cost: int | None = None
+    reason: str | None = None

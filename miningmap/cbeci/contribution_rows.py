@@ -1,13 +1,13 @@
 """Convert a partner's rows to reports: pure, and either all rows are used or none.
 
 A row has CBECI's format: the average hashrate of a pool in one country or province over one period.
-All rows of a partner with the same start and period form one :class:`Report` of the kind
+All rows of a pool with the same start and period form one :class:`Report` of the kind
 ``measured``, because the partner knows where its miners are.
 
 Rows are parts, and add up, as at CBECI. A row without a province is a whole country, or, beside
 rows for provinces of that country, the rest of it; never the total of the provinces.
 
-A row replaces the partner's earlier row for the same place and period, with 0 too, and no other
+A row replaces the pool's earlier row for the same place and period, with 0 too, and no other
 (:func:`merged`). So the same rows form the same report again, except for ``fetched_at``, and
 sending them twice is harmless: a cell is the highest-ranking claim on it, never a sum of claims
 (method.md 3).
@@ -19,13 +19,15 @@ import math
 import re
 from collections import defaultdict
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
+import msgspec
+
 from miningmap import places
 from miningmap.cbeci.contribution import FIELDS, HOURLY, LENGTHS, MONTHLY, PERIODS, UNITS
-from miningmap.messages import Located, Report
+from miningmap.messages import SUM_TOLERANCE, Located, Report
 from miningmap.plausibility import is_future, too_large
 from miningmap.retention import kept_buckets
 from miningmap.rows import SOURCE, Fields, InvalidRowsError, RowError
@@ -60,8 +62,12 @@ class Period(NamedTuple):
 
 
 Rows: TypeAlias = "dict[str, float]"
-"""A partner's rows of one period: H/s by place. A place is its code. Several names share the code
-``OTHER``; they are ``OTHER/name``, so that their rows stay apart."""
+"""The rows of a pool and one period: H/s by place. A place is its code. Several names share the
+code ``OTHER``; they are ``OTHER/name``, so that their rows stay apart. ``UNKNOWN`` is what a report
+does not locate; no row is about it."""
+
+ROWS_HEADER: Final = "rows"
+"""The header of a record in Kafka whose report does not tell all rows: several share a code."""
 
 
 @dataclass(frozen=True)
@@ -160,8 +166,64 @@ def _fitting_unit(unit: str, excess: Excess) -> str | None:
 
 
 def merged(before: Rows, after: Rows) -> Rows:
-    """A partner's rows of a period after it has sent more: the newest row of each place."""
+    """The rows of a period after more were sent: the newest row of each place."""
     return before | after
+
+
+def period_of(report: Report) -> Period | None:
+    """Return the period of rows that a report is about; ``None`` if rows have no such period."""
+    start, end = report.start, report.end
+    if end - start == LENGTHS[HOURLY]:
+        return Period(start, HOURLY)
+    if start.time() != time() or end.time() != time():
+        return None
+    days = (name for name in PERIODS if name != HOURLY)
+    return next((Period(start, name) for name in days if period_end(start, name) == end), None)
+
+
+def rows_header(rows: Rows) -> tuple[tuple[str, bytes], ...]:
+    """Return the header with the rows of a report, if the report itself does not tell them."""
+    if not any("/" in place for place in rows):
+        return ()
+    return ((ROWS_HEADER, msgspec.json.encode(rows)),)
+
+
+def rows_of(report: Report, headers: Iterable[tuple[str, bytes]] = ()) -> Rows:
+    """Return the rows that a report was made from.
+
+    A report without the header has one row for each code. What several names sent that share the
+    code ``OTHER`` is then one row of the name "Other".
+    """
+    located: defaultdict[str, list[float]] = defaultdict(list)
+    for place in report.places:
+        located[_named(place.code)].append(place.hashrate)
+    rows = {name: math.fsum(hashrates) for name, hashrates in located.items()}
+    unlocated = report.hashrate - math.fsum(rows.values())
+    if unlocated > SUM_TOLERANCE * report.hashrate:
+        rows[places.UNKNOWN] = unlocated
+    return _told(dict(headers), rows) or rows
+
+
+def _named(code: str) -> str:
+    return f"{code}/{places.plain_name(code)}" if code == places.OTHER else code
+
+
+def _told(headers: Mapping[str, bytes], rows: Rows) -> Rows | None:
+    """Return the rows of the header, if they add up to those of the report."""
+    try:
+        told = msgspec.json.decode(headers.get(ROWS_HEADER, b""), type=dict[str, float])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return told if _by_code(told) == _by_code(rows) else None
+
+
+def _by_code(rows: Rows) -> dict[str, float]:
+    """Return H/s by code, in the order of the codes."""
+    by_code: defaultdict[str, list[float]] = defaultdict(list)
+    for place, hashrate in rows.items():
+        by_code[place.partition("/")[0]].append(hashrate)
+    # fsum rounds once, so the order of the rows does not matter.
+    return {code: math.fsum(hashrates) for code, hashrates in sorted(by_code.items())}
 
 
 def report(
@@ -176,10 +238,6 @@ def report(
         fetched_at: when the rows arrived.
         simulated: whether the partner is simulated.
     """
-    by_code: defaultdict[str, list[float]] = defaultdict(list)
-    for place, hashrate in rows.items():
-        by_code[place.partition("/")[0]].append(hashrate)
-    # fsum rounds once, so the order of the rows does not matter.
     return Report(
         pool=pool,
         source=SOURCE,
@@ -188,8 +246,9 @@ def report(
         hold_s=0,
         hashrate=math.fsum(rows.values()),
         places=tuple(
-            Located(code, math.fsum(hashrates), "measured")
-            for code, hashrates in sorted(by_code.items())
+            Located(code, hashrate, "measured")
+            for code, hashrate in _by_code(rows).items()
+            if code != places.UNKNOWN
         ),
         fetched_at=fetched_at,
         simulated=simulated,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NoReturn, Self
 
 import structlog
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from aiokafka.errors import InvalidTimestampError, KafkaError, MessageSizeTooLargeError
 
 from miningmap import messages
 from miningmap.dependencies import Dependency
@@ -59,20 +59,30 @@ class MissingTopicsError(BrokerError):
     """The broker is available and lacks a topic."""
 
 
+class RefusedTimestampError(BrokerError):
+    """The broker takes no record with this timestamp."""
+
+
 @dataclass(frozen=True)
 class Record:
     """A record and the topic that it is written to.
 
-    Without a partition the key decides. The timestamp is in milliseconds; without one it is the
-    time of sending.
+    Attributes:
+        topic: its topic.
+        key: records with the same key stay in order.
+        value: its content.
+        headers: what describes the content.
+        timestamp_ms: the time of the record, in milliseconds since the epoch; ``None`` for the time
+            at which it is sent.
+        partition: of the topic; ``None`` to let the key decide.
     """
 
     topic: str
     key: bytes | None
     value: bytes
     headers: tuple[tuple[str, bytes], ...] = ()
-    partition: int | None = None
     timestamp_ms: int | None = None
+    partition: int | None = None
 
 
 def record_of(message: Message) -> Record:
@@ -245,7 +255,8 @@ class Publisher:
         if isinstance(error, MessageSizeTooLargeError):
             problem, remedy = f"a record is too large: {error}", "send a smaller one"
             return BrokerError.at(self._servers, problem, remedy, retriable=False)
-        self._delivery_error = BrokerError.at(self._servers, error)
+        kind = RefusedTimestampError if isinstance(error, InvalidTimestampError) else BrokerError
+        self._delivery_error = kind.at(self._servers, error)
         self._show()
         return self._delivery_error
 

@@ -54,8 +54,13 @@ class Window:
     @property
     def day(self) -> int | None:
         """The day of the last minute that the window covers; ``None`` if it covers none."""
-        buckets = self.span.buckets
-        return buckets[-1] // _PER_DAY[self.span.tier] if buckets else None
+        return self.days[-1] if self.days else None
+
+    @property
+    def days(self) -> range:
+        """The days that the window covers, if only in part."""
+        buckets, per_day = self.span.buckets, _PER_DAY[self.span.tier]
+        return range(buckets.start // per_day, -(-buckets.stop // per_day)) if buckets else range(0)
 
 
 def parse_window(name: str, as_of: datetime) -> Window:

@@ -23,7 +23,7 @@ from miningmap.api.models import (
 from miningmap.times import add_months, rfc3339
 from streams.method.observations import observe
 from streams.method.shares import in_order
-from streams.method.windows import Window, parse_window
+from streams.method.windows import PROFILE_DAYS, Window, parse_window
 from streams.queries.parameters import (
     DATE_TIME,
     DEFAULT_PRIOR,
@@ -201,7 +201,11 @@ class HistoryParameters(Parameters, frozen=True, kw_only=True):
 
 def history(cells: CellReader, query: HistoryQuery, beliefs: Beliefs) -> History | Histories:
     """Return the shares of one place or of several in each bucket, from cells that were read."""
-    buckets = [_bucket_shares(cells, bucket, query, beliefs) for bucket in query.buckets]
+    return assembled(query, [bucket_shares(cells, each, query, beliefs) for each in query.buckets])
+
+
+def assembled(query: HistoryQuery, buckets: Sequence[BucketShares]) -> History | Histories:
+    """Return a history whose buckets have been computed."""
     listed = {code for bucket in buckets for code in bucket.rows}
     series = [_series(code, buckets) for code in query.places.among(listed)]
     about: dict[str, Any] = {
@@ -217,8 +221,8 @@ def history(cells: CellReader, query: HistoryQuery, beliefs: Beliefs) -> History
     return Histories(series=tuple(in_order(series, _sum_of_shares, lambda s: s.code)), **about)
 
 
-class _BucketShares(NamedTuple):
-    """One bucket, computed.
+class BucketShares(NamedTuple):
+    """One bucket of a history, computed.
 
     Attributes:
         about: the fields that the points of all places have in common.
@@ -232,11 +236,54 @@ class _BucketShares(NamedTuple):
 # A point has the same figures of its place as the place's row of shares.
 _FIGURES: Final = frozenset(Point.__struct_fields__) & frozenset(ShareRow.__struct_fields__)
 _UNKNOWN: Final[Mapping[str, None]] = dict.fromkeys(_FIGURES)
+_FIGURES_OF_ALL: Final = ("coverage", "measured_coverage", "declared_coverage", "overall_evidence")
 
 
-def _bucket_shares(
+def with_data(query: HistoryQuery, days: range) -> list[Bucket]:
+    """Return the buckets of a query that can have figures; for the others nothing is read.
+
+    Args:
+        query: the question.
+        days: the days, numbered from the Unix epoch, on which any series can have a value.
+    """
+    # The profile of a bucket reaches back, and can have values although the bucket has none.
+    reached = range(days.start, days.stop + PROFILE_DAYS)
+    return [bucket for bucket in query.buckets if _overlap(bucket.window.days, reached)]
+
+
+def _overlap(days: range, others: range) -> bool:
+    return max(days.start, others.start) < min(days.stop, others.stop)
+
+
+def without_data(bucket: Bucket, query: HistoryQuery, beliefs: Beliefs) -> BucketShares:
+    """Return a bucket of which nothing is known: what is computed for one without any cell."""
+    return _unknown(bucket, query, beliefs, simulated=False)
+
+
+def _unknown(
+    bucket: Bucket, query: HistoryQuery, beliefs: Beliefs, *, simulated: bool
+) -> BucketShares:
+    about = {
+        "at": bucket.at,
+        **dict.fromkeys(_FIGURES_OF_ALL),
+        "pools": (),
+        "rules": applied([rule.id for rule in beliefs.rules], query.adjust),
+        "beliefs": (),
+        "window": bucket.window.name,
+        "simulated": simulated,
+    }
+    return BucketShares(about, {})
+
+
+def bucket_shares(
     cells: CellReader, bucket: Bucket, query: HistoryQuery, beliefs: Beliefs
-) -> _BucketShares:
+) -> BucketShares:
+    """Return one bucket of a history, from cells that were read.
+
+    A bucket in which no pool has a value takes a hundredth of the time.
+    """
+    if not _has_pools(cells, bucket.window):
+        return _unknown(bucket, query, beliefs, simulated=_network_simulated(cells, bucket.window))
     observed = observe(cells, bucket.window)
     shares = shares_of(bucket.window, observed, beliefs, adjust=query.adjust, prior=query.prior)
     cohort = shares.placement.cohort
@@ -257,10 +304,28 @@ def _bucket_shares(
         for country in query.places.all_parents
         for share in rows_of(shares, country)
     }
-    return _BucketShares(about, rows)
+    return BucketShares(about, rows)
 
 
-def _series(code: str, buckets: Sequence[_BucketShares]) -> HistorySeries:
+def _has_pools(cells: CellReader, window: Window) -> bool:
+    return any(
+        cells.sum(series, window.span).minutes
+        for series in cells.series()
+        if series.pool is not None
+    )
+
+
+def _network_simulated(cells: CellReader, window: Window) -> bool:
+    """Return whether a figure of the network is simulated, as a cohort without pools has it."""
+    return window.span.minutes > 0 and any(
+        cells.sum(series, span).simulated
+        for series in cells.series()
+        if series.pool is None
+        for span in (window.span, window.profile)
+    )
+
+
+def _series(code: str, buckets: Sequence[BucketShares]) -> HistorySeries:
     points = (Point(**bucket.about, **bucket.rows.get(code, _UNKNOWN)) for bucket in buckets)
     return HistorySeries(code, places.name_of(code), tuple(points))
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from miningmap.cbeci.monthly_tables import FIRST_MONTH, located
@@ -11,6 +11,7 @@ from miningmap.times import DAY_S, add_months, bucket, bucket_start
 from streams.method.cells import Series
 from streams.method.observations import observe, spans_of
 from streams.method.windows import parse_window
+from streams.queries.pieces import pieces_of
 from streams.queries.shares import shares_of
 
 if TYPE_CHECKING:
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
     from streams.method.placing import PlacedPool, Placement
     from streams.method.shares import Share
     from streams.method.windows import Window
+    from streams.queries.pieces import Reader, Worker
     from streams.redis.loaded_cells import LoadedCells
-    from streams.redis.store import Store, Tables
+    from streams.redis.store import Tables
 
 MONTHS_PER_READ: Final = 12
 """The number of months that are read and computed together; it limits the cells in memory."""
@@ -55,37 +57,44 @@ class Month(NamedTuple):
 
 
 async def compute_months(
-    store: Store, now: datetime, beliefs: Beliefs, split: Sequence[str]
-) -> list[Month]:
+    read: Reader,
+    work: Worker,
+    first: LoadedCells,
+    tables: Mapping[Series, Tables],
+    *,
+    now: datetime,
+    beliefs: Beliefs,
+    split: Sequence[str],
+) -> list[Month] | None:
     """Compute every month that is over at ``now`` and has a cohort, in the order of time.
 
     Args:
-        store: the cells and tables.
+        read: reads the cells over some spans.
+        work: computes some months elsewhere.
+        first: a reading of no cells, before that of the tables.
+        tables: all that were published.
         now: UTC.
         beliefs: of all days.
         split: the countries whose subdivisions get shares too.
+
+    Returns:
+        ``None`` if other cells took the place of these meanwhile.
     """
-    while (found := await _compute_months(store, now, beliefs, split)) is None:
-        pass
-    return found
-
-
-async def _compute_months(
-    store: Store, now: datetime, beliefs: Beliefs, split: Sequence[str]
-) -> list[Month] | None:
-    """Compute the months; return ``None`` if other cells took the place of these meanwhile."""
-    first = await store.read([])
-    tables = await store.published()
-    starts = list(_starts(first, now))
     found: list[Month] = []
-    for n in range(0, len(starts), MONTHS_PER_READ):
-        windows = {at: parse_window(f"{at:%Y-%m}", now) for at in starts[n : n + MONTHS_PER_READ]}
-        cells = await store.read(spans_of(windows.values()))
+    windows = months_until(first, now)
+    for n, starts in enumerate(pieces_of(list(windows), MONTHS_PER_READ)):
+        some = {at: windows[at] for at in starts}
+        cells = await read(spans_of(some.values()))
         if cells.generation != first.generation:
             return None
-        # In a thread: the arithmetic over a year of days would block the event loop.
-        found += await asyncio.to_thread(_months, cells, tables, windows, beliefs, split)
+        left = 1 - n * MONTHS_PER_READ / len(windows)
+        found += await work(partial(_months, cells, tables, some, beliefs, split), left)
     return found
+
+
+def months_until(cells: LoadedCells, now: datetime) -> dict[datetime, Window]:
+    """Return the window of each month that is over, by its start, from the first value on."""
+    return {at: parse_window(f"{at:%Y-%m}", now) for at in _starts(cells, now)}
 
 
 def _starts(cells: LoadedCells, now: datetime) -> Iterator[datetime]:

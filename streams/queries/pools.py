@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, TypeAlias
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias, get_args
+
+from msgspec import Meta
 
 from miningmap.api.models import Gap, KindSplit, PoolList, PoolState, SourceState, State
 from miningmap.messages import BASES
@@ -12,9 +15,11 @@ from miningmap.pool_names import pool_name
 from miningmap.times import DAY_MIN
 from streams.method.cohort import representative_source
 from streams.method.shares import kinds_of
+from streams.queries.parameters import Parameters, one_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
 
     from miningmap.api.models import Refusal
     from miningmap.messages import Basis
@@ -59,10 +64,28 @@ _REASONS: Final[dict[State, str]] = {
     "stale": "no report covers the window",
     "off": "no report for more than 30 days",
 }
+# A pool that reports whole days is off up to a day before its last report is that old.
+_OFF_AFTER: Final = timedelta(days=29)
+
+
+class PoolsParameters(Parameters, frozen=True, kw_only=True):
+    """The parameters of ``/api/v1/pools``."""
+
+    state: Annotated[
+        str | None,
+        one_of(get_args(State)),
+        Meta(
+            description="The state of the pools. Without it, all are listed but those that are "
+            "`off`: they have not reported for 30 days. Their past is still in histories."
+        ),
+    ] = None
 
 
 def pool_list(facts: PoolFacts) -> PoolList:
-    """Return the state of each pool, the one with most hashrate first.
+    """Return the state of each pool that is not off, the one with most hashrate first.
+
+    Pools that reported once, or were made up, would otherwise be listed for ever. One of which a
+    reading was rejected is listed nevertheless.
 
     The state of a pool that reports minutes follows from the window ``now``, that of a pool which
     reports only whole days from ``30d``.
@@ -81,7 +104,55 @@ def pool_list(facts: PoolFacts) -> PoolList:
             )
             by_pool.setdefault(series.pool, []).append(source)
     pools = [_pool(pool, sources, facts) for pool, sources in by_pool.items()]
-    return PoolList(tuple(sorted(pools, key=lambda p: (-(p.hashrate or 0.0), p.pool))))
+    shown = [pool for pool in pools if pool.reason != _REASONS["off"] or pool.refused]
+    return PoolList(tuple(sorted(shown, key=lambda p: (-(p.hashrate or 0.0), p.pool))))
+
+
+def off_pools(
+    last: Mapping[Series, LastReport], listed: Iterable[PoolState], now: datetime
+) -> PoolList:
+    """Return the pools that are off, by name.
+
+    Args:
+        last: the last report of each series.
+        listed: the pools of the snapshot: those that are not off.
+        now: UTC.
+    """
+    others = {pool.pool for pool in listed}
+    sources: dict[str, list[SourceState]] = {}
+    for series, report in last.items():
+        if series.pool is not None and series.pool not in others:
+            source = SourceState(
+                series.source, report.end, report.simulated, None, None, report.blocks
+            )
+            sources.setdefault(series.pool, []).append(source)
+    pools = (_off(pool, of_pool) for pool, of_pool in sorted(sources.items()))
+    # Those that began to report after the snapshot are not listed in it either.
+    return PoolList(tuple(pool for pool in pools if _is_old(pool, now)))
+
+
+def _is_old(pool: PoolState, now: datetime) -> bool:
+    return pool.last_report is not None and now - pool.last_report > _OFF_AFTER
+
+
+def _off(pool: str, sources: Sequence[SourceState]) -> PoolState:
+    return PoolState(
+        pool=pool,
+        name=pool_name(pool),
+        state="off",
+        reason=_REASONS["off"],
+        source=None,
+        basis=None,
+        last_report=max(source.last_report for source in sources),
+        hashrate=None,
+        located=None,
+        kinds=None,
+        gap=None,
+        refused=None,
+        blocks=None,
+        simulated=any(source.simulated for source in sources),
+        sources=tuple(sorted(sources, key=lambda source: source.source)),
+    )
 
 
 def _pool(pool: str, sources: list[SourceState], facts: PoolFacts) -> PoolState:

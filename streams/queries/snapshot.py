@@ -6,9 +6,9 @@ Each part of it has a name: ``WINDOW/LEVEL[/COUNTRY]`` for answers, :data:`POOLS
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
@@ -19,22 +19,33 @@ from miningmap.times import parse_rfc3339, rfc3339
 from streams.method.observations import observe, spans_of
 from streams.method.windows import ROLLING, parse_window
 from streams.queries.contributions import contributions
-from streams.queries.history import history
+from streams.queries.history import assembled, bucket_shares, with_data, without_data
 from streams.queries.parameters import SharesQuery
-from streams.queries.pools import PoolFacts, pool_list
+from streams.queries.pieces import pieces_of
+from streams.queries.pools import PoolFacts, off_pools, pool_list
 from streams.queries.shares import answer, answer_from, check_prior, shares_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from miningmap.api.models import Answer, Contributions, Histories, History, Refusal
+    from miningmap.api.models import (
+        Answer,
+        Contributions,
+        Histories,
+        History,
+        PoolList,
+        PoolState,
+        Refusal,
+    )
     from streams.method.beliefs import Beliefs
     from streams.method.cells import Series
-    from streams.method.observations import Observations
+    from streams.method.observations import CellReader, Observations
     from streams.method.shares import Shares
+    from streams.method.windows import Window
     from streams.queries.contributions import ContributionsQuery
-    from streams.queries.history import HistoryQuery
+    from streams.queries.history import Bucket, BucketShares, HistoryQuery
+    from streams.queries.pieces import Reader, Worker
     from streams.redis.loaded_cells import LoadedCells
     from streams.redis.store import Store
 
@@ -49,6 +60,14 @@ UNREADABLE: Final = (
 """What reading a part of a snapshot can raise, if that is not what ``streams`` writes there."""
 REJECTION_SHOWN_FOR: Final = timedelta(days=1)
 """How long a rejected reading is listed with its pool."""
+
+
+ALL_READ_EVERY: Final = timedelta(minutes=1)
+"""How long it may take until a pool that was off for a month is seen to report again."""
+# The windows reach back for 30 days, and their profiles for 30 days before today.
+_AT_REST_AFTER: Final = timedelta(days=32)
+BUCKETS_PER_PIECE: Final = 10
+"""Of a history: they take some 50 ms, for which another question may have to wait."""
 
 
 def part_name(query: SharesQuery) -> str:
@@ -97,17 +116,60 @@ async def compute_answer(store: Store, query: SharesQuery, beliefs: Beliefs) -> 
 
 
 async def compute_history(
-    store: Store, query: HistoryQuery, beliefs: Beliefs
+    read: Reader, work: Worker, query: HistoryQuery, beliefs: Beliefs, known: LoadedCells
 ) -> History | Histories:
     """Compute a history from the cells in Redis.
+
+    Args:
+        read: reads the cells over some spans.
+        work: computes one piece of it elsewhere.
+        query: the question.
+        beliefs: all beliefs.
+        known: a reading of no cells: buckets that can have none are not computed.
 
     Raises:
         ParameterError: the query names a network prior that is not one of the beliefs.
     """
     check_prior(query.prior, beliefs)
-    cells = await store.read(spans_of(bucket.window for bucket in query.buckets))
-    # In a thread: the arithmetic of a long history takes seconds and would block the event loop.
-    return await asyncio.to_thread(history, cells, query, beliefs)
+    await work(_nothing, 1.0)  # questions that wait for their first turn hold no cells in memory
+    while True:
+        with_figures = with_data(query, known.days())
+        cells = await read(spans_of(bucket.window for bucket in with_figures))
+        if cells.generation == known.generation:
+            break
+        known = cells  # other cells took the place of those that are known
+    computed: dict[datetime, BucketShares] = {}
+    for piece in pieces_of(with_figures, BUCKETS_PER_PIECE):
+        shares = partial(_shares_in, cells, piece, query, beliefs)
+        left = len(with_figures) - len(computed)
+        computed.update(await work(shares, left / len(with_figures)))
+    buckets = [
+        computed.get(each.at) or without_data(each, query, beliefs) for each in query.buckets
+    ]
+    return await work(partial(assembled, query, buckets), 0.0)
+
+
+def _nothing() -> None:
+    pass
+
+
+def _shares_in(
+    cells: CellReader, buckets: Sequence[Bucket], query: HistoryQuery, beliefs: Beliefs
+) -> dict[datetime, BucketShares]:
+    return {bucket.at: bucket_shares(cells, bucket, query, beliefs) for bucket in buckets}
+
+
+async def compute_off_pools(store: Store, listed: Iterable[PoolState], now: datetime) -> PoolList:
+    """Return the pools that are off, which the snapshot does not list.
+
+    Args:
+        store: the meta data of all series.
+        listed: the pools of the snapshot.
+        now: UTC.
+    """
+    cells = await store.read([])
+    last = {series: cells.last_report(series) for series in cells.series()}
+    return off_pools(last, listed, now)
 
 
 async def compute_contributions(
@@ -133,6 +195,8 @@ class Snapshots:
         self._beliefs = beliefs
         self._cells: LoadedCells | None = None
         self._by_window: dict[str, _WindowAnswers] = {}
+        self._resting: frozenset[Series] = frozenset()
+        self._all_read_at: datetime | None = None
 
     @property
     def damaged(self) -> Mapping[Series, str]:
@@ -146,9 +210,9 @@ class Snapshots:
         subdivision, and the pools.
         """
         windows = [parse_window(name, now) for name in ROLLING]
-        self._cells = await self._store.read(spans_of(windows), self._cells)
+        cells = self._cells = await self._read(windows, now)
         for window in windows:
-            observed = observe(self._cells, window)
+            observed = observe(cells, window)
             cached = self._by_window.get(window.name)
             if cached is None or (cached.day, cached.observed) != (window.day, observed):
                 query = SharesQuery(window=window, as_of=now)
@@ -158,7 +222,25 @@ class Snapshots:
             for pool, each in (await self._store.rejections()).items()
             if now - each.at < REJECTION_SHOWN_FOR and not is_future(each.at, now)
         }
-        return _encode(self._cells, self._by_window, rejections, now)
+        return _encode(cells, self._resting, self._by_window, rejections, now)
+
+    async def _read(self, windows: Sequence[Window], now: datetime) -> LoadedCells:
+        """Read what has changed; of series at rest only once in :data:`ALL_READ_EVERY`.
+
+        A map that runs for years has many series that nobody reports any more.
+        """
+        last = self._all_read_at
+        if self._cells and last and timedelta(0) <= now - last < ALL_READ_EVERY:
+            return await self._store.read(spans_of(windows), self._cells, self._resting)
+        cells = await self._store.read(spans_of(windows), self._cells)
+        self._resting = frozenset(s for s in cells.series() if _is_at_rest(cells, s, now))
+        self._all_read_at = now
+        return cells
+
+
+def _is_at_rest(cells: LoadedCells, series: Series, now: datetime) -> bool:
+    """Return whether a series has nothing in any window, and will not before it reports again."""
+    return not cells.has_cells(series) and now - cells.last_report(series).end > _AT_REST_AFTER
 
 
 async def take_snapshot(store: Store, beliefs: Beliefs, now: datetime) -> dict[str, bytes]:
@@ -186,6 +268,7 @@ def _answer_window(query: SharesQuery, observed: Observations, beliefs: Beliefs)
 
 def _encode(
     cells: LoadedCells,
+    resting: Collection[Series],
     by_window: Mapping[str, _WindowAnswers],
     rejections: Mapping[str, Refusal],
     now: datetime,
@@ -195,8 +278,10 @@ def _encode(
         for window in by_window.values()
         for name, answer in window.answers.items()
     }
+    # A pool all of whose series are at rest is off, and not listed unless a reading was rejected.
+    listed = {series.pool for series in cells.series() if series not in resting} | rejections.keys()
     facts = PoolFacts(
-        last={series: cells.last_report(series) for series in cells.series()},
+        last={each: cells.last_report(each) for each in cells.series() if each.pool in listed},
         now=by_window["now"].shares.placement,
         month=by_window["30d"].shares.placement,
         observed_now=by_window["now"].observed.pools,

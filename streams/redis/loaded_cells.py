@@ -6,16 +6,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from miningmap.messages import MAX_BLOCKS
-from miningmap.times import DAY_MIN, DAY_S
-from streams.method.cells import add_up, cell_keys
+from miningmap.messages import MAX_BLOCKS, MAX_HOLD_S
+from miningmap.times import DAY_MIN, DAY_S, bucket
+from streams.method.cells import Cell, add_up, cell_keys
 from streams.method.windows import TIER_MINUTES
 from streams.redis.encoding import check_cell, decode_cell, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from streams.method.cells import Cell, CellKey, Series
+    from streams.method.cells import CellKey, Series
     from streams.method.windows import Span, Tier
 
 STAMP: Final = "stamp"
@@ -23,6 +23,9 @@ STAMP: Final = "stamp"
 
 _STAMP: Final = STAMP.encode()
 _MAX_DAY: Final = int(datetime.max.replace(tzinfo=UTC).timestamp()) // DAY_S
+NOTHING: Final = Cell()
+"""The sum of no cells."""
+_HOLD_DAYS: Final = -(-MAX_HOLD_S // DAY_S)
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,8 @@ class LoadedCells:
     def sum(self, series: Series, span: Span) -> Cell:
         """Return the sum of a series' cells over a span that was read."""
         known = self.by_series[series]
+        if not known.cells and not known.sums:  # as most series are that nobody reports any more
+            return NOTHING
         if span not in known.sums:
             found = filter(None, map(known.cells.get, cell_keys(span)))
             known.sums[span] = add_up(map(decode_cell, found), place_of)
@@ -116,6 +121,18 @@ class LoadedCells:
     def first(self, series: Series, tier: Tier) -> int | None:
         """Return the first bucket of a tier in which the series ever had a value."""
         return first(self.by_series[series].meta, tier)
+
+    def has_cells(self, series: Series) -> bool:
+        """Return whether a series has any cell in the spans that were read."""
+        return bool(self.by_series[series].cells)
+
+    def days(self) -> range:
+        """Return the days on which any series can have a value; empty without a series."""
+        firsts = [day for series in self.series() if (day := self.first(series, "day")) is not None]
+        ends = [self.last_report(series).end for series in self.series()]
+        if not firsts:
+            return range(0)
+        return range(min(firsts), bucket(max(ends), DAY_S) + 1 + _HOLD_DAYS)
 
     def last_report(self, series: Series) -> LastReport:
         """Return the last report of a series."""

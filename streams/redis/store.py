@@ -54,7 +54,7 @@ from streams.redis.loaded_cells import STAMP, LoadedCells, SeriesCells
 from streams.redis.swing_store import SwingStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from redis.asyncio import Redis
@@ -91,6 +91,8 @@ if TYPE_CHECKING:
 _SCRIPT: Final = files(__package__).joinpath("claim.lua").read_text()
 # Redis identifies a script by its SHA-1; the digest is not used for security.
 _SCRIPT_SHA: Final = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
+
+_FIELDS_AT_ONCE: Final = 2000
 
 _decode_rejection = msgspec.json.Decoder(Refusal).decode
 
@@ -271,7 +273,8 @@ class Store:
 
         Writing does that for the series that are written; this is for those that are not any more.
         """
-        generation, metas, _ = await self._metas()
+        generation, all_series, damaged = await self._all_series()
+        metas = await self._metas(generation, all_series, damaged)
         names = (OLDEST_MINUTES.encode(), OLDEST_HOURS.encode())
         oldest = {series: _oldest(map(meta.get, names)) for series, meta in metas.items()}
         await self._remove_expired(generation, oldest, at)
@@ -293,11 +296,22 @@ class Store:
 
     # --- cells: read ---
 
-    async def read(self, spans: Iterable[Span], earlier: LoadedCells | None = None) -> LoadedCells:
+    async def read(
+        self,
+        spans: Iterable[Span],
+        earlier: LoadedCells | None = None,
+        resting: Collection[Series] = (),
+    ) -> LoadedCells:
         """Read, for every series, the cells needed to sum over ``spans``, in three round trips.
 
         A series whose stamp is still the one in ``earlier`` has not changed since then. Of such a
         series only those cells are read that ``earlier`` does not have.
+
+        Args:
+            spans: what to sum over.
+            earlier: an earlier reading.
+            resting: series of which nothing is read; they are as they are in ``earlier``, where
+                they have no cells.
 
         Raises:
             RebuildingError: there are no cells that may be read.
@@ -305,7 +319,7 @@ class Store:
         needed_spans = frozenset(spans)
         needed_keys = frozenset(key for span in needed_spans for key in cell_keys(span))
         while True:
-            loaded = await self._read(needed_keys, needed_spans, earlier)
+            loaded = await self._read(needed_keys, needed_spans, earlier, resting)
             if loaded is not None:
                 return loaded
 
@@ -314,14 +328,22 @@ class Store:
         needed_keys: frozenset[CellKey],
         needed_spans: frozenset[Span],
         earlier: LoadedCells | None,
+        resting: Collection[Series],
     ) -> LoadedCells | None:
         """Read once; return ``None`` if the generation was replaced meanwhile."""
         # The stamps are read before the cells and again after them: cells that changed in between
         # are used once, and read again the next time.
-        generation, metas, damaged = await self._metas()
+        generation, all_series, damaged = await self._all_series()
         known = LoadedCells(frozenset(), {}, generation.number)
         if earlier is not None and earlier.generation == generation.number:
             known = earlier
+        skipped = {
+            series
+            for series in all_series
+            if series in resting and series in known.by_series and series not in damaged
+        }
+        read_now = [each for each in all_series if each not in skipped]
+        metas = await self._metas(generation, read_now, damaged)
         unchanged = {series for series, meta in metas.items() if known.is_current(series, meta)}
         all_fields, new_fields = _fields(needed_keys), _fields(needed_keys - known.keys)
         found = await self._cells(
@@ -338,6 +360,7 @@ class Store:
         loaded = {series: cells for series, cells in read.items() if series not in damaged}
         for series in unchanged & loaded.keys():
             loaded[series].reuse(known.by_series[series], needed_keys, needed_spans)
+        loaded |= {series: known.by_series[series] for series in skipped}
         say_damaged({encode_series(series): reason for series, reason in damaged.items()})
         return LoadedCells(needed_keys, loaded, generation.number, damaged)
 
@@ -407,10 +430,9 @@ class Store:
         return generation, found, damaged
 
     async def _metas(
-        self,
-    ) -> tuple[Generation, dict[Series, dict[bytes, bytes]], dict[Series, str]]:
-        """Return the meta data of each series that can be read, and why the others cannot."""
-        generation, all_series, damaged = await self._all_series()
+        self, generation: Generation, all_series: Sequence[Series], damaged: dict[Series, str]
+    ) -> dict[Series, dict[bytes, bytes]]:
+        """Return the meta data of each series that can be read; add the others to ``damaged``."""
         async with self._redis.pipeline(transaction=False) as pipe:
             for series in all_series:
                 pipe.hgetall(generation.meta(series))
@@ -422,7 +444,7 @@ class Store:
                 damaged.setdefault(series, f"its meta data: {described(reply)}")
             elif reply and series not in damaged:  # one without meta data has no cell yet
                 metas[series] = reply
-        return generation, metas, damaged
+        return metas
 
     async def _cells(
         self, generation: Generation, fields: Mapping[Series, _Fields]
@@ -431,6 +453,19 @@ class Store:
 
         ``None`` if the generation was replaced meanwhile.
         """
+        found: dict[Series, _CellsAndStamp] = {}
+        damaged: dict[Series, str] = {}
+        for part in _parts(fields):
+            cells = await self._cells_of_part(generation, part)
+            if cells is None:
+                return None
+            found |= cells[0]
+            damaged |= cells[1]
+        return found, damaged
+
+    async def _cells_of_part(
+        self, generation: Generation, fields: Mapping[Series, _Fields]
+    ) -> tuple[dict[Series, _CellsAndStamp], dict[Series, str]] | None:
         async with self._redis.pipeline(transaction=False) as pipe:
             for series, hashes in fields.items():
                 for cell_hash, names in hashes.items():
@@ -580,6 +615,24 @@ class Store:
         newest = await self._redis.xrevrange(keys.EVENTS, count=1)
         found = cast("Sequence[tuple[bytes, Any]]", newest)
         return EventId.parse(found[0][0].decode()) if found else None
+
+
+def _parts(fields: Mapping[Series, _Fields]) -> Iterator[dict[Series, _Fields]]:
+    """Yield all series in parts: of about :data:`_FIELDS_AT_ONCE` fields, at least one series.
+
+    To write the commands for years of cells, and to parse the replies, takes a tenth of a second:
+    in parts, the process can answer others in between.
+    """
+    part: dict[Series, _Fields] = {}
+    number = 0
+    for series, hashes in fields.items():
+        part[series] = hashes
+        number += sum(map(len, hashes.values()))
+        if number >= _FIELDS_AT_ONCE:
+            yield part
+            part, number = {}, 0
+    if part:
+        yield part
 
 
 def _fields(cell_keys: Iterable[CellKey]) -> _Fields:

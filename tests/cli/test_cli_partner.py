@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from click.testing import Result
 
+    from collector.outbox import ReportWithRows
     from miningmap.messages import Message
     from tests.cli.conftest import Run
 
@@ -215,7 +216,7 @@ class Intake:
 async def intake(tmp_path: Path, redis_url: str) -> AsyncIterator[Intake]:
     reports: list[Report] = []
 
-    async def publish(messages: Sequence[Message]) -> None:
+    async def publish(messages: Sequence[Message | ReportWithRows]) -> None:
         reports.extend(message for message in messages if isinstance(message, Report))
 
     async def known() -> KnownFigures:

@@ -24,7 +24,7 @@ from collector.intake.tokens import add, revoke
 from collector.outbox import Outbox
 from collector.polling.network_history import NetworkHistory
 from collector.registry import discover
-from collector.service import _collect, run
+from collector.service import LostMessagesError, _collect, run
 from collector.sources.base import TransientError
 from launch.local.embedded import free_port
 from miningmap import __version__
@@ -41,7 +41,6 @@ from tests.streams.fixtures import network
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from collector.outbox import Outgoing
     from collector.polling.poller import Poller
     from miningmap.settings import Settings
     from tests.collector.conftest import Pools
@@ -110,27 +109,59 @@ async def get(url: str) -> str:
 async def test_it_polls_without_kafka_and_stops_within_seconds(pools: Pools) -> None:
     settings = configured(pools)
     base = f"http://127.0.0.1:{settings.collector.metrics_port}"
+    lost: list[str] = []
     with capture_logs() as logs:
-        async with running(settings):
-            assert json.loads(await get(f"{base}/healthz")) == {"status": "ok"}
-            expected = {
-                'miningmap_pool_up{pool="foundryusa",source="foundry"} 1.0',
-                'miningmap_pool_up{pool="foundryusa",source="mempool"} 1.0',
-                'miningmap_pool_up{pool="antpool",source="antpool"} 1.0',
-                'miningmap_pool_up{pool="ocean",source="ocean"} 1.0',
-                'miningmap_pool_up{pool="solock",source="ckpool"} 1.0',
-                'miningmap_pool_up{pool="bitcoin",source="mempool"} 1.0',
-                f'miningmap_build_info{{version="{__version__}"}} 1.0',
-            }
-            while expected - set((await get(f"{base}/metrics")).splitlines()):
-                pass
-            stopping = asyncio.get_running_loop().time()
-        assert asyncio.get_running_loop().time() - stopping < 5
+        try:
+            async with running(settings):
+                assert json.loads(await get(f"{base}/healthz")) == {"status": "ok"}
+                expected = {
+                    'miningmap_pool_up{pool="foundryusa",source="foundry"} 1.0',
+                    'miningmap_pool_up{pool="foundryusa",source="mempool"} 1.0',
+                    'miningmap_pool_up{pool="antpool",source="antpool"} 1.0',
+                    'miningmap_pool_up{pool="ocean",source="ocean"} 1.0',
+                    'miningmap_pool_up{pool="solock",source="ckpool"} 1.0',
+                    'miningmap_pool_up{pool="bitcoin",source="mempool"} 1.0',
+                    f'miningmap_build_info{{version="{__version__}"}} 1.0',
+                }
+                while expected - set((await get(f"{base}/metrics")).splitlines()):
+                    pass
+                stopping = asyncio.get_running_loop().time()
+        except* LostMessagesError as group:
+            lost = errors_in(group)
+    assert asyncio.get_running_loop().time() - stopping < 5
     events = [log["event"] for log in logs]
     assert [event for event in events if event.startswith(("service_", "messages_"))] == [
         "service_started",
         "messages_not_acknowledged",
+        "messages_lost",
     ]
+    (said,) = (log["messages"] for log in logs if log["event"] == "messages_lost")
+    assert [text.partition(": ")[0] for text in lost] == [
+        f"{said} messages that were polled are lost"
+    ]
+
+
+@pytest.mark.usefixtures("recordings")
+async def test_what_was_polled_without_kafka_is_published_by_the_next_process(
+    pools: Pools, clean_kafka: KafkaServer, tmp_path: Path
+) -> None:
+    settings = configured(pools, sources=["pools/foundry"])
+    settings.collector.spool = tmp_path / "spool"
+    base = f"http://127.0.0.1:{settings.collector.metrics_port}"
+    polled = 'miningmap_source_requests_total{source="foundry"} 4.0'
+    async with running(settings):
+        while polled not in (await get(f"{base}/metrics")).splitlines():
+            pass
+    settings.kafka.bootstrap_servers = clean_kafka.bootstrap_servers
+    settings.collector.sources = []
+    async with running(settings):
+        while not (found := await reports_in(clean_kafka)):
+            pass
+        assert "miningmap_spool_messages" in await get(f"{base}/metrics")
+    times = [report.fetched_at for report in found]
+    assert times == sorted(times)
+    assert {report.source for report in found} == {"foundry"}
+    assert len(found) >= 3
 
 
 class FailingPoller:
@@ -156,7 +187,7 @@ def errors_in(group: BaseExceptionGroup[BaseException]) -> list[str]:
     ]
 
 
-async def fail(_messages: Sequence[Outgoing]) -> None:
+async def fail(_records: Sequence[Record]) -> None:
     raise RuntimeError("outbox")
 
 

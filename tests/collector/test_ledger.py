@@ -15,10 +15,11 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from collector.intake.app import intake_app
-from collector.intake.ledger import KEPT, Ledger
+from collector.intake.ledger import Entry, Known, Ledger
 from collector.intake.partners import Partner, Partners
 from collector.intake.rate_limit import RateLimiter
 from collector.metrics import Metrics
+from collector.outbox import ReportWithRows
 from miningmap import settings as config
 from miningmap.cbeci.contribution import PATH
 from miningmap.cbeci.contribution_rows import Period
@@ -39,8 +40,10 @@ if TYPE_CHECKING:
 NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
 DAY = Period(datetime(2026, 11, 1, tzinfo=UTC), "daily")
 MONTH = Period(datetime(2026, 10, 1, tzinfo=UTC), "monthly")
-ONE = Partner("partner-1", "foundryusa", 1)
-OTHER = Partner("partner-2", "foundryusa", 2)
+POOL = "foundryusa"
+ONE = Partner("partner-1", POOL, 1)
+OTHER = Partner("partner-2", POOL, 2)
+NOTHING = Known()
 DEADLINE_S = 20
 
 
@@ -76,11 +79,12 @@ class Kafka:
         self.first: Callable[[], Awaitable[object]] | None = None
         self.then: Callable[[], Awaitable[object]] | None = None
 
-    async def publish(self, messages: Sequence[Message]) -> None:
+    async def publish(self, messages: Sequence[Message | ReportWithRows]) -> None:
         if first := self.first:
             self.first = None
             await first()
-        self.reports += [message for message in messages if isinstance(message, Report)]
+        reports = [m.report if isinstance(m, ReportWithRows) else m for m in messages]
+        self.reports += [report for report in reports if isinstance(report, Report)]
         if then := self.then:
             self.then = None
             await then()
@@ -209,16 +213,17 @@ async def test_a_bad_row_leaves_the_ledger_unchanged(
 ) -> None:
     assert await collector.push(row("US", 5)) == 200
     assert await collector.push(row("CA", 1), row("Chnia", 1)) == 422
-    assert await Ledger(store).read(ONE, [DAY]) == {DAY: {"US": 5e18}}
+    assert await Ledger(store).read(POOL, [DAY]) == {DAY: {"US": 5e18}}
     assert len(kafka.reports) == 1
 
 
-async def test_partners_of_one_pool_have_separate_rows(store: Redis, kafka: Kafka) -> None:
+async def test_a_pools_next_partner_adds_to_its_rows(store: Redis, kafka: Kafka) -> None:
+    """The map has one report of the pool: a renamed partner must not remove the rest of it."""
     collector = Collector(store, kafka, [ONE, OTHER])
     async with collector.server:
         assert await collector.push(row("US", 5)) == 200
         assert await collector.push(row("CA", 1), partner=OTHER) == 200
-    assert kafka.shown() == {"CA": 1e18}
+    assert kafka.shown() == {"US": 5e18, "CA": 1e18}
 
 
 async def test_places_that_share_a_code_are_separate_rows(
@@ -258,7 +263,7 @@ async def test_of_two_rows_of_one_place_the_same_one_wins_in_kafka_and_ledger(
 ) -> None:
     kafka.then = lambda: second.push(row("US", 1))
     assert await collector.push(row("US", 5)) == 200
-    assert kafka.shown() == (await Ledger(store).read(ONE, [DAY]))[DAY] == {"US": 5e18}
+    assert kafka.shown() == (await Ledger(store).read(POOL, [DAY]))[DAY] == {"US": 5e18}
 
 
 async def test_later_reports_have_a_later_time_whatever_the_clocks_say(
@@ -272,34 +277,84 @@ async def test_later_reports_have_a_later_time_whatever_the_clocks_say(
     assert times == sorted(times)
 
 
+async def begun(ledger: Ledger, pool: str = POOL, known: Known = NOTHING) -> datetime:
+    """The version of a request that begins now."""
+    turn = await ledger.begin(pool, NOW, [DAY], known)
+    assert turn is not None
+    return turn.version
+
+
 async def test_an_outdated_version_writes_nothing(store: Redis) -> None:
     ledger = Ledger(store)
-    early = await ledger.next_version("foundryusa", NOW)
-    late = await ledger.next_version("foundryusa", NOW)
+    early, late = await begun(ledger), await begun(ledger)
     assert early < late
-    assert not await ledger.write(ONE, {DAY: {"US": 1.0}}, early)
-    assert await ledger.read(ONE, [DAY]) == {DAY: {}}
-    assert await ledger.write(ONE, {DAY: {"US": 1.0}, MONTH: {"CA": 0.1}}, late)
-    assert await ledger.read(ONE, [DAY, MONTH]) == {DAY: {"US": 1.0}, MONTH: {"CA": 0.1}}
+    assert not await ledger.write(POOL, {DAY: {"US": 1.0}}, early, NOTHING)
+    assert await ledger.read(POOL, [DAY]) == {DAY: {}}
+    rows = {DAY: {"US": 1.0}, MONTH: {"CA": 0.1}}
+    assert await ledger.write(POOL, rows, late, NOTHING)
+    assert await ledger.read(POOL, [DAY, MONTH]) == rows
+    turn = await ledger.begin(POOL, NOW, [MONTH, DAY], NOTHING)
+    assert turn is not None
+    assert turn.before == rows
 
 
 async def test_pools_have_separate_versions(store: Redis) -> None:
     ledger = Ledger(store)
-    version = await ledger.next_version("foundryusa", NOW)
-    assert await ledger.next_version("viabtc", NOW) == NOW
-    assert await ledger.write(ONE, {DAY: {"US": 1.0}}, version)
+    version = await begun(ledger)
+    assert await begun(ledger, "viabtc") == NOW
+    assert await ledger.write(POOL, {DAY: {"US": 1.0}}, version, NOTHING)
 
 
-async def test_figures_are_exact_and_expire(store: Redis) -> None:
+async def test_figures_are_exact_and_do_not_expire(store: Redis) -> None:
     ledger = Ledger(store)
     rows = {DAY: {"US": 0.1 + 0.2, "CA": 1e18 / 3, "OTHER/channel islands": 5e-324}}
-    assert await ledger.write(ONE, rows, await ledger.next_version("foundryusa", NOW))
-    assert await ledger.read(ONE, [DAY]) == rows
-    keys = [key async for key in store.scan_iter("*")]
-    assert len(keys) == 2
-    for key in keys:
-        assert key.startswith(b"mm:intake:{foundryusa}:")
-        assert 0 <= KEPT.total_seconds() - await store.ttl(key) < DEADLINE_S
+    assert await ledger.write(POOL, rows, await begun(ledger), NOTHING)
+    assert await ledger.read(POOL, [DAY]) == rows
+    (key,) = [key async for key in store.scan_iter("*")]
+    assert key == b"mm:intake:{foundryusa}:ledger"
+    assert await store.ttl(key) == -1
+
+
+async def test_a_redis_that_has_less_than_is_known_takes_nothing(store: Redis) -> None:
+    ledger = Ledger(store)
+    version = await begun(ledger)
+    for known in (Known({0: 1}), Known(turn=version + timedelta(microseconds=1))):
+        assert await ledger.begin(POOL, NOW, [DAY], known) is None
+        assert not await ledger.write(POOL, {DAY: {"US": 1.0}}, version, known)
+        assert not await ledger.follow(POOL, {DAY: Entry(NOW, {"US": 1.0})}, known, {0: 5})
+    assert await ledger.read(POOL, [DAY]) == {DAY: {}}
+    assert await ledger.state(POOL) == ({}, 0)
+
+
+async def test_what_is_built_is_complete_only_if_nothing_was_lost_meanwhile(store: Redis) -> None:
+    ledger = Ledger(store)
+    await ledger.start_building(POOL, "a")
+    assert await ledger.build(POOL, "a", {DAY: Entry(NOW, {"US": 1.0})})
+    await store.flushall()
+    assert not await ledger.build(POOL, "a", {MONTH: Entry(NOW, {"US": 1.0})})
+    assert not await ledger.finish(POOL, "a", {0: 5}, 35)
+    await ledger.start_building(POOL, "b")
+    assert await ledger.finish(POOL, "b", {0: 5, 1: 0}, 35)
+    assert await ledger.state(POOL) == ({0: 5, 1: 0}, 35)
+
+
+async def test_the_later_report_counts_in_whatever_order_they_are_applied(store: Redis) -> None:
+    ledger = Ledger(store)
+    later = NOW + timedelta(seconds=1)
+    for version, hashrate in ((NOW, 1.0), (later, 2.0), (NOW, 3.0)):
+        assert await ledger.follow(POOL, {DAY: Entry(version, {"US": hashrate})}, NOTHING, {})
+    assert await ledger.read(POOL, [DAY]) == {DAY: {"US": 2.0}}
+    assert await begun(ledger) == later + timedelta(microseconds=1)
+
+
+async def test_only_rows_of_hours_are_forgotten(store: Redis) -> None:
+    ledger = Ledger(store)
+    hours = [Period(NOW - timedelta(hours=number), "hourly") for number in range(4)]
+    rows = {period: {"US": 1.0} for period in (*hours, DAY, MONTH)}
+    assert await ledger.write(POOL, rows, await begun(ledger), NOTHING)
+    assert await ledger.forget_hours(POOL, NOW - timedelta(hours=1)) == 2
+    kept = await ledger.read(POOL, rows)
+    assert [period for period in rows if not kept[period]] == hours[2:]
 
 
 # --- failures -------------------------------------------------------------------------------------
@@ -329,7 +384,7 @@ async def test_rows_that_kafka_did_not_acknowledge_are_not_in_the_ledger(
     assert await collector.push(row("US", 5)) == 200
     kafka.first = fail
     assert await collector.push(row("CA", 1)) == 503
-    assert await Ledger(store).read(ONE, [DAY]) == {DAY: {"US": 5e18}}
+    assert await Ledger(store).read(POOL, [DAY]) == {DAY: {"US": 5e18}}
     assert kafka.shown() == {"US": 5e18}
 
 
@@ -345,10 +400,10 @@ async def test_a_retry_repairs_a_failure_between_kafka_and_ledger(
     kafka.then = die
     assert await collector.push(row("CA", 1)) == 503
     assert kafka.shown() == {"US": 5e18, "CA": 1e18}
-    assert await Ledger(store).read(ONE, [DAY]) == {DAY: {"US": 5e18}}
+    assert await Ledger(store).read(POOL, [DAY]) == {DAY: {"US": 5e18}}
     # The retry reaches a collector whose clock is behind the first one's.
     assert await second.push(row("CA", 1)) == 200
-    assert kafka.shown() == (await Ledger(store).read(ONE, [DAY]))[DAY] == {"US": 5e18, "CA": 1e18}
+    assert kafka.shown() == (await Ledger(store).read(POOL, [DAY]))[DAY] == {"US": 5e18, "CA": 1e18}
 
 
 async def test_rows_that_were_never_acknowledged_are_replaced_by_the_next_rows(
@@ -372,16 +427,6 @@ async def test_a_retry_repairs_a_redis_failure_between_kafka_and_ledger(
         assert await collector.push(row("CA", 1), row("US", 6)) == 503
     finally:
         await store.config_set("maxmemory", "0")
-    assert await Ledger(store).read(ONE, [DAY]) == {DAY: {"US": 5e18}}
+    assert await Ledger(store).read(POOL, [DAY]) == {DAY: {"US": 5e18}}
     assert await collector.push(row("CA", 1), row("US", 6)) == 200
-    assert kafka.shown() == (await Ledger(store).read(ONE, [DAY]))[DAY] == {"US": 6e18, "CA": 1e18}
-
-
-async def test_without_its_data_the_ledger_starts_with_the_next_rows(
-    collector: Collector, kafka: Kafka, store: Redis
-) -> None:
-    assert await collector.push(row("US", 5), row("CA", 1)) == 200
-    await store.flushall()
-    assert await collector.push(row("US", 6)) == 200
-    (place,) = kafka.reports[-1].places
-    assert (place.code, place.hashrate) == ("US", 6e18)
+    assert kafka.shown() == (await Ledger(store).read(POOL, [DAY]))[DAY] == {"US": 6e18, "CA": 1e18}

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections import Counter
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -15,15 +16,15 @@ from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from collector.metrics import Metrics
-from collector.outbox import MessagePublisher, Outbox, Outgoing
+from collector.outbox import OVERHEAD, MessagePublisher, Outbox, Outgoing, record_of
 from launch.local.embedded import free_port
 from miningmap import messages as wire
 from miningmap.kafka import producer as connections
 from miningmap.kafka.dead_letters import DeadLetter
 from miningmap.kafka.errors import BrokerError
-from miningmap.kafka.producer import Record
+from miningmap.kafka.producer import Record, RefusedTimestampError
 from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS
-from miningmap.messages import Located, Network, Report
+from miningmap.messages import Located, Message, Network, Report
 from miningmap.settings import Kafka
 
 if TYPE_CHECKING:
@@ -61,11 +62,11 @@ def network(source: str) -> Network:
     )
 
 
-def hashrates(delivered: Sequence[Outgoing]) -> list[float]:
-    return [message.hashrate for message in delivered if not isinstance(message, DeadLetter)]
+def hashrates(delivered: Sequence[Record]) -> list[float]:
+    return [wire.decode(record.value).hashrate for record in delivered]
 
 
-def ignore(_messages: Sequence[Outgoing]) -> None:
+def ignore(_records: Sequence[Record]) -> None:
     """A callback for tests that do not look at what was acknowledged."""
 
 
@@ -76,17 +77,21 @@ class Deliveries:
         self.failures = list(failures)
         self.available = asyncio.Event()
         self.available.set()
-        self.messages: list[Outgoing] = []
+        self.records: list[Record] = []
 
-    async def deliver(self, messages: Sequence[Outgoing]) -> None:
+    async def deliver(self, records: Sequence[Record]) -> None:
         await self.available.wait()
         if self.failures:
             raise self.failures.pop(0)
-        self.messages += messages
+        self.records += records
+
+    @property
+    def messages(self) -> list[Message]:
+        return [wire.decode(record.value) for record in self.records]
 
     @property
     def hashrates(self) -> list[float]:
-        return hashrates(self.messages)
+        return hashrates(self.records)
 
 
 @asynccontextmanager
@@ -130,37 +135,46 @@ async def test_a_failed_delivery_is_retried(monkeypatch: pytest.MonkeyPatch) -> 
     assert kafka.messages == [report("a")]
 
 
-async def test_messages_that_kafka_never_accepts_are_dropped() -> None:
-    kafka = Deliveries(BrokerError("too large", retriable=False))
-    outbox = Outbox(kafka.deliver)
+async def test_messages_that_kafka_never_accepts_are_dropped_alone_and_counted() -> None:
+    delivered, lost = Deliveries(), Counter[str]()
+
+    async def deliver(records: Sequence[Record]) -> None:
+        if any(record.key == b"large" for record in records):
+            raise BrokerError("too large", retriable=False)
+        await delivered.deliver(records)
+
+    outbox = Outbox(deliver, lost=lambda reason, n: lost.update({reason: n}))
     with capture_logs() as logs:
         async with delivering(outbox):
-            outbox.put([report("large")])
-            outbox.put([report("small")])
+            outbox.put([report("small", 1), report("large"), report("small", 2)])
+            outbox.put([report("small", 3)])
             await outbox.join()
-    assert kafka.messages == [report("small")]
+    assert delivered.hashrates == [1, 2, 3]
+    assert lost == {"refused": 1}
     assert [(log["event"], log["log_level"]) for log in logs] == [("messages_dropped", "error")]
 
 
 async def test_a_full_outbox_drops_the_oldest_and_logs_that_once() -> None:
-    kafka = Deliveries()
-    outbox = Outbox(kafka.deliver, capacity=2)
+    kafka, lost = Deliveries(), Counter[str]()
+    room = 2 * (OVERHEAD + len(wire.encode(report("toy", 4.0))))
+    outbox = Outbox(kafka.deliver, lost=lambda reason, n: lost.update({reason: n}), max_memory=room)
     with capture_logs() as logs:
         for number in range(5):
-            outbox.put([report("toy", number)])
+            outbox.put([report("toy", float(number))])
     async with delivering(outbox):
         await outbox.join()
     assert kafka.hashrates == [3, 4]
-    assert [(log["event"], log["capacity"]) for log in logs] == [("outbox_full", 2)]
+    assert lost == {"full": 3}
+    assert [(log["event"], log["bytes"]) for log in logs] == [("outbox_full", room)]
 
 
 async def test_messages_that_meet_an_unexpected_error_are_dropped_alone() -> None:
-    delivered: list[Outgoing] = []
+    delivered = Deliveries()
 
-    async def deliver(messages: Sequence[Outgoing]) -> None:
-        if messages == [report("bad")]:
+    async def deliver(records: Sequence[Record]) -> None:
+        if any(record.key == b"bad" for record in records):
             raise RuntimeError("a bug")
-        delivered.extend(messages)
+        await delivered.deliver(records)
 
     outbox = Outbox(deliver)
     outbox.put([report("bad")])
@@ -168,13 +182,37 @@ async def test_messages_that_meet_an_unexpected_error_are_dropped_alone() -> Non
     with capture_logs() as logs:
         async with delivering(outbox):
             await outbox.join()
-    assert delivered == [report("good")]
+    assert delivered.messages == [report("good")]
     assert [(log["event"], log["log_level"]) for log in logs] == [("messages_dropped", "error")]
+
+
+async def test_a_record_has_the_time_of_its_poll_and_never_a_later_one_than_now() -> None:
+    kafka, clock = Deliveries(), [1000.0]
+    outbox = Outbox(kafka.deliver, now=lambda: clock[0])
+    outbox.put([report("early")])
+    clock[0] = 5000.0
+    outbox.put([report("ahead")])
+    clock[0] = 3000.0  # the clock was wrong, and is set back
+    async with delivering(outbox):
+        await outbox.join()
+    assert [record.timestamp_ms for record in kafka.records] == [1_000_000, 3_000_000]
+
+
+async def test_a_broker_that_takes_no_records_from_the_past_gets_current_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("collector.outbox.RETRY_S", 0)
+    kafka = Deliveries(RefusedTimestampError("too old"))
+    outbox = Outbox(kafka.deliver)
+    async with delivering(outbox):
+        outbox.put([report("a")])
+        await outbox.join()
+    assert [record.timestamp_ms for record in kafka.records] == [None]
 
 
 async def test_it_starts_without_a_broker_and_publishing_times_out() -> None:
     unavailable = Kafka(bootstrap_servers=f"127.0.0.1:{free_port()}")
-    acknowledged: list[Outgoing] = []
+    acknowledged: list[Record] = []
     with capture_logs() as logs:
         async with MessagePublisher(
             unavailable, acknowledged=acknowledged.extend, timeout_s=0.1
@@ -209,12 +247,12 @@ async def records(kafka: KafkaServer, topic: str, wanted: int, source_or_pool: s
 @pytest.mark.integration
 async def test_a_published_message_is_in_its_topic_under_its_key(clean_kafka: KafkaServer) -> None:
     pool, source = f"toy-{uuid4().hex}", f"toy-{uuid4().hex}"
-    acknowledged: list[Outgoing] = []
+    acknowledged: list[Record] = []
     messages: list[Outgoing] = [report(pool, 1e18), network(source), report(pool, 2e18)]
     settings = Kafka(bootstrap_servers=clean_kafka.bootstrap_servers)
     async with MessagePublisher(settings, acknowledged=acknowledged.extend) as publisher:
         await publisher.publish(messages)
-        assert acknowledged == messages
+        assert acknowledged == list(map(record_of, messages))
 
         reports = await records(clean_kafka, REPORTS, 2, pool)
         assert [record.key for record in reports] == [pool.encode()] * 2
@@ -312,7 +350,7 @@ async def test_messages_from_before_the_broker_started_arrive(clean_kafka: Kafka
 @pytest.mark.integration
 async def test_messages_from_while_the_broker_was_killed_arrive(clean_kafka: KafkaServer) -> None:
     settings = Kafka(bootstrap_servers=clean_kafka.bootstrap_servers)
-    acknowledged: list[Outgoing] = []
+    acknowledged: list[Record] = []
     async with MessagePublisher(settings, acknowledged=acknowledged.extend) as publisher:
         outbox = Outbox(publisher.deliver)
         async with delivering(outbox):
@@ -324,8 +362,9 @@ async def test_messages_from_while_the_broker_was_killed_arrive(clean_kafka: Kaf
             await asyncio.to_thread(clean_kafka.start)
             await outbox.join()
     found = await records(clean_kafka, REPORTS, 3, "toy")
-    assert [wire.decode(record.value) for record in found] == acknowledged
+    assert [record.value for record in found] == [record.value for record in acknowledged]
     assert hashrates(acknowledged) == [1, 2, 3]
+    assert [record.timestamp for record in found] == [r.timestamp_ms for r in acknowledged]
 
 
 @pytest.mark.integration

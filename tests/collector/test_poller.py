@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 from collector.http.backoff import LONGEST_S
 from collector.http.hosts import FIRST_OPEN_S, MAX_FAILURES
 from collector.network.mempool import SOURCE as NETWORK
+from collector.outbox import record_of
 from collector.polling.plausibility import Plausibility
 from collector.polling.poller import Poller, start_spread_s
 from collector.sources.base import TransientError
@@ -40,6 +41,11 @@ class Polled:
         self.poller: Poller
         self.messages: list[Message] = []
         self.rejected: list[DeadLetter] = []
+
+    @property
+    def pools(self) -> list[str]:
+        """The pools of the reports, in their order."""
+        return [message.pool for message in self.messages if isinstance(message, Report)]
 
     def put(self, outgoing: Sequence[Outgoing]) -> None:
         assert outgoing
@@ -373,13 +379,72 @@ async def test_a_source_of_many_pools_has_metrics_for_each_listed_pool(pools: Po
         assert up(pools, "big") == 0
 
 
+async def test_new_pools_of_a_source_are_limited_by_day(pools: Pools) -> None:
+    def answer(*names: str) -> None:
+        pools.answer(json.dumps(dict.fromkeys(names, "3 PH/s")).encode())
+
+    made_up = [f"unknown{number}" for number in range(5000)]
+    async with polling(pools, pools.source(pool=None), new_pools=3) as polled:
+        with capture_logs() as logs:
+            for _ in range(2):
+                answer("f2pool", *made_up)
+                await polled.poller.poll()
+        assert polled.pools == ["f2pool", *made_up[:3]] * 2
+        assert not polled.rejected  # a dead letter each would fill Kafka in their place
+        assert failures(pools, "new_pool") == 2 * 4997
+        (line,) = [line for line in logs if line["event"] == "new_pools_refused"]
+        assert (line["log_level"], line["refused"]) == ("warning", 4997)
+        assert line["pools"] == ", ".join(made_up[3:8])
+        assert up(pools, "f2pool") == 1
+        assert up(pools, made_up[0]) == 1
+        assert up(pools, made_up[3]) is None
+
+        # On the next day others are new; those that were admitted stay so.
+        pools.now += timedelta(days=1)
+        polled.messages.clear()
+        answer(*made_up[:2], *made_up[-4:])
+        with capture_logs() as logs:
+            await polled.poller.poll()
+        assert polled.pools == [*made_up[:2], *made_up[-4:-1]]
+        assert "new_pools_refused" in [line["event"] for line in logs]
+
+        # A pool that was not listed for longer than it takes to be off is new again.
+        pools.now += timedelta(days=31)
+        polled.messages.clear()
+        answer(*made_up[10:13], made_up[0])
+        await polled.poller.poll()
+        assert polled.pools == made_up[10:13]
+
+
+async def test_a_source_of_nothing_but_too_many_new_pools_is_lost(pools: Pools) -> None:
+    async with polling(pools, pools.source(pool=None), new_pools=0) as polled:
+        pools.answer(b'{"unknown": "3 PH/s"}')
+        with capture_logs() as logs:
+            await polled.poller.poll()
+        (line,) = [line for line in logs if line["event"] == "source_lost"]
+        assert line["reason"] == "new_pool"
+        assert not polled.messages
+        pools.clock += LONGEST_S
+        pools.answer(b'{"f2pool": "3 PH/s"}')
+        await polled.poller.poll()
+        assert polled.pools == ["f2pool"]
+
+
+async def test_the_pool_of_a_source_of_one_is_never_new(pools: Pools) -> None:
+    pools.answer(b'{"toy": "3 PH/s"}')
+    async with polling(pools, new_pools=0) as polled:
+        await polled.poller.poll()
+    assert polled.pools == ["toy"]
+
+
 async def test_a_source_cannot_make_series_without_end(pools: Pools) -> None:
-    async with polling(pools, pools.source(pool=None)) as polled:
+    many = 3 * MOST_POOLS
+    async with polling(pools, pools.source(pool=None), new_pools=many) as polled:
         for first in range(0, 3 * MOST_POOLS, 100):
             listed = {f"unknown{number}": "3 PH/s" for number in range(first, first + 100)}
             pools.answer(json.dumps({"f2pool": "3 PH/s", **listed}).encode())
             await polled.poller.poll()
-            pools.metrics.count(polled.messages)
+            pools.metrics.count(list(map(record_of, polled.messages)))
     (counted,) = pools.metrics.reports.collect()
     assert len(counted.samples) == 1 + MOST_POOLS + 1
     assert pools.metric("miningmap_reports_total", pool=OTHER)

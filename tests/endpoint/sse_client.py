@@ -68,10 +68,11 @@ async def open_stream(
     client: TestClient[web.Request, web.Application] | ClientSession,
     *,
     last: str | None = None,
+    headers: dict[str, str] | None = None,
     **query: str,
 ) -> AsyncIterator[Listener]:
     """Connect to the stream, optionally after an event."""
-    headers = {} if last is None else {"Last-Event-ID": last}
-    async with client.get(STREAM, params=query, headers=headers) as response:
+    position = {} if last is None else {"Last-Event-ID": last}
+    async with client.get(STREAM, params=query, headers=position | (headers or {})) as response:
         assert response.status == 200, await response.text()
         yield Listener(response)

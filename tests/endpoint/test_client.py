@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import json
 import sys
 from contextlib import aclosing
 from datetime import UTC, date, datetime
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -359,3 +361,95 @@ async def test_without_pandas_the_error_names_the_extra(
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ImportError, match=r"pip install 'miningmap\[pandas\]'"):
         (await mining.shares()).to_pandas()
+
+
+# --- a busy service -------------------------------------------------------------------------------
+
+
+class BusyService:
+    """A service that refuses the first requests, and then answers with the places."""
+
+    def __init__(self, status: int, reason: str | None, retry_after: str, times: int) -> None:
+        self._status = status
+        self._reason = reason
+        self._retry_after = retry_after
+        self._left = times
+        self.requests = 0
+
+    async def answer(self, _: web.Request) -> web.Response:
+        self.requests += 1
+        if not self._left:
+            return web.json_response({"places": []})
+        self._left -= 1
+        document = {"type": "about:blank", "title": "Busy", "detail": "wait"}
+        document |= {"reason": self._reason} if self._reason else {}
+        return web.json_response(
+            document | {"status": self._status},
+            status=self._status,
+            headers={"Retry-After": self._retry_after},
+            content_type="application/problem+json",
+        )
+
+
+@contextlib.asynccontextmanager
+async def served(service: BusyService) -> AsyncIterator[str]:
+    app = web.Application()
+    app.router.add_get("/api/v1/places", service.answer)
+    async with TestServer(app) as server:
+        yield str(server.make_url("/"))
+
+
+@pytest.mark.parametrize(("status", "reason"), [(503, "busy"), (429, None)])
+async def test_a_request_is_sent_again_when_the_service_says_so(
+    status: int, reason: str | None
+) -> None:
+    service = BusyService(status, reason, "0", times=2)
+    async with served(service) as url, AsyncClient(url) as mining:
+        assert (await mining.places()).places == ()
+    assert service.requests == 3
+    service = BusyService(status, reason, "0", times=2)
+    async with served(service) as url:
+        with Client(url) as blocking:
+            assert (await asyncio.to_thread(blocking.places)).places == ()
+    assert service.requests == 3
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "retry_after", "told"),
+    [
+        (503, None, "5", 5),  # Redis is unavailable: that can last
+        (503, "rebuilding", "5", 5),
+        (503, "busy", "31", 31),  # longer than the patience
+        (503, "busy", "Wed, 21 Oct 2026 07:28:00 GMT", None),
+        (429, None, "31", 31),
+        (502, "busy", "1", 1),
+    ],
+)
+async def test_other_errors_and_long_waits_are_raised_at_once(
+    status: int, reason: str | None, retry_after: str, told: int | None
+) -> None:
+    service = BusyService(status, reason, retry_after, times=9)
+    async with served(service) as url, AsyncClient(url, patience_s=30) as mining:
+        with pytest.raises(ApiError) as refused:
+            await mining.places()
+    assert (service.requests, refused.value.retry_after_s) == (1, told)
+    assert refused.value.problem.reason == reason
+
+
+async def test_all_waits_of_a_call_together_are_within_its_patience(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    service = BusyService(503, "busy", "10", times=99)
+    async with served(service) as url, AsyncClient(url, patience_s=25) as mining:
+        monkeypatch.setattr("miningmap.client.asyncio", SimpleNamespace(sleep=sleep))
+        with pytest.raises(ApiError, match="503 Busy: wait"):
+            await mining.places()
+        monkeypatch.undo()
+    assert service.requests == len(waits) + 1
+    assert len(waits) in {1, 2}
+    assert all(10 <= wait <= 12.5 for wait in waits)

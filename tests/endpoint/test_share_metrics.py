@@ -44,6 +44,8 @@ OWN: dict[str, set[str]] = {
     "miningmap_stream_clients": set(),
     "miningmap_stream_dropped": {"reason"},
     "miningmap_rate_limited": set(),
+    "miningmap_heavy_questions": set(),
+    "miningmap_heavy_questions_refused": {"reason"},
     "miningmap_dependency_up": {"dependency"},
     "miningmap_belief_until_timestamp_seconds": {"belief"},
 }

@@ -379,6 +379,60 @@ async def test_more_clients_than_allowed_are_refused_until_one_disconnects(
         await until(is_free)
 
 
+async def test_one_address_cannot_have_all_places(
+    serve: Serve, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("endpoint.service.Stream", partial(Stream, heartbeat_s=0.05))
+    client = await serve(
+        store, stream_clients=3, streams_per_address=2, trusted_proxies=["127.0.0.1"]
+    )
+    one, same_network, other = (
+        {"X-Forwarded-For": address}
+        for address in ("2001:db8:1:2::1", "2001:db8:1:2::9", "192.0.2.1")
+    )
+    async with open_stream(client, headers=one) as first:
+        await first.block()
+        async with open_stream(client, headers=same_network) as second:
+            await second.block()
+            async with client.get(STREAM, headers=one) as refused:
+                assert refused.status == 429
+                assert refused.content_type == "application/problem+json"
+                assert int(refused.headers["Retry-After"]) > 0
+                document = await refused.json(content_type=None)
+            assert (document["limit"], document["client"]) == (2, "2001:db8:1:2::/64")
+            assert document["type"].endswith("#quota-exceeded")
+            assert await figure(client, "miningmap_stream_dropped_total", reason="address") == 1
+            # Another address has the last place; for a third one there is none.
+            async with open_stream(client, headers=other) as third:
+                await third.block()
+                async with client.get(STREAM, headers={"X-Forwarded-For": "192.0.2.2"}) as full:
+                    assert full.status == 503
+
+        async def is_free() -> bool:
+            async with client.get(STREAM, headers=one) as answer:
+                return answer.status == 200
+
+        await until(is_free)
+
+
+async def test_clients_on_this_machine_have_no_limit_of_their_own(
+    serve: Serve, store: Store
+) -> None:
+    client = await serve(store, streams_per_address=1)
+    async with open_stream(client) as first, open_stream(client) as second:
+        await first.block()
+        await second.block()
+    limited = await serve(store, streams_per_address=1, limit_loopback=True)
+    async with open_stream(limited) as first:
+        await first.block()
+        async with limited.get(STREAM) as refused:
+            assert refused.status == 429
+    unlimited = await serve(store, streams_per_address=0, limit_loopback=True)
+    async with open_stream(unlimited) as first, open_stream(unlimited) as second:
+        await first.block()
+        await second.block()
+
+
 async def test_a_client_that_reads_nothing_is_disconnected_without_loss_for_others(
     serve: Serve, store: Store, snapshots: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:

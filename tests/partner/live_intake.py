@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Handler, Middleware
     from redis.asyncio import Redis
 
+    from collector.outbox import ReportWithRows
     from miningmap.messages import Message
 
 TOKEN: Final = "a-partners-token"
@@ -98,7 +99,7 @@ class LiveIntake:
     def _authenticate(self, token: str) -> Partner | None:
         return Partner("partner-1", "foundryusa", 1) if token in self.tokens else None
 
-    async def _publish(self, messages: Sequence[Message]) -> None:
+    async def _publish(self, messages: Sequence[Message | ReportWithRows]) -> None:
         self.reports += [message for message in messages if isinstance(message, Report)]
         await self.acknowledges.wait()
 

@@ -22,9 +22,11 @@ from miningmap.partner.live.forward import MAX_ROW, Forwarder, new_row
 from miningmap.partner.live.pace import Pace
 from miningmap.partner.live.spool import Spool
 from miningmap.settings import Intake
+from miningmap.spool import SpoolError
 from miningmap.times import rfc3339
 from tests.cases import all_cases
 from tests.clock import Clock
+from tests.full_disk import full_disk
 from tests.partner.live_intake import TOKEN, TOO_LARGE, LiveIntake, lines, row, until
 
 if TYPE_CHECKING:
@@ -286,6 +288,58 @@ async def test_retry_after_is_honoured(tmp_path: Path) -> None:
     assert intake.hashrates()[0] == 0
 
 
+async def test_a_full_disk_ends_nothing_and_loses_no_row(
+    bench: Bench, intake: LiveIntake, tmp_path: Path
+) -> None:
+    async with intake.running(), bench.running():
+        bench.input.give(row(1))
+        await intake.until(1)
+        await until(lambda: len(bench.spool) == 0)
+        bench.went_on.clear()
+        with full_disk():
+            bench.input.give(row(2), row(3))
+            bench.input.give(row(4))
+            await bench.until("wait until the spool can be used")
+        assert bench.input.taken == 2
+        bench.went_on.set()
+        await intake.until(4)
+    assert intake.hashrates() == [1, 2, 3, 4]
+    assert bench.said == [
+        f"spool {tmp_path}/spool: disk I/O error; rows wait until the spool can be used again",
+        "the spool can be used again",
+    ]
+
+
+async def test_rows_that_cannot_be_removed_from_a_full_disk_are_sent_once(
+    bench: Bench, intake: LiveIntake
+) -> None:
+    async with bench.running():
+        bench.went_on.clear()
+        bench.input.give(row(1), row(2))
+        await until(lambda: len(bench.spool) == 2)
+        async with intake.running():
+            with full_disk():
+                bench.went_on.set()
+                await intake.until(2)
+                bench.went_on.clear()
+                await bench.until("wait until the spool can be used")
+            bench.went_on.set()
+            bench.input.give(row(3))
+            await intake.until(3)
+    assert intake.hashrates() == [1, 2, 3]
+
+
+async def test_a_disk_that_stays_full_ends_the_command(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forward, "LONGEST_WAIT_FOR_DISK_S", 3 * forward.DISK_WAIT_S)
+    bench.input.give(row(1))
+    with full_disk(), pytest.raises(ExceptionGroup) as caught:
+        await bench.run()
+    assert caught.group_contains(SpoolError)
+    assert bench.waits.count(forward.DISK_WAIT_S) >= 3
+
+
 async def test_a_full_spool_drops_the_oldest_rows_while_the_intake_is_away(
     tmp_path: Path, intake: LiveIntake
 ) -> None:
@@ -399,6 +453,14 @@ def test_longer_rows_are_of_use_for_longer() -> None:
     assert hour.expires - minute.expires == pytest.approx(33 * 86_400 + 59 * 60)
     assert day.expires == math.inf
     assert len({minute.key, hour.key, day.key}) == 3
+
+
+def test_rows_that_end_together_and_claim_other_minutes_are_both_kept() -> None:
+    five_minutes = row(0, start=row(-4)["start"])
+    held = row(0, hold_s=300)
+    keys = [new_row(lines([each])).key for each in (row(0), five_minutes, held, row(0, hashrate=5))]
+    assert len(set(keys)) == 3
+    assert keys[0] == keys[3]
 
 
 # --- the pace -------------------------------------------------------------------------------------

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from miningmap.partner.live import spool as spooling
-from miningmap.partner.live.spool import ROW_OVERHEAD, NewRow, Spool, SpoolError
+from miningmap.partner.live.spool import Spool
+from miningmap.spool import ROW_OVERHEAD, NewRow, SpoolError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,7 +23,7 @@ ALL = (10**6, 10**9)
 FILL = """
 import os, signal, sys
 from pathlib import Path
-from miningmap.partner.live.spool import NewRow, Spool
+from miningmap.spool import NewRow, Spool
 spool = Spool(Path(sys.argv[1]), 10**6)
 number = 0
 while True:

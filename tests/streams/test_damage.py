@@ -38,7 +38,7 @@ from streams.redis.encoding import RANK
 from streams.redis.store import Store
 from streams.worker.rejections import add_rejection
 from tests.examples import examples
-from tests.streams.fixtures import NOON, network, report
+from tests.streams.fixtures import NOON, at_once, network, report
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -100,9 +100,19 @@ async def answers(store: Store) -> dict[str, Any]:
     return {
         **snapshot,
         "pools": [pool for pool in pools if pool.pool != VICTIM.pool],
-        "history": await compute_history(store, history.query(NOW), BELIEFS),
+        "history": await compute_history(
+            store.read, at_once, history.query(NOW), BELIEFS, await store.read([])
+        ),
         "contributions": await compute_contributions(store, of_us.query(NOW), BELIEFS),
-        "months": await compute_months(store, NOW, BELIEFS, ["CN", "US"]),
+        "months": await compute_months(
+            store.read,
+            at_once,
+            await store.read([]),
+            await store.published(),
+            now=NOW,
+            beliefs=BELIEFS,
+            split=["CN", "US"],
+        ),
     }
 
 

@@ -20,7 +20,7 @@ from miningmap.redis_client import connect
 from miningmap.times import utc_now
 from streams.metrics import Metrics
 from streams.redis.store import Store, Written
-from streams.worker.messages import RawMessage, decode_batch
+from streams.worker.messages import RawMessage, applied_by, decode_batch
 from streams.worker.processor import Processor
 from tests.cases import all_cases
 from tests.servers import ROOT
@@ -96,6 +96,37 @@ def test_what_is_slightly_ahead_and_a_place_with_0_are_valid(message: Report) ->
     result = decode_batch([raw(encode(message))], KEPT, NOW)
     assert result.dead_letters == []
     assert [claimed for claimed, _ in result.claimed] == [message]
+
+
+@pytest.mark.parametrize(
+    ("written_after_s", "reason"),
+    [
+        (62, None),
+        (48 * 3600 - 1, None),  # however long ago that is by the clock
+        (49 * 3600 + 60, "too_late"),
+        (-5 * 60, "future"),
+    ],
+)
+def test_a_message_is_judged_by_the_time_at_which_it_was_written(
+    written_after_s: float, reason: str | None
+) -> None:
+    sent = report(hashrate=1)
+    written_s = sent.start.timestamp() + written_after_s
+    message = RawMessage(REPORTS, 3, 7, b"a", encode(sent), written_s=written_s)
+    result = decode_batch([message], KEPT, NOW + timedelta(days=300))
+    assert [letter.reason for letter in result.dead_letters] == ([reason] if reason else [])
+
+
+@pytest.mark.parametrize("written_s", [None, 0.0, -1.0, 1e18, YEAR_9999.timestamp()])
+def test_the_clock_judges_a_message_that_is_from_no_time_or_from_the_future(
+    written_s: float | None,
+) -> None:
+    late, good = (
+        RawMessage(REPORTS, 3, 7, b"a", each.value, written_s=written_s) for each in (OLD, GOOD)
+    )
+    result = decode_batch([late, good], KEPT, NOW)
+    assert [letter.reason for letter in result.dead_letters] == ["too_late"]
+    assert applied_by([late, good], NOW).at == NOW
 
 
 class FlakyStore(Store):

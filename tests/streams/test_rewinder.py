@@ -8,8 +8,9 @@ import signal
 import sys
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
+import msgspec
 import pytest
 import structlog
 from aiokafka import AIOKafkaProducer
@@ -21,6 +22,10 @@ from miningmap.kafka.producer import Publisher, Record, record_of
 from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS
 from miningmap.redis_client import connect
 from miningmap.times import rfc3339, utc_now
+from streams.method.beliefs import Beliefs
+from streams.queries.history import HistoryParameters
+from streams.queries.parameters import SharesParameters
+from streams.queries.snapshot import compute_answer, compute_history
 from streams.rebuild import RebuildError, rebuild
 from streams.redis import keys
 from streams.redis.expiry import first_kept
@@ -29,7 +34,7 @@ from streams.redis.store import Store
 from streams.worker import faust_app, rewinder
 from streams.worker.messages import TOPICS as APPLIED
 from tests.servers import ROOT
-from tests.streams.fixtures import network, report
+from tests.streams.fixtures import at_once, network, report
 from tests.streams.processes import StreamsProcess, streams, until
 
 if TYPE_CHECKING:
@@ -79,7 +84,9 @@ def polls(now: datetime) -> list[tuple[datetime, Message]]:
         for n, pool in enumerate(POOLS):
             value = 1e18 * (1 + n + hours % 7)
             places = {"US": value, "CN-SC": value / 3}
-            sent.append((at, report(pool, places, start=start, hold_s=1200)))
+            # The first pool has a value in most minutes, so that it counts.
+            hold_s = 1200 if n else 4 * 3600
+            sent.append((at, report(pool, places, start=start, hold_s=hold_s)))
         sent.append((at, network(9e20, start=start, hold_s=1200)))
     for days in range(45, 0, -1):
         start = (now - days * DAY).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -148,6 +155,24 @@ async def cells_of(client: Redis) -> Cells:
     return found
 
 
+async def answers_of(settings: Settings, client: Redis, now: datetime) -> list[bytes]:
+    """Answers about every tier: rolling windows, days of polls that are not kept, and a history."""
+    store = Store(client, settings.retention)
+    days = [(now - n * DAY).date().isoformat() for n in (3, 20, 37)]
+    windows = [
+        {"window": window} for window in ("24h", "7d", "30d", f"{now - 32 * DAY:%Y-%m}", *days)
+    ]
+    answers: list[Any] = [
+        await compute_answer(store, SharesParameters.parse(each).query(now), Beliefs())
+        for each in windows
+    ]
+    history = {"code": "US,CN-SC", "step": "day", "from": days[-1], "to": days[0]}
+    query = HistoryParameters.parse(history).query(now)
+    known = await store.read([])
+    answers.append(await compute_history(store.read, at_once, query, Beliefs(), known))
+    return list(map(msgspec.json.encode, answers))
+
+
 async def letters(settings: Settings) -> int:
     """The number of dead letters in Kafka."""
     async with lag_of(settings.kafka.bootstrap_servers, "nobody", [DEAD_LETTERS]) as read_lag:
@@ -181,14 +206,19 @@ async def publish(settings: Settings, messages: Sequence[Message], *raw: Record)
 async def test_a_redis_that_is_flushed_while_idle_gets_every_cell_again(
     settings: Settings, client: Redis
 ) -> None:
+    now = utc_now()
     async with filled(settings, client) as before:
         dead = await letters(settings)
+        answers = await answers_of(settings, client, now)
         with structlog.testing.capture_logs() as log:
             await client.flushall()
             await until(lambda: has_generation(client))
             await applied(settings, client)
         assert await cells_of(client) == before
         assert len(before) > 300
+        assert await answers_of(settings, client, now) == answers
+        # Of the month there may be too few days.
+        assert sum(b'"US"' in answer for answer in answers) >= len(answers) - 1
         assert await letters(settings) == dead
     events = [each["event"] for each in log]
     assert "redis_is_empty" in events

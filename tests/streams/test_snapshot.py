@@ -35,7 +35,7 @@ from streams.redis import keys
 from streams.redis.store import Store
 from streams.worker.snapshot_writer import write_snapshots
 from tests.examples import examples
-from tests.streams.fixtures import NOON, empty, network, report
+from tests.streams.fixtures import NOON, at_once, empty, network, report
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -201,7 +201,8 @@ async def test_histories_equal_those_from_memory_to_the_last_digit(
     for message in reversed(sent):
         cells.add(message)
     query = HistoryParameters.parse({"code": "*,US-*,BR", "step": step}).query(NOON)
-    live = await compute_history(store, query, BELIEFS)
+    known = await store.read([])
+    live = await compute_history(store.read, at_once, query, BELIEFS, known)
     assert msgspec.json.encode(live) == msgspec.json.encode(history(cells, query, BELIEFS))
 
 
@@ -228,6 +229,47 @@ async def test_only_what_changed_is_read(redis: Redis, store: Store) -> None:
     answers = await snapshots.take(NOON)
     assert 0 < await hmgets(redis) - before <= of_all / len(first) + 2  # plus two roll-ups
     assert b'"hashrate":6.0' in answers["now/country"]
+
+
+async def test_series_at_rest_are_read_once_a_minute_and_change_no_answer(
+    redis: Redis, store: Store
+) -> None:
+    """A map that runs for years has many series that nobody reports any more."""
+    then = NOON - 40 * DAY
+    gone = [report(f"gone{n}", {"KZ": 5.0}, start=then, hold_s=600) for n in range(50)]
+    two = [report("live", {"KZ": 5.0}, source="old", start=then)]
+    await write(store, [*gone, *two, report("live", {"US": 5.0}, hold_s=600)])
+    snapshots = Snapshots(store, BELIEFS)
+
+    async def taken(now: datetime) -> tuple[int, dict[str, bytes]]:
+        """Return how many series were read for a snapshot, and the snapshot."""
+        await redis.config_resetstat()
+        parts = await snapshots.take(now)
+        stats = await redis.info("commandstats")
+        return stats["cmdstat_hgetall"]["calls"] - 2, parts  # rejected readings, damaged series
+
+    for second, number in ((0, 52), (5, 1), (10, 1), (59, 1), (60, 52), (65, 1)):
+        now = NOON + timedelta(seconds=second)
+        read, parts = await taken(now)
+        assert read == number, second
+        assert parts == await take_snapshot(store, BELIEFS, now)
+    pools = msgspec.json.decode(parts["pools"])["pools"]
+    # The source that nobody reports any more is still listed with its pool, which is not off.
+    assert [[s["source"] for s in pool["sources"]] for pool in pools] == [["old", "own"]]
+
+    # One that returns is seen within a minute; one that is removed from Redis at once.
+    await write(store, [report("gone7", {"US": 5.0}, start=NOON + MINUTE, hold_s=600)])
+    _, parts = await taken(NOON + timedelta(seconds=115))
+    assert b"gone7" not in parts["pools"]
+    later = NOON + timedelta(seconds=120)
+    _, parts = await taken(later)
+    assert b"gone7" in parts["pools"]
+    assert parts == await take_snapshot(store, BELIEFS, later)
+    await redis.flushdb()
+    await write(store, [report("live", {"US": 5.0}, hold_s=600)])
+    later += timedelta(seconds=5)
+    _, parts = await taken(later)
+    assert parts == await take_snapshot(store, BELIEFS, later)
 
 
 async def test_an_emptied_redis_is_detected(redis: Redis, store: Store) -> None:

@@ -50,6 +50,15 @@ def test_an_idle_consumer_is_not_stalled() -> None:
         detector.check({WHERE: Progress(committed=5, lag=1)}, 261)
 
 
+def test_messages_that_are_processed_again_are_progress() -> None:
+    """While Redis is filled again, nothing is committed."""
+    detector = StallDetector(limit_s=60)
+    for at in range(0, 600, 50):
+        detector.check({WHERE: Progress(committed=5, lag=2)}, at, replayed=at)
+    with pytest.raises(StalledError):
+        detector.check({WHERE: Progress(committed=5, lag=2)}, 611, replayed=550)
+
+
 async def test_the_watchdog_updates_the_metric_and_logs_outages_and_the_stall(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -11,8 +11,9 @@ import math
 import random
 import time
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import msgspec
 
@@ -20,9 +21,9 @@ from miningmap.inputs import decode_json
 from miningmap.live_rows import read
 from miningmap.partner.http import ContributeError
 from miningmap.partner.live.pace import Pace
-from miningmap.partner.live.spool import NewRow
 from miningmap.partner.live.troubles import Trouble
 from miningmap.rows import MAX_BODY, InvalidRowsError
+from miningmap.spool import NewRow, SpoolError
 from miningmap.times import DAY_S, HOUR_S, utc_now
 
 if TYPE_CHECKING:
@@ -30,7 +31,10 @@ if TYPE_CHECKING:
 
     from miningmap.messages import Report
     from miningmap.partner.live.lines import Chunk
-    from miningmap.partner.live.spool import Spool, SpooledRow
+    from miningmap.partner.live.spool import Spool
+    from miningmap.spool import SpooledRow
+
+T = TypeVar("T")
 
 MAX_ROWS: Final = 1000
 """The most rows of a request."""
@@ -41,6 +45,9 @@ LONGEST_WAIT_S: Final = 60.0
 """Between attempts while the intake is away, unless it asks for more: its minutes are live."""
 SLOW_WAIT_S: Final = 300.0
 """Between attempts while somebody has to act, as after a revoked token."""
+DISK_WAIT_S: Final = 5.0
+"""Between attempts while the spool cannot be written or read, as on a full disk."""
+LONGEST_WAIT_FOR_DISK_S: Final = 900.0
 ATTEMPTS_AT_END: Final = 5
 """After the end of the input; what is not accepted then waits in the spool for the next start."""
 LONGEST_WAIT_AT_END_S: Final = 900.0
@@ -118,6 +125,7 @@ class Forwarder:
         self._pace = Pace(clock)
         self._away = Trouble(say)
         self._loss = Trouble(say)
+        self._disk = Trouble(say)
         self._failures = 0  # in a row
         self._max_rows = MAX_ROWS
         self._arrived = asyncio.Event()
@@ -142,7 +150,8 @@ class Forwarder:
         number = 0
         async for chunk in lines:
             if rows := list(self._checked(chunk, number)):
-                self._lose(self._spool.add(rows), "full", "the spool is full")
+                dropped = await self._on_disk(partial(self._spool.add, rows))
+                self._lose(dropped, "full", "the spool is full")
             number += len(chunk)
             self._arrived.set()
             self._regulate()
@@ -177,17 +186,38 @@ class Forwarder:
             self.counts.dropped += dropped
             self._loss.begins(kind, f"{reason}: the oldest rows are dropped")
 
+    async def _on_disk(self, use: Callable[[], T]) -> T:
+        """Use the spool; while that fails, the input and the rows in the spool wait.
+
+        Raises:
+            SpoolError: it has failed for :data:`LONGEST_WAIT_FOR_DISK_S`.
+        """
+        waited_s = 0.0
+        while True:
+            try:
+                result = use()
+            except SpoolError as error:
+                self._disk.begins("disk", f"{error}; rows wait until the spool can be used again")
+                if waited_s >= LONGEST_WAIT_FOR_DISK_S:
+                    raise
+                waited_s += DISK_WAIT_S
+                await self._pause(DISK_WAIT_S)
+            else:
+                self._disk.is_over("the spool can be used again")
+                return result
+
     # --- out of the spool -------------------------------------------------------------------------
 
     async def _send(self) -> None:
         while True:
             self._arrived.clear()
-            self._lose(self._spool.expire(time.time()), "old", "rows are older than the map keeps")
+            expired = await self._on_disk(lambda: self._spool.expire(time.time()))
+            self._lose(expired, "old", "rows are older than the map keeps")
             self._regulate()
             if len(self._spool):
                 await self._unless_ended(self._pace.wait_s())
                 # Not before the wait, in which rows can be replaced or dropped.
-                batch = self._spool.oldest(self._max_rows, MAX_ROW)
+                batch = await self._on_disk(lambda: self._spool.oldest(self._max_rows, MAX_ROW))
                 if not await self._attempt(batch):
                     return
             elif self._ended.is_set():
@@ -201,7 +231,7 @@ class Forwarder:
             await self._post([spooled.row for spooled in batch])
         except ContributeError as error:
             return await self._failed(batch, error)
-        self._spool.remove(batch)
+        await self._on_disk(lambda: self._spool.remove(batch))
         self.counts.accepted += len(batch)
         self._max_rows = MAX_ROWS
         self._answered()
@@ -217,7 +247,7 @@ class Forwarder:
 
     async def _failed(self, batch: Sequence[SpooledRow], error: ContributeError) -> bool:
         if _is_about_rows(error):
-            self._refuse(batch, error)
+            await self._refuse(batch, error)
             self._answered()
             return True
         self.failure = " ".join(str(error).split())  # a proxy may answer with a page
@@ -237,7 +267,7 @@ class Forwarder:
         await self._unless_ended(wait_s)
         return True
 
-    def _refuse(self, batch: Sequence[SpooledRow], error: ContributeError) -> None:
+    async def _refuse(self, batch: Sequence[SpooledRow], error: ContributeError) -> None:
         """Move the rows aside that the intake named; if it named none, find them by halving."""
         refused: dict[SpooledRow, str] = {}
         for named in error.errors:
@@ -248,7 +278,7 @@ class Forwarder:
             self._max_rows = len(batch) // 2
             return
         refused = refused or {batch[0]: str(error)}
-        self._spool.refuse(refused)
+        await self._on_disk(partial(self._spool.refuse, refused))
         self.counts.refused += len(refused)
         reasons = sorted(set(refused.values()))
         more = [f"and {len(reasons) - _REASONS_SHOWN} more"] * (len(reasons) > _REASONS_SHOWN)
@@ -315,11 +345,10 @@ def new_row(line: bytes | None) -> NewRow:
 
 def _spooled(report: Report, row: bytes) -> NewRow:
     end = report.end.timestamp()
-    # Of rows with the same key the later one counts, as on the map.
-    if report.length_s < HOUR_S:
-        expires, key = end + KEPT_MINUTES_S, f"{end}"
-    else:
-        expires, key = end + KEPT_HOURS_S, f"{report.start.timestamp()}/{end}"
+    # Of rows with the same key the later one counts, as on the map. Two rows that end together, but
+    # begin or hold differently, claim different minutes.
+    key = f"{report.start.timestamp()}/{end}/{report.hold_s}"
+    expires = end + (KEPT_MINUTES_S if report.length_s < HOUR_S else KEPT_HOURS_S)
     if report.length_s >= DAY_S:
         expires = math.inf  # days are kept for ever
     if expires <= time.time():

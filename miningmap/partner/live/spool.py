@@ -1,173 +1,36 @@
-"""The spool: live rows on the disk of the pool until the intake has accepted them.
-
-It is a SQLite database, whose commits survive a kill and a power cut (write-ahead log, synchronous
-``FULL``). One process at a time uses a spool; a lock on a file ensures that. It is bounded: if it
-is full, the oldest rows go first, and rows that the map would no longer use go by themselves.
-"""
+"""The spool of live rows on the disk of the pool, and the file of rows that were refused."""
 
 from __future__ import annotations
 
-import fcntl
 import os
-import sqlite3
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Final, NamedTuple
+from contextlib import suppress
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import msgspec
 
+from miningmap import spool
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
     from typing import BinaryIO
+
+    from miningmap.spool import SpooledRow
 
 REFUSED: Final = "refused.jsonl"
 MAX_REFUSED: Final = 1 << 24
 """Bytes in the file of refused rows; a full one replaces the one before."""
-ROW_OVERHEAD: Final = 64
-"""Bytes that a row counts beside its text, for what the database keeps with it."""
-
-_DATABASE: Final = "spool.sqlite3"
-_DAMAGED: Final = "damaged-"
-_VERSION: Final = 1
-_PAGE: Final = 16_384
-"""Bytes of a page of the database; in the usual 4096 there would be room for one row of a pool."""
-_LOG_PAGES: Final = 256
-"""The log has about so many pages before they are merged into the database."""
-_SCHEMA: Final = (
-    """
-    CREATE TABLE rows (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        key TEXT NOT NULL UNIQUE,
-        expires REAL NOT NULL,
-        row BLOB NOT NULL
-    )
-    """,
-    "CREATE INDEX expiring ON rows (expires)",
-)
 
 
-class SpoolError(Exception):
-    """The spool cannot be used; the text is one line."""
+class Spool(spool.Spool):
+    """Live rows (JSON) until the intake has accepted or refused them."""
 
-
-class NewRow(NamedTuple):
-    """A row to keep.
-
-    Attributes:
-        row: as JSON.
-        expires: from when the map has no use for it, in seconds since the epoch.
-        key: of rows with the same key only the latest is kept.
-    """
-
-    row: bytes
-    expires: float
-    key: str
-
-
-class SpooledRow(NamedTuple):
-    """A row in the spool; ids rise in the order in which rows were added."""
-
-    id: int
-    row: bytes
-
-
-class Spool:
-    """The rows in one folder, in the order in which they were added.
-
-    Attributes:
-        size: what counts towards the limit, in bytes.
-        set_aside: the name of a damaged database that was set aside, so that this one is empty.
-    """
-
-    def __init__(self, folder: Path, max_bytes: int) -> None:
-        """Open the spool, and create it if needed.
-
-        Args:
-            folder: of the spool, on a disk of this machine.
-            max_bytes: the limit of its size.
-
-        Raises:
-            SpoolError: the folder cannot be written, or another process uses it.
-        """
-        self._folder = folder
-        self._max_bytes = max_bytes
-        self.set_aside: str | None = None
-        with self._errors():
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = _locked(folder)
-            try:
-                self._database = self._opened()
-            except BaseException:
-                self._lock.close()
-                raise
-            self._count, self.size = self._counted()
-
-    def close(self) -> None:
-        """Close the spool; its rows stay."""
-        self._database.close()
-        self._lock.close()
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        return self._count
-
-    @property
-    def has_room(self) -> bool:
-        """Whether at least half of the limit is left."""
-        return self.size <= self._max_bytes / 2
+    own_folder: ClassVar[str] = "give each its own by --spool"
 
     @property
     def refused_file(self) -> Path:
         """The file of rows that were refused for good."""
         return self._folder / REFUSED
-
-    def add(self, rows: Sequence[NewRow]) -> int:
-        """Add rows, which are on the disk when this returns.
-
-        Returns:
-            How many of the oldest rows were dropped, because the spool is full.
-
-        Raises:
-            SpoolError: they cannot be written; none was added.
-        """
-        with self._errors(), self._database:
-            for row in rows:
-                self._delete("key = ?", row.key)
-                self._insert(row)
-            dropped = self._oldest_of(self.size - self._max_bytes)
-            for id_ in dropped:
-                self._delete("id = ?", id_)
-        return len(dropped)
-
-    def oldest(self, max_rows: int, max_bytes: int) -> list[SpooledRow]:
-        """Return the oldest rows: at least one if there is any, else as many as fit.
-
-        Args:
-            max_rows: the most rows.
-            max_bytes: the most bytes, each row with one for a separator.
-
-        Raises:
-            SpoolError: the spool cannot be read.
-        """
-        taken: list[SpooledRow] = []
-        left = max_bytes
-        with self._errors():
-            for row in self._from_oldest():
-                left -= len(row.row) + 1
-                if taken and (left < 0 or len(taken) == max_rows):
-                    break
-                taken.append(row)
-        return taken
-
-    def remove(self, rows: Sequence[SpooledRow]) -> None:
-        """Remove rows, because the intake has accepted them.
-
-        Raises:
-            SpoolError: they cannot be removed.
-        """
-        with self._errors(), self._database:
-            for row in rows:
-                self._delete("id = ?", row.id)
 
     def refuse(self, refused: Mapping[SpooledRow, str]) -> None:
         """Move rows to the file of refused rows, each with the reason.
@@ -180,80 +43,6 @@ class Spool:
         with self._errors():
             self._append_refused(refused)
         self.remove(list(refused))
-
-    def expire(self, now: float) -> int:
-        """Drop the rows that the map has no use for at this time, and return how many.
-
-        Raises:
-            SpoolError: they cannot be dropped.
-        """
-        with self._errors(), self._database:
-            return self._delete("expires <= ?", now)
-
-    # --- the database -----------------------------------------------------------------------------
-
-    def _opened(self) -> sqlite3.Connection:
-        try:
-            return _open(self._folder / _DATABASE)
-        except sqlite3.OperationalError:  # such as a full disk: the rows are still there
-            raise
-        except sqlite3.DatabaseError:
-            self.set_aside = self._set_aside()
-            return _open(self._folder / _DATABASE)
-
-    def _set_aside(self) -> str:
-        """Rename a damaged database together with its log, which sqlite3's tools may repair."""
-        for suffix in ("", "-wal", "-shm"):
-            file = self._folder / f"{_DATABASE}{suffix}"
-            with suppress(FileNotFoundError):
-                file.rename(self._folder / f"{_DAMAGED}{_DATABASE}{suffix}")
-        return _DAMAGED + _DATABASE
-
-    def _counted(self) -> tuple[int, int]:
-        query = "SELECT COUNT(*), COALESCE(SUM(LENGTH(row)), 0) FROM rows"
-        count, size = self._database.execute(query).fetchone()
-        return count, size + count * ROW_OVERHEAD
-
-    def _from_oldest(self) -> Iterator[SpooledRow]:
-        rows = self._database.execute("SELECT id, row FROM rows ORDER BY id")
-        return (SpooledRow(*row) for row in rows)
-
-    def _oldest_of(self, size: int) -> list[int]:
-        """Return the ids of as many of the oldest rows as have this size together."""
-        ids = []
-        if size > 0:
-            for row in self._from_oldest():
-                ids.append(row.id)
-                size -= len(row.row) + ROW_OVERHEAD
-                if size <= 0:
-                    break
-        return ids
-
-    def _insert(self, row: NewRow) -> None:
-        self._database.execute("INSERT INTO rows (row, expires, key) VALUES (?, ?, ?)", row)
-        self._count += 1
-        self.size += len(row.row) + ROW_OVERHEAD
-
-    def _delete(self, condition: str, value: str | float) -> int:
-        """Delete the rows that meet a condition, which is a literal of this module."""
-        query = f"SELECT COUNT(*), SUM(LENGTH(row)) FROM rows WHERE {condition}"  # noqa: S608
-        count: int
-        count, size = self._database.execute(query, (value,)).fetchone()
-        if count:
-            self._database.execute(f"DELETE FROM rows WHERE {condition}", (value,))  # noqa: S608
-            self._count -= count
-            self.size -= size + count * ROW_OVERHEAD
-        return count
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, sqlite3.Error) as error:
-            reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-            raise SpoolError(f"spool {self._folder}: {reason}") from None
-
-    # --- refused rows -----------------------------------------------------------------------------
 
     def _append_refused(self, refused: Mapping[SpooledRow, str]) -> None:
         path = self.refused_file
@@ -268,48 +57,6 @@ class Spool:
                 file.write(msgspec.json.encode({"reason": reason, "row": row}) + b"\n")
             file.flush()
             os.fsync(file.fileno())
-
-
-def _locked(folder: Path) -> BinaryIO:
-    file = (folder / "lock").open("wb")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        raise SpoolError(
-            f"spool {folder}: another process uses it; give each its own by --spool"
-        ) from None
-    return file
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    """Open a database with its schema.
-
-    Raises:
-        sqlite3.DatabaseError: it is damaged, or of another version of this software.
-    """
-    database = sqlite3.connect(path)
-    try:
-        database.execute(f"PRAGMA page_size = {_PAGE}")
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = FULL")
-        database.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
-        (version,) = database.execute("PRAGMA user_version").fetchone()
-        if version == 0:
-            with database:
-                database.execute("BEGIN")  # sqlite3 begins no transaction before CREATE by itself
-                for statement in _SCHEMA:
-                    database.execute(statement)
-                database.execute(f"PRAGMA user_version = {_VERSION}")
-        elif version != _VERSION:
-            raise sqlite3.DatabaseError(f"version {version}")
-        (state,) = database.execute("PRAGMA quick_check(1)").fetchone()
-        if state != "ok":
-            raise sqlite3.DatabaseError(state)
-    except BaseException:
-        database.close()
-        raise
-    return database
 
 
 def _ends_with_line(file: BinaryIO) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from collector.outbox import ReportWithRows
 from miningmap.plausibility import KnownFigures
 
 if TYPE_CHECKING:
@@ -31,12 +32,15 @@ class Kafka:
         self.acknowledge = asyncio.Event()
         self.acknowledge.set()
 
-    async def publish(self, messages: Sequence[Message]) -> None:
+    async def publish(self, messages: Sequence[Message | ReportWithRows]) -> None:
         await self.acknowledge.wait()
         if self.failures:
             self.failures -= 1
             raise ConnectionError("no broker")
-        self.messages += messages
+        self.messages += [
+            message.report if isinstance(message, ReportWithRows) else message
+            for message in messages
+        ]
 
 
 class Past:
