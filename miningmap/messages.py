@@ -16,6 +16,7 @@ import msgspec
 from miningmap import places
 from miningmap.inputs import in_words, matching, without_mark
 from miningmap.times import HOUR_S, add_months, as_utc, parse_rfc3339
+from miningmap.unambiguous import check_unambiguous, is_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -62,7 +63,7 @@ Hold: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=MAX_HOLD_S)]
 _INSTANTS = ("start", "end", "fetched_at")
 _LONGEST_QUOTE = 64
 
-Reason: TypeAlias = Literal["undecodable", "schema", "invalid", "too_late"]
+Reason: TypeAlias = Literal["undecodable", "schema", "invalid", "key", "too_late"]
 """Why a message is a dead letter."""
 
 
@@ -258,15 +259,31 @@ def decode(raw: bytes) -> Message:
 
     Raises:
         InvalidMessageError: not JSON (``undecodable``), an unknown schema (``schema``), or against
-            a rule of method.md 2 (``invalid``).
+            a rule of method.md 2 (``invalid``): also a repeated key, and text that is not Unicode.
     """
     raw = without_mark(raw)
+    message = _decode(raw)
+    # Nearly every message is as encode() writes it, which has no key twice and is valid UTF-8.
+    if _encoder.encode(message) != raw:
+        _check_text(raw)
+    return message
+
+
+def _check_text(raw: bytes) -> None:
+    try:
+        check_unambiguous(raw)
+    except (ValueError, RecursionError) as error:
+        raise InvalidMessageError("invalid", str(error)) from None
+
+
+def _decode(raw: bytes) -> Message:
     try:
         schema = _envelope.decode(raw).schema
     except msgspec.ValidationError as error:
         raise InvalidMessageError("schema", f"no schema: {error}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidMessageError("undecodable", str(error)) from None
+        reason: Reason = "invalid" if is_json(raw) else "undecodable"
+        raise InvalidMessageError(reason, str(error)) from None
     decoder = _decoders.get(schema)
     if decoder is None:
         known = ", ".join(_decoders)
@@ -340,3 +357,29 @@ def encode(message: Message) -> bytes:
 def key(message: Message) -> bytes:
     """The Kafka key of the message, which keeps all messages of one pool in order."""
     return (message.pool if isinstance(message, Report) else NETWORK_KEY).encode()
+
+
+def decode_keyed(raw: bytes | None, found: bytes | None) -> Message:
+    """Decode and check one message as it is in Kafka, with its key.
+
+    Raises:
+        InvalidMessageError: :func:`decode` or :func:`check_key` refuses it.
+    """
+    message = decode(raw or b"")
+    check_key(message, found)
+    return message
+
+
+def check_key(message: Message, found: bytes | None) -> None:
+    """Check that a message has its Kafka key.
+
+    One without a key is refused like one with another: its partition is chance, and so two
+    consumers could write one pool at the same time.
+
+    Raises:
+        InvalidMessageError: it has another key or none (``key``).
+    """
+    expected = key(message)
+    if found != expected:
+        is_now = "none" if found is None else ascii(found[:_LONGEST_QUOTE].decode(errors="replace"))
+        raise InvalidMessageError("key", f"the key should be '{expected.decode()}'; it is {is_now}")

@@ -2,7 +2,7 @@
 
 Polled readings, partners' rows, published files and imported tables are checked by the same rules:
 
-- What ends in the future is no finding (:func:`future`).
+- What ends in the future is no finding (:func:`future`), and nothing was fetched there.
 - Nothing was mined before Bitcoin's first block, a total of 0 without a place says nothing, and
   neither does a network of 0 (:func:`impossible`).
 - A message does not claim more than :mod:`miningmap.sizes` allows (:func:`impossible` too).
@@ -41,6 +41,8 @@ TOO_LARGE: Final = "too_large"
 
 MAX_AHEAD: Final = timedelta(minutes=5)
 """How far the end of a message may be ahead of the clock (method.md 2)."""
+MAX_FETCHED_AHEAD: Final = timedelta(days=1)
+"""How far the time at which a message was fetched may be ahead of the clock (method.md 2)."""
 MAX_HASHRATE: Final = 1e23
 """H/s, a hundred times the whole network of 2026. More than this is a wrong unit."""
 MAX_OF_NETWORK: Final = 2.0
@@ -100,6 +102,21 @@ def future(end: datetime, now: datetime) -> Rejection | None:
     )
 
 
+def _fetched_too_late(message: Message, now: datetime) -> Rejection | None:
+    """Reject what is said to be fetched on a later day.
+
+    Of two messages on one time the one that was fetched later counts, so this one could never be
+    corrected. A clock that is some hours ahead says nothing wrong about when the hashrate was.
+    """
+    if message.fetched_at <= now + MAX_FETCHED_AHEAD:
+        return None
+    return Rejection(
+        FUTURE,
+        f"was fetched at {message.fetched_at.isoformat()}, which is more than a day after "
+        f"{now.isoformat()}; is the sender's clock right?",
+    )
+
+
 def _empty(message: Message) -> Rejection | None:
     """Reject a total of 0 that is no finding.
 
@@ -134,7 +151,7 @@ def rejected(message: Message, now: datetime) -> Rejection | None:
         message: valid by the rules of messages.
         now: the clock, UTC.
     """
-    return future(message.end, now) or impossible(message)
+    return future(message.end, now) or _fetched_too_late(message, now) or impossible(message)
 
 
 def too_large(hashrate: float) -> Rejection | None:

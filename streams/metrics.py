@@ -20,7 +20,8 @@ FAILED: Final = "failed"
 REWIND_REASONS: Final = ("empty", "behind")
 OVER_QUOTA: Final = "over_quota"
 """The reason of a dead letter whose pool takes too much of Redis."""
-_REASONS: Final = (*get_args(Reason), FUTURE, IMPLAUSIBLE, TOO_LARGE, OVER_QUOTA, FAILED)
+REASONS: Final = (*get_args(Reason), FUTURE, IMPLAUSIBLE, TOO_LARGE, OVER_QUOTA, FAILED)
+"""Why a message is a dead letter: all reasons."""
 
 # From a polled report, which is written at once, to a partner's report about a whole month.
 _AGES_S = (1, 2, 5, 10, 30, 60, 120, 300, 900, 3600, 86_400, 31 * 86_400)
@@ -42,8 +43,8 @@ class Metrics:
         self.messages = Counter(
             "miningmap_messages_total",
             "Messages from Kafka that were processed, by topic and result: stored (in cells), "
-            "dead_letter (it became one), or read (a dead letter, of which the newest of each pool "
-            "is kept).",
+            "dead_letter (it became one), damaged (not stored, because its series is damaged in "
+            "Redis), or read (a dead letter, of which the newest of each pool is kept).",
             ["topic", "result"],
             registry=registry,
         )
@@ -65,7 +66,7 @@ class Metrics:
             ["reason"],
             registry=registry,
         )
-        for reason in _REASONS:  # from 0 on, so that the first one is an increase
+        for reason in REASONS:  # from 0 on, so that the first one is an increase
             self.dead_letters.labels(reason)
         self.report_age = Histogram(
             "miningmap_report_age_seconds",
@@ -113,6 +114,12 @@ class Metrics:
             "miningmap_snapshot_duration_seconds",
             "Time that a snapshot of all windows takes, in seconds.",
             buckets=_SNAPSHOT_S,
+            registry=registry,
+        )
+        self.damaged_series = Gauge(
+            "miningmap_damaged_series",
+            "Series that the last snapshot of this process leaves out because what is stored of "
+            "them cannot be read.",
             registry=registry,
         )
         self.swing_duration = Histogram(

@@ -25,12 +25,13 @@ from streams.method.annotations import annotated
 from streams.metrics import Metrics
 from streams.queries.swings import swing_settings
 from streams.redis.store import Store
+from streams.worker.attempts import Attempts
 from streams.worker.consumer import consume
 from streams.worker.processor import Processor
 from streams.worker.published_swings import published_swings
 from streams.worker.rewinder import Rewinder
 from streams.worker.snapshot_writer import write_snapshots
-from streams.worker.stall_watchdog import watch
+from streams.worker.stall_watchdog import Watchdog
 from streams.worker.swing_evaluator import Evaluator
 from streams.worker.swing_watcher import SwingWatcher
 
@@ -84,6 +85,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
                 settings.kafka, topics, state=kafka, durations=metrics.kafka_durations
             ) as publisher,
         ):
+            attempts = Attempts()
             rewinder = Rewinder(settings, store, metrics, utc_now, state=cells)
             processor = Processor(
                 store,
@@ -93,6 +95,15 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
                 utc_now,
                 redis=redis_state,
                 rewinder=rewinder,
+                attempts=attempts,
+            )
+            watchdog = Watchdog(
+                settings,
+                metrics,
+                consumer,
+                servers=[kafka, redis_state],
+                attempts=attempts,
+                replayed=lambda: rewinder.replayed,
             )
             evaluator = _evaluator(settings, store, beliefs, metrics)
             watcher = SwingWatcher(
@@ -110,13 +121,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
                     settings.streams, store, beliefs, publisher, metrics, state=snapshots
                 ),
                 watcher.run(),
-                watch(
-                    settings,
-                    metrics,
-                    consumer,
-                    replayed=lambda: rewinder.replayed,
-                    waits=lambda: redis_state.reason is not None,
-                ),
+                watchdog.run(),
                 watch_redis(settings.redis, redis_state, metrics.show_memory),
             )
     finally:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from miningmap import messages
 from miningmap.messages import (
     BASES,
     KINDS,
@@ -20,12 +21,14 @@ from miningmap.messages import (
     Network,
     Published,
     Report,
+    check_key,
     decode,
     decode_lines,
     encode,
     key,
 )
 from miningmap.places import OTHER, all_places
+from miningmap.unambiguous import check_unambiguous
 from tests.cases import all_cases
 
 REPORT: dict[str, Any] = {
@@ -130,7 +133,7 @@ def test_unknown_extra_fields_of_a_place_are_ignored() -> None:
         pytest.param(raw()[:-1], "truncated", id="cut short"),
         pytest.param(b"<html>", "invalid character", id="HTML"),
         pytest.param(b"\xff\xfe\x00", "invalid character", id="binary"),
-        pytest.param(b'{"schema":"\xff"}', "utf-8", id="not UTF-8"),
+        pytest.param(b'\xff{"schema":"report/1"}', "invalid character", id="not UTF-8"),
         pytest.param(BOM_UTF8 * 2 + raw(), "invalid character", id="two byte order marks"),
         pytest.param(raw() + raw(), "trailing characters", id="two in one"),
         pytest.param(with_literal("NaN"), "invalid character", id="NaN"),
@@ -664,3 +667,106 @@ def test_arbitrary_bytes_are_decoded_or_rejected(message: bytes) -> None:
     except InvalidMessageError as error:
         reason = error.reason
     assert decoded is not None or reason in {"undecodable", "schema", "invalid"}
+
+
+def test_what_encode_writes_needs_no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All producers of this software write it, so it costs an encoding."""
+    monkeypatch.setattr(messages, "check_unambiguous", None)
+    for fields in (REPORT, NETWORK):
+        canonical = encode(decode_unchecked(raw(fields)))
+        assert encode(decode(canonical)) == canonical
+
+
+def decode_unchecked(message: bytes) -> Message:
+    return messages._decode(message)
+
+
+REPEATED = [
+    raw().replace(b'"pool"', b'"pool": "b", "pool"'),
+    raw().replace(b'"pool"', b'"p\\u006fol": "b", "pool"'),
+    raw().replace(b'"schema"', b'"schema": "report/9", "schema"'),
+    raw().replace(b'"simulated": false', b'"simulated": true, "simulated": false'),
+    raw().replace(b'{"code"', b'{"code": "KZ", "code"'),
+    raw().replace(b'{"code"', b'{"code" \n:"KZ", "code"'),
+    raw(comment={"a": [[{"b": 1}]]}).replace(b'{"b": 1', b'{"b": 2, "b": 1'),
+    raw(comment='":').replace(b'"pool"', b'"pool": "b", "pool"'),
+    raw(comment='":').replace(b'"pool"', b'"pool": "b", "pool"'),
+    # As many keys as the encoded message has, which names the basis that this one leaves out.
+    encode(decode_unchecked(raw()))
+    .replace(b'"basis":"reported"', b'"pool":"foundryusa"')
+    .replace(b',"places"', b',"places"'),
+]
+
+
+@all_cases("message", REPEATED)
+def test_a_repeated_key_is_invalid(message: bytes) -> None:
+    reason, error = refusal(message)
+    assert (reason, "is repeated" in error) == ("invalid", True), error
+
+
+NOT_UNICODE = [
+    raw(comment="HERE").replace(b"HERE", b"\xff"),
+    raw(comment="HERE").replace(b"HERE", b"\xed\xa0\x80"),  # a surrogate as if it were a character
+    raw(comment="HERE").replace(b"HERE", rb"\ud800"),
+    raw(comment="HERE").replace(b"HERE", rb"\udc00"),
+    raw(HERE=1).replace(b"HERE", b"\xff"),
+    raw(HERE=1).replace(b"HERE", rb"\ud800"),
+    raw(pool="HERE").replace(b"HERE", b"\xff"),
+    raw(pool="HERE").replace(b"HERE", rb"\ud800"),
+    raw(schema="HERE").replace(b"HERE", b"\xff"),
+    raw(schema="HERE").replace(b"HERE", rb"\udfff"),
+]
+
+
+@all_cases("message", NOT_UNICODE)
+def test_text_that_is_not_unicode_is_invalid(message: bytes) -> None:
+    assert refusal(message)[0] == "invalid"
+
+
+@all_cases("text", ['":', '"', "\\", "\x00", "\U0001f600", "Ωμέγα", '{"a":1,"a":2}'])
+def test_any_text_in_an_unknown_field_is_valid(text: str) -> None:
+    assert decode(raw(comment={text: [text]})) == decode(raw())
+    unescaped = json.dumps(REPORT | {"comment": {text: [text]}}, ensure_ascii=False)
+    assert decode(unescaped.encode()) == decode(raw())
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(json_values, st.booleans())
+def test_any_json_of_a_library_is_unambiguous(value: object, escaped: bool) -> None:  # noqa: FBT001
+    check_unambiguous(json.dumps(value, ensure_ascii=escaped).encode())
+
+
+@given(st.dictionaries(st.text(), json_values, min_size=1, max_size=3), json_values, st.booleans())
+def test_any_repeated_key_is_found(
+    fields: dict[str, object],
+    other: object,
+    escaped: bool,  # noqa: FBT001
+) -> None:
+    name = next(iter(fields))
+    twice = (
+        f"{{{json.dumps(name)}:{json.dumps(other)},{json.dumps(fields, ensure_ascii=escaped)[1:]}"
+    )
+    nested = f'{{"x":[{twice}]}}'
+    for text in (twice, nested):
+        with pytest.raises(ValueError, match="is repeated"):
+            check_unambiguous(text.encode())
+
+
+def test_a_message_has_the_key_of_its_pool_or_of_the_network() -> None:
+    check_key(decode(raw()), b"foundryusa")
+    check_key(decode(raw(NETWORK)), b"bitcoin")
+
+
+@all_cases("found", [None, b"", b"antpool", b"\xff" * 100, b"foundryusa\n"])
+def test_another_key_or_none_is_refused(found: bytes | None) -> None:
+    for fields in (REPORT, NETWORK):
+        with pytest.raises(InvalidMessageError) as caught:
+            check_key(decode(raw(fields)), found)
+        assert caught.value.reason == "key"
+        assert len(str(caught.value)) < 500

@@ -42,7 +42,7 @@ from streams.queries.parameters import (
     SharesParameters,
 )
 from streams.queries.pools import PoolsParameters
-from streams.queries.snapshot import POOLS, SnapshotError, part_name
+from streams.queries.snapshot import POOLS, UNREADABLE, SnapshotError, part_name
 from streams.queries.swing_list import SwingsParameters, pools_in
 
 if TYPE_CHECKING:
@@ -376,7 +376,7 @@ class Api:
     ) -> Representation:
         try:
             rows = kind.table_rows(msgspec.json.decode(body))
-        except (msgspec.DecodeError, KeyError, TypeError) as error:
+        except UNREADABLE as error:
             raise SnapshotError.of("a table", error) from None
         table = csv.to_csv(kind.table_fields(), rows)
         return Representation(table, csv.CONTENT_TYPE, cache_control or self._public, licence)
@@ -429,6 +429,6 @@ def _licence_in(body: bytes) -> Licence:
     """
     try:
         answer = msgspec.json.decode(body, type=_Cohort)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise SnapshotError.of("a table", error) from None
     return licence_of({member.pool for member in answer.cohort})

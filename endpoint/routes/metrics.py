@@ -25,7 +25,14 @@ from miningmap.http.metrics import accepted_format
 from miningmap.licences import CC_BY
 from miningmap.metrics import PoolSeries
 from miningmap.places import country_of
-from streams.queries.snapshot import POOLS, TAKEN_AT, SnapshotError, answers_in, decode_taken_at
+from streams.queries.snapshot import (
+    POOLS,
+    TAKEN_AT,
+    UNREADABLE,
+    SnapshotError,
+    answers_in,
+    decode_taken_at,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -142,10 +149,10 @@ class SnapshotCollector(Collector):
         # A part that cannot be read is unknown, like one that is not there.
         self._answers: list[Answer] = []
         for answer in answers_in(snapshot).values():
-            with suppress(msgspec.DecodeError):
+            with suppress(*UNREADABLE):
                 self._answers.append(_answer.decode(answer))
         self._pools = PoolList(())
-        with suppress(KeyError, msgspec.DecodeError):
+        with suppress(*UNREADABLE):
             self._pools = _pool_list.decode(snapshot[POOLS])
         self._taken_at: datetime | None = None
         with suppress(SnapshotError):

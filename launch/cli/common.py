@@ -416,6 +416,7 @@ def run_service(
     import structlog
 
     from miningmap import logs
+    from miningmap.loop_watchdog import watched_loop
 
     settings = settings_of(context)
     logs.configure(settings.log, name)
@@ -426,11 +427,15 @@ def run_service(
         loop = asyncio.get_running_loop()
         for stop_signal in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(stop_signal, stop.set)
-        await run(settings, stop)
+        beating = asyncio.create_task(watchdog.beat())
+        try:
+            await run(settings, stop)
+        finally:
+            beating.cancel()
         log.info("service_stopped")
 
     try:
-        with settings_errors(context):
+        with settings_errors(context), watched_loop() as watchdog:
             _run(until_stopped())
     except CommandUsageError:
         raise

@@ -186,18 +186,18 @@ async def _read_topics(kafka: Kafka, selected: SortedMessages) -> int:
     """Read everything in Kafka; return how many messages are not valid."""
     from miningmap.kafka.reader import open_reader
     from miningmap.kafka.topics import NETWORK, REPORTS
-    from miningmap.messages import InvalidMessageError, decode
+    from miningmap.messages import InvalidMessageError, decode_keyed
 
     invalid = 0
     async with open_reader(kafka.bootstrap_servers, [REPORTS, NETWORK]) as topics:
         with _bar("reading", topics.size) as bar:
-            async for values in topics.batches():
-                for value in values:
+            async for records in topics.records():
+                for record in records:
                     try:
-                        selected.add(decode(value), value)
+                        selected.add(decode_keyed(record.value, record.key), record.value)
                     except InvalidMessageError:
                         invalid += 1
-                bar.update(len(values))
+                bar.update(len(records))
     return invalid
 
 

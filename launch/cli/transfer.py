@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
+    from aiokafka.structs import ConsumerRecord
+
     from miningmap.messages import Message, Report
     from miningmap.plausibility import KnownFigures, Rejection
     from miningmap.settings import Kafka, Retention
@@ -186,13 +188,13 @@ async def _read_blocks(kafka: Kafka, known: KnownFigures, since: datetime, until
         with click.progressbar(
             length=reports.size, label="reading blocks", file=sys.stderr, hidden=hidden
         ) as bar:
-            async for values in reports.batches():
+            async for records in reports.records():
                 if read >= MAX_READ:
                     return False
                 # Few reports have blocks, and finding the word is much faster than decoding.
-                add_figures((value for value in values if b'"blocks"' in value), known)
-                read += len(values)
-                bar.update(len(values))
+                add_figures((r for r in records if b'"blocks"' in (r.value or b"")), known)
+                read += len(records)
+                bar.update(len(records))
     return True
 
 
@@ -349,9 +351,9 @@ def export(
     that a message is about (from its start to its end, or to the end of its hold), not by its
     arrival. To recompute a window, export a range that covers it and the 30 days before it.
 
-    Invalid messages, those from the future or from before Bitcoin's first block, totals of 0, and
-    those that are too large, which are also dead letters, are left out and counted on standard
-    error.
+    Invalid messages, those without the key of their pool, from the future or from before Bitcoin's
+    first block, totals of 0, and those that are too large, which are also dead letters, are left
+    out and counted on standard error. So each line is valid JSON in UTF-8, and publish accepts it.
     """
     from miningmap.kafka.errors import BrokerError
 
@@ -378,14 +380,14 @@ class _Selection:
         self.exported = 0
         self.invalid = 0
 
-    def line(self, value: bytes) -> bytes:
+    def line(self, record: ConsumerRecord) -> bytes:
         """Return the message as a line, or nothing if it is invalid or outside of the range."""
         from miningmap.inputs import one_line
-        from miningmap.messages import InvalidMessageError, decode
+        from miningmap.messages import InvalidMessageError, decode_keyed
         from miningmap.plausibility import rejected
 
         try:
-            message = decode(value)
+            message = decode_keyed(record.value, record.key)
         except InvalidMessageError:
             self.invalid += 1
             return b""
@@ -395,7 +397,7 @@ class _Selection:
         if not message.is_about(self._since, self._until):
             return b""
         self.exported += 1
-        return one_line(value) + b"\n"
+        return one_line(record.value) + b"\n"
 
 
 async def _export(kafka: Kafka, selection: _Selection, file: IO[bytes]) -> None:
@@ -404,9 +406,9 @@ async def _export(kafka: Kafka, selection: _Selection, file: IO[bytes]) -> None:
 
     async with open_reader(kafka.bootstrap_servers, [REPORTS, NETWORK]) as topics:
         with click.progressbar(length=topics.size, label="exporting", file=sys.stderr) as bar:
-            async for values in topics.batches():
-                file.writelines(map(selection.line, values))
-                bar.update(len(values))
+            async for records in topics.records():
+                file.writelines(map(selection.line, records))
+                bar.update(len(records))
 
 
 def _time(option: str, text: str | None) -> datetime | None:

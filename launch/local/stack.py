@@ -58,7 +58,8 @@ def services(settings: Settings, env: Mapping[str, str], config: Path | None) ->
         async def ready() -> bool:
             return await _get(url(host, port, "/healthz")) is not None
 
-        return Child(name, [sys.executable, "-m", "launch", *options, name], env, ready)
+        argv = [sys.executable, "-m", "launch", *options, name]
+        return Child(name, argv, env, ready, restarts=True)
 
     streams, endpoint, collector = settings.streams, settings.endpoint, settings.collector
     return [

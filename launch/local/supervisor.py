@@ -8,7 +8,8 @@
         await supervisor.run_for(None)
 
 On Ctrl-C, SIGTERM or a closed terminal the body is cancelled and the block ends normally. If a
-child ends by itself, the body is cancelled and a :class:`ChildError` is raised. In any case all
+child ends by itself, the body is cancelled and a :class:`ChildError` is raised, unless it is one
+that is started again: a service ends itself with exit code 1 when it is stuck. In any case all
 children have ended when the block has. On Linux they also end if this process is killed.
 """
 
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
 READY_S: Final = 30.0
 # For all children together. Docker, for example, kills a stopping container after 10 s by default.
 GRACE_S: Final = 8.0
+
+FIRST_PAUSE_S: Final = 1.0
+"""The pause before a child is started again, in seconds; it doubles each time."""
+LONGEST_PAUSE_S: Final = 30.0
 
 _POLL_S: Final = 0.05
 # The output of a child that has ended is read to its end, unless another process keeps the pipe
@@ -80,12 +85,15 @@ class Child:
         argv: the command.
         env: added to the environment of this process.
         ready: polled until it returns true; ``None`` if the child is ready once started.
+        restarts: whether it is started again if it fails after it was ready: with exit code 1, or
+            by a signal. Any other exit code is an end that a restart would only repeat.
     """
 
     name: str
     argv: Sequence[str]
     env: Mapping[str, str] = field(default_factory=dict)
     ready: Callable[[], Awaitable[bool]] | None = None
+    restarts: bool = False
 
 
 class ChildError(Exception):
@@ -122,6 +130,8 @@ class Supervisor:
         self._child_ended = asyncio.Event()
         self._failure: ChildError | None = None  # a child that ended while the body ran
         self._cancelled = False  # whether this object has cancelled the body
+        self._restarts: dict[str, int] = {}  # by the name of each child that was ready
+        self._leaving = asyncio.Event()
         self._left = False  # whether the body has ended, so that it must not be cancelled any more
         self._body: asyncio.Task[object]
         self._watchers: asyncio.TaskGroup
@@ -158,6 +168,7 @@ class Supervisor:
         - The body ended: end normally.
         """
         self._left = True
+        self._leaving.set()
         # If a request to cancel is left after this object's own, another task has made it.
         is_own_cancellation = (
             self._cancelled
@@ -186,6 +197,7 @@ class Supervisor:
             try:
                 async with asyncio.timeout_at(deadline):
                     await running.until_ready()
+                self._restarts.setdefault(running.child.name, 0)
             except TimeoutError:
                 raise ChildError(running.describe(f"was not ready after {within_s:g} s")) from None
 
@@ -206,9 +218,33 @@ class Supervisor:
     async def _watch(self, running: _Running) -> None:
         """Pass on a child's output until it has ended; cancel the body if that is unexpected."""
         await running.until_ended(self._output, self._child_ended)
-        if not self._left and self._failure is None:
-            self._failure = running.unexpected_end()
-            self._cancel_body()
+        if self._is_over() or await self._started_again(running):
+            return
+        self._failure = running.unexpected_end()
+        self._cancel_body()
+
+    def _is_over(self) -> bool:
+        return self._left or self._failure is not None
+
+    async def _started_again(self, ended: _Running) -> bool:
+        """Start a child again that has failed, if it is one of those, and return whether it is."""
+        child = ended.child
+        restarts = self._restarts.get(child.name)  # None until it was ready
+        if not child.restarts or restarts is None or not ended.has_failed:
+            return False
+        pause_s = min(FIRST_PAUSE_S * 2**restarts, LONGEST_PAUSE_S)
+        self._restarts[child.name] = restarts + 1
+        self._output(f"{child.name} | {ended.end()}; it is started again in {pause_s:g} s")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pause_s):
+                await self._leaving.wait()
+        if self._is_over():
+            return True
+        self._running.remove(ended)
+        again = await self._launch(child)
+        if self._is_over():  # then nothing else stops it
+            again.signal_group(signal.SIGKILL)
+        return True
 
     def _cancel_body(self) -> None:
         if not self._left and not self._cancelled:
@@ -326,10 +362,20 @@ class _Running:
         if not self.watcher.done():
             self._send(number)
 
-    def unexpected_end(self) -> ChildError:
+    @property
+    def has_failed(self) -> bool:
+        """Whether it has ended in a way that another start can mend."""
+        code = self.process.returncode
+        return code is not None and (code == 1 or code < 0)
+
+    def end(self) -> str:
+        """Return how it has ended."""
         code = self.process.returncode or 0
         how = f"killed by {_signal_name(-code)}" if code < 0 else f"exit code {code}"
-        return ChildError(self.describe(f"ended unexpectedly ({how})"))
+        return f"ended unexpectedly ({how})"
+
+    def unexpected_end(self) -> ChildError:
+        return ChildError(self.describe(self.end()))
 
     def describe(self, what: str) -> str:
         """Return what happened to the child, with the last lines of its output."""

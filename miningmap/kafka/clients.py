@@ -10,9 +10,12 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from miningmap.kafka.close import close_consumer
 from miningmap.kafka.errors import CONNECT_S, broker_errors
+from miningmap.kafka.header_names import tolerate_header_names
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+tolerate_header_names()
 
 
 @asynccontextmanager

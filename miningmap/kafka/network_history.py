@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 from miningmap.kafka.reader import open_reader
 from miningmap.kafka.topics import NETWORK
-from miningmap.messages import InvalidMessageError, decode
+from miningmap.messages import InvalidMessageError, decode_keyed
 from miningmap.plausibility import rejected, too_large
 from miningmap.times import utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from aiokafka.structs import ConsumerRecord
 
     from miningmap.plausibility import KnownFigures
 
@@ -24,20 +26,20 @@ async def add_network_history(servers: str, known: KnownFigures) -> int:
     """
     added = 0
     async with open_reader(servers, [NETWORK]) as topic:
-        async for values in topic.batches():
-            added += add_figures(values, known)
+        async for records in topic.records():
+            added += add_figures(records, known)
     return added
 
 
-def add_figures(values: Iterable[bytes], known: KnownFigures) -> int:
+def add_figures(records: Iterable[ConsumerRecord], known: KnownFigures) -> int:
     """Add the figures of messages, and return how many there are without those left out.
 
     Dead letters say nothing here either: messages that are invalid or cannot be true.
     """
     now, added = utc_now(), 0
-    for value in values:
+    for record in records:
         try:
-            message = decode(value)
+            message = decode_keyed(record.value, record.key)
         except InvalidMessageError:
             continue
         if rejected(message, now) or too_large(message.hashrate):

@@ -74,6 +74,7 @@ class Record:
         headers: what describes the content.
         timestamp_ms: the time of the record, in milliseconds since the epoch; ``None`` for the time
             at which it is sent.
+        partition: of the topic; ``None`` to let the key decide.
     """
 
     topic: str
@@ -81,6 +82,7 @@ class Record:
     value: bytes
     headers: tuple[tuple[str, bytes], ...] = ()
     timestamp_ms: int | None = None
+    partition: int | None = None
 
 
 def record_of(message: Message) -> Record:
@@ -382,6 +384,7 @@ async def _send(producer: AIOKafkaProducer, records: Sequence[Record]) -> None:
                     record.topic,
                     key=record.key,
                     value=record.value,
+                    partition=record.partition,
                     timestamp_ms=record.timestamp_ms,
                     headers=list(record.headers),
                 )

@@ -15,7 +15,7 @@ from miningmap.kafka.clients import admin_client, groupless_consumer, partitions
 from miningmap.kafka.errors import CONNECT_S, CREATE_TOPICS, TIMEOUT_S, BrokerError, broker_errors
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
     from datetime import datetime
 
     from aiokafka.structs import ConsumerRecord
@@ -49,12 +49,34 @@ class TopicReader:
         self._until = until
 
     @property
+    def ends(self) -> dict[tuple[str, int], int]:
+        """The end of each partition that has messages, by topic and number."""
+        return {(part.partition.topic, part.partition.partition): part.end for part in self._parts}
+
+    def only_from(self, starts: Mapping[tuple[str, int], int]) -> None:
+        """Read only these partitions, each from an offset on."""
+        self._parts = [
+            part._replace(start=min(part.end, max(part.start, start)))
+            for part in self._parts
+            if (start := starts.get((part.partition.topic, part.partition.partition))) is not None
+        ]
+
+    @property
     def size(self) -> int:
         """The number of messages, from the start of the range of times to the end of the topics."""
         return sum(part.end - part.start for part in self._parts)
 
     async def batches(self) -> AsyncIterator[list[bytes]]:
         """The values of all messages, in batches; a message without a value is ``b""``.
+
+        Raises:
+            BrokerError: the broker sent nothing for the time limit.
+        """
+        async for records in self.records():
+            yield [record.value or b"" for record in records]
+
+    async def records(self) -> AsyncIterator[list[ConsumerRecord]]:
+        """All messages with their keys, headers and times, in batches.
 
         Raises:
             BrokerError: the broker sent nothing for the time limit.
@@ -67,7 +89,7 @@ class TopicReader:
                 fetched, position = await self._fetch(partition)
                 if self._is_over(fetched[0]):
                     break
-                yield [record.value or b"" for record in fetched if record.offset < end]
+                yield [record for record in fetched if record.offset < end]
 
     def _is_over(self, record: ConsumerRecord) -> bool:
         return self._until is not None and record.timestamp >= _ms(self._until)

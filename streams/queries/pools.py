@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Final, TypeAlias, get_args
 
@@ -43,6 +43,7 @@ class PoolFacts:
         observed_day: the observations in the window ``24h``, by pool and source.
         observed_month: the observations in the window ``30d``, by pool and source.
         rejected: the newest rejected reading of each pool.
+        damaged: the series that cannot be read, and are left out of all else here.
     """
 
     last: Mapping[Series, LastReport]
@@ -52,8 +53,12 @@ class PoolFacts:
     observed_day: Pools
     observed_month: Pools
     rejected: Mapping[str, Refusal]
+    damaged: Mapping[Series, str] = field(default_factory=dict)
 
 
+DAMAGED: Final = "left out, because its data in Redis is damaged (run miningmap rebuild):"
+"""What the reason of a pool with a damaged source begins with; the sources follow."""
+_NOTHING_USED: Final = "nothing that was said of it could be used"
 _REASONS: Final[dict[State, str]] = {
     "thin": "too few minutes in the window to count",
     "stale": "no report covers the window",
@@ -85,7 +90,8 @@ def pool_list(facts: PoolFacts) -> PoolList:
     The state of a pool that reports minutes follows from the window ``now``, that of a pool which
     reports only whole days from ``30d``.
     """
-    by_pool: dict[str, list[SourceState]] = {pool: [] for pool in facts.rejected}
+    damaged = {series.pool for series in facts.damaged if series.pool is not None}
+    by_pool: dict[str, list[SourceState]] = {pool: [] for pool in {*facts.rejected, *damaged}}
     for series, report in facts.last.items():
         if series.pool is not None:
             source = SourceState(
@@ -168,7 +174,7 @@ def _pool(pool: str, sources: list[SourceState], facts: PoolFacts) -> PoolState:
         pool=pool,
         name=pool_name(pool),
         state=state,
-        reason=_REASONS.get(state) if sources else "nothing that was said of it could be used",
+        reason=_damage(pool, facts) or (_REASONS.get(state) if sources else _NOTHING_USED),
         source=representative.source if representative else None,
         basis=representative.basis if representative else None,
         last_report=max((source.last_report for source in sources), default=None),
@@ -182,6 +188,12 @@ def _pool(pool: str, sources: list[SourceState], facts: PoolFacts) -> PoolState:
         simulated=any(source.simulated for source in sources),
         sources=tuple(sorted(sources, key=lambda source: source.source)),
     )
+
+
+def _damage(pool: str, facts: PoolFacts) -> str | None:
+    """Return what is said of a pool of which a source is left out because it is damaged."""
+    sources = sorted(series.source for series in facts.damaged if series.pool == pool)
+    return f"{DAMAGED} {', '.join(sources)}" if sources else None
 
 
 def _gap(pool: str, sources: Sequence[SourceState], observed_day: Pools) -> Gap | None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Self
 import msgspec
 
 from miningmap.places import country_of
+from miningmap.plausibility import is_future
 from miningmap.times import parse_rfc3339, rfc3339
 from streams.method.observations import observe, spans_of
 from streams.method.windows import ROLLING, parse_window
@@ -50,6 +51,13 @@ if TYPE_CHECKING:
 
 POOLS: Final = "pools"
 TAKEN_AT: Final = "at"
+UNREADABLE: Final = (
+    # The second and third are what msgspec raises for bytes that are no UTF-8, and for nested ones.
+    *(msgspec.DecodeError, UnicodeDecodeError, RecursionError),
+    # What is JSON, but of another shape.
+    *(KeyError, TypeError, AttributeError),
+)
+"""What reading a part of a snapshot can raise, if that is not what ``streams`` writes there."""
 REJECTION_SHOWN_FOR: Final = timedelta(days=1)
 """How long a rejected reading is listed with its pool."""
 
@@ -190,6 +198,11 @@ class Snapshots:
         self._resting: frozenset[Series] = frozenset()
         self._all_read_at: datetime | None = None
 
+    @property
+    def damaged(self) -> Mapping[Series, str]:
+        """The series that the last snapshot leaves out because they are damaged, and why."""
+        return {} if self._cells is None else self._cells.damaged
+
     async def take(self, now: datetime) -> dict[str, bytes]:
         """Return a new snapshot as it is stored: its parts as JSON, by name.
 
@@ -204,7 +217,11 @@ class Snapshots:
             if cached is None or (cached.day, cached.observed) != (window.day, observed):
                 query = SharesQuery(window=window, as_of=now)
                 self._by_window[window.name] = _answer_window(query, observed, self._beliefs)
-        rejections = await self._store.rejections()
+        rejections = {
+            pool: each
+            for pool, each in (await self._store.rejections()).items()
+            if now - each.at < REJECTION_SHOWN_FOR and not is_future(each.at, now)
+        }
         return _encode(cells, self._resting, self._by_window, rejections, now)
 
     async def _read(self, windows: Sequence[Window], now: datetime) -> LoadedCells:
@@ -270,7 +287,8 @@ def _encode(
         observed_now=by_window["now"].observed.pools,
         observed_day=by_window["24h"].observed.pools,
         observed_month=by_window["30d"].observed.pools,
-        rejected={pool: r for pool, r in rejections.items() if now - r.at < REJECTION_SHOWN_FOR},
+        rejected=rejections,
+        damaged=cells.damaged,
     )
     pools = pool_list(facts)
     return {**answers, POOLS: msgspec.json.encode(pools), TAKEN_AT: rfc3339(now).encode()}

@@ -6,15 +6,27 @@ the cell or the table in MessagePack.
 
 from __future__ import annotations
 
+import re
 import struct
 from functools import cache
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import msgspec
 
-from miningmap.messages import KINDS, Kind, Published, Report
-from miningmap.times import DAY_H, DAY_S, HOUR_MIN, bucket
+from miningmap.messages import (
+    BASES,
+    KINDS,
+    MAX_HASHRATE,
+    SLUG,
+    SUM_TOLERANCE,
+    Kind,
+    Published,
+    Report,
+    check_place,
+)
+from miningmap.times import DAY_H, DAY_MIN, DAY_S, HOUR_MIN, bucket
 from streams.method.cells import Series
+from streams.method.windows import TIER_MINUTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -35,22 +47,51 @@ _KIND_LETTER: Final[dict[Kind, str]] = {kind: kind[0] for kind in KINDS}
 _KIND_OF_LETTER: Final[dict[str, Kind]] = {letter: kind for kind, letter in _KIND_LETTER.items()}
 
 
+_Sum: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=MAX_HASHRATE * DAY_MIN)]
+
+_checked_names: Final[set[str]] = set()
+"""The names of places in cells that are known to be valid: a test of many names at once is fast."""
+_slug: Final = re.compile(SLUG)
+
+
 class EncodedCell(
     msgspec.Struct,
     rename={"minutes": "n", "total": "t", "simulated": "s", "places": "p", "basis": "b"},
 ):
     """A cell as it is encoded: places are named ``CODE/K``, where K is the kind's first letter."""
 
-    minutes: int
-    total: float
+    minutes: Annotated[int, msgspec.Meta(ge=0, le=DAY_MIN)]
+    total: _Sum
     simulated: bool
-    places: dict[str, float] = {}
-    basis: int = 0
+    places: dict[str, _Sum] = {}
+    basis: Annotated[int, msgspec.Meta(ge=0, lt=len(BASES))] = 0
 
 
 _encode = msgspec.msgpack.Encoder().encode
 decode_cell = msgspec.msgpack.Decoder(EncodedCell).decode
 _decode_table = msgspec.msgpack.Decoder(tuple[Published, ...]).decode
+
+# A roll-up adds up to 1440 minutes, each with the error that a message's own sums may have.
+_CELL_TOLERANCE: Final = 10 * SUM_TOLERANCE
+
+
+def check_cell(raw: bytes, tier: Tier) -> None:
+    """Check that a cell is one that claims of valid messages can have made.
+
+    Raises:
+        ValueError: it is not; later code, which relies on the rules for messages, cannot use it.
+    """
+    cell = decode_cell(raw)
+    if cell.minutes > TIER_MINUTES[tier]:
+        raise ValueError(f"{cell.minutes} minutes in one {tier}")
+    if not cell.total <= MAX_HASHRATE * cell.minutes:  # "not" because of NaN, here and below
+        raise ValueError(f"a total of {cell.total:g} in {cell.minutes} minutes")
+    if not sum(cell.places.values()) <= cell.total * (1 + _CELL_TOLERANCE):
+        raise ValueError(f"places add up to more than the total of {cell.total:g}")
+    if not cell.places.keys() <= _checked_names:
+        for name in cell.places:
+            place_of(name)
+            _checked_names.add(name)
 
 
 def decode_claimed_table(claim: bytes) -> tuple[Published, ...]:
@@ -60,8 +101,15 @@ def decode_claimed_table(claim: bytes) -> tuple[Published, ...]:
 
 @cache
 def place_of(name: str) -> PlaceKind:
-    """Return the place and kind of a name in an encoded cell, such as ``CN-SC/m``."""
+    """Return the place and kind of a name in an encoded cell, such as ``CN-SC/m``.
+
+    Raises:
+        ValueError: there is no such place or kind.
+    """
     code, _, letter = name.partition("/")
+    check_place(code)
+    if letter not in _KIND_OF_LETTER:
+        raise ValueError(f"{letter[:64]!r} is no kind")
     return code, _KIND_OF_LETTER[letter]
 
 
@@ -71,8 +119,14 @@ def encode_series(series: Series) -> str:
 
 
 def decode_series(encoded: bytes) -> Series:
-    """Return the series of an entry in the set of all series."""
+    """Return the series of an entry in the set of all series.
+
+    Raises:
+        ValueError: it is none.
+    """
     pool, _, source = encoded.decode().partition("/")
+    if (pool and not _slug.match(pool)) or not _slug.match(source):
+        raise ValueError("is not POOL/SOURCE, two slugs")
     return Series(pool or None, source)
 
 

@@ -26,6 +26,8 @@ the one that is current.
 ``mm:G:{p:POOL}:SOURCE:meta``       hash: the first bucket of each tier, the oldest hashes that are
                                     kept, the last report, and a stamp that changes with every
                                     change of the cells
+``mm:G:damaged``                    hash: series -> why a claim could not be written; the series is
+                                    left out until its keys are made anew
 ``mm:G:refused``                    hash: pool -> its newest rejected reading
 ``mm:{snapshots}``                  hash, the newest snapshot: ``WINDOW/LEVEL[/COUNTRY]`` -> answer,
                                     ``pools`` -> list of pools, ``at`` -> when it was taken
@@ -99,6 +101,11 @@ class Generation(NamedTuple):
     def rejected(self) -> str:
         """The key of the newest rejected reading of each pool."""
         return f"mm:{self.number}:refused"
+
+    @property
+    def damaged(self) -> str:
+        """The key of the series that lack a claim."""
+        return f"mm:{self.number}:damaged"
 
     def meta(self, series: Series) -> str:
         """Return the key of the meta data of a series."""

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from miningmap.messages import MAX_HOLD_S
-from miningmap.times import DAY_S, bucket
+from miningmap.messages import MAX_BLOCKS, MAX_HOLD_S
+from miningmap.times import DAY_MIN, DAY_S, bucket
 from streams.method.cells import Cell, add_up, cell_keys
-from streams.redis.encoding import decode_cell, place_of
+from streams.method.windows import TIER_MINUTES
+from streams.redis.encoding import check_cell, decode_cell, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -21,6 +22,7 @@ STAMP: Final = "stamp"
 """The field of a series' meta data that changes with every change of its cells."""
 
 _STAMP: Final = STAMP.encode()
+_MAX_DAY: Final = int(datetime.max.replace(tzinfo=UTC).timestamp()) // DAY_S
 NOTHING: Final = Cell()
 """The sum of no cells."""
 _HOLD_DAYS: Final = -(-MAX_HOLD_S // DAY_S)
@@ -51,6 +53,23 @@ class SeriesCells:
     meanwhile."""
     sums: dict[Span, Cell] = field(default_factory=dict)
 
+    def check(self) -> None:
+        """Check all that was read, so that later code can use it without a thought.
+
+        Raises:
+            ValueError: some of it is not what messages can have made of it.
+        """
+        last_report(self.meta)
+        for tier in TIER_MINUTES:
+            first(self.meta, tier)
+        # A report that is held, or that covers many hours, has made cells that are equal.
+        distinct = {(tier, raw): number for (tier, number), raw in self.cells.items()}
+        for (tier, raw), number in distinct.items():
+            try:
+                check_cell(raw, tier)
+            except (ValueError, RecursionError) as error:
+                raise ValueError(f"the {tier} {number}: {error}") from None
+
     def reuse(self, earlier: SeriesCells, keys: frozenset[CellKey], spans: frozenset[Span]) -> None:
         """Add those cells and sums of an earlier reading that are still needed."""
         self.cells.update((key, cell) for key, cell in earlier.cells.items() if key in keys)
@@ -58,9 +77,14 @@ class SeriesCells:
 
 
 class LoadedCells:
-    """The cells of every series: ``keys`` are the keys of the cells that were read.
+    """The cells of every series that can be read.
 
-    ``generation`` is the number of the generation that they were read from.
+    Attributes:
+        keys: of the cells that were read.
+        by_series: the cells of each series.
+        generation: the number of the generation that they were read from.
+        damaged: what cannot be read and is left out, with the reason. An entry of the set of all
+            series that is no series is not in it.
     """
 
     def __init__(
@@ -68,10 +92,12 @@ class LoadedCells:
         keys: frozenset[CellKey],
         by_series: Mapping[Series, SeriesCells],
         generation: int = 0,
+        damaged: Mapping[Series, str] | None = None,
     ) -> None:
         self.keys = keys
         self.by_series = by_series
         self.generation = generation
+        self.damaged = damaged or {}
 
     def is_current(self, series: Series, meta: Mapping[bytes, bytes]) -> bool:
         """Return whether the cells of a series are unchanged, by its present meta data in Redis."""
@@ -79,7 +105,7 @@ class LoadedCells:
         return known is not None and known.meta.get(_STAMP) == meta.get(_STAMP) == known.stamp_after
 
     def series(self) -> Iterable[Series]:
-        """Return every series that has a cell."""
+        """Return every series that has a cell and can be read."""
         return self.by_series.keys()
 
     def sum(self, series: Series, span: Span) -> Cell:
@@ -94,8 +120,7 @@ class LoadedCells:
 
     def first(self, series: Series, tier: Tier) -> int | None:
         """Return the first bucket of a tier in which the series ever had a value."""
-        value = self.by_series[series].meta.get(f"first:{tier}".encode())
-        return None if value is None else int(value)
+        return first(self.by_series[series].meta, tier)
 
     def has_cells(self, series: Series) -> bool:
         """Return whether a series has any cell in the spans that were read."""
@@ -111,10 +136,39 @@ class LoadedCells:
 
     def last_report(self, series: Series) -> LastReport:
         """Return the last report of a series."""
-        meta = self.by_series[series].meta
+        return last_report(self.by_series[series].meta)
+
+
+def first(meta: Mapping[bytes, bytes], tier: Tier) -> int | None:
+    """Return the first bucket of a tier, by the meta data of a series.
+
+    Raises:
+        ValueError: it is no bucket of a time from the epoch to the year 9999.
+    """
+    value = meta.get(f"first:{tier}".encode())
+    number = None if value is None else int(value)
+    if number is not None and not 0 <= number * TIER_MINUTES[tier] <= _MAX_DAY * DAY_MIN:
+        raise ValueError(f"the first {tier} is {number}")
+    return number
+
+
+def last_report(meta: Mapping[bytes, bytes]) -> LastReport:
+    """Return the last report, by the meta data of a series.
+
+    Raises:
+        ValueError: it has none, or what it has is none.
+    """
+    try:
+        blocks = int(meta[b"blocks"]) if meta.get(b"blocks") else None
+        if blocks is not None and not 0 <= blocks <= MAX_BLOCKS:
+            raise ValueError(f"{blocks} blocks")
         return LastReport(
             datetime.fromtimestamp(float(meta[b"end"]), UTC),
             datetime.fromtimestamp(float(meta[b"fetched_at"]), UTC),
             meta[b"simulated"] == b"1",
-            int(meta[b"blocks"]) if meta.get(b"blocks") else None,
+            blocks,
         )
+    except KeyError as error:
+        raise ValueError(f"the last report has no {error}") from None
+    except (ValueError, OverflowError, OSError) as error:
+        raise ValueError(f"the last report: {error}") from None

@@ -6,7 +6,9 @@ keys are described in :mod:`streams.redis.keys`.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import re
 from dataclasses import dataclass, field
 from importlib.resources import files
 from itertools import chain
@@ -17,10 +19,19 @@ import msgspec
 from redis.exceptions import NoScriptError, ResponseError
 
 from miningmap.api.models import Refusal
+from miningmap.messages import SLUG
 from miningmap.redis_errors import cause_of
 from miningmap.times import DAY_H, HOUR_MIN
 from streams.method.cells import cell_keys, series_of
 from streams.redis import essential, keys, lease
+from streams.redis.damage import (
+    described,
+    is_damage,
+    raise_other_errors,
+    remove_wrong_types,
+    replace_index,
+    say_damaged,
+)
 from streams.redis.encoding import (
     RANK,
     claim_arguments,
@@ -90,6 +101,13 @@ _FIELDS_AT_ONCE: Final = 2000
 
 _decode_rejection = msgspec.json.Decoder(Refusal).decode
 
+_DERIVED: Final = {keys.SNAPSHOTS: "hash", keys.EVENTS: "stream", keys.LEADER: "string"}
+"""The keys, and their types, of what is replaced again and again."""
+_LONGEST_QUOTE: Final = 64
+_NUMBER: Final = re.compile(rb"-?[0-9]{1,9}")
+_CHECKED_AT_ONCE: Final = 2000
+"""The number of cells that are checked without a thread: in some milliseconds."""
+
 
 class Written(NamedTuple):
     """What became of the claims of messages.
@@ -101,6 +119,7 @@ class Written(NamedTuple):
         not_advanced: why the messages do not count as applied, if they do not.
         too_large: by the number of a message, why Redis refused it for its size.
         over_quota: by the number of a message that was left out, why its pool may not have more.
+        damaged: the numbers of the messages whose series is damaged, so that they changed nothing.
     """
 
     changed: int
@@ -108,6 +127,7 @@ class Written(NamedTuple):
     not_advanced: NotAdvanced = ADVANCED
     too_large: Mapping[int, str] = MappingProxyType({})
     over_quota: Mapping[int, str] = MappingProxyType({})
+    damaged: Sequence[int] = ()
 
 
 @dataclass
@@ -119,6 +139,7 @@ class _Outcome:
     not_advanced: NotAdvanced = ADVANCED
     too_large: dict[int, str] = field(default_factory=dict)
     over_quota: dict[int, str] = field(default_factory=dict)
+    damaged: set[int] = field(default_factory=set)
     begun: int | None = None
     """The message of which a part was written last."""
 
@@ -129,6 +150,7 @@ class _Outcome:
         for position, days in written.too_late.items():
             known = self.too_late.setdefault(numbers[position], [])
             known += [day for day in days if day not in known]
+        self.damaged.update(numbers[position] for position in written.damaged)
         if numbers:
             self.begun = numbers[-1]
 
@@ -136,7 +158,12 @@ class _Outcome:
     def written(self) -> Written:
         """The outcome of the whole batch."""
         return Written(
-            self.changed, self.too_late, self.not_advanced, self.too_large, self.over_quota
+            self.changed,
+            self.too_late,
+            self.not_advanced,
+            self.too_large,
+            self.over_quota,
+            sorted(self.damaged),
         )
 
 
@@ -318,8 +345,9 @@ class Store:
                 pipe.sadd(generation.series, *map(encode_series, by_series))
             if applied and applied.repeatable and is_last:
                 self._add_advance(pipe, generation, applied)
-            replies = await pipe.execute()
-        of_series = dict(zip(by_series, replies, strict=False))
+            replies = await pipe.execute(raise_on_error=False)
+        damaged = await self._damaged(generation, by_series, replies)
+        of_series = {s: r for s, r in zip(by_series, replies, strict=False) if s not in damaged}
         not_advanced = ADVANCED
         if applied:
             oldest = {series: _oldest(numbers) for series, (_, _, *numbers) in of_series.items()}
@@ -332,11 +360,37 @@ class Store:
             if not_advanced.replaced:
                 self._known = 0
         too_late: dict[int, list[int]] = {}
-        for numbers, (_, late, *_) in zip(claimants, of_series.values(), strict=True):
+        for series, numbers in zip(by_series, claimants, strict=True):
+            _, late, *_ = of_series.get(series, (0, ()))
             for claim, day in zip(late[::2], late[1::2], strict=True):
                 too_late.setdefault(numbers[claim], []).append(day)
         changed = sum(changed for changed, *_ in of_series.values())
-        return Written(changed, too_late, not_advanced)
+        lost = tuple(n for each in damaged for n in by_series[each])
+        return Written(changed, too_late, not_advanced, damaged=lost)
+
+    async def _damaged(
+        self, generation: Generation, written: Collection[Series], replies: Sequence[Any]
+    ) -> Mapping[Series, Exception]:
+        """Remember the series that lack a claim: whoever reads them has to leave them out.
+
+        Args:
+            generation: that was written to.
+            written: the series.
+            replies: of Redis: one for each series, one for the set of all series, and others.
+
+        Raises:
+            redis.RedisError: a write failed, and not because of what it met.
+        """
+        raise_other_errors(replies)
+        if written and is_damage(replies[len(written)]):
+            await replace_index(self._redis, generation)
+        damaged = {s: r for s, r in zip(written, replies, strict=False) if is_damage(r)}
+        if damaged:
+            named = {encode_series(series): described(error) for series, error in damaged.items()}
+            say_damaged(named)
+            await remove_wrong_types(self._redis, {generation.damaged: "hash"})
+            await self._redis.hset(generation.damaged, mapping=cast("Mapping[Any, Any]", named))
+        return damaged
 
     async def _advance(self, generation: Generation, applied: Applied) -> Any:  # noqa: ANN401 - as redis-py
         async with self._redis.pipeline(transaction=False) as pipe:
@@ -355,8 +409,8 @@ class Store:
 
         Writing does that for the series that are written; this is for those that are not any more.
         """
-        generation, all_series = await self._all_series()
-        metas = await self._metas(generation, all_series)
+        generation, all_series, damaged = await self._all_series()
+        metas = await self._metas(generation, all_series, damaged)
         names = (OLDEST_MINUTES.encode(), OLDEST_HOURS.encode())
         oldest = {series: _oldest(map(meta.get, names)) for series, meta in metas.items()}
         await self._remove_expired(generation, oldest, at)
@@ -415,14 +469,17 @@ class Store:
         """Read once; return ``None`` if the generation was replaced meanwhile."""
         # The stamps are read before the cells and again after them: cells that changed in between
         # are used once, and read again the next time.
-        generation, all_series = await self._all_series()
+        generation, all_series, damaged = await self._all_series()
         known = LoadedCells(frozenset(), {}, generation.number)
         if earlier is not None and earlier.generation == generation.number:
             known = earlier
         skipped = {
-            series for series in all_series if series in resting and series in known.by_series
+            series
+            for series in all_series
+            if series in resting and series in known.by_series and series not in damaged
         }
-        metas = await self._metas(generation, [each for each in all_series if each not in skipped])
+        read_now = [each for each in all_series if each not in skipped]
+        metas = await self._metas(generation, read_now, damaged)
         unchanged = {series for series, meta in metas.items() if known.is_current(series, meta)}
         all_fields, new_fields = _fields(needed_keys), _fields(needed_keys - known.keys)
         found = await self._cells(
@@ -430,14 +487,18 @@ class Store:
         )
         if found is None:
             return None
-        loaded = {}
-        for series, meta in metas.items():
-            cells, stamp = found[series]
-            loaded[series] = SeriesCells(meta=meta, cells=cells, stamp_after=stamp)
-            if series in unchanged:
-                loaded[series].reuse(known.by_series[series], needed_keys, needed_spans)
+        cells_of, unread = found
+        read = {
+            series: SeriesCells(meta=metas[series], cells=cells, stamp_after=stamp)
+            for series, (cells, stamp) in cells_of.items()
+        }
+        damaged |= unread | await _damaged(read)
+        loaded = {series: cells for series, cells in read.items() if series not in damaged}
+        for series in unchanged & loaded.keys():
+            loaded[series].reuse(known.by_series[series], needed_keys, needed_spans)
         loaded |= {series: known.by_series[series] for series in skipped}
-        return LoadedCells(needed_keys, loaded, generation.number)
+        say_damaged({encode_series(series): reason for series, reason in damaged.items()})
+        return LoadedCells(needed_keys, loaded, generation.number, damaged)
 
     async def _current(
         self, add: Callable[[Pipeline, Generation], object]
@@ -448,7 +509,7 @@ class Store:
             add: adds the commands to a pipeline.
 
         Returns:
-            The generation, and the replies.
+            The generation, and the replies; the error of a key that is damaged is one of them.
 
         Raises:
             RebuildingError: there is none that may be read.
@@ -459,7 +520,10 @@ class Store:
                 pipe.hget(keys.POSITIONS, CURRENT)
                 pipe.exists(keys.targets(generation.number))
                 add(pipe, generation)
-                number, is_filling, *replies = await pipe.execute()
+                number, is_filling, *replies = await pipe.execute(raise_on_error=False)
+            raise_other_errors([number, is_filling, *replies])
+            if isinstance(number, Exception):
+                raise number
             if number is None or (is_filling and int(number) == self._known):
                 current = await self.generations.current()
                 raise RebuildingError(current.progress if current else None)
@@ -475,88 +539,138 @@ class Store:
         """
         await self._current(lambda *_: None)
 
-    async def _all_series(self) -> tuple[Generation, list[Series]]:
+    async def _all_series(self) -> tuple[Generation, list[Series], dict[Series, str]]:
+        """Return the generation, its series, and why some of these lack claims."""
+
         def add(pipe: Pipeline, generation: Generation) -> None:
             pipe.smembers(generation.series)
+            pipe.hgetall(generation.damaged)
 
-        generation, (entries,) = await self._current(add)
-        return generation, [decode_series(entry) for entry in sorted(cast("set[bytes]", entries))]
+        generation, (entries, marked) = await self._current(add)
+        if isinstance(entries, Exception):
+            raise entries  # the next claim makes it anew
+        found: list[Series] = []
+        invalid: dict[str, str] = {}
+        for entry in sorted(cast("set[bytes]", entries)):
+            try:
+                found.append(decode_series(entry))
+            except ValueError as error:
+                invalid[repr(entry[:_LONGEST_QUOTE])] = str(error)
+        say_damaged(invalid)
+        reasons = {} if isinstance(marked, Exception) else marked
+        damaged = {
+            series: f"a claim could not be written: {reason.decode(errors='replace')}"
+            for series in found
+            if (reason := reasons.get(encode_series(series).encode())) is not None
+        }
+        return generation, found, damaged
 
     async def _metas(
-        self, generation: Generation, all_series: Sequence[Series]
+        self, generation: Generation, all_series: Sequence[Series], damaged: dict[Series, str]
     ) -> dict[Series, dict[bytes, bytes]]:
+        """Return the meta data of each series that can be read; add the others to ``damaged``."""
         async with self._redis.pipeline(transaction=False) as pipe:
             for series in all_series:
                 pipe.hgetall(generation.meta(series))
-            metas = zip(all_series, await pipe.execute(), strict=True)
-        # A series without meta data is listed but has no cell yet: skip it.
-        return {series: meta for series, meta in metas if meta}
+            replies = await pipe.execute(raise_on_error=False)
+        raise_other_errors(replies)
+        metas: dict[Series, dict[bytes, bytes]] = {}
+        for series, reply in zip(all_series, replies, strict=True):
+            if isinstance(reply, Exception):
+                damaged.setdefault(series, f"its meta data: {described(reply)}")
+            elif reply and series not in damaged:  # one without meta data has no cell yet
+                metas[series] = reply
+        return metas
 
     async def _cells(
         self, generation: Generation, fields: Mapping[Series, _Fields]
-    ) -> dict[Series, _CellsAndStamp] | None:
-        """Read fields of each series; return ``None`` if the generation was replaced meanwhile."""
+    ) -> tuple[dict[Series, _CellsAndStamp], dict[Series, str]] | None:
+        """Return the cells of each series that can be read, and why the others cannot.
+
+        ``None`` if the generation was replaced meanwhile.
+        """
         found: dict[Series, _CellsAndStamp] = {}
+        damaged: dict[Series, str] = {}
         for part in _parts(fields):
             cells = await self._cells_of_part(generation, part)
             if cells is None:
                 return None
-            found |= cells
-        return found
+            found |= cells[0]
+            damaged |= cells[1]
+        return found, damaged
 
     async def _cells_of_part(
         self, generation: Generation, fields: Mapping[Series, _Fields]
-    ) -> dict[Series, _CellsAndStamp] | None:
+    ) -> tuple[dict[Series, _CellsAndStamp], dict[Series, str]] | None:
         async with self._redis.pipeline(transaction=False) as pipe:
             for series, hashes in fields.items():
                 for cell_hash, names in hashes.items():
                     pipe.hmget(_key(generation, series, cell_hash), list(names))
                 pipe.hget(generation.meta(series), STAMP)
             pipe.hget(keys.POSITIONS, CURRENT)
-            *replies, number = await pipe.execute()
+            *replies, number = await pipe.execute(raise_on_error=False)
+        raise_other_errors([*replies, number])
         if number != b"%d" % generation.number:
             return None
         found: dict[Series, _CellsAndStamp] = {}
+        damaged: dict[Series, str] = {}
         start = 0
         for series, hashes in fields.items():
             end = start + len(hashes)
-            found[series] = _cells_of(hashes, replies[start:end]), replies[end]
+            of_series = replies[start : end + 1]
+            if error := next((reply for reply in of_series if isinstance(reply, Exception)), None):
+                damaged[series] = f"its cells: {described(error)}"
+            else:
+                found[series] = _cells_of(hashes, of_series[:-1]), of_series[-1]
             start = end + 1
-        return found
+        return found, damaged
 
     # --- published tables ---
 
     async def published(self) -> dict[Series, Tables]:
-        """Return the tables that each source published; most sources published none."""
-        generation, all_series = await self._all_series()
+        """Return the tables that each source published; most sources published none.
+
+        Those of a source of which one is damaged are left out: its months are then computed.
+        """
+        generation, all_series, _ = await self._all_series()
         async with self._redis.pipeline(transaction=False) as pipe:
             for series in all_series:
                 pipe.hgetall(generation.published(series))
-            found = zip(all_series, await pipe.execute(), strict=True)
+            replies = await pipe.execute(raise_on_error=False)
+        raise_other_errors(replies)
         if not await self._is_current(generation):
             return await self.published()
-        return {
-            series: {int(day): decode_claimed_table(claim) for day, claim in tables.items()}
-            for series, tables in found
-        }
+        tables: dict[Series, Tables] = {}
+        damaged: dict[str, str] = {}
+        for series, reply in zip(all_series, replies, strict=True):
+            try:
+                tables[series] = _tables(reply)
+            except (ValueError, RecursionError) as error:
+                damaged[encode_series(series)] = f"its published tables: {error}"
+        say_damaged(damaged)
+        return tables
 
     async def _is_current(self, generation: Generation) -> bool:
         return await self._redis.hget(keys.POSITIONS, CURRENT) == b"%d" % generation.number
 
     async def stamp(self, series: Series) -> bytes | None:
-        """Return the stamp of a series, which changes when its cells or tables do."""
+        """Return the stamp of a series, which changes when its cells or tables do.
+
+        ``None`` if there is none, also because the series is damaged.
+        """
 
         def add(pipe: Pipeline, generation: Generation) -> None:
             pipe.hget(generation.meta(series), STAMP)
 
         _, (stamp,) = await self._current(add)
-        return cast("bytes | None", stamp)
+        return None if isinstance(stamp, Exception) else cast("bytes | None", stamp)
 
     # --- rejected readings ---
 
     async def _write_rejections(
         self, generation: Generation, newest: Mapping[str, Refusal]
     ) -> None:
+        await remove_wrong_types(self._redis, {generation.rejected: "hash"})
         found = await self._redis.hgetall(generation.rejected)
         stored = _rejections(cast("dict[bytes, bytes]", found))
         newer = {
@@ -569,13 +683,16 @@ class Store:
             await self._redis.hset(generation.rejected, mapping=mapping)
 
     async def rejections(self) -> dict[str, Refusal]:
-        """Return the newest rejected reading of each pool that ever had one."""
+        """Return the newest rejected reading of each pool that ever had one.
+
+        What is damaged counts as missing: the next one replaces it.
+        """
 
         def add(pipe: Pipeline, generation: Generation) -> None:
             pipe.hgetall(generation.rejected)
 
         _, (found,) = await self._current(add)
-        return _rejections(found)
+        return {} if isinstance(found, Exception) else _rejections(found)
 
     # --- the snapshot ---
 
@@ -585,6 +702,10 @@ class Store:
         Normally only one process does; two at once only repeat work.
         """
         return await lease.renew(self._redis, keys.LEADER, process, for_s)
+
+    async def remove_damaged(self) -> None:
+        """Remove what keeps snapshots from being written: keys that have another type."""
+        await remove_wrong_types(self._redis, _DERIVED)
 
     async def write_snapshot(self, snapshot: Mapping[str, bytes]) -> None:
         """Replace the snapshot and add the event that announces it, in one step.
@@ -614,7 +735,7 @@ class Store:
     async def snapshot(self) -> dict[str, bytes]:
         """Return all parts of the snapshot by name; empty before the first snapshot."""
         parts = cast("dict[bytes, bytes]", await self._redis.hgetall(keys.SNAPSHOTS))
-        return {name.decode(): value for name, value in parts.items()}
+        return {name.decode(errors="replace"): value for name, value in parts.items()}
 
     # --- events ---
 
@@ -689,11 +810,54 @@ def _add_claims(
 
 
 def _oldest(numbers: Iterable[bytes | None]) -> Oldest:
-    return Oldest(*(int(number) if number else None for number in numbers))
+    """Return the oldest hashes by the meta data; where that is damaged, none are removed."""
+    return Oldest(*(int(n) if n and _NUMBER.fullmatch(n) else None for n in numbers))
 
 
 def _rejections(found: Mapping[bytes, bytes]) -> dict[str, Refusal]:
-    return {pool.decode(): _decode_rejection(raw) for pool, raw in found.items()}
+    read = ((_pool(name), _rejection(raw)) for name, raw in found.items())
+    return {pool: each for pool, each in read if pool and each}
+
+
+def _pool(name: bytes) -> str | None:
+    text = name.decode(errors="replace")
+    return text if re.match(SLUG, text) else None
+
+
+def _rejection(raw: bytes) -> Refusal | None:
+    try:
+        return _decode_rejection(raw)
+    except (ValueError, RecursionError):
+        return None
+
+
+async def _damaged(read: Mapping[Series, SeriesCells]) -> dict[Series, str]:
+    """Return why some of the series that were read cannot be used."""
+    if sum(len(each.cells) for each in read.values()) > _CHECKED_AT_ONCE:
+        return await asyncio.to_thread(_found_damaged, read)
+    return _found_damaged(read)
+
+
+def _found_damaged(read: Mapping[Series, SeriesCells]) -> dict[Series, str]:
+    found = {}
+    for series, cells in read.items():
+        try:
+            cells.check()
+        except (ValueError, RecursionError) as error:
+            found[series] = described(error)
+    return found
+
+
+def _tables(reply: object) -> Tables:
+    """Return published tables as Redis has them.
+
+    Raises:
+        ValueError: one cannot be read.
+    """
+    if isinstance(reply, Exception):
+        raise ValueError(described(reply))  # noqa: TRY004 - Redis' error, not a caller's
+    claims = cast("dict[bytes, bytes]", reply)
+    return {int(day): decode_claimed_table(claim) for day, claim in claims.items()}
 
 
 def _key(generation: Generation, series: Series, cell_hash: _CellHash) -> str:

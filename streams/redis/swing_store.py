@@ -26,6 +26,7 @@ from miningmap.times import DAY_S, HOUR_MIN, MINUTE_S, bucket_start
 from streams.method.comparison import HourDeltas
 from streams.method.swings import Track
 from streams.redis import keys, lease
+from streams.redis.damage import remove_wrong_types
 from streams.redis.event_log import swing_fields
 
 if TYPE_CHECKING:
@@ -45,6 +46,16 @@ if TYPE_CHECKING:
 _MINUTE: Final = "minute"
 _TRACKS: Final = "tracks"
 _STATUS: Final = "status"
+
+_TYPES: Final = {
+    keys.SWINGS: "hash",
+    keys.SWING_HOURS: "hash",
+    keys.SWING_LIST: "hash",
+    keys.SWING_TIMES: "zset",
+    keys.SWING_OUTBOX: "list",
+    keys.SWING_LEADER: "string",
+    keys.EVENTS: "stream",
+}
 
 T = TypeVar("T")
 
@@ -122,6 +133,10 @@ class SwingStore:
     async def end_leadership(self, process: str) -> None:
         """Let another process lead at once, if ``process`` does."""
         await lease.end(self._redis, keys.SWING_LEADER, process)
+
+    async def remove_damaged(self) -> None:
+        """Remove what can neither be read nor written: keys that have another type."""
+        await remove_wrong_types(self._redis, _TYPES)
 
     # --- the memory of the detector ---
 

@@ -15,8 +15,9 @@ import faust
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 from mode.threads import WorkerThread
 
+from miningmap.kafka.header_names import tolerate_header_names
 from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS
-from streams.worker.messages import RawMessage
+from streams.worker.messages import RawMessage, headers_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -48,6 +49,7 @@ def build_app(
 ) -> faust.App:
     """Return an app that calls ``process`` with each batch, and commits the batch afterwards."""
     AIOKafkaConsumerThread.Worker = _DaemonThread
+    tolerate_header_names()
     servers = settings.kafka.bootstrap_servers.replace(",", ";")
     app = faust.App(
         settings.kafka.group,
@@ -99,6 +101,6 @@ def _raw(event: EventT[Any]) -> RawMessage:
         message.offset,
         message.key,
         message.value,
-        tuple(dict(message.headers or ()).items()),
+        headers_of(message.headers),
         message.timestamp,
     )

@@ -10,7 +10,7 @@ import structlog
 
 from miningmap.kafka.dead_letters import DeadLetter
 from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS
-from miningmap.messages import InvalidMessageError, Message, decode
+from miningmap.messages import InvalidMessageError, Message, check_key, decode
 from miningmap.plausibility import rejected
 from miningmap.retention import TooLateError, horizon
 from streams.method.cells import claims_of
@@ -20,7 +20,7 @@ from streams.redis.store import Applied
 from streams.worker.rejections import add_rejection
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from aiokafka.structs import ConsumerRecord
 
@@ -91,7 +91,7 @@ def decode_batch(batch: Sequence[RawMessage], retention: Retention, now: datetim
     result = DecodedBatch()
     for raw in batch:
         if raw.topic == DEAD_LETTERS:
-            add_rejection(raw.key, raw.headers, result.rejected)
+            add_rejection(raw.key, raw.headers, result.rejected, now)
             continue
         at = time_of(raw, now)
         try:
@@ -99,6 +99,7 @@ def decode_batch(batch: Sequence[RawMessage], retention: Retention, now: datetim
             if rejection := rejected(message, at):
                 result.dead_letters.append(dead_letter(raw, *rejection, now))
             else:
+                check_key(message, raw.key)
                 result.claimed.append((message, claims_of(message, horizon(retention, at))))
                 result.raw.append(raw)
         except InvalidMessageError as error:
@@ -147,6 +148,13 @@ def applied_by(
     return Applied(ranges_of(batch) if ranges is None else ranges, at)
 
 
+def headers_of(
+    headers: Mapping[str, bytes | None] | Iterable[tuple[str, bytes | None]] | None,
+) -> tuple[tuple[str, bytes], ...]:
+    """Return headers, each name once; one may have no value, which is read as an empty one."""
+    return tuple((name, value or b"") for name, value in dict(headers or ()).items())
+
+
 def raw_of(record: ConsumerRecord) -> RawMessage:
     """Return a message that was read without Faust."""
     return RawMessage(
@@ -155,6 +163,6 @@ def raw_of(record: ConsumerRecord) -> RawMessage:
         record.offset,
         record.key,
         record.value,
-        tuple(dict(record.headers or ()).items()),
+        headers_of(record.headers),
         None if record.timestamp is None else record.timestamp / 1000,
     )

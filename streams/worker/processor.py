@@ -22,6 +22,7 @@ from miningmap.redis_client import record_answer, record_loss
 from miningmap.redis_errors import cause_of
 from miningmap.times import DAY_S, bucket_start
 from streams.metrics import OVER_QUOTA
+from streams.worker.attempts import Attempts
 from streams.worker.messages import applied_by, dead_letter, decode_batch
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class Processor:
         *,
         redis: Dependency | None = None,
         rewinder: Rewinder | None = None,
+        attempts: Attempts | None = None,
     ) -> None:
         """Prepare a processor.
 
@@ -76,8 +78,10 @@ class Processor:
             now: the clock, UTC.
             redis: shows whether Redis is available.
             rewinder: applies what Redis has lost; without it, nobody asks whether it has.
+            attempts: shows whether a batch waits for a server.
         """
         self._rewinder = rewinder
+        self._attempts = attempts or Attempts()
         self._redis = redis or Dependency("redis")
         self._store = store
         self._deliver = deliver
@@ -109,15 +113,23 @@ class Processor:
             ]
             dead_letters = [*decoded.dead_letters, *late, *left_out]
             await self._publish(dead_letters)
-        self._count(batch, dead_letters)
+        self._count(batch, dead_letters, [decoded.raw[number].topic for number in written.damaged])
 
-    def _count(self, batch: Sequence[RawMessage], dead_letters: Sequence[DeadLetter]) -> None:
+    def _count(
+        self,
+        batch: Sequence[RawMessage],
+        dead_letters: Sequence[DeadLetter],
+        damaged_topics: Sequence[str],
+    ) -> None:
         self._metrics.batch_size.observe(len(batch))
         dead = Counter(letter.topic for letter in dead_letters)
+        damaged = Counter(damaged_topics)
         for topic, number in Counter(raw.topic for raw in batch).items():
             used = "read" if topic == DEAD_LETTERS else "stored"
-            self._metrics.messages.labels(topic, used).inc(number - dead[topic])
+            self._metrics.messages.labels(topic, used).inc(number - dead[topic] - damaged[topic])
             self._metrics.messages.labels(topic, "dead_letter").inc(dead[topic])
+            if damaged[topic]:
+                self._metrics.messages.labels(topic, "damaged").inc(damaged[topic])
 
     async def _write(self, decoded: DecodedBatch, applied: Applied) -> Written:
         async for attempt in stamina.retry_context(on=RedisError, attempts=None, timeout=None):
@@ -125,6 +137,7 @@ class Processor:
                 try:
                     written = await self._write_once(decoded, applied)
                 except RedisError as error:
+                    self._attempts.failed(error)
                     record_loss(self._redis, error)
                     if cause_of(error) == "read_only":
                         await self._store.reconnect()
@@ -153,7 +166,11 @@ class Processor:
         records = list(map(record_of, dead_letters))
         async for attempt in stamina.retry_context(on=_is_temporary, attempts=None, timeout=None):
             with attempt:
-                await self._deliver(records)
+                try:
+                    await self._deliver(records)
+                except BrokerError as error:
+                    self._attempts.failed(error)
+                    raise
         for letter in dead_letters:
             self._metrics.dead_letters.labels(letter.reason).inc()
         last = dead_letters[-1]

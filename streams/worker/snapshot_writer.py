@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, NoReturn
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, NoReturn
 from uuid import uuid4
 
 import structlog
@@ -16,6 +17,7 @@ from miningmap.kafka.topics import SHARES
 from miningmap.tasks import raise_if_cancelled
 from miningmap.times import utc_now
 from streams.queries.snapshot import Snapshots, answers_in
+from streams.redis.damage import is_wrong_type
 from streams.redis.generations import RebuildingError
 
 if TYPE_CHECKING:
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     from streams.method.beliefs import Beliefs
     from streams.metrics import Metrics
     from streams.redis.store import Store
+
+HUNG_S: Final = 60.0
+"""How long a snapshot may take, in seconds; then the next one is tried."""
 
 _log = structlog.get_logger(__name__)
 
@@ -56,10 +61,17 @@ async def write_snapshots(
 
     async def take() -> None:
         snapshot = await snapshots.take(utc_now())
+        metrics.damaged_series.set(len(snapshots.damaged))
         await store.write_snapshot(snapshot)
         if newest.full():
             newest.get_nowait()
         newest.put_nowait(snapshot)
+
+    async def take_if_leading() -> None:
+        async with asyncio.timeout(HUNG_S):
+            if await store.renew_leadership(process, for_s=3 * settings.snapshot_s):
+                with metrics.snapshot_duration.time():
+                    await take()
 
     process = uuid4().hex
     snapshots = Snapshots(store, beliefs)
@@ -70,19 +82,35 @@ async def write_snapshots(
         while True:
             started = clock()
             try:
-                if await store.renew_leadership(process, for_s=3 * settings.snapshot_s):
-                    with metrics.snapshot_duration.time():
-                        await take()
-            except RebuildingError as error:  # the rewinder says in the log how far that is
-                state.reason = f"no snapshot can be taken: {error}"
-            except RedisError as error:
-                if state.lost(f"no snapshot can be taken: {error}"):
-                    _log.warning("snapshots_unavailable", error=str(error))
+                await take_if_leading()
+            except Exception as error:  # noqa: BLE001 - no datum in Redis may end the consumer
+                if await _is_fault(error, state, store):
+                    snapshots = Snapshots(store, beliefs)  # what it remembers may be the cause
             else:
                 if state.found():
                     _log.info("snapshots_available")
             raise_if_cancelled()
             await asyncio.sleep(max(0.0, started + settings.snapshot_s - clock()))
+
+
+async def _is_fault(error: Exception, state: Dependency, store: Store) -> bool:
+    """Record why there is no snapshot, and return whether that is a fault of this software.
+
+    What is damaged is removed if it is the cause.
+    """
+    if isinstance(error, RebuildingError):  # the rewinder says in the log how far that is
+        state.reason = f"no snapshot can be taken: {error}"
+        return False
+    is_expected = isinstance(error, (RedisError, TimeoutError))
+    if not is_expected:
+        _log.error("snapshot_failed", exc_info=error)
+    problem = str(error) or type(error).__name__
+    if state.lost(f"no snapshot can be taken: {problem}"):
+        _log.warning("snapshots_unavailable", error=problem)
+    if is_wrong_type(error):
+        with suppress(RedisError):
+            await store.remove_damaged()
+    return not is_expected
 
 
 async def _publish(

@@ -1,6 +1,8 @@
 """The stall watchdog: ends the service if its consumer makes no progress.
 
-A worker whose agent has died keeps running, so progress is measured by what Kafka has committed.
+A worker whose agent or whose thread has died keeps running, so progress is measured by what Kafka
+has committed. A consumer that waits for Redis or Kafka is not stalled: it goes on by itself.
+:mod:`miningmap.loop_watchdog` watches the event loop in which this one runs.
 """
 
 from __future__ import annotations
@@ -14,15 +16,20 @@ from miningmap.dependencies import Dependency
 from miningmap.kafka.errors import BrokerError
 from miningmap.kafka.lag import lag_of
 from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS
+from miningmap.loop_watchdog import end_soon
+from miningmap.tasks import raise_if_cancelled
+from streams.worker.attempts import Attempts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from miningmap.kafka.lag import Lag
     from miningmap.settings import Settings
     from streams.metrics import Metrics
 
 PERIOD_S: Final = 5.0
+HUNG_S: Final = 60.0
+"""How long Kafka may be asked for the lag without an answer or an error, in seconds."""
 LATE_S: Final = 30.0
 """How long messages may wait while none is committed before the service is not ready."""
 TOPICS: Final = (REPORTS, NETWORK, DEAD_LETTERS)
@@ -43,16 +50,16 @@ class StallDetector:
         self._since: dict[tuple[str, int], tuple[int, float]] = {}
         self._replayed = 0
 
-    def forget(self) -> None:
-        """Begin anew, as if every partition had just made progress."""
-        self._since.clear()
-
-    def check(self, lag: Lag, at: float, replayed: int = 0) -> str | None:
+    def check(
+        self, lag: Lag, at: float, excuse: str | None = None, replayed: int = 0
+    ) -> str | None:
         """Compare the lag with earlier ones, and describe a wait of over :data:`LATE_S`.
 
         Args:
             lag: of each partition.
             at: the time in seconds of a monotonic clock.
+            excuse: the server that the consumer waits for, if there is one. A restart would mend
+                nothing, so the time begins anew when there is none any more.
             replayed: how many messages were processed again so far because Redis had lost them.
                 Meanwhile nothing is committed, and that is progress too.
 
@@ -65,7 +72,7 @@ class StallDetector:
         late: str | None = None
         for topic_partition, progress in lag.items():
             committed, since = self._since.get(topic_partition, (-1, at))
-            if progress.lag <= 0 or progress.committed != committed:
+            if excuse or progress.lag <= 0 or progress.committed != committed:
                 self._since[topic_partition] = (progress.committed, at)
             elif at - since > min(LATE_S, self._limit_s):
                 topic, partition = topic_partition
@@ -78,55 +85,114 @@ class StallDetector:
         return late
 
 
-async def watch(
-    settings: Settings,
-    metrics: Metrics,
-    consumer: Dependency | None = None,
-    *,
-    replayed: Callable[[], int] = lambda: 0,
-    waits: Callable[[], bool] = lambda: False,
-) -> NoReturn:
-    """Update the lag metric until the consumer stalls.
+class Watchdog:
+    """Watches the consumer of one process."""
 
-    Args:
-        settings: how to reach the broker, and how long none may be committed.
-        metrics: where the lag is shown.
-        consumer: shows whether the consumer makes progress.
-        replayed: returns how many messages were processed again because Redis had lost them.
-        waits: whether the consumer waits for another server, such as a Redis that is full. Then it
-            is not stalled, however long that takes, and another process would wait as well.
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        consumer: Dependency | None = None,
+        *,
+        servers: Sequence[Dependency] = (),
+        attempts: Attempts | None = None,
+        replayed: Callable[[], int] = lambda: 0,
+    ) -> None:
+        """Prepare a watchdog.
 
-    Raises:
-        StalledError: the consumer has stalled; the process should end and be started again.
-    """
-    detector = StallDetector(settings.streams.stalled_s)
-    consumer = consumer or Dependency("consumer")
-    while True:
+        Args:
+            settings: how to reach the broker, and how long none may be committed.
+            metrics: where the lag is shown.
+            consumer: shows whether the consumer makes progress.
+            servers: that the consumer needs. While one of them is unavailable it is not stalled.
+            attempts: of the consumer, which can fail although the server answers others.
+            replayed: returns how many messages were processed again because Redis had lost them.
+        """
+        self._kafka = settings.kafka
+        self._limit_s = settings.streams.stalled_s
+        self._metrics = metrics
+        self._consumer = consumer or Dependency("consumer")
+        self._servers = servers
+        self._attempts = attempts or Attempts()
+        self._replayed = replayed
+        self._detector = StallDetector(self._limit_s)
+        self._answered_at = 0.0
+
+    async def run(self) -> NoReturn:
+        """Update the lag metric until the consumer stalls.
+
+        Raises:
+            StalledError: the consumer has stalled; the process should end and be started again.
+        """
         try:
-            async with lag_of(
-                settings.kafka.bootstrap_servers, settings.kafka.group, TOPICS
-            ) as read_lag:
-                while True:
-                    with metrics.kafka_durations.labels("lag").time():
-                        lag = await read_lag()
-                    if consumer.found():
-                        _log.info("consumer_lag_available")
-                    if waits():
-                        detector.forget()
-                    consumer.reason = _check(lag, detector, metrics, replayed())
-                    await asyncio.sleep(PERIOD_S)
-        except BrokerError as error:
-            metrics.lag.clear()  # what is unknown is absent
-            if consumer.lost(f"the consumer's progress is unknown: {error}"):
-                _log.warning("consumer_lag_unavailable", error=str(error))
-            await asyncio.sleep(PERIOD_S)
+            await self._run()
+        except StalledError as error:
+            _log.error("stall_detected", error=str(error))
+            end_soon()  # what has stalled may not let itself be stopped
+            raise
 
+    async def _run(self) -> NoReturn:
+        """Read the lag in a task of its own, and begin anew if that hangs.
 
-def _check(lag: Lag, detector: StallDetector, metrics: Metrics, replayed: int) -> str | None:
-    for (topic, partition), progress in lag.items():
-        metrics.lag.labels(topic, str(partition)).set(progress.lag)
-    try:
-        return detector.check(lag, asyncio.get_running_loop().time(), replayed)
-    except StalledError as error:
-        _log.error("stall_detected", error=str(error))
-        raise
+        aiokafka's clients can hang while they connect and while they close, and then they do not
+        let themselves be cancelled either.
+        """
+        clock = asyncio.get_running_loop().time
+        self._answered_at = started_at = heard_at = clock()
+        reading = asyncio.create_task(self._keep_reading())
+        try:
+            while True:
+                await asyncio.wait({reading}, timeout=PERIOD_S)
+                if reading.done():
+                    reading.result()  # raises
+                heard_at = max(heard_at, self._answered_at)
+                if self._excuse():
+                    heard_at = started_at = clock()
+                silent_s = clock() - heard_at
+                if silent_s > min(LATE_S, self._limit_s):
+                    self._unknown(f"no answer for {silent_s:.0f} s")
+                if silent_s > self._limit_s:
+                    raise StalledError(f"the consumer's progress is unknown for {silent_s:.0f} s")
+                if clock() - max(started_at, self._answered_at) > min(HUNG_S, self._limit_s / 2):
+                    reading.cancel()  # and left alone
+                    started_at = clock()
+                    reading = asyncio.create_task(self._keep_reading())
+        finally:
+            reading.cancel()
+
+    async def _keep_reading(self) -> NoReturn:
+        clock = asyncio.get_running_loop().time
+        while True:
+            try:
+                async with lag_of(
+                    self._kafka.bootstrap_servers, self._kafka.group, TOPICS
+                ) as read_lag:
+                    while True:
+                        with self._metrics.kafka_durations.labels("lag").time():
+                            lag = await read_lag()
+                        self._answered_at = clock()
+                        if self._consumer.found():
+                            _log.info("consumer_lag_available")
+                        self._consumer.reason = self._check(lag)
+                        await asyncio.sleep(PERIOD_S)
+            except BrokerError as error:
+                self._answered_at = clock()
+                self._unknown(str(error))
+                await asyncio.sleep(PERIOD_S)
+            raise_if_cancelled()
+
+    def _unknown(self, error: str) -> None:
+        self._metrics.lag.clear()  # what is unknown is absent
+        if self._consumer.lost(f"the consumer's progress is unknown: {error}"):
+            _log.warning("consumer_lag_unavailable", error=error)
+
+    def _check(self, lag: Lag) -> str | None:
+        for (topic, partition), progress in lag.items():
+            self._metrics.lag.labels(topic, str(partition)).set(progress.lag)
+        at = asyncio.get_running_loop().time()
+        return self._detector.check(lag, at, self._excuse(), self._replayed())
+
+    def _excuse(self) -> str | None:
+        """Return which server the consumer waits for, if there is one."""
+        reasons = (server.reason for server in self._servers)
+        return next((reason for reason in reasons if reason), None) or self._attempts.reason()

@@ -24,6 +24,7 @@ from miningmap.swings import decode_swing
 from miningmap.tasks import raise_if_cancelled
 from miningmap.times import MINUTE_S, utc_now
 from streams.method.swings import subject_of
+from streams.redis.damage import is_wrong_type
 from streams.redis.generations import RebuildingError
 
 if TYPE_CHECKING:
@@ -159,6 +160,7 @@ class SwingWatcher:
                 self._state.reason = f"no swings can be evaluated: {error}"
             except (RedisError, BrokerError) as error:
                 self._lost(f"no swings can be evaluated: {error}")
+                await self._remove_damaged(error)
             except Exception as error:  # noqa: BLE001 - a bug must not stop the snapshots
                 _log.exception("swings_failed")
                 self._lost(f"no swings can be evaluated: {error!r}")
@@ -198,6 +200,12 @@ class SwingWatcher:
         if not left:
             self._goal = None
 
+    async def _remove_damaged(self, error: Exception) -> None:
+        """Remove what is damaged if an error says so: it counts as missing."""
+        if is_wrong_type(error):
+            with suppress(RedisError):
+                await self._swings.remove_damaged()
+
     async def _applied(self, lag: Lag) -> Lag:
         """Return the lag by what Redis has applied: it can have lost what was committed."""
         current = await self._generations.current()
@@ -235,6 +243,7 @@ class SwingWatcher:
             except (RedisError, BrokerError) as error:  # the events stay in the outbox
                 if state.lost(str(error)):
                     _log.warning("swings_not_published", error=str(error))
+                await self._remove_damaged(error)
             except Exception:  # noqa: BLE001 - as above
                 _log.exception("swings_failed")
             else:

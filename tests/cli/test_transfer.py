@@ -24,7 +24,7 @@ from miningmap import places
 from miningmap.cbeci.monthly_tables import reports
 from miningmap.kafka.producer import Record
 from miningmap.kafka.topics import REPORTS
-from miningmap.messages import Network, decode, encode
+from miningmap.messages import Network, decode, decode_lines, encode
 from miningmap.redis_client import connect
 from miningmap.settings import Endpoint, Retention
 from miningmap.times import parse_rfc3339, rfc3339, utc_now
@@ -389,7 +389,10 @@ def test_messages_are_exported_unchanged(run: Run, broker: KafkaServer, settings
     pretty = json.dumps(json.loads(encode(report("b", {"CA": 2.0}))), indent=1).encode()
     broken = [b"not JSON", b'{"schema":"report/2"}', b'{"schema":"report/1"}', b""]
     broken += map(encode, [report("b"), report("b", {"US": 1.0}, start=utc_now() + DAY)])
+    broken += [plain.replace(b"kept", text) for text in (b"\xff", b"\xed\xa0\x80", rb"\ud800")]
+    broken.append(plain.replace(b'"more"', b'"more":"twice","more"'))
     raw = [Record(REPORTS, b"b", value) for value in (plain, *broken, pretty)]
+    raw += [Record(REPORTS, key, plain) for key in (b"a", None)]
     send(broker, settings, [network(9.0), report("a", {"US": 3.0})], *raw)
     result = run("export")
     lines = result.stdout_bytes.splitlines(keepends=True)
@@ -400,8 +403,9 @@ def test_messages_are_exported_unchanged(run: Run, broker: KafkaServer, settings
         report("b", {"US": 1.0}),
         report("b", {"CA": 2.0}),
     }
-    assert result.stderr.endswith("4 messages exported\n6 invalid messages left out\n")
+    assert result.stderr.endswith("4 messages exported\n12 invalid messages left out\n")
     assert run("export").stdout_bytes == result.stdout_bytes
+    assert all(json.loads(line.decode()) for line in lines)
 
 
 def test_a_range_selects_the_messages_that_overlap_it(
@@ -601,3 +605,18 @@ async def body(http: Client[web.Request, web.Application], parameters: dict[str,
     async with http.get("/api/v1/shares", params=parameters) as answer:
         assert answer.status == 200, await answer.text()
         return await answer.read()
+
+
+def test_what_is_exported_can_be_published_again(
+    run: Run, broker: KafkaServer, settings: Settings, tmp_path: Path
+) -> None:
+    more = b'"\\u03a9":"\\u2028\xe2\x80\xa8",\n"pool":'
+    odd = encode(report("b", {"US": 1.0})).replace(b'"pool":', more)
+    bad = odd.replace(b"u2028", b"ud800")
+    send(broker, settings, [network(9.0)], *(Record(REPORTS, b"b", each) for each in (odd, bad)))
+    file = tmp_path / "messages.jsonl"
+    assert run("export", "--output", str(file)).exit_code == 0
+    first = list(decode_lines(file.read_bytes().splitlines()))
+    assert run("publish", str(file)).exit_code == 0
+    twice = run("export").stdout_bytes.splitlines()
+    assert sorted(map(encode, decode_lines(twice))) == sorted(map(encode, [*first, *first]))

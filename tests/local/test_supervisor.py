@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -205,6 +206,56 @@ async def test_a_child_that_ends_is_an_error_even_with_exit_code_0(
 ) -> None:
     with pytest.raises(ChildError, match=r"child ended unexpectedly \(exit code 0\)"):
         await run(supervisor, shell("exit 0"))
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("launch.local.supervisor.FIRST_PAUSE_S", 0.01)
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize(
+    ("end", "how"), [("exit 1", "exit code 1"), ("kill -9 $$", "killed by SIGKILL")]
+)
+async def test_a_child_that_fails_is_started_again(
+    supervisor: Supervisor, lines: Lines, tmp_path: Path, end: str, how: str
+) -> None:
+    """Twice; the third time it goes on, and is stopped as any other."""
+    starts = tmp_path / "starts"
+    script = f"echo up >> {starts}; [ $(wc -l < {starts}) -gt 2 ] || {end}; {TELL_PID}"
+    async with supervisor:
+        await supervisor.start(replace(shell(script), restarts=True))
+        await until(lambda: any("pid" in line for line in lines), "a pid")
+        pid = lines.pid("child")
+    assert not alive(pid)
+    again = [line for line in lines if "started again" in line]
+    assert [line.partition(";")[0] for line in again] == [f"child | ended unexpectedly ({how})"] * 2
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("code", [0, 2, 3])
+async def test_a_child_with_another_exit_code_is_not_started_again(
+    supervisor: Supervisor, code: int
+) -> None:
+    with pytest.raises(ChildError, match=rf"child ended unexpectedly \(exit code {code}\)"):
+        await run(supervisor, replace(shell(f"exit {code}"), restarts=True))
+
+
+async def test_a_child_that_was_never_ready_is_not_started_again(
+    supervisor: Supervisor, tmp_path: Path
+) -> None:
+    never = replace(shell("exit 1"), restarts=True, ready=has_line(tmp_path / "never"))
+    with pytest.raises(ChildError, match=r"child ended unexpectedly \(exit code 1\)"):
+        await run(supervisor, never)
+
+
+async def test_a_child_that_waits_to_be_started_again_does_not_hold_up_the_end(
+    supervisor: Supervisor, lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("launch.local.supervisor.FIRST_PAUSE_S", 600.0)
+    async with asyncio.timeout(DEADLINE_S), supervisor:
+        await supervisor.start(replace(shell("exit 1"), restarts=True))
+        await until(lambda: any("started again" in line for line in lines), "its end")
 
 
 class Process:

@@ -84,6 +84,7 @@ async def check_cells(store: Store) -> None:
     for message in MESSAGES:
         memory.add(message)
     assert await write(store) > 0
+    await store.check_cells()
     loaded = await store.read(SPANS)
     assert set(loaded.series()) == set(memory.series())
     for series in memory.series():
@@ -125,6 +126,8 @@ async def check_snapshots(store: Store) -> None:
     assert await store.snapshot_part("1h/country") == b"1"
     (event,) = await store.events(EventId(0, 0), limit=9, wait_s=0.01)
     assert (event.id, event.body("1h")) == (await store.last_event(), b"1")
+    await store.remove_damaged()
+    assert await store.snapshot()
 
 
 async def check_expiry(store: Store) -> None:
@@ -140,7 +143,14 @@ CHECKS: dict[Callable[[Store], Awaitable[Any]], set[str]] = {
     check_leader: {"renew_leadership"},
     check_expiry: {"remove_expired"},
     check_reconnect: {"reconnect"},
-    check_snapshots: {"write_snapshot", "snapshot", "snapshot_part", "events", "last_event"},
+    check_snapshots: {
+        "write_snapshot",
+        "snapshot",
+        "snapshot_part",
+        "events",
+        "last_event",
+        "remove_damaged",
+    },
 }
 
 

@@ -37,7 +37,7 @@ OF_A_SERIES = {
 }
 OF_POSITIONS = [keys.POSITIONS, keys.BUILDER, keys.positions(7), keys.targets(7)]
 # Each of these is the only key of every command that touches it.
-ALONE = [keys.UNNUMBERED_SERIES, GENERATION.series, GENERATION.rejected]
+ALONE = [keys.UNNUMBERED_SERIES, GENERATION.series, GENERATION.rejected, GENERATION.damaged]
 
 
 def slot(key: str) -> int:

@@ -52,8 +52,8 @@ async def client(redis_url: str) -> AsyncIterator[Redis]:
     await client.aclose()
 
 
-def raw(value: bytes | None, offset: int = 7) -> RawMessage:
-    return RawMessage(REPORTS, 3, offset, b"a", value)
+def raw(value: bytes | None, offset: int = 7, key: bytes | None = b"a") -> RawMessage:
+    return RawMessage(REPORTS, 3, offset, key, value)
 
 
 GOOD = raw(encode(report(hashrate=1)))
@@ -207,7 +207,7 @@ async def test_a_report_that_is_too_late_for_some_days_is_a_dead_letter_too(
     days: list[int], named: str
 ) -> None:
     broker = Broker()
-    other = raw(encode(report("b", hashrate=2)), offset=9)
+    other = raw(encode(report("b", hashrate=2)), offset=9, key=b"b")
     processor, _ = make_processor(FlakyStore(0, {1: days}), broker)
     await processor.process([raw(b"poison", offset=8), GOOD, other])
     _, record = broker.records
@@ -298,3 +298,10 @@ async def test_no_hash_in_redis_outlives_its_tier(client: Redis) -> None:
         assert [key async for key in client.scan_iter(b"mm:*:%s:*" % tier)]
         await store.remove_expired(now + after)
         assert not [key async for key in client.scan_iter(b"mm:*:%s:*" % tier)]
+
+
+@pytest.mark.parametrize("found", [None, b"", b"b", b"bitcoin", b"\xff"])
+def test_a_message_without_the_key_of_its_pool_is_a_dead_letter(found: bytes | None) -> None:
+    result = decode_batch([raw(GOOD.value, key=found), GOOD], KEPT, NOW)
+    assert [(letter.reason, letter.key) for letter in result.dead_letters] == [("key", found)]
+    assert result.raw == [GOOD]

@@ -80,7 +80,7 @@ async def test_the_watchdog_updates_the_metric_and_logs_outages_and_the_stall(
     metrics = Metrics(CollectorRegistry())
     with capture_logs() as logs, pytest.raises(StalledError):
         async with asyncio.timeout(DEADLINE_S):
-            await stall_watchdog.watch(settings, metrics)
+            await stall_watchdog.Watchdog(settings, metrics).run()
     assert [log["event"] for log in logs] == [
         "consumer_lag_unavailable",
         "consumer_lag_available",
@@ -120,7 +120,7 @@ async def test_a_lag_that_kafka_no_longer_reports_is_unknown(
 
     monkeypatch.setattr(stall_watchdog, "lag_of", lag_of)
     monkeypatch.setattr(stall_watchdog, "PERIOD_S", 0.001)
-    watching = asyncio.create_task(stall_watchdog.watch(config.Settings(), metrics))
+    watching = asyncio.create_task(stall_watchdog.Watchdog(config.Settings(), metrics).run())
     async with asyncio.timeout(DEADLINE_S):
         await lost.wait()
         while lag() is not None:  # noqa: ASYNC110 - another task makes it false
