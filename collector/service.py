@@ -25,7 +25,10 @@ from collector.registry import choose, discover
 from collector.sources.credentials import Credentials
 from miningmap.dependencies import Dependency, reasons_of, show
 from miningmap.http.server import monitoring_app, serving
+from miningmap.kafka.access import Access, require_access
+from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS
 from miningmap.metrics import new_registry
+from miningmap.redis_access import COLLECTOR
 from miningmap.redis_client import connect, watch
 from miningmap.settings import SettingsError
 from miningmap.tasks import run_until_first_ends
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from miningmap.settings import Collector, Settings
+    from miningmap.settings import Collector, Kafka, Settings
 
 # How long a stopping collector waits for Kafka to acknowledge what was polled.
 DRAIN_S: Final = 2.0
@@ -130,10 +133,22 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         _log.info("service_started", sources=[source.path for source in sources])
         await run_until_first_ends(
             _collect(pollers, outbox, history, stop),
-            publisher.require_topics(),
-            watch(settings.redis, store),
+            _require_kafka(publisher, settings.kafka),
+            watch(settings.redis, store, access=COLLECTOR),
             follower.run(),
         )
+
+
+async def _require_kafka(publisher: MessagePublisher, kafka: Kafka) -> None:
+    """Wait for ever, unless the broker lacks a topic at the start or does not allow its use.
+
+    Raises:
+        SettingsError: it does.
+    """
+    writes = frozenset({REPORTS, NETWORK, DEAD_LETTERS})
+    await require_access(kafka, Access(reads=frozenset({NETWORK}), writes=writes))
+    await publisher.connected()
+    await asyncio.Event().wait()
 
 
 def _partners(path: Path | None) -> PartnersFile | Partners:

@@ -32,6 +32,7 @@ from miningmap.http.metrics import HttpMetrics
 from miningmap.http.problems import problem_middleware
 from miningmap.http.server import allow_many_connections, serving
 from miningmap.metrics import new_registry, redis_durations
+from miningmap.redis_access import ENDPOINT
 from miningmap.redis_client import connect, watch
 from miningmap.settings import SettingsError
 from miningmap.tasks import run_until_first_ends
@@ -93,7 +94,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             app, served.host, served.port, "ENDPOINT__PORT", reuse_port=served.reuse_port
         ):
             _log.info("service_started")
-            await run_until_first_ends(stop.wait(), watch(settings.redis, state))
+            await run_until_first_ends(stop.wait(), watch(settings.redis, state, access=ENDPOINT))
     finally:
         await redis.aclose()
 

@@ -103,9 +103,7 @@ async def watch(
     consumer = consumer or Dependency("consumer")
     while True:
         try:
-            async with lag_of(
-                settings.kafka.bootstrap_servers, settings.kafka.group, TOPICS
-            ) as read_lag:
+            async with lag_of(settings.kafka, settings.kafka.group, TOPICS) as read_lag:
                 while True:
                     with metrics.kafka_durations.labels("lag").time():
                         lag = await read_lag()
