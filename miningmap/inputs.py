@@ -5,8 +5,9 @@ Editors and spreadsheets on Windows write the mark; it says nothing, and no read
 
 from __future__ import annotations
 
+import tomllib
 from codecs import BOM_UTF8
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
@@ -44,6 +45,18 @@ def in_words(error: Exception) -> str:
     for quoted, expected in _EXPECTED.items():
         text = text.replace(quoted, expected)
     return text
+
+
+def decode_toml(text: str) -> dict[str, Any]:
+    """Return the values of a document.
+
+    Raises:
+        tomllib.TOMLDecodeError: it is not TOML, or is nested too deeply to be read.
+    """
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise tomllib.TOMLDecodeError("nested too deeply") from None
 
 
 def printable(text: str) -> str:

@@ -37,7 +37,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from miningmap.inputs import MARK, read_text
+from miningmap.inputs import MARK, decode_toml, read_text
 from miningmap.messages import SLUG
 from miningmap.partner import PARTNER_TOKEN
 
@@ -542,7 +542,7 @@ class _TomlFile:
         self.path = path
         try:
             self._text = read_text(path)
-            self.values: dict[str, Any] = tomllib.loads(self._text)
+            self.values = decode_toml(self._text)
         except OSError as error:
             raise SettingsError(f"--config {path}: {error.strerror}") from None
         except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -562,7 +562,7 @@ class _TomlFile:
         begins = 1
         for number in range(1, len(lines) + 1):
             try:
-                values = tomllib.loads("".join(lines[:number]))
+                values = decode_toml("".join(lines[:number]))
             except tomllib.TOMLDecodeError:
                 continue
             if _contains(values, keys):
