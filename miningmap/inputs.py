@@ -51,12 +51,17 @@ def decode_toml(text: str) -> dict[str, Any]:
     """Return the values of a document.
 
     Raises:
-        tomllib.TOMLDecodeError: it is not TOML, or is nested too deeply to be read.
+        tomllib.TOMLDecodeError: it is not TOML, is nested too deeply, or has an integer with
+            thousands of digits.
     """
     try:
         return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        raise
     except RecursionError:
         raise tomllib.TOMLDecodeError("nested too deeply") from None
+    except ValueError:  # Python refuses to convert such an integer
+        raise tomllib.TOMLDecodeError("an integer has too many digits") from None
 
 
 def printable(text: str) -> str:
