@@ -72,8 +72,8 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     # A partner waits for a response: an immediate 503 is better than waiting for Redis.
     redis = connect(settings.redis, patient=False, durations=metrics.redis_durations)
     ledger = Ledger(redis)
-    servers, hours_d = settings.kafka.bootstrap_servers, settings.retention.hours_d
-    follower = Follower(servers, ledger, partners.pools, hours_d)
+    hours_d = settings.retention.hours_d
+    follower = Follower(settings.kafka, ledger, partners.pools, hours_d)
     metrics.ledger_complete.set_function(follower.complete_ratio)
 
     def reasons() -> list[str]:
@@ -146,7 +146,7 @@ async def _require_kafka(publisher: MessagePublisher, kafka: Kafka) -> None:
         SettingsError: it does.
     """
     writes = frozenset({REPORTS, NETWORK, DEAD_LETTERS})
-    await require_access(kafka, Access(reads=frozenset({NETWORK}), writes=writes))
+    await require_access(kafka, Access(frozenset({NETWORK, REPORTS}), writes))
     await publisher.connected()
     await asyncio.Event().wait()
 

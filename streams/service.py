@@ -136,7 +136,7 @@ def _evaluator(settings: Settings, store: Store, beliefs: Beliefs, metrics: Metr
         retention=settings.retention,
         metrics=metrics,
         annotate=partial(_annotated, beliefs, muted),
-        published=partial(published_swings, settings.kafka.bootstrap_servers),
+        published=partial(published_swings, settings.kafka),
     )
 
 

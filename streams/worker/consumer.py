@@ -45,7 +45,7 @@ async def consume(
         SettingsError: Kafka lacks a topic, or does not allow its use.
         Exception: a batch failed permanently, or Faust ended by itself.
     """
-    reads = frozenset({REPORTS, NETWORK, DEAD_LETTERS})
+    reads = frozenset({REPORTS, NETWORK, DEAD_LETTERS, SWINGS})
     writes = frozenset({DEAD_LETTERS, SHARES, SWINGS})
     await require_access(settings.kafka, Access(reads, writes, settings.kafka.group))
     await publisher.connected()

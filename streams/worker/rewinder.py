@@ -159,7 +159,7 @@ class Rewinder:
 
     async def _lag(self) -> Lag:
         kafka = self._kafka
-        async with lag_of(kafka.bootstrap_servers, kafka.group, TOPICS) as read_lag:
+        async with lag_of(kafka, kafka.group, TOPICS) as read_lag:
             return await read_lag()
 
     # --- rewind ---
@@ -174,7 +174,7 @@ class Rewinder:
         """
         while True:
             try:
-                async with open_partitions(self._kafka.bootstrap_servers, TOPICS) as reader:
+                async with open_partitions(self._kafka, TOPICS) as reader:
                     current = await self._current(reader)
                     if current is not None:
                         await self._replay(reader, current, until)

@@ -332,7 +332,7 @@ _SWINGS: Final = (events.place(), events.pool())
 _STATUS: Final = encode_status(
     SwingStatus(
         NOW,
-        (PlaceStatus("1h/24h", "US", -0.02, -0.01),),
+        (PlaceStatus("1h/24h", "US", -0.02),),
         (PoolStatus("1h/24h", "foundryusa", "foundry", 0.1),),
         (decode_swing(events.place()),),
     )

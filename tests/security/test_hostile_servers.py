@@ -20,7 +20,6 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from prometheus_client import CollectorRegistry
 
 from collector import registry
-from collector.http import fetcher as module
 from collector.http.fetcher import Fetcher
 from collector.metrics import Metrics
 from collector.sources.base import PermanentError, Rate, SourceError, TransientError
@@ -212,7 +211,7 @@ async def test_the_address_that_was_checked_is_the_one_that_is_connected_to(
         connected.append(address[0])
         raise ConnectionRefusedError
 
-    monkeypatch.setattr(module.aiohttp, "DefaultResolver", lambda: resolver)
+    monkeypatch.setattr(aiohttp, "DefaultResolver", lambda: resolver)
     monkeypatch.setattr(loop, "sock_connect", connect)
     async with fetching() as fetcher:
         with pytest.raises(TransientError):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from miningmap.settings import Settings
-    from streams.worker.processor import RawMessage
+    from streams.worker.messages import RawMessage
 
 pytestmark = pytest.mark.integration
 
@@ -143,7 +143,7 @@ async def test_another_protocol_is_said(broker: SecureKafka) -> None:
         (
             "streams",
             Access(
-                frozenset({REPORTS, NETWORK, DEAD_LETTERS}),
+                frozenset({REPORTS, NETWORK, DEAD_LETTERS, SWINGS}),
                 frozenset({DEAD_LETTERS, SHARES, SWINGS}),
                 "miningmap-streams",
             ),

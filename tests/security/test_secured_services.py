@@ -79,9 +79,9 @@ async def test_all_services_work_with_the_documented_rules(
             "streams",
             {"KAFKA__USERNAME": "collector", "KAFKA__PASSWORD": "collector-secret"},
             (
-                "the user collector lacks Read on the topic miningmap.dead-letters, Write on the "
-                "topic miningmap.shares, Write on the topic miningmap.swings, Read on the group "
-                "miningmap-streams; docs/deploy.md"
+                "the user collector lacks Read on the topic miningmap.dead-letters, Read on the "
+                "topic miningmap.swings, Write on the topic miningmap.shares, Write on the topic "
+                "miningmap.swings, Read on the group miningmap-streams; docs/deploy.md"
             ),
         ),
         (
