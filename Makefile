@@ -47,13 +47,17 @@ stories: setup servers ## run all stories of swings, with tables of delays and f
 torture: setup servers ## break the system in every way, under load, for hours; writes docs/reliability.md (ARGS="--list")
 	$(BIN)/python -m tests.torture $(ARGS)
 
+# So many inputs for each target; guided by coverage where atheris has wheels, elsewhere with --plain.
+fuzz: setup ## fuzz all that reads what comes from outside (ARGS="--runs 20000 --plain message")
+	@$(BIN)/python -m tests.fuzz $(ARGS)
+
 kafka: setup servers ## run a real Kafka for development, in the foreground (ARGS="--port 9092")
 	@$(BIN)/python -m tests.servers kafka $(ARGS)
 
 redis: setup servers ## run a real Redis for development, in the foreground (ARGS="--port 6379")
 	@$(BIN)/python -m tests.servers redis $(ARGS)
 
-.PHONY: servers test stories torture kafka redis
+.PHONY: servers test stories torture fuzz kafka redis
 
 docs: setup ## write what is generated from the code: pages, dashboards and beliefs/part_of.toml
 	@$(BIN)/python -m tools.part_of > beliefs/part_of.toml
@@ -90,11 +94,20 @@ check: setup ## check format, lint, types, imports, generated documents, alert r
 	@tools/page.sh check
 	@$(BIN)/python -m endpoint.routes.openapi | $(BIN)/openapi-spec-validator - >/dev/null
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	@tools/check-secrets.sh
+
+# Where no advisory data can be had it says so, and fails with another code than for a vulnerability.
+audit: setup ## compare the locked dependencies with the known vulnerabilities (needs access to PyPI or OSV)
+	@$(BIN)/python -m tools.audit
+
+sbom: setup ## write sbom.json, the bill of materials of the image (CycloneDX 1.6), from requirements.lock
+	@$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --validate \
+	  --sv 1.6 --of JSON -o sbom.json requirements.lock
 
 demo: setup ## run the whole system on simulated pools, page on port 8080 (ARGS="--port 8090")
 	@$(BIN)/miningmap demo $(ARGS)
 
-.PHONY: docs page check demo
+.PHONY: docs page check audit sbom demo
 
 bench: setup servers ## print the tables of docs/performance.md, measured on a real Redis
 	@for name in snapshot swings writes poison memory polling serving questions scrape stream page; do $(BIN)/python -m benchmarks.$$name || exit; done

@@ -121,14 +121,13 @@ class MessagePublisher:
     ) -> None:
         await self._kafka.__aexit__(exc_type, exc, traceback)
 
-    async def require_topics(self) -> None:
-        """Wait for ever, unless the broker lacks a topic at the start.
+    async def connected(self) -> None:
+        """Wait until the broker is connected and all topics exist.
 
         Raises:
-            SettingsError: it does.
+            SettingsError: at the start, the broker lacks a topic or refuses this client.
         """
         await self._kafka.connected()
-        await asyncio.Event().wait()
 
     async def publish(self, messages: Sequence[Outgoing | ReportWithRows]) -> None:
         """Return when the broker has acknowledged all messages.

@@ -27,7 +27,10 @@ from miningmap.dependencies import Dependency, reasons_of, show
 from miningmap.http.clients import Clients
 from miningmap.http.connections import Limits
 from miningmap.http.server import monitoring_app, serving
+from miningmap.kafka.access import Access, require_access
+from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS
 from miningmap.metrics import new_registry
+from miningmap.redis_access import COLLECTOR
 from miningmap.redis_client import connect, watch
 from miningmap.settings import SettingsError
 from miningmap.tasks import run_until_first_ends
@@ -36,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from miningmap.settings import Collector, Settings
+    from miningmap.settings import Collector, Kafka, Settings
 
 # How long a stopping collector waits for Kafka to acknowledge what was polled.
 DRAIN_S: Final = 2.0
@@ -71,8 +74,8 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     # A partner waits for a response: an immediate 503 is better than waiting for Redis.
     redis = connect(settings.redis, patient=False, durations=metrics.redis_durations)
     ledger = Ledger(redis)
-    servers, hours_d = settings.kafka.bootstrap_servers, settings.retention.hours_d
-    follower = Follower(servers, ledger, partners.pools, hours_d)
+    hours_d = settings.retention.hours_d
+    follower = Follower(settings.kafka, ledger, partners.pools, hours_d)
     metrics.ledger_complete.set_function(follower.complete_ratio)
     clients = Clients(settings.intake.trusted_proxies)
 
@@ -141,10 +144,22 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         _log.info("service_started", sources=[source.path for source in sources])
         await run_until_first_ends(
             _collect(pollers, outbox, history, stop),
-            publisher.require_topics(),
-            watch(settings.redis, store),
+            _require_kafka(publisher, settings.kafka),
+            watch(settings.redis, store, access=COLLECTOR),
             follower.run(),
         )
+
+
+async def _require_kafka(publisher: MessagePublisher, kafka: Kafka) -> None:
+    """Wait for ever, unless the broker lacks a topic at the start or does not allow its use.
+
+    Raises:
+        SettingsError: it does.
+    """
+    writes = frozenset({REPORTS, NETWORK, DEAD_LETTERS})
+    await require_access(kafka, Access(frozenset({NETWORK, REPORTS}), writes))
+    await publisher.connected()
+    await asyncio.Event().wait()
 
 
 def _partners(path: Path | None) -> PartnersFile | Partners:

@@ -35,6 +35,7 @@ from miningmap.http.metrics import HttpMetrics
 from miningmap.http.problems import problem_middleware
 from miningmap.http.server import most_connections, serving
 from miningmap.metrics import new_registry, redis_durations
+from miningmap.redis_access import ENDPOINT
 from miningmap.redis_client import connect, watch
 from miningmap.settings import SettingsError
 from miningmap.tasks import run_until_first_ends
@@ -95,7 +96,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         )
         async with _serving(app, settings.endpoint):
             _log.info("service_started")
-            await run_until_first_ends(stop.wait(), watch(settings.redis, state))
+            await run_until_first_ends(stop.wait(), watch(settings.redis, state, access=ENDPOINT))
     finally:
         await redis.aclose()
 

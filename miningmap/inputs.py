@@ -5,8 +5,9 @@ Editors and spreadsheets on Windows write the mark; it says nothing, and no read
 
 from __future__ import annotations
 
+import tomllib
 from codecs import BOM_UTF8
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
@@ -44,6 +45,23 @@ def in_words(error: Exception) -> str:
     for quoted, expected in _EXPECTED.items():
         text = text.replace(quoted, expected)
     return text
+
+
+def decode_toml(text: str) -> dict[str, Any]:
+    """Return the values of a document.
+
+    Raises:
+        tomllib.TOMLDecodeError: it is not TOML, is nested too deeply, or has an integer with
+            thousands of digits.
+    """
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        raise
+    except RecursionError:
+        raise tomllib.TOMLDecodeError("nested too deeply") from None
+    except ValueError:  # Python refuses to convert such an integer
+        raise tomllib.TOMLDecodeError("an integer has too many digits") from None
 
 
 def printable(text: str) -> str:

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
     from miningmap.settings import Log
 
-# Libraries log every connection at the level info.
-_CHATTY: Final = ("aiokafka", "faust", "mode", "aiohttp.access", "httpx", "kafka")
+# They log every connection at the level info, and at debug what they send and receive: headers that
+# quote a key, for example.
+_CHATTY: Final = ("aiokafka", "faust", "mode", "aiohttp.access", "httpx", "httpcore", "kafka")
 
 
 class RepeatFilter(logging.Filter):

@@ -11,17 +11,22 @@ from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import NoPermissionError
 
+from miningmap.redis_access import missing_commands
 from miningmap.redis_errors import cause_of, described, memory_of, write_problem
 from miningmap.settings import SettingsError
 from miningmap.tasks import raise_if_cancelled
+from miningmap.tls import context_of, key_password_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from prometheus_client import Histogram
 
     from miningmap.dependencies import Dependency
+    from miningmap.redis_access import Access
     from miningmap.redis_errors import Cause, Memory
     from miningmap.settings import Redis as RedisSettings
 
@@ -31,6 +36,8 @@ DEADLINE_S: Final = 2.0
 """How long its answer may take, in seconds."""
 
 _URL: Final = "MININGMAP_REDIS__URL"
+_USERNAME: Final = "MININGMAP_REDIS__USERNAME"
+_CA_FILE: Final = "MININGMAP_REDIS__CA_FILE"
 _PASSWORD: Final = "MININGMAP_REDIS__PASSWORD"  # noqa: S105 - the name of a setting
 
 # Their time is that of the event that they wait for.
@@ -52,7 +59,7 @@ def connect(
         durations: where the time until Redis has answered is shown, by operation.
 
     Raises:
-        SettingsError: the URL is not one of Redis.
+        SettingsError: the URL is not one of Redis, or a file of a certificate cannot be used.
     """
     client = Redis if durations is None else _TimedRedis
     try:
@@ -64,11 +71,26 @@ def connect(
         raise SettingsError(text) from None
     if isinstance(redis, _TimedRedis) and durations is not None:
         redis.durations = durations
-    if settings.password:
-        redis.connection_pool.connection_kwargs["password"] = settings.password.get_secret_value()
+    redis.connection_pool.connection_kwargs |= _security_of(settings)
+    if settings.ca_file or settings.certificate_file:
+        context_of(settings, "REDIS")  # only to say now what is wrong with the files
     if not patient:
         redis.set_retry(Retry(NoBackoff(), retries=1))
     return redis
+
+
+def _security_of(settings: RedisSettings) -> dict[str, str]:
+    """Return the arguments of a connection that take precedence over those of the URL."""
+    arguments: dict[str, str | Path | None] = {
+        "username": settings.username,
+        "password": settings.password.get_secret_value() if settings.password else None,
+        "ssl_ca_certs": settings.ca_file,
+        "ssl_certfile": settings.certificate_file,
+        "ssl_keyfile": settings.key_file,
+    }
+    if settings.certificate_file:
+        arguments["ssl_password"] = key_password_of(settings)
+    return {name: str(value) for name, value in arguments.items() if value is not None}
 
 
 class _TimedRedis(Redis):
@@ -104,7 +126,11 @@ class _TimedPipeline(Pipeline):
 
 
 async def watch(
-    settings: RedisSettings, state: Dependency, memory: Callable[[Memory], None] = lambda _: None
+    settings: RedisSettings,
+    state: Dependency,
+    memory: Callable[[Memory], None] = lambda _: None,
+    *,
+    access: Access | None = None,
 ) -> NoReturn:
     """Ask Redis every few seconds whether it takes writes, and record it in ``state``.
 
@@ -112,10 +138,11 @@ async def watch(
         settings: where Redis is.
         state: shows whether it does, and why not.
         memory: called with what Redis says of its memory.
+        access: what the service needs, asked for when Redis has first answered.
 
     Raises:
-        SettingsError: Redis refuses the password or the database before it has ever accepted them.
-            Later that only makes it unavailable.
+        SettingsError: Redis refuses the password, the database, the certificate or a command
+            before it has ever accepted them. Later that only makes it unavailable.
     """
     accepted = False
     told: str | None = None
@@ -124,6 +151,8 @@ async def watch(
             try:
                 async with asyncio.timeout(DEADLINE_S):
                     await redis.ping()
+                    if not accepted and access is not None:
+                        await _require(redis, settings, access)
                     info = await _info(redis)
             except (RedisError, OSError) as error:  # a TimeoutError is an OSError
                 if not accepted:
@@ -191,11 +220,31 @@ def record_answer(state: Dependency) -> None:
         _log.info("redis_available")
 
 
+async def _require(redis: Redis, settings: RedisSettings, access: Access) -> None:
+    if missing := await missing_commands(redis, access):
+        raise SettingsError(
+            f"{_user_setting(settings)}: Redis does not allow this user {', '.join(missing)}; "
+            "docs/deploy.md lists what each service needs"
+        )
+
+
+def _user_setting(settings: RedisSettings) -> str:
+    return _USERNAME if settings.username else _URL
+
+
 def _raise_refusal(settings: RedisSettings, error: Exception) -> None:
     """Raise the error of the setting that Redis refuses, if it does.
 
     The errors of Redis contain no password.
     """
+    if isinstance(error, NoPermissionError):
+        raise SettingsError(
+            f"{_user_setting(settings)}: {error}; docs/deploy.md lists what each service needs"
+        ) from None
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        raise SettingsError(f"{_CA_FILE}: Redis's certificate is not trusted: {error}") from None
+    if "[SSL" in str(error):
+        raise SettingsError(f"{_URL}: {error}") from None
     if isinstance(error, AuthenticationError):
         has_password = "@" in settings.url.get_secret_value() and not settings.password
         raise SettingsError(

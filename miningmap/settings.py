@@ -12,7 +12,7 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
 import pydantic
 import pydantic_settings
@@ -20,10 +20,12 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     Field,
+    FilePath,
     IPvAnyNetwork,
     PlainValidator,
     PositiveInt,
     SecretStr,
+    model_validator,
 )
 from pydantic_core import PydanticCustomError
 from pydantic_settings import (
@@ -35,7 +37,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from miningmap.inputs import MARK, read_text
+from miningmap.inputs import MARK, decode_toml, read_text
 from miningmap.messages import SLUG
 from miningmap.partner import PARTNER_TOKEN
 from miningmap.private_files import ExposedFileError, require_private
@@ -118,6 +120,11 @@ def _check_subjects(names: dict[str, Any]) -> dict[str, Any]:
     return names
 
 
+def _in_its_section(name: str, problem: str) -> PydanticCustomError:
+    """Return the error of one setting that only its whole section shows."""
+    return PydanticCustomError("section", "{problem}", {"name": name, "problem": problem})
+
+
 Port = Annotated[int, Field(ge=0, le=_HIGHEST_PORT)]
 Servers = Annotated[str, AfterValidator(_check_servers)]
 Host = Annotated[str, AfterValidator(_check_host)]
@@ -136,7 +143,7 @@ class _Section(BaseModel):
 
 
 class Kafka(_Section):
-    """How to reach the broker."""
+    """How to reach the broker, and how to prove to it who this is."""
 
     bootstrap_servers: Servers = "127.0.0.1:9092"
     group: str = Field(default="miningmap-streams", description="consumer group of the streams")
@@ -149,15 +156,69 @@ class Kafka(_Section):
         default=True,
         description="false only for brokers without support: a retry may then repeat a message",
     )
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_SSL"] = Field(
+        default="PLAINTEXT", description="by Kafka's names: SSL is TLS, SASL a user with a password"
+    )
+    sasl_mechanism: Literal["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"] = "SCRAM-SHA-512"
+    username: str | None = None
+    password: SecretStr | None = None
+    ca_file: FilePath | None = Field(
+        default=None, description="PEM: who signs the brokers' certificates; unset: the system's"
+    )
+    certificate_file: FilePath | None = Field(
+        default=None, description="PEM: the certificate of this client, and its key if not KEY_FILE"
+    )
+    key_file: FilePath | None = Field(default=None, description="PEM: the key of the certificate")
+    key_password: SecretStr | None = Field(default=None, description="of an encrypted key")
+
+    @model_validator(mode="after")
+    def _security_is_complete(self) -> Self:
+        """Reject what would leave a client less secure than its settings look."""
+        has_user = self.security_protocol == "SASL_SSL"
+        for name in ("username", "password"):
+            if has_user and getattr(self, name) is None:
+                raise _in_its_section(name, "SASL_SSL needs it")
+            if not has_user and getattr(self, name) is not None:
+                raise _in_its_section("security_protocol", f"expected SASL_SSL with a {name}")
+        if self.security_protocol == "PLAINTEXT":
+            for name in ("ca_file", "certificate_file", "key_file"):
+                if getattr(self, name) is not None:
+                    problem = f"expected SSL or SASL_SSL with a {name}"
+                    raise _in_its_section("security_protocol", problem)
+        if self.key_file is not None and self.certificate_file is None:
+            raise _in_its_section("certificate_file", "a key_file needs it")
+        return self
 
 
 class Redis(_Section):
     """How to reach Redis. The URL can contain a password, so it is never logged."""
 
     url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+    username: str | None = Field(
+        default=None, description="a user of Redis's access rules; takes precedence over the URL's"
+    )
     password: SecretStr | None = Field(
         default=None, description="takes precedence over one in the URL"
     )
+    ca_file: FilePath | None = Field(
+        default=None, description="PEM: who signs the certificate; unset: the system's"
+    )
+    certificate_file: FilePath | None = Field(
+        default=None, description="PEM: the certificate of this client, and its key if not KEY_FILE"
+    )
+    key_file: FilePath | None = Field(default=None, description="PEM: the key of the certificate")
+    key_password: SecretStr | None = Field(default=None, description="of an encrypted key")
+
+    @model_validator(mode="after")
+    def _security_is_complete(self) -> Self:
+        """Reject what would leave a client less secure than its settings look."""
+        if not self.url.get_secret_value().startswith("rediss://"):
+            for name in ("ca_file", "certificate_file", "key_file"):
+                if getattr(self, name) is not None:
+                    raise _in_its_section("url", f"expected rediss:// with a {name}")
+        if self.key_file is not None and self.certificate_file is None:
+            raise _in_its_section("certificate_file", "a key_file needs it")
+        return self
 
 
 class Endpoint(_Section):
@@ -443,7 +504,7 @@ def load(config: Path | None = None) -> Settings:
     try:
         return Loaded()
     except pydantic.ValidationError as error:
-        lines = [_line(fault, _place_of(fault["loc"], file, names)) for fault in error.errors()]
+        lines = [_line(fault, _place_of(_keys(fault), file, names)) for fault in error.errors()]
         raise SettingsError("; ".join(lines)) from None
     except (pydantic_settings.SettingsError, UnicodeDecodeError) as error:
         raise SettingsError(f"{SECRETS_DIR}: {error}") from None
@@ -507,7 +568,7 @@ class _TomlFile:
         self.path = path
         try:
             self._text = read_text(path)
-            self.values: dict[str, Any] = tomllib.loads(self._text)
+            self.values = decode_toml(self._text)
         except OSError as error:
             raise SettingsError(f"--config {path}: {error.strerror}") from None
         except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -527,7 +588,7 @@ class _TomlFile:
         begins = 1
         for number in range(1, len(lines) + 1):
             try:
-                values = tomllib.loads("".join(lines[:number]))
+                values = decode_toml("".join(lines[:number]))
             except tomllib.TOMLDecodeError:
                 continue
             if _contains(values, keys):
@@ -571,6 +632,12 @@ def _place_of(setting: Sequence[int | str], file: _TomlFile | None, names: Itera
 
 def _variable(keys: Iterable[str]) -> str:
     return PREFIX + "__".join(keys).upper()
+
+
+def _keys(error: ErrorDetails) -> tuple[int | str, ...]:
+    if error["type"] == "section":
+        return (*error["loc"], error["ctx"]["name"])
+    return error["loc"]
 
 
 def _line(error: ErrorDetails, place: str) -> str:

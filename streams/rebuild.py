@@ -73,7 +73,7 @@ async def rebuild(
             await store.generations.give_up_next()
         done = 0
         while True:
-            async with open_partitions(settings.kafka.bootstrap_servers, TOPICS) as reader:
+            async with open_partitions(settings.kafka, TOPICS) as reader:
                 filled = await _next(store, reader)
                 if not done:
                     before = sum(

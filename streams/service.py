@@ -14,6 +14,7 @@ from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS, SHARES, SWING
 from miningmap.metrics import new_registry
 from miningmap.places import is_locatable
 from miningmap.pool_names import is_known_pool, named_pools, unknown_pool
+from miningmap.redis_access import STREAMS
 from miningmap.redis_client import connect
 from miningmap.redis_client import watch as watch_redis
 from miningmap.settings import MB, SettingsError
@@ -122,7 +123,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
                 ),
                 watcher.run(),
                 watchdog.run(),
-                watch_redis(settings.redis, redis_state, metrics.show_memory),
+                watch_redis(settings.redis, redis_state, metrics.show_memory, access=STREAMS),
             )
     finally:
         await redis.aclose()
@@ -141,7 +142,7 @@ def _evaluator(settings: Settings, store: Store, beliefs: Beliefs, metrics: Metr
         retention=settings.retention,
         metrics=metrics,
         annotate=partial(_annotated, beliefs, muted),
-        published=partial(published_swings, settings.kafka.bootstrap_servers),
+        published=partial(published_swings, settings.kafka),
     )
 
 

@@ -40,6 +40,7 @@ from miningmap.kafka.admin import ensure_topics
 from miningmap.kafka.clients import admin_client
 from miningmap.kafka.errors import BrokerError
 from miningmap.kafka.topics import TOPICS
+from miningmap.settings import Kafka
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -281,11 +282,18 @@ class KafkaServer(Server):
     def _format(self) -> None:
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         subprocess.run(
-            self._java("kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c"),
+            [
+                *self._java("kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c"),
+                *self._format_options(),
+            ],
             check=True,
             stdout=subprocess.DEVNULL,
             timeout=KAFKA_START_S,
         )
+
+    def _format_options(self) -> list[str]:
+        """More arguments of the command that prepares the data folder."""
+        return []
 
     def _command(self) -> list[str]:
         return self._java("kafka.Kafka")
@@ -483,10 +491,15 @@ def _redis_server() -> str:
     )
 
 
+def kafka_at(bootstrap_servers: str) -> Kafka:
+    """The settings of a client of a broker without users and TLS."""
+    return Kafka(bootstrap_servers=bootstrap_servers)
+
+
 async def recreate_topics(bootstrap_servers: str) -> None:
     """Delete the project's topics and create them again."""
     await delete_topics(bootstrap_servers, *(topic.name for topic in TOPICS))
-    await ensure_topics(bootstrap_servers)
+    await ensure_topics(kafka_at(bootstrap_servers))
 
 
 async def delete_topics(bootstrap_servers: str, *names: str) -> None:
@@ -497,7 +510,7 @@ async def delete_topics(bootstrap_servers: str, *names: str) -> None:
     async with asyncio.timeout(STOP_S):
         while True:
             with suppress(BrokerError, KafkaError):
-                async with admin_client(bootstrap_servers) as admin:
+                async with admin_client(kafka_at(bootstrap_servers)) as admin:
                     while existing := set(names).intersection(await admin.list_topics()):
                         await admin.delete_topics(sorted(existing))
                         await asyncio.sleep(POLL_S)

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from collector.intake.ledger import Entries, Ledger, Positions
     from miningmap.cbeci.contribution_rows import Period
+    from miningmap.settings import Kafka
 
 WAIT_S: Final = 10.0
 """How long a request waits for the ledger, in seconds, before its partner is asked to retry."""
@@ -106,17 +107,17 @@ class Follower:
     """Follows the reports of all pools that have a partner."""
 
     def __init__(
-        self, servers: str, ledger: Ledger, pools: Callable[[], Collection[str]], hours_d: int
+        self, kafka: Kafka, ledger: Ledger, pools: Callable[[], Collection[str]], hours_d: int
     ) -> None:
         """Prepare to follow.
 
         Args:
-            servers: of the broker.
+            kafka: how to reach the broker.
             ledger: in Redis.
             pools: returns the slugs of the pools that have a partner now.
             hours_d: days for which rows of hours are accepted.
         """
-        self._servers = servers
+        self._kafka = kafka
         self._ledger = ledger
         self._pools = pools
         self._hours_d = hours_d
@@ -132,7 +133,7 @@ class Follower:
 
     def _start(self, pools: Collection[str]) -> None:
         if pools and self._tasks is not None:
-            reader = _Reader(self._servers, self._ledger, frozenset(pools), self._hours_d)
+            reader = _Reader(self._kafka, self._ledger, frozenset(pools), self._hours_d)
             self._readers.update(dict.fromkeys(pools, reader))
             self._tasks.create_task(reader.run())
 
@@ -176,8 +177,9 @@ class _Reader:
         ratio: which part of the reports that have to be read is read.
     """
 
-    def __init__(self, servers: str, ledger: Ledger, pools: frozenset[str], hours_d: int) -> None:
-        self._servers = servers
+    def __init__(self, kafka: Kafka, ledger: Ledger, pools: frozenset[str], hours_d: int) -> None:
+        self._kafka = kafka
+        self._servers = kafka.bootstrap_servers
         self._ledger = ledger
         self._pools = {pool.encode(): pool for pool in pools}
         self._hours_d = hours_d
@@ -281,8 +283,8 @@ class _Reader:
         # The broker answers the requests of a connection one after the other, and waits half a
         # second for new reports before it answers to a fetch. So questions have their own.
         async with (
-            groupless_consumer(self._servers) as consumer,
-            groupless_consumer(self._servers) as questions,
+            groupless_consumer(self._kafka) as consumer,
+            groupless_consumer(self._kafka) as questions,
         ):
             async with broker_errors(self._servers):
                 self._partitions = await self._all_partitions()
@@ -302,7 +304,7 @@ class _Reader:
                     pass
 
     async def _all_partitions(self) -> list[TopicPartition]:
-        async with admin_client(self._servers) as admin:
+        async with admin_client(self._kafka) as admin:
             numbers = (await partitions_of_topics(admin)).get(REPORTS)
         if not numbers:
             raise BrokerError.at(self._servers, f"no topic {REPORTS}", CREATE_TOPICS)

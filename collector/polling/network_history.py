@@ -33,7 +33,7 @@ class NetworkHistory:
         failed = False
         while True:
             try:
-                messages = await add_network_history(self._kafka.bootstrap_servers, self.known)
+                messages = await add_network_history(self._kafka, self.known)
             except BrokerError as error:
                 if not failed:
                     failed = True

@@ -167,17 +167,29 @@ def settings_errors(context: click.Context) -> Iterator[None]:
 
 @contextmanager
 def command_errors(*errors: type[Exception]) -> Iterator[None]:
-    """Report these exceptions in one line, with exit code 1; also those that a task group raises.
+    """Report these exceptions in one line; also those that a task group raises.
 
+    The exit code is 1, and 2 if a setting is wrong: the broker refuses the password, for example.
     Any other exception in the same group is a bug and propagates.
     """
-    lines: list[str] = []
+    found: list[BaseException] = []
     try:
         yield
     except* errors as group:
-        lines = [str(error) or type(error).__name__ for error in _leaves(group)]
-    if lines:
-        raise CommandError("; ".join(lines))
+        found = list(_leaves(group))
+    if found:
+        text = "; ".join(str(error) or type(error).__name__ for error in found)
+        is_wrong_setting = any(isinstance(error, _settings_error()) for error in found)
+        raise CommandUsageError(text) if is_wrong_setting else CommandError(text)
+
+
+def _settings_error() -> type[Exception] | tuple[()]:
+    """Return the error of a wrong setting; no class where settings cannot be loaded."""
+    if not can_load_settings():
+        return ()
+    from miningmap.settings import SettingsError
+
+    return SettingsError
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

@@ -189,7 +189,7 @@ async def _read_topics(kafka: Kafka, selected: SortedMessages) -> int:
     from miningmap.messages import InvalidMessageError, decode_keyed
 
     invalid = 0
-    async with open_reader(kafka.bootstrap_servers, [REPORTS, NETWORK]) as topics:
+    async with open_reader(kafka, [REPORTS, NETWORK]) as topics:
         with _bar("reading", topics.size) as bar:
             async for records in topics.records():
                 for record in records:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from launch.local.embedded import EmbeddedBroker, EmbeddedRedis
     from launch.simulation import World
     from miningmap.kafka.lag import Lag
-    from miningmap.settings import Settings
+    from miningmap.settings import Kafka, Settings
 
 PORT: Final = click.IntRange(1, 65535)
 READY_S: Final = 60.0
@@ -72,6 +72,7 @@ def demo(
             f"--scenario: unknown scenario {scenario!r}; expected one of: {known}"
         )
     settings = settings_of(context)
+    _refuse_security(settings)
     settings.endpoint.port = port
     with usage_errors(PortError), command_errors(EmbeddedError):
         ports = take_ports(settings)
@@ -89,7 +90,13 @@ async def _demo(
     *,
     verbose: bool,
 ) -> None:
-    from launch.local.embedded import LOOPBACK, EmbeddedBroker, EmbeddedRedis, free_port
+    from launch.local.embedded import (
+        LOOPBACK,
+        EmbeddedBroker,
+        EmbeddedRedis,
+        embedded_kafka,
+        free_port,
+    )
     from launch.local.running import DemoError, RunningDemo, announced
     from launch.local.stack import (
         log_environment,
@@ -144,19 +151,20 @@ async def _demo(
         _echo("starting broker, Redis, simulated pools and the services …")
         async with Supervisor(output=_echo if verbose else _discard) as supervisor:
             await supervisor.start(broker.child, redis.child)
-            await ensure_topics(broker.bootstrap_servers)
+            kafka = embedded_kafka(settings.kafka, broker.bootstrap_servers)
+            await ensure_topics(kafka)
             # Streams comes last: what it finds in Kafka at its start is the whole history, in which
             # it finds the swing that is under way.
             streams, *others = services(settings, env, config)
             async with asyncio.TaskGroup() as group:
-                history = group.create_task(_publish_history(settings, broker, world))
+                history = group.create_task(_publish_history(kafka, world))
                 await supervisor.start(pools, *others, within_s=READY_S)
             await supervisor.start(streams, within_s=READY_S)
             _echo(
                 f"30 simulated days published ({history.result()} messages); "
                 "computing the first answers …"
             )
-            await _until_processed(broker.bootstrap_servers, settings.kafka.group)
+            await _until_processed(kafka)
             await until_every_window_has_shares(page, READY_S)
             await until_ok(page + "/readyz", READY_S)
             running = RunningDemo(page, intake, broker.bootstrap_servers, redis.url)
@@ -172,18 +180,17 @@ async def _demo(
                 await supervisor.run_for(for_s)
 
 
-async def _publish_history(settings: Settings, broker: EmbeddedBroker, world: World) -> int:
+async def _publish_history(kafka: Kafka, world: World) -> int:
     """Publish the simulated past and return the number of its messages."""
-    from launch.local.embedded import embedded_kafka
     from launch.simulation import history
 
     # Two seconds of computing, in a thread so that the children are supervised meanwhile.
     messages = await asyncio.to_thread(lambda: list(history(world, world.origin)))
-    await publish_messages(embedded_kafka(settings.kafka, broker.bootstrap_servers), messages)
+    await publish_messages(kafka, messages)
     return len(messages)
 
 
-async def _until_processed(servers: str, group: str) -> None:
+async def _until_processed(kafka: Kafka) -> None:
     """Wait until the streams have processed every message in Kafka.
 
     Raises:
@@ -202,7 +209,7 @@ async def _until_processed(servers: str, group: str) -> None:
     try:
         async with (
             asyncio.timeout(READY_S),
-            lag_of(servers, group, (REPORTS, NETWORK)) as current_lag,
+            lag_of(kafka, kafka.group, (REPORTS, NETWORK)) as current_lag,
         ):
             while not await is_done(current_lag):  # noqa: ASYNC110 - another process decides
                 await asyncio.sleep(0.2)
@@ -210,6 +217,19 @@ async def _until_processed(servers: str, group: str) -> None:
         raise TimeoutError(
             f"the simulated history was not processed within {READY_S:g} s"
         ) from None
+
+
+def _refuse_security(settings: Settings) -> None:
+    """Refuse security of Kafka with the embedded broker, which has none.
+
+    Raises:
+        CommandUsageError: it is set.
+    """
+    if settings.kafka.security_protocol != "PLAINTEXT":
+        raise CommandUsageError(
+            "MININGMAP_KAFKA__SECURITY_PROTOCOL: the embedded broker has only PLAINTEXT; leave it "
+            "out, or start the services one by one with a Kafka of your own"
+        )
 
 
 # --- up -------------------------------------------------------------------------------------------
@@ -242,7 +262,7 @@ def up(context: click.Context, /, *, port: int | None, for_s: float | None) -> N
 async def _up(
     settings: Settings, ports: Mapping[str, str], config: Path | None, for_s: float | None
 ) -> None:
-    from launch.local.embedded import EmbeddedBroker, EmbeddedRedis
+    from launch.local.embedded import EmbeddedBroker, EmbeddedRedis, embedded_kafka
     from launch.local.stack import services, until_ok, url
     from launch.local.supervisor import Supervisor
     from miningmap.kafka.admin import ensure_topics
@@ -255,12 +275,13 @@ async def _up(
             redis = stack.enter_context(EmbeddedRedis())
             env |= redis.environment
         if "bootstrap_servers" not in settings.kafka.model_fields_set:
+            _refuse_security(settings)
             broker = EmbeddedBroker()
             env |= broker.environment
         supervisor = await stack.enter_async_context(Supervisor())
         await supervisor.start(*(server.child for server in (redis, broker) if server))
         if broker:
-            await ensure_topics(broker.bootstrap_servers)
+            await ensure_topics(embedded_kafka(settings.kafka, broker.bootstrap_servers))
         await supervisor.start(*services(settings, env, config), within_s=READY_S)
         page = url(settings.endpoint.host, settings.endpoint.port)
         await until_ok(page + "/readyz", READY_S)

@@ -47,12 +47,12 @@ def topics(context: click.Context, /, *, check: bool, replication_factor: int) -
     from miningmap.kafka import admin
     from miningmap.kafka.errors import BrokerError
 
-    servers = settings_of(context).kafka.bootstrap_servers
+    kafka = settings_of(context).kafka
     with command_errors(BrokerError):
         if check:
-            states = asyncio.run(admin.check_topics(servers))
+            states = asyncio.run(admin.check_topics(kafka))
         else:
-            states = asyncio.run(admin.ensure_topics(servers, replication_factor))
+            states = asyncio.run(admin.ensure_topics(kafka, replication_factor))
     for topic, state in states:
         click.echo(f"{topic}\t{state}")
     if any(state not in (admin.OK, admin.CREATED) for _, state in states):

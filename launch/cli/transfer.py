@@ -142,7 +142,7 @@ def _add_history(kafka: Kafka, known: KnownFigures) -> None:
     from miningmap.kafka.network_history import add_network_history
 
     with command_errors(BrokerError):
-        asyncio.run(add_network_history(kafka.bootstrap_servers, known))
+        asyncio.run(add_network_history(kafka, known))
 
 
 def _figures(messages: Sequence[Message]) -> KnownFigures:
@@ -181,9 +181,8 @@ async def _read_blocks(kafka: Kafka, known: KnownFigures, since: datetime, until
     from miningmap.kafka.reader import open_reader
     from miningmap.kafka.topics import REPORTS
 
-    servers = kafka.bootstrap_servers
     read = 0
-    async with open_reader(servers, [REPORTS], since=since, until=until) as reports:
+    async with open_reader(kafka, [REPORTS], since=since, until=until) as reports:
         hidden = reports.size < MIN_PROGRESS
         with click.progressbar(
             length=reports.size, label="reading blocks", file=sys.stderr, hidden=hidden
@@ -404,7 +403,7 @@ async def _export(kafka: Kafka, selection: _Selection, file: IO[bytes]) -> None:
     from miningmap.kafka.reader import open_reader
     from miningmap.kafka.topics import NETWORK, REPORTS
 
-    async with open_reader(kafka.bootstrap_servers, [REPORTS, NETWORK]) as topics:
+    async with open_reader(kafka, [REPORTS, NETWORK]) as topics:
         with click.progressbar(length=topics.size, label="exporting", file=sys.stderr) as bar:
             async for records in topics.records():
                 file.writelines(map(selection.line, records))

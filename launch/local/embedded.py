@@ -131,8 +131,13 @@ class EmbeddedRedis:
 
 
 def embedded_kafka(kafka: Kafka, bootstrap_servers: str) -> Kafka:
-    """Return the settings of a client of an embedded broker."""
-    return kafka.model_copy(update={"bootstrap_servers": bootstrap_servers, "idempotent": False})
+    """Return the settings of a client of an embedded broker, which knows no users and no TLS."""
+    of_broker = {
+        "bootstrap_servers": bootstrap_servers,
+        "idempotent": False,
+        "security_protocol": "PLAINTEXT",
+    }
+    return kafka.model_copy(update=of_broker)
 
 
 def free_port() -> int:

@@ -20,6 +20,8 @@ from miningmap.kafka.topics import TOPICS, Topic
 if TYPE_CHECKING:
     from aiokafka.admin import AIOKafkaAdminClient
 
+    from miningmap.settings import Kafka
+
 OK: Final = "ok"
 CREATED: Final = "created"
 MISSING: Final = "missing"
@@ -35,17 +37,17 @@ class TopicState(NamedTuple):
     state: str
 
 
-async def check_topics(servers: str) -> list[TopicState]:
+async def check_topics(kafka: Kafka) -> list[TopicState]:
     """Compare the broker's topics with ``TOPICS``, in their order. Changes nothing.
 
     Raises:
         BrokerError: the broker cannot be reached, or refuses the request.
     """
-    async with admin_client(servers) as admin, broker_errors(servers):
+    async with admin_client(kafka) as admin, broker_errors(kafka.bootstrap_servers):
         return await _compare(admin)
 
 
-async def ensure_topics(servers: str, replication_factor: int = 1) -> list[TopicState]:
+async def ensure_topics(kafka: Kafka, replication_factor: int = 1) -> list[TopicState]:
     """Create the missing topics, and compare the others as :func:`check_topics` does.
 
     On return the broker lists all of them to its clients.
@@ -53,10 +55,10 @@ async def ensure_topics(servers: str, replication_factor: int = 1) -> list[Topic
     Raises:
         BrokerError: the broker cannot be reached, or refuses the request.
     """
-    async with admin_client(servers) as admin, broker_errors(servers):
+    async with admin_client(kafka) as admin, broker_errors(kafka.bootstrap_servers):
         created: set[str] = set()
         while missing := _missing(states := await _compare(admin)):
-            created |= await _create(admin, servers, missing, replication_factor)
+            created |= await _create(admin, kafka.bootstrap_servers, missing, replication_factor)
             await asyncio.sleep(_POLL_S)  # a new topic is not listed at once
         return [
             TopicState(name, CREATED if name in created and state == OK else state)

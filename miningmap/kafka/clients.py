@@ -9,27 +9,31 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
 
 from miningmap.kafka.close import close_consumer
-from miningmap.kafka.errors import CONNECT_S, broker_errors
+from miningmap.kafka.errors import CONNECT_S
 from miningmap.kafka.header_names import tolerate_header_names
+from miningmap.kafka.security import client_options, connecting
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from miningmap.settings import Kafka
 
 tolerate_header_names()
 
 
 @asynccontextmanager
 async def admin_client(
-    servers: str, *, timeout_s: float = CONNECT_S
+    kafka: Kafka, *, timeout_s: float = CONNECT_S
 ) -> AsyncIterator[AIOKafkaAdminClient]:
     """A connected administration client.
 
     Raises:
+        RefusedError: the settings do not let this client in.
         BrokerError: the broker cannot be reached within ``timeout_s`` seconds.
     """
-    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
+    admin = AIOKafkaAdminClient(**client_options(kafka))
     try:
-        async with broker_errors(servers, timeout_s):
+        async with connecting(kafka, timeout_s):
             await admin.start()
         yield admin
     finally:
@@ -47,18 +51,19 @@ async def partitions_of_topics(admin: AIOKafkaAdminClient) -> dict[str, list[int
 
 @asynccontextmanager
 async def groupless_consumer(
-    servers: str, *, timeout_s: float = CONNECT_S
+    kafka: Kafka, *, timeout_s: float = CONNECT_S
 ) -> AsyncIterator[AIOKafkaConsumer]:
     """A connected consumer that belongs to no group, so it commits nothing and moves no partition.
 
     Raises:
+        RefusedError: the settings do not let this client in.
         BrokerError: the broker cannot be reached within ``timeout_s`` seconds.
     """
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=servers, enable_auto_commit=False, auto_offset_reset="earliest"
+        **client_options(kafka), enable_auto_commit=False, auto_offset_reset="earliest"
     )
     try:
-        async with broker_errors(servers, timeout_s):
+        async with connecting(kafka, timeout_s):
             await consumer.start()
         yield consumer
     finally:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from aiokafka.admin import AIOKafkaAdminClient
 
+    from miningmap.settings import Kafka
+
 
 class Progress(NamedTuple):
     """A group's progress in one partition: the committed offset, and the messages after it."""
@@ -29,14 +31,15 @@ Lag: TypeAlias = dict[tuple[str, int], Progress]
 
 @asynccontextmanager
 async def lag_of(
-    servers: str, group: str, topics: Sequence[str]
+    kafka: Kafka, group: str, topics: Sequence[str]
 ) -> AsyncIterator[Callable[[], Awaitable[Lag]]]:
     """A function that returns the group's current lag; it raises :class:`BrokerError` too.
 
     Raises:
         BrokerError: the broker cannot be reached.
     """
-    async with admin_client(servers) as admin, groupless_consumer(servers) as consumer:
+    servers = kafka.bootstrap_servers
+    async with admin_client(kafka) as admin, groupless_consumer(kafka) as consumer:
 
         async def current_lag() -> Lag:
             async with broker_errors(servers):

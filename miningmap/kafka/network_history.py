@@ -16,16 +16,17 @@ if TYPE_CHECKING:
     from aiokafka.structs import ConsumerRecord
 
     from miningmap.plausibility import KnownFigures
+    from miningmap.settings import Kafka
 
 
-async def add_network_history(servers: str, known: KnownFigures) -> int:
+async def add_network_history(kafka: Kafka, known: KnownFigures) -> int:
     """Add every network message that is in Kafka now, and return how many were added.
 
     Raises:
         BrokerError: the broker cannot be reached, or the topic does not exist.
     """
     added = 0
-    async with open_reader(servers, [NETWORK]) as topic:
+    async with open_reader(kafka, [NETWORK]) as topic:
         async for records in topic.records():
             added += add_figures(records, known)
     return added

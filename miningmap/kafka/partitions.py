@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from aiokafka import AIOKafkaConsumer
     from aiokafka.structs import ConsumerRecord
 
+    from miningmap.settings import Kafka
+
 _WAIT_S: Final = 1.0
 
 
@@ -83,16 +85,17 @@ class PartitionReader:
 
 @asynccontextmanager
 async def open_partitions(
-    servers: str, topics: Sequence[str], *, timeout_s: float = TIMEOUT_S
+    kafka: Kafka, topics: Sequence[str], *, timeout_s: float = TIMEOUT_S
 ) -> AsyncIterator[PartitionReader]:
     """A reader of the partitions of these topics; it can be used inside the block.
 
     Raises:
         BrokerError: the broker cannot be reached, or a topic does not exist.
     """
-    async with groupless_consumer(servers, timeout_s=min(timeout_s, CONNECT_S)) as consumer:
+    servers = kafka.bootstrap_servers
+    async with groupless_consumer(kafka, timeout_s=min(timeout_s, CONNECT_S)) as consumer:
         async with broker_errors(servers, timeout_s):
-            partitions = await partitions_of(servers, topics, timeout_s)
+            partitions = await partitions_of(kafka, topics, timeout_s)
             starts = await consumer.beginning_offsets(partitions)
             held = {(p.topic, p.partition): (starts[p], starts[p]) for p in partitions}
             for (topic, number), start, end in await held_parts(consumer, partitions):

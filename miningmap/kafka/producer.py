@@ -20,11 +20,11 @@ from miningmap.dependencies import Dependency
 from miningmap.kafka.close import close_producer
 from miningmap.kafka.errors import (
     CHECK_REPLICAS,
-    CONNECT_S,
     CREATE_TOPICS,
     BrokerError,
     broker_errors,
 )
+from miningmap.kafka.security import RefusedError, client_options, connecting
 from miningmap.kafka.topics import NETWORK, REPORTS
 from miningmap.messages import Message, Report
 from miningmap.settings import SERVERS_SETTING, SettingsError
@@ -45,7 +45,8 @@ SLOW_S: Final = 5.0
 PROBE_S: Final = 5.0
 """How often the broker is asked for its topics, and how long its answer may take, in seconds."""
 TOPICS_S: Final = 3.0
-"""How long topics may be missing at the start, in seconds: a broker that starts lists none."""
+"""How long topics may be missing at the start, in seconds: a broker that starts lists none. As long
+may it refuse this client, whose password can be newer than what the broker has read so far."""
 MAX_RECORD_BYTES: Final = 2 * 1024 * 1024
 """Room for a dead letter: a message of the broker's largest size, and its headers."""
 # The pause between two attempts to connect doubles from the first to the longest.
@@ -168,7 +169,7 @@ class Publisher:
         self._probe_error: BrokerError | None = None
         self._delivery_error: BrokerError | None = None
         self._deliveries: dict[object, float] = {}  # the start of each delivery in progress
-        self._start_is_decided = asyncio.Event()  # connected, or topics are missing for long
+        self._start_is_decided = asyncio.Event()  # connected, or wrong for long
         self._tasks = asyncio.TaskGroup()
         self._connect_task: asyncio.Task[NoReturn]
         self._connection: asyncio.Future[_Connection]
@@ -196,12 +197,14 @@ class Publisher:
         """Wait until the broker is connected and all topics exist.
 
         Raises:
-            SettingsError: at the start, the broker lacks a topic. Later that only makes it
-                unavailable.
+            SettingsError: at the start, the broker lacks a topic or refuses this client. Later
+                that only makes it unavailable.
         """
         await self._start_is_decided.wait()
         if isinstance(self._connection_error, MissingTopicsError):
             raise SettingsError(f"{SERVERS_SETTING}: {self._connection_error}")
+        if isinstance(self._connection_error, RefusedError):
+            raise self._connection_error
         await asyncio.shield(self._connection)
 
     async def publish(self, records: Sequence[Record]) -> None:
@@ -296,16 +299,16 @@ class Publisher:
     async def _connect(self) -> AIOKafkaProducer:
         wait_s = FIRST_WAIT_S
         clock = asyncio.get_running_loop().time
-        missing_since: float | None = None
+        wrong_since: float | None = None
         while True:
             try:
                 producer = await _start(self._kafka, self._topics)
             except BrokerError as error:
-                is_missing = isinstance(error, MissingTopicsError)
-                missing_since = (missing_since or clock()) if is_missing else None
+                is_wrong = isinstance(error, MissingTopicsError | RefusedError)
+                wrong_since = (wrong_since or clock()) if is_wrong else None
                 self._connection_error = error
                 self._show()
-                if missing_since is not None and clock() - missing_since >= TOPICS_S:
+                if wrong_since is not None and clock() - wrong_since >= TOPICS_S:
                     self._start_is_decided.set()
             else:
                 self._connection_error = self._probe_error = self._delivery_error = None
@@ -343,14 +346,14 @@ async def _start(kafka: Kafka, topics: frozenset[str]) -> AIOKafkaProducer:
     """
     servers = kafka.bootstrap_servers
     producer = AIOKafkaProducer(
-        bootstrap_servers=servers,
+        **client_options(kafka),
         enable_idempotence=kafka.idempotent,
         acks="all",
         client_id="miningmap",
         max_request_size=MAX_RECORD_BYTES,
     )
     try:
-        async with broker_errors(servers, CONNECT_S):
+        async with connecting(kafka):
             await producer.start()
         await _require_topics(producer, servers, topics)
     except BaseException:

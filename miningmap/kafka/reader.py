@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from aiokafka.structs import ConsumerRecord
 
+    from miningmap.settings import Kafka
+
 _PROBE_MS: Final = 100
 
 
@@ -108,7 +110,7 @@ class TopicReader:
 
 @asynccontextmanager
 async def open_reader(
-    servers: str,
+    kafka: Kafka,
     topics: Sequence[str],
     *,
     since: datetime | None = None,
@@ -121,7 +123,7 @@ async def open_reader(
     are not exact: some messages outside of the range are read too.
 
     Args:
-        servers: of the broker, ``HOST:PORT``.
+        kafka: how to reach the broker.
         topics: in the order in which they are read.
         since: what arrived before is left out, as far as the broker can tell.
         until: a partition is read no further than to the batch that reaches this time.
@@ -131,9 +133,10 @@ async def open_reader(
         BrokerError: the broker cannot be reached, or a topic does not exist.
     """
     connect_s = min(timeout_s, CONNECT_S)
-    async with groupless_consumer(servers, timeout_s=connect_s) as consumer:
+    servers = kafka.bootstrap_servers
+    async with groupless_consumer(kafka, timeout_s=connect_s) as consumer:
         async with broker_errors(servers, timeout_s):
-            partitions = await partitions_of(servers, topics, timeout_s)
+            partitions = await partitions_of(kafka, topics, timeout_s)
             parts = await held_parts(consumer, partitions)
             if since:
                 parts = await _later(consumer, parts, since)
@@ -141,17 +144,19 @@ async def open_reader(
 
 
 async def partitions_of(
-    servers: str, topics: Sequence[str], timeout_s: float
+    kafka: Kafka, topics: Sequence[str], timeout_s: float
 ) -> list[TopicPartition]:
     """The partitions of the topics, in order.
 
     Raises:
         BrokerError: a topic does not exist.
     """
-    async with admin_client(servers, timeout_s=timeout_s) as admin:
+    async with admin_client(kafka, timeout_s=timeout_s) as admin:
         partitions = await partitions_of_topics(admin)
     if missing := [topic for topic in topics if topic not in partitions]:
-        raise BrokerError.at(servers, f"no topic {', '.join(missing)}", CREATE_TOPICS)
+        raise BrokerError.at(
+            kafka.bootstrap_servers, f"no topic {', '.join(missing)}", CREATE_TOPICS
+        )
     return [TopicPartition(topic, number) for topic in topics for number in partitions[topic]]
 
 

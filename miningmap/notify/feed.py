@@ -14,9 +14,11 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
+from miningmap.kafka.access import Access, require_access
 from miningmap.kafka.clients import admin_client, partitions_of_topics
 from miningmap.kafka.close import close_consumer
 from miningmap.kafka.errors import CONNECT_S, CREATE_TOPICS, BrokerError, broker_errors
+from miningmap.kafka.security import RefusedError, client_options, connecting
 from miningmap.kafka.topics import SWINGS
 from miningmap.notify.choice import Told
 from miningmap.notify.events import InvalidEventError, event_of
@@ -40,7 +42,8 @@ WAIT_MS: Final = 500
 RETRY_S: Final = 2.0
 PROBE_S: Final = 5.0
 TOPICS_S: Final = 3.0
-"""How long the topic may be missing at the start, in seconds: a broker that starts lists none."""
+"""How long the topic may be missing at the start, in seconds: a broker that starts lists none. As
+long may it refuse this client."""
 
 # A receiver may be away for days, and the same process shall then go on. Whether the process lives
 # is told by its heartbeats, which stop if it hangs.
@@ -90,7 +93,7 @@ class Feed:
         """Follow the topic until ``stop`` is set and the event in work is done.
 
         Raises:
-            SettingsError: the topic does not exist at the start.
+            SettingsError: at the start, the topic does not exist or the broker refuses this client.
         """
         await self._require_topic(stop)
         while not stop.is_set():
@@ -123,21 +126,25 @@ class Feed:
         self._found()
 
     async def _require_topic(self, stop: asyncio.Event) -> None:
-        missing_since: float | None = None
+        wrong_since: float | None = None
         clock = asyncio.get_running_loop().time
         while not stop.is_set():
             try:
-                async with admin_client(self._servers) as admin, broker_errors(self._servers):
+                async with admin_client(self._kafka) as admin, broker_errors(self._servers):
                     if SWINGS in await partitions_of_topics(admin):
-                        return
-                missing_since = missing_since or clock()
+                        break
                 error = BrokerError.at(self._servers, f"no topic {SWINGS}", CREATE_TOPICS)
-                if clock() - missing_since >= TOPICS_S:
-                    raise SettingsError(f"{SERVERS_SETTING}: {error}")
+                wrong: SettingsError | None = SettingsError(f"{SERVERS_SETTING}: {error}")
             except BrokerError as unavailable:
                 error = unavailable
+                wrong = unavailable if isinstance(unavailable, RefusedError) else None
+            wrong_since = (wrong_since or clock()) if wrong else None
+            if wrong and wrong_since is not None and clock() - wrong_since >= TOPICS_S:
+                raise wrong
             self._lost(error)
             await _wait(stop, RETRY_S)
+        if not stop.is_set():
+            await require_access(self._kafka, Access(reads=frozenset({SWINGS}), group=self._group))
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[AIOKafkaConsumer]:
@@ -147,7 +154,7 @@ class Feed:
             BrokerError: the broker cannot be reached, or refuses the group.
         """
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._servers,
+            **client_options(self._kafka),
             group_id=self._group,
             enable_auto_commit=False,
             # If the committed position is no longer kept: what is left is still news.
@@ -159,7 +166,7 @@ class Feed:
         consumer.subscribe([SWINGS], listener=_Revocations(self._leave))
         try:
             # Joining can take until the session of a member that has ended runs out.
-            async with broker_errors(self._servers, CONNECT_S + self._kafka.session_timeout_s):
+            async with connecting(self._kafka, CONNECT_S + self._kafka.session_timeout_s):
                 await consumer.start()
             self._consumer = consumer
             self._found()
@@ -217,7 +224,7 @@ class Feed:
         return told
 
     async def _stored(self, partition: TopicPartition) -> OffsetAndMetadata:
-        async with admin_client(self._servers) as admin:
+        async with admin_client(self._kafka) as admin:
             found = await admin.list_consumer_group_offsets(self._group, partitions=[partition])
         if partition not in found:  # aiokafka drops the error of a group that is being loaded
             problem = f"the coordinator of the group {self._group} is not ready"

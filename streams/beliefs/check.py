@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
-from miningmap.inputs import ENCODING, in_words
+from miningmap.inputs import ENCODING, decode_json, decode_toml, in_words
 from miningmap.messages import Slug
 from miningmap.pool_names import is_known_pool, unknown_pool
 from streams.beliefs import refusals
@@ -143,9 +143,10 @@ def _read(path: Path | Traversable, beliefs: _Beliefs) -> Iterator[Finding]:
     try:
         text = path.read_text(encoding=ENCODING)
         if name.endswith(".toml"):
-            document, lines = tomllib.loads(text), toml_lines(text)
+            document, lines = decode_toml(text), toml_lines(text)
         else:
-            document, lines = msgspec.json.decode(text), json_lines(text)
+            document = decode_json(text.encode(), dict[str, Any])
+            lines = json_lines(text)
     except OSError as error:
         yield Finding(name, 1, error.strerror or str(error))
     except UnicodeDecodeError as error:

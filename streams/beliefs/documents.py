@@ -30,7 +30,7 @@ from typing import (
 
 import msgspec
 
-from miningmap.inputs import ENCODING, decode_json, in_words, matching
+from miningmap.inputs import ENCODING, decode_json, decode_toml, in_words, matching
 from miningmap.messages import MAX_HASHRATE, Slug
 
 if TYPE_CHECKING:
@@ -282,7 +282,7 @@ def _read_file(path: Path | Traversable) -> BeliefsDocument:
     try:
         raw = path.read_bytes()
         if path.name.endswith(".toml"):
-            return msgspec.convert(tomllib.loads(raw.decode(ENCODING)), BeliefsDocument)
+            return msgspec.convert(decode_toml(raw.decode(ENCODING)), BeliefsDocument)
         return decode_json(raw, BeliefsDocument)
     except OSError as error:
         raise BeliefsError(f"{path}: {error.strerror}") from None

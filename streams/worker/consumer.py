@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final
 import structlog
 from faust.exceptions import ConsumerNotStarted
 
+from miningmap.kafka.access import Access, require_access
+from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS, SHARES, SWINGS
 from miningmap.tasks import run_until_first_ends
 from streams.worker.faust_app import build_app
 
@@ -40,8 +42,12 @@ async def consume(
     """Process batches from Kafka until cancelled.
 
     Raises:
+        SettingsError: Kafka lacks a topic, or does not allow its use.
         Exception: a batch failed permanently, or Faust ended by itself.
     """
+    reads = frozenset({REPORTS, NETWORK, DEAD_LETTERS, SWINGS})
+    writes = frozenset({DEAD_LETTERS, SHARES, SWINGS})
+    await require_access(settings.kafka, Access(reads, writes, settings.kafka.group))
     await publisher.connected()
     batches = _Batches(processor)
     app = build_app(settings, batches.process)

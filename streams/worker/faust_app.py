@@ -16,6 +16,7 @@ from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 from mode.threads import WorkerThread
 
 from miningmap.kafka.header_names import tolerate_header_names
+from miningmap.kafka.security import password_of, tls
 from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS
 from streams.worker.messages import RawMessage, headers_of
 
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from faust.types import EventT, StreamT
+    from faust.types.auth import CredentialsT
 
-    from miningmap.settings import Settings
+    from miningmap.settings import Kafka, Settings
 
 COMMIT_S: Final = 1.0
 """How often the messages that were processed are committed, in seconds."""
@@ -54,6 +56,7 @@ def build_app(
     app = faust.App(
         settings.kafka.group,
         broker=f"aiokafka://{servers}",
+        broker_credentials=_credentials(settings.kafka),
         store="memory://",
         # Faust stores nothing there, but creates the folder, by default in the working directory.
         datadir=str(Path(tempfile.gettempdir()) / "miningmap-faust"),
@@ -91,6 +94,23 @@ def build_app(
 
     app.agent(topic, concurrency=1, name="cells")(cells)
     return app
+
+
+def _credentials(kafka: Kafka) -> CredentialsT | None:
+    """Return in Faust's form what :func:`miningmap.kafka.security.client_options` is in aiokafka's.
+
+    Raises:
+        SettingsError: a file of a certificate or key cannot be used.
+    """
+    context = tls(kafka)
+    if kafka.security_protocol == "SASL_SSL":
+        return faust.SASLCredentials(
+            username=kafka.username,
+            password=password_of(kafka),
+            ssl_context=context,
+            mechanism=kafka.sasl_mechanism,
+        )
+    return faust.SSLCredentials(context) if context else None
 
 
 def _raw(event: EventT[Any]) -> RawMessage:

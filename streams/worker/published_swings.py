@@ -9,17 +9,18 @@ from miningmap.kafka.topics import SWINGS
 from miningmap.swings import decode_swing
 
 if TYPE_CHECKING:
+    from miningmap.settings import Kafka
     from miningmap.swings import Swing
 
 
-async def published_swings(servers: str) -> list[Swing]:
+async def published_swings(kafka: Kafka) -> list[Swing]:
     """Return the events of swings that Kafka holds, the oldest first; what is none is left out.
 
     Raises:
         BrokerError: Kafka is unavailable.
     """
     events: list[Swing] = []
-    async with open_reader(servers, [SWINGS]) as reader:
+    async with open_reader(kafka, [SWINGS]) as reader:
         async for batch in reader.batches():
             for value in batch:
                 try:

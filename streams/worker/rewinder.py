@@ -159,7 +159,7 @@ class Rewinder:
 
     async def _lag(self) -> Lag:
         kafka = self._kafka
-        async with lag_of(kafka.bootstrap_servers, kafka.group, TOPICS) as read_lag:
+        async with lag_of(kafka, kafka.group, TOPICS) as read_lag:
             return await read_lag()
 
     # --- rewind ---
@@ -177,7 +177,7 @@ class Rewinder:
             if current is not None and not _behind(current, until):
                 return  # it is a new generation that has all of them
             try:
-                async with open_partitions(self._kafka.bootstrap_servers, TOPICS) as reader:
+                async with open_partitions(self._kafka, TOPICS) as reader:
                     current = await self._current(reader)
                     if current is not None:
                         await self._replay(reader, current, until)

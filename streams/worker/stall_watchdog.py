@@ -164,9 +164,7 @@ class Watchdog:
         clock = asyncio.get_running_loop().time
         while True:
             try:
-                async with lag_of(
-                    self._kafka.bootstrap_servers, self._kafka.group, TOPICS
-                ) as read_lag:
+                async with lag_of(self._kafka, self._kafka.group, TOPICS) as read_lag:
                     while True:
                         with self._metrics.kafka_durations.labels("lag").time():
                             lag = await read_lag()

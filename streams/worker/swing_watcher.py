@@ -170,7 +170,7 @@ class SwingWatcher:
     async def _watch(self) -> NoReturn:
         """Have minutes evaluated until there is an error."""
         kafka = self._kafka
-        async with lag_of(kafka.bootstrap_servers, kafka.group, [REPORTS]) as read_lag:
+        async with lag_of(kafka, kafka.group, [REPORTS]) as read_lag:
             while True:
                 if await self._swings.renew_leadership(self._process, LEASE_S):
                     await self._evaluate_if_due(read_lag)

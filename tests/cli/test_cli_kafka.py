@@ -384,7 +384,7 @@ def test_topics_without_a_broker_is_one_line_and_a_failure(
     ("answer", "problem"),
     [
         pytest.param(b"", "no answer within 8 s", id="silent"),
-        pytest.param(b"HTTP/1.1 400 Bad Request\r\n\r\n", "Unable to bootstrap", id="http"),
+        pytest.param(b"HTTP/1.1 400 Bad Request\r\n\r\n", "closes the connection", id="http"),
     ],
 )
 def test_topics_of_what_is_not_kafka_is_one_line_within_10_s(

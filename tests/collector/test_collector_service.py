@@ -36,6 +36,7 @@ from miningmap.kafka.reader import open_reader
 from miningmap.kafka.topics import NETWORK, REPORTS
 from miningmap.messages import Report
 from miningmap.settings import SettingsError, load
+from tests.servers import kafka_at
 from tests.streams.fixtures import network
 
 if TYPE_CHECKING:
@@ -339,7 +340,7 @@ async def test_the_rates_of_a_token_come_from_the_settings(
 
 async def reports_in(kafka: KafkaServer) -> list[Report]:
     """All reports that are in Kafka now."""
-    async with open_reader(kafka.bootstrap_servers, [REPORTS]) as reader:
+    async with open_reader(kafka_at(kafka.bootstrap_servers), [REPORTS]) as reader:
         messages = [wire.decode(value) async for values in reader.batches() for value in values]
     return [message for message in messages if isinstance(message, Report)]
 

@@ -34,7 +34,7 @@ from miningmap.kafka.topics import REPORTS
 from miningmap.messages import Located, Report
 from miningmap.plausibility import KnownFigures
 from miningmap.redis_client import connect
-from tests.servers import recreate_topics
+from tests.servers import kafka_at, recreate_topics
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -75,7 +75,7 @@ class Collector:
         self.store: Redis = connect(config.Redis(url=SecretStr(redis_url)), patient=False)
         self.ledger = Ledger(self.store)
         self.pools = {POOL}
-        self.follower = Follower(servers, self.ledger, lambda: self.pools, hours_d)
+        self.follower = Follower(kafka_at(servers), self.ledger, lambda: self.pools, hours_d)
         kafka = config.Kafka(bootstrap_servers=servers)
         self.publisher = MessagePublisher(kafka, acknowledged=lambda _: None)
         self.dies_after_kafka = False
@@ -144,7 +144,7 @@ async def second(make: Callable[..., Collector]) -> AsyncIterator[Collector]:
 
 
 async def reports(kafka: KafkaServer) -> list[Report]:
-    async with open_reader(kafka.bootstrap_servers, [REPORTS]) as reader:
+    async with open_reader(kafka_at(kafka.bootstrap_servers), [REPORTS]) as reader:
         messages = [wire.decode(value) async for values in reader.batches() for value in values]
     return [message for message in messages if isinstance(message, Report)]
 

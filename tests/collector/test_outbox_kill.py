@@ -109,7 +109,8 @@ async def test_what_was_polled_before_a_kill_is_published_once_kafka_answers(
         first = last + 1
     await drained(tmp_path, clean_kafka)
 
-    async with open_reader(clean_kafka.bootstrap_servers, [REPORTS]) as reader:
+    broker = Kafka(bootstrap_servers=clean_kafka.bootstrap_servers)
+    async with open_reader(broker, [REPORTS]) as reader:
         values = [value async for batch in reader.batches() for value in batch]
     published = [int(wire.decode(value).hashrate) for value in values]
     logging.getLogger(__name__).warning(

@@ -69,7 +69,18 @@ def test_no_container_can_write_to_its_image_or_gain_privileges(services: Servic
         assert service["read_only"] is True, name
         assert service["cap_drop"] == ["ALL"], name
         assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service["ulimits"]["core"] == 0, name
+        nofile = service["ulimits"]["nofile"]
+        assert nofile["soft"] == nofile["hard"] == 65536, name
         assert not {"privileged", "cap_add", "network_mode", "pid", "devices"} & set(service), name
+
+
+def test_what_can_be_written_cannot_be_executed(own: Services) -> None:
+    for name, service in own.items():
+        (tmpfs,) = service["tmpfs"]
+        path, _, options = tmpfs.partition(":")
+        assert path == "/tmp", name  # noqa: S108 - of the container
+        assert {"noexec", "nosuid", "nodev"} <= set(options.split(",")), name
 
 
 def test_no_service_runs_as_root(services: Services) -> None:

@@ -13,6 +13,7 @@ from launch.local.embedded import free_port
 from miningmap.kafka.errors import BrokerError
 from miningmap.kafka.lag import Progress, lag_of
 from miningmap.kafka.topics import NETWORK, REPORTS
+from tests.servers import kafka_at
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -40,7 +41,7 @@ async def test_the_lag_is_the_number_of_uncommitted_messages(clean_kafka: KafkaS
     async with AIOKafkaProducer(bootstrap_servers=servers, acks="all") as producer:
         for _ in range(5):
             await producer.send_and_wait(REPORTS, b"value", partition=2)
-    async with lag_of(servers, group, (REPORTS, NETWORK)) as current_lag:
+    async with lag_of(kafka_at(servers), group, (REPORTS, NETWORK)) as current_lag:
         before = await first(current_lag)
         # Else its close commits the end of the partition, if it knows that by then.
         async with AIOKafkaConsumer(
@@ -61,7 +62,9 @@ async def test_a_missing_topic_is_an_error_and_is_not_asked_for_by_name(
     clean_kafka: KafkaServer,
 ) -> None:
     """Some brokers create a topic that is requested by name, with settings of their own."""
-    async with lag_of(clean_kafka.bootstrap_servers, "any", [REPORTS, "never-created"]) as lag:
+    async with lag_of(
+        kafka_at(clean_kafka.bootstrap_servers), "any", [REPORTS, "never-created"]
+    ) as lag:
         with pytest.raises(BrokerError, match="no topic never-created; run `miningmap topics`"):
             await lag()
 
@@ -69,7 +72,7 @@ async def test_a_missing_topic_is_an_error_and_is_not_asked_for_by_name(
 async def test_an_unavailable_broker_is_an_error_with_its_address() -> None:
     servers = f"127.0.0.1:{free_port()}"
     with pytest.raises(BrokerError, match=f"^Kafka at {servers}: "):
-        async with lag_of(servers, "group", (REPORTS,)):
+        async with lag_of(kafka_at(servers), "group", (REPORTS,)):
             pass
 
 
@@ -77,7 +80,7 @@ async def test_a_broker_that_stops_is_an_error_and_its_clients_are_closed(
     clean_kafka: KafkaServer,
 ) -> None:
     servers, group = clean_kafka.bootstrap_servers, f"test-{uuid4().hex}"
-    async with lag_of(servers, group, (REPORTS,)) as current_lag:
+    async with lag_of(kafka_at(servers), group, (REPORTS,)) as current_lag:
         assert len(await first(current_lag)) == 6
         clean_kafka.stop()
         with pytest.raises(BrokerError, match=f"^Kafka at {servers}: "):

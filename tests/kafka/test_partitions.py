@@ -12,6 +12,7 @@ from miningmap.kafka.clients import admin_client
 from miningmap.kafka.errors import BrokerError
 from miningmap.kafka.partitions import open_partitions
 from miningmap.kafka.topics import REPORTS
+from tests.servers import kafka_at
 
 if TYPE_CHECKING:
     from tests.servers import KafkaServer
@@ -33,7 +34,7 @@ async def read(servers: str, start: int, stop: int) -> tuple[list[bytes], list[i
     """The messages of a range, and the offsets that were reached."""
     values: list[bytes] = []
     reached: list[int] = []
-    async with open_partitions(servers, [REPORTS], timeout_s=10) as reader:
+    async with open_partitions(kafka_at(servers), [REPORTS], timeout_s=10) as reader:
         async for records, after in reader.batches(PARTITION, start, stop, limit=3):
             values += [record.value for record in records]
             reached.append(after)
@@ -46,7 +47,7 @@ async def test_a_range_is_read_in_batches_up_to_its_end(clean_kafka: KafkaServer
     values, reached = await read(servers, 2, 7)
     assert values == [b"2", b"3", b"4", b"5", b"6"]
     assert reached == [5, 7]
-    async with open_partitions(servers, [REPORTS]) as reader:
+    async with open_partitions(kafka_at(servers), [REPORTS]) as reader:
         assert reader.held[PARTITION] == (0, 9)
         assert reader.held[REPORTS, 0] == (0, 0)
     assert await read(servers, 4, 4) == ([], [])
@@ -58,7 +59,7 @@ async def test_what_kafka_does_not_hold_is_left_out_and_the_end_is_reached(
     servers = clean_kafka.bootstrap_servers
     await write(servers, 9)
     assert await read(servers, 7, 30) == ([b"7", b"8"], [9, 30])
-    async with admin_client(servers) as admin:
+    async with admin_client(kafka_at(servers)) as admin:
         await admin.delete_records({TopicPartition(*PARTITION): RecordsToDelete(before_offset=5)})
     assert await read(servers, 0, 7) == ([b"5", b"6"], [7])
     assert await read(servers, 0, 4) == ([], [4])
@@ -66,5 +67,5 @@ async def test_what_kafka_does_not_hold_is_left_out_and_the_end_is_reached(
 
 async def test_a_missing_topic_is_named(clean_kafka: KafkaServer) -> None:
     with pytest.raises(BrokerError, match="no topic missing"):
-        async with open_partitions(clean_kafka.bootstrap_servers, ["missing"]):
+        async with open_partitions(kafka_at(clean_kafka.bootstrap_servers), ["missing"]):
             pass

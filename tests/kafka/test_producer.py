@@ -25,7 +25,7 @@ from miningmap.kafka.producer import MAX_RECORD_BYTES, Publisher, Record, record
 from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS, SHARES
 from miningmap.messages import Network, Report, decode
 from miningmap.settings import Kafka, SettingsError
-from tests.servers import delete_topics
+from tests.servers import delete_topics, kafka_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -152,7 +152,7 @@ async def test_a_missing_topic_is_logged_once_and_awaited(clean_kafka: KafkaServ
             with pytest.raises(BrokerError, match=why):
                 async with publisher(clean_kafka, topic, timeout_s=1) as impatient:
                     await impatient.publish([late])
-            async with admin_client(clean_kafka.bootstrap_servers) as client:
+            async with admin_client(kafka_at(clean_kafka.bootstrap_servers)) as client:
                 assert topic not in await client.list_topics()
                 await client.create_topics([NewTopic(topic, 1, 1)])
             async with asyncio.timeout(DEADLINE_S):
@@ -308,7 +308,7 @@ async def test_the_state_shows_a_topic_and_a_broker_that_go_away_and_come_back(
         assert state.reason is None
         await delete_topics(servers, SHARES)
         await until(lambda: f"no topic {SHARES}" in (state.reason or ""))
-        await ensure_topics(servers)
+        await ensure_topics(kafka_at(servers))
         await until(lambda: state.reason is None)
         with clean_kafka.frozen():
             await until(lambda: "no answer within 0.2 s" in (state.reason or ""))

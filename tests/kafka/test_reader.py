@@ -15,6 +15,7 @@ from miningmap.kafka.admin import ensure_topics
 from miningmap.kafka.errors import BrokerError
 from miningmap.kafka.reader import open_reader
 from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS
+from tests.servers import kafka_at
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +37,7 @@ async def send(kafka: KafkaServer | EmbeddedBroker, records: Sequence[Sent]) -> 
 
 
 async def read(kafka: KafkaServer | EmbeddedBroker, *topics: str) -> list[bytes]:
-    async with open_reader(kafka.bootstrap_servers, topics) as reader:
+    async with open_reader(kafka_at(kafka.bootstrap_servers), topics) as reader:
         found = [value async for values in reader.batches() for value in values]
         assert reader.size == len(found)
         return found
@@ -58,7 +59,7 @@ async def test_the_embedded_broker_is_read_to_its_end() -> None:
     broker = EmbeddedBroker()
     async with Supervisor() as supervisor:
         await supervisor.start(broker.child)
-        await ensure_topics(broker.bootstrap_servers)
+        await ensure_topics(kafka_at(broker.bootstrap_servers))
         sent = [b"%d" % n for n in range(700)]
         await send(broker, [(REPORTS, 2, value) for value in sent])
         await send(broker, [(NETWORK, 0, value) for value in sent[:2]])
@@ -77,7 +78,7 @@ async def test_a_message_without_a_value_is_empty(clean_kafka: KafkaServer) -> N
 async def test_messages_that_arrive_later_are_not_read(clean_kafka: KafkaServer) -> None:
     await send(clean_kafka, [(REPORTS, 0, b"before"), (NETWORK, 0, b"before too")])
     found = []
-    async with open_reader(clean_kafka.bootstrap_servers, [REPORTS, NETWORK]) as reader:
+    async with open_reader(kafka_at(clean_kafka.bootstrap_servers), [REPORTS, NETWORK]) as reader:
         late: list[Sent] = [(REPORTS, n, b"after") for n in range(6)]
         await send(clean_kafka, [*late, (NETWORK, 0, b"after")])
         async for values in reader.batches():
@@ -100,7 +101,7 @@ async def test_a_range_of_arrival_loses_nothing_on_the_embedded_broker() -> None
     broker = EmbeddedBroker()
     async with Supervisor() as supervisor:
         await supervisor.start(broker.child)
-        await ensure_topics(broker.bootstrap_servers)
+        await ensure_topics(kafka_at(broker.bootstrap_servers))
         await send_hours(broker, noon)
         assert {b"3", b"4", b"5"} <= {*await read_range(broker, noon + timedelta(hours=3))}
         until = noon + timedelta(hours=4)
@@ -124,7 +125,7 @@ async def read_range(
     kafka: KafkaServer | EmbeddedBroker, since: datetime, until: datetime | None = None
 ) -> list[bytes]:
     async with open_reader(
-        kafka.bootstrap_servers, [REPORTS, NETWORK], since=since, until=until
+        kafka_at(kafka.bootstrap_servers), [REPORTS, NETWORK], since=since, until=until
     ) as reader:
         return [value async for values in reader.batches() for value in values]
 
@@ -138,7 +139,7 @@ async def test_a_missing_topic_is_named_and_not_created(clean_kafka: KafkaServer
 async def test_an_unavailable_broker_is_an_error_with_the_remedy() -> None:
     servers = f"127.0.0.1:{free_port()}"
     with pytest.raises(BrokerError) as caught:
-        async with open_reader(servers, [REPORTS]):
+        async with open_reader(kafka_at(servers), [REPORTS]):
             pass
     assert str(caught.value).startswith(f"Kafka at {servers}: ")
     assert "MININGMAP_KAFKA__BOOTSTRAP_SERVERS" in str(caught.value)
@@ -154,7 +155,7 @@ async def test_a_silent_server_is_an_error_after_the_time_limit() -> None:
     async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
         servers = "{}:{}".format(*server.sockets[0].getsockname())
         with pytest.raises(BrokerError, match=f"^Kafka at {servers}: no answer within 0.2 s; "):
-            async with open_reader(servers, [REPORTS], timeout_s=0.2):
+            async with open_reader(kafka_at(servers), [REPORTS], timeout_s=0.2):
                 pass
         over.set()
 
@@ -163,7 +164,9 @@ async def test_a_broker_that_stops_is_an_error_after_the_time_limit(
     clean_kafka: KafkaServer,
 ) -> None:
     await send(clean_kafka, [(REPORTS, 3, b"value")])
-    async with open_reader(clean_kafka.bootstrap_servers, [REPORTS], timeout_s=1) as reader:
+    async with open_reader(
+        kafka_at(clean_kafka.bootstrap_servers), [REPORTS], timeout_s=1
+    ) as reader:
         clean_kafka.stop()
         with pytest.raises(BrokerError, match=REPORTS):
             _ = [values async for values in reader.batches()]
@@ -173,6 +176,6 @@ async def test_errors_of_the_caller_are_not_changed(clean_kafka: KafkaServer) ->
     """For example, a full disk is not reported as an error of Kafka."""
     full = OSError("No space left on device")
     with pytest.raises(OSError, match="No space left") as caught:
-        async with open_reader(clean_kafka.bootstrap_servers, [REPORTS]):
+        async with open_reader(kafka_at(clean_kafka.bootstrap_servers), [REPORTS]):
             raise full
     assert caught.value is full

@@ -18,6 +18,7 @@ from launch.local.supervisor import Supervisor
 from miningmap import settings as config
 from miningmap.kafka.admin import check_topics, ensure_topics
 from miningmap.kafka.topics import NETWORK, REPORTS, TOPICS
+from tests.servers import kafka_at
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -52,10 +53,10 @@ def embedded_redis(
 
 async def test_topics_are_created_once(broker: config.Kafka) -> None:
     servers = broker.bootstrap_servers
-    assert await check_topics(servers) == [(name, "missing") for name in ALL]
-    assert await ensure_topics(servers) == [(name, "created") for name in ALL]
-    assert await ensure_topics(servers) == [(name, "ok") for name in ALL]
-    assert await check_topics(servers) == [(name, "ok") for name in ALL]
+    assert await check_topics(kafka_at(servers)) == [(name, "missing") for name in ALL]
+    assert await ensure_topics(kafka_at(servers)) == [(name, "created") for name in ALL]
+    assert await ensure_topics(kafka_at(servers)) == [(name, "ok") for name in ALL]
+    assert await check_topics(kafka_at(servers)) == [(name, "ok") for name in ALL]
 
 
 async def test_differences_of_topics_are_reported(broker: config.Kafka) -> None:
@@ -63,14 +64,14 @@ async def test_differences_of_topics_are_reported(broker: config.Kafka) -> None:
     await admin.start()
     await admin.create_topics([NewTopic(REPORTS, 4, 1)])
     await admin.close()
-    assert dict(await check_topics(broker.bootstrap_servers))[REPORTS] == (
+    assert dict(await check_topics(kafka_at(broker.bootstrap_servers)))[REPORTS] == (
         "differs: 4 partitions instead of 6, cleanup.policy is not set instead of delete, "
         "retention.ms is not set instead of -1"
     )
 
 
 async def test_a_group_reads_in_order_commits_and_resumes(broker: config.Kafka) -> None:
-    await ensure_topics(broker.bootstrap_servers)
+    await ensure_topics(kafka_at(broker.bootstrap_servers))
     partition = TopicPartition(NETWORK, 0)
 
     def consumer() -> AIOKafkaConsumer:

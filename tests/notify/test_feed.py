@@ -30,7 +30,7 @@ from miningmap.notify.service import run
 from miningmap.settings import SettingsError
 from tests.notify.events import place, pool
 from tests.notify.receivers import WITHIN_S, Answer, Webhook, until
-from tests.servers import ROOT, delete_topics
+from tests.servers import ROOT, delete_topics, kafka_at
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -90,7 +90,7 @@ async def waiting(settings: Settings) -> int:
         while True:
             with suppress(BrokerError):  # the group's coordinator is not ready yet
                 async with lag_of(
-                    settings.kafka.bootstrap_servers, settings.notify.group, [SWINGS]
+                    kafka_at(settings.kafka.bootstrap_servers), settings.notify.group, [SWINGS]
                 ) as lag:
                     return sum(progress.lag for progress in (await lag()).values())
 
@@ -138,7 +138,7 @@ async def test_a_broker_that_is_slow_to_let_a_process_join_is_waited_for(
     settings.notify = config.Notify(webhook=SecretStr(webhook.url), metrics_port=0)
     async with Supervisor() as supervisor:
         await supervisor.start(broker.child)
-        await ensure_topics(broker.bootstrap_servers)
+        await ensure_topics(kafka_at(broker.bootstrap_servers))
         await publish(settings, FIRST)
         async with notify(settings):
             await webhook.received(1)

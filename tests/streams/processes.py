@@ -14,7 +14,7 @@ from miningmap.kafka.lag import lag_of
 from miningmap.kafka.producer import Publisher, Record, record_of
 from miningmap.kafka.topics import NETWORK, REPORTS
 from streams.service import run
-from tests.servers import ROOT
+from tests.servers import ROOT, kafka_at
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -87,7 +87,7 @@ async def publish(settings: Settings, messages: Sequence[Message], *raw: Record)
 async def processed(settings: Settings) -> None:
     """Wait until the consumer group has committed every message."""
     kafka = settings.kafka
-    async with lag_of(kafka.bootstrap_servers, kafka.group, sorted(TOPICS)) as ask:
+    async with lag_of(kafka_at(kafka.bootstrap_servers), kafka.group, sorted(TOPICS)) as ask:
 
         async def nothing_left() -> bool:
             try:

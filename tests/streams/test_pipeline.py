@@ -33,6 +33,7 @@ from streams.service import run
 from streams.worker import faust_app
 from streams.worker.messages import TOPICS as APPLIED
 from streams.worker.processor import Processor
+from tests.servers import kafka_at
 from tests.streams import golden
 from tests.streams.fixtures import NOON, network, report
 from tests.streams.processes import (
@@ -163,7 +164,7 @@ async def begin_anew(settings: Settings, store: Store) -> None:
     """Let the store have no cells, and not those of the messages that are in Kafka either."""
     await processed(settings)
     kafka, number = settings.kafka, time.time_ns() // 1_000_000
-    async with lag_of(kafka.bootstrap_servers, kafka.group, APPLIED) as read_lag:
+    async with lag_of(kafka_at(kafka.bootstrap_servers), kafka.group, APPLIED) as read_lag:
         ends = {
             each: progress.committed + progress.lag for each, progress in (await read_lag()).items()
         }

@@ -33,7 +33,7 @@ from streams.redis.generations import RebuildingError
 from streams.redis.store import Store
 from streams.worker import faust_app, rewinder
 from streams.worker.messages import TOPICS as APPLIED
-from tests.servers import ROOT
+from tests.servers import ROOT, kafka_at
 from tests.streams.fixtures import at_once, network, report
 from tests.streams.processes import StreamsProcess, streams, until
 
@@ -120,7 +120,9 @@ async def write_to_kafka(settings: Settings, sent: Sequence[tuple[datetime, Mess
 async def applied(settings: Settings, client: Redis) -> None:
     """Wait until the current generation is whole and has applied all that is in Kafka."""
     store = Store(client, settings.retention)
-    async with lag_of(settings.kafka.bootstrap_servers, settings.kafka.group, APPLIED) as read_lag:
+    async with lag_of(
+        kafka_at(settings.kafka.bootstrap_servers), settings.kafka.group, APPLIED
+    ) as read_lag:
 
         async def all_is_there() -> bool:
             ends = {each: at.committed + at.lag for each, at in (await read_lag()).items()}
@@ -175,7 +177,9 @@ async def answers_of(settings: Settings, client: Redis, now: datetime) -> list[b
 
 async def letters(settings: Settings) -> int:
     """The number of dead letters in Kafka."""
-    async with lag_of(settings.kafka.bootstrap_servers, "nobody", [DEAD_LETTERS]) as read_lag:
+    async with lag_of(
+        kafka_at(settings.kafka.bootstrap_servers), "nobody", [DEAD_LETTERS]
+    ) as read_lag:
         (progress,) = (await read_lag()).values()
         return progress.committed + progress.lag
 

@@ -343,7 +343,7 @@ async def test_what_fires_when_redis_is_emptied_is_lost_for_those_who_read_kafka
     fired = expected[0].at
     async with connect(settings.redis) as redis, pipeline(settings, FIRST) as live:
         live.add(a_pool_falls())
-        live.watch(published=partial(events_in_kafka, settings.kafka.bootstrap_servers))
+        live.watch(published=partial(events_in_kafka, settings.kafka))
         before = await live.run(FIRST, fired + MINUTE, step=5)
         assert [event.state for event in before][-1] == "firing"
         await until(lambda: _is_empty(live.swings))

@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 
 from miningmap.kafka.clients import admin_client
 from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS
+from tests.servers import kafka_at
 from tests.torture.model import Name, Value
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ async def _consumer(servers: str) -> AsyncIterator[AIOKafkaConsumer]:
 
 
 async def _positions(consumer: AIOKafkaConsumer, servers: str, group: str) -> Log:
-    async with admin_client(servers) as admin:
+    async with admin_client(kafka_at(servers)) as admin:
         partitions = [
             TopicPartition(topic["topic"], partition["partition"])
             for topic in await admin.describe_topics(list(READ))

@@ -26,7 +26,14 @@ from launch.local.supervisor import bound_to_this_process
 from miningmap import settings as config
 from miningmap.kafka.admin import ensure_topics
 from miningmap.kafka.errors import BrokerError
-from tests.servers import ROOT, KafkaServer, RedisServer, UnavailableError, _spawner
+from tests.servers import (
+    ROOT,
+    KafkaServer,
+    RedisServer,
+    UnavailableError,
+    _spawner,
+    kafka_at,
+)
 from tests.torture.clocks import Clock
 from tests.torture.history import History
 from tests.torture.network import Toxiproxy
@@ -241,7 +248,7 @@ class System:
 
     async def start(self, replication: int = 1) -> None:
         """Start the services, and wait until all are ready."""
-        await ensure_topics(self.kafka.bootstrap_servers, replication)
+        await ensure_topics(kafka_at(self.kafka.bootstrap_servers), replication)
         for service in self.services.values():
             service.start()
         await self.until(self.is_ready, "all services are ready")
