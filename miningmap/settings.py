@@ -464,7 +464,7 @@ class _Environment(EnvSettingsSource):
     ) -> Any:  # noqa: ANN401 - as above
         try:
             return super().decode_complex_value(field_name, field, value)
-        except ValueError:
+        except (ValueError, RecursionError):  # nested too deeply
             return value
 
 
