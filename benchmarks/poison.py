@@ -140,7 +140,7 @@ async def _measured(kafka: KafkaServer, redis: RedisServer, records: Sequence[Re
 
 async def _rate(kafka: config.Kafka, count: int) -> float:
     topics = [REPORTS, DEAD_LETTERS]
-    async with lag_of(kafka.bootstrap_servers, kafka.group, topics) as read:
+    async with lag_of(kafka, kafka.group, topics) as read:
         first: tuple[float, int] | None = None
         while True:
             try:

@@ -91,13 +91,12 @@ async def _find(kafka: Kafka, found: Redrive) -> None:
     from miningmap.kafka.redrive import TARGETS
     from miningmap.kafka.topics import DEAD_LETTERS
 
-    servers = kafka.bootstrap_servers
-    async with open_reader(servers, [DEAD_LETTERS]) as letters:
+    async with open_reader(kafka, [DEAD_LETTERS]) as letters:
         with _progress("reading dead letters", letters.size) as advance:
             async for records in letters.records():
                 found.add_letters(records)
                 advance(len(records))
-    async with open_reader(servers, TARGETS) as messages:
+    async with open_reader(kafka, TARGETS) as messages:
         found.keep_existing(messages.ends)
         messages.only_from(found.starts())
         with _progress("reading their topics", messages.size) as advance:
@@ -115,7 +114,7 @@ async def _send(kafka: Kafka, found: Redrive, total: int) -> None:
 
     async with (
         Publisher(kafka, frozenset(TARGETS)) as publisher,
-        open_reader(kafka.bootstrap_servers, [DEAD_LETTERS]) as letters,
+        open_reader(kafka, [DEAD_LETTERS]) as letters,
     ):
         batch: list[Record] = []
         with _progress("redriving", total) as advance:

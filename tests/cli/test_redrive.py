@@ -119,7 +119,7 @@ class Topics:
         return asyncio.run(self._read(topic))
 
     async def _read(self, topic: str) -> list[ConsumerRecord]:
-        async with open_reader(self._settings.kafka.bootstrap_servers, [topic]) as reader:
+        async with open_reader(self._settings.kafka, [topic]) as reader:
             return [record async for records in reader.records() for record in records]
 
 

@@ -24,15 +24,15 @@ import multidict
 
 from collector import registry
 from collector.intake.body import decode_body, decode_lines
-from collector.intake.handler import RefusedError
 from collector.intake.partners import PartnersError, read_entries
+from collector.intake.refusals import RefusedError
 from collector.polling.reports import parse_readings
 from collector.sources.base import SourceError
-from endpoint.http.rate_limit import FORWARDED, Clients
 from endpoint.http.representation import accepts_gzip
 from endpoint.routes.stream import StreamParameters
 from miningmap import live_rows, messages, plausibility, settings, units
 from miningmap.cbeci import contribution_rows, monthly_tables
+from miningmap.http.clients import FORWARDED, Clients
 from miningmap.inputs import decode_json
 from miningmap.kafka.producer import record_of
 from miningmap.messages import InvalidMessageError

@@ -13,6 +13,7 @@ from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
 from miningmap.kafka.reader import open_reader
 from miningmap.kafka.topics import DEAD_LETTERS, REPORTS
+from tests.servers import kafka_at
 from tests.streams.fixtures import report
 from tests.streams.processes import processed, publish, streams
 
@@ -74,7 +75,7 @@ async def test_a_batch_with_such_a_name_is_read_as_it_is(
         for future in futures:
             await future
         await made.send_and_wait(REPORTS, value=b"a later batch", partition=0)
-    async with open_reader(servers, [REPORTS]) as reader:
+    async with open_reader(kafka_at(servers), [REPORTS]) as reader:
         found = [record async for records in reader.records() for record in records]
     assert [each.offset for each in found] == list(range(6))
     as_text = [
