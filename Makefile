@@ -44,8 +44,10 @@ stories: setup servers ## run all stories of swings, with tables of delays and f
 	$(BIN)/python -m tests.stories $(ARGS)
 	SLOW=1 $(BIN)/pytest tests/stories/test_live.py tests/deploy/test_alerting.py
 
+SLOW_FAULTS := tests/http/test_attacks.py tests/streams/test_wedged.py tests/collector/test_outbox_kill.py
 torture: setup servers ## break the system in every way, under load, for hours; writes docs/reliability.md (ARGS="--list")
 	$(BIN)/python -m tests.torture $(ARGS)
+	SLOW=1 $(BIN)/pytest $(SLOW_FAULTS)
 
 # So many inputs for each target; guided by coverage where atheris has wheels, elsewhere with --plain.
 fuzz: setup ## fuzz all that reads what comes from outside (ARGS="--runs 20000 --plain message")
