@@ -94,8 +94,10 @@ _ALIKE_DIRECTION: Final = 0.85  # "soth" is south, "coast" is not east
 _ALIKE_INSIDE: Final = 0.7  # of subdivisions: "kansas city" and "arkansas" are at 0.63
 
 # How tables mark a name that has a footnote: "Germany *", "China [1]", "Serbia 7/".
+# No sign can be matched in two ways: with a "+" inside the outer one, a row of asterisks that
+# something else follows would be divided in all ways, which takes for ever.
 _FOOTNOTE: Final = re.compile(
-    r"(?:\s*(?:[*†‡§¶#]+|\[\w{1,3}\]|\(\d{1,2}\)|\s\d{1,2}/?|[¹²³⁰⁴-⁹]+))+$"
+    r"(?:\s*(?:[*†‡§¶#¹²³⁰⁴-⁹]|\[\w{1,3}\]|\(\d{1,2}\)|(?<=\s)\d{1,2}/?))+$"
 )
 _BRACKETED: Final = re.compile(r"(.*\S)\s*[(\[]([^()\[\]]+)[)\]]")
 _FORMERLY: Final = re.compile(r"\s*(?:formerly|former|also|or|ex)\b[\s.-]*", re.IGNORECASE)

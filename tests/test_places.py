@@ -298,6 +298,14 @@ def test_names_that_others_print_are_the_right_countries(name: str, code: str) -
     assert resolve(name) == code
 
 
+@pytest.mark.parametrize("sign", ["*", "#", "¹", " *", "[1]", " 1"])
+def test_a_name_after_many_footnotes_is_refused_and_not_searched_for_ever(sign: str) -> None:
+    """Without an answer in bounded time, one row of a partner would hold up its server."""
+    with pytest.raises(UnknownPlaceError):
+        resolve("Nowhere" + sign * 60 + "x")
+    assert resolve("Germany" + " *" * 20) == "DE"
+
+
 @all_cases(
     ("name", "codes"),
     [
