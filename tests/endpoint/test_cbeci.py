@@ -264,7 +264,7 @@ async def test_a_revised_edition_replaces_the_earlier_one_in_any_order(
 ) -> None:
     revised = TABLE.replace("0.0%", "0%").replace("60.01", "60.00")
     editions = [
-        imported(text, fetched_at=NOW + timedelta(days=n))
+        imported(text, fetched_at=NOW + timedelta(hours=n))
         for n, text in enumerate((TABLE, TABLE, revised))
     ]
     for order in itertools.permutations(range(3)):
