@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from miningmap.kafka.producer import Publisher, record_of
 from miningmap.kafka.topics import NETWORK, REPORTS
@@ -32,9 +34,12 @@ async def test_all_services_work_with_the_documented_rules(
     names = ("collector", "streams", "endpoint", "notify")
     store.denied()
     async with AsyncExitStack() as stack:
+        # Whether an event comes depends on the minute, and without a webhook notify is not ready.
+        webhook = await stack.enter_async_context(TestServer(_taking_all()))
+        changes = {"NOTIFY__WEBHOOK": str(webhook.make_url("/swings"))}
         services = {
             name: await stack.enter_async_context(
-                running(name, environment(name, broker, store), tmp_path)
+                running(name, environment(name, broker, store, **changes), tmp_path)
             )
             for name in names
         }
@@ -63,6 +68,18 @@ async def test_all_services_work_with_the_documented_rules(
     assert store.denied() == []
     for service in services.values():
         assert service.process.returncode == 0, service.output()
+
+
+def _taking_all() -> web.Application:
+    """A webhook that takes every event."""
+
+    async def take(request: web.Request) -> web.Response:
+        await request.read()
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_post("/swings", take)
+    return app
 
 
 @pytest.mark.parametrize(
