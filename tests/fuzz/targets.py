@@ -241,6 +241,7 @@ def _file(name: str, data: bytes) -> Path:
     _SCRATCH.mkdir(exist_ok=True)
     path = _SCRATCH / name
     path.write_bytes(data)
+    path.chmod(0o600)  # else a file of secrets is refused unread
     return path
 
 

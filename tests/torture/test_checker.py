@@ -322,7 +322,8 @@ async def test_planted_faults_are_noticed_in_a_real_kafka_and_a_real_redis(live:
     async def send(*values: bytes) -> None:
         async with AIOKafkaProducer(bootstrap_servers=servers) as producer:
             for value in values:
-                await producer.send_and_wait(REPORTS, value, key=b"a")
+                key = str(json.loads(value)["pool"]).encode()
+                await producer.send_and_wait(REPORTS, value, key=key)
 
     async with streams(live):
         await publish(live, [])
