@@ -143,9 +143,10 @@ def _read(path: Path | Traversable, beliefs: _Beliefs) -> Iterator[Finding]:
     try:
         text = path.read_text(encoding=ENCODING)
         if name.endswith(".toml"):
-            document, lines = decode_toml(text), toml_lines(text)
+            document: object = decode_toml(text)
+            lines = toml_lines(text)
         else:
-            document = decode_json(text.encode(), dict[str, Any])
+            document = decode_json(text.encode(), object)
             lines = json_lines(text)
     except OSError as error:
         yield Finding(name, 1, error.strerror or str(error))

@@ -49,7 +49,7 @@ def is_damage(error: object) -> bool:
     return (
         isinstance(error, ResponseError)
         and str(error).startswith(_SCRIPT_FAILED)
-        and cause_of(error) == "away"
+        and cause_of(error) in {"refused", "too_large"}
     )
 
 

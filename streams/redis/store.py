@@ -163,7 +163,7 @@ class _Outcome:
             self.not_advanced,
             self.too_large,
             self.over_quota,
-            sorted(self.damaged),
+            tuple(sorted(self.damaged)),
         )
 
 

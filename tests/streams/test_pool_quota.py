@@ -19,7 +19,7 @@ from miningmap.places import all_places, is_locatable, outermost
 from miningmap.redis_client import connect
 from miningmap.sizes import values_of
 from miningmap.times import utc_now
-from streams.method.cells import claims_of
+from streams.method.cells import claims_of, series_of
 from streams.metrics import Metrics
 from streams.redis import pool_quota
 from streams.redis.keys import Generation
@@ -60,7 +60,10 @@ def places(number: int) -> dict[str, float]:
 
 
 def raw(*messages: Message) -> list[RawMessage]:
-    return [RawMessage(REPORTS, 0, n, b"a", encode(each)) for n, each in enumerate(messages)]
+    return [
+        RawMessage(REPORTS, 0, n, str(series_of(each).pool).encode(), encode(each))
+        for n, each in enumerate(messages)
+    ]
 
 
 async def current(store: Store) -> Generation:
