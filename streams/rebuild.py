@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 from uuid import uuid4
 
 from miningmap.kafka.partitions import open_partitions
 from streams.redis.generations import NEXT, Range
-from streams.redis.store import Applied
 from streams.worker.messages import TOPICS, applied_by, decode_batch, raw_of
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from miningmap.kafka.partitions import PartitionReader
     from miningmap.settings import Settings
-    from streams.redis.generations import Filled, Partition
+    from streams.redis.generations import Filled
     from streams.redis.store import Store
 
 LEASE_S: Final = 30.0
@@ -145,7 +145,10 @@ async def _fill(
             batch = [raw_of(record) for record in records]
             at = now()
             decoded = decode_batch(batch, settings.retention, at)
-            applied = _applied(each, Range(position, reached), applied_by(batch, at).at, filled)
+            ranges = {each: Range(position, reached)}
+            applied = replace(
+                applied_by(batch, at, ranges), generation=filled.number, repeatable=False
+            )
             written = await store.write(decoded.claimed, applied, rejected=decoded.rejected)
             if written.not_advanced:
                 raise RebuildError("Redis has lost what was rebuilt; try again")
@@ -153,7 +156,3 @@ async def _fill(
             number += len(batch)
             read(len(batch))
     return number
-
-
-def _applied(each: Partition, held: Range, at: datetime, filled: Filled) -> Applied:
-    return Applied({each: held}, at, generation=filled.number, repeatable=False)

@@ -17,13 +17,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
-from aiokafka import TopicPartition
 from redis.exceptions import RedisError
 
 from collector.intake.ledger import Entry, Known
 from miningmap.cbeci import contribution_rows
-from miningmap.kafka.clients import admin_client, groupless_consumer, partitions_of_topics
-from miningmap.kafka.errors import CREATE_TOPICS, BrokerError, broker_errors
+from miningmap.kafka.clients import groupless_consumer
+from miningmap.kafka.errors import CONNECT_S, BrokerError, broker_errors
+from miningmap.kafka.reader import partitions_of
 from miningmap.kafka.topics import REPORTS
 from miningmap.messages import InvalidMessageError, Report, decode
 from miningmap.plausibility import rejected
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from aiokafka import AIOKafkaConsumer
+    from aiokafka import AIOKafkaConsumer, TopicPartition
     from aiokafka.structs import ConsumerRecord
 
     from collector.intake.ledger import Entries, Ledger, Positions
@@ -287,7 +287,7 @@ class _Reader:
             groupless_consumer(self._kafka) as questions,
         ):
             async with broker_errors(self._servers):
-                self._partitions = await self._all_partitions()
+                self._partitions = await partitions_of(self._kafka, [REPORTS], CONNECT_S)
                 begins = _by_number(await consumer.beginning_offsets(self._partitions))
                 ends = _by_number(await consumer.end_offsets(self._partitions))
             starts, building = await self._starts(begins, ends)
@@ -302,13 +302,6 @@ class _Reader:
                 self._questions = None
                 async with self._asking:  # a closed client would connect again, and stay connected
                     pass
-
-    async def _all_partitions(self) -> list[TopicPartition]:
-        async with admin_client(self._kafka) as admin:
-            numbers = (await partitions_of_topics(admin)).get(REPORTS)
-        if not numbers:
-            raise BrokerError.at(self._servers, f"no topic {REPORTS}", CREATE_TOPICS)
-        return [TopicPartition(REPORTS, number) for number in numbers]
 
     async def _starts(
         self, begins: Positions, ends: Positions

@@ -7,8 +7,9 @@ only: the newest snapshot, the log of the last hour, and who takes them.
 
 from __future__ import annotations
 
-from importlib.resources import files
 from typing import TYPE_CHECKING, Final, TypeAlias, cast
+
+from streams.redis.scripts import script_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 Word: TypeAlias = "str | bytes | int"
 
-_SCRIPT: Final = files(__package__).joinpath("essential.lua").read_text()
+_SCRIPT: Final = script_of("essential.lua")
 
 
 async def run(redis: Redis, key: str, commands: Iterable[Sequence[Word]]) -> list[object]:
@@ -31,5 +32,5 @@ async def run(redis: Redis, key: str, commands: Iterable[Sequence[Word]]) -> lis
     listed = [list(command) for command in commands]
     names = [f"{key}:nothing", *dict.fromkeys(str(command[1]) for command in listed)]
     words = [word for command in listed for word in (len(command), *command)]
-    found = await redis.eval(_SCRIPT, len(names), *names, *words)
+    found = await redis.eval(_SCRIPT.text, len(names), *names, *words)
     return cast("list[object]", found)

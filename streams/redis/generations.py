@@ -7,14 +7,13 @@ them, and the positions say it: they are never ahead of the cells.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from dataclasses import dataclass, field
-from importlib.resources import files
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, cast
 
 from streams.redis import keys, lease
+from streams.redis.scripts import script_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -33,9 +32,7 @@ NEXT: Final = "next"
 FIRST_NUMBER: Final = 1
 """The number of the generation that cells from before there were generations become."""
 
-_SCRIPT: Final = files(__package__).joinpath("advance.lua").read_text()
-# Redis identifies a script by its SHA-1; the digest is not used for security.
-_SCRIPT_SHA: Final = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
+_SCRIPT: Final = script_of("advance.lua")
 _UNLINKED_AT_ONCE: Final = 500
 
 
@@ -199,7 +196,7 @@ class Generations:
         """Add to a pipeline that messages were applied; :meth:`advanced` reads the reply."""
         ranges = [word for each, held in applied.items() for word in (_name(each), *held)]
         touched = (keys.POSITIONS, keys.positions(number), keys.targets(number))
-        pipe.evalsha(_SCRIPT_SHA, len(touched), *touched, name, number, *ranges)
+        pipe.evalsha(_SCRIPT.sha, len(touched), *touched, name, number, *ranges)
 
     @staticmethod
     def advanced(reply: int | Sequence[bytes]) -> NotAdvanced:
@@ -212,7 +209,7 @@ class Generations:
 
     async def load_script(self) -> None:
         """Load the script of :meth:`add_advance`."""
-        await self.redis.script_load(_SCRIPT)
+        await self.redis.script_load(_SCRIPT.text)
 
     # --- replace ---
 

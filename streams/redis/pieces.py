@@ -68,10 +68,8 @@ def pieces(
         most: the values of a piece. The minutes of one hour are not divided, because their sum is
             made from all of them, nor are the hours of one day.
     """
-    by_series: dict[Series, list[int]] = {}
-    for number, (message, _) in enumerate(claimed):
-        by_series.setdefault(series_of(message), []).append(number)
     piece, work = Piece(), _Work()
+    by_series = numbers_by_series(claimed)
     for series, number in ((series, n) for series, numbers in by_series.items() for n in numbers):
         message, claims = claimed[number]
         for part in chain.from_iterable(map(_parts, claims)):
@@ -84,6 +82,16 @@ def pieces(
             work.add(series, part, added)
     if piece.numbers:
         yield piece
+
+
+def numbers_by_series(
+    claimed: Sequence[tuple[Message, Sequence[Claim]]],
+) -> dict[Series, list[int]]:
+    """Return the positions of the messages in a sequence, by series, in their order."""
+    numbers: dict[Series, list[int]] = {}
+    for number, (message, _) in enumerate(claimed):
+        numbers.setdefault(series_of(message), []).append(number)
+    return numbers
 
 
 class _Work:

@@ -7,10 +7,8 @@ keys are described in :mod:`streams.redis.keys`.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import re
 from dataclasses import dataclass, field
-from importlib.resources import files
 from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, cast
@@ -22,7 +20,7 @@ from miningmap.api.models import Refusal
 from miningmap.messages import SLUG
 from miningmap.redis_errors import cause_of
 from miningmap.times import DAY_H, HOUR_MIN
-from streams.method.cells import cell_keys, series_of
+from streams.method.cells import cell_keys
 from streams.redis import essential, keys, lease
 from streams.redis.damage import (
     described,
@@ -53,9 +51,10 @@ from streams.redis.generations import (
 )
 from streams.redis.keys import Generation
 from streams.redis.loaded_cells import STAMP, LoadedCells, SeriesCells
-from streams.redis.pieces import Piece, pieces
+from streams.redis.pieces import Piece, numbers_by_series, pieces
 from streams.redis.pool_quota import PoolQuota
 from streams.redis.pool_sizes import PoolSizes
+from streams.redis.scripts import script_of
 from streams.redis.swing_store import SwingStore
 
 if TYPE_CHECKING:
@@ -93,9 +92,7 @@ if TYPE_CHECKING:
     _CellsAndStamp: TypeAlias = tuple[dict[CellKey, bytes], bytes | None]
     """The encoded cells of a series, and its stamp after they had been read."""
 
-_SCRIPT: Final = files(__package__).joinpath("claim.lua").read_text()
-# Redis identifies a script by its SHA-1; the digest is not used for security.
-_SCRIPT_SHA: Final = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
+_SCRIPT: Final = script_of("claim.lua")
 
 _FIELDS_AT_ONCE: Final = 2000
 
@@ -252,7 +249,7 @@ class Store:
         try:
             return await self._write(Generation(number), claimed, applied)
         except NoScriptError:  # Redis is new or was restarted
-            await self._redis.script_load(_SCRIPT)
+            await self._redis.script_load(_SCRIPT.text)
             await self.generations.load_script()
             return await self._write(Generation(number), claimed, applied)
 
@@ -333,9 +330,7 @@ class Store:
         is_last: bool,
     ) -> Written:
         """Write claims in one round trip, and the positions if they are the last of a batch."""
-        by_series: dict[Series, list[int]] = {}
-        for number, (message, _) in enumerate(claimed):
-            by_series.setdefault(series_of(message), []).append(number)
+        by_series = numbers_by_series(claimed)
         # Of each series, the number of the message that makes each claim.
         claimants: list[list[int]] = []
         async with self._redis.pipeline(transaction=False) as pipe:
@@ -805,7 +800,7 @@ def _add_claims(
     touched = claim_keys(generation, series, chain.from_iterable(claims for _, claims in batch))
     encoded = [(n, each) for n in numbers for each in claim_arguments(*claimed[n])]
     arguments: list[Argument] = [value for _, each in encoded for value in each]
-    pipe.evalsha(_SCRIPT_SHA, len(touched), *touched, *report_arguments(last), *arguments)
+    pipe.evalsha(_SCRIPT.sha, len(touched), *touched, *report_arguments(last), *arguments)
     return [n for n, _ in encoded]
 
 

@@ -11,9 +11,10 @@ import structlog
 from faust.exceptions import ConsumerNotStarted
 
 from miningmap.kafka.access import Access, require_access
-from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS, SHARES, SWINGS
+from miningmap.kafka.topics import DEAD_LETTERS, SHARES, SWINGS
 from miningmap.tasks import run_until_first_ends
 from streams.worker.faust_app import build_app
+from streams.worker.messages import TOPICS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -45,7 +46,7 @@ async def consume(
         SettingsError: Kafka lacks a topic, or does not allow its use.
         Exception: a batch failed permanently, or Faust ended by itself.
     """
-    reads = frozenset({REPORTS, NETWORK, DEAD_LETTERS, SWINGS})
+    reads = frozenset({*TOPICS, SWINGS})
     writes = frozenset({DEAD_LETTERS, SHARES, SWINGS})
     await require_access(settings.kafka, Access(reads, writes, settings.kafka.group))
     await publisher.connected()

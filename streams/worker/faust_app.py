@@ -17,8 +17,7 @@ from mode.threads import WorkerThread
 
 from miningmap.kafka.header_names import tolerate_header_names
 from miningmap.kafka.security import password_of, tls
-from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS
-from streams.worker.messages import RawMessage, headers_of
+from streams.worker.messages import TOPICS, RawMessage, headers_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -80,7 +79,7 @@ def build_app(
         stream_wait_empty=False,
     )
     # Dead letters are consumed because /api/v1/pools shows the newest rejected reading of a pool.
-    topic = app.topic(REPORTS, NETWORK, DEAD_LETTERS, key_type=bytes, value_type=bytes)
+    topic = app.topic(*TOPICS, key_type=bytes, value_type=bytes)
 
     async def cells(stream: StreamT[Any]) -> None:
         # The abstract type does not declare this method of Faust's streams.

@@ -99,19 +99,17 @@ class Processor:
         with self._metrics.batch_duration.time():
             decoded = decode_batch(batch, self._retention, now)
             written = await self._write(decoded, applied_by(batch, now))
-            late = [
-                dead_letter(decoded.raw[number], "too_late", _late_days(days), now)
-                for number, days in sorted(written.too_late.items())
-            ]
-            refused = [
-                *((TOO_LARGE, *each) for each in sorted(written.too_large.items())),
-                *((OVER_QUOTA, *each) for each in sorted(written.over_quota.items())),
-            ]
-            left_out = [
+            late = {number: _late_days(days) for number, days in written.too_late.items()}
+            refused = (
+                ("too_late", late),
+                (TOO_LARGE, written.too_large),
+                (OVER_QUOTA, written.over_quota),
+            )
+            dead_letters = decoded.dead_letters + [
                 dead_letter(decoded.raw[number], reason, error, now)
-                for reason, number, error in refused
+                for reason, errors in refused
+                for number, error in sorted(errors.items())
             ]
-            dead_letters = [*decoded.dead_letters, *late, *left_out]
             await self._publish(dead_letters)
         self._count(batch, dead_letters, [decoded.raw[number].topic for number in written.damaged])
 

@@ -15,10 +15,10 @@ import structlog
 from miningmap.dependencies import Dependency
 from miningmap.kafka.errors import BrokerError
 from miningmap.kafka.lag import lag_of
-from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS
 from miningmap.loop_watchdog import end_soon
 from miningmap.tasks import raise_if_cancelled
 from streams.worker.attempts import Attempts
+from streams.worker.messages import TOPICS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,8 +32,6 @@ HUNG_S: Final = 60.0
 """How long Kafka may be asked for the lag without an answer or an error, in seconds."""
 LATE_S: Final = 30.0
 """How long messages may wait while none is committed before the service is not ready."""
-TOPICS: Final = (REPORTS, NETWORK, DEAD_LETTERS)
-"""The topics that the consumer reads."""
 
 _log = structlog.get_logger(__name__)
 

@@ -27,6 +27,7 @@ from miningmap.kafka.errors import BrokerError
 from miningmap.messages import Report
 from miningmap.plausibility import KnownFigures
 from miningmap.redis_client import connect
+from tests.collector.intake.fakes import daily_row as row
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -58,17 +59,6 @@ async def store(redis_url: str) -> AsyncIterator[Redis]:
     client = connect(config.Redis(url=SecretStr(redis_url)), patient=False)
     yield client
     await client.aclose()
-
-
-def row(country: str, hashrate: float = 1, **changes: object) -> dict[str, object]:
-    return {
-        "period_start_date": "2026-11-01",
-        "period": "daily",
-        "country": country,
-        "province": None,
-        "average_hashrate": hashrate,
-        "unit": "eh/s",
-    } | changes
 
 
 class Kafka:

@@ -34,6 +34,7 @@ from miningmap.kafka.topics import REPORTS
 from miningmap.messages import Located, Report
 from miningmap.plausibility import KnownFigures
 from miningmap.redis_client import connect
+from tests.collector.intake.fakes import daily_row as row
 from tests.servers import kafka_at, recreate_topics
 
 if TYPE_CHECKING:
@@ -51,17 +52,6 @@ DAY = Period(datetime(2026, 11, 1, tzinfo=UTC), "daily")
 KEY = f"mm:intake:{{{POOL}}}:ledger"
 DEADLINE_S = 60
 PARTNERS = [Partner("partner-1", POOL, 1), Partner("partner-2", "viabtc", 2)]
-
-
-def row(country: str, hashrate: float = 1, **changes: object) -> dict[str, object]:
-    return {
-        "period_start_date": "2026-11-01",
-        "period": "daily",
-        "country": country,
-        "province": None,
-        "average_hashrate": hashrate,
-        "unit": "eh/s",
-    } | changes
 
 
 async def nothing_known() -> KnownFigures:

@@ -21,7 +21,6 @@ from miningmap.kafka.errors import BrokerError
 from miningmap.kafka.lag import lag_of
 from miningmap.kafka.producer import Publisher, Record, record_of
 from miningmap.kafka.topics import DEAD_LETTERS, REPORTS, SHARES
-from miningmap.redis_client import connect
 from miningmap.times import parse_rfc3339, utc_now
 from streams.method.beliefs import Beliefs
 from streams.method.cells import MemoryCells, Series
@@ -47,7 +46,6 @@ from tests.streams.processes import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from redis.asyncio import Redis
@@ -78,13 +76,6 @@ def settings(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
     settings.streams.batch_within_s = 0.05
     settings.retention = FOR_EVER
     return settings
-
-
-@pytest.fixture
-async def client(settings: Settings) -> AsyncIterator[Redis]:
-    client = connect(settings.redis)
-    yield client
-    await client.aclose()
 
 
 def world() -> list[Message]:

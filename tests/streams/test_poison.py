@@ -13,7 +13,6 @@ from miningmap.api.models import Answer, PoolList
 from miningmap.kafka.producer import Record
 from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS
 from miningmap.messages import encode
-from miningmap.redis_client import connect
 from miningmap.times import parse_rfc3339, utc_now
 from streams.method.cells import Series
 from streams.redis import keys
@@ -23,7 +22,6 @@ from tests.streams.fixtures import report
 from tests.streams.processes import processed, publish, streams, until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from datetime import datetime
 
     from redis.asyncio import Redis
@@ -40,13 +38,6 @@ def settings(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
     settings.streams.batch_within_s = 0.05
     settings.streams.snapshot_s = 0.1
     return settings
-
-
-@pytest.fixture
-async def client(settings: Settings) -> AsyncIterator[Redis]:
-    client = connect(settings.redis)
-    yield client
-    await client.aclose()
 
 
 def edited(**fields: Any) -> Record:

@@ -20,7 +20,6 @@ from miningmap import settings as config
 from miningmap.kafka.lag import lag_of
 from miningmap.kafka.producer import Publisher, Record, record_of
 from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS
-from miningmap.redis_client import connect
 from miningmap.times import rfc3339, utc_now
 from streams.method.beliefs import Beliefs
 from streams.queries.history import HistoryParameters
@@ -63,13 +62,6 @@ def settings(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
     settings.streams.batch_within_s = 0.05
     settings.streams.snapshot_s = 0.2
     return settings
-
-
-@pytest.fixture
-async def client(settings: Settings) -> AsyncIterator[Redis]:
-    client = connect(settings.redis)
-    yield client
-    await client.aclose()
 
 
 # --- a world whose polls are older than the retention of minutes ----------------------------------

@@ -24,6 +24,18 @@ PROBLEM = "application/problem+json"
 DAILY_VALUES = 1_000_000
 
 
+def daily_row(country: str, hashrate: float = 1, **changes: object) -> dict[str, object]:
+    """A row of 1 November 2026, in EH/s."""
+    return {
+        "period_start_date": "2026-11-01",
+        "period": "daily",
+        "country": country,
+        "province": None,
+        "average_hashrate": hashrate,
+        "unit": "eh/s",
+    } | changes
+
+
 class Kafka:
     """Holds what the intake published; the next ``failures`` attempts fail."""
 
