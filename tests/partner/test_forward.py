@@ -74,6 +74,7 @@ class Bench:
         self.spool = Spool(folder, max_bytes)
         self.went_on = asyncio.Event()
         self.went_on.set()
+        self.stops_at: str | None = None  # waits no longer end once such a line was said
         clock = Clock()
 
         async def pause(seconds: float) -> None:
@@ -82,9 +83,12 @@ class Bench:
             await self.went_on.wait()
             await asyncio.sleep(0)
 
-        self.forwarder = Forwarder(
-            self.spool, self._post, self.said.append, pause=pause, clock=clock
-        )
+        self.forwarder = Forwarder(self.spool, self._post, self._say, pause=pause, clock=clock)
+
+    def _say(self, line: str) -> None:
+        self.said.append(line)
+        if self.stops_at is not None and self.stops_at in line:
+            self.went_on.clear()
 
     async def _post(self, rows: Sequence[bytes]) -> None:
         self.requests.append(len(rows))
@@ -318,11 +322,10 @@ async def test_rows_that_cannot_be_removed_from_a_full_disk_are_sent_once(
         bench.input.give(row(1), row(2))
         await until(lambda: len(bench.spool) == 2)
         async with intake.running():
+            bench.stops_at = "wait until the spool can be used"
             with full_disk():
                 bench.went_on.set()
-                await intake.until(2)
-                bench.went_on.clear()
-                await bench.until("wait until the spool can be used")
+                await bench.until(bench.stops_at)
             bench.went_on.set()
             bench.input.give(row(3))
             await intake.until(3)
