@@ -156,6 +156,10 @@ class Kafka(_Section):
         default=True,
         description="false only for brokers without support: a retry may then repeat a message",
     )
+    compression: Literal["gzip", "none"] = Field(
+        default="gzip",
+        description="how messages are compressed; gzip takes a third of the bytes or less",
+    )
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_SSL"] = Field(
         default="PLAINTEXT", description="by Kafka's names: SSL is TLS, SASL a user with a password"
     )

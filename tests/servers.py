@@ -247,6 +247,10 @@ class KafkaServer(Server):
         assert found, "Kafka's data folder has no cluster id"
         return found[1]
 
+    def log_bytes(self, topic: str) -> int:
+        """The bytes of all messages of a topic as they are on the disk."""
+        return sum(file.stat().st_size for file in self._data.glob(f"{topic}-[0-9]/*.log"))
+
     def start(self, within_s: float = KAFKA_START_S) -> None:
         self._properties.write_text(
             "".join(f"{key}={value}\n" for key, value in self._settings().items())

@@ -348,6 +348,7 @@ async def _start(kafka: Kafka, topics: frozenset[str]) -> AIOKafkaProducer:
     producer = AIOKafkaProducer(
         **client_options(kafka),
         enable_idempotence=kafka.idempotent,
+        compression_type=None if kafka.compression == "none" else kafka.compression,
         acks="all",
         client_id="miningmap",
         max_request_size=MAX_RECORD_BYTES,

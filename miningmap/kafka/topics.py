@@ -12,6 +12,9 @@ SWINGS: Final = "miningmap.swings"
 DEAD_LETTERS: Final = "miningmap.dead-letters"
 
 _FOR_EVER = "-1"
+# Whatever the default of the broker is: it keeps the batches as they were compressed by whoever
+# wrote them, and spends no time on it.
+_AS_SENT = {"compression.type": "producer"}
 _DAY_MS = 86_400_000
 
 
@@ -27,10 +30,14 @@ class Topic:
 # Partitions only spread the work: messages of one pool share a key and so a partition. Reports and
 # network messages are kept for ever, because everything else can be rebuilt from them.
 TOPICS: Final = (
-    Topic(REPORTS, 6, {"cleanup.policy": "delete", "retention.ms": _FOR_EVER}),
-    Topic(NETWORK, 1, {"cleanup.policy": "delete", "retention.ms": _FOR_EVER}),
-    Topic(SHARES, 1, {"cleanup.policy": "compact"}),
-    Topic(SWINGS, 1, {"cleanup.policy": "delete", "retention.ms": str(365 * _DAY_MS)}),
+    Topic(REPORTS, 6, {"cleanup.policy": "delete", "retention.ms": _FOR_EVER, **_AS_SENT}),
+    Topic(NETWORK, 1, {"cleanup.policy": "delete", "retention.ms": _FOR_EVER, **_AS_SENT}),
+    Topic(SHARES, 1, {"cleanup.policy": "compact", **_AS_SENT}),
+    Topic(
+        SWINGS,
+        1,
+        {"cleanup.policy": "delete", "retention.ms": str(365 * _DAY_MS), **_AS_SENT},
+    ),
     Topic(
         DEAD_LETTERS,
         1,
@@ -39,6 +46,7 @@ TOPICS: Final = (
             "retention.ms": str(90 * _DAY_MS),
             # Room for the largest message of any other topic, and the headers that explain it.
             "max.message.bytes": str(2 * 1024 * 1024),
+            **_AS_SENT,
         },
     ),
 )

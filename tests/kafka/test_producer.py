@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import time
 from datetime import UTC, datetime, timedelta
@@ -23,9 +24,9 @@ from miningmap.kafka.close import ABANDON_S, FLUSH_S
 from miningmap.kafka.errors import START_BROKER, BrokerError
 from miningmap.kafka.producer import MAX_RECORD_BYTES, Publisher, Record, record_of
 from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS, SHARES
-from miningmap.messages import Network, Report, decode
+from miningmap.messages import Located, Network, Report, decode, encode
 from miningmap.settings import Kafka, SettingsError
-from tests.servers import delete_topics, kafka_at
+from tests.servers import delete_topics, kafka_at, recreate_topics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -140,6 +141,27 @@ async def test_publishing_without_idempotence(
     assert len(await received(clean_kafka, REPORTS, b"plain")) == 1
 
 
+def report_of_places(number: int) -> Report:
+    codes = ("US-TX", "US-GA", "US-NY", "CA", "RU", "KZ", "CN-SC", "CN-XJ", "NO", "PY")
+    places = tuple(Located(code, 1e16 + number * 1e13, "measured") for code in codes)
+    return Report(pool="toy", places=places, **{**CLAIM, "hashrate": 1e18 + number})
+
+
+async def test_reports_are_compressed_and_read_as_they_were_sent(clean_kafka: KafkaServer) -> None:
+    reports = [report_of_places(number) for number in range(20)]
+    stored = {}
+    for compression in ("none", "gzip"):
+        await recreate_topics(clean_kafka.bootstrap_servers)
+        settings = Kafka(bootstrap_servers=clean_kafka.bootstrap_servers, compression=compression)
+        async with Publisher(settings, TOPICS) as connected:
+            await connected.publish([record_of(each) for each in reports])
+        found = await received(clean_kafka, REPORTS, encode(reports[-1]))
+        assert [decode(each.value) for each in found] == reports
+        stored[compression] = clean_kafka.log_bytes(REPORTS)
+    assert Kafka().compression == "gzip"
+    assert stored["gzip"] < stored["none"] / 3
+
+
 async def test_a_missing_topic_is_logged_once_and_awaited(clean_kafka: KafkaServer) -> None:
     topic = f"late-{uuid4().hex}"
     late = Record(topic, None, b"late")
@@ -173,10 +195,11 @@ async def test_a_record_too_large_is_not_retriable_and_the_next_one_is_published
         async with publisher(clean_kafka) as connected:
             # The broker checks sequence numbers from the second batch on.
             await connected.publish([record(b"first")])
-            # A record that the broker rejects, and one that the client rejects.
+            # A record that the broker rejects, and one that the client rejects; neither is smaller
+            # when it is compressed.
             for size in (MAX_RECORD_BYTES - 10_000, MAX_RECORD_BYTES + 10_000):
                 with pytest.raises(BrokerError, match="a record is too large") as caught:
-                    await connected.publish([record(b"x" * size)])
+                    await connected.publish([record(os.urandom(size))])
                 assert not caught.value.retriable
                 await connected.publish([record(b"%d" % size)])
     found = await received(clean_kafka, REPORTS, b"%d" % (MAX_RECORD_BYTES + 10_000))

@@ -66,7 +66,7 @@ async def test_differences_of_topics_are_reported(broker: config.Kafka) -> None:
     await admin.close()
     assert dict(await check_topics(kafka_at(broker.bootstrap_servers)))[REPORTS] == (
         "differs: 4 partitions instead of 6, cleanup.policy is not set instead of delete, "
-        "retention.ms is not set instead of -1"
+        "retention.ms is not set instead of -1, compression.type is not set instead of producer"
     )
 
 
