@@ -109,7 +109,7 @@ async def write(store: Store, messages: Iterable[Message], kept: config.Retentio
     """Write messages in batches, as the service does."""
     until = horizon(kept, NOW)
     for batch in batches(list(messages)):
-        await store.write([(message, claims_of(message, until)) for message in batch])
+        await store.writer.write([(message, claims_of(message, until)) for message in batch])
 
 
 def batches(messages: Sequence[T]) -> Iterator[Sequence[T]]:

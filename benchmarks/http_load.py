@@ -70,7 +70,7 @@ class SnapshotSource:
     async def write(self) -> None:
         """Write another snapshot, with the same figures and the current time."""
         then, now = self._snapshots[TAKEN_AT], rfc3339(utc_now()).encode()
-        await self._store.write_snapshot(
+        await self._store.snapshots.write(
             {name: value.replace(then, now, 1) for name, value in self._snapshots.items()}
         )
 
@@ -104,7 +104,7 @@ async def snapshot_source(
         ):
             reports = [report(pool, start, step) for pool in some for start in starts]
             await write(store, [*reports, *(network(start, step) for start in starts)], KEPT)
-        source = SnapshotSource(server.url, redis, await take_snapshot(store, BELIEFS, NOW))
+        source = SnapshotSource(server.url, redis, await take_snapshot(store.cells, BELIEFS, NOW))
         await source.write()
         yield source
     finally:
@@ -243,7 +243,7 @@ async def _serve(url: str) -> None:
     _take_core(last=False)
     allow_many_connections()
     store = Store(connect(config.Redis(url=SecretStr(url)), patient=False), KEPT)
-    body = await store.snapshot_part(SNAPSHOT)
+    body = await store.snapshots.part(SNAPSHOT)
 
     async def bare(_request: web.Request) -> web.Response:
         return web.Response(body=body, content_type="application/json")

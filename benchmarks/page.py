@@ -87,7 +87,7 @@ async def main() -> None:
     async with redis_on_one_core() as redis:
         store = Store(redis, Retention())
         await write(store, _messages(*_pools()), Retention())
-        await store.write_snapshot(await take_snapshot(store, BELIEFS, NOW))
+        await store.snapshots.write(await take_snapshot(store.cells, BELIEFS, NOW))
         app = application(store, BELIEFS, Endpoint())
         async with TestServer(app) as server, async_playwright() as playwright:
             browser = await playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)

@@ -102,8 +102,8 @@ async def _times(store: Store, some: Sequence[Pool], now: datetime) -> list[str]
 async def _first(store: Store, now: datetime) -> tuple[list[float], list[float]]:
     """Return the seconds of snapshots without a cache: for reading, and in total."""
     spans = spans_of(parse_window(name, now) for name in ROLLING)
-    reads = [await _seconds(store.read(spans)) for _ in range(RUNS)]
-    return reads, [await _seconds(take_snapshot(store, BELIEFS, now)) for _ in range(RUNS)]
+    reads = [await _seconds(store.cells.read(spans)) for _ in range(RUNS)]
+    return reads, [await _seconds(take_snapshot(store.cells, BELIEFS, now)) for _ in range(RUNS)]
 
 
 async def _next(
@@ -113,7 +113,7 @@ async def _next(
 
     Each pool reports once a minute, so a few of them between any two snapshots.
     """
-    snapshots, turns = Snapshots(store, BELIEFS), MINUTE // EVERY
+    snapshots, turns = Snapshots(store.cells, BELIEFS), MINUTE // EVERY
     await snapshots.take(now)
     within: list[float] = []
     at_minute: list[float] = []

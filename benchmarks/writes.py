@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 POOLS: Final = 100
 PLACES: Final = 40
 KEPT: Final = Retention()
-HEAD: Final = ("what", "reports", "cells", "reports/s", "of those in Store.write")
+HEAD: Final = ("what", "reports", "cells", "reports/s", "of those in CellWriter.write")
 
 
 async def main() -> None:
@@ -68,7 +68,7 @@ async def _measured(store: Store, messages: Sequence[Message]) -> list[str]:
         started = perf_counter()
         decoded = decode_batch(batch, KEPT, NOW)
         was_decoded = perf_counter()
-        changed += (await store.write(decoded.claimed)).changed
+        changed += (await store.writer.write(decoded.claimed)).changed
         decoding += was_decoded - started
         writing += perf_counter() - was_decoded
     rates = (len(raw) / (decoding + writing), len(raw) / writing)

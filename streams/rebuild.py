@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from miningmap.kafka.partitions import PartitionReader
     from miningmap.settings import Settings
+    from streams.redis.cell_writer import CellWriter
     from streams.redis.generations import Filled
-    from streams.redis.store import Store
 
 LEASE_S: Final = 30.0
 """How long a process that was killed keeps others from rebuilding, in seconds."""
@@ -44,7 +44,7 @@ class Rebuilt(NamedTuple):
 
 async def rebuild(
     settings: Settings,
-    store: Store,
+    store: CellWriter,
     now: Callable[[], datetime],
     *,
     anew: bool = False,
@@ -91,7 +91,7 @@ async def rebuild(
 
 
 @asynccontextmanager
-async def _alone(store: Store) -> AsyncIterator[None]:
+async def _alone(store: CellWriter) -> AsyncIterator[None]:
     """Let no other process rebuild during the block."""
     process = uuid4().hex
     if not await store.generations.renew_building(process, LEASE_S):
@@ -115,7 +115,7 @@ async def _alone(store: Store) -> AsyncIterator[None]:
         await store.generations.end_building(process)
 
 
-async def _next(store: Store, reader: PartitionReader) -> Filled:
+async def _next(store: CellWriter, reader: PartitionReader) -> Filled:
     """Return the generation to fill: the one that was begun, or a new one."""
     held = {each: Range(*offsets) for each, offsets in reader.held.items()}
     await store.generations.begin(held, NEXT)
@@ -127,7 +127,7 @@ async def _next(store: Store, reader: PartitionReader) -> Filled:
 
 async def _fill(
     settings: Settings,
-    store: Store,
+    store: CellWriter,
     reader: PartitionReader,
     filled: Filled,
     *,

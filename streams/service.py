@@ -87,9 +87,9 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             ) as publisher,
         ):
             attempts = Attempts()
-            rewinder = Rewinder(settings, store, metrics, utc_now, state=cells)
+            rewinder = Rewinder(settings, store.writer, metrics, utc_now, state=cells)
             processor = Processor(
-                store,
+                store.writer,
                 publisher.deliver,
                 settings.retention,
                 metrics,

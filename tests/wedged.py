@@ -17,7 +17,7 @@ from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 from launch.cli import main
 from miningmap import loop_watchdog, redis_client
 from miningmap.kafka import lag, producer
-from streams.redis.store import Store
+from streams.redis.cell_writer import CellWriter
 from streams.worker import consumer, faust_app, stall_watchdog
 
 if TYPE_CHECKING:
@@ -48,14 +48,14 @@ def block(how: Callable[[], None]) -> None:
     async def write(*_: object, **__: object) -> None:
         how()
 
-    Store.write = write  # type: ignore[assignment, method-assign]
+    CellWriter.write = write  # type: ignore[assignment, method-assign]
 
 
 def hang_in_redis() -> None:
     async def write(*_: object, **__: object) -> None:
         await asyncio.Event().wait()
 
-    Store.write = write  # type: ignore[assignment, method-assign]
+    CellWriter.write = write  # type: ignore[assignment, method-assign]
 
 
 def hang_uncancelled() -> None:
@@ -68,7 +68,7 @@ def hang_uncancelled() -> None:
             except asyncio.CancelledError:
                 continue
 
-    Store.write = write  # type: ignore[assignment, method-assign]
+    CellWriter.write = write  # type: ignore[assignment, method-assign]
 
 
 def lose_the_agent() -> None:

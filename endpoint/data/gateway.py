@@ -79,28 +79,28 @@ class Gateway:
 
     async def snapshot_part(self, name: str) -> bytes | None:
         """Return one part of the snapshot as it was written, or ``None`` if there is none."""
-        return await self._read(self._store.snapshot_part(name))
+        return await self._read(self._store.snapshots.part(name))
 
     async def snapshot(self) -> dict[str, bytes]:
         """Return all parts of the snapshot by name; empty before the first snapshot."""
-        return await self._read(self._store.snapshot())
+        return await self._read(self._store.snapshots.read())
 
     async def check_cells(self) -> None:
         """Raise :class:`streams.redis.generations.RebuildingError` if no cells may be read."""
-        await self._read(self._store.check_cells())
+        await self._read(self._store.cells.check_cells())
 
     async def events(self, after: EventId, *, limit: int, wait_s: float) -> list[Event]:
         """Return up to ``limit`` events after a position; wait up to ``wait_s`` for the first."""
-        reading = self._store.events(after, limit=limit, wait_s=wait_s)
+        reading = self._store.snapshots.events(after, limit=limit, wait_s=wait_s)
         return await self._read(reading, wait_s + EVENTS_DEADLINE_S)
 
     async def last_event(self) -> EventId | None:
         """Return the id of the newest event of the log, or ``None`` if there is none."""
-        return await self._read(self._store.last_event())
+        return await self._read(self._store.snapshots.last_event())
 
     async def shares(self, query: SharesQuery) -> Answer:
         """Compute shares from the cells."""
-        return await self._read(compute_answer(self._store, query, self._beliefs))
+        return await self._read(compute_answer(self._store.cells, query, self._beliefs))
 
     async def known(self) -> LoadedCells:
         """Return what is known of all series without reading a cell."""
@@ -120,11 +120,11 @@ class Gateway:
 
     async def off_pools(self, listed: Iterable[PoolState], now: datetime) -> PoolList:
         """Return the pools that are off: those that are neither listed nor new at ``now``."""
-        return await self._read(compute_off_pools(self._store, listed, now))
+        return await self._read(compute_off_pools(self._store.cells, listed, now))
 
     async def contributions(self, query: ContributionsQuery) -> Contributions:
         """Compute the contributions to a place's share from the cells."""
-        return await self._read(compute_contributions(self._store, query, self._beliefs))
+        return await self._read(compute_contributions(self._store.cells, query, self._beliefs))
 
     async def months(
         self, now: datetime, split: Sequence[str], known: LoadedCells, work: Worker
@@ -138,7 +138,7 @@ class Gateway:
             work: computes the pieces of the answer.
         """
         while True:
-            tables = await self._read(self._store.published())
+            tables = await self._read(self._store.cells.published())
             found = await compute_months(
                 self._read_many, work, known, tables, now=now, beliefs=self._beliefs, split=split
             )
@@ -156,10 +156,10 @@ class Gateway:
 
     async def import_version(self) -> bytes | None:
         """Return a value that changes whenever a CBECI table is imported."""
-        return await self._read(self._store.stamp(Series(POOL, SOURCE)))
+        return await self._read(self._store.cells.stamp(Series(POOL, SOURCE)))
 
     async def _read_many(self, spans: Iterable[Span]) -> LoadedCells:
-        return await self._read(self._store.read(spans), LONG_DEADLINE_S)
+        return await self._read(self._store.cells.read(spans), LONG_DEADLINE_S)
 
     async def _read(self, reading: Awaitable[T], deadline_s: float = DEADLINE_S) -> T:
         try:

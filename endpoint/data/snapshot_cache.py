@@ -48,7 +48,7 @@ class CachedSnapshot:
     """One snapshot, and the representations of its parts that were rendered so far.
 
     Args:
-        parts: by name, as :meth:`streams.redis.store.Store.snapshot` returns them.
+        parts: by name, as :meth:`streams.redis.snapshot_store.SnapshotStore.read` returns them.
     """
 
     def __init__(self, parts: Mapping[str, bytes]) -> None:

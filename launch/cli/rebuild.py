@@ -36,10 +36,10 @@ def rebuild(context: click.Context, /, *, anew: bool) -> None:
         from miningmap.settings import MB
         from miningmap.times import utc_now
         from streams.rebuild import rebuild as rebuild_all
-        from streams.redis.store import Store
+        from streams.redis.cell_writer import CellWriter
 
         async with connect(settings.redis) as redis:
-            store = Store(redis, settings.retention, settings.streams.pool_mb * MB)
+            store = CellWriter(redis, settings.retention, settings.streams.pool_mb * MB)
             with click.progressbar(length=0, label="rebuilding", file=sys.stderr) as bar:
 
                 def begun(done: int, total: int) -> None:

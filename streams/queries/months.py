@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from streams.method.windows import Window
     from streams.queries.pieces import Reader, Worker
     from streams.redis.loaded_cells import LoadedCells
-    from streams.redis.store import Tables
+    from streams.redis.stored_cells import Tables
 
 MONTHS_PER_READ: Final = 12
 """The number of months that are read and computed together; it limits the cells in memory."""

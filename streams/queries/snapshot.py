@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from streams.queries.history import Bucket, BucketShares, HistoryQuery
     from streams.queries.pieces import Reader, Worker
     from streams.redis.loaded_cells import LoadedCells
-    from streams.redis.store import Store
+    from streams.redis.stored_cells import StoredCells
 
 POOLS: Final = "pools"
 TAKEN_AT: Final = "at"
@@ -105,14 +105,14 @@ def answers_in(snapshot: Mapping[str, bytes]) -> dict[str, bytes]:
     return {name: part for name, part in snapshot.items() if name not in (POOLS, TAKEN_AT)}
 
 
-async def compute_answer(store: Store, query: SharesQuery, beliefs: Beliefs) -> Answer:
+async def compute_answer(stored: StoredCells, query: SharesQuery, beliefs: Beliefs) -> Answer:
     """Compute the answer to a query from the cells in Redis.
 
     Raises:
         ParameterError: the query names a network prior that is not one of the beliefs.
     """
     check_prior(query.prior, beliefs)
-    return answer_from(await store.read(spans_of([query.window])), query, beliefs)
+    return answer_from(await stored.read(spans_of([query.window])), query, beliefs)
 
 
 async def compute_history(
@@ -159,21 +159,23 @@ def _shares_in(
     return {bucket.at: bucket_shares(cells, bucket, query, beliefs) for bucket in buckets}
 
 
-async def compute_off_pools(store: Store, listed: Iterable[PoolState], now: datetime) -> PoolList:
+async def compute_off_pools(
+    stored: StoredCells, listed: Iterable[PoolState], now: datetime
+) -> PoolList:
     """Return the pools that are off, which the snapshot does not list.
 
     Args:
-        store: the meta data of all series.
+        stored: the meta data of all series.
         listed: the pools of the snapshot.
         now: UTC.
     """
-    cells = await store.read([])
+    cells = await stored.read([])
     last = {series: cells.last_report(series) for series in cells.series()}
     return off_pools(last, listed, now)
 
 
 async def compute_contributions(
-    store: Store, query: ContributionsQuery, beliefs: Beliefs
+    stored: StoredCells, query: ContributionsQuery, beliefs: Beliefs
 ) -> Contributions:
     """Compute the contributions to a place's share from the cells in Redis.
 
@@ -181,7 +183,7 @@ async def compute_contributions(
         ParameterError: the query names a network prior that is not one of the beliefs.
     """
     check_prior(query.prior, beliefs)
-    return contributions(await store.read(spans_of(query.windows)), query, beliefs)
+    return contributions(await stored.read(spans_of(query.windows)), query, beliefs)
 
 
 class Snapshots:
@@ -190,8 +192,8 @@ class Snapshots:
     The state is only a cache: without it, the next snapshot reads and computes everything.
     """
 
-    def __init__(self, store: Store, beliefs: Beliefs) -> None:
-        self._store = store
+    def __init__(self, stored: StoredCells, beliefs: Beliefs) -> None:
+        self._stored = stored
         self._beliefs = beliefs
         self._cells: LoadedCells | None = None
         self._by_window: dict[str, _WindowAnswers] = {}
@@ -219,7 +221,7 @@ class Snapshots:
                 self._by_window[window.name] = _answer_window(query, observed, self._beliefs)
         rejections = {
             pool: each
-            for pool, each in (await self._store.rejections()).items()
+            for pool, each in (await self._stored.rejections()).items()
             if now - each.at < REJECTION_SHOWN_FOR and not is_future(each.at, now)
         }
         return _encode(cells, self._resting, self._by_window, rejections, now)
@@ -231,8 +233,8 @@ class Snapshots:
         """
         last = self._all_read_at
         if self._cells and last and timedelta(0) <= now - last < ALL_READ_EVERY:
-            return await self._store.read(spans_of(windows), self._cells, self._resting)
-        cells = await self._store.read(spans_of(windows), self._cells)
+            return await self._stored.read(spans_of(windows), self._cells, self._resting)
+        cells = await self._stored.read(spans_of(windows), self._cells)
         self._resting = frozenset(s for s in cells.series() if _is_at_rest(cells, s, now))
         self._all_read_at = now
         return cells
@@ -243,9 +245,9 @@ def _is_at_rest(cells: LoadedCells, series: Series, now: datetime) -> bool:
     return not cells.has_cells(series) and now - cells.last_report(series).end > _AT_REST_AFTER
 
 
-async def take_snapshot(store: Store, beliefs: Beliefs, now: datetime) -> dict[str, bytes]:
+async def take_snapshot(stored: StoredCells, beliefs: Beliefs, now: datetime) -> dict[str, bytes]:
     """Return a single snapshot."""
-    return await Snapshots(store, beliefs).take(now)
+    return await Snapshots(stored, beliefs).take(now)
 
 
 @dataclass(frozen=True)

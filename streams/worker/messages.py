@@ -15,8 +15,8 @@ from miningmap.plausibility import rejected
 from miningmap.retention import TooLateError, horizon
 from streams.method.cells import claims_of
 from streams.metrics import FAILED
+from streams.redis.cell_writer import Applied
 from streams.redis.generations import Range
-from streams.redis.store import Applied
 from streams.worker.rejections import add_rejection
 
 if TYPE_CHECKING:

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from miningmap.kafka.producer import Record
     from miningmap.settings import Retention
     from streams.metrics import Metrics
-    from streams.redis.store import Applied, Store, Written
+    from streams.redis.cell_writer import Applied, CellWriter
+    from streams.redis.written import Written
     from streams.worker.messages import DecodedBatch, RawMessage
     from streams.worker.rewinder import Rewinder
 
@@ -58,7 +59,7 @@ class Processor:
 
     def __init__(
         self,
-        store: Store,
+        store: CellWriter,
         deliver: Callable[[Sequence[Record]], Awaitable[None]],
         retention: Retention,
         metrics: Metrics,

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from miningmap.kafka.partitions import PartitionReader
     from miningmap.settings import Settings
     from streams.metrics import Metrics
+    from streams.redis.cell_writer import CellWriter
     from streams.redis.generations import Filled, Partition
-    from streams.redis.store import Store
     from streams.worker.messages import RawMessage
 
 CHECK_S: Final = 1.0
@@ -63,7 +63,7 @@ class Rewinder:
     def __init__(
         self,
         settings: Settings,
-        store: Store,
+        store: CellWriter,
         metrics: Metrics,
         now: Callable[[], datetime],
         *,

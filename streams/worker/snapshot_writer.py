@@ -62,19 +62,19 @@ async def write_snapshots(
     async def take() -> None:
         snapshot = await snapshots.take(utc_now())
         metrics.damaged_series.set(len(snapshots.damaged))
-        await store.write_snapshot(snapshot)
+        await store.snapshots.write(snapshot)
         if newest.full():
             newest.get_nowait()
         newest.put_nowait(snapshot)
 
     async def take_if_leading() -> None:
         async with asyncio.timeout(HUNG_S):
-            if await store.renew_leadership(process, for_s=3 * settings.snapshot_s):
+            if await store.snapshots.renew_leadership(process, for_s=3 * settings.snapshot_s):
                 with metrics.snapshot_duration.time():
                     await take()
 
     process = uuid4().hex
-    snapshots = Snapshots(store, beliefs)
+    snapshots = Snapshots(store.cells, beliefs)
     state = state or Dependency("snapshots")
     clock = asyncio.get_running_loop().time
     async with asyncio.TaskGroup() as tasks:
@@ -85,7 +85,9 @@ async def write_snapshots(
                 await take_if_leading()
             except Exception as error:  # noqa: BLE001 - no datum in Redis may end the consumer
                 if await _is_fault(error, state, store):
-                    snapshots = Snapshots(store, beliefs)  # what it remembers may be the cause
+                    snapshots = Snapshots(
+                        store.cells, beliefs
+                    )  # what it remembers may be the cause
             else:
                 if state.found():
                     _log.info("snapshots_available")
@@ -109,7 +111,7 @@ async def _is_fault(error: Exception, state: Dependency, store: Store) -> bool:
         _log.warning("snapshots_unavailable", error=problem)
     if is_wrong_type(error):
         with suppress(RedisError):
-            await store.remove_damaged()
+            await store.snapshots.remove_damaged()
     return not is_expected
 
 

@@ -102,7 +102,7 @@ class Evaluator:
                 is lost where Redis remembers nothing, so that nobody believes that it fires.
         """
         self._published = published
-        self._cells = store
+        self._cells = store.cells
         self._swings = store.swings
         self._beliefs = beliefs
         self._settings = settings

@@ -331,7 +331,7 @@ def test_after_a_fix_the_messages_count(
                 ("undecodable", REPORTS): {"redriven": 1},
             }
             await processed(settings)
-            cells = await Store(redis, settings.retention).read([])
+            cells = await Store(redis, settings.retention).cells.read([])
             assert set(cells.series()) == {Series("a", "own")}
             return dict(cells.by_series[Series("a", "own")].meta)
 

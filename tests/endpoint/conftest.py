@@ -137,13 +137,13 @@ async def redis_proxy(redis_url: str) -> AsyncIterator[RedisProxy]:
 @pytest.fixture
 async def cells(store: Store) -> None:
     """The cells, without a snapshot."""
-    await store.write([(message, claims_of(message)) for message in messages()])
+    await store.writer.write([(message, claims_of(message)) for message in messages()])
 
 
 @pytest.fixture
 async def snapshots(store: Store, cells: None) -> dict[str, bytes]:  # noqa: ARG001 - written first
-    made = await take_snapshot(store, BELIEFS, NOW)
-    await store.write_snapshot(made)
+    made = await take_snapshot(store.cells, BELIEFS, NOW)
+    await store.snapshots.write(made)
     return made
 
 

@@ -46,7 +46,7 @@ async def refusal(client: Client, path: str, status: int = 400) -> Any:
 async def test_rolling_windows_are_the_bytes_of_the_snapshot(client: Client, store: Store) -> None:
     names = [f"{window}/{level}" for window in ROLLING for level in ("country", "subdivision/CN")]
     stored = {name: b'{ "name":  "%s" }' % name.encode() for name in names}
-    await store.write_snapshot(stored)
+    await store.snapshots.write(stored)
     served = {}
     for name in names:
         window, level, *country = name.split("/")
@@ -68,7 +68,7 @@ async def test_the_default_is_one_hour_by_country(
 async def test_as_of_is_computed_and_equals_the_snapshot_of_that_time(
     client: Client, store: Store, snapshots: dict[str, bytes], now: datetime
 ) -> None:
-    await store.write_snapshot({"now/country": b"not this"})
+    await store.snapshots.write({"now/country": b"not this"})
     async with client.get(SHARES, params={"window": "now", "as_of": rfc3339(now)}) as answer:
         assert await answer.read() == snapshots["now/country"]
 

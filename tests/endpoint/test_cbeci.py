@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from miningmap.messages import Message
-    from streams.redis.store import Store, Tables
+    from streams.redis.store import Store
+    from streams.redis.stored_cells import Tables
 
     Client = TestClient[web.Request, web.Application]
     Get = Callable[[str], Awaitable[str]]
@@ -137,7 +138,7 @@ async def write_messages(store: Store, messages: Sequence[Message], kept: Any = 
     ]
     result = decode_batch(batch, kept, NOW)
     assert result.dead_letters == []
-    await store.write(result.claimed)
+    await store.writer.write(result.claimed)
 
 
 def imported(*tables: str, fetched_at: datetime = NOW) -> list[Report]:
@@ -268,7 +269,7 @@ async def test_a_revised_edition_replaces_the_earlier_one_in_any_order(
         for n, text in enumerate((TABLE, TABLE, revised))
     ]
     for order in itertools.permutations(range(3)):
-        await store._redis.flushall()
+        await store.generations.redis.flushall()
         clock.now += timedelta(seconds=300)  # so that the cached tables have expired
         for number in (*order, order[0]):
             await write_messages(store, editions[number])
@@ -483,7 +484,7 @@ async def test_years_without_a_report_have_no_rows(store: Store, get: Get) -> No
     before_bitcoin = of_month(datetime(1970, 1, 1, tzinfo=UTC), LIVE)
     await write_messages(store, [*imported(TABLE), of_month(OCTOBER, LIVE), network(JULY, 1)])
     # Such messages are rejected now, but cells of earlier ones are kept for ever.
-    await store.write([(before_bitcoin, claims_of(before_bitcoin))])
+    await store.writer.write([(before_bitcoin, claims_of(before_bitcoin))])
     months = {line[:10] for line in (await get(FULL)).splitlines()[1:]}
     assert months == {"2021-06-01", "2021-07-01", "2026-10-01"}
 
@@ -615,14 +616,14 @@ async def test_the_tables_are_computed_once_in_five_minutes(
     store: Store, get: Get, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads = 0
-    published = store.published
+    published = store.cells.published
 
     async def counted() -> dict[Any, Tables]:
         nonlocal reads
         reads += 1
         return await published()
 
-    monkeypatch.setattr(store, "published", counted)
+    monkeypatch.setattr(store.cells, "published", counted)
     paths = [path.removeprefix(f"{PREFIX}/") for path in PATHS]
     first = await asyncio.gather(*map(get, paths))
     assert reads == 1
@@ -669,7 +670,7 @@ async def test_without_redis_responses_are_503_until_it_is_available_again(
         raise ConnectionRefusedError
 
     with monkeypatch.context() as away:
-        away.setattr(store, "published", unavailable)
+        away.setattr(store.cells, "published", unavailable)
         async with client.get(f"{PREFIX}/{FULL}") as answer:
             assert answer.status == 503
             assert answer.headers["Cache-Control"] == "no-store"

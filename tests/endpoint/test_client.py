@@ -232,7 +232,7 @@ async def test_a_stream_has_the_newest_shares_and_all_that_follow(
         first = await next_event(events)
         assert first.answer == await mining.shares("now")
         later = {**snapshots, "now/country": snapshots["1h/country"]}
-        await store.write_snapshot(later)
+        await store.snapshots.write(later)
         second = await next_event(events)
     assert (first.name, second.name) == ("shares", "shares")
     assert second.answer == msgspec.json.decode(snapshots["1h/country"], type=Answer)

@@ -138,7 +138,7 @@ async def test_commas_quotes_and_line_breaks_are_preserved(client: Client, store
         "flags": ["one", "two"],
     }
     answer = {"window": "1h", "as_of": "2026-11-22T15:00:00Z", "simulated": True, "shares": [row]}
-    await store.write_snapshot({"1h/country": msgspec.json.encode(answer)})
+    await store.snapshots.write({"1h/country": msgspec.json.encode(answer)})
     _, rows = await both(client, "shares", "shares")
     assert rows[0]["name"] == name
     assert rows[0]["flags"] == "one two"

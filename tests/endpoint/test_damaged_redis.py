@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
 from structlog.testing import capture_logs
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from aiohttp import web
     from aiohttp.test_utils import TestClient
-    from redis.asyncio import Redis
 
     from streams.redis.store import Store
 
@@ -30,7 +29,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("numbered", "snap
 @pytest.fixture
 async def numbered(store: Store) -> None:
     """The generation of keys has a number that the tests know."""
-    await redis_of(store).hset(keys.POSITIONS, "generation", str(G.number))
+    await store.generations.redis.hset(keys.POSITIONS, "generation", str(G.number))
 
 
 PATHS: Final = (
@@ -85,7 +84,7 @@ def are_no_faults(found: dict[str, tuple[int, bytes]]) -> None:
 async def test_a_key_of_another_type_is_no_fault_of_the_service(
     store: Store, serve: Serve, key: str
 ) -> None:
-    redis = redis_of(store)
+    redis = store.generations.redis
     await write_events(store.swings, place_swing())
     await redis.delete(key)
     await redis.set(key, b"x")
@@ -96,7 +95,7 @@ async def test_a_key_of_another_type_is_no_fault_of_the_service(
 async def test_damaged_values_are_no_fault_of_the_service(
     store: Store, serve: Serve, value: bytes
 ) -> None:
-    redis = redis_of(store)
+    redis = store.generations.redis
     await write_events(store.swings, place_swing())
     for key in (*CELLS[1:], *OTHERS):
         if await redis.type(key) in {b"hash", b"none"}:
@@ -112,15 +111,9 @@ async def test_a_damaged_pool_changes_no_answer_but_the_list_of_pools(
     store: Store, client: Service
 ) -> None:
     computed = [path for path in PATHS if "history" in path or "as_of" in path or "cbeci" in path]
-    redis = redis_of(store)
+    redis = store.generations.redis
     await redis.hset(G.meta(VICTIM), "end", b"253402300800.0")  # the year 10000
     damaged = await answers(client)
     await redis.srem(G.series, "gamma/gamma-api")
     without = await answers(client)
     assert {p: damaged[p] for p in computed} == {p: without[p] for p in computed}
-
-
-def redis_of(store: Store) -> Redis:
-    found: Any = store
-    redis: Redis = found._redis
-    return redis

@@ -61,7 +61,7 @@ async def python(*arguments: str) -> tuple[int, list[str]]:
 async def test_the_seasons_of_sichuan_and_xinjiang(client: Client, store: Store) -> None:
     tables = {"countries": COUNTRIES.encode(), "provinces": PROVINCES.encode()}
     messages = reports(tables, fetched_at=NOW)
-    await store.write([(message, claims_of(message)) for message in messages])
+    await store.writer.write([(message, claims_of(message)) for message in messages])
     code, lines = await run("seasons.py", client, "--start", "2019-09", "--to", "2020-08")
     assert code == 0, lines
     rows = [line.split() for line in lines]
@@ -102,8 +102,8 @@ def minutes_with_an_outage() -> list[Message]:
 
 async def test_an_outage_changes_the_coverage_and_no_share(client: Client, store: Store) -> None:
     messages = minutes_with_an_outage()
-    await store.write([(message, claims_of(message)) for message in messages])
-    await store.write_snapshot(await take_snapshot(store, BELIEFS, NOW))
+    await store.writer.write([(message, claims_of(message)) for message in messages])
+    await store.snapshots.write(await take_snapshot(store.cells, BELIEFS, NOW))
     code, lines = await run("outage.py", client)
     assert code == 0, lines
     assert lines[0] == "east is dark; its last report ends at 2026-11-22 14:50 UTC."

@@ -71,7 +71,7 @@ async def test_days_are_answered_after_their_hours_have_expired(
         4 * EH,
         (Located("CN-SC", 3 * EH, "measured"), Located("US", 1 * EH, "measured")),
     )
-    await store.write([(imported, claims_of(imported, horizon(config.Retention(), NOW)))])
+    await store.writer.write([(imported, claims_of(imported, horizon(config.Retention(), NOW)))])
     for step, count in (("day", 3), ("month", 1), ("hour", 72)):
         query = {"code": "CN-SC", "step": step, "from": "2020-04-10", "to": "2020-04-13"}
         async with client.get("/api/v1/history", params=query) as answer:

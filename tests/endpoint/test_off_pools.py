@@ -34,13 +34,13 @@ async def old_cells(store: Store, cells: None) -> None:  # noqa: ARG001 - writte
     ]
     rejected = Refusal(NOW - timedelta(hours=1), "refused-api", "implausible", "too much")
     claimed = [(message, claims_of(message)) for message in sent]
-    await store.write(claimed, rejected={"refused": rejected})
+    await store.writer.write(claimed, rejected={"refused": rejected})
 
 
 @pytest.fixture
 async def made_up(store: Store, old_cells: None) -> None:  # noqa: ARG001 - written first
     """The same, with a snapshot."""
-    await store.write_snapshot(await take_snapshot(store, BELIEFS, NOW))
+    await store.snapshots.write(await take_snapshot(store.cells, BELIEFS, NOW))
 
 
 async def states(client: Client, **query: str) -> dict[str, str]:

@@ -132,7 +132,7 @@ async def month(store: Store, snapshots: dict[str, bytes]) -> None:  # noqa: ARG
         Located("OTHER", 1 * EH, "measured"),
     )
     message = report("alpha", start, end, 6 * EH, places)
-    await store.write([(message, claims_of(message))])
+    await store.writer.write([(message, claims_of(message))])
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from structlog.testing import capture_logs
 
 from streams.queries.snapshot import POOLS, TAKEN_AT
 from streams.redis import keys
+from streams.redis.cell_writer import Applied
 from streams.redis.generations import Range
-from streams.redis.store import Applied
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -48,7 +48,7 @@ async def unready(client: Client, path: str = "/readyz") -> Any:
 
 
 async def test_a_wrong_type_in_redis_is_told_as_that(client: Client, store: Store) -> None:
-    await store._redis.set(keys.SNAPSHOTS, "text")
+    await store.generations.redis.set(keys.SNAPSHOTS, "text")
     reason = await unready(client)
     assert "WRONGTYPE" in reason
     assert "unavailable" not in reason
@@ -57,15 +57,15 @@ async def test_a_wrong_type_in_redis_is_told_as_that(client: Client, store: Stor
 async def test_while_the_cells_are_rebuilt_the_service_is_not_ready_and_says_how_far_it_is(
     client: Client, store: Store, now: datetime
 ) -> None:
-    await store._redis.flushall()
+    await store.generations.redis.flushall()
     await store.generations.begin({("topic", 0): Range(10, 50)})
-    await store.write([], Applied({("topic", 0): Range(10, 17)}, now))
+    await store.writer.write([], Applied({("topic", 0): Range(10, 17)}, now))
     assert "rebuilding" in (reason := await unready(client))
     assert "7 of 40 messages" in reason
     async with client.get("/api/v1/shares?window=24h&prior=none") as answer:
         problem = await answer.json()
     assert (problem["done"], problem["total"]) == (7, 40)
-    await store.write([], Applied({("topic", 0): Range(17, 50)}, now))
+    await store.writer.write([], Applied({("topic", 0): Range(17, 50)}, now))
     assert "no snapshot yet" in await unready(client)
 
 
@@ -123,7 +123,7 @@ async def test_without_redis_metrics_say_so_and_have_no_figures(without_redis: C
 async def test_a_snapshot_of_no_time_is_not_ready_and_metrics_have_the_rest(
     client: Client, store: Store, taken_at: bytes, reason: str
 ) -> None:
-    await store._redis.hset(keys.SNAPSHOTS, TAKEN_AT, taken_at)
+    await store.generations.redis.hset(keys.SNAPSHOTS, TAKEN_AT, taken_at)
     assert reason in await unready(client)
     async with client.get("/metrics") as answer:
         assert answer.status == 200
@@ -136,7 +136,7 @@ async def test_parts_of_the_snapshot_that_cannot_be_read_are_unknown(
 ) -> None:
     damaged = {"1h/country": b"{", POOLS: b'{"pools": 1}', "7d/country": b"\xff"}
     for name, part in damaged.items():
-        await store._redis.hset(keys.SNAPSHOTS, name, part)
+        await store.generations.redis.hset(keys.SNAPSHOTS, name, part)
     client = await serve(store, now)
     async with client.get("/metrics") as answer:
         assert answer.status == 200

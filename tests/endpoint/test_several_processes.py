@@ -156,4 +156,4 @@ async def write_years(store: Store) -> None:
         start = add_months(datetime(2023, 11, 1, tzinfo=UTC), number)
         end = add_months(start, 1)
         sent = [report(f"pool-{n}", start, end, 110 * EH, places) for n in range(20)]
-        await store.write([(message, claims_of(message)) for message in sent])
+        await store.writer.write([(message, claims_of(message)) for message in sent])

@@ -147,7 +147,7 @@ async def test_every_metric_has_its_labels(
     client: Client, store: Store, snapshots: dict[str, bytes]
 ) -> None:
     await scrape(client)  # a request to count
-    await store.write_snapshot(with_belief(with_gap(snapshots)))
+    await store.snapshots.write(with_belief(with_gap(snapshots)))
     await write_events(store.swings, place_swing(muted=True), pool_swing(muted=True))
     found = await scrape_until(client, lambda found: found["miningmap_pool_reported_gap_ratio"])
     assert found.keys() == LABELS.keys()
@@ -188,7 +188,7 @@ async def test_place_figures_equal_the_api_and_include_no_other_place(
 async def test_the_range_of_beliefs_is_left_out_where_there_is_none(
     client: Client, store: Store, snapshots: dict[str, bytes]
 ) -> None:
-    await store.write_snapshot(with_belief(snapshots))
+    await store.snapshots.write(with_belief(snapshots))
     found = await scrape_until(client, lambda found: found["miningmap_share_belief_low_ratio"])
     united_states = labelled(country="US", subdivision="", window="1h")
     assert found["miningmap_share_belief_low_ratio"] == {united_states: 0.25}
@@ -250,7 +250,7 @@ async def test_unknown_pool_figures_are_left_out(client: Client, now: datetime) 
 async def test_the_gap_between_reported_and_mined_is_shown_with_its_error(
     client: Client, store: Store, snapshots: dict[str, bytes]
 ) -> None:
-    await store.write_snapshot(with_gap(snapshots))
+    await store.snapshots.write(with_gap(snapshots))
     found = await scrape_until(client, lambda found: found["miningmap_pool_reported_gap_ratio"])
     assert found["miningmap_pool_reported_gap_ratio"] == {labelled(pool="alpha"): 0.1}
     assert found["miningmap_pool_reported_gap_error_ratio"] == {labelled(pool="alpha"): 0.25}
@@ -268,7 +268,7 @@ async def test_a_place_that_is_no_longer_listed_has_no_samples(
             answer = msgspec.json.decode(raw)
             answer["shares"] = [row for row in answer["shares"] if row["code"] != "DE"]
             snapshots[key] = msgspec.json.encode(answer)
-    await store.write_snapshot(snapshots)
+    await store.snapshots.write(snapshots)
     found = await scrape_until(client, lambda found: "DE" not in countries(found))
     assert countries(found) == {"US", "CN", "CA"}
 
@@ -331,7 +331,7 @@ async def test_the_text_is_made_once_a_snapshot(
     monkeypatch.setattr(metrics, "Exposition", Counted)
     await scrape_snapshot(client)
     made.clear()
-    await store.write_snapshot(with_gap(snapshots))
+    await store.snapshots.write(with_gap(snapshots))
     await scrape_until(client, lambda found: found["miningmap_pool_reported_gap_ratio"])
     await asyncio.gather(*(scrape(client) for _ in range(5)))
     assert len(made) == 1

@@ -69,7 +69,7 @@ async def test_a_new_snapshot_is_served_as_soon_as_it_is_written(
     await until_served(client, snapshots["1h/country"])
     for number in range(20):
         newer = snapshots | {"1h/country": b'{"n":%d}' % number}
-        await store.write_snapshot(newer)
+        await store.snapshots.write(newer)
         await until_served(client, newer["1h/country"], within_s=1)
 
 
@@ -82,7 +82,7 @@ async def test_a_snapshot_without_an_event_is_found(
         "1h/country": b'{"n":1}',
         TAKEN_AT: rfc3339(now + timedelta(seconds=5)).encode(),
     }
-    await store._redis.hset(keys.SNAPSHOTS, mapping=without_event)  # type: ignore[arg-type]  # unchanged bytes
+    await store.generations.redis.hset(keys.SNAPSHOTS, mapping=without_event)  # type: ignore[arg-type]  # unchanged bytes
     await until_served(client, without_event["1h/country"])
 
 
@@ -91,7 +91,7 @@ async def test_snapshots_that_redis_has_lost_are_no_longer_served(
     client: Client, store: Store, snapshots: dict[str, bytes]
 ) -> None:
     await until_served(client, snapshots["1h/country"])
-    await store._redis.flushall()
+    await store.generations.redis.flushall()
 
     async def status() -> int:
         async with client.get("/api/v1/shares") as answer:
@@ -114,10 +114,10 @@ async def test_a_cache_whose_log_was_replaced_has_to_catch_up_again(
     cache = SnapshotCache(Gateway(store, Beliefs()), fresh_s=60, now=lambda: now)
     await cache._read_next()
     assert await cache.has_caught_up(0)
-    await store._redis.flushall()
+    await store.generations.redis.flushall()
     await cache._read_next()
     assert not await cache.has_caught_up(0)
-    await store.write_snapshot(snapshots)
+    await store.snapshots.write(snapshots)
     await cache._read_next()
     assert await cache.has_caught_up(0)
 
@@ -128,7 +128,7 @@ async def test_the_snapshot_is_read_once_for_all_pages_of_events(
 ) -> None:
     monkeypatch.setattr("endpoint.data.snapshot_cache._PAGE", 2)
     for number in range(4):
-        await store.write_snapshot(snapshots | {"1h/country": b'{"n":%d}' % number})
+        await store.snapshots.write(snapshots | {"1h/country": b'{"n":%d}' % number})
     gateway = CountingGateway(store, Beliefs())
     cache = SnapshotCache(gateway, fresh_s=60, now=lambda: now)
     while not await cache.has_caught_up(0):

@@ -19,7 +19,7 @@ from miningmap.times import MINUTE_S, bucket
 from streams.method.windows import ROLLING
 from streams.redis import keys
 from streams.redis.event_log import EventId
-from streams.redis.swing_store import EvaluatedMinute, Memory, SwingStore
+from streams.redis.swing_store import EvaluatedMinute, Memory
 from tests.endpoint.sse_client import DEADLINE_S, STREAM, Block, open_stream
 from tests.streams.fixtures import NOON, place_swing, pool_swing
 
@@ -64,7 +64,7 @@ async def figure(client: Client, name: str, **labels: str) -> float:
 
 async def log(store: Store, entry: str = "*", **fields: bytes) -> None:
     """Append another event to the log, as the detection of swings does."""
-    await store._redis.xadd(keys.EVENTS, cast("Any", fields), id=entry)
+    await store.generations.redis.xadd(keys.EVENTS, cast("Any", fields), id=entry)
 
 
 async def until_known(client: Client, number: int) -> str:
@@ -104,11 +104,11 @@ async def test_the_default_window_is_one_hour(client: Client, snapshots: dict[st
 async def test_every_snapshot_is_streamed_in_order_with_growing_ids(
     client: Client, store: Store
 ) -> None:
-    await store.write_snapshot(answers(0))
+    await store.snapshots.write(answers(0))
     await until_known(client, 0)
     async with open_stream(client) as one, open_stream(client, window="7d") as other:
         for number in range(1, 6):
-            await store.write_snapshot(answers(number))
+            await store.snapshots.write(answers(number))
         received, received_other = await one.take(6), await other.take(6)
     assert numbers(received) == numbers(received_other) == list(range(6))
     assert {msgspec.json.decode(event.data)["of"] for event in received_other} == {"7d"}
@@ -121,18 +121,18 @@ async def test_a_stream_before_the_first_snapshot_receives_it_later(
 ) -> None:
     async with open_stream(client) as listener:
         assert int((await listener.block()).retry) >= 1000
-        await store.write_snapshot(answers(1))
+        await store.snapshots.write(answers(1))
         assert numbers([await listener.next()]) == [1]
 
 
 async def test_other_events_are_streamed_to_all_clients_in_order(
     client: Client, store: Store
 ) -> None:
-    await store.write_snapshot(answers(0))
+    await store.snapshots.write(answers(0))
     await until_known(client, 0)
     async with open_stream(client) as one, open_stream(client, window="now") as other:
         await log(store, event=b"swing", all=zlib.compress(b'{"place":"US"}'))
-        await store.write_snapshot(answers(1))
+        await store.snapshots.write(answers(1))
         for listener in (one, other):
             received = await listener.take(3)
             assert [event.event for event in received] == ["shares", "swing", "shares"]
@@ -140,14 +140,13 @@ async def test_other_events_are_streamed_to_all_clients_in_order(
 
 
 async def test_swings_are_streamed_as_they_are_written(client: Client, store: Store) -> None:
-    await store.write_snapshot(answers(0))
+    await store.snapshots.write(answers(0))
     await until_known(client, 0)
-    swings = SwingStore(store._redis, store._retention)
     events: list[Swing] = [place_swing(), pool_swing()]
     minute = EvaluatedMinute(bucket(NOON, MINUTE_S), (), SwingStatus(NOON), events)
     async with open_stream(client) as listener:
         await listener.next()
-        assert await swings.write(minute, Memory()) == []
+        assert await store.swings.write(minute, Memory()) == []
         received = await listener.take(2)
     assert [(each.event, each.data) for each in received] == [
         ("swing", encode_swing(event)) for event in events
@@ -157,8 +156,8 @@ async def test_swings_are_streamed_as_they_are_written(client: Client, store: St
 async def test_a_new_client_gets_the_newest_shares_and_the_events_after_them(
     client: Client, store: Store
 ) -> None:
-    await store.write_snapshot(answers(0))
-    await store.write_snapshot(answers(1))
+    await store.snapshots.write(answers(0))
+    await store.snapshots.write(answers(1))
     await until_known(client, 1)
     await log(store, event=b"swing", all=zlib.compress(b"{}"))
     async with open_stream(client) as listener:
@@ -208,10 +207,10 @@ async def test_any_process_streams_all_events_after_the_last_event_id(
 ) -> None:
     first, second = await serve(store), await serve(store)
     for number in range(3):
-        await store.write_snapshot(answers(number))
+        await store.snapshots.write(answers(number))
     last = await until_known(first, 2)
     for number in range(3, 7):
-        await store.write_snapshot(answers(number))
+        await store.snapshots.write(answers(number))
     received = []
     for client in (first, second, await serve(store)):
         async with open_stream(client, last=last, window="30d") as listener:
@@ -225,7 +224,7 @@ async def test_the_last_id_may_be_a_parameter_and_the_header_is_newer(
 ) -> None:
     ids = []
     for number in range(3):
-        await store.write_snapshot(answers(number))
+        await store.snapshots.write(answers(number))
         ids.append(await until_known(client, number))
     for last, query, expected in (
         (None, ids[0], [1, 2]),
@@ -243,16 +242,16 @@ async def test_the_last_id_may_be_a_parameter_and_the_header_is_newer(
 async def test_a_client_that_is_up_to_date_gets_only_new_events(
     client: Client, store: Store
 ) -> None:
-    await store.write_snapshot(answers(0))
+    await store.snapshots.write(answers(0))
     last = await until_known(client, 0)
     async with open_stream(client, last=last) as listener:
-        await store.write_snapshot(answers(1))
+        await store.snapshots.write(answers(1))
         assert numbers([await listener.next()]) == [1]
 
 
 async def test_an_unknown_id_gets_a_gap_and_the_newest_shares(client: Client, store: Store) -> None:
     for number in range(3):
-        await store.write_snapshot(answers(number))
+        await store.snapshots.write(answers(number))
     await until_known(client, 2)
     for last in ("nonsense", "1-1", "1795633815906-99999999999999999999999", "5"):
         async with open_stream(client, last=last) as listener:
@@ -266,7 +265,7 @@ async def test_an_id_of_the_future_gets_a_gap_after_a_wait(
     client: Client, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("endpoint.routes.stream.LAG_S", 0.05)
-    await store.write_snapshot(answers(0))
+    await store.snapshots.write(answers(0))
     async with open_stream(client, last=f"{10**15}-0") as listener:
         assert [received.event for received in await listener.take(2)] == ["gap", "shares"]
 
@@ -274,7 +273,7 @@ async def test_an_id_of_the_future_gets_a_gap_after_a_wait(
 async def test_a_process_waits_for_an_id_that_it_has_not_read_yet(
     client: Client, store: Store
 ) -> None:
-    await store.write_snapshot(answers(0))
+    await store.snapshots.write(answers(0))
     async with open_stream(client) as listener:
         at = (await listener.next()).position
     soon = EventId(at.at_ms + 3_600_000, 0)
@@ -288,11 +287,11 @@ async def test_a_process_waits_for_an_id_that_it_has_not_read_yet(
 
 async def test_events_that_the_log_has_lost_are_a_gap(serve: Serve, store: Store) -> None:
     client = await serve(store)
-    await store.write_snapshot(answers(0))
+    await store.snapshots.write(answers(0))
     last = await until_known(client, 0)
     for number in range(1, 4):
-        await store.write_snapshot(answers(number))
-    await store._redis.xtrim(keys.EVENTS, maxlen=2, approximate=False)
+        await store.snapshots.write(answers(number))
+    await store.generations.redis.xtrim(keys.EVENTS, maxlen=2, approximate=False)
     async with open_stream(await serve(store), last=last) as listener:
         received = await listener.take(2)
     assert [event.event for event in received] == ["gap", "shares"]
@@ -302,12 +301,12 @@ async def test_events_that_the_log_has_lost_are_a_gap(serve: Serve, store: Store
 async def test_a_restart_of_redis_that_loses_the_log_disconnects_no_client(
     redis: RedisServer, client: Client, store: Store
 ) -> None:
-    await store.write_snapshot(answers(0))
+    await store.snapshots.write(answers(0))
     async with open_stream(client) as listener:
         assert numbers([await listener.next()]) == [0]
         redis.stop()
         redis.start()
-        await store.write_snapshot(answers(1))
+        await store.snapshots.write(answers(1))
         received = await listener.next()
         if received.event == "gap":  # the empty log was read before its first event
             received = await listener.next()
@@ -330,7 +329,7 @@ async def test_a_stream_without_events_has_heartbeats(
 async def test_streams_end_at_once_and_completely_with_the_service(
     serve: Serve, store: Store
 ) -> None:
-    await store.write_snapshot(answers(0))
+    await store.snapshots.write(answers(0))
     client = await serve(store)
     async with open_stream(client) as idle:
         await idle.next()
@@ -453,7 +452,7 @@ async def test_a_client_that_reads_nothing_is_disconnected_without_loss_for_othe
         async with open_stream(client) as reading:
             await reading.next()
             for _ in range(10):
-                await store.write_snapshot(large)
+                await store.snapshots.write(large)
                 assert (await reading.next()).data == large["1h/country"]
 
             async def is_dropped() -> bool:
@@ -478,12 +477,12 @@ async def test_without_redis_there_is_no_stream(
 
 
 async def test_damaged_entries_of_the_log_are_passed_over(client: Client, store: Store) -> None:
-    await store.write_snapshot(answers(0))
+    await store.snapshots.write(answers(0))
     async with open_stream(client) as listener:
         assert numbers([await listener.next()]) == [0]
         await log(store, event=b"swing", all=b"not compressed")
         await log(store, event=b"swing", all=zlib.compress(b'{"place":"US"}')[:-3])
         await log(store, all=zlib.compress(b"{}"))
         await log(store, event=b"\xff", all=zlib.compress(b"{}"))
-        await store.write_snapshot(answers(1))
+        await store.snapshots.write(answers(1))
         assert numbers([await listener.next()]) == [1]

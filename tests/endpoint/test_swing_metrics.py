@@ -111,7 +111,7 @@ async def test_the_newest_status_is_shown_and_what_is_over_vanishes(
 @pytest.mark.usefixtures("snapshots")
 async def test_a_damaged_status_costs_no_other_figure(client: Client, store: Store) -> None:
     for damage in (b"", b"{}", b"\xff", b"[" * 100_000, b'{"at":7}'):
-        await store._redis.hset(keys.SWINGS, "status", damage)
+        await store.generations.redis.hset(keys.SWINGS, "status", damage)
         assert not any((await scrape(client)).values())
         async with client.get("/metrics") as response:
             assert "miningmap_share_ratio{" in await response.text()

@@ -201,7 +201,7 @@ async def test_figures_of_imported_tables_keep_their_licence(client: Service, st
 
 @pytest.mark.usefixtures("swings")
 async def test_damaged_swings_are_left_out(client: Service, store: Store) -> None:
-    redis = store._redis
+    redis = store.generations.redis
     mixed = b"[%s,%s]" % (encode_swing(POOL), encode_swing(FELL))
     for number, damage in enumerate((b"", b"[]", b"[{}]", b"\xff", b"[" * 100_000, b"7", mixed)):
         name = f"damaged {number}"
@@ -355,7 +355,7 @@ async def test_a_client_resumes_before_at_and_after_a_change(
     async with open_stream(client) as listener:
         first = await listener.next()
         await write_events(store.swings, FELL, FELL_MORE)
-        await store.write_snapshot(snapshots)
+        await store.snapshots.write(snapshots)
         events = [first, *await listener.take(3)]
     assert [event.event for event in events] == ["shares", "swing", "swing", "shares"]
     for number, event in enumerate(events[:-1]):

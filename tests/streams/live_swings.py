@@ -237,11 +237,11 @@ async def live_pipeline(
         Publisher(settings.kafka, TOPICS) as publisher,
         asyncio.TaskGroup() as tasks,
     ):
-        cells = Store(redis, settings.retention)
+        store = Store(redis, settings.retention)
         swings = SwingStore(redis, settings.retention)
         parts: list[asyncio.Task[None]] = []
         if not consumes:  # then nobody else says that there are no more cells
-            await cells.generations.begin({})
+            await store.generations.begin({})
 
         def start(part: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
             parts.append(tasks.create_task(part))
@@ -249,9 +249,9 @@ async def live_pipeline(
 
         def consuming() -> Coroutine[Any, Any, None]:
             metrics = Metrics(CollectorRegistry())
-            rewinder = Rewinder(settings, cells, metrics, lambda: clock.ahead)
+            rewinder = Rewinder(settings, store.writer, metrics, lambda: clock.ahead)
             processor = Processor(
-                cells,
+                store.writer,
                 publisher.deliver,
                 settings.retention,
                 metrics,
@@ -264,7 +264,7 @@ async def live_pipeline(
             metrics = Metrics(CollectorRegistry())
             given: dict[str, Any] = {"annotate": annotate, "first_minutes": first_minutes} | more
             evaluator = Evaluator(
-                cells,
+                store,
                 beliefs,
                 settings=swing_settings or SwingSettings(),
                 retention=settings.retention,
@@ -278,7 +278,7 @@ async def live_pipeline(
                 swings,
                 publisher,
                 state,
-                generations=cells.generations,
+                generations=store.generations,
                 now=watch.now,
                 sleep=watch.sleep,
             )

@@ -21,9 +21,12 @@ from streams.method.cells import MemoryCells, Series, claims_of
 from streams.method.comparison import Deltas
 from streams.method.windows import Span
 from streams.redis import keys
+from streams.redis.cell_writer import Applied, CellWriter
 from streams.redis.event_log import EventId
 from streams.redis.generations import NEXT, NotAdvanced, Range, RebuildingError
-from streams.redis.store import Applied, Store
+from streams.redis.snapshot_store import SnapshotStore
+from streams.redis.store import Store
+from streams.redis.stored_cells import StoredCells
 from streams.redis.swing_store import EvaluatedMinute, SwingStore
 from tests.streams.cluster import RedisCluster
 from tests.streams.fixtures import NOON, network, place_swing, report
@@ -76,7 +79,9 @@ async def client(cluster: RedisCluster) -> AsyncIterator[Redis]:
 
 
 async def write(store: Store) -> int:
-    return (await store.write([(message, claims_of(message)) for message in MESSAGES])).changed
+    return (
+        await store.writer.write([(message, claims_of(message)) for message in MESSAGES])
+    ).changed
 
 
 async def check_cells(store: Store) -> None:
@@ -84,8 +89,8 @@ async def check_cells(store: Store) -> None:
     for message in MESSAGES:
         memory.add(message)
     assert await write(store) > 0
-    await store.check_cells()
-    loaded = await store.read(SPANS)
+    await store.cells.check_cells()
+    loaded = await store.cells.read(SPANS)
     assert set(loaded.series()) == set(memory.series())
     for series in memory.series():
         for span in SPANS:
@@ -94,69 +99,74 @@ async def check_cells(store: Store) -> None:
 
 async def check_published(store: Store) -> None:
     await write(store)
-    await store.check_cells()
-    published = await store.published()
+    await store.cells.check_cells()
+    published = await store.cells.published()
     assert published[Series("c", "own")] == {bucket(JUNE, DAY_S): TABLE.published}
 
 
 async def check_stamp(store: Store) -> None:
     await write(store)
-    assert await store.stamp(Series("a", "own"))
-    await store.check_cells()
+    assert await store.cells.stamp(Series("a", "own"))
+    await store.cells.check_cells()
 
 
 async def check_rejections(store: Store) -> None:
-    await store.write([], rejected={"a": REJECTION})
-    assert await store.rejections() == {"a": REJECTION}
+    await store.writer.write([], rejected={"a": REJECTION})
+    assert await store.cells.rejections() == {"a": REJECTION}
 
 
 async def check_leader(store: Store) -> None:
-    assert await store.renew_leadership("one", for_s=60)
-    assert not await store.renew_leadership("two", for_s=60)
+    assert await store.snapshots.renew_leadership("one", for_s=60)
+    assert not await store.snapshots.renew_leadership("two", for_s=60)
 
 
 async def check_reconnect(store: Store) -> None:
-    await store.reconnect()
-    assert await store.snapshot() == {}
+    await store.writer.reconnect()
+    assert await store.snapshots.read() == {}
 
 
 async def check_snapshots(store: Store) -> None:
-    await store.write_snapshot({"1h/country": b"1"})
-    assert await store.snapshot() == {"1h/country": b"1"}
-    assert await store.snapshot_part("1h/country") == b"1"
-    (event,) = await store.events(EventId(0, 0), limit=9, wait_s=0.01)
-    assert (event.id, event.body("1h")) == (await store.last_event(), b"1")
-    await store.remove_damaged()
-    assert await store.snapshot()
+    await store.snapshots.write({"1h/country": b"1"})
+    assert await store.snapshots.read() == {"1h/country": b"1"}
+    assert await store.snapshots.part("1h/country") == b"1"
+    (event,) = await store.snapshots.events(EventId(0, 0), limit=9, wait_s=0.01)
+    assert (event.id, event.body("1h")) == (await store.snapshots.last_event(), b"1")
+    await store.snapshots.remove_damaged()
+    assert await store.snapshots.read()
 
 
 async def check_expiry(store: Store) -> None:
     await write(store)
-    await store.remove_expired(datetime(9000, 1, 1, tzinfo=UTC))
+    await store.writer.remove_expired(datetime(9000, 1, 1, tzinfo=UTC))
 
 
-CHECKS: dict[Callable[[Store], Awaitable[Any]], set[str]] = {
-    check_cells: {"write", "read", "check_cells"},
-    check_published: {"published"},
-    check_stamp: {"stamp", "check_cells"},
-    check_rejections: {"rejections"},
-    check_leader: {"renew_leadership"},
-    check_expiry: {"remove_expired"},
-    check_reconnect: {"reconnect"},
+CHECKS: dict[Callable[[Store], Awaitable[Any]], set[Callable[..., Any]]] = {
+    check_cells: {CellWriter.write, StoredCells.read, StoredCells.check_cells},
+    check_published: {StoredCells.published},
+    check_stamp: {StoredCells.stamp, StoredCells.check_cells},
+    check_rejections: {StoredCells.rejections},
+    check_leader: {SnapshotStore.renew_leadership},
+    check_expiry: {CellWriter.remove_expired, StoredCells.metas},
+    check_reconnect: {CellWriter.reconnect},
     check_snapshots: {
-        "write_snapshot",
-        "snapshot",
-        "snapshot_part",
-        "events",
-        "last_event",
-        "remove_damaged",
+        SnapshotStore.write,
+        SnapshotStore.read,
+        SnapshotStore.part,
+        SnapshotStore.events,
+        SnapshotStore.last_event,
+        SnapshotStore.remove_damaged,
     },
 }
 
 
 def test_every_method_of_the_store_is_checked() -> None:
-    methods = inspect.getmembers(Store, inspect.iscoroutinefunction)
-    assert set().union(*CHECKS.values()) == {name for name, _ in methods if name[0] != "_"}
+    methods = {
+        method
+        for part in (CellWriter, StoredCells, SnapshotStore)
+        for name, method in inspect.getmembers(part, inspect.iscoroutinefunction)
+        if name[0] != "_"
+    }
+    assert set().union(*CHECKS.values()) == methods
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
@@ -177,22 +187,24 @@ async def test_generations_work_on_a_cluster(client: Redis) -> None:
     assert first
     assert (first.positions, first.targets) == ({each: 3}, held)
     with pytest.raises(RebuildingError, match="0 of 4 messages"):
-        await store.read(SPANS)
-    lacking = await store.write(claimed, Applied({each: Range(4, 7)}, NOON))
+        await store.cells.read(SPANS)
+    lacking = await store.writer.write(claimed, Applied({each: Range(4, 7)}, NOON))
     assert lacking.not_advanced == NotAdvanced(replaced=False, behind={each: 3})
-    written = await store.write(claimed, Applied({each: Range(3, 7)}, NOON, repeatable=False))
+    written = await store.writer.write(
+        claimed, Applied({each: Range(3, 7)}, NOON, repeatable=False)
+    )
     assert not written.not_advanced
-    before = await store.read(SPANS)
+    before = await store.cells.read(SPANS)
     assert await store.generations.begin(held, NEXT)
     second = await store.generations.next()
     assert second
     to_next = Applied({each: Range(3, 7)}, NOON, generation=second.number)
-    assert not (await store.write(claimed, to_next)).not_advanced
+    assert not (await store.writer.write(claimed, to_next)).not_advanced
     assert await store.generations.swap(second.number) == first.number
-    late = await store.write(claimed, Applied({each: Range(7, 8)}, NOON))
+    late = await store.writer.write(claimed, Applied({each: Range(7, 8)}, NOON))
     assert late.not_advanced.replaced
     assert await store.generations.remove(first.number) > 0
-    after = await store.read(SPANS, before)
+    after = await store.cells.read(SPANS, before)
     assert after.generation == second.number != before.generation
     for series in before.series():
         for span in SPANS:

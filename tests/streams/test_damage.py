@@ -87,7 +87,7 @@ async def filled(redis: Redis) -> Store:
     await redis.flushdb()
     await redis.hset(keys.POSITIONS, "generation", str(G.number))
     store = Store(redis, FOR_EVER)
-    await store.write([(message, claims_of(message)) for message in MESSAGES])
+    await store.writer.write([(message, claims_of(message)) for message in MESSAGES])
     return store
 
 
@@ -95,20 +95,20 @@ async def answers(store: Store) -> dict[str, Any]:
     """Every kind of answer that is made from cells."""
     history = HistoryParameters.parse({"code": "*", "step": "hour", "from": "2026-11-22T08:00:00Z"})
     of_us = ContributionsParameters.parse({"code": "US", "window": "1h"})
-    snapshot = await take_snapshot(store, BELIEFS, NOW)
+    snapshot = await take_snapshot(store.cells, BELIEFS, NOW)
     pools = msgspec.json.decode(snapshot.pop(POOLS), type=PoolList).pools
     return {
         **snapshot,
         "pools": [pool for pool in pools if pool.pool != VICTIM.pool],
         "history": await compute_history(
-            store.read, at_once, history.query(NOW), BELIEFS, await store.read([])
+            store.cells.read, at_once, history.query(NOW), BELIEFS, await store.cells.read([])
         ),
-        "contributions": await compute_contributions(store, of_us.query(NOW), BELIEFS),
+        "contributions": await compute_contributions(store.cells, of_us.query(NOW), BELIEFS),
         "months": await compute_months(
-            store.read,
+            store.cells.read,
             at_once,
-            await store.read([]),
-            await store.published(),
+            await store.cells.read([]),
+            await store.cells.published(),
             now=NOW,
             beliefs=BELIEFS,
             split=["CN", "US"],
@@ -211,7 +211,7 @@ async def has_only_others(redis: Redis, store: Store, before: Mapping[str, Any])
 
 
 async def taken(store: Store) -> Snapshots:
-    snapshots = Snapshots(store, BELIEFS)
+    snapshots = Snapshots(store.cells, BELIEFS)
     await snapshots.take(NOW)
     return snapshots
 
@@ -221,7 +221,7 @@ async def test_a_pool_with_a_damaged_source_is_listed_with_the_reason(redis: Red
     await redis.hset(G.meta(VICTIM), "end", b"253402300800.0")  # the year 10000
     await redis.set(G.meta(Series("c", "own")), b"x")
     with capture_logs() as logs:
-        snapshot = await take_snapshot(store, BELIEFS, NOW)
+        snapshot = await take_snapshot(store.cells, BELIEFS, NOW)
     pools = msgspec.json.decode(snapshot[POOLS], type=PoolList).pools
     states = {pool.pool: (pool.state, pool.reason) for pool in pools}
     assert states["a"] == ("live", None)
@@ -233,10 +233,10 @@ async def test_a_pool_with_a_damaged_source_is_listed_with_the_reason(redis: Red
 
 async def test_an_entry_that_is_no_series_is_left_out(redis: Redis) -> None:
     store = await filled(redis)
-    before = await take_snapshot(store, BELIEFS, NOW)
+    before = await take_snapshot(store.cells, BELIEFS, NOW)
     await redis.sadd(G.series, b"\xff\xfe/own", b"", b"/", b"x", b"A B/own", b"a/../b", b"a/own\n")
     with capture_logs() as logs:
-        assert await take_snapshot(store, BELIEFS, NOW) == before
+        assert await take_snapshot(store.cells, BELIEFS, NOW) == before
     assert logs[0]["count"] == 7
 
 
@@ -249,7 +249,7 @@ async def test_a_claim_that_meets_damage_stops_no_other_series(redis: Redis) -> 
         report(pool, {"US": 7e20}, start=late, end=late + timedelta(seconds=70)) for pool in "ab"
     ]
     with capture_logs():
-        written = await store.write([(each, claims_of(each)) for each in sent])
+        written = await store.writer.write([(each, claims_of(each)) for each in sent])
         assert written.changed == 1
         assert written.damaged == (1,)
         assert set((await taken(store)).damaged) == {VICTIM}
@@ -265,7 +265,7 @@ async def test_a_set_of_all_series_of_another_type_is_made_anew(redis: Redis) ->
     await redis.set("mm:7:{x}:y:z:meta", b"x")
     sent = report("d", {"US": 7e20})
     with capture_logs() as logs:
-        await store.write([(sent, claims_of(sent))])
+        await store.writer.write([(sent, claims_of(sent))])
     assert await redis.smembers(G.series) == {*before, b"d/own"}
     assert [log["event"] for log in logs] == ["redis_key_replaced"]
 
@@ -274,14 +274,14 @@ async def test_a_damaged_rejected_reading_counts_as_missing(redis: Redis) -> Non
     store = await filled(redis)
     reading = Refusal(NOON, "own", "future", "x")
     await redis.hset(G.rejected, mapping={b"a": b"{", b"\xff": b"{}", b"A B": b"{}"})
-    await store.write([], rejected={"a": reading})
-    assert await store.rejections() == {"a": reading}
+    await store.writer.write([], rejected={"a": reading})
+    assert await store.cells.rejections() == {"a": reading}
     await redis.delete(G.rejected)
     await redis.set(G.rejected, b"x")
-    assert await store.rejections() == {}
+    assert await store.cells.rejections() == {}
     with capture_logs():
-        await store.write([], rejected={"a": reading})
-    assert await store.rejections() == {"a": reading}
+        await store.writer.write([], rejected={"a": reading})
+    assert await store.cells.rejections() == {"a": reading}
 
 
 def test_a_rejected_reading_from_the_future_hides_no_later_one() -> None:
@@ -298,10 +298,10 @@ async def test_damaged_tables_are_left_out_and_others_are_not(redis: Redis) -> N
     table = (Published("US", share="100"),)
     month = report("a", {"US": 1e20}, start=MONTH, end=NEXT)
     published = msgspec.structs.replace(month, published=table, source="table")
-    await store.write([(published, claims_of(published))])
+    await store.writer.write([(published, claims_of(published))])
     await redis.hset(G.published(VICTIM), "1", b"x")
     with capture_logs():
-        tables = await store.published()
+        tables = await store.cells.published()
     assert VICTIM not in tables
     assert tables[Series("a", "table")] == {bucket(MONTH, DAY_S): table}
 
@@ -311,14 +311,14 @@ async def test_keys_of_another_type_do_not_keep_snapshots_from_being_written(red
     await redis.hset(keys.LEADER, "a", "b")
     await redis.set(keys.EVENTS, "x")
     with capture_logs() as logs:
-        await store.remove_damaged()
+        await store.snapshots.remove_damaged()
     assert [log["event"] for log in logs] == ["redis_key_replaced"] * 2
-    assert await store.renew_leadership("me", 10)
+    assert await store.snapshots.renew_leadership("me", 10)
     await redis.set(keys.LEADER, "you")  # and for ever
-    assert not await store.renew_leadership("me", 10)
+    assert not await store.snapshots.renew_leadership("me", 10)
     assert 0 < await redis.pttl(keys.LEADER) <= 10_000
-    await store.write_snapshot(await take_snapshot(store, BELIEFS, NOW))
-    assert await store.snapshot()
+    await store.snapshots.write(await take_snapshot(store.cells, BELIEFS, NOW))
+    assert await store.snapshots.read()
 
 
 async def test_an_error_of_redis_itself_is_no_damage(redis: Redis) -> None:
@@ -328,7 +328,7 @@ async def test_an_error_of_redis_itself_is_no_damage(redis: Redis) -> None:
     await redis.config_set("maxmemory", "1mb")
     try:
         with pytest.raises(OutOfMemoryError) as raised:
-            await store.write([(sent, claims_of(sent))])
+            await store.writer.write([(sent, claims_of(sent))])
     finally:
         await redis.config_set("maxmemory", "0")
     assert not is_damage(raised.value)

@@ -24,6 +24,7 @@ from miningmap.times import utc_now
 from streams.method.cells import claims_of
 from streams.metrics import Metrics
 from streams.redis import keys
+from streams.redis.cell_writer import CellWriter
 from streams.redis.store import Store
 from streams.worker.messages import RawMessage
 from streams.worker.processor import Processor
@@ -117,7 +118,7 @@ def processor_of(client: Redis, state: Dependency) -> tuple[Processor, Letters]:
     letters = Letters()
     metrics = Metrics(CollectorRegistry())
     store = Store(client, KEPT)
-    return Processor(store, letters.deliver, KEPT, metrics, utc_now, redis=state), letters
+    return Processor(store.writer, letters.deliver, KEPT, metrics, utc_now, redis=state), letters
 
 
 def raw(*messages: Report) -> list[RawMessage]:
@@ -179,15 +180,15 @@ async def test_cells_wait_while_redis_is_full_and_are_written_once_there_is_room
 
 async def test_snapshots_and_leases_go_on_while_redis_is_full(client: Redis) -> None:
     store = Store(client, KEPT)
-    await store.write_snapshot(SNAPSHOT)
+    await store.snapshots.write(SNAPSHOT)
     await fill(client)
     with pytest.raises(library.OutOfMemoryError):
         await client.set("key", "value")
     newer = SNAPSHOT | {"1h/country": b'{"newer":1}'}
-    assert await store.renew_leadership("process", 5)
-    assert not await store.renew_leadership("another", 5)
-    await store.write_snapshot(newer)
-    assert await store.snapshot() == newer
+    assert await store.snapshots.renew_leadership("process", 5)
+    assert not await store.snapshots.renew_leadership("another", 5)
+    await store.snapshots.write(newer)
+    assert await store.snapshots.read() == newer
     assert await client.xlen(keys.EVENTS) == 2
     assert 0 < await client.pttl(keys.LEADER) <= 5000
 
@@ -338,14 +339,16 @@ async def test_what_redis_refuses_for_its_size_is_a_dead_letter_and_the_rest_is_
     client: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refusal = library.ResponseError("Protocol error: invalid bulk length")
-    write = Store._write_at_once
+    write = CellWriter._write_at_once
 
-    async def refusing(self: Store, generation: Any, claimed: Any, *more: Any, **last: Any) -> Any:
+    async def refusing(
+        self: CellWriter, generation: Any, claimed: Any, *more: Any, **last: Any
+    ) -> Any:
         if any(message.pool == "large" for message, _ in claimed):
             raise refusal
         return await write(self, generation, claimed, *more, **last)
 
-    monkeypatch.setattr(Store, "_write_at_once", refusing)
+    monkeypatch.setattr(CellWriter, "_write_at_once", refusing)
     state = Dependency("redis")
     processor, letters = processor_of(client, state)
     some = [report(pool, PLACES, start=NOW - MINUTE) for pool in ("e", "large", "f")]

@@ -109,7 +109,7 @@ async def test_the_claim_script_touches_only_the_keys_that_it_is_given(redis: Re
         for message in all_kinds_of_claims()
     ]
     async with redis.monitor() as monitor:
-        await store.write(claimed)
+        await store.writer.write(claimed)
         await redis.echo("end")
         given: set[str] = set()
         touched: set[str] = set()

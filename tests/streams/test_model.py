@@ -111,14 +111,14 @@ async def write(
     async def work(client: Redis, own: list[list[Message]]) -> None:
         store = Store(client, FOR_EVER)
         for batch in own:
-            await store.write([(message, claims_of(message)) for message in batch])
+            await store.writer.write([(message, claims_of(message)) for message in batch])
 
     await asyncio.gather(*map(work, clients, batches))
 
 
 async def answer_from_redis(clients: Sequence[Redis], scene: Scene) -> Json:
     query, beliefs = worlds.query_of(scene.query), worlds.beliefs_of(scene.world)
-    return worlds.as_json(await compute_answer(Store(clients[-1], FOR_EVER), query, beliefs))
+    return worlds.as_json(await compute_answer(Store(clients[-1], FOR_EVER).cells, query, beliefs))
 
 
 @examples(60, "REDIS_EXAMPLES")
@@ -153,5 +153,7 @@ async def test_days_are_kept_after_their_hours_and_minutes_have_expired(
     await empty(clients[0])
     for message in sorted(data.draw(worlds.repeated(in_time)), key=lambda m: m.fetched_at):
         store = Store(data.draw(st.sampled_from(clients)), FOR_EVER)
-        await store.write([(message, claims_of(message, horizon(SHORTEST, message.fetched_at)))])
+        await store.writer.write(
+            [(message, claims_of(message, horizon(SHORTEST, message.fetched_at)))]
+        )
     golden.assert_same(await answer_from_redis(clients, scene), modelled(scene))

@@ -101,7 +101,7 @@ def memory(messages: list[Message]) -> MemoryCells:
 
 
 async def assert_cells(redis: Redis, want: MemoryCells) -> None:
-    sheet = await Store(redis, FOR_EVER).read(SPANS)
+    sheet = await Store(redis, FOR_EVER).cells.read(SPANS)
     assert set(sheet.series()) == set(want.series())
     for series in want.series():
         for span in SPANS:
@@ -226,7 +226,7 @@ async def test_an_invalid_message_becomes_a_dead_letter_and_the_next_one_counts(
         await publish(settings, [report(hashrate=1)], poison)
         await publish(settings, [report("b", hashrate=2)])
         await processed(settings)
-        sheet = await Store(client, FOR_EVER).read(SPANS)
+        sheet = await Store(client, FOR_EVER).cells.read(SPANS)
         assert set(sheet.series()) == {Series("a", "own"), Series("b", "own")}
     (letter,) = await _read(settings, DEAD_LETTERS, count=1)
     headers = {name: value.decode() for name, value in letter.headers}
@@ -239,7 +239,7 @@ async def test_a_rejected_reading_is_shown_with_its_pool(settings: Settings, cli
     store = Store(client, FOR_EVER)
 
     async def is_shown() -> bool:
-        raw = await store.snapshot_part("pools")
+        raw = await store.snapshots.part("pools")
         pools = msgspec.json.decode(raw, type=PoolList).pools if raw else ()
         return any(pool.pool == "a" and pool.refused is not None for pool in pools)
 
@@ -273,24 +273,24 @@ async def test_snapshots_of_all_windows_are_in_redis_and_kafka(
     store = Store(client, FOR_EVER)
 
     async def shown() -> bool:
-        raw = await store.snapshot_part("now/country")
+        raw = await store.snapshots.part("now/country")
         return raw is not None and bool(msgspec.json.decode(raw, type=Answer).shares)
 
     async with streams(settings):
         await publish(settings, sent)
         await until(shown)
         published = await _read(settings, SHARES, count=5)
-    names = set(await store.snapshot())
+    names = set(await store.snapshots.read())
     for window in ("now", "1h", "24h", "7d", "30d"):
         assert f"{window}/country" in names
     assert {"now/subdivision/CN", "pools", "at"} <= names
     answers = {r.key.decode(): json.loads(r.value) for r in published}
     assert answers["now/country"]["window"] == "now"
-    at = parse_rfc3339((await store.snapshot_part("at") or b"").decode())
+    at = parse_rfc3339((await store.snapshots.part("at") or b"").decode())
     app = application(store, Beliefs(), config.Endpoint(), now=lambda: at)
     async with TestClient(TestServer(app)) as http:
         served = await (await http.get("/api/v1/shares?window=now")).read()
-    assert served == await store.snapshot_part("now/country")
+    assert served == await store.snapshots.part("now/country")
 
 
 async def _read(settings: Settings, topic: str, count: int) -> list[AIOKafkaConsumer]:

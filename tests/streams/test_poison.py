@@ -114,7 +114,7 @@ async def test_the_service_goes_on_whatever_is_in_redis(settings: Settings, clie
         await until(is_mended)
         await _taken_after(store, utc_now())
         pools = await _pools(store)
-        answer = msgspec.json.decode(await store.snapshot_part("now/country") or b"", type=Answer)
+        answer = msgspec.json.decode(await store.snapshots.part("now/country") or b"", type=Answer)
     assert {member.pool for member in answer.cohort} == {"good", "new"}
     assert (pools["victim"].state, bool(pools["victim"].reason)) == ("off", True)
 
@@ -126,12 +126,12 @@ def _recent(pool: str = "good", hashrate: float = 1.0) -> Any:
 
 async def _taken_after(store: Store, at: datetime) -> None:
     async def is_taken() -> bool:
-        taken_at = await store.snapshot_part("at")
+        taken_at = await store.snapshots.part("at")
         return taken_at is not None and parse_rfc3339(taken_at.decode()) > at
 
     await until(is_taken)
 
 
 async def _pools(store: Store) -> dict[str, Any]:
-    raw = await store.snapshot_part("pools")
+    raw = await store.snapshots.part("pools")
     return {pool.pool: pool for pool in msgspec.json.decode(raw or b"", type=PoolList).pools}

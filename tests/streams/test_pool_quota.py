@@ -75,7 +75,7 @@ async def current(store: Store) -> Generation:
 async def test_a_pool_is_as_large_as_its_keys(client: Redis) -> None:
     sizes = PoolSizes(client)
     store = Store(client, KEPT)
-    await store.write([], rejected=REJECTED)  # begins a generation
+    await store.writer.write([], rejected=REJECTED)  # begins a generation
     generation = await current(store)
     assert await sizes.bytes_of(generation, "a", NOW) == 0
     messages: list[Message] = [
@@ -86,7 +86,7 @@ async def test_a_pool_is_as_large_as_its_keys(client: Redis) -> None:
         network(1e21, start=NOW - MINUTE, hold_s=7200),
     ]
     for message in messages:
-        await store.write([(message, claims_of(message))])
+        await store.writer.write([(message, claims_of(message))])
     expected = 0
     async for key in client.scan_iter(match="mm:*:{p:a}:*"):
         expected += await client.memory_usage(key, samples=0) or 0
@@ -111,9 +111,9 @@ async def test_a_pool_that_takes_too_much_is_refused_and_no_other(client: Redis)
     letters, clock = Letters(), Clock()
     sizes = PoolSizes(client)
     store = Store(client, KEPT)
-    store._quota = PoolQuota(sizes.bytes_of, 3 * MB, clock=clock)
+    store.writer._quota = PoolQuota(sizes.bytes_of, 3 * MB, clock=clock)
     metrics = Metrics(CollectorRegistry())
-    processor = Processor(store, letters.deliver, KEPT, metrics, utc_now)
+    processor = Processor(store.writer, letters.deliver, KEPT, metrics, utc_now)
     days = [(TODAY - n * DAY, TODAY - (n - 1) * DAY) for n in range(1, 31)]
     heavy = [report("heavy", places(1000), start=start, end=end) for start, end in days]
     light = [report("light", places(20), start=start, end=end) for start, end in days]

@@ -20,7 +20,9 @@ from miningmap.places import all_places, is_locatable, outermost
 from miningmap.redis_client import connect
 from miningmap.times import utc_now
 from streams.metrics import Metrics
-from streams.redis.store import Store, Written
+from streams.redis.cell_writer import CellWriter
+from streams.redis.store import Store
+from streams.redis.written import Written
 from streams.worker.messages import RawMessage, applied_by, decode_batch
 from streams.worker.processor import Processor
 from tests.cases import all_cases
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from miningmap.kafka.producer import Record
     from miningmap.messages import Report
     from streams.method.cells import Claim
-    from streams.redis.store import Applied
+    from streams.redis.cell_writer import Applied
 
 KEPT = config.Retention()
 NOW = NOON + timedelta(minutes=2)
@@ -133,8 +135,8 @@ def test_the_clock_judges_a_message_that_is_from_no_time_or_from_the_future(
     assert applied_by([late, good], NOW).at == NOW
 
 
-class FlakyStore(Store):
-    """A store that fails a number of times before it accepts a batch."""
+class FlakyWriter(CellWriter):
+    """A writer that fails a number of times before it accepts a batch."""
 
     def __init__(self, failures: int, too_late: Mapping[int, Sequence[int]] | None = None) -> None:
         self.failures = failures
@@ -173,14 +175,14 @@ class Broker:
         self.records.extend(records)
 
 
-def make_processor(store: Store, broker: Broker) -> tuple[Processor, Metrics]:
+def make_processor(writer: CellWriter, broker: Broker) -> tuple[Processor, Metrics]:
     metrics = Metrics(CollectorRegistry())
-    return Processor(store, broker.deliver, KEPT, metrics, lambda: NOW), metrics
+    return Processor(writer, broker.deliver, KEPT, metrics, lambda: NOW), metrics
 
 
 async def test_a_dead_letter_has_the_original_bytes_their_origin_and_the_reason() -> None:
     broker = Broker()
-    processor, metrics = make_processor(FlakyStore(0), broker)
+    processor, metrics = make_processor(FlakyWriter(0), broker)
     await processor.process([GOOD, raw(b"poison", offset=8)])
     (record,) = broker.records
     assert (record.topic, record.key, record.value) == (DEAD_LETTERS, b"a", b"poison")
@@ -208,7 +210,7 @@ async def test_a_report_that_is_too_late_for_some_days_is_a_dead_letter_too(
 ) -> None:
     broker = Broker()
     other = raw(encode(report("b", hashrate=2)), offset=9, key=b"b")
-    processor, _ = make_processor(FlakyStore(0, {1: days}), broker)
+    processor, _ = make_processor(FlakyWriter(0, {1: days}), broker)
     await processor.process([raw(b"poison", offset=8), GOOD, other])
     _, record = broker.records
     headers = {name: value.decode() for name, value in record.headers}
@@ -218,22 +220,22 @@ async def test_a_report_that_is_too_late_for_some_days_is_a_dead_letter_too(
 
 
 async def test_a_batch_is_retried_while_redis_or_kafka_is_unavailable() -> None:
-    store, broker = FlakyStore(failures=2), Broker(failures=2)
-    processor, _ = make_processor(store, broker)
+    writer, broker = FlakyWriter(failures=2), Broker(failures=2)
+    processor, _ = make_processor(writer, broker)
     await processor.process([GOOD, raw(b"poison")])
-    assert store.written == [1]
+    assert writer.written == [1]
     assert len(broker.records) == 1
 
 
 async def test_a_consumed_dead_letter_is_recorded_and_not_published_again() -> None:
-    store, broker = FlakyStore(0), Broker()
-    processor, _ = make_processor(store, broker)
+    writer, broker = FlakyWriter(0), Broker()
+    processor, _ = make_processor(writer, broker)
     await processor.process([raw(b"poison")])
     (published,) = broker.records
     returned = RawMessage(DEAD_LETTERS, 0, 1, b"a", published.value, published.headers)
     await processor.process([returned, RawMessage(DEAD_LETTERS, 0, 2, None, None)])
     assert broker.records == [published]
-    assert (store.rejected["a"].reason, store.rejected["a"].at) == ("undecodable", NOW)
+    assert (writer.rejected["a"].reason, writer.rejected["a"].at) == ("undecodable", NOW)
 
 
 def test_every_reason_of_a_dead_letter_is_counted_from_0() -> None:
@@ -247,7 +249,7 @@ def test_every_reason_of_a_dead_letter_is_counted_from_0() -> None:
 
 
 async def test_messages_are_counted_by_topic_and_result_and_batches_by_size() -> None:
-    processor, metrics = make_processor(FlakyStore(0, {1: [20_000]}), Broker())
+    processor, metrics = make_processor(FlakyWriter(0, {1: [20_000]}), Broker())
     letter = RawMessage(DEAD_LETTERS, 0, 1, b"a", b"")
     of_network = RawMessage(NETWORK, 0, 1, b"bitcoin", encode(network(1)))
     await processor.process([GOOD, raw(b"poison"), GOOD, letter, of_network])
@@ -267,7 +269,7 @@ async def test_messages_are_counted_by_topic_and_result_and_batches_by_size() ->
 
 
 async def test_a_permanent_error_of_kafka_is_not_retried() -> None:
-    processor, _ = make_processor(FlakyStore(0), Broker(failures=1, retriable=False))
+    processor, _ = make_processor(FlakyWriter(0), Broker(failures=1, retriable=False))
     with pytest.raises(BrokerError):
         await processor.process([raw(b"poison")])
 
@@ -286,7 +288,7 @@ async def test_no_hash_in_redis_outlives_its_tier(client: Redis) -> None:
     ]
     broker = Broker()
     store = Store(client, KEPT)
-    processor = Processor(store, broker.deliver, KEPT, Metrics(CollectorRegistry()), utc_now)
+    processor = Processor(store.writer, broker.deliver, KEPT, Metrics(CollectorRegistry()), utc_now)
     await processor.process([raw(encode(message)) for message in messages])
     reasons = Counter(dict(record.headers)["reason"] for record in broker.records)
     assert reasons == {b"future": 6, b"too_late": 1, b"implausible": 4}
@@ -296,7 +298,7 @@ async def test_no_hash_in_redis_outlives_its_tier(client: Redis) -> None:
     }
     for tier, after in longest.items():
         assert [key async for key in client.scan_iter(b"mm:*:%s:*" % tier)]
-        await store.remove_expired(now + after)
+        await store.writer.remove_expired(now + after)
         assert not [key async for key in client.scan_iter(b"mm:*:%s:*" % tier)]
 
 

@@ -157,13 +157,13 @@ async def answers_of(settings: Settings, client: Redis, now: datetime) -> list[b
         {"window": window} for window in ("24h", "7d", "30d", f"{now - 32 * DAY:%Y-%m}", *days)
     ]
     answers: list[Any] = [
-        await compute_answer(store, SharesParameters.parse(each).query(now), Beliefs())
+        await compute_answer(store.cells, SharesParameters.parse(each).query(now), Beliefs())
         for each in windows
     ]
     history = {"code": "US,CN-SC", "step": "day", "from": days[-1], "to": days[0]}
     query = HistoryParameters.parse(history).query(now)
-    known = await store.read([])
-    answers.append(await compute_history(store.read, at_once, query, Beliefs(), known))
+    known = await store.cells.read([])
+    answers.append(await compute_history(store.cells.read, at_once, query, Beliefs(), known))
     return list(map(msgspec.json.encode, answers))
 
 
@@ -268,16 +268,16 @@ async def test_no_reader_sees_a_part_of_what_is_being_filled(
     store = Store(client, settings.retention)
     async with filled(settings, client):
         await until(lambda: has_snapshot(store))
-        whole = len([*(await store.read([])).series()])
+        whole = len([*(await store.cells.read([])).series()])
         monkeypatch.setattr(settings.streams, "batch", 20)
         await client.flushall()
         seen = set[int]()
         rebuilding = 0
         while whole not in seen:
             try:
-                seen.add(len([*(await store.read([])).series()]))
+                seen.add(len([*(await store.cells.read([])).series()]))
             except RebuildingError:
-                assert await store.snapshot() == {}
+                assert await store.snapshots.read() == {}
                 rebuilding += 1
         assert seen == {whole}
         assert rebuilding
@@ -285,7 +285,7 @@ async def test_no_reader_sees_a_part_of_what_is_being_filled(
 
 
 async def has_snapshot(store: Store) -> bool:
-    return bool(await store.snapshot())
+    return bool(await store.snapshots.read())
 
 
 async def test_a_redis_that_is_restored_from_an_older_dump_gets_what_it_lacks(
@@ -422,7 +422,7 @@ async def test_a_swing_state_or_snapshot_does_not_make_an_empty_redis_look_fille
 ) -> None:
     async with filled(settings, client) as before:
         await client.flushall()
-        await Store(client, settings.retention).write_snapshot({"at": rfc3339(utc_now()).encode()})
+        await Store(client, settings.retention).snapshots.write({"at": rfc3339(utc_now()).encode()})
         await until(lambda: has_generation(client))
         await applied(settings, client)
         assert await cells_of(client) == before
@@ -441,7 +441,7 @@ async def test_a_rebuild_while_reports_arrive_gives_the_same_cells_and_answers_g
 
     async def read() -> None:
         while not stopped.is_set():
-            series.add(len([*(await store.read([])).series()]))
+            series.add(len([*(await store.cells.read([])).series()]))
             await asyncio.sleep(0)
 
     async with filled(settings, client), asyncio.TaskGroup() as tasks:
@@ -451,7 +451,7 @@ async def test_a_rebuild_while_reports_arrive_gives_the_same_cells_and_answers_g
             some = [report(pool, {"US": 1e18 + n}, start=now - (n + 2) * MINUTE) for pool in POOLS]
             publishing = tasks.create_task(publish(settings, some))
             if n == 2:
-                rebuilt = await rebuild(settings, Store(client, settings.retention), utc_now)
+                rebuilt = await rebuild(settings, store.writer, utc_now)
                 assert rebuilt.messages > 1000
                 assert rebuilt.removed > 300
             await publishing
@@ -486,14 +486,14 @@ async def test_a_rebuild_that_was_interrupted_is_continued_and_two_at_once_are_r
                 raise KeyError("interrupted")
 
         with pytest.raises(ExceptionGroup, match="unhandled"):
-            await rebuild(settings, store, utc_now, read=interrupt)
+            await rebuild(settings, store.writer, utc_now, read=interrupt)
         assert await cells_of(client) == before
         assert await store.generations.renew_building("another", 60)
         with pytest.raises(RebuildError, match="another process"):
-            await rebuild(settings, store, utc_now)
+            await rebuild(settings, store.writer, utc_now)
         await store.generations.end_building("another")
         begun: list[tuple[int, int]] = []
-        rebuilt = await rebuild(settings, store, utc_now, begun=lambda *n: begun.append(n))
+        rebuilt = await rebuild(settings, store.writer, utc_now, begun=lambda *n: begun.append(n))
         ((done, total),) = begun
         assert done > 300
         assert done + rebuilt.messages == total

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast, get_args
 
 import msgspec
@@ -33,6 +34,7 @@ from streams.queries.snapshot import (
 )
 from streams.redis import keys
 from streams.redis.store import Store
+from streams.redis.stored_cells import StoredCells
 from streams.worker.snapshot_writer import write_snapshots
 from tests.examples import examples
 from tests.streams.fixtures import NOON, at_once, empty, network, report
@@ -68,7 +70,7 @@ def store(redis: Redis) -> Store:
 
 
 async def write(store: Store, messages: Sequence[Message]) -> None:
-    await store.write([(message, claims_of(message)) for message in messages])
+    await store.writer.write([(message, claims_of(message)) for message in messages])
 
 
 async def hmgets(redis: Redis) -> int:
@@ -129,10 +131,21 @@ class Racing(Store):
     before: Message | None = None
     after: Message | None = None
 
+    def __init__(self, redis: Redis, retention: config.Retention) -> None:
+        super().__init__(redis, retention)
+        self.cells = RacingCells(redis, self)
+
+
+class RacingCells(StoredCells):
+    def __init__(self, redis: Redis, store: Racing) -> None:
+        super().__init__(redis)
+        self._store = store
+
     async def _cells(self, generation: keys.Generation, fields: Any) -> Any:
-        await write(self, [self.before] if self.before else [])
+        before, after = self._store.before, self._store.after
+        await write(self._store, [before] if before else [])
         found = await super()._cells(generation, fields)
-        await write(self, [self.after] if self.after else [])
+        await write(self._store, [after] if after else [])
         return found
 
 
@@ -143,7 +156,7 @@ async def test_the_cache_changes_no_answer_if_messages_are_late_or_lost(
 ) -> None:
     await empty(redis)
     store, now = Racing(redis, FOR_EVER), NOON
-    snapshots = Snapshots(store, BELIEFS)
+    snapshots = Snapshots(store.cells, BELIEFS)
     written: list[Sequence[Message]] = []
     for messages, meanwhile, later in arriving:
         if messages is None:
@@ -160,9 +173,9 @@ async def test_the_cache_changes_no_answer_if_messages_are_late_or_lost(
             store.before = None
             written.append([meanwhile])
         else:
-            assert await snapshots.take(now) == await take_snapshot(store, BELIEFS, now)
+            assert await snapshots.take(now) == await take_snapshot(store.cells, BELIEFS, now)
         now += later
-    assert await snapshots.take(now) == await take_snapshot(store, BELIEFS, now)
+    assert await snapshots.take(now) == await take_snapshot(store.cells, BELIEFS, now)
 
 
 @examples(40)
@@ -178,13 +191,13 @@ async def test_the_answer_equals_the_recomputed_one_to_the_last_digit(
     for name in ROLLING:
         for country in (None, "US", "CN"):
             query = _query(name, NOON, country)
-            live = await compute_answer(store, query, BELIEFS)
+            live = await compute_answer(store.cells, query, BELIEFS)
             assert msgspec.json.encode(live) == msgspec.json.encode(
                 answer_from(cells, query, BELIEFS)
             )
         for code in ("US", "CN-SC"):
             compared = ContributionsParameters(code=code, window=name, against="7d").query(NOON)
-            found = await compute_contributions(store, compared, BELIEFS)
+            found = await compute_contributions(store.cells, compared, BELIEFS)
             assert msgspec.json.encode(found) == msgspec.json.encode(
                 contributions(cells, compared, BELIEFS)
             )
@@ -201,8 +214,8 @@ async def test_histories_equal_those_from_memory_to_the_last_digit(
     for message in reversed(sent):
         cells.add(message)
     query = HistoryParameters.parse({"code": "*,US-*,BR", "step": step}).query(NOON)
-    known = await store.read([])
-    live = await compute_history(store.read, at_once, query, BELIEFS, known)
+    known = await store.cells.read([])
+    live = await compute_history(store.cells.read, at_once, query, BELIEFS, known)
     assert msgspec.json.encode(live) == msgspec.json.encode(history(cells, query, BELIEFS))
 
 
@@ -218,7 +231,7 @@ def _query(window: str, as_of: datetime, country: str | None) -> SharesQuery:
 async def test_only_what_changed_is_read(redis: Redis, store: Store) -> None:
     first = [report(pool, {"US": 5.0}, start=NOON - 9 * MINUTE) for pool in "abcdefgh"]
     await write(store, first)
-    snapshots = Snapshots(store, BELIEFS)
+    snapshots = Snapshots(store.cells, BELIEFS)
     before = await hmgets(redis)
     await snapshots.take(NOON)
     of_all = await hmgets(redis) - before
@@ -239,7 +252,8 @@ async def test_series_at_rest_are_read_once_a_minute_and_change_no_answer(
     gone = [report(f"gone{n}", {"KZ": 5.0}, start=then, hold_s=600) for n in range(50)]
     two = [report("live", {"KZ": 5.0}, source="old", start=then)]
     await write(store, [*gone, *two, report("live", {"US": 5.0}, hold_s=600)])
-    snapshots = Snapshots(store, BELIEFS)
+    await store.cells.check_cells()  # from then on it knows the current generation
+    snapshots = Snapshots(store.cells, BELIEFS)
 
     async def taken(now: datetime) -> tuple[int, dict[str, bytes]]:
         """Return how many series were read for a snapshot, and the snapshot."""
@@ -252,7 +266,7 @@ async def test_series_at_rest_are_read_once_a_minute_and_change_no_answer(
         now = NOON + timedelta(seconds=second)
         read, parts = await taken(now)
         assert read == number, second
-        assert parts == await take_snapshot(store, BELIEFS, now)
+        assert parts == await take_snapshot(store.cells, BELIEFS, now)
     pools = msgspec.json.decode(parts["pools"])["pools"]
     # The source that nobody reports any more is still listed with its pool, which is not off.
     assert [[s["source"] for s in pool["sources"]] for pool in pools] == [["old", "own"]]
@@ -264,21 +278,21 @@ async def test_series_at_rest_are_read_once_a_minute_and_change_no_answer(
     later = NOON + timedelta(seconds=120)
     _, parts = await taken(later)
     assert b"gone7" in parts["pools"]
-    assert parts == await take_snapshot(store, BELIEFS, later)
+    assert parts == await take_snapshot(store.cells, BELIEFS, later)
     await redis.flushdb()
     await write(store, [report("live", {"US": 5.0}, hold_s=600)])
     later += timedelta(seconds=5)
     _, parts = await taken(later)
-    assert parts == await take_snapshot(store, BELIEFS, later)
+    assert parts == await take_snapshot(store.cells, BELIEFS, later)
 
 
 async def test_an_emptied_redis_is_detected(redis: Redis, store: Store) -> None:
-    snapshots = Snapshots(store, BELIEFS)
+    snapshots = Snapshots(store.cells, BELIEFS)
     await write(store, [report(places={"US": 5.0})])
     await snapshots.take(NOON)
     await empty(redis)
     await write(store, [report(places={"US": 6.0})])
-    assert await snapshots.take(NOON) == await take_snapshot(store, BELIEFS, NOON)
+    assert await snapshots.take(NOON) == await take_snapshot(store.cells, BELIEFS, NOON)
 
 
 @pytest.mark.parametrize("later", [timedelta(seconds=5), MINUTE])
@@ -287,14 +301,14 @@ async def test_a_message_that_arrives_during_a_snapshot_is_in_the_next_one(
 ) -> None:
     store, now = Racing(redis, FOR_EVER), NOON
     await write(store, [report(places={"US": 5.0}, start=NOON - MINUTE)])
-    snapshots = Snapshots(store, BELIEFS)
+    snapshots = Snapshots(store.cells, BELIEFS)
     for hour in range(1, 4):
         store.before = report(places={"US": 6.0}, fetched_at=NOON + hour * HOUR)
         store.after = report(places={"US": 7.0}, fetched_at=NOON + hour * HOUR + MINUTE)
         await snapshots.take(now)
         store.before = store.after = None
         now += later
-        assert await snapshots.take(now) == await take_snapshot(store, BELIEFS, now)
+        assert await snapshots.take(now) == await take_snapshot(store.cells, BELIEFS, now)
 
 
 async def test_a_message_that_arrives_during_a_snapshot_and_is_lost_is_not_cached(
@@ -304,13 +318,13 @@ async def test_a_message_that_arrives_during_a_snapshot_and_is_lost_is_not_cache
     store = Racing(redis, FOR_EVER)
     kept = report(places={"US": 5.0})
     await write(store, [kept])
-    snapshots = Snapshots(store, BELIEFS)
+    snapshots = Snapshots(store.cells, BELIEFS)
     store.before = report(places={"US": 6.0}, fetched_at=NOON + HOUR)
     await snapshots.take(NOON)
     store.before = None
     await empty(redis)
     await write(store, [kept])
-    assert await snapshots.take(NOON) == await take_snapshot(store, BELIEFS, NOON)
+    assert await snapshots.take(NOON) == await take_snapshot(store.cells, BELIEFS, NOON)
 
 
 async def test_a_series_without_a_cell_yet_is_left_out(redis: Redis, store: Store) -> None:
@@ -318,13 +332,13 @@ async def test_a_series_without_a_cell_yet_is_left_out(redis: Redis, store: Stor
     current = await store.generations.current()
     assert current
     await redis.sadd(keys.Generation(current.number).series, "a/own")
-    assert not [*(await store.read([])).series()]
+    assert not [*(await store.cells.read([])).series()]
 
 
 async def test_no_snapshots_are_taken_after_a_cancellation_that_the_client_drops() -> None:
     asked = asyncio.Event()
 
-    class DroppingStore:
+    class DroppingSnapshots:
         async def renew_leadership(self, *_: object, **__: object) -> bool:
             first = not asked.is_set()
             asked.set()
@@ -335,7 +349,8 @@ async def test_no_snapshots_are_taken_after_a_cancellation_that_the_client_drops
                     raise  # else dropped, as by wait_for() of Python 3.11
             return False
 
-    store, publisher = cast("Store", DroppingStore()), cast("Publisher", None)
+    store = cast("Store", SimpleNamespace(cells=None, snapshots=DroppingSnapshots()))
+    publisher = cast("Publisher", None)
     metrics = Metrics(CollectorRegistry())
     taking = asyncio.create_task(
         write_snapshots(config.Streams(), store, BELIEFS, publisher, metrics)

@@ -22,9 +22,10 @@ from miningmap.times import DAY_S, HOUR_S, MINUTE_S, add_months, bucket, utc_now
 from streams.method.cells import MemoryCells, Series, claims_of
 from streams.method.windows import Span
 from streams.redis import keys
+from streams.redis.cell_writer import Applied
 from streams.redis.event_log import EventId
 from streams.redis.generations import Range
-from streams.redis.store import Applied, Store
+from streams.redis.store import Store
 from tests.examples import examples
 from tests.streams.fixtures import NOON, empty, network, report
 
@@ -56,7 +57,9 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
 
 
 async def write(store: Store, messages: Sequence[Message]) -> int:
-    return (await store.write([(message, claims_of(message)) for message in messages])).changed
+    return (
+        await store.writer.write([(message, claims_of(message)) for message in messages])
+    ).changed
 
 
 async def generation(store: Store) -> keys.Generation:
@@ -114,7 +117,7 @@ async def test_redis_has_the_same_cells_as_memory_in_any_order(
     half = len(again) // 2
     await write(store, again[:half])
     await write(store, again[half:])
-    loaded = await store.read(SPANS)
+    loaded = await store.cells.read(SPANS)
     assert set(loaded.series()) == set(memory.series())
     for series in memory.series():
         for span in SPANS:
@@ -135,9 +138,9 @@ async def test_a_batch_is_one_round_trip(redis: Redis) -> None:
     await store.generations.begin({PARTITION: Range(0, 0)})
     batch = [(each, claims_of(each)) for each in (report(pool, hashrate=1) for pool in "abcdefgh")]
     # The first one loads the scripts.
-    await store.write(batch[:1], Applied({PARTITION: Range(0, 1)}, NOON))
+    await store.writer.write(batch[:1], Applied({PARTITION: Range(0, 1)}, NOON))
     before = await _reads(redis)
-    await store.write(batch, Applied({PARTITION: Range(1, 9)}, NOON))
+    await store.writer.write(batch, Applied({PARTITION: Range(1, 9)}, NOON))
     assert await _reads(redis) - before == 2  # the batch, and this INFO itself
 
 
@@ -173,7 +176,7 @@ async def test_minutes_and_hours_that_no_message_can_change_are_removed_and_days
         current = await generation(store)
         await store.generations.begin_partition(current.number, PARTITION, 0)
         applied = Applied({PARTITION: Range(offset, offset + 1)}, at)
-        await store.write([(sent, claims_of(sent, horizon(kept, at)))], applied)
+        await store.writer.write([(sent, claims_of(sent, horizon(kept, at)))], applied)
 
     await store.generations.begin({})
     current = await generation(store)
@@ -191,7 +194,7 @@ async def test_minutes_and_hours_that_no_message_can_change_are_removed_and_days
         if ways == "written":
             await apply(at, n + 1)
         else:
-            await store.remove_expired(at)
+            await store.writer.remove_expired(at)
         found = {
             tier
             for tier, key in (
@@ -208,9 +211,9 @@ async def test_cells_outside_all_spans_are_dropped(redis: Redis) -> None:
     store = Store(redis, FOR_EVER)
     await write(store, [report(hashrate=1, hold_s=600)])
     first, second, third = (Span("minute", range(MINUTE + n, MINUTE + n + 2)) for n in range(3))
-    loaded = await store.read([first, second])
+    loaded = await store.cells.read([first, second])
     assert loaded.sum(OWN, first) == loaded.sum(OWN, second)
-    later = await store.read([second, third], loaded)
+    later = await store.cells.read([second, third], loaded)
     line = later.by_series[OWN]
     assert [*line.sums] == [second]
     assert {number for _, number in line.cells} == {MINUTE + 1, MINUTE + 2, MINUTE + 3}
@@ -220,11 +223,11 @@ async def test_a_day_claimed_directly_wins_over_its_roll_up(redis: Redis) -> Non
     store = Store(redis, FOR_EVER)
     day = Span("day", range(DAY, DAY + 1))
     await write(store, [report(hashrate=1)])
-    assert (await store.read([day])).sum(OWN, day).minutes == 1
+    assert (await store.cells.read([day])).sum(OWN, day).minutes == 1
     sent = report(hashrate=2, start=MIDNIGHT, end=MIDNIGHT + timedelta(days=1))
     past = horizon(config.Retention(), NOON + timedelta(days=99))
-    await store.write([(sent, claims_of(sent, past))])
-    cell = (await store.read([day])).sum(OWN, day)
+    await store.writer.write([(sent, claims_of(sent, past))])
+    cell = (await store.cells.read([day])).sum(OWN, day)
     assert (cell.minutes, cell.total) == (1440, 2880)
 
 
@@ -259,16 +262,16 @@ async def test_past_the_hours_a_report_claims_a_day_with_the_rank_that_it_has_am
     store = Store(redis, FOR_EVER)
     day = Span("day", range(DAY, DAY + 1))
     await write(store, in_time)
-    before = (await store.read([day])).sum(OWN, day) if in_time else None
-    written = await store.write([(late, claims_of(late, LATE))])
-    after = (await store.read([day])).sum(OWN, day)
+    before = (await store.cells.read([day])).sum(OWN, day) if in_time else None
+    written = await store.writer.write([(late, claims_of(late, LATE))])
+    after = (await store.cells.read([day])).sum(OWN, day)
     if mean is None:
         assert after == before
     else:
         assert after.total == mean * after.minutes
     assert (DAY in written.too_late.get(0, ())) is too_late
     # A claim that is written again changes nothing, and is refused again.
-    assert await store.write([(late, claims_of(late, LATE))]) == written._replace(changed=0)
+    assert await store.writer.write([(late, claims_of(late, LATE))]) == written._replace(changed=0)
 
 
 async def test_late_monthly_rows_never_replace_daily_ones_in_any_order(redis: Redis) -> None:
@@ -277,8 +280,8 @@ async def test_late_monthly_rows_never_replace_daily_ones_in_any_order(redis: Re
     for order in permutations([MONTH, DAILY, WEEKLY]):
         await empty(redis)
         for late in order:
-            assert not (await store.write([(late, claims_of(late, LATE))])).too_late
-        assert (await store.read([day])).sum(OWN, day).total == 4 * 1440
+            assert not (await store.writer.write([(late, claims_of(late, LATE))])).too_late
+        assert (await store.cells.read([day])).sum(OWN, day).total == 4 * 1440
 
 
 async def test_the_days_that_came_too_late_are_those_of_each_message(redis: Redis) -> None:
@@ -286,7 +289,7 @@ async def test_the_days_that_came_too_late_are_those_of_each_message(redis: Redi
     await write(store, [hours_from(5, 3, 2), hours_from(24, 3, 2)])
     other = msgspec.structs.replace(DAILY, source="other")
     sent = [other, WEEKLY, MONTH]
-    written = await store.write([(message, claims_of(message, LATE)) for message in sent])
+    written = await store.writer.write([(message, claims_of(message, LATE)) for message in sent])
     assert written.too_late == {1: [DAY, DAY + 1], 2: [DAY, DAY + 1]}
 
 
@@ -294,7 +297,7 @@ async def test_the_last_report_is_the_one_that_ends_last(redis: Redis) -> None:
     store = Store(redis, FOR_EVER)
     late = report(hashrate=1, start=NOON + timedelta(minutes=9))
     await write(store, [late, report(hashrate=1)])
-    last = (await store.read([])).last_report(OWN)
+    last = (await store.cells.read([])).last_report(OWN)
     assert (last.end, last.fetched_at, last.simulated) == (late.end, late.fetched_at, False)
     assert last.blocks is None
 
@@ -304,7 +307,7 @@ async def test_the_last_report_includes_its_number_of_blocks(redis: Redis) -> No
     for n, blocks in enumerate((3, 0, 7)):
         sent = report(hashrate=1, start=NOON + timedelta(minutes=n))
         await write(store, [msgspec.structs.replace(sent, blocks=blocks, basis="mined")])
-        assert (await store.read([])).last_report(OWN).blocks == blocks
+        assert (await store.cells.read([])).last_report(OWN).blocks == blocks
 
 
 # --- published tables -----------------------------------------------------------------------------
@@ -352,7 +355,7 @@ async def test_tables_are_the_same_in_any_order(
         store = Store(redis, FOR_EVER)
         for message in sent:
             await write(store, [message])
-        found.append(await store.published())
+        found.append(await store.cells.published())
     assert found[0] == found[1]
 
 
@@ -363,8 +366,8 @@ async def test_the_table_that_was_fetched_last_does_not_expire(redis: Redis, hou
     old, new = table("1.0"), table("1.00", fetched_s=1)
     july = table("2", month=7)
     for message in (new, old, july, new):
-        await store.write([(message, claims_of(message, horizon(kept, utc_now())))])
-    assert await store.published() == {
+        await store.writer.write([(message, claims_of(message, horizon(kept, utc_now())))])
+    assert await store.cells.published() == {
         OWN: {first_day(6): new.published, first_day(7): july.published}
     }
     assert await redis.ttl((await generation(store)).published(OWN)) == -1
@@ -383,7 +386,7 @@ async def test_a_table_changes_no_cell(redis: Redis) -> None:
 async def test_sources_without_a_published_table_have_none_in_redis(redis: Redis) -> None:
     store = Store(redis, FOR_EVER)
     await write(store, [report(hashrate=1), network(2)])
-    assert await store.published() == {OWN: {}, Series(None, "mempool"): {}}
+    assert await store.cells.published() == {OWN: {}, Series(None, "mempool"): {}}
 
 
 # --- rejections, snapshots, events ----------------------------------------------------------------
@@ -392,44 +395,44 @@ async def test_sources_without_a_published_table_have_none_in_redis(redis: Redis
 async def test_the_newest_rejection_of_a_pool_is_kept(redis: Redis) -> None:
     store = Store(redis, FOR_EVER)
     old, new = (Refusal(NOON + n * timedelta(seconds=1), None, "r", str(n)) for n in (0, 1))
-    await store.write([], rejected={"a": new, "b": old})
-    await store.write([], rejected={"a": old, "b": new, "c": old})
-    assert await store.rejections() == {"a": new, "b": new, "c": old}
+    await store.writer.write([], rejected={"a": new, "b": old})
+    await store.writer.write([], rejected={"a": old, "b": new, "c": old})
+    assert await store.cells.rejections() == {"a": new, "b": new, "c": old}
 
 
 async def test_one_process_at_a_time_takes_the_snapshots(redis: Redis) -> None:
     store = Store(redis, FOR_EVER)
-    assert await store.renew_leadership("one", for_s=60)
-    assert not await store.renew_leadership("two", for_s=60)
-    assert await store.renew_leadership("one", for_s=60)
+    assert await store.snapshots.renew_leadership("one", for_s=60)
+    assert not await store.snapshots.renew_leadership("two", for_s=60)
+    assert await store.snapshots.renew_leadership("one", for_s=60)
     await redis.delete(keys.LEADER)  # as if it had expired
-    assert await store.renew_leadership("two", for_s=60)
+    assert await store.snapshots.renew_leadership("two", for_s=60)
 
 
 async def test_a_lease_without_an_expiry_gets_one(redis: Redis) -> None:
     """It would be held for ever by a process that is no more."""
     store = Store(redis, FOR_EVER)
     await redis.set(keys.LEADER, "somebody")
-    assert not await store.renew_leadership("one", for_s=60)
+    assert not await store.snapshots.renew_leadership("one", for_s=60)
     assert 0 < await redis.pttl(keys.LEADER) <= 60_000
 
 
 async def test_snapshots_replace_all_earlier_ones(redis: Redis) -> None:
     store = Store(redis, FOR_EVER)
-    await store.write_snapshot({"1h/country": b"1", "1h/subdivision/CN": b"2"})
-    await store.write_snapshot({"1h/country": b"3"})
-    assert await store.snapshot() == {"1h/country": b"3"}
-    assert await store.snapshot_part("1h/subdivision/CN") is None
+    await store.snapshots.write({"1h/country": b"1", "1h/subdivision/CN": b"2"})
+    await store.snapshots.write({"1h/country": b"3"})
+    assert await store.snapshots.read() == {"1h/country": b"3"}
+    assert await store.snapshots.part("1h/subdivision/CN") is None
 
 
 async def test_a_snapshots_event_has_the_answer_of_each_window(redis: Redis) -> None:
     store = Store(redis, FOR_EVER)
-    assert await store.last_event() is None
+    assert await store.snapshots.last_event() is None
     for number in (b"1", b"2"):
-        await store.write_snapshot(
+        await store.snapshots.write(
             {"1h/country": number, "1h/subdivision/CN": b"-", "now/country": b"n"}
         )
-    first, second = await store.events(EventId(0, 0), limit=10, wait_s=0.01)
+    first, second = await store.snapshots.events(EventId(0, 0), limit=10, wait_s=0.01)
     assert (first.name, first.body("1h"), first.body("now"), first.body("7d")) == (
         "shares",
         b"1",
@@ -437,10 +440,14 @@ async def test_a_snapshots_event_has_the_answer_of_each_window(redis: Redis) -> 
         None,
     )
     assert second.body("1h") == b"2"
-    assert first.id < second.id == await store.last_event()
-    assert [e.id for e in await store.events(first.id, limit=10, wait_s=0.01)] == [second.id]
-    assert [e.id for e in await store.events(EventId(0, 0), limit=1, wait_s=0.01)] == [first.id]
-    assert await store.events(second.id, limit=10, wait_s=0.01) == []
+    assert first.id < second.id == await store.snapshots.last_event()
+    assert [e.id for e in await store.snapshots.events(first.id, limit=10, wait_s=0.01)] == [
+        second.id
+    ]
+    assert [e.id for e in await store.snapshots.events(EventId(0, 0), limit=1, wait_s=0.01)] == [
+        first.id
+    ]
+    assert await store.snapshots.events(second.id, limit=10, wait_s=0.01) == []
 
 
 async def test_the_event_log_keeps_an_hour(redis: Redis) -> None:
@@ -448,8 +455,8 @@ async def test_the_event_log_keeps_an_hour(redis: Redis) -> None:
     now_ms = int(utc_now().timestamp() * 1000)
     for age_s in (7200, 3660, 3540, 60):
         await redis.xadd(keys.EVENTS, {"event": "shares"}, id=f"{now_ms - 1000 * age_s}-0")
-    await store.write_snapshot({"1h/country": b"1"})
-    kept = await store.events(EventId(0, 0), limit=10, wait_s=0.01)
+    await store.snapshots.write({"1h/country": b"1"})
+    kept = await store.snapshots.events(EventId(0, 0), limit=10, wait_s=0.01)
     assert [round((now_ms - event.id.at_ms) / 1000, -1) for event in kept] == [3540, 60, 0]
 
 
@@ -457,8 +464,8 @@ async def test_the_hour_is_by_the_clock_of_redis(redis: Redis) -> None:
     store = Store(redis, FOR_EVER)
     with time_machine.travel(utc_now() + timedelta(hours=2)):
         for number in (b"1", b"2"):
-            await store.write_snapshot({"1h/country": number})
-    assert len(await store.events(EventId(0, 0), limit=10, wait_s=0.01)) == 2
+            await store.snapshots.write({"1h/country": number})
+    assert len(await store.snapshots.events(EventId(0, 0), limit=10, wait_s=0.01)) == 2
 
 
 @pytest.mark.parametrize("text", ["", "1", "1-", "-1-2", "1-2-3", "1-x", f"{10**21}-0", "1-2\n"])

@@ -98,7 +98,7 @@ async def test_the_deltas_that_are_filled_in_are_those_of_the_cells(redis: Redis
     ]
     for each in reports:
         cells.add(each)
-    await Store(redis, FOR_EVER).write([(each, claims_of(each)) for each in reports])
+    await Store(redis, FOR_EVER).writer.write([(each, claims_of(each)) for each in reports])
     await evaluate(evaluator(redis), LAST)
     hours, _ = await SwingStore(redis, FOR_EVER).hours()
     comparisons = comparisons_over(cells, Beliefs())

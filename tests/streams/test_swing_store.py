@@ -17,7 +17,7 @@ from streams.method.comparison import Deltas, Subject
 from streams.method.swings import Firing, Track
 from streams.redis import keys
 from streams.redis.event_log import EventId
-from streams.redis.store import Store
+from streams.redis.snapshot_store import SnapshotStore
 from streams.redis.swing_store import EvaluatedMinute, Memory, SwingStore
 from tests.streams.fixtures import NOON, place_swing, pool_swing
 
@@ -151,7 +151,7 @@ async def test_the_events_of_a_swing_are_kept_together_in_order(store: SwingStor
 async def test_events_are_in_the_log_of_the_stream(store: SwingStore, redis: Redis) -> None:
     events: list[Swing] = [place_swing(), pool_swing()]
     await write(store, evaluated(MINUTE, *events))
-    logged = await Store(redis, config.Retention()).events(EventId(0, 0), limit=9, wait_s=0.01)
+    logged = await SnapshotStore(redis).events(EventId(0, 0), limit=9, wait_s=0.01)
     assert [event.name for event in logged] == ["swing", "swing"]
     assert [event.body("7d") for event in logged] == list(map(encode_swing, events))
 

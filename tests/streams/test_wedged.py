@@ -129,7 +129,7 @@ async def test_a_worker_that_waits_for_redis_goes_on(
             assert not waiting.done(), worker.log()
         await processed(settings)
         async with connect(settings.redis) as client:
-            cells = await Store(client, settings.retention).read([])
+            cells = await Store(client, settings.retention).cells.read([])
         assert Series("b", "own") in set(cells.series())
         worker.process.terminate()
         async with asyncio.timeout(DEADLINE_S):

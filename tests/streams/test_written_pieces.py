@@ -15,7 +15,7 @@ from miningmap.redis_client import connect
 from miningmap.retention import horizon
 from miningmap.times import DAY_S, add_months, bucket, utc_now
 from streams.method.cells import claims_of
-from streams.redis import store as store_module
+from streams.redis import cell_writer
 from streams.redis.pieces import pieces
 from streams.redis.store import Store
 from tests.streams.fixtures import network, report
@@ -76,7 +76,7 @@ async def contents(client: Redis) -> dict[bytes, Any]:
 
 
 def in_pieces_of(values: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module, "pieces", partial(pieces, most=values))
+    monkeypatch.setattr(cell_writer, "pieces", partial(pieces, most=values))
 
 
 @pytest.mark.parametrize("values", [1, 500, 5000, 100_000])
@@ -85,11 +85,11 @@ async def test_pieces_of_any_size_leave_the_same_cells(
 ) -> None:
     claimed = batch()
     in_pieces_of(10**9, monkeypatch)
-    at_once = await Store(client, KEPT).write(claimed)
+    at_once = await Store(client, KEPT).writer.write(claimed)
     expected = await contents(client)
     await client.flushall()
     in_pieces_of(values, monkeypatch)
-    written = await Store(client, KEPT).write(claimed)
+    written = await Store(client, KEPT).writer.write(claimed)
     assert await contents(client) == expected
     assert written.too_late == at_once.too_late
     assert (written.too_large, written.over_quota) == ({}, {})
@@ -102,12 +102,12 @@ async def test_days_that_are_too_late_are_told_by_the_number_of_the_message(
     store = Store(client, config.Retention(hours_d=400))
     day = TODAY - 60 * DAY
     hour = report("d", places(3), start=day, end=day + HOUR)
-    await store.write([(hour, claims_of(hour))])
+    await store.writer.write([(hour, claims_of(hour))])
     late = report("d", places(3), start=day, end=day + DAY)
     kept = horizon(KEPT, NOW)
     claimed: list[tuple[Message, Sequence[Claim]]] = [
         *batch(),
         (late, claims_of(late, kept)),
     ]
-    written = await store.write(claimed)
+    written = await store.writer.write(claimed)
     assert written.too_late == {len(claimed) - 1: [bucket(day, DAY_S)]}

@@ -462,7 +462,9 @@ async def test_a_page_that_stays_open_reads_the_history_again(tab: Tab, store: S
     await tab.until("document.getElementById('chart').chart.getOption().series?.length > 2")
     await tab.page.clock.set_system_time(NOW + timedelta(minutes=10))
     async with tab.page.expect_request("**/api/v1/history?*"):
-        await store.write_snapshot(await take_snapshot(store, BELIEFS, NOW + timedelta(minutes=10)))
+        await store.snapshots.write(
+            await take_snapshot(store.cells, BELIEFS, NOW + timedelta(minutes=10))
+        )
 
 
 async def test_new_figures_leave_the_focus_where_it_is(tab: Tab, store: Store) -> None:
@@ -471,8 +473,10 @@ async def test_new_figures_leave_the_focus_where_it_is(tab: Tab, store: Store) -
     before = await tab.text("#largest [data-place=US]")
     newer = report("beta", NOW - timedelta(minutes=59), NOW, 900 * EH, hold_s=300)
     message = msgspec.structs.replace(newer, fetched_at=NOW + timedelta(seconds=1))
-    await store.write([(message, claims_of(message))])
-    await store.write_snapshot(await take_snapshot(store, BELIEFS, NOW + timedelta(seconds=5)))
+    await store.writer.write([(message, claims_of(message))])
+    await store.snapshots.write(
+        await take_snapshot(store.cells, BELIEFS, NOW + timedelta(seconds=5))
+    )
     await tab.page.wait_for_function(
         "(before) => document.querySelector('#largest [data-place=US]').innerText !== before",
         arg=before,
@@ -488,8 +492,10 @@ async def test_a_pushed_report_is_on_the_page_within_two_seconds(tab: Tab, store
     before = (await tab.map_rows())["US"]["share"]
     newer = report("beta", NOW - timedelta(minutes=59), NOW, 900 * EH, hold_s=300)
     message = msgspec.structs.replace(newer, fetched_at=NOW + timedelta(seconds=1))
-    await store.write([(message, claims_of(message))])
-    await store.write_snapshot(await take_snapshot(store, BELIEFS, NOW + timedelta(seconds=5)))
+    await store.writer.write([(message, claims_of(message))])
+    await store.snapshots.write(
+        await take_snapshot(store.cells, BELIEFS, NOW + timedelta(seconds=5))
+    )
     await tab.page.wait_for_function(
         "(before) => document.getElementById('map').chart.getOption().series[0].data"
         ".find(({name}) => name === 'US').row.share !== before",

@@ -1,0 +1,328 @@
+"""Reading cells, and what belongs to their series: stamps, published tables, rejected readings.
+
+What is read is of one generation. Reads raise :class:`streams.redis.generations.RebuildingError`
+while Redis is empty or being filled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final, TypeAlias, cast
+
+from streams.method.cells import cell_keys
+from streams.redis import keys, rejected
+from streams.redis.cell_fields import cells_in, fields_of, key_of, parts
+from streams.redis.damage import described, raise_other_errors, say_damaged
+from streams.redis.encoding import decode_claimed_table, decode_series, encode_series
+from streams.redis.generations import CURRENT, Generations, RebuildingError
+from streams.redis.keys import Generation
+from streams.redis.loaded_cells import STAMP, LoadedCells, SeriesCells
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from typing import Any
+
+    from redis.asyncio import Redis
+    from redis.asyncio.client import Pipeline
+
+    from miningmap.api.models import Refusal
+    from miningmap.messages import Published
+    from streams.method.cells import CellKey, Series
+    from streams.method.windows import Span
+    from streams.redis.cell_fields import Fields
+
+    Tables: TypeAlias = Mapping[int, tuple[Published, ...]]
+    """The tables that one source published, by the first day of their month."""
+
+    _CellsAndStamp: TypeAlias = tuple[dict[CellKey, bytes], bytes | None]
+    """The encoded cells of a series, and its stamp after they had been read."""
+
+_LONGEST_QUOTE: Final = 64
+_CHECKED_AT_ONCE: Final = 2000
+"""The number of cells that are checked without a thread: in some milliseconds."""
+
+
+class StoredCells:
+    """The cells in one Redis, to be read."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._generations = Generations(redis)
+        self._known = 0  # the number of the generation that was current when it was last read
+
+    async def read(
+        self,
+        spans: Iterable[Span],
+        earlier: LoadedCells | None = None,
+        resting: Collection[Series] = (),
+    ) -> LoadedCells:
+        """Read, for every series, the cells needed to sum over ``spans``, in three round trips.
+
+        A series whose stamp is still the one in ``earlier`` has not changed since then. Of such a
+        series only those cells are read that ``earlier`` does not have.
+
+        Args:
+            spans: what to sum over.
+            earlier: an earlier reading.
+            resting: series of which nothing is read; they are as they are in ``earlier``, where
+                they have no cells.
+
+        Raises:
+            RebuildingError: there are no cells that may be read.
+        """
+        needed_spans = frozenset(spans)
+        needed_keys = frozenset(key for span in needed_spans for key in cell_keys(span))
+        while True:
+            loaded = await self._read(needed_keys, needed_spans, earlier, resting)
+            if loaded is not None:
+                return loaded
+
+    async def _read(
+        self,
+        needed_keys: frozenset[CellKey],
+        needed_spans: frozenset[Span],
+        earlier: LoadedCells | None,
+        resting: Collection[Series],
+    ) -> LoadedCells | None:
+        """Read once; return ``None`` if the generation was replaced meanwhile."""
+        # The stamps are read before the cells and again after them: cells that changed in between
+        # are used once, and read again the next time.
+        generation, all_series, damaged = await self._all_series()
+        known = LoadedCells(frozenset(), {}, generation.number)
+        if earlier is not None and earlier.generation == generation.number:
+            known = earlier
+        skipped = {
+            series
+            for series in all_series
+            if series in resting and series in known.by_series and series not in damaged
+        }
+        read_now = [each for each in all_series if each not in skipped]
+        metas = await self._metas(generation, read_now, damaged)
+        unchanged = {series for series, meta in metas.items() if known.is_current(series, meta)}
+        all_fields, new_fields = fields_of(needed_keys), fields_of(needed_keys - known.keys)
+        found = await self._cells(
+            generation, {s: new_fields if s in unchanged else all_fields for s in metas}
+        )
+        if found is None:
+            return None
+        cells_of, unread = found
+        read = {
+            series: SeriesCells(meta=metas[series], cells=cells, stamp_after=stamp)
+            for series, (cells, stamp) in cells_of.items()
+        }
+        damaged |= unread | await _damaged(read)
+        loaded = {series: cells for series, cells in read.items() if series not in damaged}
+        for series in unchanged & loaded.keys():
+            loaded[series].reuse(known.by_series[series], needed_keys, needed_spans)
+        loaded |= {series: known.by_series[series] for series in skipped}
+        say_damaged({encode_series(series): reason for series, reason in damaged.items()})
+        return LoadedCells(needed_keys, loaded, generation.number, damaged)
+
+    async def check_cells(self) -> None:
+        """Raise an error if there are no cells that may be read.
+
+        Raises:
+            RebuildingError: there are none.
+        """
+        await self._current(lambda *_: None)
+
+    async def _current(
+        self, add: Callable[[Pipeline, Generation], object]
+    ) -> tuple[Generation, list[Any]]:
+        """Read from the current generation in one round trip, as far as its number is known.
+
+        Args:
+            add: adds the commands to a pipeline.
+
+        Returns:
+            The generation, and the replies; the error of a key that is damaged is one of them.
+
+        Raises:
+            RebuildingError: there is none that may be read.
+        """
+        while True:
+            generation = Generation(self._known)
+            async with self._redis.pipeline(transaction=False) as pipe:
+                pipe.hget(keys.POSITIONS, CURRENT)
+                pipe.exists(keys.targets(generation.number))
+                add(pipe, generation)
+                number, is_filling, *replies = await pipe.execute(raise_on_error=False)
+            raise_other_errors([number, is_filling, *replies])
+            if isinstance(number, Exception):
+                raise number
+            if number is None or (is_filling and int(number) == self._known):
+                current = await self._generations.current()
+                raise RebuildingError(current.progress if current else None)
+            if int(number) == self._known:
+                return generation, replies
+            self._known = int(number)
+
+    async def _all_series(self) -> tuple[Generation, list[Series], dict[Series, str]]:
+        """Return the generation, its series, and why some of these lack claims."""
+
+        def add(pipe: Pipeline, generation: Generation) -> None:
+            pipe.smembers(generation.series)
+            pipe.hgetall(generation.damaged)
+
+        generation, (entries, marked) = await self._current(add)
+        if isinstance(entries, Exception):
+            raise entries  # the next claim makes it anew
+        found: list[Series] = []
+        invalid: dict[str, str] = {}
+        for entry in sorted(cast("set[bytes]", entries)):
+            try:
+                found.append(decode_series(entry))
+            except ValueError as error:
+                invalid[repr(entry[:_LONGEST_QUOTE])] = str(error)
+        say_damaged(invalid)
+        reasons = {} if isinstance(marked, Exception) else marked
+        damaged = {
+            series: f"a claim could not be written: {reason.decode(errors='replace')}"
+            for series in found
+            if (reason := reasons.get(encode_series(series).encode())) is not None
+        }
+        return generation, found, damaged
+
+    async def metas(self) -> tuple[Generation, dict[Series, dict[bytes, bytes]]]:
+        """Return the generation, and the meta data of each series that can be read."""
+        generation, all_series, damaged = await self._all_series()
+        return generation, await self._metas(generation, all_series, damaged)
+
+    async def _metas(
+        self, generation: Generation, all_series: Sequence[Series], damaged: dict[Series, str]
+    ) -> dict[Series, dict[bytes, bytes]]:
+        """Return the meta data of each series that can be read; add the others to ``damaged``."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for series in all_series:
+                pipe.hgetall(generation.meta(series))
+            replies = await pipe.execute(raise_on_error=False)
+        raise_other_errors(replies)
+        metas: dict[Series, dict[bytes, bytes]] = {}
+        for series, reply in zip(all_series, replies, strict=True):
+            if isinstance(reply, Exception):
+                damaged.setdefault(series, f"its meta data: {described(reply)}")
+            elif reply and series not in damaged:  # one without meta data has no cell yet
+                metas[series] = reply
+        return metas
+
+    async def _cells(
+        self, generation: Generation, fields: Mapping[Series, Fields]
+    ) -> tuple[dict[Series, _CellsAndStamp], dict[Series, str]] | None:
+        """Return the cells of each series that can be read, and why the others cannot.
+
+        ``None`` if the generation was replaced meanwhile.
+        """
+        found: dict[Series, _CellsAndStamp] = {}
+        damaged: dict[Series, str] = {}
+        for part in parts(fields):
+            cells = await self._cells_of_part(generation, part)
+            if cells is None:
+                return None
+            found |= cells[0]
+            damaged |= cells[1]
+        return found, damaged
+
+    async def _cells_of_part(
+        self, generation: Generation, fields: Mapping[Series, Fields]
+    ) -> tuple[dict[Series, _CellsAndStamp], dict[Series, str]] | None:
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for series, hashes in fields.items():
+                for cell_hash, names in hashes.items():
+                    pipe.hmget(key_of(generation, series, cell_hash), list(names))
+                pipe.hget(generation.meta(series), STAMP)
+            pipe.hget(keys.POSITIONS, CURRENT)
+            *replies, number = await pipe.execute(raise_on_error=False)
+        raise_other_errors([*replies, number])
+        if number != b"%d" % generation.number:
+            return None
+        found: dict[Series, _CellsAndStamp] = {}
+        damaged: dict[Series, str] = {}
+        start = 0
+        for series, hashes in fields.items():
+            end = start + len(hashes)
+            of_series = replies[start : end + 1]
+            if error := next((reply for reply in of_series if isinstance(reply, Exception)), None):
+                damaged[series] = f"its cells: {described(error)}"
+            else:
+                found[series] = cells_in(hashes, of_series[:-1]), of_series[-1]
+            start = end + 1
+        return found, damaged
+
+    async def published(self) -> dict[Series, Tables]:
+        """Return the tables that each source published; most sources published none.
+
+        Those of a source of which one is damaged are left out: its months are then computed.
+        """
+        generation, all_series, _ = await self._all_series()
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for series in all_series:
+                pipe.hgetall(generation.published(series))
+            replies = await pipe.execute(raise_on_error=False)
+        raise_other_errors(replies)
+        if not await self._is_current(generation):
+            return await self.published()
+        tables: dict[Series, Tables] = {}
+        damaged: dict[str, str] = {}
+        for series, reply in zip(all_series, replies, strict=True):
+            try:
+                tables[series] = _tables(reply)
+            except (ValueError, RecursionError) as error:
+                damaged[encode_series(series)] = f"its published tables: {error}"
+        say_damaged(damaged)
+        return tables
+
+    async def _is_current(self, generation: Generation) -> bool:
+        return await self._redis.hget(keys.POSITIONS, CURRENT) == b"%d" % generation.number
+
+    async def stamp(self, series: Series) -> bytes | None:
+        """Return the stamp of a series, which changes when its cells or tables do.
+
+        ``None`` if there is none, also because the series is damaged.
+        """
+
+        def add(pipe: Pipeline, generation: Generation) -> None:
+            pipe.hget(generation.meta(series), STAMP)
+
+        _, (stamp,) = await self._current(add)
+        return None if isinstance(stamp, Exception) else cast("bytes | None", stamp)
+
+    async def rejections(self) -> dict[str, Refusal]:
+        """Return the newest rejected reading of each pool that ever had one.
+
+        What is damaged counts as missing: the next one replaces it.
+        """
+
+        def add(pipe: Pipeline, generation: Generation) -> None:
+            pipe.hgetall(generation.rejected)
+
+        _, (found,) = await self._current(add)
+        return {} if isinstance(found, Exception) else rejected.decode(found)
+
+
+async def _damaged(read: Mapping[Series, SeriesCells]) -> dict[Series, str]:
+    """Return why some of the series that were read cannot be used."""
+    if sum(len(each.cells) for each in read.values()) > _CHECKED_AT_ONCE:
+        return await asyncio.to_thread(_found_damaged, read)
+    return _found_damaged(read)
+
+
+def _found_damaged(read: Mapping[Series, SeriesCells]) -> dict[Series, str]:
+    found = {}
+    for series, cells in read.items():
+        try:
+            cells.check()
+        except (ValueError, RecursionError) as error:
+            found[series] = described(error)
+    return found
+
+
+def _tables(reply: object) -> Tables:
+    """Return published tables as Redis has them.
+
+    Raises:
+        ValueError: one cannot be read.
+    """
+    if isinstance(reply, Exception):
+        raise ValueError(described(reply))  # noqa: TRY004 - Redis' error, not a caller's
+    claims = cast("dict[bytes, bytes]", reply)
+    return {int(day): decode_claimed_table(claim) for day, claim in claims.items()}
