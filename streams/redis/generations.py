@@ -8,11 +8,16 @@ them, and the positions say it: they are never ahead of the cells.
 from __future__ import annotations
 
 import math
+import re
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, cast
 
+import structlog
+from redis.exceptions import ResponseError
+
 from streams.redis import keys, lease
+from streams.redis.damage import is_wrong_type, raise_other_errors, remove_wrong_types
 from streams.redis.scripts import script_of
 
 if TYPE_CHECKING:
@@ -33,7 +38,13 @@ FIRST_NUMBER: Final = 1
 """The number of the generation that cells from before there were generations become."""
 
 _SCRIPT: Final = script_of("advance.lua")
+_FORGET: Final = script_of("forget.lua")
 _UNLINKED_AT_ONCE: Final = 500
+# The scripts have the same rule. More digits than any offset or time has are damage too.
+_NUMBER: Final = re.compile(rb"[0-9]{1,15}")
+_LONGEST_QUOTE: Final = 64
+
+_log = structlog.get_logger(__name__)
 
 
 class Progress(NamedTuple):
@@ -114,6 +125,9 @@ class Filled:
 class Generations:
     """The generations in one Redis.
 
+    What is damaged counts as missing: a position, and with its number or a target the whole
+    generation. It is removed when another one is about to take its place.
+
     Attributes:
         redis: its client.
     """
@@ -132,19 +146,29 @@ class Generations:
         """Return the generation that is being filled by hand, or ``None`` if there is none."""
         return await self._filled(NEXT)
 
+    async def number(self, name: str = CURRENT) -> int | None:
+        """Return the number of a generation, or ``None`` if there is none of that name."""
+        try:
+            return number_of(await self.redis.hget(keys.POSITIONS, name))
+        except ResponseError as error:
+            if not is_wrong_type(error):
+                raise
+            return None
+
     async def _filled(self, name: str) -> Filled | None:
-        number = cast("bytes | None", await self.redis.hget(keys.POSITIONS, name))
+        number = await self.number(name)
         if number is None:
             return None
         async with self.redis.pipeline(transaction=True) as pipe:
-            pipe.hgetall(keys.positions(int(number)))
-            pipe.hgetall(keys.targets(int(number)))
-            positions, targets = await pipe.execute()
-        return Filled(
-            int(number),
-            {_partition(each): int(offset) for each, offset in positions.items()},
-            {_partition(each): Range(*map(int, goal.split())) for each, goal in targets.items()},
-        )
+            pipe.hgetall(keys.positions(number))
+            pipe.hgetall(keys.targets(number))
+            replies = await pipe.execute(raise_on_error=False)
+        raise_other_errors(replies)
+        positions, targets = replies
+        goals = _targets(targets)
+        if goals is None:  # nobody knows when it can be read
+            return None
+        return Filled(number, _positions(positions), goals)
 
     # --- begin ---
 
@@ -171,6 +195,7 @@ class Generations:
         name: str = CURRENT,
     ) -> bool:
         """Make a generation the one of that name, unless there is one; return whether it was."""
+        await self._forget_damaged(name)
         # The field is set last, so that nobody finds the generation without its targets.
         async with self.redis.pipeline(transaction=True) as pipe:
             if positions:
@@ -186,7 +211,25 @@ class Generations:
 
     async def begin_partition(self, number: int, partition: Partition, first: int) -> None:
         """Give a partition that has none a position: that of the first message that Kafka has."""
-        await self.redis.hsetnx(keys.positions(number), _name(partition), cast("Any", first))
+        key, name = keys.positions(number), _name(partition)
+        await remove_wrong_types(self.redis, {key: "hash"})
+        position = cast("bytes | None", await self.redis.hget(key, name))
+        if position is not None and number_of(position) is None:
+            await self._forget(key, name, position)
+        await self.redis.hsetnx(key, name, cast("Any", first))
+
+    async def _forget_damaged(self, name: str) -> None:
+        """Let there be no generation of that name, if what there is cannot be used."""
+        await remove_wrong_types(self.redis, {keys.POSITIONS: "hash"})
+        number = cast("bytes | None", await self.redis.hget(keys.POSITIONS, name))
+        if number is not None and await self._filled(name) is None:
+            await self._forget(keys.POSITIONS, name, number)
+
+    async def _forget(self, key: str, name: str, value: bytes) -> None:
+        """Remove a field that is damaged, unless another process has replaced it meanwhile."""
+        if await cast("Any", self.redis.eval(_FORGET.text, 1, key, name, cast("Any", value))):
+            quoted = repr(value[:_LONGEST_QUOTE])
+            _log.warning("position_damaged", key=key, field=name, value=quoted)
 
     # --- advance ---
 
@@ -204,7 +247,8 @@ class Generations:
         if isinstance(reply, int):
             return NotAdvanced(replaced=True, behind={})
         pairs = zip(reply[::2], reply[1::2], strict=True)
-        behind = {_partition(each): int(position) if position else None for each, position in pairs}
+        named = ((_partition_of(name), number_of(position)) for name, position in pairs)
+        behind = {each: position for each, position in named if each is not None}
         return NotAdvanced(replaced=False, behind=behind)
 
     async def load_script(self) -> None:
@@ -223,9 +267,10 @@ class Generations:
 
     async def give_up_next(self) -> None:
         """Forget the generation that was being filled by hand, and remove its keys."""
-        if (number := await self.redis.hget(keys.POSITIONS, NEXT)) is not None:
+        await self._forget_damaged(NEXT)
+        if (number := await self.number(NEXT)) is not None:
             await self.redis.hdel(keys.POSITIONS, NEXT)
-            await self.remove(int(cast("bytes", number)))
+            await self.remove(number)
 
     async def swap(self, number: int) -> int | None:
         """Let readers use the next generation from now on.
@@ -233,13 +278,13 @@ class Generations:
         Returns:
             The number of the one that they used before; its keys are still there.
         """
-        before = cast("bytes | None", await self.redis.hget(keys.POSITIONS, CURRENT))
+        before = await self.number()
         async with self.redis.pipeline(transaction=True) as pipe:
             pipe.delete(keys.targets(number))
             pipe.hset(keys.POSITIONS, CURRENT, cast("Any", number))
             pipe.hdel(keys.POSITIONS, NEXT)
             await pipe.execute()
-        return None if before is None else int(before)
+        return before
 
     async def remove(self, number: int) -> int:
         """Remove all keys of a generation that nobody uses; return how many there were."""
@@ -251,11 +296,11 @@ class Generations:
 
         A process that had not noticed a swap yet leaves some behind, and one that was killed.
         """
-        current = cast("bytes | None", await self.redis.hget(keys.POSITIONS, CURRENT))
+        current = await self.number()
         if current is None:
             return 0
         # A later one may be about to become the next, so it stays.
-        return await self._unlink("mm:[0-9]*:*", lambda key: _number(key) < int(current))
+        return await self._unlink("mm:[0-9]*:*", lambda key: _number(key) < current)
 
     async def _unlink(self, pattern: str, is_unused: Callable[[bytes], bool]) -> int:
         removed, some = 0, []
@@ -285,9 +330,41 @@ def _name(partition: Partition) -> str:
     return f"{topic}/{number}"
 
 
-def _partition(name: bytes) -> Partition:
-    topic, _, number = name.decode().rpartition("/")
-    return topic, int(number)
+def number_of(reply: object) -> int | None:
+    """Return the number in a reply of Redis; ``None`` if there is none, or it is damaged."""
+    return int(reply) if isinstance(reply, bytes) and _NUMBER.fullmatch(reply) else None
+
+
+def _positions(reply: object) -> dict[Partition, int]:
+    """Return the positions by partition, without damaged ones."""
+    fields = reply.items() if isinstance(reply, dict) else ()
+    read = ((_partition_of(name), number_of(position)) for name, position in fields)
+    return {each: n for each, n in read if each is not None and n is not None}
+
+
+def _targets(reply: object) -> dict[Partition, Range] | None:
+    """Return the targets by partition, or ``None`` if one is damaged."""
+    if not isinstance(reply, dict):
+        return None
+    targets = {}
+    for name, goal in reply.items():
+        each, numbers = _partition_of(name), [number_of(part) for part in goal.split(b" ")]
+        match numbers:
+            case [int(first), int(after)] if each is not None:
+                targets[each] = Range(first, after)
+            case _:
+                return None
+    return targets
+
+
+def _partition_of(name: bytes) -> Partition | None:
+    """Return the partition that a field is about; ``None`` if it is about none."""
+    topic, _, number = name.rpartition(b"/")
+    partition = number_of(number)
+    try:
+        return None if partition is None or not topic else (topic.decode(), partition)
+    except UnicodeDecodeError:
+        return None
 
 
 def _encoded(values: Mapping[Partition, object]) -> Mapping[Any, Any]:

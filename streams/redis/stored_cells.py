@@ -14,7 +14,7 @@ from streams.redis import keys, rejected
 from streams.redis.cell_fields import cells_in, fields_of, key_of, parts
 from streams.redis.damage import described, raise_other_errors, say_damaged
 from streams.redis.encoding import decode_claimed_table, decode_series, encode_series
-from streams.redis.generations import CURRENT, Generations, RebuildingError
+from streams.redis.generations import CURRENT, Generations, RebuildingError, number_of
 from streams.redis.keys import Generation
 from streams.redis.loaded_cells import STAMP, LoadedCells, SeriesCells
 
@@ -146,16 +146,15 @@ class StoredCells:
                 pipe.hget(keys.POSITIONS, CURRENT)
                 pipe.exists(keys.targets(generation.number))
                 add(pipe, generation)
-                number, is_filling, *replies = await pipe.execute(raise_on_error=False)
-            raise_other_errors([number, is_filling, *replies])
-            if isinstance(number, Exception):
-                raise number
-            if number is None or (is_filling and int(number) == self._known):
+                reply, is_filling, *replies = await pipe.execute(raise_on_error=False)
+            raise_other_errors([reply, is_filling, *replies])
+            number = number_of(reply)
+            if number is None or (is_filling and number == self._known):
                 current = await self._generations.current()
                 raise RebuildingError(current.progress if current else None)
-            if int(number) == self._known:
+            if number == self._known:
                 return generation, replies
-            self._known = int(number)
+            self._known = number
 
     async def _all_series(self) -> tuple[Generation, list[Series], dict[Series, str]]:
         """Return the generation, its series, and why some of these lack claims."""
@@ -272,7 +271,7 @@ class StoredCells:
         return tables
 
     async def _is_current(self, generation: Generation) -> bool:
-        return await self._redis.hget(keys.POSITIONS, CURRENT) == b"%d" % generation.number
+        return await self._generations.number() == generation.number
 
     async def stamp(self, series: Series) -> bytes | None:
         """Return the stamp of a series, which changes when its cells or tables do.

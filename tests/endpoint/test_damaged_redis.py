@@ -32,6 +32,7 @@ async def numbered(store: Store) -> None:
     await store.generations.redis.hset(keys.POSITIONS, "generation", str(G.number))
 
 
+METRICS: Final = "/metrics"
 PATHS: Final = (
     "/api/v1/shares",
     "/api/v1/shares?window=24h",
@@ -48,13 +49,14 @@ PATHS: Final = (
     "/api/v1/places",
     "/cbeci/api/charts/mining_countries",
     "/cbeci/api/v1.5.0/download/mining_countries",
-    "/metrics",
+    METRICS,
     "/readyz",
     "/healthz",
 )
 VICTIM = Series("gamma", "gamma-api")
 G = keys.Generation(7)
 CELLS = (G.series, G.damaged, G.meta(VICTIM), G.days(VICTIM), G.published(VICTIM))
+POSITIONS = (keys.POSITIONS, keys.positions(G.number), keys.targets(G.number))
 OTHERS = (
     keys.SNAPSHOTS,
     keys.EVENTS,
@@ -80,7 +82,7 @@ def are_no_faults(found: dict[str, tuple[int, bytes]]) -> None:
     assert {path: answer for path, answer in found.items() if answer[0] not in {200, 503}} == {}
 
 
-@pytest.mark.parametrize("key", [*CELLS, *OTHERS])
+@pytest.mark.parametrize("key", [*CELLS, *POSITIONS, *OTHERS])
 async def test_a_key_of_another_type_is_no_fault_of_the_service(
     store: Store, serve: Serve, key: str
 ) -> None:
@@ -105,6 +107,23 @@ async def test_damaged_values_are_no_fault_of_the_service(
     await redis.xadd(keys.EVENTS, {value: value})
     await redis.zadd(keys.SWING_TIMES, {value: float(NOW.timestamp())})
     are_no_faults(await answers(await serve(store)))
+
+
+@pytest.mark.parametrize("value", GARBAGE, ids=lambda value: repr(value[:9]))
+async def test_a_damaged_generation_is_as_if_there_was_none(
+    store: Store, client: Service, value: bytes
+) -> None:
+    async def found() -> dict[str, tuple[int, bytes]]:
+        return {path: answer for path, answer in (await answers(client)).items() if path != METRICS}
+
+    redis = store.generations.redis
+    await redis.hset(keys.targets(G.number), "miningmap.reports/0", value)
+    damaged = await found()
+    await redis.hset(keys.POSITIONS, "generation", value)
+    assert await found() == damaged
+    await redis.hdel(keys.POSITIONS, "generation")
+    assert await found() == damaged
+    assert damaged["/api/v1/history?code=*&step=hour"][0] == 503
 
 
 async def test_a_damaged_pool_changes_no_answer_but_the_list_of_pools(

@@ -8,6 +8,7 @@ import signal
 import sys
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
@@ -28,7 +29,7 @@ from streams.queries.snapshot import compute_answer, compute_history
 from streams.rebuild import RebuildError, rebuild
 from streams.redis import keys
 from streams.redis.expiry import first_kept
-from streams.redis.generations import RebuildingError
+from streams.redis.generations import Filled, RebuildingError
 from streams.redis.store import Store
 from streams.worker import faust_app, rewinder
 from streams.worker.messages import TOPICS as APPLIED
@@ -37,7 +38,7 @@ from tests.streams.fixtures import at_once, network, report
 from tests.streams.processes import StreamsProcess, streams, until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
     from pathlib import Path
 
     from redis.asyncio import Redis
@@ -321,6 +322,59 @@ async def test_a_redis_that_is_restarted_without_its_log_gets_every_cell_again(
         await applied(settings, client)
         assert await cells_of(client) == before
         assert await letters(settings) == 1
+
+
+async def test_positions_that_are_damaged_are_mended(settings: Settings, client: Redis) -> None:
+    """tests/streams/test_damaged_positions.py has all kinds of damage, and what each means."""
+    store = Store(client, settings.retention)
+
+    async def number() -> int:
+        filled = await store.generations.current()
+        return filled.number if filled else 0
+
+    async def damage_the_generation() -> None:
+        await client.hset(keys.POSITIONS, "generation", b"nan")
+
+    async def change_the_type() -> None:
+        await client.delete(keys.POSITIONS)
+        await client.set(keys.POSITIONS, b"x")
+
+    async def damage_the_positions() -> None:
+        key = keys.positions(await number())
+        await client.hset(key, mapping=dict.fromkeys(await client.hkeys(key), b"x"))
+
+    async def change_the_type_of_the_positions() -> None:
+        key = keys.positions(await number())
+        await client.delete(key)
+        await client.set(key, b"x")
+
+    async def damage_a_target() -> None:
+        await client.hset(keys.targets(await number()), f"{REPORTS}/0", b"x")
+
+    async with filled(settings, client) as before:
+        partitions = len((await store.generations.current() or Filled(0)).positions)
+        for damage, lines in (
+            (damage_the_generation, 1),
+            (change_the_type, 1),
+            (damage_the_positions, partitions),
+            (change_the_type_of_the_positions, 1),
+            (damage_a_target, 1),
+        ):
+            with structlog.testing.capture_logs() as log:
+                await damage()
+                await until(partial(is_mended, log, lines))
+                await until(lambda: has_generation(client))
+                await applied(settings, client)
+                assert await cells_of(client) == before, damage
+            assert lines_about_damage(log) == lines, damage
+
+
+def lines_about_damage(log: Sequence[Mapping[str, Any]]) -> int:
+    return sum(each["event"] in {"position_damaged", "redis_key_replaced"} for each in log)
+
+
+async def is_mended(log: Sequence[Mapping[str, Any]], lines: int) -> bool:
+    return lines_about_damage(log) >= lines
 
 
 async def test_two_workers_fill_a_redis_that_was_flushed(
