@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from miningmap.settings import Kafka
+
+LONG_POLL_MS: Final = 500
+"""How long the broker holds back a fetch of a consumer that waits for new messages."""
+MOMENT_MS: Final = 20
+"""The same for a consumer that reads what is there: one partition after the other."""
 
 tolerate_header_names()
 
@@ -51,16 +56,25 @@ async def partitions_of_topics(admin: AIOKafkaAdminClient) -> dict[str, list[int
 
 @asynccontextmanager
 async def groupless_consumer(
-    kafka: Kafka, *, timeout_s: float = CONNECT_S
+    kafka: Kafka, *, timeout_s: float = CONNECT_S, wait_ms: int = LONG_POLL_MS
 ) -> AsyncIterator[AIOKafkaConsumer]:
     """A connected consumer that belongs to no group, so it commits nothing and moves no partition.
+
+    Args:
+        kafka: how to reach the broker.
+        timeout_s: how long that may take, in seconds.
+        wait_ms: how long the broker may hold a fetch back until there is a message. A consumer that
+            is assigned other partitions sends no fetch for them before it has that answer.
 
     Raises:
         RefusedError: the settings do not let this client in.
         BrokerError: the broker cannot be reached within ``timeout_s`` seconds.
     """
     consumer = AIOKafkaConsumer(
-        **client_options(kafka), enable_auto_commit=False, auto_offset_reset="earliest"
+        **client_options(kafka),
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        fetch_max_wait_ms=wait_ms,
     )
     try:
         async with connecting(kafka, timeout_s):

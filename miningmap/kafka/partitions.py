@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from aiokafka import TopicPartition
 
-from miningmap.kafka.clients import groupless_consumer
+from miningmap.kafka.clients import MOMENT_MS, groupless_consumer
 from miningmap.kafka.errors import CONNECT_S, TIMEOUT_S, BrokerError, broker_errors
 from miningmap.kafka.reader import held_parts, partitions_of
 
@@ -93,7 +93,8 @@ async def open_partitions(
         BrokerError: the broker cannot be reached, or a topic does not exist.
     """
     servers = kafka.bootstrap_servers
-    async with groupless_consumer(kafka, timeout_s=min(timeout_s, CONNECT_S)) as consumer:
+    connect_s = min(timeout_s, CONNECT_S)
+    async with groupless_consumer(kafka, timeout_s=connect_s, wait_ms=MOMENT_MS) as consumer:
         async with broker_errors(servers, timeout_s):
             partitions = await partitions_of(kafka, topics, timeout_s)
             starts = await consumer.beginning_offsets(partitions)

@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from miningmap.kafka.clients import admin_client, groupless_consumer, partitions_of_topics
+from miningmap.kafka.clients import (
+    MOMENT_MS,
+    admin_client,
+    groupless_consumer,
+    partitions_of_topics,
+)
 from miningmap.kafka.errors import CONNECT_S, CREATE_TOPICS, TIMEOUT_S, BrokerError, broker_errors
 
 if TYPE_CHECKING:
@@ -134,7 +139,7 @@ async def open_reader(
     """
     connect_s = min(timeout_s, CONNECT_S)
     servers = kafka.bootstrap_servers
-    async with groupless_consumer(kafka, timeout_s=connect_s) as consumer:
+    async with groupless_consumer(kafka, timeout_s=connect_s, wait_ms=MOMENT_MS) as consumer:
         async with broker_errors(servers, timeout_s):
             partitions = await partitions_of(kafka, topics, timeout_s)
             parts = await held_parts(consumer, partitions)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import RecordsToDelete
 
-from miningmap.kafka.clients import admin_client
+from miningmap.kafka.clients import LONG_POLL_MS, admin_client
 from miningmap.kafka.errors import BrokerError
 from miningmap.kafka.partitions import open_partitions
 from miningmap.kafka.topics import REPORTS
@@ -63,6 +64,25 @@ async def test_what_kafka_does_not_hold_is_left_out_and_the_end_is_reached(
         await admin.delete_records({TopicPartition(*PARTITION): RecordsToDelete(before_offset=5)})
     assert await read(servers, 0, 7) == ([b"5", b"6"], [7])
     assert await read(servers, 0, 4) == ([], [4])
+
+
+async def test_one_partition_after_the_other_is_read_without_waiting_for_new_messages(
+    clean_kafka: KafkaServer,
+) -> None:
+    servers = clean_kafka.bootstrap_servers
+    await write(servers, 1)
+    turns = 10
+    async with (
+        open_partitions(kafka_at(servers), [REPORTS]) as reader,
+        admin_client(kafka_at(servers)) as admin,
+    ):
+        began = time.monotonic()
+        for _ in range(turns):
+            async for _, after in reader.batches(PARTITION, 0, 1, limit=3):
+                assert after == 1
+                await admin.list_topics()  # meanwhile the reader asks for what comes after it
+        # The broker would hold back the fetch after the last message of each turn for so long.
+        assert time.monotonic() - began < turns * LONG_POLL_MS / 1000 / 2
 
 
 async def test_a_missing_topic_is_named(clean_kafka: KafkaServer) -> None:
