@@ -55,23 +55,26 @@ class Dependency:
     Attributes:
         name: for people and for the label of the metric.
         reason: why it is unavailable; ``None`` while it is available.
+        cause: the same in a word, where what ends it depends on that.
     """
 
     def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
         self.name = name
         self.reason: str | None = f"{name} has not answered yet"
+        self.cause: str | None = None
         self._clock = clock
+        self._lost_at = clock()
         self._limit = RepeatLimit(clock)
         self._repeat_at: float | None = None  # None unless the log says that it is unavailable
 
-    def lost(self, reason: str) -> bool:
+    def lost(self, reason: str, cause: str | None = None) -> bool:
         """Record that it is unavailable; return whether to log that.
 
         That is when it has just become unavailable, and every :data:`REPEAT_S` while it stays so.
         If it comes and goes, the same reason is logged as often.
         """
-        self.reason = reason
-        now = self._clock()
+        self.reason, self.cause = reason, cause
+        now = self._lost_at = self._clock()
         if self._repeat_at is not None and now < self._repeat_at:
             return False
         if self._limit.left_out(reason) is None:
@@ -81,9 +84,13 @@ class Dependency:
 
     def found(self) -> bool:
         """Record that it is available; return whether to log that: after a logged loss, once."""
-        self.reason = None
+        self.reason = self.cause = None
         was_logged, self._repeat_at = self._repeat_at is not None, None
         return was_logged
+
+    def since_lost_s(self) -> float:
+        """Return for how many seconds nobody has recorded that it is unavailable."""
+        return self._clock() - self._lost_at
 
     def up(self) -> float:
         """Return 1 while it is available, else 0."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 import structlog
 from redis import AuthenticationError, RedisError, ResponseError
@@ -20,7 +20,7 @@ from miningmap.tasks import raise_if_cancelled
 from miningmap.tls import context_of, key_password_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from prometheus_client import Histogram
@@ -34,6 +34,8 @@ PERIOD_S: Final = 5.0
 """How often Redis is asked whether it is available, in seconds."""
 DEADLINE_S: Final = 2.0
 """How long its answer may take, in seconds."""
+REPEATED_S: Final = 60.0
+"""Within how many seconds a write that Redis refuses is tried again, if anybody waits for it."""
 
 _URL: Final = "MININGMAP_REDIS__URL"
 _USERNAME: Final = "MININGMAP_REDIS__USERNAME"
@@ -134,6 +136,9 @@ async def watch(
 ) -> NoReturn:
     """Ask Redis every few seconds whether it takes writes, and record it in ``state``.
 
+    A write that was refused stays the reason why it does not until one succeeds, unless Redis says
+    of itself that the cause is over.
+
     Args:
         settings: where Redis is.
         state: shows whether it does, and why not.
@@ -150,10 +155,9 @@ async def watch(
         while True:
             try:
                 async with asyncio.timeout(DEADLINE_S):
-                    await redis.ping()
+                    info = await _info(redis)
                     if not accepted and access is not None:
                         await _require(redis, settings, access)
-                    info = await _info(redis)
             except (RedisError, OSError) as error:  # a TimeoutError is an OSError
                 if not accepted:
                     _raise_refusal(settings, error)
@@ -166,10 +170,10 @@ async def watch(
                     told = found.policy
                     _log.warning("redis_evicts", policy=found.policy)
                 problem = write_problem(info)
-                if problem is None:
-                    record_answer(state)
-                else:
+                if problem is not None:
                     _record(state, *problem)
+                elif not _may_last(state, info):
+                    record_answer(state)
                 if problem and problem[0] == "read_only":
                     await redis.connection_pool.disconnect()  # the address may have moved
             raise_if_cancelled()
@@ -177,11 +181,38 @@ async def watch(
 
 
 async def _info(redis: Redis) -> dict[str, object]:
-    """Return what Redis says of its memory and role; nothing where it cannot be asked for that."""
-    try:
-        return {**await redis.info("memory"), **await redis.info("replication")}
-    except ResponseError:  # not permitted, or unknown to a server that only speaks the protocol
-        return {}
+    """Return what Redis says of itself; nothing where it cannot be asked for that.
+
+    Raises:
+        redis.RedisError: Redis is unavailable, or takes no writes because of its disk.
+    """
+    async with redis.pipeline(transaction=False) as pipe:
+        pipe.ping()  # refused while it cannot write its files, which INFO does not tell
+        pipe.info()
+        pong, info = await pipe.execute(raise_on_error=False)
+    if isinstance(pong, Exception):
+        raise pong
+    # It may not be permitted, or unknown to a server that only speaks the protocol.
+    return {} if isinstance(info, Exception) else cast("dict[str, object]", info)
+
+
+def _may_last(state: Dependency, info: Mapping[str, object]) -> bool:
+    """Return whether the cause of a refused write may last, by what Redis says of itself.
+
+    A write that nobody repeats tells nothing: its batch was taken away, or is stuck, which only the
+    stall watchdog can find, and it takes a Redis that is unavailable for an excuse.
+    """
+    if state.since_lost_s() > REPEATED_S:
+        return False
+    match state.cause:
+        case "full":
+            return "maxmemory" not in info
+        case "read_only":
+            return "role" not in info
+        case "refused" | "too_large":
+            return True
+        case _:  # PING would have been refused, too
+            return False
 
 
 def record_loss(state: Dependency, error: Exception) -> None:
@@ -192,7 +223,7 @@ def record_loss(state: Dependency, error: Exception) -> None:
 
 
 def _record(state: Dependency, cause: Cause, reason: str, error: str | None = None) -> None:
-    if not state.lost(reason):
+    if not state.lost(reason, cause):
         return
     error = error or reason
     match cause:

@@ -126,7 +126,7 @@ async def test_the_watch_ends_if_the_client_drops_its_cancellation(
 ) -> None:
     asked = asyncio.Event()
 
-    async def ping(_: object) -> bool:
+    async def ask(_: object) -> dict[str, object]:
         first = not asked.is_set()
         asked.set()
         try:
@@ -134,9 +134,9 @@ async def test_the_watch_ends_if_the_client_drops_its_cancellation(
         except asyncio.CancelledError:
             if not first:
                 raise  # else dropped, as by wait_for() of Python 3.11
-        return True
+        return {}
 
-    monkeypatch.setattr(library.asyncio.Redis, "ping", ping)
+    monkeypatch.setattr(redis_client, "_info", ask)
     watching = asyncio.create_task(watch(config.Redis(), Dependency("redis")))
     await asked.wait()
     watching.cancel()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from miningmap import settings as config
 from miningmap.dependencies import Dependency
 from miningmap.kafka.topics import REPORTS
 from miningmap.messages import encode
-from miningmap.redis_client import connect, watch
+from miningmap.redis_client import connect, record_answer, record_loss, watch
 from miningmap.redis_errors import Memory
 from miningmap.times import utc_now
 from streams.method.cells import claims_of
@@ -28,17 +29,20 @@ from streams.redis.cell_writer import CellWriter
 from streams.redis.store import Store
 from streams.worker.messages import RawMessage
 from streams.worker.processor import Processor
+from tests.clock import Clock
 from tests.conftest import launched
 from tests.servers import RedisServer
 from tests.streams.fixtures import report
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
     from redis.asyncio import Redis
 
     from miningmap.kafka.producer import Record
     from miningmap.messages import Report
+
+    Answers = Callable[[int], Awaitable[None]]
 
 DEADLINE_S = 30
 KEPT = config.Retention()
@@ -213,6 +217,93 @@ async def test_a_service_says_for_as_long_as_it_lasts_that_redis_is_full(
     watching.cancel()
 
 
+@asynccontextmanager
+async def silent(settings: config.Redis) -> AsyncIterator[None]:
+    """Do not let Redis tell of itself."""
+    async with connect(settings) as operator:
+        await operator.execute_command("ACL SETUSER", "default", "-info")  # type: ignore[no-untyped-call]
+        try:
+            yield
+        finally:
+            await operator.execute_command("ACL SETUSER", "default", "+info")  # type: ignore[no-untyped-call]
+
+
+FULL = library.OutOfMemoryError("command not allowed when used memory > 'maxmemory'.")
+READ_ONLY = library.ReadOnlyError("You can't write against a read only replica.")
+REFUSED = library.ResponseError("WRONGTYPE Operation against a key")
+
+
+@asynccontextmanager
+async def watched(settings: config.Redis, state: Dependency) -> AsyncIterator[Answers]:
+    """Watch Redis, and yield a function that waits until it has answered so many times more."""
+    answered = 0
+
+    def count(_: object) -> None:
+        nonlocal answered
+        answered += 1
+
+    async def answers(more: int) -> None:
+        wanted = answered + more
+        await until(lambda: answered >= wanted)
+
+    watching = asyncio.create_task(watch(settings, state, count))
+    await answers(1)
+    yield answers
+    watching.cancel()
+    await asyncio.wait({watching})
+
+
+async def test_a_refused_write_is_over_only_when_one_succeeds(settings: config.Redis) -> None:
+    """PING answers all the time; without this, the service would be ready between two writes."""
+    state = Dependency("redis")
+    async with watched(settings, state) as answers:
+        record_loss(state, REFUSED)
+        await answers(5)
+        assert "refuses a command: WRONGTYPE" in (state.reason or "")
+        record_answer(state)
+        assert state.reason is None
+
+
+@pytest.mark.parametrize("error", [FULL, READ_ONLY])
+async def test_a_redis_that_was_full_or_read_only_is_available_when_it_says_so(
+    settings: config.Redis, error: library.RedisError
+) -> None:
+    state = Dependency("redis")
+    async with watched(settings, state) as answers:
+        record_loss(state, error)
+        await answers(2)
+        assert state.reason is None
+
+
+@pytest.mark.parametrize("error", [FULL, READ_ONLY])
+async def test_a_server_that_does_not_say_so_stays_unavailable_until_a_write_succeeds(
+    settings: config.Redis, error: library.RedisError
+) -> None:
+    state = Dependency("redis")
+    async with silent(settings), watched(settings, state) as answers:
+        record_loss(state, error)
+        await answers(5)
+        assert state.reason
+        record_answer(state)
+        await answers(2)
+        assert state.reason is None
+
+
+async def test_a_write_that_nobody_repeats_makes_no_excuse_for_ever(settings: config.Redis) -> None:
+    """Its batch was taken away, or is stuck, which the stall watchdog has to find."""
+    clock = Clock()
+    state = Dependency("redis", clock)
+    async with watched(settings, state) as answers:
+        record_loss(state, REFUSED)
+        clock.now += redis_client.REPEATED_S - 1
+        record_loss(state, REFUSED)
+        clock.now += redis_client.REPEATED_S - 1
+        await answers(3)
+        assert state.reason
+        clock.now += 2
+        await until(lambda: state.reason is None)
+
+
 async def test_a_policy_that_would_remove_cells_is_told(
     client: Redis, settings: config.Redis
 ) -> None:
@@ -270,14 +361,10 @@ async def test_a_server_that_does_not_tell_of_its_memory_is_available(
     settings: config.Redis,
 ) -> None:
     state, shown = Dependency("redis"), list[Memory]()
-    async with connect(settings) as operator:
-        await operator.execute_command("ACL SETUSER", "default", "-info")  # type: ignore[no-untyped-call]
-        try:
-            watching = asyncio.create_task(watch(settings, state, shown.append))
-            await until(lambda: state.reason is None)
-            watching.cancel()
-        finally:
-            await operator.execute_command("ACL SETUSER", "default", "+info")  # type: ignore[no-untyped-call]
+    async with silent(settings):
+        watching = asyncio.create_task(watch(settings, state, shown.append))
+        await until(lambda: state.reason is None)
+        watching.cancel()
     assert shown[0] == Memory(0, 0, "noeviction")
 
 
