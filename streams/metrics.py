@@ -138,6 +138,11 @@ class Metrics:
             for state in get_args(SwingState):
                 self.swings.labels(subject, state)
 
+    def processed(self) -> int:
+        """Return how many messages from Kafka this process has processed."""
+        samples = (each for family in self.messages.collect() for each in family.samples)
+        return int(sum(each.value for each in samples if each.name.endswith("_total")))
+
     def show_memory(self, memory: Memory) -> None:
         """Show what Redis says of its memory."""
         self._memory.set(memory.used)

@@ -1,13 +1,15 @@
 """The stall watchdog: ends the service if its consumer makes no progress.
 
 A worker whose agent or whose thread has died keeps running, so progress is measured by what Kafka
-has committed. A consumer that waits for Redis or Kafka is not stalled: it goes on by itself.
+has committed. A consumer that waits for Redis or Kafka is not stalled: it goes on by itself. Nor is
+one that is slow, and has not got to a partition yet: a restart would only cost it time.
 :mod:`miningmap.loop_watchdog` watches the event loop in which this one runs.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING, Final, NoReturn
 
 import structlog
@@ -41,15 +43,25 @@ class StalledError(Exception):
 
 
 class StallDetector:
-    """Detects partitions in which messages are waiting but none is committed."""
+    """Detects that messages are waiting, that none is committed, and that nothing else is done."""
 
     def __init__(self, limit_s: float) -> None:
         self._limit_s = limit_s
         self._since: dict[tuple[str, int], tuple[int, float]] = {}
         self._replayed = 0
+        self._processed = 0
+        self._processed_at = self._committed_at = -math.inf
+        # Of each partition that had a backlog: what was committed.
+        self._backlog: dict[tuple[str, int], int] = {}
 
     def check(
-        self, lag: Lag, at: float, excuse: str | None = None, replayed: int = 0
+        self,
+        lag: Lag,
+        at: float,
+        excuse: str | None = None,
+        *,
+        replayed: int = 0,
+        processed: int = 0,
     ) -> str | None:
         """Compare the lag with earlier ones, and describe a wait of over :data:`LATE_S`.
 
@@ -60,10 +72,13 @@ class StallDetector:
                 nothing, so the time begins anew when there is none any more.
             replayed: how many messages were processed again so far because Redis had lost them.
                 Meanwhile nothing is committed, and that is progress too.
+            processed: how many messages this process has processed so far.
 
         Raises:
-            StalledError: messages are waiting in a partition, and none was committed in the limit.
+            StalledError: messages are waiting in a partition, none was committed in the limit, and
+                this process has not worked through another partition in that time.
         """
+        is_working = self._is_working(lag, at, processed)
         if replayed != self._replayed:
             self._replayed = replayed
             self._since.clear()
@@ -78,9 +93,22 @@ class StallDetector:
                     f"{progress.lag} messages are waiting in {topic}/{partition} and none was "
                     f"committed for {at - since:.0f} s"
                 )
-                if at - since > self._limit_s:
+                if at - since > self._limit_s and not is_working:
                     raise StalledError(late)
         return late
+
+    def _is_working(self, lag: Lag, at: float, processed: int) -> bool:
+        """Return whether this process gets through a backlog.
+
+        What is committed can be the work of other processes, and what is processed can lack its
+        commit, so it takes both.
+        """
+        if processed != self._processed:
+            self._processed, self._processed_at = processed, at
+        if any(each in lag and lag[each].committed != n for each, n in self._backlog.items()):
+            self._committed_at = at
+        self._backlog = {each: now.committed for each, now in lag.items() if now.lag > 0}
+        return at - min(self._processed_at, self._committed_at) <= self._limit_s
 
 
 class Watchdog:
@@ -100,7 +128,7 @@ class Watchdog:
 
         Args:
             settings: how to reach the broker, and how long none may be committed.
-            metrics: where the lag is shown.
+            metrics: where the lag is shown, and messages are counted.
             consumer: shows whether the consumer makes progress.
             servers: that the consumer needs. While one of them is unavailable it is not stalled.
             attempts: of the consumer, which can fail although the server answers others.
@@ -186,7 +214,13 @@ class Watchdog:
         for (topic, partition), progress in lag.items():
             self._metrics.lag.labels(topic, str(partition)).set(progress.lag)
         at = asyncio.get_running_loop().time()
-        return self._detector.check(lag, at, self._excuse(), self._replayed())
+        return self._detector.check(
+            lag,
+            at,
+            self._excuse(),
+            replayed=self._replayed(),
+            processed=self._metrics.processed(),
+        )
 
     def _excuse(self) -> str | None:
         """Return which server the consumer waits for, if there is one."""

@@ -59,6 +59,50 @@ def test_messages_that_are_processed_again_are_progress() -> None:
         detector.check({WHERE: Progress(committed=5, lag=2)}, 611, replayed=550)
 
 
+OTHER = ("miningmap.reports", 1)
+
+
+def backlog(committed: int) -> Lag:
+    """One partition stands still while another one is worked through."""
+    return {WHERE: Progress(committed=5, lag=2), OTHER: Progress(committed, lag=10_000 - committed)}
+
+
+def test_a_worker_that_works_through_another_partition_is_not_stalled() -> None:
+    """It is only slow, for want of CPU perhaps: a restart would mend nothing."""
+    detector = StallDetector(limit_s=60)
+    late = [detector.check(backlog(at), at, processed=at) for at in range(0, 600, 50)]
+    assert (
+        late[-1] == "2 messages are waiting in miningmap.reports/0 and none was committed for 550 s"
+    )
+    with pytest.raises(StalledError):
+        detector.check(backlog(550), 611, processed=550)
+
+
+def test_a_worker_that_does_nothing_while_another_one_works_is_stalled() -> None:
+    detector = StallDetector(limit_s=60)
+    for at in range(0, 60, 20):
+        detector.check(backlog(at), at, processed=7)
+    with pytest.raises(StalledError, match=r"miningmap\.reports/0"):
+        detector.check(backlog(61), 61, processed=7)
+
+
+def test_a_worker_of_which_nothing_is_committed_is_stalled() -> None:
+    detector = StallDetector(limit_s=60)
+    for at in range(0, 60, 20):
+        detector.check(backlog(9), at, processed=at)
+    with pytest.raises(StalledError):
+        detector.check(backlog(9), 61, processed=61)
+
+
+def test_a_partition_without_a_backlog_is_no_excuse() -> None:
+    """If the worker gets to all that arrives there, it gets to the others too."""
+    detector = StallDetector(limit_s=60)
+    for at in range(0, 60, 20):
+        detector.check(backlog(10_000 + at), at, processed=at)
+    with pytest.raises(StalledError):
+        detector.check(backlog(10_061), 61, processed=61)
+
+
 async def test_the_watchdog_updates_the_metric_and_logs_outages_and_the_stall(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -76,7 +120,7 @@ async def test_the_watchdog_updates_the_metric_and_logs_outages_and_the_stall(
 
     monkeypatch.setattr(stall_watchdog, "lag_of", lag_of)
     monkeypatch.setattr(stall_watchdog, "PERIOD_S", 0.001)
-    settings = config.Settings(streams=config.Streams(stalled_s=0.01))
+    settings = config.Settings(streams=config.Streams(stalled_s=0.2))
     metrics = Metrics(CollectorRegistry())
     with capture_logs() as logs, pytest.raises(StalledError):
         async with asyncio.timeout(DEADLINE_S):
