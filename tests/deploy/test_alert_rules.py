@@ -90,6 +90,7 @@ def test_every_issue_that_an_operator_waits_for_has_an_alert(alerts: list[dict[s
         "SwingsNotEvaluated",
         "SwingsNeverEvaluated",
         "ConsumerLag",
+        "RewindLong",
         "RedisNearlyFull",
         "RedisEvicts",
         "DeadLetters",

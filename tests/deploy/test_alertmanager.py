@@ -93,6 +93,7 @@ HELD_BACK = [
         ["PoolDown", "SourceFailing", "IntakeFailing", "DeadLetters"],
     ),
     ("SwingsNotEvaluated", ["PlaceSwing", "PoolSwing"], ["CoverageDrop"]),
+    ("RewindLong", ["CoverageDrop", "PartnerSilent"], ["PlaceSwing"]),
     ("ConsumerLag", ["CoverageDrop", "MeasuredCoverageDrop", "EvidenceLow"], ["PlaceSwing"]),
     (
         "ServiceDown job=collector",

@@ -246,6 +246,28 @@ def _dependencies() -> Sequence[PanelBuilder]:
             Query("min by (job, dependency) (miningmap_dependency_up)", "{{job}}: {{dependency}}"),
             width=12,
         ),
+        lines(
+            About(
+                title="Read again from Kafka",
+                text="Messages that have to be processed again because Redis has lost what they "
+                "had made. Normally there are none; while an empty Redis is filled, no figures are "
+                "shown.",
+                unit=units.NoUnit,
+            ),
+            Query("sum by (instance) (miningmap_rewind_remaining_messages)", "{{instance}}"),
+            width=12,
+        ),
+        lines(
+            About(
+                title="Messages that were read again",
+                text="How fast these messages are processed, and how often Redis had lost "
+                "something: all (empty), or the newest (behind).",
+                unit=units.CountsPerMinute,
+            ),
+            Query("60 * sum(rate(miningmap_rewound_messages_total[$__rate_interval]))", "messages"),
+            Query(per_minute("miningmap_rewinds_total", "reason"), "losses: {{reason}}"),
+            width=12,
+        ),
     )
 
 
