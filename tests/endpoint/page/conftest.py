@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
 
 from tests.browser import ARGUMENTS, chromium
@@ -18,6 +19,7 @@ from tests.conftest import missing
 from tests.endpoint.conftest import NOW
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import AsyncIterator, Callable
     from contextlib import AbstractAsyncContextManager
 
@@ -77,7 +79,17 @@ class Tab:
 
 
 @pytest.fixture
+def _function_scoped_runner(_module_scoped_runner: asyncio.Runner) -> asyncio.Runner:
+    """The event loop of each test and its fixtures: that of the module, as the browser's.
+
+    pytest-asyncio lets a test choose its loop, but not the fixtures of the folders above it.
+    """
+    return _module_scoped_runner
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser() -> AsyncIterator[Browser]:
+    """One browser for all tests of a file: to start it takes longer than most of them."""
     path = chromium()
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
