@@ -52,15 +52,22 @@ def tested(root: Path) -> list[dict[str, Any]]:
     return [group for file in files for group in yaml.safe_load(file.read_text())["tests"]]
 
 
+@pytest.fixture(scope="module")
+def checked(root: Path) -> subprocess.CompletedProcess[str]:
+    """What ``tools/check-alerts.sh`` says."""
+    return subprocess.run(
+        [root / "tools/check-alerts.sh"], check=False, capture_output=True, text=True
+    )
+
+
 @pytest.mark.integration
 @pytest.mark.parametrize("tool", ["promtool", "amtool"])
-def test_the_tools_of_prometheus_accept_rules_and_configuration(root: Path, tool: str) -> None:
+def test_the_tools_of_prometheus_accept_rules_and_configuration(
+    checked: subprocess.CompletedProcess[str], tool: str
+) -> None:
     """``make check`` skips what a machine without these tools cannot check; CI must have them."""
     if shutil.which(tool) is None:
         raise missing(f"there is no {tool}", os.environ.get("CI", ""))
-    checked = subprocess.run(
-        [root / "tools/check-alerts.sh"], check=False, capture_output=True, text=True
-    )
     assert checked.returncode == 0, checked.stderr
     assert tool not in checked.stderr
 
