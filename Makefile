@@ -35,10 +35,10 @@ lock: setup ## update the lock files (the only target that looks for newer versi
 servers:
 	@tests/install-servers.sh
 
-# Without ARGS in two processes, each with its own servers. The tests of a file stay together: they
-# share fixtures.
+# Without ARGS in four processes, each with its own servers, also on two cores: most tests wait for
+# other processes. The tests of a file stay together: they share fixtures.
 test: setup servers ## run all tests, on real Kafka and Redis too (ARGS="-k name" selects some)
-	$(BIN)/pytest $(or $(ARGS),--numprocesses 2 --dist loadfile --no-loadscope-reorder)
+	$(BIN)/pytest $(or $(ARGS),--numprocesses 4 --dist loadfile --no-loadscope-reorder)
 
 stories: setup servers ## run all stories of swings, with tables of delays and false alarms (ARGS="--months 0"), and slow tests
 	$(BIN)/python -m tests.stories $(ARGS)

@@ -1,8 +1,8 @@
 """Fixtures for all tests: real servers, and settings that point at them.
 
 A test that uses the fixture ``kafka`` or ``redis`` is marked ``integration``. The servers are
-started once and shared by all tests of a process (``make test`` runs two). On a machine that cannot
-run a server its tests are skipped; with ``CI=true`` they fail instead.
+started once and shared by all tests of a process (``make test`` runs four). On a machine that
+cannot run a server its tests are skipped; with ``CI=true`` they fail instead.
 """
 
 from __future__ import annotations
@@ -43,20 +43,33 @@ hypothesis.settings.load_profile(
     os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if CI else "project")
 )
 
-# These files take longest, and their tests cannot be divided among processes. They are started
-# first, so that at the end no process waits for one of them.
+# These files take longest, longest first, and their tests cannot be divided among processes. They
+# are started first, so that at the end no process waits for one of them.
 LONGEST: Final = [
     ROOT / "tests" / name
     for name in (
         "torture/test_faults.py",
-        "torture/test_soak.py",
-        "streams/test_pipeline.py",
+        "endpoint/page/test_page.py",
         "streams/test_swing_watcher.py",
-        "streams/test_model.py",
-        "stories/test_live.py",
+        "streams/test_rewinder.py",
+        "deploy/test_dashboard_answers.py",
+        "streams/test_pipeline.py",
+        "deploy/test_alerting.py",
+        "http/test_attacks.py",
         "test_readiness.py",
+        "deploy/test_install.py",
+        "collector/test_new_source.py",
+        "torture/test_soak.py",
+        "local/test_demo.py",
+        "endpoint/test_openapi.py",
+        "kafka/test_producer.py",
+        "stories/test_live.py",
+        "endpoint/page/test_states.py",
+        "endpoint/page/test_swings.py",
+        "streams/test_model.py",
     )
 ]
+_ORDER: Final = {path: number for number, path in enumerate(LONGEST)}
 
 AnyServer = TypeVar("AnyServer", bound=Server)
 
@@ -82,7 +95,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if {"kafka", "redis"}.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.integration)
-    items.sort(key=lambda item: item.path not in LONGEST)
+    items.sort(key=lambda item: _ORDER.get(item.path, len(_ORDER)))
 
 
 @pytest.fixture(scope="session")
