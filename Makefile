@@ -72,11 +72,6 @@ docs: setup ## write what is generated from the code: pages, dashboards and beli
 page: ## build the page from its sources into endpoint/page/built (needs Node.js)
 	@tools/page.sh build
 
-# The oldest version of Kubernetes for the manifests and the newest whose schemas are installed.
-KUBERNETES := 1.31 1.37
-# Those of built-in kinds; there are no schemas of others.
-MANIFESTS := $(filter-out %/kustomization.yaml,$(wildcard deploy/kubernetes/base/*.yaml deploy/kubernetes/components/notify/*.yaml))
-
 check: setup ## check format, lint, types, imports, generated documents, alert rules, the Compose file and the manifests
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
@@ -101,8 +96,7 @@ check: setup ## check format, lint, types, imports, generated documents, alert r
 	@tools/page.sh check
 	@$(BIN)/python -m endpoint.routes.openapi | $(BIN)/openapi-spec-validator - >/dev/null
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
-	@for version in $(KUBERNETES); do \
-	  $(BIN)/kubernetes-validate --strict --quiet --kubernetes-version $$version $(MANIFESTS) || exit; done
+	@tools/check-kubernetes.sh
 	@tools/check-secrets.sh
 
 # Where no advisory data can be had it says so, and fails with another code than for a vulnerability.

@@ -1,13 +1,14 @@
 """The manifests of deploy/kubernetes fit the code, each other, and docker-compose.yml.
 
-``make check`` validates those of built-in kinds against the schemas of Kubernetes. No test renders
-them with Kustomize: it is no package of Python.
+``tools/check-kubernetes.sh`` validates those of built-in kinds against the schemas of Kubernetes.
+No test renders them with Kustomize: it is no package of Python.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
+import subprocess
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -221,21 +222,24 @@ def test_pods_name_the_version() -> None:
         assert added["pairs"]["app.kubernetes.io/version"] == __version__
 
 
-def test_make_check_validates_every_built_in_kind(root: Path) -> None:
-    recipe = (root / "Makefile").read_text()
-    listed = re.search(
-        r"^MANIFESTS := \$\(filter-out %/(\S+),\$\(wildcard (.*)\)\)$", recipe, re.MULTILINE
-    )
-    assert listed is not None
-    named = {file for pattern in listed[2].split() for file in root.glob(pattern)}
-    validated = {file for file in named if file.name != listed[1]}
-    files = {file for file in FOLDER.rglob("*.yaml") if file.name != "kustomization.yaml"}
-    assert validated == {f for f in files if all(_is_built_in(m) for m in _loaded(f))}
-
-
-def _is_built_in(manifest: Manifest) -> bool:
-    group, _, _ = manifest["apiVersion"].rpartition("/")
-    return "." not in group or group.endswith(".k8s.io")
+@pytest.mark.parametrize(
+    ("right", "wrong", "error"),
+    [
+        ("enableServiceLinks:", "enableServiceLink:", "'enableServiceLink' was unexpected"),
+        ("apiVersion: apps/v1", "apiVersion: app/v1", "Couldn't find schema for kind Deployment"),
+    ],
+)
+def test_make_check_finds_what_is_misspelt(
+    tmp_path: Path, right: str, wrong: str, error: str
+) -> None:
+    text = (FOLDER / "base/streams.yaml").read_text()
+    assert right in text
+    damaged = tmp_path / "streams.yaml"
+    damaged.write_text(text.replace(right, wrong))
+    script = ROOT / "tools/check-kubernetes.sh"
+    run = subprocess.run([script, damaged], check=False, capture_output=True, text=True)
+    assert run.returncode == 1
+    assert error in run.stderr
 
 
 # --- the same as in Compose -----------------------------------------------------------------------
