@@ -6,9 +6,13 @@ No test renders them with Kustomize: it is no package of Python.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
+import os
 import re
 import subprocess
+import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,11 +21,13 @@ from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from aiohttp import ClientError, ClientSession
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
 from collector.registry import discover
 from endpoint.service import application
+from launch.local.embedded import free_port
 from miningmap import __version__
 from miningmap.http.metrics import HttpMetrics
 from miningmap.http.server import monitoring_app
@@ -577,6 +583,63 @@ async def test_the_paths_of_the_probes_are_served(name: str) -> None:
         assert asked["path"] == ("/readyz" if probe == "readinessProbe" else "/healthz")
         assert asked["path"] in paths
         assert asked["port"] == "metrics"
+
+
+@long_running
+async def test_the_probes_restart_nothing_while_kafka_and_redis_are_away(
+    tmp_path: Path, own: Services, name: str
+) -> None:
+    """The service runs as a process with the settings of its pod; nobody is at the addresses."""
+    port = free_port()
+    arguments = WORKLOADS[name].container["args"]
+    program = Path(sys.executable).with_name("miningmap")
+    with (tmp_path / "log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            program, *arguments, env=_alone(name, port, tmp_path), stderr=log
+        )
+    try:
+        async with asyncio.timeout(60), ClientSession(f"http://127.0.0.1:{port}") as session:
+            while await _status(session, "/healthz") != 200:
+                assert process.returncode is None, (tmp_path / "log").read_text()
+                await asyncio.sleep(0.05)
+            assert await _status(session, "/readyz") == 503
+            process.terminate()
+        async with asyncio.timeout(int(own[name]["stop_grace_period"].removesuffix("s"))):
+            assert await process.wait() == 0, (tmp_path / "log").read_text()
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+def _alone(name: str, metrics_port: int, folder: Path) -> dict[str, str]:
+    """The environment of a pod with other addresses, ports and folders."""
+    nobody = f"127.0.0.1:{free_port()}"
+    secrets = {
+        "MININGMAP_REDIS__PASSWORD": "hush",
+        "MININGMAP_NOTIFY__WEBHOOK": f"http://{nobody}",
+    }
+    return SETTINGS | {
+        "PATH": os.environ["PATH"],
+        SECRETS_DIR: str(mounted(folder / "secrets", secrets)),
+        "MININGMAP_KAFKA__BOOTSTRAP_SERVERS": nobody,
+        "MININGMAP_REDIS__URL": f"redis://{nobody}/0",
+        "MININGMAP_COLLECTOR__UPSTREAM": f"http://{nobody}",
+        "MININGMAP_COLLECTOR__ALLOW_PRIVATE": "true",
+        "MININGMAP_COLLECTOR__SPOOL": str(folder / "spool"),
+        "MININGMAP_INTAKE__PARTNERS_FILE": str(folder / "partners/partners.json"),
+        "MININGMAP_INTAKE__PORT": "0",
+        "MININGMAP_ENDPOINT__PORT": "0",
+        f"MININGMAP_{name.upper()}__METRICS_PORT": str(metrics_port),
+    }
+
+
+async def _status(session: ClientSession, path: str) -> int | None:
+    try:
+        async with session.get(path) as response:
+            return response.status
+    except ClientError:
+        return None
 
 
 def _patience_s(probe: Mapping[str, int]) -> int:
