@@ -1,11 +1,15 @@
 """The collector's Prometheus metrics: base units, and labels from bounded sets only.
 
-Sources, hosts and partners are those that the settings and the file of partners name.
+Sources, hosts and partners are those that the settings and the file of partners name. With some
+thousand sources their metrics have many series (:mod:`miningmap.series`): a histogram by source
+would have a dozen for each, so the one of how long requests take is of all sources together.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from time import perf_counter
+from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -13,9 +17,10 @@ from miningmap.http.metrics import HttpMetrics
 from miningmap.kafka.topics import DEAD_LETTERS, REPORTS
 from miningmap.metrics import kafka_durations, pool_bound, redis_durations
 from miningmap.plausibility import FUTURE, IMPLAUSIBLE, TOO_LARGE
+from miningmap.series import Counters, Gauges, Series, Summaries
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from collector.disk import Disk
     from collector.outbox import LossReason, Outbox
@@ -35,46 +40,53 @@ class Metrics:
         self.kafka_durations = kafka_durations(registry)
         # Sources of many pools name the pools themselves.
         self.pools = pool_bound()
-        self.pool_up = Gauge(
+        self.pool_up = Gauges(
             "miningmap_pool_up",
             "1 if the last poll of the source gave an accepted hashrate for the pool, else 0. The "
             "pool is 'bitcoin' for a network source, and empty for a source of many pools that has "
             "not answered yet. If too many pools have an unknown name, 'other' stands for the "
             "rest.",
             ["pool", "source"],
-            registry=registry,
         )
-        self.requests = Counter(
-            "miningmap_source_requests_total",
-            "HTTP requests sent to a source.",
-            ["source"],
-            registry=registry,
+        self.requests = Counters(
+            "miningmap_source_requests", "HTTP requests sent to a source.", ["source"]
         )
-        self.failures = Counter(
-            "miningmap_source_request_failures_total",
+        self.failures = Counters(
+            "miningmap_source_request_failures",
             "Polls and readings that gave no accepted hashrate, by reason.",
             ["source", "reason"],
-            registry=registry,
         )
-        self.host_open = Gauge(
+        self.host_open = Gauges(
             "miningmap_source_host_open",
             "1 while a host is not asked because it failed too often in a row, else 0.",
             ["host"],
-            registry=registry,
         )
-        self.duration = Histogram(
+        self._duration = Summaries(
             "miningmap_source_request_duration_seconds",
-            "Time from sending a request to the last byte of the response.",
+            "Time from sending a request to the last byte of the response, by source.",
             ["source"],
+        )
+        self._durations = Histogram(
+            "miningmap_poll_request_duration_seconds",
+            "Time from sending a request to the last byte of the response, of all sources "
+            "together.",
             buckets=_DURATIONS_S,
             registry=registry,
         )
-        self.reports = Counter(
-            "miningmap_reports_total",
+        self.reports = Counters(
+            "miningmap_reports",
             "Reports that Kafka acknowledged, by pool; 'other' as in miningmap_pool_up.",
             ["pool"],
-            registry=registry,
         )
+        self.series: Final[Sequence[Series]] = (
+            self.pool_up,
+            self.requests,
+            self.failures,
+            self.host_open,
+            self._duration,
+            self.reports,
+        )
+        """What is not in the registry, because it has many series."""
         self.dead_letters = Counter(
             "miningmap_dead_letters_total",
             "Rejected readings that Kafka acknowledged as dead letters, by reason.",
@@ -138,6 +150,18 @@ class Metrics:
             registry=registry,
         )
 
+    @contextmanager
+    def request(self, source: str) -> Iterator[None]:
+        """Count and time the request in the block, which may fail."""
+        self.requests.add((source,))
+        started = perf_counter()
+        try:
+            yield
+        finally:
+            took_s = perf_counter() - started
+            self._duration.observe((source,), took_s)
+            self._durations.observe(took_s)
+
     def lost(self, reason: LossReason, messages: int) -> None:
         """Count messages of polls that never reach Kafka."""
         self.polled_lost.labels(reason).inc(messages)
@@ -153,6 +177,6 @@ class Metrics:
         """Count the reports and dead letters that Kafka has acknowledged."""
         for record in acknowledged:
             if record.topic == REPORTS:
-                self.reports.labels(self.pools.label((record.key or b"").decode())).inc()
+                self.reports.add((self.pools.label((record.key or b"").decode()),))
             elif record.topic == DEAD_LETTERS:
                 self.dead_letters.labels(dict(record.headers)["reason"].decode()).inc()

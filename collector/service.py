@@ -96,7 +96,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         ) as publisher,
         Fetcher(settings.collector, metrics, credentials=credentials) as fetcher,
         serving(
-            monitoring_app(metrics.registry, metrics.http, reasons, notes),
+            monitoring_app(metrics.registry, metrics.http, reasons, notes, metrics.series),
             settings.collector.metrics_host,
             settings.collector.metrics_port,
             "COLLECTOR__METRICS_PORT",

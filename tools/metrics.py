@@ -133,9 +133,11 @@ def _endpoint() -> CollectorRegistry:
 
 
 def _collector() -> CollectorRegistry:
-    registry = CollectorMetrics(new_registry()).registry
-    show([Dependency("kafka"), Dependency("redis")], registry)
-    return registry
+    metrics = CollectorMetrics(new_registry())
+    for series in metrics.series:
+        metrics.registry.register(series)
+    show([Dependency("kafka"), Dependency("redis")], metrics.registry)
+    return metrics.registry
 
 
 def _streams() -> CollectorRegistry:

@@ -194,7 +194,7 @@ class Fetcher:
         if failures and not any(bodies):
             raise failures[0]
         for failure in failures:
-            self._metrics.failures.labels(source.slug, failure.reason).inc()
+            self._metrics.failures.add((source.slug, failure.reason))
 
     async def _fetch_or_skip(
         self, source: Source, request: Request, failures: list[SourceError]
@@ -254,10 +254,8 @@ class Fetcher:
         """Send the request, conditionally where possible, and return the current body."""
         is_cacheable = source.authorise is None and request.method == "GET"
         cached = self._cache.get(request) if is_cacheable else None
-        with host.attempt():
-            self._metrics.requests.labels(source.slug).inc()
-            with self._metrics.duration.labels(source.slug).time():
-                response = await self._send(session, request, cached)
+        with host.attempt(), self._metrics.request(source.slug):
+            response = await self._send(session, request, cached)
         if is_cacheable:
             self._cache.store(request, response)
         return response.body

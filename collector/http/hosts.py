@@ -33,8 +33,8 @@ class Host:
         self.name = name
         self._backoff = Backoff(clock, first_s=FIRST_OPEN_S, max_failures=MAX_FAILURES)
         self._logged_open = False
-        self._open_metric = metrics.host_open.labels(name)
-        self._open_metric.set(0)
+        self._metrics = metrics
+        metrics.host_open.set((name,), 0)
         self._interval_s = 0.0
         self._limiter: AsyncLimiter
         self.limit(rate)
@@ -85,7 +85,7 @@ class Host:
         if is_open == self._logged_open:
             return
         self._logged_open = is_open
-        self._open_metric.set(is_open)
+        self._metrics.host_open.set((self.name,), is_open)
         if is_open:
             wait_s = round(self._backoff.wait_s())
             _log.warning("host_circuit_open", host=self.name, seconds=wait_s)

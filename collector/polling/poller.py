@@ -171,7 +171,7 @@ class Poller:
         if not found.refused:
             return readings
         number, named = len(found.refused), ", ".join(found.refused[:_POOLS_NAMED])
-        self._metrics.failures.labels(self._source.slug, NEW_POOL).inc(number)
+        self._metrics.failures.add((self._source.slug, NEW_POOL), number)
         if found.is_first:
             self._log.warning("new_pools_refused", refused=number, pools=named)
         if not found.admitted:
@@ -180,7 +180,7 @@ class Poller:
         return found.admitted
 
     def _record_error(self, error: SourceError) -> None:
-        self._metrics.failures.labels(self._source.slug, error.reason).inc()
+        self._metrics.failures.add((self._source.slug, error.reason))
         self._set_pool_up(dict.fromkeys(self._up, False))
         if error.reason == UNEXPECTED:
             # As text, because an exception of a library may quote a URL with a key.
@@ -194,7 +194,7 @@ class Poller:
     def _record_readings(self, checked: CheckedReadings) -> None:
         """Show and log the readings of one poll; without an accepted one the source is lost."""
         for letter in checked.rejected:
-            self._metrics.failures.labels(self._source.slug, letter.reason).inc()
+            self._metrics.failures.add((self._source.slug, letter.reason))
             self._log.warning("reading_rejected", pool=_pool_of(letter), error=letter.error)
         accepted = {key(message).decode(): True for message in checked.messages}
         rejected = {_pool_of(letter): False for letter in checked.rejected}
@@ -205,7 +205,7 @@ class Poller:
             self._set_pool_up(rejected)
             self._record_loss(checked.rejected[0].reason, checked.rejected[0].error)
         else:
-            self._metrics.failures.labels(self._source.slug, UNKNOWN_VALUE).inc()
+            self._metrics.failures.add((self._source.slug, UNKNOWN_VALUE))
             self._set_pool_up(dict.fromkeys(self._up, False))
             self._record_loss(UNKNOWN_VALUE, "the response has no figure")
 
@@ -233,9 +233,9 @@ class Poller:
             label = self._metrics.pools.label(pool)
             by_label[label] = is_up or by_label.get(label, False)
         for removed in self._up.keys() - by_label.keys():
-            self._metrics.pool_up.remove(removed, slug)
+            self._metrics.pool_up.remove((removed, slug))
         for label, is_up in by_label.items():
-            self._metrics.pool_up.labels(label, slug).set(is_up)
+            self._metrics.pool_up.set((label, slug), is_up)
         self._up = by_label
 
 

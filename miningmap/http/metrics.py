@@ -14,17 +14,20 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from miningmap.metrics import OTHER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from aiohttp.typedefs import Handler, Middleware
     from prometheus_client import CollectorRegistry
     from prometheus_client.registry import Collector
+
+    from miningmap.series import Series
 
 # What is in memory is answered within a millisecond, what is computed from cells within 5 s or, for
 # a year of them, 30 s; a partner's rows wait up to 25 s for Kafka.
 _BUCKETS_S: Final = (0.001, 0.0025, 0.01, 0.05, 0.25, 1, 2.5, 5, 10, 30)
 _LABELS: Final = ("route", "method", "status")
 _OPENMETRICS: Final = "application/openmetrics-text"
+_END: Final = b"# EOF\n"  # of OpenMetrics
 
 
 class Format(NamedTuple):
@@ -37,6 +40,14 @@ class Format(NamedTuple):
 
     content_type: str
     encode: Callable[[Collector], bytes]
+
+    def encode_all(self, registry: CollectorRegistry, series: Iterable[Series]) -> bytes:
+        """Return the text of the metrics of a registry, and of others that have many series."""
+        parts: list[bytes] = []
+        for each in series:
+            heading = self.encode(each.without_series())
+            parts += (heading.removesuffix(_END), each.lines().encode())
+        return b"".join([*parts, self.encode(registry)])
 
 
 TEXT: Final = Format(CONTENT_TYPE_PLAIN_0_0_4, generate_latest)

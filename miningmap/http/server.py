@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from miningmap.http.connections import Limits
     from miningmap.http.metrics import HttpMetrics
+    from miningmap.series import Series
 
 SHUTDOWN_S: Final = 1.5
 """How long requests in flight may take at the end, in seconds. Those that ignore their cancellation
@@ -168,6 +169,7 @@ def monitoring_app(
     http: HttpMetrics,
     reasons: Callable[[], Sequence[str]],
     notes: Callable[[], Sequence[str]] = _nothing,
+    series: Sequence[Series] = (),
 ) -> web.Application:
     """An application with ``/metrics``, ``/healthz`` and ``/readyz``.
 
@@ -178,12 +180,13 @@ def monitoring_app(
         http: counts the requests.
         reasons: returns why the service is not ready; nothing if it is.
         notes: returns what does not work although the service is ready.
+        series: metrics that have many series, which are not in the registry.
     """
 
     async def metrics(request: web.Request) -> web.Response:
         chosen = accepted_format(request)
         headers = {hdrs.CONTENT_TYPE: chosen.content_type}
-        response = web.Response(body=chosen.encode(registry), headers=headers)
+        response = web.Response(body=chosen.encode_all(registry, series), headers=headers)
         response.enable_compression()
         return response
 

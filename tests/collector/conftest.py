@@ -33,6 +33,10 @@ class Pools:
         self.requests: list[web.Request] = []
         self.handler: Handler = self._echo
         self.metrics = Metrics(CollectorRegistry())
+        self.all_metrics = CollectorRegistry()
+        self.all_metrics.register(self.metrics.registry)
+        for series in self.metrics.series:
+            self.all_metrics.register(series)
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._handle)
         self.server = TestServer(app)
@@ -69,7 +73,7 @@ class Pools:
         )
 
     def metric(self, name: str, **labels: str) -> float | None:
-        return self.metrics.registry.get_sample_value(name, labels)
+        return self.all_metrics.get_sample_value(name, labels)
 
     @staticmethod
     def source(*urls: str, pool: str | None = "toy", poll_s: int = 60) -> PoolSource:

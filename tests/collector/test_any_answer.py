@@ -162,6 +162,8 @@ class Poll:
     async def _poll(self, source: Source, responses: Sequence[Response]) -> list[Outgoing]:
         put: list[Outgoing] = []
         metrics = Metrics(CollectorRegistry())
+        for series in metrics.series:
+            metrics.registry.register(series)
         collector = Collector.model_validate({"upstream": self._upstream})
         fetcher = Fetcher(
             collector,

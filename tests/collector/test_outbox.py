@@ -270,6 +270,8 @@ async def test_rejected_readings_are_dead_letters_and_counted(
     value = f'{{"pool":"{pool}"}}'.encode()
     letter = DeadLetter(pool.encode(), value, "implausible", "too much", NOW, REPORTS, source="toy")
     metrics = Metrics(CollectorRegistry())
+    for series in metrics.series:
+        metrics.registry.register(series)
     settings = Kafka(bootstrap_servers=clean_kafka.bootstrap_servers)
     async with MessagePublisher(settings, acknowledged=metrics.count) as publisher:
         await publisher.publish([report(pool), letter])

@@ -115,7 +115,7 @@ async def test_no_log_metric_or_error_contains_a_key(
     assert pools.requests
     assert [log["event"] for log in logs] == ["source_lost"]
     assert "ENIGMATIC" not in repr(logs)
-    assert b"ENIGMATIC" not in generate_latest(pools.metrics.registry)
+    assert b"ENIGMATIC" not in generate_latest(pools.all_metrics)
 
     if respond is silent:  # try_source() would wait for its timeout of 20 s
         return

@@ -155,6 +155,14 @@ def quantile(q: float, histogram: str, by: str = "", where: str = "") -> str:
     return f"histogram_quantile({q:g}, sum by ({labels}) ({rates}))"
 
 
+def mean(summary: str, by: str) -> str:
+    """Return an expression for the mean of the recent observations of a summary."""
+    total, number = (
+        f"sum by ({by}) (rate({summary}_{part}{{}}[$__rate_interval]))" for part in ("sum", "count")
+    )
+    return f"{total} / {number}"
+
+
 # --- panels ---------------------------------------------------------------------------------------
 
 
