@@ -1,8 +1,10 @@
 """The cost of polling thousands of sources, each once a minute, in one process.
 
-The pools' servers run in another process, behind the setting ``upstream``; the process of the
-collector has one core. The measurement covers the collector's code as it runs in the service, up to
-the delivery of its messages to Kafka. It does not include TLS.
+Beside the collector the same requests are sent by aiohttp alone: as often, with the same settings,
+and the bodies are read and dropped. Both run in turn, in a process of their own on one core; the
+pools' servers run in another process, behind the setting ``upstream``. The measurement covers the
+collector's code as it runs in the service, up to the delivery of its messages to Kafka, and scrapes
+as often as Prometheus makes them. It does not include TLS.
 """
 
 from __future__ import annotations
@@ -10,76 +12,113 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
+import random
 import resource
 import statistics
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import aiohttp
+import click
 from aiohttp import web
-from prometheus_client import CollectorRegistry, generate_latest
 from yarl import URL
 
 from benchmarks.fixtures import print_table
-from collector.http.fetcher import Fetcher
+from collector.http.fetcher import TIMEOUT, Fetcher
 from collector.metrics import Metrics
 from collector.polling.plausibility import Plausibility
 from collector.polling.poller import Poller, start_spread_s
 from collector.pools import antpool, foundry, mempool, ocean
+from launch.local.embedded import free_port
 from miningmap import logs
+from miningmap.http.server import monitoring_app, serving
+from miningmap.metrics import new_registry
 from miningmap.settings import Collector, Log
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
     from multiprocessing.connection import Connection
 
     from collector.outbox import Outgoing
-    from collector.sources.base import PoolSource
+    from collector.sources.base import PoolSource, Reading
 
-SOURCES: Final = 5_000
 POLL_S: Final = 60
 WARM_S: Final = 60  # until every source has been polled once
-MEASURED_S: Final = 60
 ANSWER_S: Final = 0.2  # the response time of the servers
+SCRAPE_S: Final = 15  # the interval of deploy/prometheus/prometheus.yml
+SCRAPES: Final = 5  # how many of them their CPU time is the mean of
 TICK_S: Final = 0.05
 KINDS: Final = (antpool.SOURCE, foundry.SOURCE, mempool.SOURCE, ocean.SOURCE)
 RECORDINGS: Final = Path(__file__).parents[1] / "tests" / "recordings"
 
 HEAD: Final = (
-    "sources",
-    "of those hang",
+    "what",
+    "of the sources hang",
     "polls in a minute",
     "CPU, s in a minute",
+    "of aiohttp alone",
     "memory, MiB",
     "late, ms: median",
     "99 %",
     "most",
-    "a scrape of `/metrics`, CPU ms",
+    "busy, ms: 99 %",
+    "most",
+    "a scrape: series",
+    "kB, gzip",
+    "CPU, ms",
 )
 
 
-class Figures(NamedTuple):
-    """The result of one run, in the order of the table."""
+class Scrape(NamedTuple):
+    """What one scrape of ``/metrics`` costs."""
 
-    polls: int
+    series: int
+    zipped: int
+    cpu_s: float
+
+
+class Tick(NamedTuple):
+    """How late a timer was, and what CPU time the event loop took since the one before.
+
+    On a machine that does nothing else no timer is later than the loop was busy.
+    """
+
+    late_s: float
+    busy_s: float
+
+
+class Figures(NamedTuple):
+    """The result of one run."""
+
+    polls: float
     cpu_s: float
     memory_mib: float
-    late_s: Sequence[float]
-    scrape_s: float
+    ticks: Sequence[Tick]
+    scrape: Scrape | None
 
 
 def source(number: int) -> PoolSource:
-    """One of the real adapters, at a separate host."""
+    """One of the real adapters, at a separate host and with a pool of its own if it has one."""
     kind = KINDS[number % len(KINDS)]
     requests = [
         replace(request, url=str(URL(request.url).with_host(f"pool{number}.example")))
         for request in kind.requests
     ]
-    return replace(kind, slug=f"{kind.slug}{number}", requests=tuple(requests), poll_s=POLL_S)
+    made = replace(kind, slug=f"{kind.slug}{number}", requests=tuple(requests), poll_s=POLL_S)
+    if kind.pool is None:
+        return made
+    return replace(made, pool=f"{kind.pool}{number}", parse=partial(_parse, kind, number))
+
+
+def _parse(kind: PoolSource, number: int, bodies: Sequence[bytes]) -> Sequence[Reading]:
+    return [replace(read, pool=f"{read.pool}{number}") for read in kind.parse(bodies)]
 
 
 def serve(hang: int, port: Connection) -> None:
@@ -124,24 +163,58 @@ def servers(hang: int) -> Iterator[str]:
         process.join()
 
 
-def measure(sources: int, upstream: str) -> Figures:
+def alone(sources: int, seconds: float, upstream: str) -> Figures:
+    """Measure aiohttp alone."""
+    return _on_one_core(_alone(sources, seconds, upstream))
+
+
+def collector(sources: int, seconds: float, upstream: str) -> Figures:
+    """Measure the collector."""
+    return _on_one_core(_collector(sources, seconds, upstream))
+
+
+def _on_one_core(run: Coroutine[None, None, Figures]) -> Figures:
     logs.configure(Log(level="error"), "collector")
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    return asyncio.run(_measure(sources, upstream))
+    return asyncio.run(run)
 
 
-async def _measure(sources: int, upstream: str) -> Figures:
+async def _alone(sources: int, seconds: float, upstream: str) -> Figures:
+    polls = count()
+
+    async def poll(session: aiohttp.ClientSession, url: str) -> None:
+        await asyncio.sleep(random.uniform(0, POLL_S))  # noqa: S311 - need not be hard to predict
+        while True:
+            started = time.monotonic()
+            async with session.get(url, allow_redirects=False) as response:
+                await response.read()
+            next(polls)
+            await asyncio.sleep(POLL_S - (time.monotonic() - started))
+
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=TIMEOUT,
+    ) as session:
+        urls = [URL(source(number).requests[0].url) for number in range(sources)]
+        tasks = [
+            asyncio.create_task(poll(session, f"{upstream}/{url.host}{url.raw_path_qs}"))
+            for url in urls
+        ]
+        return await _measure(tasks, seconds, lambda: next(polls), None)
+
+
+async def _collector(sources: int, seconds: float, upstream: str) -> Figures:
     settings = Collector(upstream=upstream)
-    metrics = Metrics(CollectorRegistry())
+    metrics = Metrics(new_registry())
     plausibility = Plausibility()
-    polls = 0
+    polls = count()
 
     def put(_messages: Sequence[Outgoing]) -> None:
-        nonlocal polls
-        polls += 1
+        next(polls)
 
-    async with Fetcher(settings, metrics) as fetcher:
+    async with Fetcher(settings, metrics) as fetcher, _scraped(metrics) as scrape:
         pollers = [
             Poller(
                 source(number),
@@ -156,36 +229,79 @@ async def _measure(sources: int, upstream: str) -> Figures:
         spread_s = start_spread_s(sources)
         tasks = [asyncio.create_task(poller.run(spread_s)) for poller in pollers]
         await asyncio.sleep(WARM_S)
-        polls, cpu_s = 0, time.process_time()
-        late_s = await _lateness(MEASURED_S)
-        figures = Figures(
-            polls=polls,
-            cpu_s=(time.process_time() - cpu_s) * 60 / MEASURED_S,
-            memory_mib=_memory_mib(),
-            late_s=late_s,
-            scrape_s=_scrape_s(metrics),
-        )
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
-    return figures
+        return await _measure(tasks, seconds, lambda: next(polls), scrape)
 
 
-async def _lateness(seconds: float) -> list[float]:
-    """Return the delays of timers, in seconds, which are the delays of polls."""
+@asynccontextmanager
+async def _scraped(
+    metrics: Metrics,
+) -> AsyncIterator[Callable[[], Coroutine[None, None, bytes]]]:
+    """Serve the metrics, and yield what scrapes them as Prometheus does."""
+    port = free_port()
+    app = monitoring_app(metrics.registry, metrics.http, list, series=metrics.series)
+    async with (
+        serving(app, "127.0.0.1", port, "COLLECTOR__METRICS_PORT"),
+        aiohttp.ClientSession(auto_decompress=False) as session,
+    ):
+
+        async def scrape(coding: str = "gzip") -> bytes:
+            headers = {"Accept-Encoding": coding}
+            async with session.get(f"http://127.0.0.1:{port}/metrics", headers=headers) as response:
+                return await response.read()
+
+        yield scrape
+
+
+async def _measure(
+    tasks: Sequence[asyncio.Task[None]],
+    seconds: float,
+    polled: Callable[[], int],
+    scrape: Callable[..., Coroutine[None, None, bytes]] | None,
+) -> Figures:
+    if scrape:
+        scraping = asyncio.create_task(_every(SCRAPE_S, scrape))
+    polls, cpu_s = polled(), time.process_time()
+    ticks = await _ticks(seconds)
+    minutes = seconds / 60
+    cpu_s = (time.process_time() - cpu_s) / minutes
+    polls = polled() - polls - 1
+    memory_mib = _memory_mib()
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    cost = None
+    if scrape:
+        scraping.cancel()
+        cost = await _cost(scrape)
+    return Figures(polls / minutes, cpu_s, memory_mib, ticks, cost)
+
+
+async def _every(seconds: float, scrape: Callable[[], Coroutine[None, None, bytes]]) -> None:
+    while True:
+        await scrape()
+        await asyncio.sleep(seconds)
+
+
+async def _cost(scrape: Callable[..., Coroutine[None, None, bytes]]) -> Scrape:
+    text = await scrape("identity")
+    series = sum(not line.startswith(b"#") for line in text.splitlines())
+    started = time.process_time()
+    for _ in range(SCRAPES):
+        zipped = await scrape()
+    return Scrape(series, len(zipped), (time.process_time() - started) / SCRAPES)
+
+
+async def _ticks(seconds: float) -> list[Tick]:
+    """Return what timers say that go off one after the other; polls are as late as they are."""
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
-    late_s = []
+    ticks = []
+    busy_s = time.thread_time()
     while (due := loop.time() + TICK_S) < end:
         await asyncio.sleep(TICK_S)
-        late_s.append(loop.time() - due)
-    return late_s
-
-
-def _scrape_s(metrics: Metrics) -> float:
-    started = time.process_time()
-    generate_latest(metrics.registry)
-    return time.process_time() - started
+        before_s, busy_s = busy_s, time.thread_time()
+        ticks.append(Tick(loop.time() - due, busy_s - before_s))
+    return ticks
 
 
 def _memory_mib() -> float:
@@ -193,27 +309,60 @@ def _memory_mib() -> float:
     return most / (1 << 20 if sys.platform == "darwin" else 1 << 10)
 
 
-def main() -> None:
-    rows = []
-    for hang in (0, SOURCES // 10):
-        fresh = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
-        with servers(hang) as upstream, fresh:
-            figures = fresh.submit(measure, SOURCES, upstream).result()
-        late_ms = [late_s * 1000 for late_s in figures.late_s]
-        rows.append(
-            (
-                f"{SOURCES:,}",
-                f"{hang:,}",
-                f"{figures.polls:,}",
-                f"{figures.cpu_s:.1f}",
-                f"{figures.memory_mib:.0f}",
-                f"{statistics.median(late_ms):.0f}",
-                f"{statistics.quantiles(late_ms, n=100)[-1]:,.0f}",
-                f"{max(late_ms):,.0f}",
-                f"{figures.scrape_s * 1000:,.0f}",
-            )
-        )
-    print_table(f"Polling: each source every {POLL_S} s, on one core", HEAD, rows)
+def _run(
+    measure: Callable[[int, float, str], Figures], sources: int, seconds: float, hang: int
+) -> Figures:
+    fresh = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+    with servers(hang) as upstream, fresh:
+        return fresh.submit(measure, sources, seconds, upstream).result()
+
+
+def _row(what: str, hang: int, runs: Sequence[Figures], cpu_alone_s: float) -> tuple[str, ...]:
+    """Return the medians of several runs as a row of the table."""
+    cpu_s = statistics.median(figures.cpu_s for figures in runs)
+    late_ms = [tick.late_s * 1000 for figures in runs for tick in figures.ticks]
+    busy_ms = [tick.busy_s * 1000 for figures in runs for tick in figures.ticks]
+    scrapes = [figures.scrape for figures in runs if figures.scrape]
+    return (
+        what,
+        f"{hang:,}",
+        f"{statistics.median(figures.polls for figures in runs):,.0f}",
+        f"{cpu_s:.1f}",
+        f"{cpu_s / cpu_alone_s:.2f}",
+        f"{statistics.median(figures.memory_mib for figures in runs):.0f}",
+        f"{statistics.median(late_ms):.0f}",
+        f"{statistics.quantiles(late_ms, n=100)[-1]:,.0f}",
+        f"{max(late_ms):,.0f}",
+        f"{statistics.quantiles(busy_ms, n=100)[-1]:,.0f}",
+        f"{max(busy_ms):,.0f}",
+        f"{scrapes[0].series:,}" if scrapes else "",
+        f"{scrapes[0].zipped / 1000:,.0f}" if scrapes else "",
+        f"{1000 * statistics.median(s.cpu_s for s in scrapes):,.0f}" if scrapes else "",
+    )
+
+
+@click.command()
+@click.option("--sources", default=5_000, show_default=True)
+@click.option("--seconds", default=60.0, show_default=True, help="How long a run is measured.")
+@click.option("--rounds", default=1, show_default=True, help="Runs of each, in turn.")
+def main(sources: int, seconds: float, rounds: int) -> None:
+    """Print the table of docs/performance.md."""
+    without: list[Figures] = []
+    none_hang: list[Figures] = []
+    some_hang: list[Figures] = []
+    hang = sources // 10
+    for _ in range(rounds):
+        without.append(_run(alone, sources, seconds, 0))
+        none_hang.append(_run(collector, sources, seconds, 0))
+        some_hang.append(_run(collector, sources, seconds, hang))
+    cpu_s = statistics.median(figures.cpu_s for figures in without)
+    rows = [
+        _row("aiohttp alone", 0, without, cpu_s),
+        _row("collector", 0, none_hang, cpu_s),
+        _row("collector", hang, some_hang, cpu_s),
+    ]
+    title = f"Polling: {sources:,} sources, each every {POLL_S} s, on one core"
+    print_table(title, HEAD, rows)
 
 
 if __name__ == "__main__":
