@@ -7,7 +7,7 @@ import pkgutil
 from typing import TYPE_CHECKING, Final
 
 from collector import network, pools
-from collector.sources.base import NetworkSource, PoolSource, Source, host_of
+from collector.sources.base import NetworkSource, PoolSource, Source
 from collector.sources.credentials import NONE, Credentials
 from miningmap.settings import HOSTS_SETTING, SettingsError
 from miningmap.times import HOUR_S
@@ -106,10 +106,7 @@ def choose(
 def _check_hosts(sources: list[Source], settings: Collector) -> None:
     """Check that each host that is set stands for one that a source asks."""
     declared = {
-        host_of(request.url)
-        for source in sources
-        if not source.own_server
-        for request in source.requests
+        request.host for source in sources if not source.own_server for request in source.requests
     }
     for host in settings.hosts.keys() - declared:
         expected = ", ".join(sorted(declared))

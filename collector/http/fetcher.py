@@ -145,7 +145,7 @@ class Fetcher:
             PermanentError: the source declares a URL without a host.
         """
         for request in self._relocated(source, source.requests):
-            name = host_of(request.url)
+            name = request.host
             if name in self._hosts:
                 self._hosts[name].limit(source.rate)
             else:
@@ -215,13 +215,13 @@ class Fetcher:
         return [self._with_set_host(request) for request in requests]
 
     def _with_set_host(self, request: Request) -> Request:
-        host = self._set_hosts.get(host_of(request.url))
+        host = self._set_hosts.get(request.host)
         if host is None:
             return request
         return replace(request, url=urlsplit(request.url)._replace(netloc=host).geturl())
 
     def _host(self, request: Request) -> Host:
-        return self._hosts[host_of(request.url)]
+        return self._hosts[request.host]
 
     async def _fetch_body(self, source: Source, declared: Request) -> bytes:
         host = self._host(declared)
@@ -241,7 +241,7 @@ class Fetcher:
         Raises:
             PermanentError: none may, because the URL is unsafe or its host is not the declared one.
         """
-        if not source.own_server and host_of(request.url) != host.name:
+        if not source.own_server and request.host != host.name:
             raise PermanentError("requests another host than the source declares", reason="address")
         if self._allow_private or source.own_server:
             return self._unchecked
@@ -319,7 +319,7 @@ class Fetcher:
         """Return the URL to send to: ``url`` itself, or ``UPSTREAM/HOST/PATH`` in its place."""
         if self._upstream is None:
             return url
-        return URL(f"{self._upstream}/{url.host}{url.raw_path_qs}", encoded=True)
+        return URL(f"{self._upstream}/{url.raw_host}{url.raw_path_qs}", encoded=True)
 
 
 def _further(source: Source, bodies: Sequence[bytes]) -> Sequence[Request]:
@@ -329,8 +329,10 @@ def _further(source: Source, bodies: Sequence[bytes]) -> Sequence[Request]:
         SourceError: nothing follows from them, or a request to a host that is not declared.
     """
     requests = source.further_requests(bodies)
-    declared = {host_of(request.url) for request in source.requests}
-    if any(host_of(request.url) not in declared for request in requests):
+    if not requests:
+        return ()
+    declared = {request.host for request in source.requests}
+    if any(request.host not in declared for request in requests):
         raise PermanentError("requests another host than the source declares", reason="address")
     return requests
 

@@ -103,11 +103,11 @@ class Plausibility:
 
     def _doubt(self, source: Source, message: Message, last: float | None) -> str | None:
         """Return why polls have to confirm a figure, if they have to."""
-        text = format_hashrate(message.hashrate)
         if last is None and message.hashrate < source.min_hashrate:
-            least = format_hashrate(source.min_hashrate)
+            text, least = format_hashrate(message.hashrate), format_hashrate(source.min_hashrate)
             return f"{text} is less than the {least} expected of {source.path}"
         if last is not None and not is_near(message.hashrate, last, JUMP):
+            text = format_hashrate(message.hashrate)
             return f"{text} after {format_hashrate(last)} is a jump by more than {JUMP:g} times"
         # A source that was confirmed to differ from the others need not be confirmed again.
         if last is not None and is_near(message.hashrate, last, OFF_OTHERS):
@@ -117,8 +117,8 @@ class Plausibility:
         others = disagreement(message.hashrate, self._known.other_networks(message))
         if others is None:
             return None
-        differs = f"differs by more than {OFF_OTHERS:g} times from"
-        return f"{text} {differs} the {format_hashrate(others)} of other sources"
+        differs = f"{format_hashrate(message.hashrate)} differs by more than {OFF_OTHERS:g} times"
+        return f"{differs} from the {format_hashrate(others)} of other sources"
 
 
 def invalid(reading: Reading | NetworkReading, fetched_at: datetime) -> Rejection | None:

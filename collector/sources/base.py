@@ -9,6 +9,7 @@ file and its recordings.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Final, Literal, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
@@ -145,6 +146,15 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | None = None
     optional: bool = False
+
+    @cached_property
+    def host(self) -> str:
+        """The host of the address, as :func:`host_of` returns it; asked for several times a poll.
+
+        Raises:
+            PermanentError: the URL has no host.
+        """
+        return host_of(self.url)
 
     def __repr__(self) -> str:
         return f"<{self.method} to {urlsplit(self.url).hostname}>"

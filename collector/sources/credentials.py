@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from collector.sources.base import PermanentError, host_of
+from collector.sources.base import PermanentError
 from miningmap.inputs import read_text
 from miningmap.settings import PREFIX, SettingsError
 
@@ -153,7 +153,7 @@ def setting(slug: str, name: str = "") -> str:
 
 
 def _hosts(source: Source) -> set[str]:
-    return {host_of(request.url) for request in source.requests}
+    return {request.host for request in source.requests}
 
 
 def _read(slug: str, name: str, value: str) -> str:
