@@ -27,7 +27,7 @@ from miningmap.kafka.producer import Publisher, Record, record_of
 from miningmap.kafka.topics import DEAD_LETTERS, REPORTS
 from miningmap.messages import Report, decode, encode
 from streams.service import run
-from streams.worker import faust_app
+from streams.worker import group_reader
 from tests.servers import KafkaServer, RedisServer, recreate_topics
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ _DECODER: Final = msgspec.json.Decoder(Report)
 async def main(count: int, rounds: int) -> None:
     _decoding()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
-    vars(faust_app)["COMMIT_S"] = 0.1  # so that the end is seen when it is there
+    vars(group_reader)["COMMIT_S"] = 0.1  # so that the end is seen when it is there
     kafka, redis = KafkaServer.launch(), RedisServer.launch()
     try:
         rates: dict[float, list[float]] = {part: [] for part in PARTS}

@@ -338,8 +338,9 @@ class Streams(_Section):
 
     metrics_host: str = "127.0.0.1"
     metrics_port: Port = 9102
-    batch: int = Field(default=500, ge=1)
-    batch_within_s: float = Field(default=0.5, gt=0, le=2)
+    batch: int = Field(
+        default=5000, ge=1, description="the most messages that are written to Redis together"
+    )
     snapshot_s: float = Field(default=5, gt=0)
     publish_s: float = Field(
         default=0, ge=0, description="shortest time in s between snapshots sent to Kafka; 0: all"

@@ -56,7 +56,7 @@ class Metrics:
         )
         self.batch_duration = Histogram(
             "miningmap_batch_duration_seconds",
-            "Time from decoding a batch until Redis and Kafka have acknowledged what it became.",
+            "Time until Redis and Kafka have acknowledged what a decoded batch becomes.",
             buckets=_BATCH_S,
             registry=registry,
         )

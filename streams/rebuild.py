@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 from uuid import uuid4
 
 from miningmap.kafka.partitions import open_partitions
 from streams.redis.generations import NEXT, Range
-from streams.worker.messages import TOPICS, applied_by, decode_batch, raw_of
+from streams.worker.batches import in_turn, read_again, write_again
+from streams.worker.messages import TOPICS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from miningmap.settings import Settings
     from streams.redis.cell_writer import CellWriter
     from streams.redis.generations import Filled
+    from streams.worker.batches import Batch
 
 LEASE_S: Final = 30.0
 """How long a process that was killed keeps others from rebuilding, in seconds."""
@@ -136,23 +137,25 @@ async def _fill(
 ) -> int:
     """Apply what a generation lacks of what Kafka holds; return the number of messages."""
     number = 0
+
+    async def apply(batch: Batch) -> None:
+        nonlocal number
+        written = await write_again(store, batch, filled.number)
+        if written.not_advanced:
+            raise RebuildError("Redis has lost what was rebuilt; try again")
+        number += len(batch.raw)
+        read(len(batch.raw))
+
     for each, (first, after) in reader.held.items():
         if each not in filled.positions:
             await store.generations.begin_partition(filled.number, each, first)
-        position = filled.positions.get(each, first)
-        limit = settings.streams.batch
-        async for records, reached in reader.batches(each, position, after, limit=limit):
-            batch = [raw_of(record) for record in records]
-            at = now()
-            decoded = decode_batch(batch, settings.retention, at)
-            ranges = {each: Range(position, reached)}
-            applied = replace(
-                applied_by(batch, at, ranges), generation=filled.number, repeatable=False
-            )
-            written = await store.write(decoded.claimed, applied, rejected=decoded.rejected)
-            if written.not_advanced:
-                raise RebuildError("Redis has lost what was rebuilt; try again")
-            position = reached
-            number += len(batch)
-            read(len(batch))
+        batches = read_again(
+            reader,
+            each,
+            Range(filled.positions.get(each, first), after),
+            limit=settings.streams.batch,
+            retention=settings.retention,
+            now=now,
+        )
+        await in_turn(batches, apply)
     return number

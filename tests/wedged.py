@@ -12,13 +12,12 @@ import time
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
-
 from launch.cli import main
 from miningmap import loop_watchdog, redis_client
 from miningmap.kafka import lag, producer
 from streams.redis.cell_writer import CellWriter
-from streams.worker import consumer, faust_app, stall_watchdog
+from streams.worker import consumer, group_reader, stall_watchdog
+from streams.worker.group_reader import GroupReader
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -29,7 +28,7 @@ WAITS_S: Final[dict[ModuleType, dict[str, float]]] = {
     redis_client: {"PERIOD_S": 0.25, "DEADLINE_S": 0.5},
     stall_watchdog: {"PERIOD_S": 0.25, "HUNG_S": 1.0},
     loop_watchdog: {"BLOCKED_S": 4.0, "TICK_S": 0.25, "GRACE_S": 1.0, "END_S": 5.0},
-    faust_app: {"COMMIT_S": 0.2},
+    group_reader: {"COMMIT_S": 0.2},
 }
 FOR_EVER_S: Final = 1e6
 
@@ -71,37 +70,22 @@ def hang_uncancelled() -> None:
     CellWriter.write = write  # type: ignore[assignment, method-assign]
 
 
-def lose_the_agent() -> None:
-    """The agent ends as if all was well; Faust goes on without it."""
-    build = faust_app.build_app
+def end_the_consumer() -> None:
+    """The consumer ends as if all was well."""
 
-    def without(settings: Any, _: object) -> Any:
-        async def end(_: object) -> None:
-            raise asyncio.CancelledError
+    async def in_turn(*_: object) -> None:
+        return
 
-        return build(settings, end)
-
-    vars(consumer)["build_app"] = without
+    vars(consumer)["in_turn"] = in_turn
 
 
-def lose_the_thread() -> None:
-    """Faust's consumer thread ends at its first fetch."""
+def hang_in_a_fetch() -> None:
+    """Kafka gives nothing any more, though the group has its member."""
 
-    async def getmany(self: AIOKafkaConsumerThread, *_: object, **__: object) -> object:
-        self.thread_loop.call_soon_threadsafe(self.thread_loop.stop)
+    async def fetched(_: object) -> object:
         return await asyncio.Event().wait()
 
-    AIOKafkaConsumerThread.getmany = getmany  # type: ignore[method-assign, assignment]
-
-
-def block_the_thread() -> None:
-    """Faust's consumer thread is stuck for ever, and cannot be joined either."""
-
-    async def getmany(self: AIOKafkaConsumerThread, *_: object, **__: object) -> object:
-        self.thread_loop.call_soon_threadsafe(time.sleep, FOR_EVER_S)
-        return await asyncio.Event().wait()
-
-    AIOKafkaConsumerThread.getmany = getmany  # type: ignore[method-assign, assignment]
+    GroupReader._fetched = fetched  # type: ignore[assignment, method-assign]
 
 
 def hang_the_watchdog() -> None:
@@ -143,9 +127,8 @@ HOW: Final[dict[str, Callable[[], None]]] = {
     "c": lambda: block(in_c),
     "redis": hang_in_redis,
     "uncancelled": hang_uncancelled,
-    "agent": lose_the_agent,
-    "thread": lose_the_thread,
-    "blocked-thread": block_the_thread,
+    "consumer": end_the_consumer,
+    "fetch": hang_in_a_fetch,
     "watchdog": hang_the_watchdog,
     "watchdog-once": hang_the_watchdog_once,
     "nothing": nothing,

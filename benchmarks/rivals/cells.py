@@ -27,4 +27,4 @@ class Cells:
     async def write(self, batch: Sequence[RawMessage]) -> None:
         """Write a batch; return when Redis has acknowledged it."""
         decoded = decode_batch(batch, SETTINGS.retention, utc_now())
-        await self._store.write(decoded.claimed)
+        await self._store.writer.write(decoded.claimed)

@@ -1,38 +1,41 @@
-"""The consumer: runs the Faust app, and at shutdown lets the current batch finish."""
+"""The consumer: has the processor write what the group reads; at the end a batch may finish."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import structlog
-from faust.exceptions import ConsumerNotStarted
 
 from miningmap.kafka.access import Access, require_access
 from miningmap.kafka.topics import DEAD_LETTERS, SHARES, SWINGS
 from miningmap.tasks import run_until_first_ends
+from streams.worker.batches import in_turn
 from streams.worker.faust_app import build_app
+from streams.worker.group_reader import GroupReader
 from streams.worker.messages import TOPICS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator
 
     import faust
 
     from miningmap.kafka.producer import Publisher
     from miningmap.settings import Settings
     from streams.redis.generations import Partition
-    from streams.worker.messages import RawMessage
+    from streams.worker.batches import Batch
+    from streams.worker.group_reader import Fetch
     from streams.worker.processor import Processor
     from streams.worker.rewinder import Rewinder
 
 LAST_BATCH_S: Final = 2.0
-"""At shutdown, the longest wait for the current batch; after it, the next process repeats it."""
-STOP_S: Final = 3.0
-"""The longest time for the shutdown of the consumer, its last batch included: Faust can hang while
-Kafka is unavailable. The producer's shutdown comes after it, and both end within 10 s."""
+"""The longest wait for the current batch at shutdown, and before partitions are given back. After
+it, whoever has the partitions next repeats the batch."""
+STOP_S: Final = 5.0
+"""The longest time for the shutdown of the consumer, its last batch and commit included. The
+producer's shutdown comes after it, and both end within 10 s."""
 
 _log = structlog.get_logger(__name__)
 
@@ -44,89 +47,135 @@ async def consume(
 
     Raises:
         SettingsError: Kafka lacks a topic, or does not allow its use.
-        Exception: a batch failed permanently, or Faust ended by itself.
+        Exception: a batch failed permanently, or the consumer ended by itself.
     """
     reads = frozenset({*TOPICS, SWINGS})
     writes = frozenset({DEAD_LETTERS, SHARES, SWINGS})
     await require_access(settings.kafka, Access(reads, writes, settings.kafka.group))
     await publisher.connected()
-    batches = _Batches(processor)
-    app = build_app(settings, batches.process)
-    async with _running(app, batches):
+    consumer = Consumer(settings, processor)
+    app = build_app(settings.kafka, consumer.run)
+    async with _running(app, consumer):
         _log.info("service_started", servers=settings.kafka.bootstrap_servers)
         await run_until_first_ends(
-            batches.failed(),
+            consumer.ended(),
             app.wait_until_stopped(),
-            rewinder.watch(lambda: _assigned(app), batches.busy),
+            rewinder.watch(lambda: consumer.assigned, consumer.busy),
         )
-        raise app.crash_reason or RuntimeError("Faust ended by itself")
+        raise app.crash_reason or RuntimeError("the consumer ended by itself")
 
 
-class _Batches:
-    """Passes batches to the processor and remembers the error of the first one that fails.
+class _Decoded(NamedTuple):
+    """A fetch and the batch that it is."""
 
-    Faust only logs an agent's exception: it continues after that batch and never commits again.
+    fetch: Fetch
+    batch: Batch
+
+
+class Consumer:
+    """Passes what the group reads to the processor, fetch by fetch.
 
     Attributes:
-        busy: held while a batch is processed.
+        busy: held while a batch is written.
     """
 
-    def __init__(self, processor: Processor) -> None:
+    def __init__(self, settings: Settings, processor: Processor) -> None:
         self._processor = processor
-        self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._reader = GroupReader(
+            settings.kafka,
+            settings.kafka.group,
+            TOPICS,
+            limit=settings.streams.batch,
+            between_fetches=self._between_batches,
+        )
+        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.busy = asyncio.Lock()
 
-    async def process(self, batch: Sequence[RawMessage]) -> None:
-        """Process one batch."""
-        async with self.busy:
-            try:
-                await self._processor.process(batch)
-            except Exception as error:
-                if not self._failure.done():
-                    self._failure.set_exception(error)
-                raise
+    @property
+    def assigned(self) -> frozenset[Partition]:
+        """The partitions that this process reads; none while its consumer starts or stops."""
+        return self._reader.assigned
 
-    async def failed(self) -> None:
-        """Wait until a batch fails, and raise its error."""
-        await self._failure
+    async def run(self) -> None:
+        """Process what the group reads until cancelled.
+
+        Raises:
+            BrokerError: Kafka refuses the group, what it reads, or a dead letter.
+        """
+        try:
+            async with self._reader.joined():
+                await in_turn(self._decoded(), self._write)
+        except Exception as error:
+            self._end(error)
+            raise
+        finally:
+            self._end(None)  # Faust takes a task that ends, or is cancelled, for a success
+
+    async def ended(self) -> None:
+        """Wait until it ends, and raise its error if it failed."""
+        await self._ended
 
     async def finish(self) -> None:
         """Wait for the current batch, and let no other batch begin.
 
         A batch that takes too long is interrupted. The next process repeats it, which is harmless.
         """
-        try:
-            async with asyncio.timeout(LAST_BATCH_S):
-                await self.busy.acquire()
-        except TimeoutError:
+        if not await self._is_idle():
             _log.warning("batch_interrupted", seconds=LAST_BATCH_S)
 
+    def _end(self, error: Exception | None) -> None:
+        if self._ended.done():
+            return
+        if error is None:
+            self._ended.set_result(None)
+        else:
+            self._ended.set_exception(error)
 
-def _assigned(app: faust.App) -> set[Partition]:
-    """Return the partitions that this process reads; none while its consumer starts or stops."""
-    try:
-        return {(each.topic, each.partition) for each in app.consumer.assignment()}
-    except ConsumerNotStarted:
-        return set()
+    async def _decoded(self) -> AsyncIterator[_Decoded]:
+        async for fetch in self._reader.fetches():
+            yield _Decoded(fetch, await self._processor.decode(fetch.messages, fetch.ranges))
+
+    async def _write(self, decoded: _Decoded) -> None:
+        fetch, batch = decoded
+        async with self.busy:
+            # Otherwise whoever has the partitions now reads it, or this process once more.
+            if self._reader.is_current(fetch):
+                await self._processor.write(batch)
+                self._reader.done(fetch)
+
+    @asynccontextmanager
+    async def _between_batches(self) -> AsyncIterator[None]:
+        """Let no batch begin during the block, and let the current one finish before if it can."""
+        is_idle = await self._is_idle()
+        try:
+            yield
+        finally:
+            if is_idle:
+                self.busy.release()
+
+    async def _is_idle(self) -> bool:
+        """Wait until no batch is written, and let none begin; return whether that was in time."""
+        try:
+            async with asyncio.timeout(LAST_BATCH_S):
+                return await self.busy.acquire()
+        except TimeoutError:
+            return False
 
 
 @asynccontextmanager
-async def _running(app: faust.App, batches: _Batches) -> AsyncIterator[None]:
+async def _running(app: faust.App, consumer: Consumer) -> AsyncIterator[None]:
     """Run a Faust app during the block."""
-    # A start that is cancelled half-way would leave a thread behind that keeps the process alive.
-    starting = asyncio.create_task(app.start())
     try:
-        await asyncio.shield(starting)
+        await app.start()
         yield
     finally:
-        # Not by asyncio.timeout, which cancels once: Faust can ignore that, and go on waiting.
-        stopping = asyncio.create_task(_stop(app, batches, starting))
+        # Not by asyncio.timeout, which cancels once: a batch can ignore that, and go on waiting.
+        stopping = asyncio.create_task(_stop(app, consumer))
         await asyncio.wait({stopping}, timeout=STOP_S)
         if stopping.done():
             stopping.result()
         else:
             stopping.cancel()
-            starting.cancel()
             _log.warning("faust_stop_timed_out", seconds=STOP_S)
             # What is left of Faust is cancelled when the loop ends, and would log each cancellation
             # as a crash, with its traceback.
@@ -134,7 +183,6 @@ async def _running(app: faust.App, batches: _Batches) -> AsyncIterator[None]:
                 logging.getLogger(library).setLevel(logging.CRITICAL)
 
 
-async def _stop(app: faust.App, batches: _Batches, starting: asyncio.Task[object]) -> None:
-    await batches.finish()
-    await asyncio.wait({starting})
+async def _stop(app: faust.App, consumer: Consumer) -> None:
+    await consumer.finish()
     await app.stop()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from math import inf
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import structlog
 
@@ -16,7 +17,6 @@ from miningmap.retention import TooLateError, horizon
 from streams.method.cells import claims_of
 from streams.metrics import FAILED
 from streams.redis.cell_writer import Applied
-from streams.redis.generations import Range
 from streams.worker.rejections import add_rejection
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from miningmap.api.models import Refusal
     from miningmap.settings import Retention
     from streams.method.cells import Claim
-    from streams.redis.generations import Partition
+    from streams.redis.generations import Partition, Range
 
 TOPICS: Final = (REPORTS, NETWORK, DEAD_LETTERS)
 """The topics that are applied to Redis."""
@@ -35,8 +35,7 @@ TOPICS: Final = (REPORTS, NETWORK, DEAD_LETTERS)
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True)
-class RawMessage:
+class RawMessage(NamedTuple):
     """A message as it was read from Kafka.
 
     ``written_s`` is the time at which it was written, in seconds since the Unix epoch, by its
@@ -75,9 +74,11 @@ def time_of(raw: RawMessage, now: datetime) -> datetime:
     It is the message's own time and not the clock's, so that a message becomes the same cells when
     it is read again a year later. No message is from the future.
     """
-    if raw.written_s is None or raw.written_s <= 0:
-        return now
-    return datetime.fromtimestamp(min(raw.written_s, now.timestamp()), UTC)
+    return datetime.fromtimestamp(min(_written_s(raw), now.timestamp()), UTC)
+
+
+def _written_s(raw: RawMessage) -> float:
+    return raw.written_s if raw.written_s and raw.written_s > 0 else inf
 
 
 def decode_batch(batch: Sequence[RawMessage], retention: Retention, now: datetime) -> DecodedBatch:
@@ -89,6 +90,14 @@ def decode_batch(batch: Sequence[RawMessage], retention: Retention, now: datetim
         now: the clock, UTC: the time of new dead letters, and of messages that have none.
     """
     result = DecodedBatch()
+    decode_into(result, batch, retention, now)
+    return result
+
+
+def decode_into(
+    result: DecodedBatch, batch: Iterable[RawMessage], retention: Retention, now: datetime
+) -> None:
+    """Decode messages as :func:`decode_batch` does, and add them to what was decoded before."""
     for raw in batch:
         if raw.topic == DEAD_LETTERS:
             add_rejection(raw.key, raw.headers, result.rejected, now)
@@ -109,7 +118,6 @@ def decode_batch(batch: Sequence[RawMessage], retention: Retention, now: datetim
         except Exception as error:  # noqa: BLE001 - a bug must not stop all processing
             _log.exception("message_failed", topic=raw.topic, offset=raw.offset)
             result.dead_letters.append(dead_letter(raw, FAILED, repr(error), now))
-    return result
 
 
 def dead_letter(raw: RawMessage, reason: str, error: str, at: datetime) -> DeadLetter:
@@ -126,37 +134,25 @@ def dead_letter(raw: RawMessage, reason: str, error: str, at: datetime) -> DeadL
     )
 
 
-def ranges_of(batch: Sequence[RawMessage]) -> dict[Partition, Range]:
-    """Return the offsets of the messages of a batch, by partition.
-
-    Args:
-        batch: of each partition, messages that follow on each other.
-    """
-    ranges: dict[Partition, Range] = {}
-    for raw in batch:
-        each = (raw.topic, raw.partition)
-        first, after = ranges.get(each, (raw.offset, raw.offset + 1))
-        ranges[each] = Range(min(first, raw.offset), max(after, raw.offset + 1))
-    return ranges
-
-
 def applied_by(
-    batch: Sequence[RawMessage], now: datetime, ranges: Mapping[Partition, Range] | None = None
+    batch: Sequence[RawMessage], now: datetime, ranges: Mapping[Partition, Range]
 ) -> Applied:
-    """Return what is applied once a batch is written: by default, its messages."""
-    at = min((time_of(raw, now) for raw in batch), default=now)
-    return Applied(ranges_of(batch) if ranges is None else ranges, at)
+    """Return what is applied once a batch is written, which has these offsets of partitions."""
+    oldest = min(batch, key=_written_s, default=None)
+    return Applied(ranges, now if oldest is None else time_of(oldest, now))
 
 
 def headers_of(
     headers: Mapping[str, bytes | None] | Iterable[tuple[str, bytes | None]] | None,
 ) -> tuple[tuple[str, bytes], ...]:
     """Return headers, each name once; one may have no value, which is read as an empty one."""
-    return tuple((name, value or b"") for name, value in dict(headers or ()).items())
+    if not headers:
+        return ()
+    return tuple((name, value or b"") for name, value in dict(headers).items())
 
 
 def raw_of(record: ConsumerRecord) -> RawMessage:
-    """Return a message that was read without Faust."""
+    """Return a message as aiokafka has read it."""
     return RawMessage(
         record.topic,
         record.partition,

@@ -1,4 +1,4 @@
-"""The processor: turns a batch of raw messages into cells and dead letters, without Faust.
+"""The processor: turns a batch of raw messages into cells and dead letters.
 
 First Redis acknowledges the cells, then Kafka acknowledges the dead letters, then the caller
 commits. A batch that is interrupted is processed again, which changes no cell.
@@ -23,19 +23,22 @@ from miningmap.redis_errors import cause_of
 from miningmap.times import DAY_S, bucket_start
 from streams.metrics import OVER_QUOTA
 from streams.worker.attempts import Attempts
-from streams.worker.messages import applied_by, dead_letter, decode_batch
+from streams.worker.batches import decoded
+from streams.worker.messages import dead_letter
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from datetime import datetime
 
     from miningmap.kafka.dead_letters import DeadLetter
     from miningmap.kafka.producer import Record
     from miningmap.settings import Retention
     from streams.metrics import Metrics
-    from streams.redis.cell_writer import Applied, CellWriter
+    from streams.redis.cell_writer import CellWriter
+    from streams.redis.generations import Partition, Range
     from streams.redis.written import Written
-    from streams.worker.messages import DecodedBatch, RawMessage
+    from streams.worker.batches import Batch
+    from streams.worker.messages import RawMessage
     from streams.worker.rewinder import Rewinder
 
 _log = structlog.get_logger(__name__)
@@ -90,7 +93,11 @@ class Processor:
         self._metrics = metrics
         self._now = now
 
-    async def process(self, batch: Sequence[RawMessage]) -> None:
+    async def decode(self, raw: Sequence[RawMessage], ranges: Mapping[Partition, Range]) -> Batch:
+        """Decode messages, which have these offsets of their partitions."""
+        return await decoded(raw, ranges, self._retention, self._now())
+
+    async def write(self, batch: Batch) -> None:
         """Write a batch; return when each message is stored in cells or as a dead letter.
 
         Raises:
@@ -98,43 +105,43 @@ class Processor:
         """
         now = self._now()
         with self._metrics.batch_duration.time():
-            decoded = decode_batch(batch, self._retention, now)
-            written = await self._write(decoded, applied_by(batch, now))
+            written = await self._write(batch)
+            raw = batch.decoded.raw
             late = {number: _late_days(days) for number, days in written.too_late.items()}
             refused = (
                 ("too_late", late),
                 (TOO_LARGE, written.too_large),
                 (OVER_QUOTA, written.over_quota),
             )
-            dead_letters = decoded.dead_letters + [
-                dead_letter(decoded.raw[number], reason, error, now)
+            dead_letters = batch.decoded.dead_letters + [
+                dead_letter(raw[number], reason, error, now)
                 for reason, errors in refused
                 for number, error in sorted(errors.items())
             ]
             await self._publish(dead_letters)
-        self._count(batch, dead_letters, [decoded.raw[number].topic for number in written.damaged])
+        self._count(batch.raw, dead_letters, [raw[number].topic for number in written.damaged])
 
     def _count(
         self,
-        batch: Sequence[RawMessage],
+        raw: Sequence[RawMessage],
         dead_letters: Sequence[DeadLetter],
         damaged_topics: Sequence[str],
     ) -> None:
-        self._metrics.batch_size.observe(len(batch))
+        self._metrics.batch_size.observe(len(raw))
         dead = Counter(letter.topic for letter in dead_letters)
         damaged = Counter(damaged_topics)
-        for topic, number in Counter(raw.topic for raw in batch).items():
+        for topic, number in Counter(each.topic for each in raw).items():
             used = "read" if topic == DEAD_LETTERS else "stored"
             self._metrics.messages.labels(topic, used).inc(number - dead[topic] - damaged[topic])
             self._metrics.messages.labels(topic, "dead_letter").inc(dead[topic])
             if damaged[topic]:
                 self._metrics.messages.labels(topic, "damaged").inc(damaged[topic])
 
-    async def _write(self, decoded: DecodedBatch, applied: Applied) -> Written:
+    async def _write(self, batch: Batch) -> Written:
         async for attempt in stamina.retry_context(on=RedisError, attempts=None, timeout=None):
             with attempt:
                 try:
-                    written = await self._write_once(decoded, applied)
+                    written = await self._write_once(batch)
                 except RedisError as error:
                     self._attempts.failed(error)
                     record_loss(self._redis, error)
@@ -143,17 +150,17 @@ class Processor:
                     raise
         record_answer(self._redis)
         now = self._now()
-        for message, _ in decoded.claimed:
+        for message, _ in batch.decoded.claimed:
             self._metrics.report_age.observe(max(0.0, (now - message.end).total_seconds()))
         return written
 
-    async def _write_once(self, decoded: DecodedBatch, applied: Applied) -> Written:
+    async def _write_once(self, batch: Batch) -> Written:
         """Write a batch; if Redis lacks messages before it, apply them and write it again."""
+        claimed, rejected, applied = batch.decoded.claimed, batch.decoded.rejected, batch.applied
         while True:
-            rejected = decoded.rejected
             if self._rewinder is None:
-                return await self._store.write(decoded.claimed, rejected=rejected)
-            written = await self._store.write(decoded.claimed, applied, rejected=rejected)
+                return await self._store.write(claimed, rejected=rejected)
+            written = await self._store.write(claimed, applied, rejected=rejected)
             if not written.not_advanced:
                 self._rewinder.expect(applied.ranges)
                 return written

@@ -2,7 +2,7 @@
 
 Redis says by its positions how much of each partition it has applied. If it lacks messages before
 those that the consumer group is at, they are read again without the group, which keeps its place:
-nothing of Faust's consumer has to be moved, also during a rebalance. A message that is applied
+nothing of the group's consumer has to be moved, also during a rebalance. A message that is applied
 twice changes nothing, so two processes can do the same.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NoReturn
 
 import structlog
@@ -23,10 +22,11 @@ from miningmap.kafka.partitions import open_partitions
 from miningmap.tasks import raise_if_cancelled
 from streams.redis.generations import Range, RebuildingError
 from streams.redis.takeover import has_unnumbered_cells, take_over
-from streams.worker.messages import TOPICS, applied_by, decode_batch, raw_of
+from streams.worker.batches import in_turn, read_again, write_again
+from streams.worker.messages import TOPICS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping
     from datetime import datetime
 
     from miningmap.kafka.lag import Lag
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from streams.metrics import Metrics
     from streams.redis.cell_writer import CellWriter
     from streams.redis.generations import Filled, Partition
-    from streams.worker.messages import RawMessage
+    from streams.worker.batches import Batch
 
 CHECK_S: Final = 1.0
 """How often the positions are compared while no message arrives, in seconds."""
@@ -243,22 +243,26 @@ class Rewinder:
     async def _replay_partition(
         self, reader: PartitionReader, partition: Partition, lacking: Range
     ) -> None:
-        position, stop = lacking
-        async for records, after in reader.batches(partition, position, stop, limit=self._batch):
-            await self._apply(list(map(raw_of, records)), {partition: Range(position, after)})
-            position = after
-            self._left[partition] = stop - position
-            self.replayed += len(records)
-            self._metrics.rewound.inc(len(records))
+        async def apply(batch: Batch) -> None:
+            written = await write_again(self._store, batch)
+            if written.not_advanced:
+                raise _LostAgainError
+            self._left[partition] = lacking.after - batch.applied.ranges[partition].after
+            self.replayed += len(batch.raw)
+            self._metrics.rewound.inc(len(batch.raw))
             self._say()
 
-    async def _apply(self, batch: Sequence[RawMessage], ranges: Mapping[Partition, Range]) -> None:
-        now = self._now()
-        decoded = decode_batch(batch, self._retention, now)
-        applied = replace(applied_by(batch, now, ranges), repeatable=False)
-        written = await self._store.write(decoded.claimed, applied, rejected=decoded.rejected)
-        if written.not_advanced:
-            raise _LostAgainError
+        await in_turn(
+            read_again(
+                reader,
+                partition,
+                lacking,
+                limit=self._batch,
+                retention=self._retention,
+                now=self._now,
+            ),
+            apply,
+        )
 
     def _say(self) -> None:
         left = sum(self._left.values())

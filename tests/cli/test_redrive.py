@@ -25,7 +25,7 @@ from miningmap.redis_client import connect
 from miningmap.times import utc_now
 from streams.method.cells import Series
 from streams.redis.store import Store
-from streams.worker import faust_app
+from streams.worker import group_reader
 from streams.worker import messages as worker_messages
 from tests.servers import ROOT
 from tests.streams.fixtures import NOON, report
@@ -313,8 +313,7 @@ def test_after_a_fix_the_messages_count(
 ) -> None:
     """A fault of the software makes dead letters; mended, all of them become cells."""
     del topics  # they are empty
-    monkeypatch.setattr(faust_app, "COMMIT_S", 0.05)
-    settings.streams.batch_within_s = 0.05
+    monkeypatch.setattr(group_reader, "COMMIT_S", 0.05)
     start = utc_now().replace(second=0, microsecond=0) - timedelta(minutes=10)
     sent = [report("a", {"US": 1e18}, start=start + timedelta(minutes=n)) for n in range(5)]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -18,16 +19,14 @@ from miningmap.kafka.reader import open_reader
 from miningmap.kafka.security import RefusedError, client_options
 from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS, SHARES, SWINGS
 from miningmap.settings import Kafka, SettingsError
-from streams.worker.faust_app import build_app
+from streams.worker.group_reader import GroupReader
 from tests.secure_servers import Authority, SecureKafka, user
 from tests.servers import ROOT, kafka_at
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from miningmap.settings import Settings
-    from streams.worker.messages import RawMessage
 
 pytestmark = pytest.mark.integration
 
@@ -183,14 +182,8 @@ async def test_a_topic_that_does_not_exist_is_no_missing_permission(broker: Secu
 async def test_each_kind_of_client_uses_the_security(
     broker: SecureKafka, settings_of_streams: Settings
 ) -> None:
-    """Producer, groupless consumer, administration, and Faust with its own credentials."""
+    """Producer, groupless consumer, administration, and the member of a group."""
     collector, streams = user(broker, "collector"), settings_of_streams.kafka
-    arrived: asyncio.Queue[bytes] = asyncio.Queue()
-
-    async def process(messages: Sequence[RawMessage]) -> None:
-        for message in messages:
-            await arrived.put(message.value or b"")
-
     async with asyncio.timeout(DEADLINE_S):
         async with Publisher(collector, frozenset({REPORTS, NETWORK})) as publisher:
             await publisher.connected()
@@ -198,10 +191,13 @@ async def test_each_kind_of_client_uses_the_security(
         async with open_reader(collector, [REPORTS]) as reader:
             read = [value async for values in reader.batches() for value in values]
         assert b"one" in read
-        app = build_app(settings_of_streams, process)
-        async with _started(app):
-            while await arrived.get() != b"one":
-                pass
+        group = GroupReader(
+            streams, streams.group, [REPORTS], limit=100, between_fetches=nullcontext
+        )
+        async with group.joined():
+            async for fetch in group.fetches():
+                if b"one" in {message.value for message in fetch.messages}:
+                    break
         async with lag_of(streams, streams.group, [REPORTS]) as lag:
             assert await lag()
 
@@ -211,19 +207,6 @@ def settings_of_streams(broker: SecureKafka) -> Settings:
     from miningmap.settings import load  # noqa: PLC0415 - after the environment was emptied
 
     return load().model_copy(update={"kafka": user(broker, "streams")})
-
-
-class _started:  # noqa: N801 - reads as a verb
-    """Run a Faust app without its own signal handlers."""
-
-    def __init__(self, app: object) -> None:
-        self._app = app
-
-    async def __aenter__(self) -> None:
-        await self._app.start()  # type: ignore[attr-defined]
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._app.stop()  # type: ignore[attr-defined]
 
 
 def test_no_client_is_made_without_the_security() -> None:

@@ -42,7 +42,7 @@ long = pytest.mark.skipif("SLOW" not in os.environ, reason="a long story: run `m
 
 @pytest.fixture
 def settings(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    do_not_wait(monkeypatch, settings)
+    do_not_wait(monkeypatch)
     settings.retention = FOR_EVER
     return settings
 

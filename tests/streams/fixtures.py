@@ -11,15 +11,18 @@ from miningmap.swings import PlaceSwing, PoolDelta, PoolPart, PoolSwing
 from streams.method.cells import Cell
 from streams.method.cohort import Cohort, Member
 from streams.method.observations import Observation
-from streams.redis.generations import Generations
+from streams.redis.generations import Generations, Range
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from redis.asyncio import Redis
 
     from miningmap.messages import Basis, Kind
     from streams.method.cells import Places
+    from streams.redis.generations import Partition
+    from streams.worker.messages import RawMessage
+    from streams.worker.processor import Processor
 
 T = TypeVar("T")
 
@@ -59,6 +62,16 @@ def report(
 async def at_once(piece: Callable[[], T], left: float) -> T:  # noqa: ARG001 - as a Worker
     """Compute a piece of an answer here and now."""
     return piece()
+
+
+async def process(processor: Processor, batch: Sequence[RawMessage]) -> None:
+    """Decode and write messages, those of a partition in the order of their offsets."""
+    ranges: dict[Partition, Range] = {}
+    for raw in batch:
+        each = (raw.topic, raw.partition)
+        first = ranges[each].first if each in ranges else raw.offset
+        ranges[each] = Range(first, raw.offset + 1)
+    await processor.write(await processor.decode(batch, ranges))
 
 
 async def empty(redis: Redis) -> None:

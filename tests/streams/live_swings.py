@@ -28,7 +28,7 @@ from streams.method.swings import SwingSettings
 from streams.metrics import Metrics
 from streams.redis.store import Store
 from streams.redis.swing_store import SwingStore
-from streams.worker import faust_app, swing_watcher
+from streams.worker import group_reader, swing_watcher
 from streams.worker.consumer import consume
 from streams.worker.processor import Processor
 from streams.worker.rewinder import Rewinder
@@ -87,11 +87,10 @@ class Watch:
             await self._clock.changed.wait_for(lambda: self._clock.sets != self._seen)
 
 
-def do_not_wait(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
+def do_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the consumer commit, and the watcher see that, without long waits."""
-    monkeypatch.setattr(faust_app, "COMMIT_S", 0.02)
+    monkeypatch.setattr(group_reader, "COMMIT_S", 0.02)
     monkeypatch.setattr(swing_watcher, "POLL_S", 0.02)
-    settings.streams.batch_within_s = 0.02
 
 
 @dataclass

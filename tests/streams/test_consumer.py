@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from miningmap.settings import Settings
 from streams.worker import consumer
 
 if TYPE_CHECKING:
     import faust
 
     from streams.worker.processor import Processor
+
+
+def make_consumer() -> consumer.Consumer:
+    return consumer.Consumer(Settings(), cast("Processor", None))
 
 
 class StuckFaust:
@@ -36,10 +41,10 @@ async def test_a_faust_that_ignores_its_cancellation_does_not_delay_the_end(
 ) -> None:
     monkeypatch.setattr(consumer, "STOP_S", 0.1)
     app = StuckFaust()
-    batches = consumer._Batches(cast("Processor", None))
+    running = make_consumer()
     try:
         async with asyncio.timeout(5):
-            async with consumer._running(cast("faust.App", app), batches):
+            async with consumer._running(cast("faust.App", app), running):
                 pass
     finally:
         app.released.set()
@@ -50,7 +55,7 @@ async def test_an_error_of_the_stop_is_raised() -> None:
         async def stop(self) -> None:
             raise RuntimeError("broken")
 
-    batches = consumer._Batches(cast("Processor", None))
+    running = make_consumer()
     with pytest.raises(RuntimeError, match="broken"):
-        async with consumer._running(cast("faust.App", FailingFaust()), batches):
+        async with consumer._running(cast("faust.App", FailingFaust()), running):
             pass

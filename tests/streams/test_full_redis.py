@@ -32,7 +32,7 @@ from streams.worker.processor import Processor
 from tests.clock import Clock
 from tests.conftest import launched
 from tests.servers import RedisServer
-from tests.streams.fixtures import report
+from tests.streams.fixtures import process, report
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -166,10 +166,10 @@ async def test_cells_wait_while_redis_is_full_and_are_written_once_there_is_room
     state = Dependency("redis")
     processor, letters = processor_of(client, state)
     first, second = (report(pool, PLACES, start=NOW - MINUTE) for pool in ("a", "b"))
-    await processor.process(raw(first))
+    await process(processor, raw(first))
     await fill(client)
     with capture_logs() as logs:
-        writing = asyncio.create_task(processor.process(raw(second)))
+        writing = asyncio.create_task(process(processor, raw(second)))
         await until_told(state, "Redis is full: give it more memory (maxmemory)")
         assert await minutes(client, second) == 0
         assert not writing.done()
@@ -342,7 +342,7 @@ async def test_cells_wait_while_redis_cannot_write_its_files(
     seen = Dependency("redis")
     with capture_logs() as logs:
         watching = asyncio.create_task(watch(settings, seen))
-        writing = asyncio.create_task(processor.process(raw(message)))
+        writing = asyncio.create_task(process(processor, raw(message)))
         for each in (state, seen):
             await until_told(each, "Redis cannot write its files")
         assert await client.get("key") == b"value"  # reads go on
@@ -385,7 +385,7 @@ async def test_cells_wait_while_the_disk_of_redis_is_full() -> None:
             with pytest.raises(library.ResponseError, match="MISCONF"):
                 await set_for_ever(client)
             watching = asyncio.create_task(watch(settings, seen))
-            writing = asyncio.create_task(processor.process(raw(message)))
+            writing = asyncio.create_task(process(processor, raw(message)))
             for each in (state, seen):
                 await until_told(each, "Redis cannot write its files")
             server.enlarge()
@@ -409,7 +409,7 @@ async def test_cells_wait_while_redis_is_a_replica_and_the_address_is_looked_up_
         before = await client.client_id()
         await operator.replicaof("127.0.0.1", 1)
         watching = asyncio.create_task(watch(settings, seen))
-        writing = asyncio.create_task(processor.process(raw(message)))
+        writing = asyncio.create_task(process(processor, raw(message)))
         for each in (state, seen):
             await until_told(each, "Redis is a read-only replica: point the ")
         await operator.replicaof("NO", "ONE")
@@ -439,7 +439,7 @@ async def test_what_redis_refuses_for_its_size_is_a_dead_letter_and_the_rest_is_
     state = Dependency("redis")
     processor, letters = processor_of(client, state)
     some = [report(pool, PLACES, start=NOW - MINUTE) for pool in ("e", "large", "f")]
-    await processor.process(raw(*some))
+    await process(processor, raw(*some))
     assert [await minutes(client, message) for message in some] == [1, 0, 1]
     (letter,) = letters.records
     headers = dict(letter.headers)

@@ -29,7 +29,7 @@ from streams.redis import keys
 from streams.redis.generations import NEXT, Generations
 from streams.redis.store import Store
 from streams.service import run
-from streams.worker import faust_app
+from streams.worker import group_reader
 from streams.worker.messages import TOPICS as APPLIED
 from streams.worker.processor import Processor
 from tests.servers import kafka_at
@@ -72,8 +72,7 @@ SPANS = [
 @pytest.fixture
 def settings(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Settings with which the service in this process writes and commits without a long wait."""
-    monkeypatch.setattr(faust_app, "COMMIT_S", 0.05)
-    settings.streams.batch_within_s = 0.05
+    monkeypatch.setattr(group_reader, "COMMIT_S", 0.05)
     settings.retention = FOR_EVER
     return settings
 
@@ -254,7 +253,7 @@ async def test_a_permanent_failure_of_a_batch_ends_the_service_with_its_error(
     async def fail(*_: object) -> None:
         raise BrokerError("never", retriable=False)
 
-    monkeypatch.setattr(Processor, "process", fail)
+    monkeypatch.setattr(Processor, "write", fail)
     await publish(settings, [report(hashrate=1)])
     async with asyncio.timeout(DEADLINE_S):
         with pytest.raises(BrokerError, match="never"):

@@ -17,7 +17,7 @@ from miningmap.times import parse_rfc3339, utc_now
 from streams.method.cells import Series
 from streams.redis import keys
 from streams.redis.store import Store
-from streams.worker import faust_app
+from streams.worker import group_reader
 from tests.streams.fixtures import report
 from tests.streams.processes import processed, publish, streams, until
 
@@ -34,8 +34,7 @@ pytestmark = pytest.mark.usefixtures("clean_kafka")
 @pytest.fixture
 def settings(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Settings with which the service in this process writes and commits without a long wait."""
-    monkeypatch.setattr(faust_app, "COMMIT_S", 0.05)
-    settings.streams.batch_within_s = 0.05
+    monkeypatch.setattr(group_reader, "COMMIT_S", 0.05)
     settings.streams.snapshot_s = 0.1
     return settings
 

@@ -29,7 +29,7 @@ from streams.redis.store import Store
 from streams.worker.messages import RawMessage
 from streams.worker.processor import Processor
 from tests.clock import Clock
-from tests.streams.fixtures import network, report
+from tests.streams.fixtures import network, process, report
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -117,8 +117,8 @@ async def test_a_pool_that_takes_too_much_is_refused_and_no_other(client: Redis)
     days = [(TODAY - n * DAY, TODAY - (n - 1) * DAY) for n in range(1, 31)]
     heavy = [report("heavy", places(1000), start=start, end=end) for start, end in days]
     light = [report("light", places(20), start=start, end=end) for start, end in days]
-    await processor.process(
-        raw(*(each for both in zip(heavy, light, strict=True) for each in both))
+    await process(
+        processor, raw(*(each for both in zip(heavy, light, strict=True) for each in both))
     )
 
     # It may be exceeded by one message.
@@ -137,10 +137,10 @@ async def test_a_pool_that_takes_too_much_is_refused_and_no_other(client: Redis)
     # Once there is room, its messages become cells again.
     await client.unlink(*[key async for key in client.scan_iter(match="mm:*:{p:heavy}:*:h:*")])
     letters.records.clear()
-    await processor.process(raw(heavy[-1]))
+    await process(processor, raw(heavy[-1]))
     assert len(letters.records) == 1  # it is measured every ten seconds
     clock.now += pool_quota.AGAIN_S
-    await processor.process(raw(heavy[-1]))
+    await process(processor, raw(heavy[-1]))
     assert len(letters.records) == 1
 
 

@@ -27,7 +27,7 @@ from streams.worker.messages import RawMessage, applied_by, decode_batch
 from streams.worker.processor import Processor
 from tests.cases import all_cases
 from tests.servers import ROOT
-from tests.streams.fixtures import NOON, network, report
+from tests.streams.fixtures import NOON, network, process, report
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -132,7 +132,7 @@ def test_the_clock_judges_a_message_that_is_from_no_time_or_from_the_future(
     )
     result = decode_batch([late, good], KEPT, NOW)
     assert [letter.reason for letter in result.dead_letters] == ["too_late"]
-    assert applied_by([late, good], NOW).at == NOW
+    assert applied_by([late, good], NOW, {}).at == NOW
 
 
 class FlakyWriter(CellWriter):
@@ -183,7 +183,7 @@ def make_processor(writer: CellWriter, broker: Broker) -> tuple[Processor, Metri
 async def test_a_dead_letter_has_the_original_bytes_their_origin_and_the_reason() -> None:
     broker = Broker()
     processor, metrics = make_processor(FlakyWriter(0), broker)
-    await processor.process([GOOD, raw(b"poison", offset=8)])
+    await process(processor, [GOOD, raw(b"poison", offset=8)])
     (record,) = broker.records
     assert (record.topic, record.key, record.value) == (DEAD_LETTERS, b"a", b"poison")
     headers = {name: value.decode() for name, value in record.headers}
@@ -211,7 +211,7 @@ async def test_a_report_that_is_too_late_for_some_days_is_a_dead_letter_too(
     broker = Broker()
     other = raw(encode(report("b", hashrate=2)), offset=9, key=b"b")
     processor, _ = make_processor(FlakyWriter(0, {1: days}), broker)
-    await processor.process([raw(b"poison", offset=8), GOOD, other])
+    await process(processor, [raw(b"poison", offset=8), GOOD, other])
     _, record = broker.records
     headers = {name: value.decode() for name, value in record.headers}
     assert (record.value, headers["offset"]) == (other.value, "9")
@@ -222,7 +222,7 @@ async def test_a_report_that_is_too_late_for_some_days_is_a_dead_letter_too(
 async def test_a_batch_is_retried_while_redis_or_kafka_is_unavailable() -> None:
     writer, broker = FlakyWriter(failures=2), Broker(failures=2)
     processor, _ = make_processor(writer, broker)
-    await processor.process([GOOD, raw(b"poison")])
+    await process(processor, [GOOD, raw(b"poison")])
     assert writer.written == [1]
     assert len(broker.records) == 1
 
@@ -230,10 +230,10 @@ async def test_a_batch_is_retried_while_redis_or_kafka_is_unavailable() -> None:
 async def test_a_consumed_dead_letter_is_recorded_and_not_published_again() -> None:
     writer, broker = FlakyWriter(0), Broker()
     processor, _ = make_processor(writer, broker)
-    await processor.process([raw(b"poison")])
+    await process(processor, [raw(b"poison")])
     (published,) = broker.records
     returned = RawMessage(DEAD_LETTERS, 0, 1, b"a", published.value, published.headers)
-    await processor.process([returned, RawMessage(DEAD_LETTERS, 0, 2, None, None)])
+    await process(processor, [returned, RawMessage(DEAD_LETTERS, 0, 2, None, None)])
     assert broker.records == [published]
     assert (writer.rejected["a"].reason, writer.rejected["a"].at) == ("undecodable", NOW)
 
@@ -252,7 +252,7 @@ async def test_messages_are_counted_by_topic_and_result_and_batches_by_size() ->
     processor, metrics = make_processor(FlakyWriter(0, {1: [20_000]}), Broker())
     letter = RawMessage(DEAD_LETTERS, 0, 1, b"a", b"")
     of_network = RawMessage(NETWORK, 0, 1, b"bitcoin", encode(network(1)))
-    await processor.process([GOOD, raw(b"poison"), GOOD, letter, of_network])
+    await process(processor, [GOOD, raw(b"poison"), GOOD, letter, of_network])
     (family,) = metrics.messages.collect()
     assert {(s.labels["topic"], s.labels["result"]): s.value for s in family.samples} == {
         (REPORTS, "stored"): 1,
@@ -271,7 +271,7 @@ async def test_messages_are_counted_by_topic_and_result_and_batches_by_size() ->
 async def test_a_permanent_error_of_kafka_is_not_retried() -> None:
     processor, _ = make_processor(FlakyWriter(0), Broker(failures=1, retriable=False))
     with pytest.raises(BrokerError):
-        await processor.process([raw(b"poison")])
+        await process(processor, [raw(b"poison")])
 
 
 async def test_no_hash_in_redis_outlives_its_tier(client: Redis) -> None:
@@ -289,7 +289,7 @@ async def test_no_hash_in_redis_outlives_its_tier(client: Redis) -> None:
     broker = Broker()
     store = Store(client, KEPT)
     processor = Processor(store.writer, broker.deliver, KEPT, Metrics(CollectorRegistry()), utc_now)
-    await processor.process([raw(encode(message)) for message in messages])
+    await process(processor, [raw(encode(message)) for message in messages])
     reasons = Counter(dict(record.headers)["reason"] for record in broker.records)
     assert reasons == {b"future": 6, b"too_late": 1, b"implausible": 4}
     longest = {

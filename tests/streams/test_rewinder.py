@@ -31,7 +31,7 @@ from streams.redis import keys
 from streams.redis.expiry import first_kept
 from streams.redis.generations import Filled, RebuildingError
 from streams.redis.store import Store
-from streams.worker import faust_app, rewinder
+from streams.worker import group_reader, rewinder
 from streams.worker.messages import TOPICS as APPLIED
 from tests.servers import ROOT, kafka_at
 from tests.streams.fixtures import at_once, network, report
@@ -58,9 +58,8 @@ Cells = dict[str, dict[bytes, bytes]]
 @pytest.fixture
 def settings(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Settings with which the service in this process does not wait long."""
-    monkeypatch.setattr(faust_app, "COMMIT_S", 0.05)
+    monkeypatch.setattr(group_reader, "COMMIT_S", 0.05)
     monkeypatch.setattr(rewinder, "CHECK_S", 0.05)
-    settings.streams.batch_within_s = 0.05
     settings.streams.snapshot_s = 0.2
     return settings
 

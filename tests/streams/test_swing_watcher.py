@@ -56,7 +56,7 @@ REPORTED_EVERY = 30
 
 @pytest.fixture
 def settings(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    do_not_wait(monkeypatch, settings)
+    do_not_wait(monkeypatch)
     settings.retention = FOR_EVER
     return settings
 

@@ -34,12 +34,11 @@ WEDGES: Final = {
     "c": "Timeout (",
     "redis": "stall_detected",
     "uncancelled": "stall_detected",
-    "agent": "stall_detected",
-    "thread": "stall_detected",
-    "blocked-thread": "stall_detected",
+    "consumer": "the consumer ended by itself",
+    "fetch": "stall_detected",
     "watchdog": "the consumer's progress is unknown",
 }
-SHORT: Final = ("c", "redis", "watchdog")
+SHORT: Final = ("c", "redis", "consumer", "watchdog")
 long = pytest.mark.skipif("SLOW" not in os.environ, reason="many ways to wedge: set SLOW=1")
 
 

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from miningmap import settings as config
 from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS
-from streams.worker import faust_app
+from streams.worker import group_reader
 from tests.streams.processes import processed, publish, streams
 from tests.torture.checker import Verdict, check
 from tests.torture.history import History, read
@@ -301,8 +301,7 @@ def test_whole_days_past_the_hours_are_claimed_directly() -> None:
 
 @pytest.fixture
 def live(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    monkeypatch.setattr(faust_app, "COMMIT_S", 0.05)
-    settings.streams.batch_within_s = 0.05
+    monkeypatch.setattr(group_reader, "COMMIT_S", 0.05)
     settings.retention = config.Retention(minutes_h=10_000_000, hours_d=400_000)
     return settings
 
