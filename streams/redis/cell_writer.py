@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from miningmap.messages import Message
     from miningmap.settings import Retention
     from streams.method.cells import Claim, Series
-    from streams.redis.encoding import Argument
     from streams.redis.generations import Partition, Range
 
     Claimed: TypeAlias = tuple[Message, Sequence[Claim]]
@@ -316,7 +315,7 @@ def _add_claims(
     last = max((message for message, _ in batch), key=lambda message: message.end)
     touched = claim_keys(generation, series, chain.from_iterable(claims for _, claims in batch))
     encoded = [(n, each) for n in numbers for each in claim_arguments(*claimed[n])]
-    arguments: list[Argument] = [value for _, each in encoded for value in each]
+    arguments = (argument for _, argument in encoded)
     pipe.evalsha(_SCRIPT.sha, len(touched), *touched, *report_arguments(last), *arguments)
     return [n for n, _ in encoded]
 

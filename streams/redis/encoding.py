@@ -42,7 +42,10 @@ Argument: TypeAlias = "str | int | float | bytes"
 RANK: Final = struct.Struct(">ddddd")
 """The encoding of a :class:`streams.method.cells.Rank`, which precedes the value of each claim."""
 
-_TIER_LETTER: Final[dict[Tier, str]] = {"minute": "m", "hour": "h", "day": "d"}
+_HEAD: Final = struct.Struct(f">cdd{RANK.format[1:]}")
+"""The tier of a claim, its first and its last bucket, and its rank."""
+
+_TIER_LETTER: Final[dict[Tier, bytes]] = {"minute": b"m", "hour": b"h", "day": b"d"}
 _KIND_LETTER: Final[dict[Kind, str]] = {kind: kind[0] for kind in KINDS}
 _KIND_OF_LETTER: Final[dict[str, Kind]] = {letter: kind for kind, letter in _KIND_LETTER.items()}
 
@@ -162,20 +165,36 @@ def report_arguments(message: Message) -> list[Argument]:
     ]
 
 
-def claim_arguments(
-    message: Message, claims: Sequence[Claim]
-) -> Iterable[tuple[str, int, int, bytes]]:
-    """Yield the arguments of ``claim.lua`` for each claim of one message, its table included."""
+def claim_arguments(message: Message, claims: Sequence[Claim]) -> list[bytes]:
+    """Return an argument of ``claim.lua`` for each claim of one message, its table included."""
+    arguments = []
+    cell, encoded = None, b""
     for claim in claims:
-        value = RANK.pack(*claim.rank) + _encode(_encoded_cell(claim.cell))
-        yield _TIER_LETTER[claim.tier], claim.buckets[0], claim.buckets[-1], value
+        if claim.cell is not cell:  # the minutes that are held have the same cell
+            cell, encoded = claim.cell, _encode(_encoded_cell(claim.cell))
+        buckets = claim.buckets
+        head = _HEAD.pack(_TIER_LETTER[claim.tier], buckets[0], buckets[-1], *claim.rank)
+        arguments.append(head + encoded)
     if isinstance(message, Report) and message.published:
         # The table has the rank of the cells, so that both come from the same message.
-        value = RANK.pack(*claims[0].rank) + _encode(message.published)
         first = bucket(message.start, DAY_S)
-        yield "p", first, first, value
+        head = _HEAD.pack(b"p", first, first, *claims[0].rank)
+        arguments.append(head + _encode(message.published))
+    return arguments
+
+
+class _Names(dict[tuple[str, Kind], str]):
+    """The names of places and kinds in encoded cells, each of which is made once."""
+
+    def __missing__(self, place: tuple[str, Kind]) -> str:
+        code, kind = place
+        self[place] = name = f"{code}/{_KIND_LETTER[kind]}"
+        return name
+
+
+_names: Final = _Names()
 
 
 def _encoded_cell(cell: Cell) -> EncodedCell:
-    places = {f"{code}/{_KIND_LETTER[kind]}": value for (code, kind), value in cell.places.items()}
+    places = {_names[place]: value for place, value in cell.places.items()}
     return EncodedCell(cell.minutes, cell.total, cell.simulated, places, cell.basis)
