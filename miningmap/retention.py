@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from miningmap.times import DAY_H, DAY_S, HOUR_MIN, HOUR_S, MINUTE_S, bucket, bucket_range
@@ -43,8 +42,8 @@ def horizon(retention: Retention, now: datetime) -> Horizon:
     into its hour and day, and a day is rolled up from all of its hours. So no claim may touch a
     part of a day whose hours are no longer kept.
     """
-    minutes_from_hour = bucket(now - timedelta(hours=retention.minutes_h), HOUR_S)
-    hours_from_day = bucket(now - timedelta(days=retention.hours_d), DAY_S)
+    minutes_from_hour = bucket(now, HOUR_S) - retention.minutes_h
+    hours_from_day = bucket(now, DAY_S) - retention.hours_d
     return Horizon(max(minutes_from_hour, hours_from_day * DAY_H), hours_from_day)
 
 

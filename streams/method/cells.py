@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
-from miningmap.messages import BASES, Kind, Message, Report
+from miningmap.messages import BASES, Kind, Located, Message, Report
 from miningmap.retention import kept_buckets
 from miningmap.times import DAY_H, HOUR_MIN
 from streams.method.windows import TIER_MINUTES, Span, Tier
@@ -33,6 +34,9 @@ CellKey: TypeAlias = tuple[Tier, int]
 """Identifies a cell of a series: its tier and the number of its bucket."""
 
 K = TypeVar("K")
+
+_encode = msgspec.json.Encoder().encode
+_code_of = attrgetter("code")
 
 
 class Series(NamedTuple):
@@ -137,8 +141,7 @@ def cell_keys(span: Span) -> list[CellKey]:
     ]
 
 
-@dataclass(frozen=True)
-class Claim:
+class Claim(NamedTuple):
     """A claim: one value for each of ``buckets``."""
 
     tier: Tier
@@ -170,10 +173,11 @@ def claims_of(message: Message, horizon: Horizon | None = None) -> list[Claim]:
 
 def _minute_claims(message: Message, kept: Buckets) -> list[Claim]:
     cell = _cell(message, "minute")
-    both = ((1.0, kept.covered), (0.0, kept.held))
-    return [
-        Claim("minute", minutes, _rank(message, first), cell) for first, minutes in both if minutes
-    ]
+    rank = _rank(message, 1.0)
+    claims = [Claim("minute", kept.covered, rank, cell)] if kept.covered else []
+    if kept.held:
+        claims.append(Claim("minute", kept.held, rank._replace(first=0.0), cell))
+    return claims
 
 
 def _long_claims(message: Message, kept: Buckets) -> list[Claim]:
@@ -183,14 +187,20 @@ def _long_claims(message: Message, kept: Buckets) -> list[Claim]:
 
 
 def _rank(message: Message, first: float) -> Rank:
-    content: tuple[object, ...] = ([], message.simulated)
+    content: tuple[object, ...] = ((), message.simulated)
     if isinstance(message, Report):
-        content = (sorted(message.places), message.simulated, message.basis)
+        content = (_in_order(message.places), message.simulated, message.basis)
         if message.published:
             content = (*content, message.published)
-    checksum = zlib.crc32(msgspec.json.encode(content))
     end, fetched_at = message.end.timestamp(), message.fetched_at.timestamp()
-    return Rank(first, end, fetched_at, message.hashrate, checksum)
+    return Rank(first, end, fetched_at, message.hashrate, zlib.crc32(_encode(content)))
+
+
+def _in_order(places: tuple[Located, ...]) -> list[Located]:
+    """Return places in their order, which nearly always follows from their codes alone."""
+    if len({place.code for place in places}) == len(places):
+        return sorted(places, key=_code_of)
+    return sorted(places)
 
 
 def _cell(message: Message, tier: Tier) -> Cell:

@@ -8,15 +8,15 @@ by hours or days: its claims are on different cells, so it does not matter when 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from itertools import chain
+from dataclasses import dataclass, field
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Final
 
 from miningmap.times import DAY_H, DAY_MIN, HOUR_MIN
 from streams.method.cells import series_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from miningmap.messages import Message
     from streams.method.cells import Claim, Series
@@ -50,7 +50,7 @@ class Piece:
         claims = self.claimed[-1][1]
         if _continues(claims[-1], claim):
             buckets = range(claims[-1].buckets.start, claim.buckets.stop)
-            claims[-1] = replace(claim, buckets=buckets)
+            claims[-1] = claim._replace(buckets=buckets)
         else:
             claims.append(claim)
 
@@ -69,17 +69,17 @@ def pieces(
             made from all of them, nor are the hours of one day.
     """
     piece, work = Piece(), _Work()
-    by_series = numbers_by_series(claimed)
-    for series, number in ((series, n) for series, numbers in by_series.items() for n in numbers):
-        message, claims = claimed[number]
-        for part in chain.from_iterable(map(_parts, claims)):
-            added = work.of(series, part)
-            if piece.numbers and work.values + added > most:
-                yield piece
-                piece, work = Piece(), _Work()
-                added = work.of(series, part)
-            piece.add(number, message, part)
-            work.add(series, part, added)
+    for numbers in numbers_by_series(claimed).values():
+        work.begin_series()
+        for number in numbers:
+            message, claims = claimed[number]
+            for part in chain.from_iterable(map(_parts, claims)):
+                work.add(part)
+                if piece.numbers and work.values > most:
+                    yield piece
+                    piece, work = Piece(), _Work()
+                    work.add(part)
+                piece.add(number, message, part)
     if piece.numbers:
         yield piece
 
@@ -99,48 +99,36 @@ class _Work:
 
     def __init__(self) -> None:
         self.values = 0
-        self._hours: set[tuple[Series, int]] = set()
-        self._days: set[tuple[Series, int]] = set()
+        self.begin_series()
 
-    def of(self, series: Series, part: Claim) -> int:
-        """Return how many more values it would touch with a part of a claim."""
+    def begin_series(self) -> None:
+        """Begin with another series, whose sums are other ones."""
+        self._hours: set[int] = set()
+        self._days: set[int] = set()
+
+    def add(self, part: Claim) -> None:
+        """Add a part of a claim."""
+        first = part.buckets.start
         cells = len(part.buckets)
-        hour, day = _sums(part)
-        if hour is not None and (series, hour) not in self._hours:
+        if part.tier == "minute" and first // HOUR_MIN not in self._hours:
+            self._hours.add(first // HOUR_MIN)
             cells += HOUR_MIN
-        if day is not None and (series, day) not in self._days:
-            cells += DAY_H
-        return cells * (1 + len(part.cell.places))
-
-    def add(self, series: Series, part: Claim, values: int) -> None:
-        """Add a part of a claim, which touches so many values."""
-        self.values += values
-        hour, day = _sums(part)
-        if hour is not None:
-            self._hours.add((series, hour))
-        if day is not None:
-            self._days.add((series, day))
+        if part.tier != "day":
+            day = first // (DAY_MIN if part.tier == "minute" else DAY_H)
+            if day not in self._days:
+                self._days.add(day)
+                cells += DAY_H
+        self.values += cells * (1 + len(part.cell.places))
 
 
-def _sums(part: Claim) -> tuple[int | None, int | None]:
-    """Return the hour and the day that are summed up again after a part of a claim."""
-    first = part.buckets.start
-    if part.tier == "minute":
-        return first // HOUR_MIN, first // DAY_MIN
-    return None, first // DAY_H if part.tier == "hour" else None
-
-
-def _parts(claim: Claim) -> Iterator[Claim]:
-    """Yield the parts of a claim that are not divided."""
+def _parts(claim: Claim) -> Iterable[Claim]:
+    """Return the parts of a claim that are not divided."""
     size = _UNDIVIDED[claim.tier]
     first, stop = claim.buckets.start, claim.buckets.stop
     if first // size == (stop - 1) // size:  # nearly all claims of live messages
-        yield claim
-        return
-    while first < stop:
-        end = min((first // size + 1) * size, stop)
-        yield replace(claim, buckets=range(first, end))
-        first = end
+        return (claim,)
+    limits = [first, *range((first // size + 1) * size, stop, size), stop]
+    return [claim._replace(buckets=range(*part)) for part in pairwise(limits)]
 
 
 def _continues(before: Claim, claim: Claim) -> bool:
