@@ -61,6 +61,9 @@ Instant: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)]
 Hold: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=MAX_HOLD_S)]
 
 _INSTANTS = ("start", "end", "fetched_at")
+_usual_codes: set[str] = set()
+"""The places that were checked once, and at which hashrate counts as it is: a test of all places of
+a message at once is fast."""
 _LONGEST_QUOTE = 64
 
 Reason: TypeAlias = Literal["undecodable", "schema", "invalid", "key", "too_late"]
@@ -126,17 +129,17 @@ class _Claim(msgspec.Struct, frozen=True, kw_only=True):
         return until is None or self.start < until
 
     def __post_init__(self) -> None:
-        for name in _INSTANTS:
-            at = getattr(self, name)
-            if at.tzinfo is not UTC:  # encoded times end with Z, whatever zone they arrived in
-                msgspec.structs.force_setattr(self, name, as_utc(at))
+        if not (self.start.tzinfo is self.end.tzinfo is self.fetched_at.tzinfo is UTC):
+            for name in _INSTANTS:  # encoded times end with Z, whatever zone they arrived in
+                msgspec.structs.force_setattr(self, name, as_utc(getattr(self, name)))
         if not math.isfinite(self.hashrate):
             raise ValueError("hashrate is not finite")
         if not self.start < self.end:
             raise ValueError("start is not before end")
-        if self.length_s > MAX_LENGTH_S:
+        length_s = self.length_s
+        if length_s > MAX_LENGTH_S:
             raise ValueError("longer than 366 days")
-        if self.length_s >= HOUR_S:
+        if length_s >= HOUR_S:
             if self.start.timestamp() % HOUR_S or self.end.timestamp() % HOUR_S:
                 raise ValueError("an hour or longer, but does not start and end on whole hours")
             if self.hold_s:
@@ -173,8 +176,22 @@ class Report(
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check_basis()
+        total = sum([place.hashrate for place in self.places])
+        codes = {place.code for place in self.places}
+        is_usual = len(codes) == len(self.places) and codes <= _usual_codes
+        if not (is_usual and math.isfinite(total)):
+            self._check_places()
+        if total > self.hashrate * (1 + SUM_TOLERANCE):
+            raise ValueError(
+                f"places add up to {total:.12g} H/s, more than the {self.hashrate:.12g} H/s"
+            )
+        if not is_usual and any(places.outermost(code) != code for code in codes):
+            msgspec.structs.force_setattr(self, "places", tuple(_at_outermost(self.places)))
+        if self.published:
+            self._check_published()
+
+    def _check_places(self) -> None:
         seen: set[tuple[str, Kind]] = set()
-        total = 0.0
         for place in self.places:
             if not math.isfinite(place.hashrate):
                 raise ValueError(f"hashrate of {place.code} is not finite")
@@ -182,15 +199,8 @@ class Report(
             if (place.code, place.kind) in seen:
                 raise ValueError(f"{place.code} is listed twice as {place.kind}")
             seen.add((place.code, place.kind))
-            total += place.hashrate
-        if total > self.hashrate * (1 + SUM_TOLERANCE):
-            raise ValueError(
-                f"places add up to {total:.12g} H/s, more than the {self.hashrate:.12g} H/s"
-            )
-        if any(places.outermost(place.code) != place.code for place in self.places):
-            msgspec.structs.force_setattr(self, "places", tuple(_at_outermost(self.places)))
-        if self.published:
-            self._check_published()
+            if places.outermost(place.code) == place.code:
+                _usual_codes.add(place.code)
 
     def _check_basis(self) -> None:
         if cast("object", self.basis) is msgspec.UNSET:
@@ -251,6 +261,7 @@ _decoders: dict[str, msgspec.json.Decoder[Message]] = {
     "report/1": msgspec.json.Decoder(Report),
     "network/1": msgspec.json.Decoder(Network),
 }
+_usual: msgspec.json.Decoder[Message] = msgspec.json.Decoder(Report | Network)
 _encoder = msgspec.json.Encoder()
 
 
@@ -277,6 +288,10 @@ def _check_text(raw: bytes) -> None:
 
 
 def _decode(raw: bytes) -> Message:
+    try:
+        return _usual.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass  # what follows says why, or decodes it after all
     try:
         schema = _envelope.decode(raw).schema
     except msgspec.ValidationError as error:
