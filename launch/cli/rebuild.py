@@ -7,7 +7,12 @@ import sys
 
 import click
 
-from launch.cli.common import command_errors, settings_errors, settings_of
+from launch.cli.common import (
+    collect_garbage_seldom,
+    command_errors,
+    settings_errors,
+    settings_of,
+)
 from launch.words import counted
 
 
@@ -50,6 +55,7 @@ def rebuild(context: click.Context, /, *, anew: bool) -> None:
                     settings, store, utc_now, anew=anew, begun=begun, read=bar.update
                 )
 
+    collect_garbage_seldom()
     with settings_errors(context), command_errors(BrokerError, RedisError, RebuildError):
         rebuilt = asyncio.run(run())
         click.echo(

@@ -6,7 +6,13 @@ import asyncio
 
 import click
 
-from launch.cli.common import CommandError, command_errors, run_service, settings_of
+from launch.cli.common import (
+    CommandError,
+    collect_garbage_seldom,
+    command_errors,
+    run_service,
+    settings_of,
+)
 
 
 @click.command()
@@ -24,6 +30,7 @@ def streams(context: click.Context) -> None:
     """Turn the reports in Kafka into cells and snapshots in Redis."""
     from streams.service import run
 
+    collect_garbage_seldom()
     run_service(context, "streams", run)
 
 
