@@ -98,6 +98,7 @@ check: setup ## check format, lint, types, imports, generated documents, alert r
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	@tools/check-kubernetes.sh
 	@tools/check-secrets.sh
+	@$(BIN)/python -m benchmarks.cost --check
 
 # Where no advisory data can be had it says so, and fails with another code than for a vulnerability.
 audit: setup ## compare the locked dependencies with the known vulnerabilities (needs access to PyPI or OSV)
@@ -113,6 +114,6 @@ demo: setup ## run the whole system on simulated pools, page on port 8080 (ARGS=
 .PHONY: docs page check audit sbom demo
 
 bench: setup servers ## print the tables of docs/performance.md, measured on a real Redis
-	@for name in snapshot swings writes poison memory kafka_bytes polling serving questions scrape stream page; do $(BIN)/python -m benchmarks.$$name || exit; done
+	@for name in throughput snapshot swings writes poison memory kafka_bytes polling serving questions scrape stream page; do $(BIN)/python -m benchmarks.$$name || exit; done
 
 .PHONY: bench
