@@ -1,0 +1,377 @@
+"""Freshness: from the last byte of a pool's answer to its figure in the stream and in ``/shares``.
+
+Kafka, Redis and the three services are real processes. The pools are one HTTP server in this
+process. Each pool has a country to itself, and each answer is a hashrate that no other answer has,
+so that a share tells which answer it is from. This process is also the two clients: one reads the
+stream, and one asks for ``/api/v1/shares`` again and again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import aiohttp
+import click
+import httpx
+import msgspec
+from aiohttp import hdrs, web
+
+import collector.service
+from benchmarks.fixtures import MINUTE, begins, pools, print_table, report, whole
+from benchmarks.http_load import spread
+from collector.sources.base import PoolSource, Reading, Request
+from launch.cli import main as command_line
+from launch.local.embedded import LOOPBACK, free_port
+from launch.local.supervisor import bound_to_this_process
+from miningmap import settings as config
+from miningmap.kafka.admin import ensure_topics
+from miningmap.kafka.producer import Publisher, record_of
+from miningmap.kafka.topics import REPORTS
+from miningmap.messages import Located
+from miningmap.places import OTHER, all_places
+from miningmap.times import utc_now
+from tests.servers import KafkaServer, RedisServer, kafka_at
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from miningmap.kafka.producer import Record
+
+WINDOW: Final = "now"
+ASKED_EVERY_S: Final = 0.02
+READY_S: Final = 90.0
+LAST_S: Final = 15.0
+"""How long the last figures may take to be seen, in seconds."""
+BACKLOG_PLACES: Final = 20
+BACKLOG_POOLS: Final = 100
+HEAD: Final = ("seen in", "figures", "after, ms: median", "99 %", "longest")
+
+_COLLECTOR: Final = "--as-collector"
+_LEAST: Final = 10**18
+_STEP: Final = 10**12
+_HOST: Final = "pool{}.example"
+
+
+class _Row(msgspec.Struct):
+    code: str
+    hashrate: float
+
+
+class _Answer(msgspec.Struct):
+    """As much of an answer as tells its figures."""
+
+    shares: tuple[_Row, ...] = ()
+
+
+_decode: Final = msgspec.json.Decoder(_Answer).decode
+
+
+# --- the pools ------------------------------------------------------------------------------------
+
+
+def _codes(number: int) -> list[str]:
+    countries = [p.code for p in all_places() if p.parent is None and p.code != OTHER]
+    return countries[:number]
+
+
+def _sources(number: int, poll_s: int) -> list[PoolSource]:
+    return [_source(n, code, poll_s) for n, code in enumerate(_codes(number))]
+
+
+def _source(number: int, code: str, poll_s: int) -> PoolSource:
+    slug = f"pool{number:03}"
+
+    def parse(bodies: Sequence[bytes]) -> list[Reading]:
+        hashrate = float(bodies[0])
+        return [Reading(slug, hashrate, (Located(code, hashrate, "measured"),))]
+
+    return PoolSource(
+        slug=slug,
+        name=slug,
+        home="https://pool.example",
+        docs="https://pool.example",
+        terms="none",
+        requests=(Request(f"https://{_HOST.format(number)}/hashrate"),),
+        poll_s=poll_s,
+        poll_reason="a benchmark",
+        averaging_s=60,
+        hold_s=300,
+        least=1.0,
+        confidence="high",
+        default=True,
+        pool=slug,
+        parse=parse,
+    )
+
+
+class _Pools:
+    """The servers of all pools, and when each figure was sent."""
+
+    def __init__(self) -> None:
+        self.sent_at: dict[float, float] = {}
+        self._figures = itertools.count(_LEAST, _STEP)
+        self._polled = asyncio.Condition()
+
+    async def until_polled(self, times: int) -> None:
+        """Wait until so many answers have been sent."""
+        async with self._polled:
+            await self._polled.wait_for(lambda: len(self.sent_at) >= times)
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        figure = next(self._figures)
+        response = web.Response(text=str(figure), content_type="application/json")
+        await response.prepare(request)
+        await response.write_eof()
+        self.sent_at[float(figure)] = time.monotonic()
+        async with self._polled:
+            self._polled.notify_all()
+        return response
+
+
+class _Seen:
+    """When each figure was seen first."""
+
+    def __init__(self) -> None:
+        self.at: dict[float, float] = {}
+
+    def add(self, body: bytes) -> None:
+        now = time.monotonic()
+        for row in _decode(body).shares:
+            self.at.setdefault(row.hashrate, now)
+
+
+# --- the clients ----------------------------------------------------------------------------------
+
+
+async def _listen(session: aiohttp.ClientSession, base: str, seen: _Seen) -> None:
+    async with session.get(f"{base}/api/v1/stream", params={"window": WINDOW}) as response:
+        response.raise_for_status()
+        event = b""
+        async for line in response.content:
+            name, _, value = line.rstrip().partition(b": ")
+            if name == b"event":
+                event = value
+            elif name == b"data" and event == b"shares":
+                seen.add(value)
+    raise RuntimeError("the stream has ended")
+
+
+async def _ask(session: aiohttp.ClientSession, base: str, seen: _Seen) -> None:
+    tag = ""
+    while True:
+        headers = {hdrs.IF_NONE_MATCH: tag} if tag else {}
+        url = f"{base}/api/v1/shares"
+        async with session.get(url, params={"window": WINDOW}, headers=headers) as response:
+            response.raise_for_status()
+            if response.status == web.HTTPOk.status_code:
+                seen.add(await response.read())
+                tag = response.headers[hdrs.ETAG]
+        await asyncio.sleep(ASKED_EVERY_S)
+
+
+# --- the services ---------------------------------------------------------------------------------
+
+
+class _Service(NamedTuple):
+    name: str
+    process: subprocess.Popen[bytes]
+    health: str
+
+    def cpu_s(self) -> float:
+        return _cpu_s(self.process.pid)
+
+
+def _cpu_s(pid: int) -> float:
+    stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
+    user, system = stat.rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def _services(
+    env: Mapping[str, str], folder: Path, collecting: Sequence[str]
+) -> Iterator[list[_Service]]:
+    """Run the three services; their logs are in a folder."""
+    commands = {
+        "collector": [sys.executable, "-m", "benchmarks.freshness", *collecting],
+        "streams": [sys.executable, "-m", "launch", "streams"],
+        "endpoint": [sys.executable, "-m", "launch", "endpoint"],
+    }
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(config.PREFIX)}
+    running = []
+    try:
+        for name, command in commands.items():
+            port = str(free_port())
+            variable = f"{config.PREFIX}{name.upper()}__METRICS_PORT"
+            with (folder / f"{name}.log").open("wb") as log:
+                process = subprocess.Popen(
+                    bound_to_this_process(command),
+                    stderr=log,
+                    env={**inherited, **env, variable: port},
+                )
+            running.append(_Service(name, process, f"http://{LOOPBACK}:{port}/readyz"))
+        yield running
+    finally:
+        for service in running:
+            service.process.terminate()
+        for service in running:
+            service.process.wait()
+
+
+async def _until_ready(services: Sequence[_Service], folder: Path) -> None:
+    deadline = time.monotonic() + READY_S
+    async with httpx.AsyncClient(timeout=5) as client:
+        for service in services:
+            while True:
+                with suppress(httpx.TransportError):
+                    if (await client.get(service.health)).is_success:
+                        break
+                if time.monotonic() > deadline or service.process.poll() is not None:
+                    log = (folder / f"{service.name}.log").read_text(errors="replace")
+                    raise RuntimeError(f"{service.name} is not ready: {log[-2000:]}")
+                await asyncio.sleep(0.1)
+
+
+def _backlog(messages: int) -> Iterator[list[Record]]:
+    """Yield the reports of other pools for the last hours, in the order of time."""
+    some = pools(BACKLOG_POOLS, BACKLOG_PLACES)
+    now = whole(utc_now(), MINUTE)
+    starts = begins(now - timedelta(minutes=max(1, messages // BACKLOG_POOLS)), now, MINUTE)
+    for start in starts:
+        reports = [report(pool._replace(slug=f"old{pool.slug}"), start, MINUTE) for pool in some]
+        yield [record_of(each) for each in reports]
+
+
+# --- the measurement ------------------------------------------------------------------------------
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.option("--pools", "number", default=50, show_default=True)
+@click.option("--poll-s", default=10, show_default=True, help="Seconds between two polls.")
+@click.option("--for-s", default=60.0, show_default=True)
+@click.option(
+    "--backlog", default=0, show_default=True, help="Reports of others, sent at the beginning."
+)
+@click.option("--set", "more", multiple=True, help="NAME=VALUE: a setting of all services.")
+@click.option(_COLLECTOR, "is_collector", is_flag=True, hidden=True)
+def main(
+    *,
+    number: int,
+    poll_s: int,
+    for_s: float,
+    backlog: int,
+    more: Sequence[str],
+    is_collector: bool,
+) -> None:
+    """Print the tables of docs/performance.md."""
+    if is_collector:
+        collector.service.discover = lambda: list(_sources(number, poll_s))  # type: ignore[attr-defined]
+        command_line(["collector"], prog_name="miningmap")
+    settings = dict(each.split("=", 1) for each in more)
+    asyncio.run(_main(_Run(number, poll_s, for_s, backlog, settings)))
+
+
+class _Run(NamedTuple):
+    """The options of the command."""
+
+    pools: int
+    poll_s: int
+    for_s: float
+    backlog: int
+    settings: Mapping[str, str]
+
+
+async def _main(run: _Run) -> None:
+    kafka, redis = KafkaServer.launch(), RedisServer.launch()
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            await _measure(kafka, redis, Path(folder), run)
+    finally:
+        redis.close()
+        kafka.close()
+
+
+async def _measure(kafka: KafkaServer, redis: RedisServer, folder: Path, run: _Run) -> None:
+    await ensure_topics(kafka_at(kafka.bootstrap_servers), 1)
+    sources = _Pools()
+    app = web.Application()
+    app.router.add_get("/{path:.*}", sources.answer)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, LOOPBACK, 0).start()
+    port = free_port()
+    env = {
+        "MININGMAP_KAFKA__BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
+        "MININGMAP_REDIS__URL": redis.url,
+        "MININGMAP_COLLECTOR__UPSTREAM": f"http://{LOOPBACK}:{runner.addresses[0][1]}",
+        "MININGMAP_COLLECTOR__ALLOW_PRIVATE": "true",
+        "MININGMAP_INTAKE__PORT": str(free_port()),
+        "MININGMAP_ENDPOINT__PORT": str(port),
+        "MININGMAP_METHOD__SHIPPED_BELIEFS": "false",
+        **run.settings,
+    }
+    base = f"http://{LOOPBACK}:{port}"
+    collecting = [_COLLECTOR, f"--pools={run.pools}", f"--poll-s={run.poll_s}"]
+    streamed, asked = _Seen(), _Seen()
+    with _services(env, folder, collecting) as services:
+        await _until_ready(services, folder)
+        async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as tasks:
+            clients = [
+                tasks.create_task(_listen(session, base, streamed)),
+                tasks.create_task(_ask(session, base, asked)),
+            ]
+            await sources.until_polled(run.pools)
+            if run.backlog:
+                tasks.create_task(_send(kafka, run.backlog))
+            started, cpu = time.monotonic(), {each.name: each.cpu_s() for each in services}
+            redis_cpu = _cpu_s(redis.pid or 0)
+            await asyncio.sleep(run.for_s)
+            ended = time.monotonic()
+            used = {each.name: each.cpu_s() - cpu[each.name] for each in services}
+            used["redis"] = _cpu_s(redis.pid or 0) - redis_cpu
+            measured = {f: at for f, at in sources.sent_at.items() if started <= at < ended}
+            await _all_seen(measured, (streamed, asked))
+            for client in clients:
+                client.cancel()
+    await runner.cleanup()
+    _print(measured, streamed, asked)
+    took = ended - started
+    row = [f"{100 * seconds / took:.1f} %" for seconds in used.values()]
+    print_table("Share of a core meanwhile", list(used), [row])
+
+
+async def _send(kafka: KafkaServer, backlog: int) -> None:
+    async with Publisher(kafka_at(kafka.bootstrap_servers), frozenset({REPORTS})) as publisher:
+        await publisher.connected()
+        for records in _backlog(backlog):
+            await publisher.deliver(records)
+
+
+async def _all_seen(measured: Mapping[float, float], clients: Sequence[_Seen]) -> None:
+    deadline = time.monotonic() + LAST_S
+    while time.monotonic() < deadline:
+        if all(measured.keys() <= each.at.keys() for each in clients):
+            return
+        await asyncio.sleep(0.1)
+
+
+def _print(measured: Mapping[float, float], streamed: _Seen, asked: _Seen) -> None:
+    rows = []
+    for name, seen in (("the stream", streamed), ("`/api/v1/shares`", asked)):
+        after = [seen.at[figure] - at for figure, at in measured.items() if figure in seen.at]
+        rows.append((name, f"{len(after):,} of {len(measured):,}", *spread(after)))
+    print_table("From a pool's answer until its figure is visible", HEAD, rows)
+
+
+if __name__ == "__main__":
+    main()
