@@ -149,10 +149,10 @@ class StoredCells:
                 reply, is_filling, *replies = await pipe.execute(raise_on_error=False)
             raise_other_errors([reply, is_filling, *replies])
             number = number_of(reply)
-            if number is None or (is_filling and number == self._known):
+            if number is None or (is_filling and number == generation.number):
                 current = await self._generations.current()
                 raise RebuildingError(current.progress if current else None)
-            if number == self._known:
+            if number == generation.number:
                 return generation, replies
             self._known = number
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ from streams.redis import keys
 from streams.redis.cell_writer import Applied
 from streams.redis.event_log import EventId
 from streams.redis.generations import Range
+from streams.redis.loaded_cells import LoadedCells
 from streams.redis.store import Store
 from tests.examples import examples
 from tests.streams.fixtures import NOON, empty, network, report
@@ -423,6 +425,19 @@ async def test_snapshots_replace_all_earlier_ones(redis: Redis) -> None:
     await store.snapshots.write({"1h/country": b"3"})
     assert await store.snapshots.read() == {"1h/country": b"3"}
     assert await store.snapshots.part("1h/subdivision/CN") is None
+
+
+async def test_two_readings_at_once_are_of_the_same_new_generation(redis: Redis) -> None:
+    """Neither may take the generation that the other has just found for that of its own replies."""
+    store = Store(redis, FOR_EVER)
+    await write(store, [report(places={"US": 1.0})])
+    await store.writer.write([], rejected={"a": Refusal(NOON, "api", "implausible", "too much")})
+    for _ in range(20):
+        new = Store(redis, FOR_EVER).cells
+        found = await asyncio.gather(*(new.rejections() for _ in range(4)), new.read(SPANS))
+        assert all(found[:4])
+        assert isinstance(found[4], LoadedCells)
+        assert [*found[4].series()] == [OWN]
 
 
 async def test_a_snapshots_event_has_the_answer_of_each_window(redis: Redis) -> None:
