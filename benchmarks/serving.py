@@ -21,12 +21,11 @@ from benchmarks.http_load import (
     snapshot_source,
     spread,
 )
-from miningmap.settings import Streams
 
 CONNECTIONS: Final = 16
 RATE: Final = 500
 TURNS: Final = 6
-EVERY_S: Final = Streams().snapshot_s
+EVERY_S: Final = 5.0
 BROWSER: Final = "gzip, deflate, br, zstd"
 
 

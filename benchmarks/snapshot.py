@@ -24,7 +24,7 @@ from benchmarks.fixtures import (
     whole,
     write,
 )
-from miningmap.settings import Retention, Streams
+from miningmap.settings import Retention
 from streams.beliefs import BeliefOptions, load
 from streams.method.observations import spans_of
 from streams.method.windows import ROLLING, parse_window
@@ -43,7 +43,7 @@ HISTORY_D: Final = (15, 30, 60)
 DAYS_ONLY_D: Final = 365
 MINUTES: Final = 2 * HOUR
 RUNS: Final = 5
-EVERY: Final = timedelta(seconds=Streams().snapshot_s)
+EVERY: Final = timedelta(seconds=5)
 FOLLOWED: Final = 3 * MINUTE
 # Longer than the default, so that the longest history consists of hours only.
 KEPT: Final = Retention(hours_d=max(HISTORY_D) + 1)

@@ -22,7 +22,6 @@ from benchmarks.http_load import (
     snapshot_source,
     spread,
 )
-from miningmap.settings import Streams
 from streams.redis.event_log import KEPT_S
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 STREAM: Final = "/api/v1/stream"
 WARM_S: Final = 5.0
 LAST_S: Final = 10.0
-EVERY_S: Final = float(Streams().snapshot_s)
+EVERY_S: Final = 5.0
 RATE: Final = 100
 HEAD: Final = (
     "clients",

@@ -37,7 +37,7 @@ from miningmap.http.server import most_connections, serving
 from miningmap.metrics import new_registry, redis_durations
 from miningmap.redis_access import ENDPOINT
 from miningmap.redis_client import connect, watch
-from miningmap.settings import SettingsError
+from miningmap.settings import SettingsError, Streams
 from miningmap.tasks import run_until_first_ends
 from miningmap.times import utc_now
 from streams import beliefs as belief_files
@@ -55,7 +55,6 @@ if TYPE_CHECKING:
     from streams.beliefs import BeliefsDocument
     from streams.method.beliefs import Beliefs
 
-SNAPSHOT_S: Final = 5.0
 SWITCH_S: Final = 0.001
 """How long the event loop may have to wait for the thread that computes heavy questions (s).
 A request waits for it about three times, with Python's own 5 ms each. 1 ms costs the thread 4 %."""
@@ -139,7 +138,7 @@ def application(
     settings: EndpointSettings,
     *,
     documents: BeliefsDocument | None = None,
-    snapshot_s: float = SNAPSHOT_S,
+    snapshot_s: float | None = None,
     now: Callable[[], datetime] = utc_now,
     redis: Dependency | None = None,
     registry: CollectorRegistry | None = None,
@@ -152,7 +151,8 @@ def application(
         settings: the freshness, the number of stream clients and the rate limit.
         documents: what the beliefs were made from, for ``/api/v1/beliefs`` and the metric of their
             ends; by default nothing.
-        snapshot_s: seconds between two snapshots, for which a response may be cached.
+        snapshot_s: the shortest time between two snapshots, in seconds, for which a response may
+            be cached; by default that of the settings.
         now: the clock, UTC.
         redis: shows whether Redis is available.
         registry: where the metrics of the process are added; by default a new one.
@@ -186,7 +186,7 @@ def application(
             cache,
             heavy,
             documents,
-            snapshot_s=snapshot_s,
+            snapshot_s=Streams().snapshot_s if snapshot_s is None else snapshot_s,
             now=now,
         ).routes(),
         **Cbeci(gateway, heavy, now=now).routes(),

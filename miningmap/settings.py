@@ -341,9 +341,11 @@ class Streams(_Section):
     batch: int = Field(
         default=5000, ge=1, description="the most messages that are written to Redis together"
     )
-    snapshot_s: float = Field(default=5, gt=0)
+    snapshot_s: float = Field(
+        default=0.25, gt=0, description="shortest time between two snapshots, in s"
+    )
     publish_s: float = Field(
-        default=0, ge=0, description="shortest time in s between snapshots sent to Kafka; 0: all"
+        default=5, ge=0, description="shortest time in s between snapshots sent to Kafka; 0: all"
     )
     pool_mb: int = Field(
         default=128,

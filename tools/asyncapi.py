@@ -90,7 +90,7 @@ def _operations() -> Json:
         ("send", "collector", "Network", NETWORK, "The network's hashrate, polled from a source."),
         ("receive", "streams", "Reports", REPORTS, "Read to write cells."),
         ("receive", "streams", "Network", NETWORK, "Read to write cells."),
-        ("send", "streams", "Shares", SHARES, "The answers of each snapshot, every few seconds."),
+        ("send", "streams", "Shares", SHARES, "The answers that have changed, every few seconds."),
         (
             "send",
             "streams",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from contextlib import contextmanager, suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Final
@@ -18,7 +18,7 @@ import structlog
 
 from endpoint.errors import UnavailableError
 from streams.queries.snapshot import TAKEN_AT, decode_taken_at
-from streams.redis.event_log import KEPT_S, SHARES, EventId
+from streams.redis.event_log import KEPT_S, SHARES, EventId, settled_before, superseded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -49,13 +49,26 @@ class CachedSnapshot:
 
     Args:
         parts: by name, as :meth:`streams.redis.snapshot_store.SnapshotStore.read` returns them.
+        earlier: the one before it; what was rendered of parts that are the same is kept.
     """
 
-    def __init__(self, parts: Mapping[str, bytes]) -> None:
+    def __init__(self, parts: Mapping[str, bytes], earlier: CachedSnapshot | None = None) -> None:
         self.parts = parts
         self._rendered: dict[tuple[str, Callable[[bytes], Representation]], Representation] = {}
+        if earlier is not None:
+            self._rendered = earlier.rendered_of_same(parts)
         self.raw_taken_at = parts.get(TAKEN_AT)
         self.taken_at = decode_taken_at(self.raw_taken_at)
+
+    def rendered_of_same(
+        self, parts: Mapping[str, bytes]
+    ) -> dict[tuple[str, Callable[[bytes], Representation]], Representation]:
+        """Return what was rendered of those parts that are the same in another snapshot."""
+        return {
+            (name, render): rendered
+            for (name, render), rendered in self._rendered.items()
+            if parts.get(name) == self.parts[name]
+        }
 
     def representation(
         self, name: str, render: Callable[[bytes], Representation]
@@ -72,10 +85,11 @@ class CachedSnapshot:
 
 
 class EventLog:
-    """The events of the last hour, in order."""
+    """The events of the last hour, in order, without those that Redis has removed meanwhile."""
 
     def __init__(self) -> None:
         self._events: list[Event] = []
+        self._settled_ms = 0
         # The newest expired event or, before any has expired, the position before the first event.
         self._oldest_position = _START
         self.last = _START
@@ -94,21 +108,50 @@ class EventLog:
         if expired:
             self._oldest_position = self._events[expired - 1].id
             del self._events[:expired]
+        self._remove_superseded()
+
+    def _remove_superseded(self) -> None:
+        """Remove what :class:`streams.redis.event_log.RecentEvents` removes from Redis."""
+        settled_ms = settled_before(self.last.at_ms)
+        first, end = (
+            bisect_left(self._events, at_ms, key=lambda event: event.id.at_ms)
+            for at_ms in (self._settled_ms, settled_ms)
+        )
+        part = self._events[first:end]
+        gone = set(superseded((event.id, event.compressed) for event in part))
+        self._events[first:end] = [event for event in part if event.id not in gone]
+        self._settled_ms = settled_ms
 
     def reaches(self, after: EventId) -> bool:
         """Return whether the log has every event since ``after``."""
         return self._oldest_position <= after <= self.last
 
-    def start(self) -> EventId | None:
-        """Return the position before the newest shares, where new clients begin."""
+    def start(self, window: str) -> EventId | None:
+        """Return the position before the newest shares in a window, where its new clients begin."""
         events = reversed(self._events)
-        return next((_before(event.id) for event in events if event.name == SHARES), None)
+        newest = (e.id for e in events if e.name == SHARES and e.has_body(window))
+        return next(map(_before, newest), None)
 
     def next(self, after: EventId) -> Event | None:
         """Return the first event after a position, or ``None`` if there is none yet."""
         if after >= self.last:
             return None
-        return self._events[bisect_right(self._events, after, key=lambda event: event.id)]
+        return self._events[self._index(after)]
+
+    def next_newest(self, after: EventId, window: str) -> Event | None:
+        """Return the first event after a position, without shares that later ones replace.
+
+        Args:
+            after: the position.
+            window: of the shares that the client wants.
+        """
+        events = self._events[self._index(after) :]
+        shares = (e for e in reversed(events) if e.name == SHARES and e.has_body(window))
+        newest = next(shares, None)
+        return next((e for e in events if e.name != SHARES or e is newest), None)
+
+    def _index(self, after: EventId) -> int:
+        return bisect_right(self._events, after, key=lambda event: event.id)
 
 
 class SnapshotCache:
@@ -220,7 +263,7 @@ class SnapshotCache:
             or cached is None
             or await self._gateway.snapshot_part(TAKEN_AT) != cached.raw_taken_at
         ):
-            self._snapshot = CachedSnapshot(await self._gateway.snapshot())
+            self._snapshot = CachedSnapshot(await self._gateway.snapshot(), cached)
         self._confirmed_until = monotonic() + CONFIRMED_S
 
     async def _log_was_replaced(self) -> bool:

@@ -31,8 +31,11 @@ _WEIGHT_ZERO: Final = re.compile(r"\s*q=0(\.0{0,3})?\s*")
 
 
 def public(max_age_s: float) -> str:
-    """Return the ``Cache-Control`` of a body that any cache may keep for so long (at least 1 s)."""
-    return f"public, max-age={max(1, int(max_age_s))}"
+    """Return the ``Cache-Control`` of a body that any cache may keep for so many whole seconds.
+
+    With 0 it asks for each use whether the body has changed.
+    """
+    return f"public, max-age={max(0, int(max_age_s))}"
 
 
 class _Coding(NamedTuple):

@@ -65,6 +65,9 @@ PREFIX: Final = "/api/v1"
 PLACES_MAX_AGE_S: Final = 3600
 """Places change only with a release of ISO 3166."""
 
+COMPUTED_S: Final = 5.0
+"""For how long an answer that was computed on request may be cached, in seconds."""
+
 # The number of query strings whose part of the snapshot is cached. A few dozen would be enough, but
 # each can be written in any number of ways.
 _MAX_QUERIES: Final = 1024
@@ -102,7 +105,7 @@ class Api:
         cache: the newest snapshot.
         heavy: answers what takes long to compute.
         documents: what is believed, with its sources.
-        snapshot_s: seconds between two snapshots.
+        snapshot_s: the shortest time between two snapshots, in seconds.
         now: the clock, UTC.
     """
 
@@ -121,7 +124,7 @@ class Api:
         self._heavy = heavy
         self._documents = documents
         self._snapshot_s = snapshot_s
-        self._public = public(snapshot_s)
+        self._public = public(max(COMPUTED_S, snapshot_s))
         self._now = now
         self._parts: dict[str, _SharesPart] = {}
         self._as_json: dict[Level, Renderer] = {
@@ -225,7 +228,7 @@ class Api:
                 return response
             stored = await self._gateway.snapshot_part(part.name)
             if stored is not None:
-                return render(stored).respond(request)
+                return render(stored).respond(request, public(0))
             # There is no snapshot yet, or no pool lists a subdivision of this country.
         query = SharesParameters.parse(request.query).query(self._now())
         body = msgspec.json.encode(await self._gateway.shares(query))
@@ -242,7 +245,8 @@ class Api:
         stored = await self._gateway.snapshot_part(POOLS)
         if stored is None:  # nothing is known of any pool, unless that is being rebuilt
             await self._gateway.check_cells()
-        return render(stored or msgspec.json.encode(PoolList(()))).respond(request)
+        made = render(stored or msgspec.json.encode(PoolList(())))
+        return made.respond(request, public(0))
 
     async def _pools_in(self, state: str) -> PoolList:
         """Return the pools in a state; those that are off are not in the snapshot."""
@@ -330,10 +334,10 @@ class Api:
         return representation.respond(request, self._until_next(snapshot))
 
     def _until_next(self, snapshot: CachedSnapshot) -> str:
-        """Return the ``Cache-Control`` that expires when the next snapshot is due."""
+        """Return the ``Cache-Control`` that expires before there can be another snapshot."""
         cached, now = self._cache_control, monotonic()
         if cached.snapshot is not snapshot or now > cached.valid_until:
-            value = self._public
+            value = public(0)
             if snapshot.taken_at is not None:
                 age_s = (self._now() - snapshot.taken_at).total_seconds()
                 value = public(self._snapshot_s - age_s)

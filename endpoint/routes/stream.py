@@ -45,6 +45,11 @@ SEND_S: Final = 15.0
 """The time after which a client that receives nothing is disconnected."""
 CATCH_UP_S: Final = 5.0
 """The longest wait of a client for a process that is still reading the event log."""
+UNPACED: Final = 100
+"""So many clients get every event at once."""
+PAUSE_S: Final = 0.001
+"""The pause between two events of a client for each client above :data:`UNPACED`, in seconds; to
+send an event takes about half of that."""
 LAG_S: Final = 2.0
 """How much later than another process this one may read an event."""
 
@@ -229,8 +234,8 @@ class Stream:
                 await self._send(response, _GAP)
                 position = None
             if position is None:
-                position = log.start()
-            event = None if position is None else log.next(position)
+                position = log.start(window)
+            event = None if position is None else self._next(position, window)
             if event is None:
                 await self._wait_for(wake_up)
                 continue
@@ -238,7 +243,20 @@ class Stream:
             frame = self._frame(event, window)
             if frame is not None:
                 await self._send(response, frame)
-                await asyncio.sleep(0)  # give other requests a turn while a client catches up
+                # 0 gives other requests a turn while a client catches up.
+                await asyncio.sleep(self._pause_s())
+
+    def _next(self, position: EventId, window: str) -> Event | None:
+        log = self._cache.log
+        return log.next_newest(position, window) if self._pause_s() else log.next(position)
+
+    def _pause_s(self) -> float:
+        """Return how long each client waits between two events.
+
+        Shares can change several times a second. With many clients this bounds the part of the
+        process that goes into sending them: a client that has waited gets the newest.
+        """
+        return max(0, self._cache.listeners - UNPACED) * PAUSE_S
 
     async def _arrives_at(self, position: EventId, wake_up: asyncio.Event) -> bool:
         """Return whether the log reaches a position within :data:`LAG_S` seconds.

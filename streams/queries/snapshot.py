@@ -6,10 +6,11 @@ Each part of it has a name: ``WINDOW/LEVEL[/COUNTRY]`` for answers, :data:`POOLS
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 import msgspec
 
@@ -105,6 +106,11 @@ def answers_in(snapshot: Mapping[str, bytes]) -> dict[str, bytes]:
     return {name: part for name, part in snapshot.items() if name not in (POOLS, TAKEN_AT)}
 
 
+def answers_of(windows: Collection[str], snapshot: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return those parts of a snapshot that are answers for some windows, by name."""
+    return {name: part for name, part in snapshot.items() if name.partition("/")[0] in windows}
+
+
 async def compute_answer(stored: StoredCells, query: SharesQuery, beliefs: Beliefs) -> Answer:
     """Compute the answer to a query from the cells in Redis.
 
@@ -186,6 +192,18 @@ async def compute_contributions(
     return contributions(await stored.read(spans_of(query.windows)), query, beliefs)
 
 
+class Changes(NamedTuple):
+    """How a snapshot differs from the one before it.
+
+    Attributes:
+        parts: that may have changed, as they are stored, by name.
+        removed: the names of those that it does not have any more.
+    """
+
+    parts: Mapping[str, bytes]
+    removed: Collection[str]
+
+
 class Snapshots:
     """Takes one snapshot after another; each reads and computes only what has changed since.
 
@@ -197,6 +215,7 @@ class Snapshots:
         self._beliefs = beliefs
         self._cells: LoadedCells | None = None
         self._by_window: dict[str, _WindowAnswers] = {}
+        self._changed: frozenset[str] = frozenset()
         self._resting: frozenset[Series] = frozenset()
         self._all_read_at: datetime | None = None
 
@@ -205,26 +224,86 @@ class Snapshots:
         """The series that the last snapshot leaves out because they are damaged, and why."""
         return {} if self._cells is None else self._cells.damaged
 
+    @property
+    def changed(self) -> frozenset[str]:
+        """The windows whose figures the last snapshot did not have from the one before it."""
+        return self._changed
+
     async def take(self, now: datetime) -> dict[str, bytes]:
         """Return a new snapshot as it is stored: its parts as JSON, by name.
 
         There are answers for all rolling windows, by country and for each country with a listed
         subdivision, and the pools.
         """
+        return dict((await self._take(now, is_whole=True)).parts)
+
+    async def take_changes(self, now: datetime) -> Changes:
+        """Take a new snapshot, and return those of its parts that may differ from the last one's.
+
+        An answer for another window is still right, although its ``as_of`` is an earlier time.
+        """
+        return await self._take(now, is_whole=False)
+
+    async def _take(self, now: datetime, *, is_whole: bool) -> Changes:
         windows = [parse_window(name, now) for name in ROLLING]
-        cells = self._cells = await self._read(windows, now)
+        cells, rejections = await asyncio.gather(
+            self._read(windows, now), self._stored.rejections()
+        )
+        self._cells = cells
+        shown = {
+            pool: each
+            for pool, each in rejections.items()
+            if now - each.at < REJECTION_SHOWN_FOR and not is_future(each.at, now)
+        }
+        # In a thread, so that messages are processed meanwhile.
+        return await asyncio.to_thread(self._compute, windows, shown, now, is_whole=is_whole)
+
+    def _compute(
+        self,
+        windows: Sequence[Window],
+        rejections: Mapping[str, Refusal],
+        now: datetime,
+        *,
+        is_whole: bool,
+    ) -> Changes:
+        assert self._cells is not None  # noqa: S101 - for mypy
+        before = self._names()
+        self._changed = self._answer(self._cells, windows, now)
+        encoded = ROLLING if is_whole else self._changed
+        return Changes(self._encode(encoded, rejections, now), before - self._names())
+
+    def _answer(
+        self, cells: LoadedCells, windows: Iterable[Window], now: datetime
+    ) -> frozenset[str]:
+        """Compute the answers for the windows that have changed, and return which these are."""
+        changed = set()
         for window in windows:
             observed = observe(cells, window)
             cached = self._by_window.get(window.name)
             if cached is None or (cached.day, cached.observed) != (window.day, observed):
                 query = SharesQuery(window=window, as_of=now)
-                self._by_window[window.name] = _answer_window(query, observed, self._beliefs)
-        rejections = {
-            pool: each
-            for pool, each in (await self._stored.rejections()).items()
-            if now - each.at < REJECTION_SHOWN_FOR and not is_future(each.at, now)
+                found = _answer_window(query, observed, self._beliefs)
+                self._by_window[window.name] = found
+                if cached is None or not _are_same(found.answers, cached.answers):
+                    changed.add(window.name)
+        return frozenset(changed)
+
+    def _names(self) -> frozenset[str]:
+        return frozenset(name for each in self._by_window.values() for name in each.answers)
+
+    def _encode(
+        self, windows: Iterable[str], rejections: Mapping[str, Refusal], now: datetime
+    ) -> dict[str, bytes]:
+        """Return the parts of a snapshot with the answers for these windows."""
+        assert self._cells is not None  # noqa: S101 - for mypy
+        answers = {
+            name: msgspec.json.encode(msgspec.structs.replace(answer, as_of=now))
+            for window in windows
+            for name, answer in self._by_window[window].answers.items()
         }
-        return _encode(cells, self._resting, self._by_window, rejections, now)
+        facts = _facts(self._cells, self._resting, self._by_window, rejections)
+        pools = msgspec.json.encode(pool_list(facts))
+        return {**answers, POOLS: pools, TAKEN_AT: rfc3339(now).encode()}
 
     async def _read(self, windows: Sequence[Window], now: datetime) -> LoadedCells:
         """Read what has changed; of series at rest only once in :data:`ALL_READ_EVERY`.
@@ -260,6 +339,14 @@ class _WindowAnswers:
     answers: dict[str, Answer]
 
 
+def _are_same(new: Mapping[str, Answer], old: Mapping[str, Answer]) -> bool:
+    """Return whether answers are the same, at whatever times they were given."""
+    return new.keys() == old.keys() and all(
+        msgspec.structs.replace(answer, as_of=old[name].as_of) == old[name]
+        for name, answer in new.items()
+    )
+
+
 def _answer_window(query: SharesQuery, observed: Observations, beliefs: Beliefs) -> _WindowAnswers:
     shares = shares_of(query.window, observed, beliefs)
     rules = [rule.id for rule in beliefs.rules]
@@ -268,21 +355,15 @@ def _answer_window(query: SharesQuery, observed: Observations, beliefs: Beliefs)
     return _WindowAnswers(query.window.day, observed, shares, answers)
 
 
-def _encode(
+def _facts(
     cells: LoadedCells,
     resting: Collection[Series],
     by_window: Mapping[str, _WindowAnswers],
     rejections: Mapping[str, Refusal],
-    now: datetime,
-) -> dict[str, bytes]:
-    answers = {
-        name: msgspec.json.encode(msgspec.structs.replace(answer, as_of=now))
-        for window in by_window.values()
-        for name, answer in window.answers.items()
-    }
+) -> PoolFacts:
     # A pool all of whose series are at rest is off, and not listed unless a reading was rejected.
     listed = {series.pool for series in cells.series() if series not in resting} | rejections.keys()
-    facts = PoolFacts(
+    return PoolFacts(
         last={each: cells.last_report(each) for each in cells.series() if each.pool in listed},
         now=by_window["now"].shares.placement,
         month=by_window["30d"].shares.placement,
@@ -292,8 +373,6 @@ def _encode(
         rejected=rejections,
         damaged=cells.damaged,
     )
-    pools = pool_list(facts)
-    return {**answers, POOLS: msgspec.json.encode(pools), TAKEN_AT: rfc3339(now).encode()}
 
 
 def _subdivision_queries(query: SharesQuery, shares: Shares) -> list[SharesQuery]:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING, Final, cast
 
+from streams.method.windows import ROLLING
 from streams.redis import essential, keys, lease
 from streams.redis.damage import remove_wrong_types
-from streams.redis.event_log import KEPT_S, EventId, event_of, shares_fields
+from streams.redis.event_log import KEPT_S, EventId, RecentEvents, event_of, shares_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from typing import Any
 
     from redis.asyncio import Redis
 
+    from streams.redis.essential import Word
     from streams.redis.event_log import Event
 
 _DERIVED: Final = {keys.SNAPSHOTS: "hash", keys.EVENTS: "stream", keys.LEADER: "string"}
@@ -26,6 +28,7 @@ class SnapshotStore:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
+        self._recent = RecentEvents()
 
     async def renew_leadership(self, process: str, for_s: float) -> bool:
         """Return whether ``process`` takes the snapshots for the next ``for_s`` seconds.
@@ -34,30 +37,57 @@ class SnapshotStore:
         """
         return await lease.renew(self._redis, keys.LEADER, process, for_s)
 
+    async def end_leadership(self, process: str) -> None:
+        """Let another process take the snapshots at once, if ``process`` takes them."""
+        await lease.end(self._redis, keys.LEADER, process)
+
     async def remove_damaged(self) -> None:
         """Remove what keeps snapshots from being written: keys that have another type."""
         await remove_wrong_types(self._redis, _DERIVED)
 
-    async def write(self, snapshot: Mapping[str, bytes]) -> None:
-        """Replace the snapshot and add the event that announces it, in one step.
+    async def write(
+        self,
+        snapshot: Mapping[str, bytes],
+        *,
+        told: Collection[str] = ROLLING,
+        removed: Iterable[str] | None = None,
+    ) -> None:
+        """Write a snapshot and the event that announces it, in one step.
 
         It goes on while Redis is full (:mod:`streams.redis.essential`).
+
+        Args:
+            snapshot: its parts.
+            told: the windows that the event is about; without one, there is no event.
+            removed: the parts that there are no more; all others that are not in ``snapshot`` stay.
+                ``None`` if the snapshot is whole.
         """
+        event = shares_fields(snapshot, told)
+        commands: list[tuple[Word, ...]] = []
+        if removed is None:
+            commands += [("DEL", keys.SNAPSHOTS), *await self._trim_events()]
+        elif gone := list(removed):
+            commands.append(("HDEL", keys.SNAPSHOTS, *gone))
+        commands += [("HSET", keys.SNAPSHOTS, name, part) for name, part in snapshot.items()]
+        if event is not None:
+            words = chain.from_iterable(event.items())
+            commands.append(("XADD", keys.EVENTS, "*", *words))
+        *_, added = await essential.run(self._redis, keys.SNAPSHOTS, commands)
+        if event is not None:
+            self._recent.add(EventId.parse(cast("bytes", added).decode()), event)
+
+    async def _trim_events(self) -> list[tuple[Word, ...]]:
+        """Return the commands that remove the events which are not kept any more."""
         # By the clock of Redis, which the ids of the events come from too.
         now_s, _ = await self._redis.time()
-        oldest_ms = (now_s - KEPT_S) * 1000
-        event = chain.from_iterable(shares_fields(snapshot).items())
-        await essential.run(
-            self._redis,
-            keys.SNAPSHOTS,
-            [
-                ("DEL", keys.SNAPSHOTS),
-                *(("HSET", keys.SNAPSHOTS, name, part) for name, part in snapshot.items()),
-                # Trimmed exactly: approximate trimming keeps a few hundred entries more, and each
-                # of them is large.
-                ("XADD", keys.EVENTS, "MINID", "=", oldest_ms, "*", *event),
-            ],
-        )
+        # Trimmed exactly: approximate trimming keeps a few hundred entries more, and each of them
+        # is large.
+        commands: list[tuple[Word, ...]] = [
+            ("XTRIM", keys.EVENTS, "MINID", "=", (now_s - KEPT_S) * 1000)
+        ]
+        if gone := self._recent.superseded(now_s * 1000):
+            commands.append(("XDEL", keys.EVENTS, *map(str, gone)))
+        return commands
 
     async def part(self, name: str) -> bytes | None:
         """Return one part of the snapshot as it was written, or ``None`` if there is none."""

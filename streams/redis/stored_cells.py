@@ -126,6 +126,20 @@ class StoredCells:
         """
         await self._current(lambda *_: None)
 
+    async def applied(self) -> tuple[int, Mapping[bytes, bytes]]:
+        """Return a value that differs whenever messages were applied, by any process.
+
+        That is the generation and its positions, which are written after the cells. One that is
+        damaged is empty.
+
+        Raises:
+            RebuildingError: there are no cells that may be read.
+        """
+        generation, (positions,) = await self._current(
+            lambda pipe, generation: pipe.hgetall(keys.positions(generation.number))
+        )
+        return generation.number, {} if isinstance(positions, Exception) else positions
+
     async def _current(
         self, add: Callable[[Pipeline, Generation], object]
     ) -> tuple[Generation, list[Any]]:

@@ -154,9 +154,13 @@ async def serve(
     """A function that serves a store over HTTP with a fixed clock and settings of the endpoint."""
     clients: list[Client] = []
 
-    async def start(store: Store, now: datetime = NOW, **section: Any) -> Client:
+    async def start(
+        store: Store, now: datetime = NOW, *, snapshot_s: float | None = None, **section: Any
+    ) -> Client:
         settings = config.Endpoint.model_validate({"fresh_s": FRESH_S, **section})
-        app = application(store, BELIEFS, settings, documents=DOCUMENTS, now=lambda: now)
+        app = application(
+            store, BELIEFS, settings, documents=DOCUMENTS, snapshot_s=snapshot_s, now=lambda: now
+        )
         client = TestClient(TestServer(app))
         clients.append(client)
         await client.start_server()

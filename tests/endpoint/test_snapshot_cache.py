@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import zlib
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
 from endpoint.data.gateway import Gateway
-from endpoint.data.snapshot_cache import EventLog, SnapshotCache
+from endpoint.data.snapshot_cache import CachedSnapshot, EventLog, SnapshotCache
+from endpoint.http.representation import Representation
 from miningmap.times import rfc3339
 from streams.method.beliefs import Beliefs
 from streams.queries.snapshot import TAKEN_AT
@@ -142,12 +144,12 @@ async def test_the_snapshot_is_read_once_for_all_pages_of_events(
 
 @pytest.mark.integration
 @pytest.mark.usefixtures("snapshots")
-async def test_a_response_may_be_cached_until_the_next_snapshot_is_due(
+async def test_a_response_may_be_cached_until_there_can_be_another_snapshot(
     serve: Serve, store: Store, now: datetime
 ) -> None:
     paths = (SHARES, f"{SHARES}.csv", "/api/v1/pools", "/api/v1/pools.csv")
-    for age_s, kept_s in ((0, 5), (1.9, 3), (2.2, 2), (4.5, 1), (5, 1), (3600, 1), (-1, 6)):
-        client = await serve(store, now + timedelta(seconds=age_s))
+    for age_s, kept_s in ((0, 5), (1.9, 3), (2.2, 2), (4.5, 0), (5, 0), (3600, 0), (-1, 6)):
+        client = await serve(store, now + timedelta(seconds=age_s), snapshot_s=5)
         async with asyncio.timeout(DEADLINE_S):
             found: list[str] = []
             while found != [f"public, max-age={kept_s}"] * len(paths):
@@ -226,13 +228,18 @@ async def until_cached(client: Client) -> None:
 # --- the log --------------------------------------------------------------------------------------
 
 
-def event(at_ms: int, number: int = 0, name: str = "shares") -> Event:
-    return Event(EventId(at_ms, number), name, {})
+def event(at_ms: int, number: int = 0, name: str = "shares", windows: str = "1h") -> Event:
+    fields = {field.encode(): zlib.compress(b"{}") for field in windows.split()}
+    return Event(EventId(at_ms, number), name, fields)
+
+
+def swing(at_ms: int) -> Event:
+    return event(at_ms, name="swing", windows="all")
 
 
 def test_a_log_returns_the_event_after_a_position() -> None:
     log = EventLog()
-    assert (log.next(EventId(0, 0)), log.start()) == (None, None)
+    assert (log.next(EventId(0, 0)), log.start("1h")) == (None, None)
     events = [event(5), event(5, 1), event(9)]
     log.add(events[:2])
     log.add(events[2:])
@@ -242,14 +249,76 @@ def test_a_log_returns_the_event_after_a_position() -> None:
     assert log.next(EventId(9, 0)) is None
 
 
-def test_a_log_begins_right_before_the_newest_shares() -> None:
+def test_a_log_begins_right_before_the_newest_shares_in_a_window() -> None:
     log = EventLog()
-    log.add([event(5, name="swing")])
-    assert log.start() is None
-    log.add([newest := event(6), event(7, name="swing")])
-    start = log.start()
+    log.add([swing(5)])
+    assert log.start("1h") is None
+    log.add([newest := event(6), swing(7), event(8, windows="now 24h")])
+    start = log.start("1h")
     assert start is not None
     assert log.next(start) is newest
+    assert log.start("7d") is None
+
+
+def test_a_client_that_has_waited_gets_what_is_newest() -> None:
+    log = EventLog()
+    assert log.next_newest(EventId(0, 0), "now") is None
+    events = [event(5), event(6, windows="now 1h"), event(7, windows="now"), event(8)]
+    log.add(events)
+    assert log.next_newest(EventId(0, 0), "now") is events[2]
+    assert log.next_newest(EventId(7, 0), "now") is None
+    assert log.next_newest(EventId(0, 0), "1h") is events[3]
+    log.add([alarm := swing(9), event(10)])
+    assert log.next_newest(EventId(0, 0), "1h") is alarm
+    assert log.next_newest(EventId(0, 0), "now") is events[2]
+
+
+def test_a_log_leaves_out_what_later_events_tell_anew() -> None:
+    """As Redis does, so that a process has the same events whether it has just started or not."""
+    log = EventLog()
+    events = [
+        event(1_000, windows="now"),  # told anew at 1.5 s
+        event(1_500, windows="now 1h"),
+        swing(1_600),
+        event(4_999, windows="now"),
+        event(5_000, windows="1h"),  # in the next five seconds
+        event(9_000, windows="now"),
+        event(9_999, windows="now 1h"),
+    ]
+    log.add(events)
+    assert _logged(log) == events
+    log.add([later := event(15_000)])
+    assert _logged(log) == [*events[1:], later]
+    log.add([last := event(20_000)])
+    assert _logged(log) == [*events[1:4], events[6], later, last]
+    assert log.reaches(EventId(1_000, 0))
+
+
+def _logged(log: EventLog) -> list[Event]:
+    found = []
+    position = EventId(0, 0)
+    while (each := log.next(position)) is not None:
+        found.append(each)
+        position = each.id
+    return found
+
+
+def test_what_was_rendered_of_a_part_is_kept_while_it_is_the_same() -> None:
+    rendered = []
+
+    def render(body: bytes) -> Representation:
+        rendered.append(body)
+        return Representation(body, "text/plain", "no-store")
+
+    first = CachedSnapshot({"a": b"1", "b": b"2"})
+    for name in "ab":
+        assert first.representation(name, render)
+    second = CachedSnapshot({"a": b"1", "b": b"3"}, first)
+    for name in "ab":
+        assert second.representation(name, render)
+    assert rendered == [b"1", b"2", b"3"]
+    third = CachedSnapshot({"b": b"3"}, second)
+    assert third.representation("a", render) is None
 
 
 def test_a_log_reaches_from_its_first_event_to_its_last() -> None:

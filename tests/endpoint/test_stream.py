@@ -116,6 +116,37 @@ async def test_every_snapshot_is_streamed_in_order_with_growing_ids(
     assert sorted({event.position for event in received}) == [event.position for event in received]
 
 
+async def test_a_new_client_gets_the_newest_shares_of_its_window_and_what_came_after_them(
+    client: Client, store: Store
+) -> None:
+    await store.snapshots.write(answers(0))
+    await until_known(client, 0)
+    await store.snapshots.write(answers(1), told=["now"], removed=[])
+    async with open_stream(client, window="now") as listener:
+        while numbers([await listener.next()]) != [1]:
+            pass
+    async with open_stream(client, window="7d") as listener, open_stream(client) as other:
+        assert numbers([await listener.next()]) == numbers([await other.next()]) == [0]
+        await store.snapshots.write(answers(2), told=["7d"], removed=[])
+        assert numbers([await listener.next()]) == [2]
+
+
+async def test_one_of_many_clients_gets_the_newest_shares_after_a_pause(
+    client: Client, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("endpoint.routes.stream.UNPACED", 0)
+    monkeypatch.setattr("endpoint.routes.stream.PAUSE_S", 1.0)
+    await store.snapshots.write(answers(0))
+    await until_known(client, 0)
+    async with open_stream(client) as listener:
+        assert numbers([await listener.next()]) == [0]
+        for number in range(1, 4):
+            await store.snapshots.write(answers(number))
+        await log(store, event=b"other", all=zlib.compress(b'{"n":9}'))
+        received = numbers(await listener.take(2))
+    assert received == [3, 9]
+
+
 async def test_a_stream_before_the_first_snapshot_receives_it_later(
     client: Client, store: Store
 ) -> None:

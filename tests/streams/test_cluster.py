@@ -118,6 +118,14 @@ async def check_rejections(store: Store) -> None:
 async def check_leader(store: Store) -> None:
     assert await store.snapshots.renew_leadership("one", for_s=60)
     assert not await store.snapshots.renew_leadership("two", for_s=60)
+    await store.snapshots.end_leadership("one")
+    assert await store.snapshots.renew_leadership("two", for_s=60)
+
+
+async def check_applied(store: Store) -> None:
+    await write(store)
+    assert await store.cells.applied() == await store.cells.applied()
+    await store.cells.check_cells()
 
 
 async def check_reconnect(store: Store) -> None:
@@ -131,6 +139,9 @@ async def check_snapshots(store: Store) -> None:
     assert await store.snapshots.part("1h/country") == b"1"
     (event,) = await store.snapshots.events(EventId(0, 0), limit=9, wait_s=0.01)
     assert (event.id, event.body("1h")) == (await store.snapshots.last_event(), b"1")
+    changed = {"now/country": b"2"}
+    await store.snapshots.write(changed, told=["now"], removed=["1h/country"])
+    assert await store.snapshots.read() == changed
     await store.snapshots.remove_damaged()
     assert await store.snapshots.read()
 
@@ -145,7 +156,8 @@ CHECKS: dict[Callable[[Store], Awaitable[Any]], set[Callable[..., Any]]] = {
     check_published: {StoredCells.published},
     check_stamp: {StoredCells.stamp, StoredCells.check_cells},
     check_rejections: {StoredCells.rejections},
-    check_leader: {SnapshotStore.renew_leadership},
+    check_leader: {SnapshotStore.renew_leadership, SnapshotStore.end_leadership},
+    check_applied: {StoredCells.applied},
     check_expiry: {CellWriter.remove_expired, StoredCells.metas},
     check_reconnect: {CellWriter.reconnect},
     check_snapshots: {

@@ -27,6 +27,8 @@ from streams.queries.parameters import SharesQuery
 from streams.queries.shares import answer_from
 from streams.queries.snapshot import (
     Snapshots,
+    answers_in,
+    answers_of,
     compute_answer,
     compute_contributions,
     compute_history,
@@ -176,6 +178,33 @@ async def test_the_cache_changes_no_answer_if_messages_are_late_or_lost(
             assert await snapshots.take(now) == await take_snapshot(store.cells, BELIEFS, now)
         now += later
     assert await snapshots.take(now) == await take_snapshot(store.cells, BELIEFS, now)
+
+
+@examples(60)
+@given(st.lists(st.tuples(batches, steps), min_size=2, max_size=6))
+async def test_changes_add_up_to_a_whole_snapshot(
+    redis: Redis, store: Store, arriving: list[tuple[list[Message], Any]]
+) -> None:
+    await empty(redis)
+    now, snapshots = NOON, Snapshots(store.cells, BELIEFS)
+    await store.generations.begin({})
+    known = await snapshots.take(now)
+    for messages, (_, _, later) in arriving:
+        await write(store, messages)
+        now += later
+        changes = await snapshots.take_changes(now)
+        fresh = await take_snapshot(store.cells, BELIEFS, now)
+        told = answers_of(snapshots.changed, fresh)
+        assert {**told, "at": fresh["at"], "pools": fresh["pools"]} == changes.parts
+        known = {**known, **changes.parts}
+        for name in changes.removed:
+            del known[name]
+        assert _without_times(known) == _without_times(fresh)
+
+
+def _without_times(parts: dict[str, bytes]) -> dict[str, object]:
+    decoded = {name: msgspec.json.decode(body) for name, body in answers_in(parts).items()}
+    return {name: body | {"as_of": None} for name, body in decoded.items()}
 
 
 @examples(40)

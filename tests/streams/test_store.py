@@ -25,7 +25,7 @@ from streams.method.windows import Span
 from streams.redis import keys
 from streams.redis.cell_writer import Applied
 from streams.redis.event_log import EventId
-from streams.redis.generations import Range
+from streams.redis.generations import Range, RebuildingError
 from streams.redis.loaded_cells import LoadedCells
 from streams.redis.store import Store
 from tests.examples import examples
@@ -425,6 +425,57 @@ async def test_snapshots_replace_all_earlier_ones(redis: Redis) -> None:
     await store.snapshots.write({"1h/country": b"3"})
     assert await store.snapshots.read() == {"1h/country": b"3"}
     assert await store.snapshots.part("1h/subdivision/CN") is None
+
+
+async def test_what_has_changed_replaces_only_its_own_parts(redis: Redis) -> None:
+    store = Store(redis, FOR_EVER)
+    await store.snapshots.write({"1h/country": b"1", "7d/country": b"2", "7d/subdivision/CN": b"3"})
+    await store.snapshots.write({"1h/country": b"4"}, told=["1h"], removed=["7d/subdivision/CN"])
+    assert await store.snapshots.read() == {"1h/country": b"4", "7d/country": b"2"}
+
+
+async def test_an_event_tells_only_some_windows(redis: Redis) -> None:
+    store = Store(redis, FOR_EVER)
+    parts = {"1h/country": b"1", "7d/country": b"2"}
+    await store.snapshots.write(parts, told=["7d"])
+    (event,) = await store.snapshots.events(EventId(0, 0), limit=10, wait_s=0.01)
+    assert (event.body("1h"), event.body("7d")) == (None, b"2")
+    await store.snapshots.write(parts, told=[])
+    await store.snapshots.write({"at": b"-"}, told=["7d"], removed=[])
+    assert await store.snapshots.last_event() == event.id
+
+
+async def test_the_log_keeps_few_of_the_events_that_later_ones_tell_anew(redis: Redis) -> None:
+    """Shares that change several times a second would fill Redis within the hour."""
+    store = Store(redis, FOR_EVER)
+    now_ms = int(utc_now().timestamp() * 1000) // 5000 * 5000
+    first, other = now_ms - 20_000, now_ms - 15_000
+    told = {first: b"now", first + 1: b"1h", first + 2: b"now", first + 3: b"7d", other: b"now"}
+    for at_ms, window in told.items():
+        await redis.xadd(keys.EVENTS, {"event": "shares", window: b"-"}, id=f"{at_ms}-0")
+        store.snapshots._recent.add(EventId(at_ms, 0), {b"event", window})
+    await store.snapshots.write({"now/country": b"1"}, told=["now"], removed=[])
+    assert await redis.xlen(keys.EVENTS) == len(told) + 1
+    await store.snapshots.write({"now/country": b"1"}, told=[])
+    kept = [
+        event.id.at_ms
+        for event in await store.snapshots.events(EventId(0, 0), limit=9, wait_s=0.01)
+    ]
+    assert kept[:-1] == [first + 1, first + 2, first + 3, other]
+
+
+async def test_what_was_applied_differs_after_each_batch(redis: Redis) -> None:
+    store, partition = Store(redis, FOR_EVER), ("topic", 0)
+    await store.generations.begin({partition: Range(3, 3)})
+    seen = [await store.cells.applied()]
+    for first in (3, 4):
+        await store.writer.write([], Applied({partition: Range(first, first + 1)}, NOON))
+        seen.append(await Store(redis, FOR_EVER).cells.applied())
+    assert seen[0] != seen[1] != seen[2]
+    assert await store.cells.applied() == seen[2]
+    await redis.delete(keys.POSITIONS)
+    with pytest.raises(RebuildingError):
+        await store.cells.applied()
 
 
 async def test_two_readings_at_once_are_of_the_same_new_generation(redis: Redis) -> None:
