@@ -8,7 +8,6 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jsonschema
 import pytest
 import yaml
 
@@ -50,16 +49,22 @@ def samples() -> Iterator[tuple[str, Any]]:
                 yield topic, json.loads(line)
 
 
+def validator_of(topic: str) -> Any:
+    """A validator of the payloads of a topic."""
+    import jsonschema  # noqa: PLC0415 - takes seconds, in every process that runs tests
+
+    schema, described = payload_of(topic)
+    return jsonschema.Draft7Validator(schema | {"components": described["components"]})
+
+
 @pytest.mark.parametrize(("topic", "message"), list(samples()))
 def test_sample_messages_match_their_schema(topic: str, message: Any) -> None:
-    schema, described = payload_of(topic)
-    jsonschema.Draft7Validator(schema | {"components": described["components"]}).validate(message)
+    validator_of(topic).validate(message)
 
 
 @pytest.mark.parametrize("swing", [place_swing(), pool_swing()])
 def test_events_of_swings_match_their_schema(swing: Swing) -> None:
-    schema, described = payload_of(SWINGS)
-    validator = jsonschema.Draft7Validator(schema | {"components": described["components"]})
+    validator = validator_of(SWINGS)
     message = json.loads(encode_swing(swing))
     validator.validate(message)
     del message["started"]
@@ -67,8 +72,7 @@ def test_events_of_swings_match_their_schema(swing: Swing) -> None:
 
 
 def test_an_invalid_payload_does_not_match() -> None:
-    schema, described = payload_of(SHARES)
-    validator = jsonschema.Draft7Validator(schema | {"components": described["components"]})
+    validator = validator_of(SHARES)
     (message, *_) = (message for topic, message in samples() if topic == SHARES)
     message["shares"][0]["belief"].append(0.5)
     assert not validator.is_valid(message)

@@ -10,7 +10,6 @@ import json
 import math
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import jsonschema
 import msgspec
 import pytest
 
@@ -93,6 +92,8 @@ def undescribed(schema: Any) -> Any:
 @every_kind
 @every_release
 def test_messages_of_a_release_are_read_without_loss(release: str, name: str) -> None:
+    import jsonschema  # noqa: PLC0415 - takes seconds, in every process that runs tests
+
     lines = lines_of(release, name)
     assert lines
     for raw in lines:
