@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-READY_S: Final = 60
+READY_S: Final = 180  # of a machine that is busy with other tests
 END_S: Final = 10
 POLL_S: Final = 0.05
 

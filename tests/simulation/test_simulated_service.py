@@ -61,7 +61,7 @@ def test_the_simulation_responds_for_pools_and_stops_at_once(
         assert b"pool_300s" in answer(url)
         with socket.create_connection(("127.0.0.1", unused_tcp_port)):  # stays open
             process.send_signal(number)
-            _, errors = process.communicate(timeout=2)
+            _, errors = process.communicate(timeout=20)
     assert process.returncode == 0
     assert "Traceback" not in errors
     assert "a-partners-token" not in errors
