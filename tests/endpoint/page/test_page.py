@@ -772,8 +772,8 @@ async def test_a_dark_page_is_printed_on_white(open_tab: Open) -> None:
         assert await tab.page.evaluate("getComputedStyle(document.body).backgroundColor") == (
             "rgb(255, 255, 255)"
         )
-        assert "#eceae4" in await tab.page.evaluate(fills)  # land in the colours of a light page
         assert "#eceae4" not in on_screen
+        await tab.until(f"{fills}.includes('#eceae4')")  # land in the colours of a light page
 
 
 async def test_both_languages_have_every_word(open_tab: Open) -> None:
