@@ -21,7 +21,7 @@ from redis.asyncio import Redis
 from launch.local.embedded import free_port
 from miningmap.kafka.topics import REPORTS, TOPICS
 from tests import servers
-from tests.conftest import missing
+from tests.conftest import LONGEST, missing
 from tests.servers import (
     CACHE,
     KAFKA_POM,
@@ -275,3 +275,7 @@ def test_a_development_server_without_its_port_is_an_error(
     )
     assert result.exit_code == 1
     assert "Address already in use" in result.output
+
+
+def test_the_files_that_are_started_first_exist() -> None:
+    assert [path for path in LONGEST if not path.is_file()] == []
