@@ -142,6 +142,38 @@ class _Section(BaseModel):
     model_config = {"extra": "forbid", "allow_inf_nan": False}
 
 
+# The certificates of a client, which Kafka and Redis have alike. A common class would list them
+# before the address.
+_CaFile = Annotated[
+    FilePath | None,
+    Field(description="PEM: who signs the server's certificate; unset: the system's"),
+]
+_CertificateFile = Annotated[
+    FilePath | None,
+    Field(description="PEM: the certificate of this client, and its key if not KEY_FILE"),
+]
+_KeyFile = Annotated[FilePath | None, Field(description="PEM: the key of the certificate")]
+_KeyPassword = Annotated[SecretStr | None, Field(description="of an encrypted key")]
+
+
+def _check_files(section: Kafka | Redis, lacks: tuple[str, str] | None) -> None:
+    """Reject files of certificates that would not be used.
+
+    Args:
+        section: has the files.
+        lacks: if there is no TLS: the setting that decides that, and what it has to be.
+
+    Raises:
+        PydanticCustomError: there are files that would not be used.
+    """
+    for name in ("ca_file", "certificate_file", "key_file"):
+        if lacks and getattr(section, name) is not None:
+            setting, expected = lacks
+            raise _in_its_section(setting, f"expected {expected} with a {name}")
+    if section.key_file is not None and section.certificate_file is None:
+        raise _in_its_section("certificate_file", "a key_file needs it")
+
+
 class Kafka(_Section):
     """How to reach the broker, and how to prove to it who this is."""
 
@@ -166,14 +198,10 @@ class Kafka(_Section):
     sasl_mechanism: Literal["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"] = "SCRAM-SHA-512"
     username: str | None = None
     password: SecretStr | None = None
-    ca_file: FilePath | None = Field(
-        default=None, description="PEM: who signs the brokers' certificates; unset: the system's"
-    )
-    certificate_file: FilePath | None = Field(
-        default=None, description="PEM: the certificate of this client, and its key if not KEY_FILE"
-    )
-    key_file: FilePath | None = Field(default=None, description="PEM: the key of the certificate")
-    key_password: SecretStr | None = Field(default=None, description="of an encrypted key")
+    ca_file: _CaFile = None
+    certificate_file: _CertificateFile = None
+    key_file: _KeyFile = None
+    key_password: _KeyPassword = None
 
     @model_validator(mode="after")
     def _security_is_complete(self) -> Self:
@@ -184,13 +212,8 @@ class Kafka(_Section):
                 raise _in_its_section(name, "SASL_SSL needs it")
             if not has_user and getattr(self, name) is not None:
                 raise _in_its_section("security_protocol", f"expected SASL_SSL with a {name}")
-        if self.security_protocol == "PLAINTEXT":
-            for name in ("ca_file", "certificate_file", "key_file"):
-                if getattr(self, name) is not None:
-                    problem = f"expected SSL or SASL_SSL with a {name}"
-                    raise _in_its_section("security_protocol", problem)
-        if self.key_file is not None and self.certificate_file is None:
-            raise _in_its_section("certificate_file", "a key_file needs it")
+        has_tls = self.security_protocol != "PLAINTEXT"
+        _check_files(self, None if has_tls else ("security_protocol", "SSL or SASL_SSL"))
         return self
 
 
@@ -204,24 +227,16 @@ class Redis(_Section):
     password: SecretStr | None = Field(
         default=None, description="takes precedence over one in the URL"
     )
-    ca_file: FilePath | None = Field(
-        default=None, description="PEM: who signs the certificate; unset: the system's"
-    )
-    certificate_file: FilePath | None = Field(
-        default=None, description="PEM: the certificate of this client, and its key if not KEY_FILE"
-    )
-    key_file: FilePath | None = Field(default=None, description="PEM: the key of the certificate")
-    key_password: SecretStr | None = Field(default=None, description="of an encrypted key")
+    ca_file: _CaFile = None
+    certificate_file: _CertificateFile = None
+    key_file: _KeyFile = None
+    key_password: _KeyPassword = None
 
     @model_validator(mode="after")
     def _security_is_complete(self) -> Self:
         """Reject what would leave a client less secure than its settings look."""
-        if not self.url.get_secret_value().startswith("rediss://"):
-            for name in ("ca_file", "certificate_file", "key_file"):
-                if getattr(self, name) is not None:
-                    raise _in_its_section("url", f"expected rediss:// with a {name}")
-        if self.key_file is not None and self.certificate_file is None:
-            raise _in_its_section("certificate_file", "a key_file needs it")
+        has_tls = self.url.get_secret_value().startswith("rediss://")
+        _check_files(self, None if has_tls else ("url", "rediss://"))
         return self
 
 

@@ -35,8 +35,8 @@ MAX_CLIENTS: Final = 20_000
 """The number of tracked clients, in about 5 MB; the least recently seen one is dropped first."""
 
 _POLICY: Final = "client"
-EXCEEDED: Final = "https://iana.org/assignments/http-problem-types#quota-exceeded"
-EXCEEDED_TITLE: Final = "Request cannot be satisfied as assigned quota has been exceeded"
+_EXCEEDED: Final = "https://iana.org/assignments/http-problem-types#quota-exceeded"
+_EXCEEDED_TITLE: Final = "Request cannot be satisfied as assigned quota has been exceeded"
 EXEMPT: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 """Paths without a limit: monitoring must work at all times."""
 _UNLIMITED: Final[tuple[dict[str, str], None]] = ({}, None)
@@ -160,16 +160,28 @@ class RateLimit:
         counts = "" if more is None else f"; this question counts as {more} more"
         # The next request counts as one, too, before its answer does.
         wait_s = quota.wait_s if more is None else quota.wait_s + math.ceil(WINDOW_S / limit)
-        response = problem(
-            HTTPStatus.TOO_MANY_REQUESTS,
-            EXCEEDED_TITLE,
+        return quota_exceeded(
             f"{limit} requests in {WINDOW_S} s are allowed to each client, and this one counts as "
             f"{client}{counts}; try again in {wait_s} s",
-            **{"type": EXCEEDED, "violated-policies": [_POLICY]},
+            wait_s,
+            **{"violated-policies": [_POLICY]},
             limit=limit,
             window_s=WINDOW_S,
             client=client,
             **({} if more is None else {"cost": more}),
         )
-        response.headers[hdrs.RETRY_AFTER] = str(wait_s)
-        return response
+
+
+def quota_exceeded(detail: str, wait_s: int, **members: object) -> web.Response:
+    """Return the 429 of a client that has all that is allowed to it.
+
+    Args:
+        detail: what is allowed, who the client is, and what to do.
+        wait_s: after how many seconds it may try again.
+        members: of the problem document, in addition.
+    """
+    response = problem(
+        HTTPStatus.TOO_MANY_REQUESTS, _EXCEEDED_TITLE, detail, type=_EXCEEDED, **members
+    )
+    response.headers[hdrs.RETRY_AFTER] = str(wait_s)
+    return response

@@ -13,7 +13,6 @@ import socket
 from collections import Counter as Numbers
 from contextlib import contextmanager, suppress
 from functools import lru_cache
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
@@ -23,9 +22,9 @@ from msgspec import Meta
 from prometheus_client import Counter, Gauge
 
 from endpoint.http.headers import licence_link
-from endpoint.http.rate_limit import EXCEEDED, EXCEEDED_TITLE
+from endpoint.http.rate_limit import quota_exceeded
 from endpoint.http.representation import NO_STORE
-from miningmap.http.problems import RETRY_AFTER_S, problem, unavailable
+from miningmap.http.problems import RETRY_AFTER_S, unavailable
 from miningmap.licences import CC_BY
 from streams.method.windows import ROLLING
 from streams.queries.parameters import Format, Parameters, one_of
@@ -185,17 +184,13 @@ class Stream:
 
     def _too_many(self, address: str) -> web.Response:
         limit = self._max_of_address
-        response = problem(
-            HTTPStatus.TOO_MANY_REQUESTS,
-            EXCEEDED_TITLE,
+        return quota_exceeded(
             f"{limit} streams are allowed to each client at a time, and this one counts as "
             f"{address}; close one, or poll /api/v1/shares",
-            type=EXCEEDED,
+            RETRY_AFTER_S,
             limit=limit,
             client=address,
         )
-        response.headers[hdrs.RETRY_AFTER] = str(RETRY_AFTER_S)
-        return response
 
     @contextmanager
     def _counted(self, address: str | None) -> Iterator[None]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +19,7 @@ from miningmap.redis_client import connect
 from streams.method.beliefs import Beliefs
 from streams.method.cells import claims_of
 from streams.redis.store import Store
+from tests.api_fuzzer import finds_nothing
 from tests.endpoint import schemathesis_hooks
 from tests.endpoint.conftest import EH, report
 from tests.endpoint.swings import ago, lost, place_swing, pool_swing, write_events
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
 EXAMPLES = 30 if NIGHTLY else 2
-"""Random requests for each operation, beside those that schemathesis derives from the schemas."""
 
 
 def test_the_document_is_valid_openapi() -> None:
@@ -146,32 +144,18 @@ async def swings(store: Store) -> None:
 @pytest.mark.integration
 @pytest.mark.usefixtures("month", "swings")
 async def test_schemathesis_finds_nothing(client: Client, tmp_path: Path) -> None:
-    """Valid and invalid values of every parameter; the same requests each time.
-
-    It has one worker, because Python 3.11 can fail to parse code in several threads at once, and
-    runs in a new folder, because it would repeat failures that it finds stored in the current one.
-    """
     async with client.get("/cbeci/api/charts/mining_provinces") as answer:
         assert (await answer.json())["data"]
-    run = await asyncio.create_subprocess_exec(
-        Path(sys.executable).with_name("schemathesis"),
-        *("--no-color", "--config-file", str(ROOT / "schemathesis.toml"), "run"),
-        str(client.make_url("/openapi.json")),
-        *("--seed", "1", "--max-examples", str(EXAMPLES), "--workers", "1"),
-        cwd=tmp_path,
-        env=os.environ
-        | {"PYTHONPATH": str(ROOT), "SCHEMATHESIS_HOOKS": schemathesis_hooks.__name__},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
+    await finds_nothing(
+        *("--config-file", str(ROOT / "schemathesis.toml")),
+        *("run", str(client.make_url("/openapi.json"))),
+        examples=EXAMPLES,
+        folder=tmp_path,
+        environment={
+            "PYTHONPATH": str(ROOT),
+            "SCHEMATHESIS_HOOKS": schemathesis_hooks.__name__,
+        },
     )
-    try:
-        async with asyncio.timeout(300):
-            output, _ = await run.communicate()
-    finally:
-        if run.returncode is None:
-            run.kill()
-            await run.wait()
-    assert run.returncode == 0, output.decode()
 
 
 @pytest.fixture

@@ -1,0 +1,48 @@
+"""Runs schemathesis: valid and invalid requests by an OpenAPI document, the same each time."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+DEADLINE_S = 300.0
+
+
+async def finds_nothing(
+    *arguments: str, examples: int, folder: Path, environment: Mapping[str, str] | None = None
+) -> None:
+    """Check that schemathesis finds no fault.
+
+    It has one worker, because Python 3.11 can fail to parse code in several threads at once, and
+    runs in a new folder, because it would repeat failures that it finds stored in the current one.
+
+    Args:
+        arguments: of schemathesis, after those that all runs have.
+        examples: how many random requests each operation gets, beside those that schemathesis
+            derives from the schemas.
+        folder: a new one.
+        environment: variables in addition to those of this process.
+    """
+    run = await asyncio.create_subprocess_exec(
+        Path(sys.executable).with_name("schemathesis"),
+        *("--no-color", *arguments),
+        *("--seed", "1", "--max-examples", str(examples), "--workers", "1"),
+        cwd=folder,
+        env=os.environ | (environment or {}),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            output, _ = await run.communicate()
+    finally:
+        if run.returncode is None:
+            run.kill()
+            await run.wait()
+    assert run.returncode == 0, output.decode()
