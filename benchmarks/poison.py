@@ -12,8 +12,8 @@ import sys
 import timeit
 import uuid
 from statistics import median
-from time import perf_counter
-from typing import TYPE_CHECKING, Final
+from time import perf_counter, process_time
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 import structlog
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from miningmap.kafka.lag import Lag
 
 MESSAGES: Final = 20_000
-ROUNDS: Final = 3
+ROUNDS: Final = 5
 POOLS: Final = 100
 PLACES: Final = 20
 PARTS: Final = (0.0, 0.01, 0.1)
@@ -46,27 +46,48 @@ _CALLS: Final = 2000
 _DECODER: Final = msgspec.json.Decoder(Report)
 
 
+class _Run(NamedTuple):
+    """How many messages a second were processed, and what CPU one took in this process, in µs."""
+
+    rate: float
+    cpu_us: float
+
+
 async def main(count: int, rounds: int) -> None:
     _decoding()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     vars(group_reader)["COMMIT_S"] = 0.1  # so that the end is seen when it is there
     kafka, redis = KafkaServer.launch(), RedisServer.launch()
     try:
-        rates: dict[float, list[float]] = {part: [] for part in PARTS}
+        runs: dict[float, list[_Run]] = {part: [] for part in PARTS}
+        await _measured(kafka, redis, _records(count, 0.0))  # warms up
         for _ in range(rounds):
             for part in PARTS:  # in turn, so that all meet the same machine
                 redis.flush()
-                rates[part].append(await _measured(kafka, redis, _records(count, part)))
-        clean = median(rates[0.0])
-        rows = [
-            (f"{part:.0%}", f"{median(found):,.0f}", f"{median(found) / clean:.2f}")
-            for part, found in rates.items()
-        ]
-        title = f"Poison: {count:,} messages of {PLACES} places, medians of {rounds} runs"
-        print_table(title, ("poison", "messages/s", "of those without"), rows)
+                runs[part].append(await _measured(kafka, redis, _records(count, part)))
+        title = f"Poison: {count:,} messages of {PLACES} places, medians of {rounds} runs in turn"
+        head = ("poison", "messages/s", "of those without", "CPU µs a message", "of that without")
+        print_table(title, head, [_row(part, runs[part], runs[0.0]) for part in PARTS])
     finally:
         redis.close()
         kafka.close()
+
+
+def _row(part: float, found: Sequence[_Run], clean: Sequence[_Run]) -> tuple[str, ...]:
+    """Return the medians; the ratios are to the run of the same round, with lowest and highest."""
+    rates = [run.rate / without.rate for run, without in zip(found, clean, strict=True)]
+    costs = [run.cpu_us / without.cpu_us for run, without in zip(found, clean, strict=True)]
+    return (
+        f"{part:.0%}",
+        f"{median(run.rate for run in found):,.0f}",
+        _spread(rates),
+        f"{median(run.cpu_us for run in found):.0f}",
+        _spread(costs),
+    )
+
+
+def _spread(values: Sequence[float]) -> str:
+    return f"{median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
 def _decoding() -> None:
@@ -114,8 +135,8 @@ def _poison(record: Record, number: int) -> Record:
     return kinds[number % len(kinds)]
 
 
-async def _measured(kafka: KafkaServer, redis: RedisServer, records: Sequence[Record]) -> float:
-    """Return how many messages a second the service makes cells or dead letters of."""
+async def _measured(kafka: KafkaServer, redis: RedisServer, records: Sequence[Record]) -> _Run:
+    """Let the service make cells or dead letters of messages."""
     await recreate_topics(kafka.bootstrap_servers)
     settings = config.load().model_copy(
         update={
@@ -138,10 +159,10 @@ async def _measured(kafka: KafkaServer, redis: RedisServer, records: Sequence[Re
         await service
 
 
-async def _rate(kafka: config.Kafka, count: int) -> float:
+async def _rate(kafka: config.Kafka, count: int) -> _Run:
     topics = [REPORTS, DEAD_LETTERS]
     async with lag_of(kafka, kafka.group, topics) as read:
-        first: tuple[float, int] | None = None
+        first: tuple[float, float, int] | None = None
         while True:
             try:
                 lag = await read()
@@ -150,9 +171,12 @@ async def _rate(kafka: config.Kafka, count: int) -> float:
                 continue
             done = count - _left(lag)
             if first is None and done:
-                first = perf_counter(), done
+                first = perf_counter(), process_time(), done
             if first and not any(progress.lag for progress in lag.values()):
-                return (count - first[1]) / (perf_counter() - first[0])
+                began, cpu_s, before = first
+                number = count - before
+                cost_us = (process_time() - cpu_s) / number * 1e6
+                return _Run(number / (perf_counter() - began), cost_us)
             await asyncio.sleep(POLL_S)
 
 
