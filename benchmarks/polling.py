@@ -2,9 +2,11 @@
 
 Beside the collector the same requests are sent by aiohttp alone: as often, with the same settings,
 and the bodies are read and dropped. Both run in turn, in a process of their own on one core; the
-pools' servers run in another process, behind the setting ``upstream``. The measurement covers the
-collector's code as it runs in the service, up to the delivery of its messages to Kafka, and scrapes
-as often as Prometheus makes them. It does not include TLS.
+pools' servers run in another process. The measurement covers the collector's code as it runs in the
+service, up to the delivery of its messages to Kafka, and scrapes as often as Prometheus makes them.
+
+With HTTPS each source has a host name, which is looked up in the system's way, and a connection of
+its own with a handshake for each poll. With HTTP the servers are behind the setting ``upstream``.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ import multiprocessing
 import os
 import random
 import resource
+import socket
+import ssl
 import statistics
 import sys
 import time
@@ -23,11 +27,14 @@ from dataclasses import replace
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from unittest.mock import patch
 
 import aiohttp
 import click
 from aiohttp import web
+from aiohttp.abc import ResolveResult
 from yarl import URL
 
 from benchmarks.fixtures import print_table
@@ -36,11 +43,12 @@ from collector.metrics import Metrics
 from collector.polling.plausibility import Plausibility
 from collector.polling.poller import Poller, start_spread_s
 from collector.pools import antpool, foundry, mempool, ocean
-from launch.local.embedded import free_port
+from launch.local.embedded import LOOPBACK, free_port
 from miningmap import logs
 from miningmap.http.server import monitoring_app, serving
 from miningmap.metrics import new_registry
 from miningmap.settings import Collector, Log
+from tests.secure_servers import Authority
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
@@ -55,11 +63,13 @@ ANSWER_S: Final = 0.2  # the response time of the servers
 SCRAPE_S: Final = 15  # the interval of deploy/prometheus/prometheus.yml
 SCRAPES: Final = 5  # how many of them their CPU time is the mean of
 TICK_S: Final = 0.05
+DOMAIN: Final = "pools.example"
 KINDS: Final = (antpool.SOURCE, foundry.SOURCE, mempool.SOURCE, ocean.SOURCE)
 RECORDINGS: Final = Path(__file__).parents[1] / "tests" / "recordings"
 
 HEAD: Final = (
     "what",
+    "by",
     "of the sources hang",
     "polls in a minute",
     "CPU, s in a minute",
@@ -104,83 +114,135 @@ class Figures(NamedTuple):
     scrape: Scrape | None
 
 
-def source(number: int) -> PoolSource:
-    """One of the real adapters, at a separate host and with a pool of its own if it has one."""
-    kind = KINDS[number % len(KINDS)]
-    requests = [
-        replace(request, url=str(URL(request.url).with_host(f"pool{number}.example")))
-        for request in kind.requests
-    ]
-    made = replace(kind, slug=f"{kind.slug}{number}", requests=tuple(requests), poll_s=POLL_S)
-    if kind.pool is None:
-        return made
-    return replace(made, pool=f"{kind.pool}{number}", parse=partial(_parse, kind, number))
+Runs: TypeAlias = "Sequence[Figures]"
+
+
+class Servers(NamedTuple):
+    """How to reach the servers of all pools: at one port of this machine.
+
+    Attributes:
+        port: the port.
+        authority: what signed their certificate, as a file; ``None`` without TLS.
+    """
+
+    port: int
+    authority: str | None
+
+    @property
+    def upstream(self) -> str | None:
+        """The setting of the collector."""
+        return None if self.authority else f"http://{LOOPBACK}:{self.port}"
+
+    @property
+    def settings(self) -> Collector:
+        """Settings of a collector that polls them."""
+        return Collector(upstream=self.upstream, allow_private=True)
+
+    def source(self, number: int) -> PoolSource:
+        """One of the real adapters, at a separate host and with a pool of its own if it has one."""
+        kind = KINDS[number % len(KINDS)]
+        requests = [replace(each, url=self._at(number, each.url)) for each in kind.requests]
+        made = replace(kind, slug=f"{kind.slug}{number}", requests=tuple(requests), poll_s=POLL_S)
+        if kind.pool is None:
+            return made
+        return replace(made, pool=f"{kind.pool}{number}", parse=partial(_parse, kind, number))
+
+    def _at(self, number: int, url: str) -> str:
+        moved = URL(url).with_host(f"{number}.{DOMAIN}")
+        return str(moved.with_port(self.port) if self.authority else moved)
+
+    def address(self, number: int) -> str:
+        """Return where the first request of a source is sent to."""
+        url = URL(self.source(number).requests[0].url)
+        return f"{self.upstream}/{url.host}{url.raw_path_qs}" if self.upstream else str(url)
+
+
+class Resolver(aiohttp.ThreadedResolver):
+    """Looks up this machine whatever the name is; that takes as long as for any name in a file."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """Return the address of this machine as the one of the host."""
+        found = await super().resolve("localhost", port, family)
+        return [ResolveResult({**address, "hostname": host}) for address in found]
 
 
 def _parse(kind: PoolSource, number: int, bodies: Sequence[bytes]) -> Sequence[Reading]:
     return [replace(read, pool=f"{read.pool}{number}") for read in kind.parse(bodies)]
 
 
-def serve(hang: int, port: Connection) -> None:
+def serve(hang: int, port: Connection, certificate: str | None) -> None:
     """Serve the recordings of all hosts; the first ``hang`` hosts never respond."""
-    asyncio.run(_serve(hang, port))
+    asyncio.run(_serve(hang, port, certificate))
 
 
-async def _serve(hang: int, port: Connection) -> None:
+async def _serve(hang: int, port: Connection, certificate: str | None) -> None:
     bodies = {
         URL(kind.requests[0].url).path: (RECORDINGS / kind.path / "ok").read_bytes()
         for kind in KINDS
     }
 
     async def handle(request: web.Request) -> web.Response:
-        host, _, path = request.path[1:].partition("/")
-        hangs = int(host.removeprefix("pool").removesuffix(".example")) < hang
-        await asyncio.sleep(3600 if hangs else ANSWER_S)
-        response = web.Response(body=bodies[f"/{path}"])
+        # As the first part of the path it is the host of a request that was sent to the upstream.
+        number = int(f"{request.host}{request.path}".partition(f".{DOMAIN}")[0].rpartition("/")[2])
+        await asyncio.sleep(3600 if number < hang else ANSWER_S)
+        response = web.Response(body=bodies[request.path.partition(DOMAIN)[2] or request.path])
         response.force_close()  # real hosts differ, so no poll reuses a connection
         return response
 
+    context = None
+    if certificate:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(certificate)
     app = web.Application()
     app.router.add_get("/{path:.*}", handle)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0, backlog=1024).start()
+    await web.TCPSite(runner, LOOPBACK, 0, backlog=1024, ssl_context=context).start()
     port.send(runner.addresses[0][1])
     await asyncio.Event().wait()
 
 
 @contextmanager
-def servers(hang: int) -> Iterator[str]:
-    """Run the servers in a separate process, and yield their URL."""
+def servers(hang: int, *, tls: bool) -> Iterator[Servers]:
+    """Run the servers in a separate process, and yield how to reach them."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
-    process = context.Process(target=serve, args=(hang, there))
-    process.start()
-    try:
-        yield f"http://127.0.0.1:{here.recv()}"
-    finally:
-        process.terminate()
-        process.join()
+    with TemporaryDirectory() as folder:
+        authority = Authority(Path(folder), "authority") if tls else None
+        signed = authority.signed("pools", at=f"*.{DOMAIN}") if authority else None
+        certificate = str(signed.both) if signed else None
+        process = context.Process(target=serve, args=(hang, there, certificate))
+        process.start()
+        there.close()  # so that a process that ends at once is an error here
+        try:
+            yield Servers(here.recv(), str(authority.file) if authority else None)
+        finally:
+            process.terminate()
+            process.join()
 
 
-def alone(sources: int, seconds: float, upstream: str) -> Figures:
+def alone(sources: int, seconds: float, at: Servers) -> Figures:
     """Measure aiohttp alone."""
-    return _on_one_core(_alone(sources, seconds, upstream))
+    return _on_one_core(_alone(sources, seconds, at), at)
 
 
-def collector(sources: int, seconds: float, upstream: str) -> Figures:
+def collector(sources: int, seconds: float, at: Servers) -> Figures:
     """Measure the collector."""
-    return _on_one_core(_collector(sources, seconds, upstream))
+    return _on_one_core(_collector(sources, seconds, at), at)
 
 
-def _on_one_core(run: Coroutine[None, None, Figures]) -> Figures:
+def _on_one_core(run: Coroutine[None, None, Figures], at: Servers) -> Figures:
+    if at.authority:  # then the collector and aiohttp alone look names up in the same way
+        aiohttp.DefaultResolver = Resolver
     logs.configure(Log(level="error"), "collector")
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     return asyncio.run(run)
 
 
-async def _alone(sources: int, seconds: float, upstream: str) -> Figures:
+async def _alone(sources: int, seconds: float, at: Servers) -> Figures:
     polls = count()
 
     async def poll(session: aiohttp.ClientSession, url: str) -> None:
@@ -193,20 +255,17 @@ async def _alone(sources: int, seconds: float, upstream: str) -> Figures:
             await asyncio.sleep(POLL_S - (time.monotonic() - started))
 
     async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0),
+        connector=aiohttp.TCPConnector(resolver=aiohttp.DefaultResolver(), limit=0),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=TIMEOUT,
     ) as session:
-        urls = [URL(source(number).requests[0].url) for number in range(sources)]
-        tasks = [
-            asyncio.create_task(poll(session, f"{upstream}/{url.host}{url.raw_path_qs}"))
-            for url in urls
-        ]
+        urls = map(at.address, range(sources))
+        tasks = [asyncio.create_task(poll(session, url)) for url in urls]
         return await _measure(tasks, seconds, lambda: next(polls), None)
 
 
-async def _collector(sources: int, seconds: float, upstream: str) -> Figures:
-    settings = Collector(upstream=upstream)
+async def _collector(sources: int, seconds: float, at: Servers) -> Figures:
+    settings = at.settings
     metrics = Metrics(new_registry())
     plausibility = Plausibility()
     polls = count()
@@ -217,7 +276,7 @@ async def _collector(sources: int, seconds: float, upstream: str) -> Figures:
     async with Fetcher(settings, metrics) as fetcher, _scraped(metrics) as scrape:
         pollers = [
             Poller(
-                source(number),
+                at.source(number),
                 fetcher=fetcher,
                 put=put,
                 plausibility=plausibility,
@@ -240,13 +299,15 @@ async def _scraped(
     port = free_port()
     app = monitoring_app(metrics.registry, metrics.http, list, series=metrics.series)
     async with (
-        serving(app, "127.0.0.1", port, "COLLECTOR__METRICS_PORT"),
+        serving(app, LOOPBACK, port, "COLLECTOR__METRICS_PORT"),
         aiohttp.ClientSession(auto_decompress=False) as session,
     ):
 
         async def scrape(coding: str = "gzip") -> bytes:
             headers = {"Accept-Encoding": coding}
-            async with session.get(f"http://127.0.0.1:{port}/metrics", headers=headers) as response:
+            async with session.get(
+                f"http://{LOOPBACK}:{port}/metrics", headers=headers
+            ) as response:
                 return await response.read()
 
         yield scrape
@@ -310,21 +371,30 @@ def _memory_mib() -> float:
 
 
 def _run(
-    measure: Callable[[int, float, str], Figures], sources: int, seconds: float, hang: int
+    measure: Callable[[int, float, Servers], Figures],
+    sources: int,
+    seconds: float,
+    hang: int,
+    *,
+    tls: bool,
 ) -> Figures:
-    fresh = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
-    with servers(hang) as upstream, fresh:
-        return fresh.submit(measure, sources, seconds, upstream).result()
+    with servers(hang, tls=tls) as at:
+        # What a new process trusts.
+        trusted = {"SSL_CERT_FILE": at.authority} if at.authority else {}
+        context = multiprocessing.get_context("spawn")
+        with patch.dict(os.environ, trusted), ProcessPoolExecutor(1, context) as fresh:
+            return fresh.submit(measure, sources, seconds, at).result()
 
 
-def _row(what: str, hang: int, runs: Sequence[Figures], cpu_alone_s: float) -> tuple[str, ...]:
+def _row(what: str, by: str, hang: int, runs: Runs, cpu_alone_s: float) -> tuple[str, ...]:
     """Return the medians of several runs as a row of the table."""
-    cpu_s = statistics.median(figures.cpu_s for figures in runs)
+    cpu_s = _cpu_s(runs)
     late_ms = [tick.late_s * 1000 for figures in runs for tick in figures.ticks]
     busy_ms = [tick.busy_s * 1000 for figures in runs for tick in figures.ticks]
     scrapes = [figures.scrape for figures in runs if figures.scrape]
     return (
         what,
+        by,
         f"{hang:,}",
         f"{statistics.median(figures.polls for figures in runs):,.0f}",
         f"{cpu_s:.1f}",
@@ -341,25 +411,31 @@ def _row(what: str, hang: int, runs: Sequence[Figures], cpu_alone_s: float) -> t
     )
 
 
+def _cpu_s(runs: Runs) -> float:
+    return statistics.median(figures.cpu_s for figures in runs)
+
+
 @click.command()
 @click.option("--sources", default=5_000, show_default=True)
-@click.option("--seconds", default=60.0, show_default=True, help="How long a run is measured.")
+@click.option("--seconds", default=30.0, show_default=True, help="How long a run is measured.")
 @click.option("--rounds", default=1, show_default=True, help="Runs of each, in turn.")
 def main(sources: int, seconds: float, rounds: int) -> None:
     """Print the table of docs/performance.md."""
-    without: list[Figures] = []
-    none_hang: list[Figures] = []
-    some_hang: list[Figures] = []
     hang = sources // 10
+    variants: dict[tuple[str, str, int], list[Figures]] = {
+        ("aiohttp alone", "HTTP", 0): [],
+        ("collector", "HTTP", 0): [],
+        ("aiohttp alone", "HTTPS", 0): [],
+        ("collector", "HTTPS", 0): [],
+        ("collector", "HTTPS", hang): [],
+    }
     for _ in range(rounds):
-        without.append(_run(alone, sources, seconds, 0))
-        none_hang.append(_run(collector, sources, seconds, 0))
-        some_hang.append(_run(collector, sources, seconds, hang))
-    cpu_s = statistics.median(figures.cpu_s for figures in without)
+        for (what, by, hanging), runs in variants.items():
+            measure = alone if what == "aiohttp alone" else collector
+            runs.append(_run(measure, sources, seconds, hanging, tls=by == "HTTPS"))
     rows = [
-        _row("aiohttp alone", 0, without, cpu_s),
-        _row("collector", 0, none_hang, cpu_s),
-        _row("collector", hang, some_hang, cpu_s),
+        _row(what, by, hanging, runs, _cpu_s(variants["aiohttp alone", by, 0]))
+        for (what, by, hanging), runs in variants.items()
     ]
     title = f"Polling: {sources:,} sources, each every {POLL_S} s, on one core"
     print_table(title, HEAD, rows)

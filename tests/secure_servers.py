@@ -56,11 +56,11 @@ class Authority:
         self.file = folder / f"{name}.pem"
         self.file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
-    def signed(self, name: str, *, password: str | None = None) -> Signed:
-        """A certificate for a server at `localhost`, or for a client."""
+    def signed(self, name: str, *, password: str | None = None, at: str = "localhost") -> Signed:
+        """A certificate for a server at a host, or for a client."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-        alternatives = x509.SubjectAlternativeName([x509.DNSName("localhost")])
+        alternatives = x509.SubjectAlternativeName([x509.DNSName(at)])
         certificate = (
             self._builder(subject, key.public_key())
             .add_extension(alternatives, critical=False)
