@@ -43,6 +43,7 @@ from collector.metrics import Metrics
 from collector.polling.plausibility import Plausibility
 from collector.polling.poller import Poller, start_spread_s
 from collector.pools import antpool, foundry, mempool, ocean
+from collector.service import long_lived
 from launch.local.embedded import LOOPBACK, free_port
 from miningmap import logs
 from miningmap.http.server import monitoring_app, serving
@@ -287,8 +288,9 @@ async def _collector(sources: int, seconds: float, at: Servers) -> Figures:
         ]
         spread_s = start_spread_s(sources)
         tasks = [asyncio.create_task(poller.run(spread_s)) for poller in pollers]
-        await asyncio.sleep(WARM_S)
-        return await _measure(tasks, seconds, lambda: next(polls), scrape)
+        with long_lived():
+            await asyncio.sleep(WARM_S)
+            return await _measure(tasks, seconds, lambda: next(polls), scrape)
 
 
 @asynccontextmanager

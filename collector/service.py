@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -36,7 +38,7 @@ from miningmap.settings import SettingsError
 from miningmap.tasks import run_until_first_ends
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from miningmap.settings import Collector, Kafka, Settings
@@ -142,12 +144,28 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             for source in sources
         ]
         _log.info("service_started", sources=[source.path for source in sources])
-        await run_until_first_ends(
-            _collect(pollers, outbox, history, stop),
-            _require_kafka(publisher, settings.kafka),
-            watch(settings.redis, store, access=COLLECTOR),
-            follower.run(),
-        )
+        with long_lived():
+            await run_until_first_ends(
+                _collect(pollers, outbox, history, stop),
+                _require_kafka(publisher, settings.kafka),
+                watch(settings.redis, store, access=COLLECTOR),
+                follower.run(),
+            )
+
+
+@contextmanager
+def long_lived() -> Iterator[None]:
+    """Leave what exists now out of garbage collections while the block runs.
+
+    The pollers live as long as the process. A full collection looked at all that they have: with
+    5,000 sources for 0.17 s, in which none was polled.
+    """
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 async def _require_kafka(publisher: MessagePublisher, kafka: Kafka) -> None:

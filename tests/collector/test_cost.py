@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections import Counter
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ import pytest
 
 from collector.polling.plausibility import Plausibility
 from collector.polling.poller import Poller
+from collector.service import long_lived
 from miningmap.http.metrics import OPENMETRICS, TEXT, Format
 from tests.servers import ROOT
 
@@ -114,3 +116,12 @@ async def test_a_poll_takes_few_calls(pools: Pools) -> None:
             took.append(counted["call"])
     # Of a response that arrives in several parts each continues the functions that wait for it.
     assert min(took) <= CALLS_PER_POLL
+
+
+def test_what_lives_long_is_left_out_of_garbage_collections() -> None:
+    before = gc.get_freeze_count()
+    with long_lived():
+        assert gc.get_freeze_count() > before
+        # What is tracked from now on, which a full collection looks at.
+        assert len(gc.get_objects()) < 10_000
+    assert gc.get_freeze_count() == 0
