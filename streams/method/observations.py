@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from streams.method.cells import Cell, Series
     from streams.method.windows import Span, Tier, Window
@@ -41,6 +41,11 @@ class Observations(NamedTuple):
     pools: ObservedPools
     network: dict[str, Observation]
 
+    def of(self, series: Series) -> Observation:
+        """Return the observation of a source that is one of these."""
+        by_source = self.network if series.pool is None else self.pools[series.pool]
+        return by_source[series.source]
+
 
 class SumReader(Protocol):
     """The sums of the cells of every series."""
@@ -64,16 +69,30 @@ def spans_of(windows: Iterable[Window]) -> set[Span]:
     return {span for window in windows for span in (window.span, window.profile)}
 
 
-def observe(cells: CellReader, window: Window) -> Observations:
-    """Return the observations of all sources in a window."""
+def observe(
+    cells: CellReader,
+    window: Window,
+    known: Callable[[Series], Observation | None] = lambda _: None,
+) -> Observations:
+    """Return the observations of all sources in a window.
+
+    Args:
+        cells: reads their sums.
+        window: the window.
+        known: returns the observation of a source if it is known already.
+    """
     pools: ObservedPools = {}
     network: dict[str, Observation] = {}
     for series in cells.series():
         by_source = network if series.pool is None else pools.setdefault(series.pool, {})
-        first = cells.first(series, window.span.tier)
-        by_source[series.source] = Observation(
-            window_sum=cells.sum(series, window.span),
-            profile_sum=cells.sum(series, window.profile),
-            seen_before=first is not None and first < window.span.buckets.start,
-        )
+        by_source[series.source] = known(series) or _observation(cells, series, window)
     return Observations(pools, network)
+
+
+def _observation(cells: CellReader, series: Series, window: Window) -> Observation:
+    first = cells.first(series, window.span.tier)
+    return Observation(
+        window_sum=cells.sum(series, window.span),
+        profile_sum=cells.sum(series, window.profile),
+        seen_before=first is not None and first < window.span.buckets.start,
+    )

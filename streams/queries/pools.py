@@ -103,7 +103,8 @@ def pool_list(facts: PoolFacts) -> PoolList:
                 report.blocks,
             )
             by_pool.setdefault(series.pool, []).append(source)
-    pools = [_pool(pool, sources, facts) for pool, sources in by_pool.items()]
+    now, month = _by_slug(facts.now), _by_slug(facts.month)
+    pools = [_pool(pool, sources, facts, now, month) for pool, sources in by_pool.items()]
     shown = [pool for pool in pools if pool.reason != _REASONS["off"] or pool.refused]
     return PoolList(tuple(sorted(shown, key=lambda p: (-(p.hashrate or 0.0), p.pool))))
 
@@ -155,17 +156,19 @@ def _off(pool: str, sources: Sequence[SourceState]) -> PoolState:
     )
 
 
-def _pool(pool: str, sources: list[SourceState], facts: PoolFacts) -> PoolState:
-    now, month = facts.now, facts.month
-    reports_minutes = pool in now.cohort.excluded or pool in now.cohort.members
-    placement = now if reports_minutes else month
-    excluded = placement.cohort.excluded
-    placed = _placed(pool, placement)
+def _pool(
+    pool: str,
+    sources: list[SourceState],
+    facts: PoolFacts,
+    now: Mapping[str, PlacedPool],
+    month: Mapping[str, PlacedPool],
+) -> PoolState:
+    reports_minutes = pool in facts.now.cohort.excluded or pool in now
+    excluded = (facts.now if reports_minutes else facts.month).cohort.excluded
+    placed = (now if reports_minutes else month).get(pool)
     state: State = "live"
     if placed is None:
-        is_off = _placed(pool, month) is None and (
-            month.cohort.excluded.get(pool, "stale") == "stale"
-        )
+        is_off = pool not in month and (facts.month.cohort.excluded.get(pool, "stale") == "stale")
         state = "off" if is_off else "thin" if excluded.get(pool) == "thin" else "stale"
     kinds = None if placed is None else kinds_of(placed)
     by_name = {source.source: source for source in sources}
@@ -239,5 +242,5 @@ def _mean(observed: Pools, pool: str, source: str) -> float | None:
     return cell.total / cell.minutes if cell.minutes else None
 
 
-def _placed(pool: str, placement: Placement) -> PlacedPool | None:
-    return next((each for each in placement.pools if each.member.pool == pool), None)
+def _by_slug(placement: Placement) -> dict[str, PlacedPool]:
+    return {placed.member.pool: placed for placed in placement.pools}

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     )
     from streams.method.beliefs import Beliefs
     from streams.method.cells import Series
-    from streams.method.observations import CellReader, Observations
+    from streams.method.observations import CellReader, Observation, Observations
     from streams.method.shares import Shares
     from streams.method.windows import Window
     from streams.queries.contributions import ContributionsQuery
@@ -215,6 +215,7 @@ class Snapshots:
         self._beliefs = beliefs
         self._cells: LoadedCells | None = None
         self._by_window: dict[str, _WindowAnswers] = {}
+        self._observed: dict[str, _Observed] = {}
         self._changed: frozenset[str] = frozenset()
         self._resting: frozenset[Series] = frozenset()
         self._all_read_at: datetime | None = None
@@ -278,7 +279,7 @@ class Snapshots:
         """Compute the answers for the windows that have changed, and return which these are."""
         changed = set()
         for window in windows:
-            observed = observe(cells, window)
+            observed = self._observe(cells, window)
             cached = self._by_window.get(window.name)
             if cached is None or (cached.day, cached.observed) != (window.day, observed):
                 query = SharesQuery(window=window, as_of=now)
@@ -287,6 +288,16 @@ class Snapshots:
                 if cached is None or not _are_same(found.answers, cached.answers):
                     changed.add(window.name)
         return frozenset(changed)
+
+    def _observe(self, cells: LoadedCells, window: Window) -> Observations:
+        """Return the observations in a window, those of unchanged series as they were."""
+        earlier = self._observed.get(window.name)
+        if earlier is not None and earlier.window == window:
+            observed = observe(cells, window, partial(_known, earlier, cells))
+        else:
+            observed = observe(cells, window)
+        self._observed[window.name] = _Observed(window, cells, observed)
+        return observed
 
     def _names(self) -> frozenset[str]:
         return frozenset(name for each in self._by_window.values() for name in each.answers)
@@ -327,6 +338,21 @@ def _is_at_rest(cells: LoadedCells, series: Series, now: datetime) -> bool:
 async def take_snapshot(stored: StoredCells, beliefs: Beliefs, now: datetime) -> dict[str, bytes]:
     """Return a single snapshot."""
     return await Snapshots(stored, beliefs).take(now)
+
+
+class _Observed(NamedTuple):
+    """The observations in a window, and the cells that they were made from."""
+
+    window: Window
+    cells: LoadedCells
+    observed: Observations
+
+
+def _known(earlier: _Observed, cells: LoadedCells, series: Series) -> Observation | None:
+    """Return the earlier observation of a series, if that has the same cells now."""
+    if cells.by_series[series] is not earlier.cells.by_series.get(series):
+        return None
+    return earlier.observed.of(series)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +13,7 @@ from streams.method.windows import TIER_MINUTES
 from streams.redis.encoding import check_cell, decode_cell, place_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from streams.method.cells import CellKey, Series
     from streams.method.windows import Span, Tier
@@ -70,10 +70,29 @@ class SeriesCells:
             except (ValueError, RecursionError) as error:
                 raise ValueError(f"the {tier} {number}: {error}") from None
 
+    def with_meta(self, meta: Mapping[bytes, bytes]) -> SeriesCells:
+        """Return the same cells, with other meta data of the same stamp."""
+        return self if meta == self.meta else replace(self, meta=meta)
+
     def reuse(self, earlier: SeriesCells, keys: frozenset[CellKey], spans: frozenset[Span]) -> None:
         """Add those cells and sums of an earlier reading that are still needed."""
         self.cells.update((key, cell) for key, cell in earlier.cells.items() if key in keys)
         self.sums.update((span, cell) for span, cell in earlier.sums.items() if span in spans)
+
+    def reuse_sums(self, earlier: SeriesCells, by_span: Mapping[Span, Sequence[CellKey]]) -> None:
+        """Add the sums of an earlier reading over spans whose cells are still the same.
+
+        A report changes the newest cells, and most windows end before these.
+
+        Args:
+            earlier: the earlier reading.
+            by_span: the spans that are needed, and the keys of their cells.
+        """
+        keys = self.cells.keys() | earlier.cells.keys()
+        changed = {key for key in keys if self.cells.get(key) != earlier.cells.get(key)}
+        for span, of_span in by_span.items():
+            if span in earlier.sums and changed.isdisjoint(of_span):
+                self.sums[span] = earlier.sums[span]
 
 
 class LoadedCells:

@@ -99,9 +99,13 @@ class StoredCells:
         read_now = [each for each in all_series if each not in skipped]
         metas = await self._metas(generation, read_now, damaged)
         unchanged = {series for series, meta in metas.items() if known.is_current(series, meta)}
+        kept: dict[Series, SeriesCells] = {}
+        if known.keys == needed_keys:  # of what is unchanged, nothing is to be read
+            kept = {s: known.by_series[s].with_meta(metas[s]) for s in metas if s in unchanged}
         all_fields, new_fields = fields_of(needed_keys), fields_of(needed_keys - known.keys)
         found = await self._cells(
-            generation, {s: new_fields if s in unchanged else all_fields for s in metas}
+            generation,
+            {s: new_fields if s in unchanged else all_fields for s in metas if s not in kept},
         )
         if found is None:
             return None
@@ -114,9 +118,13 @@ class StoredCells:
         loaded = {series: cells for series, cells in read.items() if series not in damaged}
         for series in unchanged & loaded.keys():
             loaded[series].reuse(known.by_series[series], needed_keys, needed_spans)
-        loaded |= {series: known.by_series[series] for series in skipped}
+        by_span = {span: cell_keys(span) for span in needed_spans}
+        for series in loaded.keys() & known.by_series.keys() - unchanged:
+            loaded[series].reuse_sums(known.by_series[series], by_span)
+        loaded |= kept | {series: known.by_series[series] for series in skipped}
+        in_order = {series: loaded[series] for series in all_series if series in loaded}
         say_damaged({encode_series(series): reason for series, reason in damaged.items()})
-        return LoadedCells(needed_keys, loaded, generation.number, damaged)
+        return LoadedCells(needed_keys, in_order, generation.number, damaged)
 
     async def check_cells(self) -> None:
         """Raise an error if there are no cells that may be read.

@@ -18,7 +18,7 @@ from miningmap import settings as config
 from miningmap.api.models import Step
 from miningmap.redis_client import connect
 from streams.method.beliefs import Beliefs, Claim, Document, Entry, Rule
-from streams.method.cells import MemoryCells, claims_of
+from streams.method.cells import MemoryCells, add_up, claims_of
 from streams.method.windows import ROLLING, parse_window
 from streams.metrics import Metrics
 from streams.queries.contributions import ContributionsParameters, contributions
@@ -271,6 +271,32 @@ async def test_only_what_changed_is_read(redis: Redis, store: Store) -> None:
     answers = await snapshots.take(NOON)
     assert 0 < await hmgets(redis) - before <= of_all / len(first) + 2  # plus two roll-ups
     assert b'"hashrate":6.0' in answers["now/country"]
+
+
+async def test_only_what_changed_is_added_up(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A report changes the newest cells, and most windows end before these."""
+    added: list[int] = []
+
+    def counting(cells: Any, *arguments: Any) -> Any:
+        some = list(cells)
+        added.append(len(some))
+        return add_up(some, *arguments)
+
+    monkeypatch.setattr("streams.redis.loaded_cells.add_up", counting)
+    hours = [report(p, {"US": 5.0}, start=NOON - DAY, end=NOON - HOUR) for p in "abcd"]
+    minutes = [report(p, {"US": 5.0}, start=NOON - HOUR, end=NOON) for p in "abcd"]
+    await write(store, [*hours, *minutes])
+    snapshots = Snapshots(store.cells, BELIEFS)
+    await snapshots.take(NOON)
+    of_all = sum(added)
+    added.clear()
+    await write(store, [report("c", {"US": 6.0})])
+    changes = await snapshots.take_changes(NOON)
+    assert b'"hashrate":6.0' in changes.parts["now/country"]
+    assert snapshots.changed == {"now"}
+    assert sum(added) == 1 < of_all
+    await snapshots.take_changes(NOON)
+    assert sum(added) == 1
 
 
 async def test_series_at_rest_are_read_once_a_minute_and_change_no_answer(
