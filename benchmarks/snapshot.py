@@ -6,7 +6,7 @@ import asyncio
 from datetime import timedelta
 from itertools import chain
 from statistics import median
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.fixtures import (
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterator, Sequence
     from datetime import datetime
 
+    from redis.asyncio import Redis
+
     from miningmap.messages import Message
 
 PLACES: Final = 40
@@ -49,6 +51,11 @@ FOLLOWED: Final = 3 * MINUTE
 KEPT: Final = Retention(hours_d=max(HISTORY_D) + 1)
 BELIEFS: Final = load(BeliefOptions())
 
+CHANGED_POOLS: Final = (100, 1000)
+TURNS: Final = 9
+TICK_S: Final = 0.001
+
+CHANGES_HEAD: Final = ("pools", "changes", "CPU", "the loop's longest standstill")
 HEAD: Final = ("pools", "history", "first: read", "first: in all", "next", "next, new minute")
 
 
@@ -62,7 +69,49 @@ async def main() -> None:
                 await write(store, older, KEPT)
                 rows.append((number, f"{days} d", *await _times(store, some, now)))
                 now += FOLLOWED
-    print_table(f"Snapshots, ms: pools of {PLACES} places, all windows", HEAD, rows)
+        print_table(f"Snapshots, ms: pools of {PLACES} places, all windows", HEAD, rows)
+        changes = [await _changes(redis, number) for number in CHANGED_POOLS]
+        title = f"Changes, ms: pools of {PLACES} places, a twelfth of which has reported"
+        print_table(title, CHANGES_HEAD, changes)
+
+
+async def _changes(redis: Redis, number: int) -> tuple[object, ...]:
+    """Return a row of CHANGES_HEAD: what each snapshot costs when some pools have reported."""
+    await redis.flushall()
+    store, some = Store(redis, KEPT), pools(number, PLACES)
+    day, minute = whole(NOW, DAY), whole(NOW, MINUTE)
+    for starts, length in (
+        (begins(day - 2 * DAY, day, DAY), DAY),
+        (begins(minute - 70 * MINUTE, minute, 10 * MINUTE), 10 * MINUTE),
+    ):
+        await write(store, _messages(some, starts, length), KEPT)
+    snapshots = Snapshots(store.cells, BELIEFS)
+    await snapshots.take(NOW)
+    took: list[float] = []
+    cpu: list[float] = []
+    still: list[float] = []
+    for turn in range(TURNS):
+        await write(store, [report(pool, NOW - MINUTE, MINUTE) for pool in some[turn::12]], KEPT)
+        longest = asyncio.create_task(_longest_standstill())
+        await asyncio.sleep(0)
+        began = process_time()
+        took.append(await _seconds(snapshots.take_changes(NOW)))
+        cpu.append(process_time() - began)
+        longest.cancel()
+        still.append(await longest)
+    return (number, *(f"{1000 * each:.0f}" for each in (median(took), median(cpu), max(still))))
+
+
+async def _longest_standstill() -> float:
+    """Return for how long the loop stood still at most, in seconds, once this is cancelled."""
+    longest = 0.0
+    while True:
+        before = perf_counter()
+        try:
+            await asyncio.sleep(TICK_S)
+        except asyncio.CancelledError:
+            return longest
+        longest = max(longest, perf_counter() - before - TICK_S)
 
 
 def _histories(some: Sequence[Pool]) -> Iterator[tuple[int, Iterator[Message]]]:
