@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import multiprocessing
 import os
 import subprocess
 import sys
 import tempfile
 import time
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -25,6 +27,7 @@ import click
 import httpx
 import msgspec
 from aiohttp import hdrs, web
+from aiokafka.partitioner import DefaultPartitioner
 
 import collector.service
 from benchmarks.fixtures import MINUTE, begins, pools, print_table, report, whole
@@ -53,13 +56,14 @@ READY_S: Final = 90.0
 LAST_S: Final = 15.0
 """How long the last figures may take to be seen, in seconds."""
 BACKLOG_PLACES: Final = 20
+BACKLOG_PARTITION: Final = 0
+PARTITIONS: Final = 6
 BACKLOG_POOLS: Final = 100
 HEAD: Final = ("seen in", "figures", "after, ms: median", "99 %", "longest")
 
 _COLLECTOR: Final = "--as-collector"
 _LEAST: Final = 10**18
 _STEP: Final = 10**12
-_HOST: Final = "pool{}.example"
 
 
 class _Row(msgspec.Struct):
@@ -85,11 +89,17 @@ def _codes(number: int) -> list[str]:
 
 
 def _sources(number: int, poll_s: int) -> list[PoolSource]:
-    return [_source(n, code, poll_s) for n, code in enumerate(_codes(number))]
+    slugs = (slug for n in itertools.count() if not _is_behind(slug := f"pool{n:03}"))
+    return [_source(slug, code, poll_s) for slug, code in zip(slugs, _codes(number), strict=False)]
 
 
-def _source(number: int, code: str, poll_s: int) -> PoolSource:
-    slug = f"pool{number:03}"
+def _is_behind(slug: str) -> bool:
+    """Return whether the reports of a pool are in the partition that has the backlog."""
+    partitions = list(range(PARTITIONS))
+    return bool(DefaultPartitioner()(slug.encode(), partitions, partitions) == BACKLOG_PARTITION)
+
+
+def _source(slug: str, code: str, poll_s: int) -> PoolSource:
 
     def parse(bodies: Sequence[bytes]) -> list[Reading]:
         hashrate = float(bodies[0])
@@ -101,7 +111,7 @@ def _source(number: int, code: str, poll_s: int) -> PoolSource:
         home="https://pool.example",
         docs="https://pool.example",
         terms="none",
-        requests=(Request(f"https://{_HOST.format(number)}/hashrate"),),
+        requests=(Request(f"https://{slug}.example/hashrate"),),
         poll_s=poll_s,
         poll_reason="a benchmark",
         averaging_s=60,
@@ -243,13 +253,17 @@ async def _until_ready(services: Sequence[_Service], folder: Path) -> None:
 
 
 def _backlog(messages: int) -> Iterator[list[Record]]:
-    """Yield the reports of other pools for the last hours, in the order of time."""
+    """Yield the reports of other pools for the last hours, in the order of time.
+
+    They are in one partition, which has none of the measured pools: a report waits for those that
+    are before it in its own.
+    """
     some = pools(BACKLOG_POOLS, BACKLOG_PLACES)
     now = whole(utc_now(), MINUTE)
     starts = begins(now - timedelta(minutes=max(1, messages // BACKLOG_POOLS)), now, MINUTE)
     for start in starts:
         reports = [report(pool._replace(slug=f"old{pool.slug}"), start, MINUTE) for pool in some]
-        yield [record_of(each) for each in reports]
+        yield [replace(record_of(each), partition=BACKLOG_PARTITION) for each in reports]
 
 
 # --- the measurement ------------------------------------------------------------------------------
@@ -260,7 +274,10 @@ def _backlog(messages: int) -> Iterator[list[Record]]:
 @click.option("--poll-s", default=10, show_default=True, help="Seconds between two polls.")
 @click.option("--for-s", default=60.0, show_default=True)
 @click.option(
-    "--backlog", default=0, show_default=True, help="Reports of others, sent at the beginning."
+    "--backlog",
+    default=0,
+    show_default=True,
+    help="Reports of others, in one partition, at the beginning.",
 )
 @click.option("--set", "more", multiple=True, help="NAME=VALUE: a setting of all services.")
 @click.option(_COLLECTOR, "is_collector", is_flag=True, hidden=True)
@@ -332,7 +349,7 @@ async def _measure(kafka: KafkaServer, redis: RedisServer, folder: Path, run: _R
             ]
             await sources.until_polled(run.pools)
             if run.backlog:
-                tasks.create_task(_send(kafka, run.backlog))
+                tasks.create_task(asyncio.to_thread(_send_elsewhere, kafka, run.backlog))
             started, cpu = time.monotonic(), {each.name: each.cpu_s() for each in services}
             redis_cpu = _cpu_s(redis.pid or 0)
             await asyncio.sleep(run.for_s)
@@ -350,8 +367,21 @@ async def _measure(kafka: KafkaServer, redis: RedisServer, folder: Path, run: _R
     print_table("Share of a core meanwhile", list(used), [row])
 
 
-async def _send(kafka: KafkaServer, backlog: int) -> None:
-    async with Publisher(kafka_at(kafka.bootstrap_servers), frozenset({REPORTS})) as publisher:
+def _send_elsewhere(kafka: KafkaServer, backlog: int) -> None:
+    """Send a backlog from a process of its own: this one has clocks to look at."""
+    process = multiprocessing.get_context("spawn").Process(
+        target=_send, args=(kafka.bootstrap_servers, backlog)
+    )
+    process.start()
+    process.join()
+
+
+def _send(servers: str, backlog: int) -> None:
+    asyncio.run(_publish(servers, backlog))
+
+
+async def _publish(servers: str, backlog: int) -> None:
+    async with Publisher(kafka_at(servers), frozenset({REPORTS})) as publisher:
         await publisher.connected()
         for records in _backlog(backlog):
             await publisher.deliver(records)
