@@ -52,7 +52,7 @@ LIMIT_S: Final = 180.0
 """How long a worker may take, in seconds."""
 POLL_S: Final = 0.02
 _AT_ONCE: Final = 1000
-_OURS: Final = "miningmap"
+_OURS: Final = "miningmap, cells alone"
 
 _unpack: Final = msgspec.msgpack.Decoder().decode
 _pack: Final = msgspec.msgpack.Encoder(order="sorted").encode
@@ -66,11 +66,13 @@ class Worker:
         name: in the table.
         arguments: of Python, to run it.
         packages: what an environment of its own needs beside this project's; none for this one's.
+        settings: variables of its environment.
     """
 
     name: str
     arguments: tuple[str, ...]
     packages: tuple[str, ...] = ()
+    settings: tuple[tuple[str, str], ...] = ()
 
     def python(self) -> str:
         """Return the interpreter that has the packages, in an environment that is made once."""
@@ -89,8 +91,11 @@ class Worker:
         return str(python)
 
 
+_SERVICE: Final = ("-m", "launch", "streams")
 WORKERS: Final = (
-    Worker(_OURS, ("-m", "launch", "streams")),
+    # The others make no snapshots, and on a busy machine these take a share that depends on it.
+    Worker(_OURS, _SERVICE, settings=(("MININGMAP_STREAMS__SNAPSHOT_S", "3600"),)),
+    Worker("miningmap with snapshots", _SERVICE),
     Worker("bare aiokafka loop", ("-m", "benchmarks.rivals.bare")),
     Worker("Quix Streams", ("-m", "benchmarks.rivals.quix"), ("quixstreams==3.28.1",)),
     Worker("FastStream", ("-m", "benchmarks.rivals.fast"), ("faststream[kafka]==0.7.8",)),
@@ -161,7 +166,10 @@ class Bench:
         command = bound_to_this_process([worker.python(), *worker.arguments])
         started_at = time.perf_counter()
         process = await asyncio.create_subprocess_exec(
-            *command, cwd=ROOT, env=self._environment(group), stderr=asyncio.subprocess.DEVNULL
+            *command,
+            cwd=ROOT,
+            env=self._environment(group) | dict(worker.settings),
+            stderr=asyncio.subprocess.DEVNULL,
         )
         try:
             async with Redis.from_url(self._redis.url) as redis, asyncio.timeout(LIMIT_S):

@@ -150,11 +150,14 @@ class CellWriter:
         self, generation: Generation, claimed: Sequence[Claimed], applied: Applied | None
     ) -> Written:
         outcome = Outcome()
-        divided = list(pieces(claimed)) or [Piece()]
-        for piece in divided:
+        divided = pieces(claimed)
+        piece: Piece | None = next(divided, Piece())
+        while piece is not None:
+            following = next(divided, None)  # not all at once: others use the event loop, too
             allowed = await self._allowed(generation, piece, outcome)
-            is_last = piece is divided[-1]
+            is_last = following is None
             await self._write_allowed(generation, allowed, applied, outcome, is_last=is_last)
+            piece = following
         return outcome.written
 
     async def _allowed(self, generation: Generation, piece: Piece, outcome: Outcome) -> Piece:

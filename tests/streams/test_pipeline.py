@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 import time
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from aiokafka import AIOKafkaConsumer
 from endpoint.service import application
 from miningmap import settings as config
 from miningmap.api.models import Answer, PoolList
+from miningmap.kafka.clients import admin_client
 from miningmap.kafka.errors import BrokerError
 from miningmap.kafka.lag import lag_of
 from miningmap.kafka.producer import Publisher, Record, record_of
@@ -184,6 +186,36 @@ async def test_no_message_is_lost_while_redis_or_kafka_is_unavailable(
         await publish(settings, sent[:half])
         await processed(settings)
     await assert_cells(client, memory(sent))
+
+
+async def test_partitions_that_move_while_a_batch_waits_for_redis_lose_nothing(
+    settings: Settings, client: Redis, redis: RedisServer
+) -> None:
+    sent = world()
+    half = len(sent) // 2
+    async with StreamsProcess(settings), AsyncExitStack() as later:
+        await publish(settings, sent[:half])
+        await processed(settings)
+        with redis.frozen():
+            await publish(settings, sent[half:])
+            await later.enter_async_context(StreamsProcess(settings))
+            await until(lambda: _has_members(settings, 2))
+            assert await _lag(settings) > 0
+        await processed(settings)
+        await assert_cells(client, memory(sent))
+
+
+async def _has_members(settings: Settings, count: int) -> bool:
+    async with admin_client(settings.kafka) as admin:
+        (answer,) = await admin.describe_consumer_groups([settings.kafka.group])
+    ((_, _, state, _, _, members, *_),) = answer.groups
+    return state == "Stable" and len(members) == count
+
+
+async def _lag(settings: Settings) -> int:
+    kafka = settings.kafka
+    async with lag_of(kafka, kafka.group, sorted(TOPICS)) as read_lag:
+        return sum(progress.lag for progress in (await read_lag()).values())
 
 
 async def test_the_service_stops_in_time_while_kafka_is_unavailable(
