@@ -98,7 +98,7 @@ class Scrape(NamedTuple):
 class Tick(NamedTuple):
     """How late a timer was, and what CPU time the event loop took since the one before.
 
-    On a machine that does nothing else no timer is later than the loop was busy.
+    On a machine that does nothing else hardly any timer is later than the loop was busy.
     """
 
     late_s: float
