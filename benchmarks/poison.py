@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 
     from miningmap.kafka.lag import Lag
 
-MESSAGES: Final = 20_000
-ROUNDS: Final = 5
+MESSAGES: Final = 40_000
+ROUNDS: Final = 3
 POOLS: Final = 100
 PLACES: Final = 20
 PARTS: Final = (0.0, 0.01, 0.1)
-POLL_S: Final = 0.05
+POLL_S: Final = 0.1
 _AT_ONCE: Final = 1000
 _CALLS: Final = 2000
 _DECODER: Final = msgspec.json.Decoder(Report)
