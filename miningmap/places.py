@@ -158,6 +158,7 @@ class UnknownPlaceError(ValueError):
     """A name or code is not a place; the text names near matches if there are any."""
 
 
+@lru_cache(maxsize=16_384)  # a history asks for some thousand places a million times
 def country_of(code: str) -> str:
     """The country of a subdivision; any other code is returned as it is."""
     return code.partition("-")[0]

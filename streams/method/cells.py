@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from operator import attrgetter
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
@@ -75,6 +76,12 @@ class Cell:
     simulated: bool = False
     basis: int = 0
 
+    @cached_property
+    def measured(self) -> Places:
+        """The means at the places with measured hashrate, in H/s."""
+        minutes = self.minutes
+        return {key: v / minutes for key, v in self.places.items() if key[1] == "measured"}
+
 
 class CellValues(Protocol[K]):
     """The values of a cell that are added up; ``K`` is the type that it names places by."""
@@ -109,17 +116,55 @@ def add_up(cells: Iterable[CellValues[K]], place_of: Callable[[K], PlaceKind]) -
         place_of: returns the place and kind for a cell's name of it. It is called once for each
             name, on the sum, because a span has many cells with the same places.
     """
-    minutes, total, simulated, basis = 0, 0.0, False, 0
-    sums: dict[K, float] = {}
+    sums = Sums[K]()
     for cell in cells:
-        minutes += cell.minutes
-        total += cell.total
-        simulated |= cell.simulated
-        basis = max(basis, cell.basis)
+        sums.add(cell)
+    return sums.cell(place_of)
+
+
+class Sums(Generic[K]):
+    """Cells that are added up one after the other; itself the values of a cell."""
+
+    def __init__(self) -> None:
+        self.minutes = 0
+        self.total = 0.0
+        self.places: dict[K, float] = {}
+        self.simulated = False
+        self.basis = 0
+
+    def add(self, cell: CellValues[K]) -> None:
+        """Add the values of a cell to those added before."""
+        self.minutes += cell.minutes
+        self.total += cell.total
+        self.simulated |= cell.simulated
+        self.basis = max(self.basis, cell.basis)
+        sums = self.places
+        if not sums:
+            self.places = dict(cell.places)
+            return
         for name, value in cell.places.items():
             sums[name] = sums.get(name, 0.0) + value
-    places = sorted((place_of(name), value) for name, value in sums.items())
-    return Cell(minutes, total, dict(places), simulated, basis)
+
+    def copy(self) -> Sums[K]:
+        """Return the same sums, to which other cells can be added."""
+        copied = Sums[K]()
+        copied.add(self)
+        return copied
+
+    def cell(self, place_of: Callable[[K], PlaceKind]) -> Cell:
+        """Return the sums as a cell, with its places in order."""
+        names, places = _in_order(tuple(self.places), place_of)
+        values = dict(zip(places, map(self.places.__getitem__, names), strict=True))
+        return Cell(self.minutes, self.total, values, self.simulated, self.basis)
+
+
+@lru_cache(maxsize=1024)  # a source names the same places again and again
+def _in_order(
+    names: tuple[K, ...], place_of: Callable[[K], PlaceKind]
+) -> tuple[tuple[K, ...], tuple[PlaceKind, ...]]:
+    """Return the names of places and these, in the order of the places."""
+    ordered = sorted(names, key=place_of)
+    return tuple(ordered), tuple(map(place_of, ordered))
 
 
 def cell_keys(span: Span) -> list[CellKey]:

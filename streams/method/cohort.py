@@ -116,6 +116,8 @@ def representative_source(sources: Mapping[str, Observation], minutes: int) -> s
     """
     sums = {source: observation.window_sum for source, observation in sources.items()}
     eligible = [source for source, cell in sums.items() if is_eligible(cell, minutes)]
+    if len(eligible) == 1:
+        return eligible[0]
 
     def order(source: str) -> tuple[int, int, int, str]:
         cell = sums[source]
@@ -144,8 +146,8 @@ def is_eligible(cell: Cell, minutes: int) -> bool:
 
 def _kind_rank(cell: Cell) -> int:
     """Return the index in ``KINDS`` of the best kind that has hashrate; without any, the last."""
-    kinds = (KINDS.index(kind) for (_, kind), hashrate in cell.places.items() if hashrate > 0)
-    return min(kinds, default=len(KINDS))
+    kinds = {kind for (_, kind), hashrate in cell.places.items() if hashrate > 0}
+    return min(map(KINDS.index, kinds), default=len(KINDS))
 
 
 def _mean(cell: Cell) -> Hashrate:
@@ -177,7 +179,8 @@ def members_of(
     members = {}
     for pool, source in chosen.items():
         cell = observed[pool][source].window_sum
-        places = {key: value / cell.minutes for key, value in cell.places.items()}
+        minutes = cell.minutes
+        places = {key: value / minutes for key, value in cell.places.items()}
         members[pool] = Member(
             pool=pool,
             source=source,
@@ -202,12 +205,11 @@ def profile_of(sources: Mapping[str, Observation]) -> Places:
     usable = {}
     for source, observation in sources.items():
         cell = observation.profile_sum
-        measured = {key: value for key, value in cell.places.items() if key[1] == "measured"}
-        located = sum(measured.values())
-        if located > 0 and located >= MIN_PROFILE_RATIO * cell.total * (1 - SAME):
-            usable[source] = {key: value / cell.minutes for key, value in measured.items()}
-    best = min(usable, key=lambda s: (-sources[s].profile_sum.minutes, s), default=None)
-    return {} if best is None else usable[best]
+        located = sum(cell.measured.values())
+        if located > 0 and located >= MIN_PROFILE_RATIO * cell.total / cell.minutes * (1 - SAME):
+            usable[source] = cell
+    best = min(usable, key=lambda s: (-usable[s].minutes, s), default=None)
+    return {} if best is None else usable[best].measured
 
 
 def _growth(observation: Observation) -> float:

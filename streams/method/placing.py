@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from miningmap.places import OTHER, country_of
@@ -60,10 +61,12 @@ class PlacedPool:
 
     def place(self, located: ByCode, kind: Kind) -> None:
         """Add places; the remainder is left as it is."""
+        places = self.places
         for code, hashrate in located.items():
             # Skip 0: a place with 0 H/s means that a report measured none there.
             if hashrate > 0:
-                self.places[code, kind] = self.places.get((code, kind), 0.0) + hashrate
+                place = code, kind
+                places[place] = places.get(place, 0.0) + hashrate
 
 
 @dataclass(frozen=True)
@@ -104,23 +107,25 @@ def place(
     order = sorted(pools.values(), key=lambda pool: len(pool.member.parts))
     for pool in order:
         slug = pool.member.pool
+        if pool.remainder <= 0:
+            continue
         if pool.member.profile:
-            profile = relabelled(pool.member.profile, slug, rules)
-            weights = normalised({code: hashrate for (code, _), hashrate in profile.items()})
+            weights = _profile(_Identity(pool.member.profile), slug, tuple(rules))
             _spread(pools, pool, weights, "estimated")
         elif own := beliefs.declared.get(slug):
-            placed.add(own.id, "declared", _spread(pools, pool, own.weights, "declared"))
+            placed.add(own.id, "declared", _spread(pools, pool, _Nested(own.weights), "declared"))
     evidence = {slug: dict(pool.places) for slug, pool in pools.items()}
     for group in beliefs.claims:
         _place_claims(group, cohort, pools, evidence, placed)
     for pool in order:
         if own := beliefs.priors.get(pool.member.pool):
-            placed.add(own.id, "prior", _spread(pools, pool, own.weights, "prior"))
+            placed.add(own.id, "prior", _spread(pools, pool, _Nested(own.weights), "prior"))
     before = _sum_by_code(pools.values())
     remainder = sum(pool.remainder for pool in pools.values())
-    ratios = {d.id: _network_ratios(pools.values(), d.weights) for d in beliefs.network}
+    usual = _usual(pools.values())
+    ratios = {d.id: missing(d.weights, *usual) for d in beliefs.network}
     if prior in ratios:
-        for pool in pools.values():
+        for pool in (pool for pool in order if pool.remainder > 0):
             spread = {code: pool.remainder * ratio for code, ratio in ratios[prior].items()}
             pool.place(spread, "prior")
             pool.remainder = 0.0
@@ -156,7 +161,7 @@ def _sum_by_code(pools: Iterable[PlacedPool]) -> dict[str, Hashrate]:
 
 
 def _spread(
-    pools: Mapping[str, PlacedPool], pool: PlacedPool, weights: Weights, kind: Kind
+    pools: Mapping[str, PlacedPool], pool: PlacedPool, weights: _Nested, kind: Kind
 ) -> Hashrate:
     """Place all of a pool's remainder by a distribution of the whole pool; return how much it was.
 
@@ -166,16 +171,16 @@ def _spread(
     if remainder > 0:
         whole = pool.member.reported_total
         members = [pool, *(pools[part] for part in pool.member.parts)]
-        ratios = missing(weights, whole, _sum_by_code(members))
+        ratios = _missing(weights, whole, _sum_by_code(members))
         pool.place({code: remainder * ratio for code, ratio in ratios.items()}, kind)
         pool.remainder = 0.0
     return remainder
 
 
-def _network_ratios(pools: Iterable[PlacedPool], weights: Weights) -> Weights:
-    """Return how a network prior spreads the remainders: one distribution for all pools.
+def _usual(pools: Iterable[PlacedPool]) -> tuple[Hashrate, ByCode]:
+    """Return the hashrate of the cohort, and what is located of it, with pools of their usual size.
 
-    Each pool counts as large as it usually is, because a published distribution tells what the
+    A network prior spreads the remainders by these, because a published distribution tells what the
     network looked like over weeks, not at this minute.
     """
     whole = 0.0
@@ -185,7 +190,7 @@ def _network_ratios(pools: Iterable[PlacedPool], weights: Weights) -> Weights:
         whole += pool.member.total * growth
         for (code, _), hashrate in pool.places.items():
             located[code] += hashrate * growth
-    return missing(weights, whole, located)
+    return whole, located
 
 
 def missing(weights: Weights, whole: Hashrate, located: ByCode) -> Weights:
@@ -196,20 +201,63 @@ def missing(weights: Weights, whole: Hashrate, located: ByCode) -> Weights:
         whole: the hashrate that they describe, in H/s.
         located: what is located of it, in H/s.
     """
-    counted = _counted(weights, whole, located)
-    lacking = {code: _more(w * whole - counted[code], whole) for code, w in weights.items()}
+    return _missing(_Nested(weights), whole, located)
+
+
+class _Nested:
+    """Weights, and which of their places are inside others.
+
+    Attributes:
+        weights: the fraction of the whole at each place.
+        subdivisions: the subdivisions that have a weight, with their ratios, by country.
+    """
+
+    def __init__(self, weights: Weights) -> None:
+        self.weights = weights
+        self.subdivisions = _subdivisions(weights)
+
+
+class _Identity(NamedTuple):
+    """Places that are the same only if they are the same object, so that they can be a key."""
+
+    places: Places
+
+    def __hash__(self) -> int:
+        return id(self.places)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Identity) and other.places is self.places
+
+
+@lru_cache(maxsize=1024)  # the hours of a day have the same profiles
+def _profile(profile: _Identity, pool: str, rules: Sequence[Rule]) -> _Nested:
+    """Return a profile as a distribution."""
+    places = relabelled(profile.places, pool, rules)
+    return _Nested(normalised({code: hashrate for (code, _), hashrate in places.items()}))
+
+
+def _missing(nested: _Nested, whole: Hashrate, located: ByCode) -> Weights:
+    counted, weights, error = _counted(nested, whole, located), nested.weights, _error(whole)
+    lacking = {
+        code: lack if (lack := weight * whole - counted.get(code, 0.0)) > error else 0.0
+        for code, weight in weights.items()
+    }
     return normalised(lacking) if any(lacking.values()) else weights
 
 
 def _more(hashrate: Hashrate, whole: Hashrate) -> Hashrate:
     """Return a difference of hashrates; 0 if it is negative or floating-point error of a whole."""
-    return hashrate if hashrate > REMAINDER_TOLERANCE * whole else 0.0
+    return hashrate if hashrate > _error(whole) else 0.0
 
 
-def _counted(weights: Weights, whole: Hashrate, located: ByCode) -> Mapping[str, Hashrate]:
+def _error(whole: Hashrate) -> Hashrate:
+    return REMAINDER_TOLERANCE * whole
+
+
+def _counted(nested: _Nested, whole: Hashrate, located: ByCode) -> Mapping[str, Hashrate]:
     """Return how much of what is located counts towards each weight, in H/s."""
+    weights, subdivisions = nested.weights, nested.subdivisions
     counted: defaultdict[str, Hashrate] = defaultdict(float)
-    subdivisions = _subdivisions(weights)
     for code, hashrate in located.items():
         country = country_of(code)
         if code in weights:
@@ -253,6 +301,8 @@ def _place_claims(
     """Place what the claims of one group add to what is known of the pools that they name."""
     slugs = pools.keys() if group.pools is None else group.pools & pools.keys()
     remainder = sum(pools[slug].remainder for slug in slugs)
+    if remainder <= 0:
+        return
     amounts = group.amounts
     if group.pools is None:
         ratio = _seen_ratio(cohort)
@@ -261,7 +311,7 @@ def _place_claims(
     whole = sum(pools[slug].member.total for slug in slugs)
     wanted = {claim: _more(h, whole) for claim, h in _wanted(amounts, known).items()}
     total = sum(wanted.values())
-    if total <= 0 or remainder <= 0:
+    if total <= 0:
         return
     taken_ratio = min(1.0, remainder / total)
     for claim, hashrate in wanted.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from miningmap.messages import KINDS
 from miningmap.places import country_of
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ def relabel(places: Places, rule_place: str) -> Places:
     The other subdivisions that the pool lists grow in proportion, and the country's total stays the
     same. If none of them has hashrate, nothing is moved.
     """
+    if not any((rule_place, kind) in places for kind in KINDS):
+        return places
     prefix = f"{country_of(rule_place)}-"
     others = sum(h for (c, _), h in places.items() if c.startswith(prefix) and c != rule_place)
     if others <= 0:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property, reduce
-from itertools import accumulate, repeat, starmap
+from itertools import accumulate, compress
 from operator import add
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, TypeVar
 
@@ -13,7 +13,7 @@ from miningmap.places import OTHER_SUFFIX, country_of
 from streams.method.cohort import SAME
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from streams.method.beliefs import Hashrate, Ratio, Weights
     from streams.method.cells import Places
@@ -142,51 +142,72 @@ class Shares:
         return sum(sum(kinds) for kinds in self.by_country.values())
 
     @cached_property
-    def _countries_of_pools(self) -> list[dict[str, Hashrate]]:
-        return [_fold(pool.places, country_of) for pool in self.placement.pools]
+    def _codes_in(self) -> Mapping[str, Sequence[str]]:
+        """The codes at which anything is listed, by country."""
+        codes: dict[str, list[str]] = {}
+        for code in self.by_code:
+            codes.setdefault(country_of(code), []).append(code)
+        return codes
 
     @cached_property
-    def _codes_of_pools(self) -> list[dict[str, Hashrate]]:
-        return [_fold(pool.places, _itself) for pool in self.placement.pools]
+    def _located_of_pools(self) -> list[Hashrate]:
+        return [sum(pool.places.values()) for pool in self.placement.pools]
+
+    def _of_pools(self, rows: Mapping[str, Sequence[str]]) -> dict[str, list[Hashrate]]:
+        """Return what is located of each pool, in their order, by row.
+
+        Args:
+            rows: for each row, the codes of the places that count in it.
+        """
+        row_of = {
+            (code, kind): row for row, codes in rows.items() for code in codes for kind in KINDS
+        }
+        columns = {row: [0.0] * len(self.placement.pools) for row in rows}
+        for number, pool in enumerate(self.placement.pools):
+            places = pool.places
+            # The shorter of the two is looked through: most questions are about one place.
+            for place in row_of if len(row_of) < len(places) else places:
+                if place in row_of and place in places:
+                    columns[row_of[place]][number] += places[place]
+        return columns
 
     def _sum(self, part: Callable[[HashrateByKind], Hashrate]) -> Hashrate:
         return sum(part(kinds) for kinds in self.by_country.values())
 
     # --- places ---
 
-    def countries(self) -> list[Share]:
-        """Return each country's share, in the order of the answer; empty if nothing is located."""
-        return self._rows(self.by_country, self._countries_of_pools, country=None)
+    def countries(self, only: Collection[str] | None = None) -> list[Share]:
+        """Return each country's share, in the order of the answer; empty if nothing is located.
 
-    def subdivisions(self, country: str) -> list[Share]:
+        Args:
+            only: the countries that are wanted; by default all. What is not wanted is not computed.
+        """
+        return self._rows(self.by_country, None, only)
+
+    def subdivisions(self, country: str, only: Collection[str] | None = None) -> list[Share]:
         """Return the share of each subdivision of a country that is listed, in the same order.
 
         Hashrate that is known only by country is assumed to be distributed like the rest of it.
         """
-        prefix = f"{country}-"
-        listed = {code: k for code, k in self.by_code.items() if code.startswith(prefix)}
-        tables = [
-            {code: h for code, h in table.items() if code in listed}
-            for table in self._codes_of_pools
-        ]
-        return self._rows(listed, tables, country)
+        inside = (code for code in self._codes_in.get(country, ()) if code != country)
+        return self._rows({code: self.by_code[code] for code in inside}, country, only)
 
     def _rows(
-        self, listed: HashrateByPlace, tables: Sequence[Mapping[str, Hashrate]], country: str | None
+        self, listed: HashrateByPlace, country: str | None, only: Collection[str] | None
     ) -> list[Share]:
         total = sum(sum(kinds) for kinds in listed.values())
         if total <= 0:
             return []
+        wanted = {code: k for code, k in listed.items() if only is None or code in only}
         scale = 1.0 if country is None else _scale(self._located, sum(self.by_country[country]))
-        ranges = _leave_one_out(tables, None if country is None else self._parts(country))
+        ranges = self._leave_one_out(listed, wanted, country)
         beliefs = self._belief_ranges(country)
-        bounds = self._bounds(listed, country, _measured)
-        declared_bounds = self._bounds(listed, country, _stated)
+        bounds = self._bounds(wanted, country, _measured)
+        declared_bounds = self._bounds(wanted, country, _stated)
         rows = []
-        for code, kinds in listed.items():
+        for code, kinds in wanted.items():
             share = min(1.0, sum(kinds) / total)
-            evidence = min(1.0, kinds.evidence / sum(kinds)) if sum(kinds) > 0 else None
-            known = evidence is not None and evidence >= MIN_EVIDENCE * (1 - SAME)
+            evidence = _evidence_of(kinds)
             low, high = bounds.get(code, _UNKNOWN_BOUNDS)
             declared_low, declared_high = declared_bounds.get(code, _UNKNOWN_BOUNDS)
             rows.append(
@@ -199,18 +220,34 @@ class Shares:
                     high=high,
                     declared_low=declared_low,
                     declared_high=declared_high,
-                    sensitivity=ranges.get(code) if known else None,
+                    sensitivity=ranges.get(code),
                     belief=None if beliefs is None else beliefs[code],
                     kinds=kinds,
                 )
             )
         return in_order(rows, lambda row: row.share, lambda row: row.code)
 
-    def _parts(self, country: str) -> list[_CountryPart]:
-        return [
-            _CountryPart(sum(table.values()), table.get(country, 0.0))
-            for table in self._countries_of_pools
+    def _leave_one_out(
+        self, listed: HashrateByPlace, wanted: HashrateByPlace, country: str | None
+    ) -> dict[str, tuple[Ratio, Ratio]]:
+        """Return the smallest and the largest share over all cohorts without one pool.
+
+        Only of the wanted places for which there is enough evidence.
+        """
+        known = [
+            code
+            for code, kinds in wanted.items()
+            if (_evidence_of(kinds) or 0.0) >= MIN_EVIDENCE * (1 - SAME)
         ]
+        if not known or len(self.placement.pools) < 2:  # noqa: PLR2004 - without its only pool a cohort is empty
+            return {}
+        if country is None:
+            tables = self._of_pools({code: self._codes_in[code] for code in known})
+            return _leave_one_out(tables, self._located_of_pools, None)
+        tables = self._of_pools({code: [code] for code in known})
+        whole = self._of_pools({"listed": list(listed), "exactly": [country]})
+        inside = list(map(add, whole["listed"], whole["exactly"]))
+        return _leave_one_out(tables, whole["listed"], (self._located_of_pools, inside))
 
     # --- how sure ---
 
@@ -278,17 +315,6 @@ def in_order(rows: Iterable[T], figure: Callable[[T], float], name: Callable[[T]
     return result + sorted(same, key=name)
 
 
-class _CountryPart(NamedTuple):
-    """One pool's located hashrate, and the part of it in the country concerned."""
-
-    located: Hashrate
-    country: Hashrate
-
-
-_WHOLE: Final = _CountryPart(1.0, 1.0)
-"""The world as a part of itself: shares of countries are not scaled."""
-
-
 def kinds_of(pool: PlacedPool) -> HashrateByKind:
     """Return what is located of a pool, by kind."""
     return _by_kind(pool.places)
@@ -309,6 +335,11 @@ def _by_kind(places: Places) -> HashrateByKind:
     return reduce(HashrateByKind.plus, by_place([places]).values(), HashrateByKind())
 
 
+def _evidence_of(kinds: HashrateByKind) -> Ratio | None:
+    """Return the part of a place's hashrate for which there is evidence; ``None`` of nothing."""
+    return min(1.0, kinds.evidence / sum(kinds)) if sum(kinds) > 0 else None
+
+
 def _measured(kinds: HashrateByKind) -> Hashrate:
     return kinds.measured
 
@@ -317,25 +348,16 @@ def _stated(kinds: HashrateByKind) -> Hashrate:
     return kinds.measured + kinds.declared
 
 
-def _itself(code: str) -> str:
-    return code
-
-
 def by_place(tables: Iterable[Places]) -> dict[str, HashrateByKind]:
     """Return the hashrate of all tables at exactly each place, by kind."""
-    rows: dict[str, list[Hashrate]] = {}
+    sums: Places = {}
     for places in tables:
-        for (code, kind), hashrate in places.items():
-            rows.setdefault(code, [0.0] * len(KINDS))[KINDS.index(kind)] += hashrate
+        for place, hashrate in places.items():
+            sums[place] = sums.get(place, 0.0) + hashrate
+    rows: dict[str, list[Hashrate]] = {}
+    for (code, kind), hashrate in sums.items():
+        rows.setdefault(code, [0.0] * len(KINDS))[KINDS.index(kind)] = hashrate
     return {code: HashrateByKind(*row) for code, row in rows.items()}
-
-
-def _fold(places: Places, place_of: Callable[[str], str]) -> dict[str, Hashrate]:
-    """Return the hashrate by place, kinds added up."""
-    sums: dict[str, Hashrate] = {}
-    for (code, _), hashrate in places.items():
-        sums[place_of(code)] = sums.get(place_of(code), 0.0) + hashrate
-    return sums
 
 
 def _shares_in(located: Mapping[str, Hashrate], country: str | None) -> dict[str, Ratio]:
@@ -365,35 +387,42 @@ def _scale(located: Hashrate, country: Hashrate) -> Ratio:
 
 
 def _leave_one_out(
-    tables: Sequence[Mapping[str, Hashrate]], parts: Sequence[_CountryPart] | None
+    tables: Mapping[str, Sequence[Hashrate]],
+    listed: Sequence[Hashrate],
+    parts: tuple[Sequence[Hashrate], Sequence[Hashrate]] | None,
 ) -> dict[str, tuple[Ratio, Ratio]]:
-    """Return the smallest and the largest share of each place over all cohorts without one pool."""
-    if len(tables) < 2:  # noqa: PLR2004 - without its only pool a cohort is empty
+    """Return the smallest and the largest share of each place over all cohorts without one pool.
+
+    Args:
+        tables: what each pool has at each place.
+        listed: what it has at all places of the answer together.
+        parts: what it has located, and what of that in the country whose subdivisions the places
+            are; ``None`` for countries.
+    """
+    totals = _sums_without(listed)
+    scales = [1.0] * len(totals)
+    if parts is not None:
+        located, inside = map(_sums_without, parts)
+        scales = [_scale(a, b) if a > 0 else 0.0 for a, b in zip(located, inside, strict=True)]
+    # A cohort without any place of the answer has no shares.
+    kept = [total > 0 for total in totals]
+    totals, scales = list(compress(totals, kept)), list(compress(scales, kept))
+    if not totals:
         return {}
-    codes = sorted({code for table in tables for code in table})
-    rows = [[table.get(code, 0.0) for code in codes] for table in tables]
-    parts_without = repeat(_WHOLE) if parts is None else starmap(_CountryPart, _sums_without(parts))
-    shares = []
-    for remaining, part in zip(_sums_without(rows), parts_without, strict=False):
-        total = sum(remaining)
-        if total > 0:
-            scale = _scale(*part)
-            shares.append([hashrate / total * scale for hashrate in remaining])
-    columns = zip(*shares, strict=True)
-    return {code: (min(c), max(c)) for code, c in zip(codes, columns, strict=False)}
+    ranges = {}
+    for code, hashrates in tables.items():
+        without = compress(_sums_without(hashrates), kept)
+        shares = [h / t * s for h, t, s in zip(without, totals, scales, strict=True)]
+        ranges[code] = min(shares), min(1.0, max(shares))
+    return ranges
 
 
-def _sums_without(rows: Sequence[Sequence[float]]) -> Iterable[list[float]]:
-    """Return, for each row, the column sums of all other rows.
+def _sums_without(numbers: Sequence[float]) -> list[float]:
+    """Return, for each number, the sum of all others.
 
     They are added up from both ends and not subtracted from the total, so that a place which only
     one pool lists is exactly 0 without that pool.
     """
-    zero = [0.0] * len(rows[0])
-    before = accumulate(rows[:-1], _plus, initial=zero)
-    after = list(accumulate(reversed(rows[1:]), _plus, initial=zero))
-    return (_plus(a, b) for a, b in zip(before, reversed(after), strict=True))
-
-
-def _plus(a: Sequence[float], b: Sequence[float]) -> list[float]:
-    return list(map(add, a, b))
+    before = accumulate(numbers[:-1], initial=0.0)
+    after = list(accumulate(reversed(numbers[1:]), initial=0.0))
+    return list(map(add, before, reversed(after)))

@@ -302,7 +302,7 @@ def bucket_shares(
     rows = {
         share.code: figures(share, cohort.network)
         for country in query.places.all_parents
-        for share in rows_of(shares, country)
+        for share in rows_of(shares, country, query.places.of_parent(country))
     }
     return BucketShares(about, rows)
 

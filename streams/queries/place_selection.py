@@ -45,6 +45,12 @@ class PlaceSelection(NamedTuple):
         """The number of places; an estimate if not all are named."""
         return len(self.codes) + ESTIMATE * len(self.parents)
 
+    def of_parent(self, parent: Parent) -> frozenset[str] | None:
+        """Return the places of a parent that are named; ``None`` if it is about all of them."""
+        if parent in self.parents:
+            return None
+        return frozenset(code for code in self.codes if parent_of(code) == parent)
+
     def among(self, listed: Iterable[str]) -> frozenset[str]:
         """Return the places that are named, and those of the parents that are listed."""
         return self.codes | {code for code in listed if parent_of(code) in self.parents}

@@ -24,7 +24,7 @@ from streams.method.shares import Shares, in_order
 from streams.queries.parameters import DEFAULT_PRIOR, NO_PRIOR, ParameterError, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from miningmap.api.models import Adjust
     from streams.method.beliefs import Beliefs, Ratio
@@ -150,9 +150,17 @@ def answer(query: SharesQuery, shares: Shares, rules: Sequence[str]) -> Answer:
     )
 
 
-def rows_of(shares: Shares, country: str | None) -> list[Share]:
-    """Return the shares of countries or, with a country, of its subdivisions."""
-    return shares.countries() if country is None else shares.subdivisions(country)
+def rows_of(
+    shares: Shares, country: str | None, only: Collection[str] | None = None
+) -> list[Share]:
+    """Return the shares of countries or, with a country, of its subdivisions.
+
+    Args:
+        shares: of a window.
+        country: the country, or ``None``.
+        only: the places that are wanted; by default all.
+    """
+    return shares.countries(only) if country is None else shares.subdivisions(country, only)
 
 
 def applied(rules: Sequence[str], adjust: Adjust) -> tuple[str, ...]:
