@@ -16,9 +16,10 @@ from streams.queries.months import compute_months
 from streams.queries.snapshot import (
     compute_answer,
     compute_contributions,
-    compute_history,
     compute_off_pools,
 )
+from streams.queries.stamped_cache import StampedCache
+from streams.queries.stored_history import StoredHistories
 from streams.queries.swing_list import compute_swings
 from streams.redis.generations import RebuildingError
 
@@ -37,13 +38,14 @@ if TYPE_CHECKING:
     from miningmap.swing_list import SwingList
     from miningmap.swings import SwingStatus
     from streams.method.beliefs import Beliefs
-    from streams.method.windows import Span
+    from streams.method.windows import Span, Window
     from streams.queries.contributions import ContributionsQuery
     from streams.queries.history import HistoryQuery
     from streams.queries.months import Month
     from streams.queries.parameters import SharesQuery
     from streams.queries.pieces import Worker
     from streams.queries.swing_list import SwingsQuery
+    from streams.redis.day_stamps import DayStamps
     from streams.redis.event_log import Event, EventId
     from streams.redis.loaded_cells import LoadedCells
     from streams.redis.store import Store
@@ -58,6 +60,8 @@ DEADLINE_S: Final = 5.0
 """Deadline of most reads."""
 LONG_DEADLINE_S: Final = 10.0
 """Deadline of reads of years of cells."""
+ANSWERS_KEPT: Final = 20_000
+"""How many figures of places are kept of answers about the past; each takes about 1 kB."""
 
 
 class Gateway:
@@ -76,6 +80,8 @@ class Gateway:
         self._store = store
         self._beliefs = beliefs
         self._redis = redis or Dependency("redis")
+        self._histories = StoredHistories(self, beliefs)
+        self._answers: StampedCache[Answer] = StampedCache(ANSWERS_KEPT)
 
     async def snapshot_part(self, name: str) -> bytes | None:
         """Return one part of the snapshot as it was written, or ``None`` if there is none."""
@@ -100,11 +106,12 @@ class Gateway:
 
     async def shares(self, query: SharesQuery) -> Answer:
         """Compute shares from the cells."""
-        return await self._read(compute_answer(self._store.cells, query, self._beliefs))
+        computing = compute_answer(self._store.cells, query, self._beliefs, self._answers)
+        return await self._read(computing)
 
     async def known(self) -> LoadedCells:
         """Return what is known of all series without reading a cell."""
-        return await self._read_many(())
+        return await self.read(())
 
     async def history(
         self, query: HistoryQuery, known: LoadedCells, work: Worker
@@ -116,7 +123,7 @@ class Gateway:
             known: as :meth:`known` returns it.
             work: computes the pieces of the answer.
         """
-        return await compute_history(self._read_many, work, query, self._beliefs, known)
+        return await self._histories.compute(query, known, work)
 
     async def off_pools(self, listed: Iterable[PoolState], now: datetime) -> PoolList:
         """Return the pools that are off: those that are neither listed nor new at ``now``."""
@@ -140,7 +147,7 @@ class Gateway:
         while True:
             tables = await self._read(self._store.cells.published())
             found = await compute_months(
-                self._read_many, work, known, tables, now=now, beliefs=self._beliefs, split=split
+                self.read, work, known, tables, now=now, beliefs=self._beliefs, split=split
             )
             if found is not None:
                 return found
@@ -158,8 +165,13 @@ class Gateway:
         """Return a value that changes whenever a CBECI table is imported."""
         return await self._read(self._store.cells.stamp(Series(POOL, SOURCE)))
 
-    async def _read_many(self, spans: Iterable[Span]) -> LoadedCells:
-        return await self._read(self._store.cells.read(spans), LONG_DEADLINE_S)
+    async def read(self, spans: Iterable[Span], earlier: LoadedCells | None = None) -> LoadedCells:
+        """Read the cells over some spans; those that ``earlier`` has, if they have not changed."""
+        return await self._read(self._store.cells.read(spans, earlier), LONG_DEADLINE_S)
+
+    async def day_stamps(self, windows: Iterable[Window]) -> DayStamps:
+        """Return the stamps of the days from which windows are computed."""
+        return await self._read(self._store.cells.day_stamps(windows))
 
     async def _read(self, reading: Awaitable[T], deadline_s: float = DEADLINE_S) -> T:
         try:

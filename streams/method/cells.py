@@ -153,13 +153,13 @@ class Sums(Generic[K]):
 
     def cell(self, place_of: Callable[[K], PlaceKind]) -> Cell:
         """Return the sums as a cell, with its places in order."""
-        names, places = _in_order(tuple(self.places), place_of)
+        names, places = _ordered(tuple(self.places), place_of)
         values = dict(zip(places, map(self.places.__getitem__, names), strict=True))
         return Cell(self.minutes, self.total, values, self.simulated, self.basis)
 
 
 @lru_cache(maxsize=1024)  # a source names the same places again and again
-def _in_order(
+def _ordered(
     names: tuple[K, ...], place_of: Callable[[K], PlaceKind]
 ) -> tuple[tuple[K, ...], tuple[PlaceKind, ...]]:
     """Return the names of places and these, in the order of the places."""

@@ -7,9 +7,8 @@ Each part of it has a name: ``WINDOW/LEVEL[/COUNTRY]`` for answers, :data:`POOLS
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from datetime import timedelta
-from functools import partial
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 import msgspec
@@ -20,33 +19,28 @@ from miningmap.times import parse_rfc3339, rfc3339
 from streams.method.observations import observe, spans_of
 from streams.method.windows import ROLLING, parse_window
 from streams.queries.contributions import contributions
-from streams.queries.history import assembled, bucket_shares, with_data, without_data
 from streams.queries.parameters import SharesQuery
-from streams.queries.pieces import pieces_of
 from streams.queries.pools import PoolFacts, off_pools, pool_list
 from streams.queries.shares import answer, answer_from, check_prior, shares_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
-    from datetime import datetime
 
     from miningmap.api.models import (
         Answer,
         Contributions,
-        Histories,
-        History,
         PoolList,
         PoolState,
         Refusal,
     )
     from streams.method.beliefs import Beliefs
     from streams.method.cells import Series
-    from streams.method.observations import CellReader, Observation, Observations
+    from streams.method.observations import Observation, Observations
     from streams.method.shares import Shares
     from streams.method.windows import Window
     from streams.queries.contributions import ContributionsQuery
-    from streams.queries.history import Bucket, BucketShares, HistoryQuery
-    from streams.queries.pieces import Reader, Worker
+    from streams.queries.stamped_cache import StampedCache
+    from streams.queries.stored_history import CellSource
     from streams.redis.loaded_cells import LoadedCells
     from streams.redis.stored_cells import StoredCells
 
@@ -67,8 +61,7 @@ ALL_READ_EVERY: Final = timedelta(minutes=1)
 """How long it may take until a pool that was off for a month is seen to report again."""
 # The windows reach back for 30 days, and their profiles for 30 days before today.
 _AT_REST_AFTER: Final = timedelta(days=32)
-BUCKETS_PER_PIECE: Final = 10
-"""Of a history: they take some 50 ms, for which another question may have to wait."""
+_ANY_TIME: Final = datetime.fromtimestamp(0, UTC)
 
 
 def part_name(query: SharesQuery) -> str:
@@ -111,58 +104,34 @@ def answers_of(windows: Collection[str], snapshot: Mapping[str, bytes]) -> dict[
     return {name: part for name, part in snapshot.items() if name.partition("/")[0] in windows}
 
 
-async def compute_answer(stored: StoredCells, query: SharesQuery, beliefs: Beliefs) -> Answer:
+async def compute_answer(
+    source: CellSource,
+    query: SharesQuery,
+    beliefs: Beliefs,
+    cache: StampedCache[Answer] | None = None,
+) -> Answer:
     """Compute the answer to a query from the cells in Redis.
 
-    Raises:
-        ParameterError: the query names a network prior that is not one of the beliefs.
-    """
-    check_prior(query.prior, beliefs)
-    return answer_from(await stored.read(spans_of([query.window])), query, beliefs)
-
-
-async def compute_history(
-    read: Reader, work: Worker, query: HistoryQuery, beliefs: Beliefs, known: LoadedCells
-) -> History | Histories:
-    """Compute a history from the cells in Redis.
-
     Args:
-        read: reads the cells over some spans.
-        work: computes one piece of it elsewhere.
+        source: reads the cells.
         query: the question.
         beliefs: all beliefs.
-        known: a reading of no cells: buckets that can have none are not computed.
+        cache: the answers that were computed before, by these beliefs.
 
     Raises:
         ParameterError: the query names a network prior that is not one of the beliefs.
     """
     check_prior(query.prior, beliefs)
-    await work(_nothing, 1.0)  # questions that wait for their first turn hold no cells in memory
-    while True:
-        with_figures = with_data(query, known.days())
-        cells = await read(spans_of(bucket.window for bucket in with_figures))
-        if cells.generation == known.generation:
-            break
-        known = cells  # other cells took the place of those that are known
-    computed: dict[datetime, BucketShares] = {}
-    for piece in pieces_of(with_figures, BUCKETS_PER_PIECE):
-        shares = partial(_shares_in, cells, piece, query, beliefs)
-        left = len(with_figures) - len(computed)
-        computed.update(await work(shares, left / len(with_figures)))
-    buckets = [
-        computed.get(each.at) or without_data(each, query, beliefs) for each in query.buckets
-    ]
-    return await work(partial(assembled, query, buckets), 0.0)
-
-
-def _nothing() -> None:
-    pass
-
-
-def _shares_in(
-    cells: CellReader, buckets: Sequence[Bucket], query: HistoryQuery, beliefs: Beliefs
-) -> dict[datetime, BucketShares]:
-    return {bucket.at: bucket_shares(cells, bucket, query, beliefs) for bucket in buckets}
+    key = replace(query, as_of=_ANY_TIME)  # the window says all that the figures depend on
+    before = (await source.day_stamps([query.window])).of(query.window, with_first=True)
+    found = None if cache is None else cache.get(key, before)
+    if found is None:
+        cells = await source.read(spans_of([query.window]))
+        found = answer_from(cells, query, beliefs)
+        after = (await source.day_stamps([query.window])).of(query.window, with_first=True)
+        if cache is not None and before == after and not cells.damaged:
+            cache.put(key, before, found, 1 + len(found.shares))
+    return msgspec.structs.replace(found, as_of=query.as_of)
 
 
 async def compute_off_pools(

@@ -3,8 +3,8 @@
 -- not depend on the order of the claims or on how often each one is written. Each hash is read once
 -- and written once, because a call of Redis costs more than what is done with its answer.
 --
--- KEYS     every key that is touched, all in one slot: the meta data, the days and the published
---          tables of the series; then, in any number, its hashes of minutes (...:m:HOUR) and of
+-- KEYS     every key that is touched, all in one slot: the meta data, the days, the published tables
+--          and the stamps of the series; then, in any number, its hashes of minutes (...:m:HOUR) and of
 --          hours (...:h:DAY). HOUR and DAY are read from the name.
 -- ARGV     of the last report its end, fetched_at, simulated (0 or 1) and blocks (or ""); then the claims
 -- claim    tier ("m", "h" or "d"), first and last bucket (two big-endian doubles), value; or, for a
@@ -14,9 +14,9 @@
 -- returns  how many cells changed; a list: for each day that a claim came too late for, the number of
 --          the claim (from 0) and the day; and the oldest hour and day of which there may be a hash,
 --          or ""
-local meta_key, days_key, published_key = KEYS[1], KEYS[2], KEYS[3]
+local meta_key, days_key, published_key, stamps_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local minutes_keys, hours_keys = {}, {}
-for i = 4, #KEYS do
+for i = 5, #KEYS do
   local tier, number = string.match(KEYS[i], ':([mh]):(%-?%d+)$')
   if tier == 'm' then
     minutes_keys[tonumber(number)] = KEYS[i]
@@ -167,7 +167,7 @@ local function roll_up_day(day)
   redis.call('HSET', days_key, unpack(arguments))
 end
 
-local changed, hours, days, too_late = 0, {}, {}, {}
+local changed, hours, days, claimed_days, too_late = 0, {}, {}, {}, {}
 local first_of = {} -- the first bucket that is claimed of each tier
 for i = 5, #ARGV do
   local tier, first, last = struct.unpack('>c1dd', ARGV[i])
@@ -186,6 +186,7 @@ for i = 5, #ARGV do
     elseif tier == 'd' then
       local late
       new, late = claim_day(bucket, value, rank)
+      if new then claimed_days[bucket] = true end
       if late then
         table.insert(too_late, i - 5)
         table.insert(too_late, bucket)
@@ -237,6 +238,39 @@ if hour then
 end
 if day then lower('first:day', day) end
 
+-- Give each day of which a cell changed the first digits of the new stamp, 32 days in a field: readers
+-- keep what they made of the other days. Days that were never stamped count as stamped with 'base'.
+local function stamp_days(old, new)
+  local fields, numbers = {'last', 'base'}, {}
+  for _, some in ipairs({days, claimed_days}) do
+    for day in pairs(some) do
+      local block = tostring(floor(day / 32))
+      if not numbers[block] then
+        fields[#fields + 1], numbers[block] = block, {}
+      end
+      table.insert(numbers[block], day % 32)
+    end
+  end
+  local values = redis.call('HMGET', stamps_key, unpack(fields))
+  local last, base = values[1], values[2]
+  if last ~= old or not base or #base ~= 16 then
+    -- The series was changed by a version that does not stamp days.
+    redis.call('DEL', stamps_key)
+    values, base = {}, string.sub(old .. string.rep('0', 16), 1, 16)
+  end
+  local arguments = {'last', new, 'base', base}
+  for i = 3, #fields do
+    local stamps = values[i]
+    if not stamps or #stamps ~= 512 then stamps = string.rep(base, 32) end
+    for _, number in ipairs(numbers[fields[i]]) do
+      stamps = string.sub(stamps, 1, number * 16) .. string.sub(new, 1, 16) .. string.sub(stamps, number * 16 + 17)
+    end
+    arguments[#arguments + 1] = fields[i]
+    arguments[#arguments + 1] = stamps
+  end
+  redis.call('HSET', stamps_key, unpack(arguments))
+end
+
 local known = tonumber(meta['end'])
 if not known or tonumber(ARGV[1]) > known then
   set('end', ARGV[1])
@@ -248,7 +282,9 @@ end
 if changed > 0 then
   -- A digest of everything that ever changed the cells: the same stamp means the same cells, even
   -- after a restart, a failover or a flush. Readers keep their cells while the stamp stays the same.
-  set('stamp', redis.sha1hex((meta.stamp or '') .. table.concat(ARGV)))
+  local stamp = redis.sha1hex((meta.stamp or '') .. table.concat(ARGV))
+  stamp_days(meta.stamp or '', stamp)
+  set('stamp', stamp)
 end
 if #new_meta > 0 then redis.call('HSET', meta_key, unpack(new_meta)) end
 return {changed, too_late, meta['oldest:minutes'] or '', meta['oldest:hours'] or ''}

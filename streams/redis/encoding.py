@@ -149,6 +149,7 @@ def claim_keys(generation: Generation, series: Series, claims: Iterable[Claim]) 
         generation.meta(series),
         generation.days(series),
         generation.published(series),
+        generation.stamps(series),
         *(generation.minutes(series, hour) for hour in sorted(hours)),
         *(generation.hours(series, day) for day in sorted(days)),
     ]

@@ -26,6 +26,10 @@ the one that is current.
 ``mm:G:{p:POOL}:SOURCE:meta``       hash: the first bucket of each tier, the oldest hashes that are
                                     kept, the last report, and a stamp that changes with every
                                     change of the cells
+``mm:G:{p:POOL}:SOURCE:stamps``     hash: number of 32 days -> 16 digits for each of them, which
+                                    change with every change of its cells; ``base`` -> those of
+                                    any other day; ``last`` -> the stamp that is in the meta data
+                                    too; kept for ever
 ``mm:G:damaged``                    hash: series -> why a claim could not be written; the series is
                                     left out until its keys are made anew
 ``mm:G:refused``                    hash: pool -> its newest rejected reading
@@ -126,6 +130,10 @@ class Generation(NamedTuple):
     def published(self, series: Series) -> str:
         """Return the key of the tables that a source published."""
         return f"{self._prefix(series)}:published"
+
+    def stamps(self, series: Series) -> str:
+        """Return the key of the stamps of the days of a series."""
+        return f"{self._prefix(series)}:stamps"
 
     def _prefix(self, series: Series) -> str:
         subject = "n" if series.pool is None else f"p:{series.pool}"

@@ -137,6 +137,11 @@ class LoadedCells:
             known.sums[span] = add_up(map(decode_cell, found), place_of)
         return known.sums[span]
 
+    def forget(self, span: Span) -> None:
+        """Forget the sums over a span that is not asked for again: they are larger than cells."""
+        for known in self.by_series.values():
+            known.sums.pop(span, None)
+
     def first(self, series: Series, tier: Tier) -> int | None:
         """Return the first bucket of a tier in which the series ever had a value."""
         return first(self.by_series[series].meta, tier)

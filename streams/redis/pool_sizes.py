@@ -59,7 +59,8 @@ def _keys(
 ) -> Iterator[str]:
     """Yield the keys that a series can have."""
     minutes, hours = oldest
-    yield from (generation.meta(series), generation.days(series), generation.published(series))
+    for key in (generation.meta, generation.days, generation.published, generation.stamps):
+        yield key(series)
     if minutes is not None:
         for hour in range(int(minutes), bucket(now, HOUR_S) + _LONGEST_HOLD_H + 1):
             yield generation.minutes(series, hour)

@@ -10,10 +10,13 @@ import asyncio
 from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 from streams.method.cells import cell_keys
+from streams.method.windows import TIER_MINUTES
 from streams.redis import keys, rejected
 from streams.redis.cell_fields import cells_in, fields_of, key_of, parts
 from streams.redis.damage import described, raise_other_errors, say_damaged
+from streams.redis.day_stamps import BASE, LAST, DayStamps, SeriesStamps, blocks_of
 from streams.redis.encoding import decode_claimed_table, decode_series, encode_series
+from streams.redis.expiry import OLDEST_HOURS, OLDEST_MINUTES
 from streams.redis.generations import CURRENT, Generations, RebuildingError, number_of
 from streams.redis.keys import Generation
 from streams.redis.loaded_cells import STAMP, LoadedCells, SeriesCells
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
     from miningmap.api.models import Refusal
     from miningmap.messages import Published
     from streams.method.cells import CellKey, Series
-    from streams.method.windows import Span
+    from streams.method.windows import Span, Window
     from streams.redis.cell_fields import Fields
 
     Tables: TypeAlias = Mapping[int, tuple[Published, ...]]
@@ -294,6 +297,32 @@ class StoredCells:
 
     async def _is_current(self, generation: Generation) -> bool:
         return await self._generations.number() == generation.number
+
+    async def day_stamps(self, windows: Iterable[Window]) -> DayStamps:
+        """Return the stamps of the days from which windows are computed.
+
+        Raises:
+            RebuildingError: there are no cells that may be read.
+        """
+        blocks = blocks_of(windows)
+        fields: list[Any] = [LAST, BASE, *blocks]
+        of_meta = [STAMP, OLDEST_MINUTES, OLDEST_HOURS, *(f"first:{tier}" for tier in TIER_MINUTES)]
+        generation, all_series, damaged = await self._all_series()
+        readable = [each for each in all_series if each not in damaged]
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for series in readable:
+                pipe.hmget(generation.meta(series), of_meta)
+                pipe.hmget(generation.stamps(series), fields)
+            replies = await pipe.execute(raise_on_error=False)
+        raise_other_errors(replies)
+        found: dict[Series, SeriesStamps] = {}
+        for series, meta, stamps in zip(readable, replies[::2], replies[1::2], strict=True):
+            if not isinstance(meta, Exception) and not isinstance(stamps, Exception):
+                (stamp, minutes, hours, *firsts), (last, base, *known) = meta, stamps
+                by_block = dict(zip(blocks, known, strict=True))
+                by_tier = dict(zip(TIER_MINUTES, firsts, strict=True))
+                found[series] = SeriesStamps(stamp, last, base, by_block, minutes, hours, by_tier)
+        return DayStamps(generation.number, found)
 
     async def stamp(self, series: Series) -> bytes | None:
         """Return the stamp of a series, which changes when its cells or tables do.

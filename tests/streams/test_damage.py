@@ -29,9 +29,9 @@ from streams.queries.snapshot import (
     POOLS,
     Snapshots,
     compute_contributions,
-    compute_history,
     take_snapshot,
 )
+from streams.queries.stored_history import StoredHistories
 from streams.redis import keys
 from streams.redis.damage import is_damage
 from streams.redis.encoding import RANK
@@ -100,8 +100,8 @@ async def answers(store: Store) -> dict[str, Any]:
     return {
         **snapshot,
         "pools": [pool for pool in pools if pool.pool != VICTIM.pool],
-        "history": await compute_history(
-            store.cells.read, at_once, history.query(NOW), BELIEFS, await store.cells.read([])
+        "history": await StoredHistories(store.cells, BELIEFS).compute(
+            history.query(NOW), await store.cells.read([]), at_once
         ),
         "contributions": await compute_contributions(store.cells, of_us.query(NOW), BELIEFS),
         "months": await compute_months(

@@ -25,7 +25,8 @@ from miningmap.times import rfc3339, utc_now
 from streams.method.beliefs import Beliefs
 from streams.queries.history import HistoryParameters
 from streams.queries.parameters import SharesParameters
-from streams.queries.snapshot import compute_answer, compute_history
+from streams.queries.snapshot import compute_answer
+from streams.queries.stored_history import StoredHistories
 from streams.rebuild import RebuildError, rebuild
 from streams.redis import keys
 from streams.redis.expiry import first_kept
@@ -163,7 +164,7 @@ async def answers_of(settings: Settings, client: Redis, now: datetime) -> list[b
     history = {"code": "US,CN-SC", "step": "day", "from": days[-1], "to": days[0]}
     query = HistoryParameters.parse(history).query(now)
     known = await store.cells.read([])
-    answers.append(await compute_history(store.cells.read, at_once, query, Beliefs(), known))
+    answers.append(await StoredHistories(store.cells, Beliefs()).compute(query, known, at_once))
     return list(map(msgspec.json.encode, answers))
 
 

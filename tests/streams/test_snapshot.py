@@ -31,9 +31,9 @@ from streams.queries.snapshot import (
     answers_of,
     compute_answer,
     compute_contributions,
-    compute_history,
     take_snapshot,
 )
+from streams.queries.stored_history import StoredHistories
 from streams.redis import keys
 from streams.redis.store import Store
 from streams.redis.stored_cells import StoredCells
@@ -244,7 +244,7 @@ async def test_histories_equal_those_from_memory_to_the_last_digit(
         cells.add(message)
     query = HistoryParameters.parse({"code": "*,US-*,BR", "step": step}).query(NOON)
     known = await store.cells.read([])
-    live = await compute_history(store.cells.read, at_once, query, BELIEFS, known)
+    live = await StoredHistories(store.cells, BELIEFS).compute(query, known, at_once)
     assert msgspec.json.encode(live) == msgspec.json.encode(history(cells, query, BELIEFS))
 
 
