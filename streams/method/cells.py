@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
@@ -18,7 +18,7 @@ import msgspec
 from miningmap.messages import BASES, Kind, Located, Message, Report
 from miningmap.retention import kept_buckets
 from miningmap.times import DAY_H, HOUR_MIN
-from streams.method.windows import TIER_MINUTES, Span, Tier
+from streams.method.windows import PROFILE_DAYS, TIER_MINUTES, Span, Tier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -142,6 +142,10 @@ class Sums(Generic[K]):
         if not sums:
             self.places = dict(cell.places)
             return
+        if cell.places.keys() <= sums.keys():  # as most cells of a source
+            for name, value in cell.places.items():
+                sums[name] += value
+            return
         for name, value in cell.places.items():
             sums[name] = sums.get(name, 0.0) + value
 
@@ -165,6 +169,81 @@ def _ordered(
     """Return the names of places and these, in the order of the places."""
     ordered = sorted(names, key=place_of)
     return tuple(ordered), tuple(map(place_of, ordered))
+
+
+def divided(days: range) -> tuple[range, range]:
+    """Divide days where a block of 30 days begins inside them.
+
+    The first part is added up from its end, the second one from its start, and then both together,
+    on every path to an answer. So the profiles of days in a row need few additions
+    (:class:`DaySums`), and have the same digits as one by itself.
+    """
+    start = (days.start // PROFILE_DAYS + 1) * PROFILE_DAYS
+    if start >= days.stop:
+        return range(0), days
+    return range(days.start, start), range(start, days.stop)
+
+
+def sum_of_days(days: range, cell_of: Callable[[int], CellValues[K] | None]) -> Sums[K]:
+    """Return the sums of days, in the one order of additions that there is for them.
+
+    Args:
+        days: their numbers.
+        cell_of: returns the cell of a day, ``None`` if there is none.
+    """
+    first, second = (Sums[K](), Sums[K]())
+    before, after = divided(days)
+    for sums, numbers in ((first, reversed(before)), (second, after)):
+        for number in numbers:
+            if (cell := cell_of(number)) is not None:
+                sums.add(cell)
+    first.add(second)
+    return first
+
+
+class DaySums(Generic[K]):
+    """The sums of days that slide on: each costs as much as two of its cells.
+
+    Args:
+        cell_of: returns the cell of a day, ``None`` if there is none.
+    """
+
+    def __init__(self, cell_of: Callable[[int], CellValues[K] | None]) -> None:
+        self._cell_of = cell_of
+        # By the first day, the sums up to the start of the block that was asked for last.
+        self._before: dict[int, Sums[K]] = {}
+        self._before_stop = 0
+        # The sums from the start of a block on.
+        self._after = Sums[K]()
+        self._after_days = range(0)
+
+    def sum(self, days: range) -> Sums[K]:
+        """Return what :func:`sum_of_days` returns."""
+        before, after = divided(days)
+        sums = self._sums_before(before).copy() if before else Sums[K]()
+        sums.add(self._sums_after(after))
+        return sums
+
+    def _sums_before(self, days: range) -> Sums[K]:
+        if days.stop != self._before_stop:
+            self._before, self._before_stop = {}, days.stop
+        first = min(self._before, default=days.stop)
+        for number in range(first - 1, days.start - 1, -1):
+            sums = self._before.get(number + 1, Sums[K]()).copy()
+            if (cell := self._cell_of(number)) is not None:
+                sums.add(cell)
+            self._before[number] = sums
+        return self._before[days.start]
+
+    def _sums_after(self, days: range) -> Sums[K]:
+        known = self._after_days
+        if days.start != known.start or days.stop < known.stop:
+            known, self._after = range(days.start, days.start), Sums[K]()
+        for number in range(known.stop, days.stop):
+            if (cell := self._cell_of(number)) is not None:
+                self._after.add(cell)
+        self._after_days = days
+        return self._after
 
 
 def cell_keys(span: Span) -> list[CellKey]:
@@ -281,6 +360,9 @@ class MemoryCells:
 
     def sum(self, series: Series, span: Span) -> Cell:
         """Return the sum of a series' cells over a span; without any, a cell of 0 minutes."""
+        if span.tier == "day":
+            cell_of = partial(self._cell, series, "day")
+            return sum_of_days(span.buckets, cell_of).cell(_identity)
         return self._sum(series, cell_keys(span))
 
     def first(self, series: Series, tier: Tier) -> int | None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from miningmap.api.models import Adjust, Histories, History
     from streams.method.beliefs import Beliefs
+    from streams.method.observations import CellReader
     from streams.method.windows import Span, Window
     from streams.queries.history import Bucket, HistoryQuery
     from streams.queries.pieces import Worker
@@ -116,10 +117,10 @@ class StoredHistories:
         async for cells, some in self._read(missing, known):
             if cells.generation != known.generation:
                 return None
-            is_whole = is_whole and not cells.damaged
+            is_whole, sliding = is_whole and not cells.damaged, cells.sliding()
             for piece in pieces_of(some, max(1, SUMS_PER_PIECE // _number(known))):
                 left = (len(missing) - len(computed)) / len(missing)
-                shares = partial(_shares_in, cells, piece, query, self._beliefs)
+                shares = partial(_shares_in, sliding, piece, query, self._beliefs)
                 computed |= await work(shares, left)
         # What is damaged can be mended without another stamp.
         if computed and is_whole:
@@ -171,13 +172,9 @@ def _key(bucket: Bucket, query: HistoryQuery) -> _Key:
 
 
 def _shares_in(
-    cells: LoadedCells, buckets: Sequence[Bucket], query: HistoryQuery, beliefs: Beliefs
+    cells: CellReader, buckets: Sequence[Bucket], query: HistoryQuery, beliefs: Beliefs
 ) -> Buckets:
-    computed = {}
-    for bucket in buckets:
-        computed[bucket.at] = bucket_shares(cells, bucket, query, beliefs)
-        cells.forget(bucket.window.span)
-    return computed
+    return {bucket.at: bucket_shares(cells, bucket, query, beliefs) for bucket in buckets}
 
 
 def _reads(buckets: Sequence[Bucket], most: int) -> Iterator[Sequence[Bucket]]:

@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Final
 
 from miningmap.messages import MAX_BLOCKS, MAX_HOLD_S
 from miningmap.times import DAY_MIN, DAY_S, bucket
-from streams.method.cells import Cell, add_up, cell_keys
+from streams.method.cells import Cell, add_up, cell_keys, sum_of_days
 from streams.method.windows import TIER_MINUTES
 from streams.redis.encoding import check_cell, decode_cell, place_of
+from streams.redis.sliding_cells import SlidingCells
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from streams.method.cells import CellKey, Series
     from streams.method.windows import Span, Tier
+    from streams.redis.encoding import EncodedCell
 
 STAMP: Final = "stamp"
 """The field of a series' meta data that changes with every change of its cells."""
@@ -73,6 +75,21 @@ class SeriesCells:
     def with_meta(self, meta: Mapping[bytes, bytes]) -> SeriesCells:
         """Return the same cells, with other meta data of the same stamp."""
         return self if meta == self.meta else replace(self, meta=meta)
+
+    def cell(self, key: CellKey) -> EncodedCell | None:
+        """Return a cell, or ``None`` if there is none or it was not read."""
+        raw = self.cells.get(key)
+        return None if raw is None else decode_cell(raw)
+
+    def day(self, number: int) -> EncodedCell | None:
+        """Return the cell of a day, as :meth:`cell` does."""
+        return self.cell(("day", number))
+
+    def sum(self, span: Span) -> Cell:
+        """Return the sum of the cells over a span."""
+        if span.tier == "day":
+            return sum_of_days(span.buckets, self.day).cell(place_of)
+        return add_up(filter(None, map(self.cell, cell_keys(span))), place_of)
 
     def reuse(self, earlier: SeriesCells, keys: frozenset[CellKey], spans: frozenset[Span]) -> None:
         """Add those cells and sums of an earlier reading that are still needed."""
@@ -133,14 +150,12 @@ class LoadedCells:
         if not known.cells and not known.sums:  # as most series are that nobody reports any more
             return NOTHING
         if span not in known.sums:
-            found = filter(None, map(known.cells.get, cell_keys(span)))
-            known.sums[span] = add_up(map(decode_cell, found), place_of)
+            known.sums[span] = known.sum(span)
         return known.sums[span]
 
-    def forget(self, span: Span) -> None:
-        """Forget the sums over a span that is not asked for again: they are larger than cells."""
-        for known in self.by_series.values():
-            known.sums.pop(span, None)
+    def sliding(self) -> SlidingCells:
+        """Return the same cells, for windows that slide on."""
+        return SlidingCells(self)
 
     def first(self, series: Series, tier: Tier) -> int | None:
         """Return the first bucket of a tier in which the series ever had a value."""

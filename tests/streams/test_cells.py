@@ -14,10 +14,13 @@ from miningmap.settings import Retention
 from miningmap.times import DAY_H, DAY_S, HOUR_S, bucket
 from streams.method.cells import (
     Cell,
+    DaySums,
     MemoryCells,
     Series,
     cell_keys,
     claims_of,
+    divided,
+    sum_of_days,
 )
 from streams.method.windows import Span
 from tests.streams.fixtures import NOON, network, report
@@ -315,3 +318,24 @@ def test_a_span_of_hours_uses_the_roll_ups_of_whole_days() -> None:
     assert cell_keys(hours) == [*(("hour", n) for n in head), *days, *(("hour", n) for n in tail)]
     assert cell_keys(Span("hour", head)) == [("hour", n) for n in head]
     assert cell_keys(Span("minute", range(DAY_H * 3))) == [("minute", n) for n in range(DAY_H * 3)]
+
+
+@given(st.lists(st.tuples(st.integers(0, 200), st.integers(0, 70)), min_size=1, max_size=12))
+def test_sliding_sums_of_days_have_the_digits_of_single_ones(asked: list[tuple[int, int]]) -> None:
+    def cell_of(day: int) -> Cell | None:
+        return Cell(1, day / 3, {("US", "measured"): day / 7}) if day % 5 else None
+
+    sliding = DaySums(cell_of)
+    for start, length in asked:
+        days = range(start, start + length)
+        both = (sliding.sum(days), sum_of_days(days, cell_of))
+        first, second = (sums.cell(lambda place: place) for sums in both)
+        assert first == second
+        assert first.minutes == sum(day % 5 > 0 for day in days)
+
+
+def test_days_are_divided_where_a_block_of_thirty_begins_inside_them() -> None:
+    assert divided(range(31, 61)) == (range(31, 60), range(60, 61))
+    assert divided(range(30, 60)) == (range(0), range(30, 60))
+    assert divided(range(31, 60)) == (range(0), range(31, 60))
+    assert divided(range(31, 31)) == (range(0), range(31, 31))
