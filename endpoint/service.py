@@ -174,8 +174,9 @@ def application(
         clients=clients,
         registry=registry,
     )
+    metrics = Metrics(gateway, cache, registry)
     monitoring: dict[str, Handler] = {
-        "/metrics": Metrics(gateway, cache, registry).scrape,
+        "/metrics": metrics.scrape,
         "/healthz": health.alive,
         "/readyz": health.ready,
     }
@@ -201,7 +202,7 @@ def application(
         app.router.add_get(path, handler)
         app.router.add_options(path, preflight)
     app.on_response_prepare.append(add_common_headers)
-    app.cleanup_ctx.append(_following(cache))
+    app.cleanup_ctx.append(_following(cache, metrics))
     app.on_shutdown.append(_closing(cache, heavy))
     return app
 
@@ -239,17 +240,20 @@ def _clients(settings: EndpointSettings) -> Clients:
     return Clients(settings.trusted_proxies, loopback=settings.limit_loopback)
 
 
-def _following(cache: SnapshotCache) -> Callable[[web.Application], AsyncIterator[None]]:
-    """Return the cleanup context in which a task keeps the cache up to date.
+def _following(
+    cache: SnapshotCache, metrics: Metrics
+) -> Callable[[web.Application], AsyncIterator[None]]:
+    """Return the cleanup context in which tasks keep the cache and the metrics up to date.
 
-    The task ends with the context. If it fails, its error ends the service.
+    The tasks end with the context. If one fails, its error ends the service.
     """
 
     async def follow(_app: web.Application) -> AsyncIterator[None]:
         async with asyncio.TaskGroup() as tasks:
-            follower = tasks.create_task(cache.follow())
+            followers = [tasks.create_task(each.follow()) for each in (cache, metrics)]
             yield
-            follower.cancel()
+            for follower in followers:
+                follower.cancel()
 
     return follow
 

@@ -170,6 +170,8 @@ class SnapshotCache:
         self._snapshot: CachedSnapshot | None = None
         self._confirmed_until = -math.inf
         self._listeners: set[asyncio.Event] = set()
+        self.renewed = asyncio.Event()
+        """Set with each new snapshot and when the cache is closed; who waits for it clears it."""
         self.log = EventLog()
         self._caught_up = asyncio.Event()
         self.closed = False
@@ -215,6 +217,7 @@ class SnapshotCache:
     async def close(self) -> None:
         """Tell :meth:`follow` and all listeners to end; also cancel the task of :meth:`follow`."""
         self.closed = True
+        self.renewed.set()
         await self._wake()
 
     async def follow(self) -> None:
@@ -264,6 +267,7 @@ class SnapshotCache:
             or await self._gateway.snapshot_part(TAKEN_AT) != cached.raw_taken_at
         ):
             self._snapshot = CachedSnapshot(await self._gateway.snapshot(), cached)
+            self.renewed.set()
         self._confirmed_until = monotonic() + CONFIRMED_S
 
     async def _log_was_replaced(self) -> bool:

@@ -276,7 +276,8 @@ class Api:
         representation: Representation | None
         representation = await self._heavy.shared(key, is_wanted=is_wanted)
         if representation is None:
-            query = parameters.query(now)
+            # In a thread: to make a thousand buckets takes longer than others should wait.
+            query = await asyncio.to_thread(parameters.query, now)
             known = await self._gateway.known()
 
             async def compute(work: Worker) -> Representation:

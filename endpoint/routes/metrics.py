@@ -1,14 +1,17 @@
 """The snapshot as Prometheus metrics.
 
-Their text is made at the first scrape after the figures changed, so that places and pools without
-data disappear, and kept for the others. What the process counts itself is appended at each scrape.
+Their text is made of a whole snapshot, so that places and pools without data disappear. While
+somebody scrapes it is made before it is asked for, and is a few seconds old at most. What the
+process counts itself is appended at each scrape.
 Units are base units, there are no rows of totals, and unknown figures are left out.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from contextlib import suppress
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -50,6 +53,13 @@ _ROWS: Final = (
     "other."
 )
 
+MADE_EVERY_S: Final = 4.0
+"""The text is not made more often: it takes longer than a snapshot of what has changed."""
+KEPT_S: Final = 5.0
+"""How old the text may be."""
+WANTED_S: Final = 150.0
+"""For how long after a scrape the text is made before it is asked for: scrapers ask each minute."""
+
 _answer = msgspec.json.Decoder(Answer)
 _pool_list = msgspec.json.Decoder(PoolList)
 
@@ -81,17 +91,32 @@ class Metrics:
         self._status: SwingStatus | None = None
         self._made: Exposition | None = None
         self._making = asyncio.Lock()
+        self._made_at = -math.inf
+        self._asked_at = -math.inf
 
     async def scrape(self, request: web.Request) -> web.Response:
         """Answer with all metrics that are known, in the format that the scraper accepts."""
         chosen = accepted_format(request)
-        figures = await self._figures()
+        self._asked_at = monotonic()
+        figures = self._made
+        if figures is None or self._asked_at - self._made_at > KEPT_S:
+            figures = await self._figures()
         own = chosen.encode(self._registry)
         headers = _HEADERS | {hdrs.CONTENT_TYPE: chosen.content_type}
         if not accepts_gzip(request.headers.get(hdrs.ACCEPT_ENCODING, "")):
             return web.Response(body=figures.followed_by(own), headers=headers)
         headers[hdrs.CONTENT_ENCODING] = "gzip"
         return web.Response(body=figures.zipped_followed_by(own), headers=headers)
+
+    async def follow(self) -> None:
+        """Make the text of new snapshots before it is asked for, until the cache is closed."""
+        while not self._cache.closed:
+            await self._cache.renewed.wait()
+            self._cache.renewed.clear()
+            await asyncio.sleep(max(0.0, self._made_at + MADE_EVERY_S - monotonic()))
+            if monotonic() - self._asked_at < WANTED_S:
+                with suppress(Exception):  # the next scrape raises it
+                    await self._figures()
 
     async def _figures(self) -> Exposition:
         """Return the metrics of the newest snapshot and swings, as far as they are known."""
@@ -102,6 +127,7 @@ class Metrics:
                 # In a thread: thousands of lines take longer than other requests should wait.
                 self._made = await asyncio.to_thread(_expose, snapshot, status, self._series)
                 self._snapshot, self._status = snapshot, status
+            self._made_at = monotonic()
             return self._made
 
     async def _read(self) -> tuple[Mapping[str, bytes], SwingStatus | None]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         Amount,
         BeliefsInForce,
         ClaimGroup,
+        Distribution,
         Hashrate,
         Ratio,
         Rule,
@@ -59,14 +60,14 @@ class PlacedPool:
     places: Places
     remainder: Hashrate
 
-    def place(self, located: ByCode, kind: Kind) -> None:
-        """Add places; the remainder is left as it is."""
+    def place(self, ratios: Weights, kind: Kind, hashrate: Hashrate) -> None:
+        """Add a hashrate at places, in these ratios; the remainder is left as it is."""
         places = self.places
-        for code, hashrate in located.items():
+        for code, ratio in ratios.items():
             # Skip 0: a place with 0 H/s means that a report measured none there.
-            if hashrate > 0:
+            if (there := ratio * hashrate) > 0:
                 place = code, kind
-                places[place] = places.get(place, 0.0) + hashrate
+                places[place] = places.get(place, 0.0) + there
 
 
 @dataclass(frozen=True)
@@ -122,12 +123,10 @@ def place(
             placed.add(own.id, "prior", _spread(pools, pool, _Nested(own.weights), "prior"))
     before = _sum_by_code(pools.values())
     remainder = sum(pool.remainder for pool in pools.values())
-    usual = _usual(pools.values())
-    ratios = {d.id: missing(d.weights, *usual) for d in beliefs.network}
+    ratios = _network_ratios(pools.values(), beliefs.network, remainder)
     if prior in ratios:
         for pool in (pool for pool in order if pool.remainder > 0):
-            spread = {code: pool.remainder * ratio for code, ratio in ratios[prior].items()}
-            pool.place(spread, "prior")
+            pool.place(ratios[prior], "prior", pool.remainder)
             pool.remainder = 0.0
         placed.add(prior, "prior", remainder)
     return Placement(cohort, list(pools.values()), placed.by_id, before, remainder, ratios)
@@ -152,6 +151,11 @@ def _start(member: Member, rules: Iterable[Rule]) -> PlacedPool:
 def _sum_by_code(pools: Iterable[PlacedPool]) -> dict[str, Hashrate]:
     sums: defaultdict[str, Hashrate] = defaultdict(float)
     for pool in pools:
+        if not sums:
+            sums.update({code: hashrate for (code, _), hashrate in pool.places.items()})
+            if len(sums) == len(pool.places):
+                continue
+            sums.clear()  # some places are of several kinds
         for (code, _), hashrate in pool.places.items():
             sums[code] += hashrate
     return sums
@@ -171,18 +175,21 @@ def _spread(
     if remainder > 0:
         whole = pool.member.reported_total
         members = [pool, *(pools[part] for part in pool.member.parts)]
-        ratios = _missing(weights, whole, _sum_by_code(members))
-        pool.place({code: remainder * ratio for code, ratio in ratios.items()}, kind)
+        pool.place(_missing(weights, whole, _sum_by_code(members)), kind, remainder)
         pool.remainder = 0.0
     return remainder
 
 
-def _usual(pools: Iterable[PlacedPool]) -> tuple[Hashrate, ByCode]:
-    """Return the hashrate of the cohort, and what is located of it, with pools of their usual size.
+def _network_ratios(
+    pools: Iterable[PlacedPool], priors: Iterable[Distribution], remainder: Hashrate
+) -> dict[str, Weights]:
+    """Return how each network prior spreads the remainders: one distribution for all pools.
 
-    A network prior spreads the remainders by these, because a published distribution tells what the
+    Each pool counts as large as it usually is, because a published distribution tells what the
     network looked like over weeks, not at this minute.
     """
+    if remainder <= 0:  # then they are ratios of nothing
+        return {prior.id: prior.weights for prior in priors}
     whole = 0.0
     located: defaultdict[str, Hashrate] = defaultdict(float)
     for pool in pools:
@@ -190,7 +197,7 @@ def _usual(pools: Iterable[PlacedPool]) -> tuple[Hashrate, ByCode]:
         whole += pool.member.total * growth
         for (code, _), hashrate in pool.places.items():
             located[code] += hashrate * growth
-    return whole, located
+    return {prior.id: missing(prior.weights, whole, located) for prior in priors}
 
 
 def missing(weights: Weights, whole: Hashrate, located: ByCode) -> Weights:
@@ -258,7 +265,10 @@ def _counted(nested: _Nested, whole: Hashrate, located: ByCode) -> Mapping[str, 
     """Return how much of what is located counts towards each weight, in H/s."""
     weights, subdivisions = nested.weights, nested.subdivisions
     counted: defaultdict[str, Hashrate] = defaultdict(float)
-    for code, hashrate in located.items():
+    is_simple = located.keys() <= weights.keys()
+    if is_simple:
+        counted.update(located)
+    for code, hashrate in () if is_simple else located.items():
         country = country_of(code)
         if code in weights:
             counted[code] += hashrate
@@ -320,7 +330,7 @@ def _place_claims(
         pool = pools[slug]
         part = pool.remainder / remainder * taken_ratio
         for claim, hashrate in wanted.items():
-            pool.place({claim.place: hashrate * part}, "declared")
+            pool.place({claim.place: part}, "declared", hashrate)
         pool.remainder = _more(pool.remainder - total * part, pool.member.total)
 
 

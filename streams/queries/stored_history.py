@@ -108,24 +108,27 @@ class StoredHistories:
     async def _found(self, query: HistoryQuery, known: LoadedCells, work: Worker) -> Buckets | None:
         """Return all buckets that can have data; ``None`` if other cells took their place."""
         wanted = with_data(query, known.days())
+        if not wanted:
+            return {}
         before = await self._source.day_stamps(bucket.window for bucket in wanted)
         if before.generation != known.generation:
             return None
         kept = await work(partial(self._kept, query, wanted, before), 1.0)
         missing = [bucket for bucket in wanted if bucket.at not in kept]
-        computed, is_whole = Buckets(), True
+        computed = Buckets()
         async for cells, some in self._read(missing, known):
             if cells.generation != known.generation:
                 return None
-            is_whole, sliding = is_whole and not cells.damaged, cells.sliding()
+            sliding = cells.sliding()
             for piece in pieces_of(some, max(1, SUMS_PER_PIECE // _number(known))):
                 left = (len(missing) - len(computed)) / len(missing)
                 shares = partial(_shares_in, sliding, piece, query, self._beliefs)
                 computed |= await work(shares, left)
-        # What is damaged can be mended without another stamp.
-        if computed and is_whole:
-            after = await self._source.day_stamps(bucket.window for bucket in missing)
-            await work(partial(self._keep, query, missing, computed, before, after), 0.0)
+            # At once: who asks again after the deadline finds what there was time for. What is
+            # damaged can be mended without another stamp.
+            if not cells.damaged:
+                after = await self._source.day_stamps(bucket.window for bucket in some)
+                self._keep(query, some, computed, before, after)
         return kept | computed
 
     async def _read(

@@ -317,8 +317,11 @@ class StoredCells:
         raise_other_errors(replies)
         found: dict[Series, SeriesStamps] = {}
         for series, meta, stamps in zip(readable, replies[::2], replies[1::2], strict=True):
-            if not isinstance(meta, Exception) and not isinstance(stamps, Exception):
-                (stamp, minutes, hours, *firsts), (last, base, *known) = meta, stamps
+            if not isinstance(meta, Exception):
+                stamp, minutes, hours, *firsts = meta
+                # Without the stamps of its days, each change of the series counts for all of them.
+                is_damaged = isinstance(stamps, Exception)
+                last, base, *known = [None] * len(fields) if is_damaged else stamps
                 by_block = dict(zip(blocks, known, strict=True))
                 by_tier = dict(zip(TIER_MINUTES, firsts, strict=True))
                 found[series] = SeriesStamps(stamp, last, base, by_block, minutes, hours, by_tier)

@@ -55,7 +55,8 @@ PATHS: Final = (
 )
 VICTIM = Series("gamma", "gamma-api")
 G = keys.Generation(7)
-CELLS = (G.series, G.damaged, G.meta(VICTIM), G.days(VICTIM), G.published(VICTIM))
+OF_VICTIM = (G.meta(VICTIM), G.days(VICTIM), G.published(VICTIM), G.stamps(VICTIM))
+CELLS = (G.series, G.damaged, *OF_VICTIM)
 POSITIONS = (keys.POSITIONS, keys.positions(G.number), keys.targets(G.number))
 OTHERS = (
     keys.SNAPSHOTS,

@@ -315,26 +315,59 @@ async def test_every_format_has_the_same_samples_with_gzip_and_without(
         assert (plain[-1] == b"# EOF") == (accept != "text/plain")
 
 
-async def test_the_text_is_made_once_a_snapshot(
-    client: Client,
-    store: Store,
-    snapshots: dict[str, bytes],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    made = []
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The texts that are made from now on."""
+    texts: list[bytes] = []
 
     class Counted(Exposition):
         def __init__(self, text: bytes) -> None:
-            made.append(text)
+            texts.append(text)
             super().__init__(text)
 
     monkeypatch.setattr(metrics, "Exposition", Counted)
+    return texts
+
+
+async def test_the_text_is_made_once_a_snapshot_before_it_is_asked_for(
+    client: Client,
+    store: Store,
+    snapshots: dict[str, bytes],
+    made: list[bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     await scrape_snapshot(client)
+    monkeypatch.setattr(metrics, "MADE_EVERY_S", 0.0)
     made.clear()
     await store.snapshots.write(with_gap(snapshots))
+    async with asyncio.timeout(DEADLINE_S):
+        while not made:  # noqa: ASYNC110 - nobody scrapes meanwhile
+            await asyncio.sleep(0.01)
     await scrape_until(client, lambda found: found["miningmap_pool_reported_gap_ratio"])
     await asyncio.gather(*(scrape(client) for _ in range(5)))
     assert len(made) == 1
+
+
+async def test_texts_that_nobody_asks_for_are_not_made(
+    client: Client,
+    store: Store,
+    snapshots: dict[str, bytes],
+    made: list[bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await scrape_snapshot(client)
+    monkeypatch.setattr(metrics, "MADE_EVERY_S", 0.0)
+    monkeypatch.setattr(metrics, "WANTED_S", 0.0)
+    async with client.get("/api/v1/pools") as answer:
+        before = await answer.read()
+    made.clear()
+    await store.snapshots.write(with_gap(snapshots))
+    async with asyncio.timeout(DEADLINE_S):
+        after = before
+        while after == before:
+            async with client.get("/api/v1/pools") as answer:
+                after = await answer.read()
+    assert made == []
 
 
 def test_pools_and_sources_of_unknown_name_have_no_series_without_end(

@@ -19,7 +19,7 @@ from miningmap.swings import SwingStatus, encode_swing
 from miningmap.times import DAY_S, MINUTE_S, add_months, bucket
 from streams.method.cells import MemoryCells, Series, claims_of
 from streams.method.comparison import Deltas
-from streams.method.windows import Span
+from streams.method.windows import Span, parse_window
 from streams.redis import keys
 from streams.redis.cell_writer import Applied, CellWriter
 from streams.redis.event_log import EventId
@@ -107,6 +107,8 @@ async def check_published(store: Store) -> None:
 async def check_stamp(store: Store) -> None:
     await write(store)
     assert await store.cells.stamp(Series("a", "own"))
+    window = parse_window("1h", NOON)
+    assert len((await store.cells.day_stamps([window])).of(window)) == 16
     await store.cells.check_cells()
 
 
@@ -154,7 +156,7 @@ async def check_expiry(store: Store) -> None:
 CHECKS: dict[Callable[[Store], Awaitable[Any]], set[Callable[..., Any]]] = {
     check_cells: {CellWriter.write, StoredCells.read, StoredCells.check_cells},
     check_published: {StoredCells.published},
-    check_stamp: {StoredCells.stamp, StoredCells.check_cells},
+    check_stamp: {StoredCells.stamp, StoredCells.day_stamps, StoredCells.check_cells},
     check_rejections: {StoredCells.rejections},
     check_leader: {SnapshotStore.renew_leadership, SnapshotStore.end_leadership},
     check_applied: {StoredCells.applied},

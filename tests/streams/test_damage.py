@@ -164,7 +164,9 @@ poisons = st.one_of(
     ),
     st.tuples(st.just(G.published(VICTIM)), st.binary(max_size=8), st.binary(max_size=60)),
 )
-wrong_types = st.sampled_from([*sorted(hashes), G.meta(VICTIM), G.published(VICTIM)])
+wrong_types = st.sampled_from(
+    [*sorted(hashes), G.meta(VICTIM), G.published(VICTIM), G.stamps(VICTIM)]
+)
 
 
 @examples(60)

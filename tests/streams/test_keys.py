@@ -55,7 +55,7 @@ def key_of(function: Callable[..., str], series: Series) -> str:
 )
 def test_all_keys_of_a_series_are_different_and_in_one_slot(series: Series) -> None:
     names = [key_of(function, series) for function in OF_A_SERIES.values()]
-    assert len(set(names)) == len(names) == 5
+    assert len(set(names)) == len(names) == 6
     assert len(set(map(slot, names))) == 1
 
 
@@ -123,6 +123,6 @@ async def test_the_claim_script_touches_only_the_keys_that_it_is_given(redis: Re
     assert current
     prefix = keys.Generation(current.number).meta(Series("a", "own")).removesuffix("meta")
     kinds = {key.removeprefix(prefix).partition(":")[0] for key in touched}
-    assert kinds == {"meta", "d", "published", "m", "h"}
+    assert kinds == {"meta", "d", "published", "stamps", "m", "h"}
     assert touched == given
     assert len(set(map(slot, given))) == 1

@@ -127,18 +127,17 @@ def test_what_is_kept_equals_what_is_computed_anew(
     """After messages of any time in any order, old ones too, and after what can become of Redis."""
 
     async def run() -> None:
-        client = connect(config.Redis(url=SecretStr(redis_url)))
-        await empty(client)
-        store = Store(client, FOR_EVER)
-        remembers = Asker(store, worlds.beliefs_of(scene.world))
-        messages = data.draw(worlds.repeated(scene.world.messages))
-        while messages:
-            number = data.draw(st.integers(1, 4))
-            change, some, messages = data.draw(CHANGES), messages[:number], messages[number:]
-            await change(client, store, some)
-            for _ in range(2):  # the second time nothing has changed
-                assert await remembers.ask() == await remembers.without_memory().ask()
-        await client.aclose()
+        async with connect(config.Redis(url=SecretStr(redis_url))) as client:
+            await empty(client)
+            store = Store(client, FOR_EVER)
+            remembers = Asker(store, worlds.beliefs_of(scene.world))
+            messages = data.draw(worlds.repeated(scene.world.messages))
+            while messages:
+                number = data.draw(st.integers(1, 4))
+                change, some, messages = data.draw(CHANGES), messages[:number], messages[number:]
+                await change(client, store, some)
+                for _ in range(2):  # the second time nothing has changed
+                    assert await remembers.ask() == await remembers.without_memory().ask()
 
     asyncio.run(run())
 

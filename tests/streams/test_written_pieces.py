@@ -70,6 +70,8 @@ async def contents(client: Redis) -> dict[bytes, Any]:
     found: dict[bytes, Any] = {}
     async for key in client.scan_iter(match="mm:[0-9]*:{*"):
         name = key.split(b":", 2)[2]
+        if name.endswith(b":stamps"):
+            continue
         found[name] = await client.hgetall(key)
         found[name].pop(b"stamp", None)
     return found
