@@ -128,7 +128,9 @@ class StoredHistories:
             # damaged can be mended without another stamp.
             if not cells.damaged:
                 after = await self._source.day_stamps(bucket.window for bucket in some)
-                self._keep(query, some, computed, before, after)
+                # By the worker, as all that touches what is kept: it has one thread.
+                keep = partial(self._keep, query, some, computed, before, after)
+                await work(keep, (len(missing) - len(computed)) / len(missing))
         return kept | computed
 
     async def _read(
