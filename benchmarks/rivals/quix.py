@@ -1,8 +1,8 @@
 """Quix Streams with a sink that writes batches.
 
 Its documentation tunes sinks by the checkpoint: each partition's messages since the last one are a
-batch, and the offsets are committed when all of them are written. Of 2,000, 5,000, 10,000, 20,000
-messages and the default of 5 s between checkpoints, the one below was the fastest here.
+batch, and the offsets are committed when all of them are written. The more messages, the more
+seldom Redis adds up the same hours; other numbers than the one below were not compared.
 """
 
 from __future__ import annotations
