@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_AT_ONCE: Final = 200
-"""How many messages are decoded before others may use the event loop: some milliseconds."""
+_AT_ONCE: Final = 50
+"""How many messages are decoded before others may use the event loop: a few milliseconds."""
 
 
 @dataclass(frozen=True)

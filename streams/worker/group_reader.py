@@ -36,6 +36,9 @@ COMMIT_S: Final = 1.0
 """How often what was processed is committed, in seconds."""
 LAST_COMMIT_S: Final = 1.0
 """How long a commit may take before partitions are given back, in seconds."""
+_HELD_MS: Final = 50
+"""How long the broker holds back a fetch of partitions that have nothing new. aiokafka sends no
+other one meanwhile, so as long may messages wait in the partitions that were read last."""
 _ANY_TIME_MS: Final = 86_400_000
 """How long a batch may take before Kafka gives its partitions to another process: it waits while
 Redis is unavailable or is being filled again, which can take hours. What ends a process that is
@@ -112,6 +115,7 @@ class GroupReader:
             group_id=self._group,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
+            fetch_max_wait_ms=_HELD_MS,
             max_poll_interval_ms=_ANY_TIME_MS,
             session_timeout_ms=session_ms,
             # Two heartbeats may be lost before the session expires.
