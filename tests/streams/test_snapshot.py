@@ -21,6 +21,7 @@ from streams.method.beliefs import Beliefs, Claim, Document, Entry, Rule
 from streams.method.cells import MemoryCells, add_up, claims_of
 from streams.method.windows import ROLLING, parse_window
 from streams.metrics import Metrics
+from streams.queries import snapshot
 from streams.queries.contributions import ContributionsParameters, contributions
 from streams.queries.history import HistoryParameters, history
 from streams.queries.parameters import SharesQuery
@@ -127,6 +128,12 @@ steps = st.tuples(
 )
 
 
+@pytest.fixture
+def reads_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Series at rest are read at each snapshot; otherwise their reports are seen a minute late."""
+    monkeypatch.setattr(snapshot, "ALL_READ_EVERY", timedelta(0))
+
+
 class Racing(Store):
     """A store where one message arrives just before cells are read, and one just after."""
 
@@ -151,6 +158,7 @@ class RacingCells(StoredCells):
         return found
 
 
+@pytest.mark.usefixtures("reads_all")
 @examples(60)
 @given(st.lists(steps, min_size=2, max_size=6))
 async def test_the_cache_changes_no_answer_if_messages_are_late_or_lost(
@@ -180,6 +188,7 @@ async def test_the_cache_changes_no_answer_if_messages_are_late_or_lost(
     assert await snapshots.take(now) == await take_snapshot(store.cells, BELIEFS, now)
 
 
+@pytest.mark.usefixtures("reads_all")
 @examples(60)
 @given(st.lists(st.tuples(batches, steps), min_size=2, max_size=6))
 async def test_changes_add_up_to_a_whole_snapshot(
