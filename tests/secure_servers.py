@@ -185,7 +185,7 @@ def _parsed(arguments: str) -> Iterator[tuple[object, ...]]:
 
 
 # The numbers of Kafka's protocol.
-_OPERATIONS: Final = {"All": 2, "Read": 3, "Write": 4, "Create": 5}
+_OPERATIONS: Final = {"All": 2, "Read": 3, "Write": 4, "Create": 5, "Describe": 8}
 _PATTERNS: Final = {"literal": 3, "prefixed": 4}
 
 
