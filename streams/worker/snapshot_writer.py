@@ -87,7 +87,7 @@ async def write_snapshots(
                 except Exception as error:  # noqa: BLE001 - no datum in Redis may end the consumer
                     writer.failed(forget=await _is_fault(error, state, store))
                 else:
-                    if writer.has_written and state.found():
+                    if writer.works and state.found():
                         _log.info("snapshots_available")
                 raise_if_cancelled()
                 await asyncio.sleep(min(LOOKED_S, settings.snapshot_s))
@@ -99,7 +99,7 @@ class _Writer:
     """Writes snapshots, one after another.
 
     Attributes:
-        has_written: whether the newest attempt was a success.
+        works: whether the newest attempt was a success, or another process takes the snapshots.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class _Writer:
         self._applied: object = None  # what was applied when the last one was begun
         self._minute: int | None = None  # in which the last one was taken
         self._untold: frozenset[str] = frozenset()
-        self.has_written = False
+        self.works = False
 
     async def write_if_due(self) -> None:
         """Write a snapshot if this process takes them and something has changed.
@@ -135,7 +135,10 @@ class _Writer:
         What changes them is what messages do to the cells, and the clock: at each new minute the
         windows cover other minutes.
         """
-        if not await self._leads() or self._clock() < self._rests_until:
+        if not await self._leads():
+            self.works = True
+            return
+        if self._clock() < self._rests_until:
             return
         applied, now = await self._store.cells.applied(), utc_now()
         minute = bucket(now, MINUTE_S)
@@ -155,7 +158,7 @@ class _Writer:
                 changes = await self._snapshots.take_changes(now)
                 await self._write(changes.parts, changes.removed)
         ended = self._clock()
-        self._applied, self._minute, self.has_written = applied, minute, True
+        self._applied, self._minute, self.works = applied, minute, True
         if is_whole or is_new_minute:
             self._whole_at = started + self._whole_s
         self._rests_until = max(started + self._least_s, ended + REST * (ended - started))
@@ -185,7 +188,7 @@ class _Writer:
         Args:
             forget: whether what is remembered may be the cause.
         """
-        self.has_written = False
+        self.works = False
         self._whole_at = 0.0
         self._untold = frozenset(ROLLING)  # changes may have been found that were not told
         self._rests_until = self._clock() + min(RETRY_S, self._whole_s)

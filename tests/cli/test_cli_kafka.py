@@ -286,6 +286,7 @@ def test_a_message_that_the_broker_rejects_is_one_line_and_a_failure(
     # Without these limits of ours, which keep every message below that of the broker.
     monkeypatch.setattr(sizes, "MAX_PLACES", 10**6)
     monkeypatch.setattr(sizes, "MAX_VALUES", 10**9)
+    monkeypatch.setenv("MININGMAP_KAFKA__COMPRESSION", "none")
     report = json.loads(messages.read_text().splitlines()[0])
     month = {"start": "2026-10-01T00:00:00Z", "end": "2026-11-01T00:00:00Z", "hold_s": 0}
     # Every place as published, and in every kind, with the most digits.

@@ -9,6 +9,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from endpoint.routes import metrics
 from endpoint.routes.swing_metrics import MOST_CONTRIBUTIONS, SwingCollector
 from miningmap.metrics import MOST_POOLS, MOST_SOURCES, PoolSeries
 from miningmap.swings import PlaceStatus, PoolDelta, PoolStatus, SwingStatus
@@ -65,8 +66,9 @@ async def scrape(client: Client) -> dict[str, Samples]:
 
 @pytest.mark.integration
 async def test_the_newest_status_is_shown_and_what_is_over_vanishes(
-    client: Client, store: Store
+    client: Client, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(metrics, "KEPT_S", 0.0)  # the text is made at each scrape
     assert not any((await scrape(client)).values())
     fell = place_swing(muted=True, annotations=("annotations/storms",))
     texas = place_swing("US-TX", pair="24h/7d", severity=1, driver="others")

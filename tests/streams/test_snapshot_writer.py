@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from redis import RedisError
 
 from miningmap import settings as config
+from miningmap.dependencies import Dependency
 from miningmap.kafka.errors import BrokerError
 from miningmap.redis_client import connect
 from streams.method.beliefs import Beliefs
@@ -85,11 +86,15 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @asynccontextmanager
-async def writing(store: Store, kafka: Kafka | None = None) -> AsyncIterator[None]:
+async def writing(
+    store: Store, kafka: Kafka | None = None, state: Dependency | None = None
+) -> AsyncIterator[None]:
     settings = config.Streams(snapshot_s=0.02, publish_s=0)
     metrics = Metrics(CollectorRegistry())
     publisher = cast("Publisher", kafka or Kafka())
-    task = asyncio.create_task(write_snapshots(settings, store, Beliefs(), publisher, metrics))
+    task = asyncio.create_task(
+        write_snapshots(settings, store, Beliefs(), publisher, metrics, state=state)
+    )
     try:
         yield
     finally:
@@ -272,3 +277,15 @@ async def test_nothing_is_read_while_nothing_changes(
 
         await until(has_looked)
         assert await calls("smembers") == before
+
+
+async def test_a_process_that_leaves_the_snapshots_to_another_one_is_ready(store: Store) -> None:
+    state = Dependency("snapshots")
+
+    async def is_ready() -> bool:
+        return state.reason is None
+
+    assert await store.snapshots.renew_leadership("another process", 3600)
+    async with writing(store, state=state):
+        await until(is_ready)
+    assert await store.snapshots.read() == {}
