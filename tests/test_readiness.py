@@ -20,8 +20,10 @@ from miningmap.kafka import producer
 from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS
 from miningmap.redis_client import connect
 from miningmap.times import utc_now
+from streams.method.cells import claims_of
 from streams.queries.snapshot import TAKEN_AT
 from streams.redis import keys
+from streams.redis.store import Store
 from tests.servers import ROOT, delete_topics
 from tests.streams.fixtures import report
 from tests.streams.processes import processed, publish
@@ -158,6 +160,7 @@ async def test_a_lasting_loss_of_kafka_is_a_few_lines_and_snapshots_go_on(
         clean_kafka.stop(signal.SIGKILL)
         await service.until_unready("Kafka at ")
         if service.name == "streams":
+            await change_shares(settings)  # there is nothing to publish otherwise for a minute
             await until_another_snapshot(settings)
             await until_logged(service, "snapshots_not_published")
         service.process.send_signal(signal.SIGTERM)
@@ -167,6 +170,14 @@ async def test_a_lasting_loss_of_kafka_is_a_few_lines_and_snapshots_go_on(
     assert ("miningmap.kafka.producer", "kafka_unavailable") in causes
     assert "snapshots_unavailable" not in {line["event"] for line in lines}
     assert len(lines) < 40
+
+
+async def change_shares(settings: Settings) -> None:
+    """Write a report to Redis that did not come from Kafka."""
+    message = report(places={"US": 1e18}, start=utc_now() - MINUTE, hold_s=300)
+    async with connect(settings.redis) as redis:
+        store = Store(redis, settings.retention)
+        await store.writer.write([(message, claims_of(message))])
 
 
 async def until_another_snapshot(settings: Settings) -> None:
