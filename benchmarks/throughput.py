@@ -242,8 +242,8 @@ async def _digest(redis: Redis) -> str:
     prefix = b"mm:%s:" % number
     digest = hashlib.sha256()
     for key in sorted([k async for k in redis.scan_iter(prefix + b"*", count=1000, _type="hash")]):
-        if key.endswith(b":meta"):
-            continue  # its stamp depends on how messages were batched
+        if key.endswith((b":meta", b":stamps")):
+            continue  # stamps depend on how messages were batched
         fields = cast("dict[bytes, bytes]", await redis.hgetall(key))
         for field in sorted(fields):
             digest.update(
