@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from prometheus_client import Metric
 
@@ -23,6 +23,12 @@ _ESCAPED: Final = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 
 Values: TypeAlias = tuple[str, ...]
 """The values of a series' labels, in the order of their names."""
+
+
+def labels_text(labels: Iterable[tuple[str, str]]) -> str:
+    """Return labels, names and values, as they follow the name of a metric."""
+    pairs = [f'{name}="{value.translate(_ESCAPED)}"' for name, value in sorted(labels)]
+    return f"{{{','.join(pairs)}}}" if pairs else ""
 
 
 class _One(NamedTuple):
@@ -92,9 +98,8 @@ class Series(Collector):
         return one.figures
 
     def _new(self, values: Values) -> _One:
-        pairs = sorted(zip(self._labels, values, strict=True))
-        labels = ",".join(f'{name}="{value.translate(_ESCAPED)}"' for name, value in pairs)
-        lines = tuple(f"{self._name}{suffix}{{{labels}}} " for suffix in self.suffixes)
+        labels = labels_text(zip(self._labels, values, strict=True))
+        lines = tuple(f"{self._name}{suffix}{labels} " for suffix in self.suffixes)
         return _One(lines, [0.0] * len(lines))
 
 

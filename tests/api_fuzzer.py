@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from tests.commands import run_command
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,20 +30,14 @@ async def finds_nothing(
         folder: a new one.
         environment: variables in addition to those of this process.
     """
-    run = await asyncio.create_subprocess_exec(
-        Path(sys.executable).with_name("schemathesis"),
-        *("--no-color", *arguments),
-        *("--seed", "1", "--max-examples", str(examples), "--workers", "1"),
+    ended = await run_command(
+        [
+            Path(sys.executable).with_name("schemathesis"),
+            *("--no-color", *arguments),
+            *("--seed", "1", "--max-examples", str(examples), "--workers", "1"),
+        ],
         cwd=folder,
         env=os.environ | (environment or {}),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
+        within_s=DEADLINE_S,
     )
-    try:
-        async with asyncio.timeout(DEADLINE_S):
-            output, _ = await run.communicate()
-    finally:
-        if run.returncode is None:
-            run.kill()
-            await run.wait()
-    assert run.returncode == 0, output.decode()
+    assert ended.code == 0, ended.output.decode()

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.utils import floatToGoString
 
+from miningmap.series import labels_text
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
 _GZIP: Final = 31
 # The fastest level takes a third of the default level's time, and bodies are a tenth larger.
 _LEVEL: Final = 1
-_ESCAPED: Final = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 
 
 def gauge(
@@ -56,20 +57,12 @@ def gauges_text(families: Iterable[Metric]) -> bytes:
 
 def _lines(families: Iterable[Metric]) -> Iterator[str]:
     number: Callable[[float], str] = floatToGoString
-    labels = cache(_labels)  # each place has a sample in several families
+    labels = cache(labels_text)  # each place has a sample in several families
     for family in families:
         name = family.name
         yield f"# HELP {name} {family.documentation}\n# TYPE {name} gauge\n"
         for sample in family.samples:
-            yield f"{name}{labels(*sample.labels.items())} {number(sample.value)}\n"
-
-
-def _labels(*labels: tuple[str, str]) -> str:
-    """Return labels as they follow the name of a family."""
-    if not labels:
-        return ""
-    pairs = (f'{name}="{value.translate(_ESCAPED)}"' for name, value in sorted(labels))
-    return f"{{{','.join(pairs)}}}"
+            yield f"{name}{labels(tuple(sample.labels.items()))} {number(sample.value)}\n"
 
 
 class Exposition:

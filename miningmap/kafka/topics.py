@@ -12,8 +12,8 @@ SWINGS: Final = "miningmap.swings"
 DEAD_LETTERS: Final = "miningmap.dead-letters"
 
 _FOR_EVER = "-1"
-# Whatever the default of the broker is: it keeps the batches as they were compressed by whoever
-# wrote them, and spends no time on it.
+# Batches stay as their producer compressed them, so the broker spends no time on that. This is set
+# because a broker may have another default.
 _AS_SENT = {"compression.type": "producer"}
 _DAY_MS = 86_400_000
 

@@ -13,11 +13,12 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from miningmap.times import DAY_H, HOUR_MIN
-from streams.method.cells import Series
+from streams.redis.encoding import encode_series
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from streams.method.cells import Series
     from streams.method.windows import Span, Tier, Window
 
 LAST: Final = b"last"
@@ -86,8 +87,8 @@ class DayStamps:
     def __init__(self, generation: int, by_series: Mapping[Series, SeriesStamps]) -> None:
         self.generation = generation
         self._series = {
-            f"{pool or ''}/{source}": by_series[Series(pool, source)]
-            for pool, source in sorted(by_series, key=lambda each: (each.pool or "", each.source))
+            encode_series(each): by_series[each]
+            for each in sorted(by_series, key=lambda each: (each.pool or "", each.source))
         }
         self._blocks: dict[int, Sequence[bytes]] = {}
         self._over: dict[range, bytes] = {}

@@ -110,7 +110,7 @@ def swing_fields(encoded: bytes) -> dict[bytes, bytes]:
 
 
 def superseded(events: Iterable[tuple[EventId, Collection[bytes]]]) -> list[EventId]:
-    """Return the events that tell nothing that a later one in the same step does not tell anew.
+    """Return the events all of whose windows a later event of the same step has, too.
 
     Args:
         events: in order, the fields of each; those of :data:`SHARES` are windows.

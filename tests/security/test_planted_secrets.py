@@ -27,6 +27,7 @@ from collector.intake import tokens
 from miningmap.cbeci.contribution import PATH
 from miningmap.kafka.producer import Publisher, Record
 from miningmap.kafka.topics import SWINGS, TOPICS
+from tests.commands import run_command
 from tests.notify import events
 from tests.secure_servers import user
 from tests.security.services import DEADLINE_S, environment, running
@@ -237,22 +238,10 @@ def _commands(
 
 
 async def _output_of(arguments: tuple[str, ...], env: dict[str, str]) -> bytes:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "launch", *arguments),
-        cwd=ROOT,
-        env=env,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    try:
-        async with asyncio.timeout(DEADLINE_S):
-            output, _ = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    assert output
-    return output
+    command = [sys.executable, "-m", "launch", *arguments]
+    ended = await run_command(command, cwd=ROOT, env=env, within_s=DEADLINE_S)
+    assert ended.output
+    return ended.output
 
 
 def _of_files(folder: Path) -> dict[str, bytes]:
