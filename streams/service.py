@@ -105,6 +105,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
                 servers=[kafka, redis_state],
                 attempts=attempts,
                 replayed=lambda: rewinder.replayed,
+                own=lambda: rewinder.assigned,
             )
             evaluator = _evaluator(settings, store, beliefs, metrics)
             watcher = SwingWatcher(

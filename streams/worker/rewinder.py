@@ -58,6 +58,7 @@ class Rewinder:
 
     Attributes:
         replayed: how many messages it has applied so far.
+        assigned: the partitions that the consumer read when Redis was last asked.
     """
 
     def __init__(
@@ -89,7 +90,7 @@ class Rewinder:
         # By partition: the offset up to which messages were committed by the group when it was
         # assigned, or were applied by this process since. Redis must have applied as many.
         self._expected: dict[Partition, int] = defaultdict(int)
-        self._assigned: frozenset[Partition] = frozenset()
+        self.assigned: frozenset[Partition] = frozenset()
         self._left: dict[Partition, int] = {}
         self._said_at = 0.0
         self._tidied_at: float | None = None
@@ -126,10 +127,10 @@ class Rewinder:
 
     async def _check(self, assigned: frozenset[Partition]) -> None:
         current = await self._store.generations.current()
-        if assigned != self._assigned or current is None:
+        if assigned != self.assigned or current is None:
             for each, progress in (await self._lag()).items():
                 self._expected[each] = max(self._expected[each], progress.committed)
-            self._assigned = assigned
+            self.assigned = assigned
         expected = {each: self._expected[each] for each in assigned}
         if current is None or _behind(current, expected):
             await self.catch_up(expected)

@@ -23,7 +23,7 @@ from streams.worker.attempts import Attempts
 from streams.worker.messages import TOPICS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from miningmap.kafka.lag import Lag
     from miningmap.settings import Settings
@@ -62,6 +62,7 @@ class StallDetector:
         *,
         replayed: int = 0,
         processed: int = 0,
+        own: Collection[tuple[str, int]] = (),
     ) -> str | None:
         """Compare the lag with earlier ones, and describe a wait of over :data:`LATE_S`.
 
@@ -73,10 +74,12 @@ class StallDetector:
             replayed: how many messages were processed again so far because Redis had lost them.
                 Meanwhile nothing is committed, and that is progress too.
             processed: how many messages this process has processed so far.
+            own: the partitions that this process reads. Without any it may have failed to become a
+                member of the group, and is to blame for all.
 
         Raises:
-            StalledError: messages are waiting in a partition, none was committed in the limit, and
-                this process has not worked through another partition in that time.
+            StalledError: messages are waiting in a partition of this process, none was committed
+                in the limit, and it has not worked through another partition in that time.
         """
         is_working = self._is_working(lag, at, processed)
         if replayed != self._replayed:
@@ -93,7 +96,8 @@ class StallDetector:
                     f"{progress.lag} messages are waiting in {topic}/{partition} and none was "
                     f"committed for {at - since:.0f} s"
                 )
-                if at - since > self._limit_s and not is_working:
+                is_own = not own or topic_partition in own
+                if is_own and at - since > self._limit_s and not is_working:
                     raise StalledError(late)
         return late
 
@@ -123,6 +127,7 @@ class Watchdog:
         servers: Sequence[Dependency] = (),
         attempts: Attempts | None = None,
         replayed: Callable[[], int] = lambda: 0,
+        own: Callable[[], Collection[tuple[str, int]]] = tuple,
     ) -> None:
         """Prepare a watchdog.
 
@@ -133,6 +138,7 @@ class Watchdog:
             servers: that the consumer needs. While one of them is unavailable it is not stalled.
             attempts: of the consumer, which can fail although the server answers others.
             replayed: returns how many messages were processed again because Redis had lost them.
+            own: returns the partitions that the consumer reads.
         """
         self._kafka = settings.kafka
         self._limit_s = settings.streams.stalled_s
@@ -141,6 +147,7 @@ class Watchdog:
         self._servers = servers
         self._attempts = attempts or Attempts()
         self._replayed = replayed
+        self._own = own
         self._detector = StallDetector(self._limit_s)
         self._answered_at = 0.0
 
@@ -220,6 +227,7 @@ class Watchdog:
             self._excuse(),
             replayed=self._replayed(),
             processed=self._metrics.processed(),
+            own=self._own(),
         )
 
     def _excuse(self) -> str | None:

@@ -94,6 +94,14 @@ def test_a_worker_of_which_nothing_is_committed_is_stalled() -> None:
         detector.check(backlog(9), 61, processed=61)
 
 
+def test_a_worker_does_not_end_because_another_one_is_stuck() -> None:
+    detector = StallDetector(limit_s=60)
+    late = [detector.check(backlog(9), at, processed=7, own={(WHERE[0], 2)}) for at in (0, 50, 99)]
+    assert late[-1], "it is told all the same"
+    with pytest.raises(StalledError):
+        detector.check(backlog(9), 100, processed=7, own={WHERE})
+
+
 def test_a_partition_without_a_backlog_is_no_excuse() -> None:
     """If the worker gets to all that arrives there, it gets to the others too."""
     detector = StallDetector(limit_s=60)
