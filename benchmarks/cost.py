@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from streams.worker.batches import Batch
 
 LIMITS: Final = {
-    "calls of functions a report": 210.0,
+    "calls of functions a report": 178.0,
     "bytes to Redis, of those from Kafka": 0.55,
     "scripts a report": 0.024,
 }

@@ -42,8 +42,9 @@ def horizon(retention: Retention, now: datetime) -> Horizon:
     into its hour and day, and a day is rolled up from all of its hours. So no claim may touch a
     part of a day whose hours are no longer kept.
     """
-    minutes_from_hour = bucket(now, HOUR_S) - retention.minutes_h
-    hours_from_day = bucket(now, DAY_S) - retention.hours_d
+    hour = bucket(now, HOUR_S)
+    minutes_from_hour = hour - retention.minutes_h
+    hours_from_day = hour // DAY_H - retention.hours_d
     return Horizon(max(minutes_from_hour, hours_from_day * DAY_H), hours_from_day)
 
 

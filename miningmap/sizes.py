@@ -41,14 +41,19 @@ def values_of(message: Message, horizon: Horizon | None = None) -> int:
     Raises:
         TooLateError: none of the cells that the message could claim is kept any more.
     """
-    places = len(message.places) if isinstance(message, Report) else 0
+    places = values_in_bucket(message) - 1
     return _values(places, message.start, message.end, message.hold_s, horizon)
+
+
+def values_in_bucket(message: Message) -> int:
+    """Return how many values a message claims in each minute or hour: its total and its places."""
+    return 1 + (len(message.places) if isinstance(message, Report) else 0)
 
 
 def excess(message: Message) -> str | None:
     """Return why a message claims too much, in words for people; ``None`` if it does not."""
-    places = message.places if isinstance(message, Report) else ()
-    return excess_of(len(places), message.start, message.end, message.hold_s)
+    places = values_in_bucket(message) - 1
+    return excess_of(places, message.start, message.end, message.hold_s)
 
 
 def excess_of(places: int, start: datetime, end: datetime, hold_s: int = 0) -> str | None:

@@ -266,12 +266,11 @@ def cell_keys(span: Span) -> list[CellKey]:
 
 
 class Claim(NamedTuple):
-    """A claim: one value for each of ``buckets``."""
+    """A claim of a message on each of ``buckets``, for what :func:`claimed_cell` returns."""
 
     tier: Tier
     buckets: range
     rank: Rank
-    cell: Cell
 
 
 def series_of(message: Message) -> Series:
@@ -296,18 +295,17 @@ def claims_of(message: Message, horizon: Horizon | None = None) -> list[Claim]:
 
 
 def _minute_claims(message: Message, kept: Buckets) -> list[Claim]:
-    cell = _cell(message, "minute")
     rank = _rank(message, 1.0)
-    claims = [Claim("minute", kept.covered, rank, cell)] if kept.covered else []
+    claims = [Claim("minute", kept.covered, rank)] if kept.covered else []
     if kept.held:
-        claims.append(Claim("minute", kept.held, rank._replace(first=0.0), cell))
+        claims.append(Claim("minute", kept.held, rank._replace(first=0.0)))
     return claims
 
 
 def _long_claims(message: Message, kept: Buckets) -> list[Claim]:
     rank = _rank(message, -message.length_s)
     both: tuple[tuple[Tier, range], ...] = (("hour", kept.hours), ("day", kept.days))
-    return [Claim(tier, buckets, rank, _cell(message, tier)) for tier, buckets in both if buckets]
+    return [Claim(tier, buckets, rank) for tier, buckets in both if buckets]
 
 
 def _rank(message: Message, first: float) -> Rank:
@@ -327,7 +325,8 @@ def _in_order(places: tuple[Located, ...]) -> list[Located]:
     return sorted(places)
 
 
-def _cell(message: Message, tier: Tier) -> Cell:
+def claimed_cell(message: Message, tier: Tier) -> Cell:
+    """Return the cell that a message claims for each bucket of a tier."""
     minutes = TIER_MINUTES[tier]
     total = message.hashrate * minutes
     if not isinstance(message, Report):
@@ -348,11 +347,11 @@ class MemoryCells:
         self._rolled_up.clear()
         tiers = self._claims.setdefault(series_of(message), {"minute": {}, "hour": {}, "day": {}})
         for claim in claims_of(message):
-            buckets = tiers[claim.tier]
+            buckets, cell = tiers[claim.tier], claimed_cell(message, claim.tier)
             for number in claim.buckets:
                 known = buckets.get(number)
                 if known is None or claim.rank > known[0]:
-                    buckets[number] = (claim.rank, claim.cell)
+                    buckets[number] = (claim.rank, cell)
 
     def series(self) -> Iterable[Series]:
         """Return every series that has a cell."""

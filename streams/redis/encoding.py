@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from miningmap.messages import Message
-    from streams.method.cells import Cell, Claim, PlaceKind
+    from streams.method.cells import Claim, PlaceKind
     from streams.method.windows import Tier
     from streams.redis.keys import Generation
 
@@ -168,14 +168,14 @@ def report_arguments(message: Message) -> list[Argument]:
 
 def claim_arguments(message: Message, claims: Sequence[Claim]) -> list[bytes]:
     """Return an argument of ``claim.lua`` for each claim of one message, its table included."""
+    cells: dict[Tier, bytes] = {}  # the minutes that are held have the same cell
     arguments = []
-    cell, encoded = None, b""
     for claim in claims:
-        if claim.cell is not cell:  # the minutes that are held have the same cell
-            cell, encoded = claim.cell, _encode(_encoded_cell(claim.cell))
+        if claim.tier not in cells:
+            cells[claim.tier] = _encode(_encoded_cell(message, claim.tier))
         buckets = claim.buckets
         head = _HEAD.pack(_TIER_LETTER[claim.tier], buckets[0], buckets[-1], *claim.rank)
-        arguments.append(head + encoded)
+        arguments.append(head + cells[claim.tier])
     if isinstance(message, Report) and message.published:
         # The table has the rank of the cells, so that both come from the same message.
         first = bucket(message.start, DAY_S)
@@ -184,18 +184,29 @@ def claim_arguments(message: Message, claims: Sequence[Claim]) -> list[bytes]:
     return arguments
 
 
-class _Names(dict[tuple[str, Kind], str]):
-    """The names of places and kinds in encoded cells, each of which is made once."""
+class _Names(dict[str, str]):
+    """By code, the names of places in encoded cells, each of which is made once."""
 
-    def __missing__(self, place: tuple[str, Kind]) -> str:
-        code, kind = place
-        self[place] = name = f"{code}/{_KIND_LETTER[kind]}"
+    def __init__(self, kind: Kind) -> None:
+        super().__init__()
+        self._letter = _KIND_LETTER[kind]
+
+    def __missing__(self, code: str) -> str:
+        self[code] = name = f"{code}/{self._letter}"
         return name
 
 
-_names: Final = _Names()
+_names: Final[dict[Kind, _Names]] = {kind: _Names(kind) for kind in KINDS}
 
 
-def _encoded_cell(cell: Cell) -> EncodedCell:
-    places = {_names[place]: value for place, value in cell.places.items()}
-    return EncodedCell(cell.minutes, cell.total, cell.simulated, places, cell.basis)
+def _encoded_cell(message: Message, tier: Tier) -> EncodedCell:
+    """Return what ``claimed_cell`` of :mod:`streams.method.cells` does, encoded.
+
+    It is made from the message at once, because every report of every pool passes here.
+    """
+    minutes = TIER_MINUTES[tier]
+    total = message.hashrate * minutes
+    if not isinstance(message, Report):
+        return EncodedCell(minutes, total, message.simulated)
+    places = {_names[p.kind][p.code]: p.hashrate * minutes for p in message.places}
+    return EncodedCell(minutes, total, message.simulated, places, BASES.index(message.basis))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Final
 
+from miningmap.sizes import values_in_bucket
 from miningmap.times import DAY_H, DAY_MIN, HOUR_MIN
 from streams.method.cells import series_of
 
@@ -73,12 +74,13 @@ def pieces(
         work.begin_series()
         for number in numbers:
             message, claims = claimed[number]
+            values = values_in_bucket(message)
             for part in chain.from_iterable(map(_parts, claims)):
-                work.add(part)
+                work.add(part, values)
                 if piece.numbers and work.values > most:
                     yield piece
                     piece, work = Piece(), _Work()
-                    work.add(part)
+                    work.add(part, values)
                 piece.add(number, message, part)
     if piece.numbers:
         yield piece
@@ -106,8 +108,8 @@ class _Work:
         self._hours: set[int] = set()
         self._days: set[int] = set()
 
-    def add(self, part: Claim) -> None:
-        """Add a part of a claim."""
+    def add(self, part: Claim, values: int) -> None:
+        """Add a part of a claim with so many values in each bucket."""
         first = part.buckets.start
         cells = len(part.buckets)
         if part.tier == "minute" and first // HOUR_MIN not in self._hours:
@@ -118,7 +120,7 @@ class _Work:
             if day not in self._days:
                 self._days.add(day)
                 cells += DAY_H
-        self.values += cells * (1 + len(part.cell.places))
+        self.values += cells * values
 
 
 def _parts(claim: Claim) -> Iterable[Claim]:

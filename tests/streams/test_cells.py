@@ -18,6 +18,7 @@ from streams.method.cells import (
     MemoryCells,
     Series,
     cell_keys,
+    claimed_cell,
     claims_of,
     divided,
     sum_of_days,
@@ -107,8 +108,8 @@ def test_reports_that_differ_only_in_their_basis_give_the_same_cell_in_any_order
 
 
 def test_a_simulated_figure_of_the_network_gives_a_simulated_cell() -> None:
-    (claim,) = claims_of(msgspec.structs.replace(network(5), simulated=True))
-    assert claim.cell == Cell(1, 5, simulated=True)
+    simulated = msgspec.structs.replace(network(5), simulated=True)
+    assert claimed_cell(simulated, "minute") == Cell(1, 5, simulated=True)
 
 
 def test_networks_that_differ_only_in_simulated_give_the_same_cell_in_any_order() -> None:
@@ -240,7 +241,8 @@ class TestTooLate:
         hours, days = claims_of(sent, self.horizon)
         assert (hours.tier, hours.buckets) == ("hour", range(DAY * 24, DAY * 24 + 3))
         assert (days.tier, days.buckets) == ("day", range(DAY - 2, DAY))
-        assert (days.cell.total, days.cell.minutes) == (2 * 1440, 1440)
+        cell = claimed_cell(sent, "day")
+        assert (cell.total, cell.minutes) == (2 * 1440, 1440)
         assert days.rank == hours.rank
 
     def test_a_part_of_a_day_whose_hours_are_gone_is_rejected(self) -> None:

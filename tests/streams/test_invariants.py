@@ -23,7 +23,7 @@ from streams.method.beliefs import (
     Rule,
     normalised,
 )
-from streams.method.cells import Cell, claims_of
+from streams.method.cells import Cell, claimed_cell, claims_of
 from streams.method.cohort import cohort_of
 from streams.method.observations import Observations
 from streams.method.placing import place
@@ -60,13 +60,14 @@ def observations_in(world: World) -> Observations:
     network: dict[str, Observation] = {}
     for message in world.messages:
         (claim,) = claims_of(message)
+        cell = claimed_cell(message, claim.tier)
         if isinstance(message, Network):
-            network[message.source] = observed(claim.cell)
+            network[message.source] = observed(cell)
         elif claim.tier == "minute":
-            pools[message.pool] = {message.source: observed(claim.cell)}
+            pools[message.pool] = {message.source: observed(cell)}
         else:
             seen = pools[message.pool][message.source]
-            pools[message.pool][message.source] = replace(seen, profile_sum=claim.cell)
+            pools[message.pool][message.source] = replace(seen, profile_sum=cell)
     return Observations(pools, network)
 
 
