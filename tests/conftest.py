@@ -48,6 +48,7 @@ hypothesis.settings.load_profile(
 LONGEST: Final = [
     ROOT / "tests" / name
     for name in (
+        "torture/test_soak.py",
         "torture/test_faults.py",
         "endpoint/page/test_page.py",
         "streams/test_swing_watcher.py",
@@ -64,7 +65,6 @@ LONGEST: Final = [
         "endpoint/page/test_swings.py",
         "endpoint/page/test_states.py",
         "test_readiness.py",
-        "torture/test_soak.py",
         "local/test_demo.py",
         "streams/test_wedged.py",
         "kafka/test_producer.py",
