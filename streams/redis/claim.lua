@@ -6,13 +6,15 @@
 -- KEYS     every key that is touched, all in one slot: the meta data, the days, the published tables
 --          and the stamps of the series; then, in any number, its hashes of minutes (...:m:HOUR) and of
 --          hours (...:h:DAY). HOUR and DAY are read from the name.
--- ARGV     of the last report its end, fetched_at, simulated (0 or 1) and blocks (or ""); then the claims
--- claim    tier ("m", "h" or "d"), first and last bucket (two big-endian doubles), value; or, for a
---          published table: "p", the first day of its month twice, value
--- value    rank (five big-endian doubles), then msgpack {n=minutes, t=total, s=simulated, b=basis, p=places}
---          or the table
+-- ARGV     of the last report its end, fetched_at, simulated (0 or 1) and blocks (or ""); then arguments with
+--          claims of one message each
+-- claims   their number (two bytes, big-endian), as many heads, and the content that all of them have:
+--          msgpack {n=minutes, t=total, s=simulated, b=basis, p=places}, or a published table
+-- head     tier ("m", "h" or "d"), first and last bucket (two big-endian doubles), rank (five big-endian
+--          doubles); or, for a published table: "p", the first day of its month twice, rank
+-- value    what is kept of a claim: its rank, then its content
 -- returns  how many cells changed; a list: for each day that a claim came too late for, the number of
---          the claim (from 0) and the day; and the oldest hour and day of which there may be a hash,
+--          its argument (from 0) and the day; and the oldest hour and day of which there may be a hash,
 --          or ""
 local meta_key, days_key, published_key, stamps_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local minutes_keys, hours_keys = {}, {}
@@ -25,7 +27,8 @@ for i = 5, #KEYS do
   end
 end
 
-local HEAD, RANK = 17, 40 -- bytes
+local NUMBER, BUCKETS, RANK = 2, 17, 40 -- bytes
+local HEAD = BUCKETS + RANK
 local floor = math.floor
 
 local function rank_of(value)
@@ -169,9 +172,9 @@ end
 
 local changed, hours, days, claimed_days, too_late = 0, {}, {}, {}, {}
 local first_of = {} -- the first bucket that is claimed of each tier
-for i = 5, #ARGV do
-  local tier, first, last = struct.unpack('>c1dd', ARGV[i])
-  local value = string.sub(ARGV[i], HEAD + 1)
+
+-- Write one claim, which is in the argument of this number.
+local function write_claim(argument, tier, first, last, value)
   local rank = rank_of(value)
   for bucket = first, last do
     local new
@@ -188,7 +191,7 @@ for i = 5, #ARGV do
       new, late = claim_day(bucket, value, rank)
       if new then claimed_days[bucket] = true end
       if late then
-        table.insert(too_late, i - 5)
+        table.insert(too_late, argument)
         table.insert(too_late, bucket)
       end
     else
@@ -197,6 +200,17 @@ for i = 5, #ARGV do
     if new then changed = changed + 1 end
   end
   first_of[tier] = math.min(first, first_of[tier] or first)
+end
+
+for i = 5, #ARGV do
+  local number = struct.unpack('>H', ARGV[i])
+  local content = string.sub(ARGV[i], NUMBER + number * HEAD + 1)
+  for n = 0, number - 1 do
+    local at = NUMBER + n * HEAD + 1
+    local tier, first, last = struct.unpack('>c1dd', ARGV[i], at)
+    local rank = string.sub(ARGV[i], at + BUCKETS, at + HEAD - 1)
+    write_claim(i - 5, tier, first, last, rank .. content)
+  end
 end
 
 write(minutes_hashes)

@@ -1,7 +1,7 @@
 """How cells, claims and published tables are encoded in Redis. Pure.
 
-``claim.lua`` reads and writes the same format: a claim is its rank (five big-endian doubles), then
-the cell or the table in MessagePack.
+``claim.lua`` reads and writes the same format: what is kept of a claim is its rank (five big-endian
+doubles), then the cell or the table in MessagePack.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 import struct
 from functools import cache
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import msgspec
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from miningmap.messages import Message
-    from streams.method.cells import Claim, PlaceKind
+    from streams.method.cells import Claim, PlaceKind, Rank
     from streams.method.windows import Tier
     from streams.redis.keys import Generation
 
@@ -44,7 +46,10 @@ RANK: Final = struct.Struct(">ddddd")
 
 _HEAD: Final = struct.Struct(f">cdd{RANK.format[1:]}")
 """The tier of a claim, its first and its last bucket, and its rank."""
+_NUMBER: Final = struct.Struct(">H")
+"""How many claims have the value of an argument."""
 
+_tier_of: Final = attrgetter("tier")
 _TIER_LETTER: Final[dict[Tier, bytes]] = {"minute": b"m", "hour": b"h", "day": b"d"}
 _KIND_LETTER: Final[dict[Kind, str]] = {kind: kind[0] for kind in KINDS}
 _KIND_OF_LETTER: Final[dict[str, Kind]] = {letter: kind for kind, letter in _KIND_LETTER.items()}
@@ -167,21 +172,32 @@ def report_arguments(message: Message) -> list[Argument]:
 
 
 def claim_arguments(message: Message, claims: Sequence[Claim]) -> list[bytes]:
-    """Return an argument of ``claim.lua`` for each claim of one message, its table included."""
-    cells: dict[Tier, bytes] = {}  # the minutes that are held have the same cell
-    arguments = []
-    for claim in claims:
-        if claim.tier not in cells:
-            cells[claim.tier] = _encode(_encoded_cell(message, claim.tier))
-        buckets = claim.buckets
-        head = _HEAD.pack(_TIER_LETTER[claim.tier], buckets[0], buckets[-1], *claim.rank)
-        arguments.append(head + cells[claim.tier])
+    """Return the arguments of ``claim.lua`` for the claims of one message.
+
+    The claims of a tier are one argument, because the minutes that are held have the same cell as
+    those that are covered; the published table is another one.
+    """
+    arguments = [
+        _argument(
+            [_head(_TIER_LETTER[tier], claim.buckets, claim.rank) for claim in of_tier],
+            _encode(_encoded_cell(message, tier)),
+        )
+        for tier, of_tier in groupby(claims, _tier_of)
+    ]
     if isinstance(message, Report) and message.published:
         # The table has the rank of the cells, so that both come from the same message.
         first = bucket(message.start, DAY_S)
-        head = _HEAD.pack(b"p", first, first, *claims[0].rank)
-        arguments.append(head + _encode(message.published))
+        head = _head(b"p", range(first, first + 1), claims[0].rank)
+        arguments.append(_argument([head], _encode(message.published)))
     return arguments
+
+
+def _head(letter: bytes, buckets: range, rank: Rank) -> bytes:
+    return _HEAD.pack(letter, buckets[0], buckets[-1], *rank)
+
+
+def _argument(heads: Sequence[bytes], value: bytes) -> bytes:
+    return b"".join((_NUMBER.pack(len(heads)), *heads, value))
 
 
 class _Names(dict[str, str]):
