@@ -43,6 +43,7 @@ from streams.method.beliefs import (
     Distribution,
     Document,
     Entry,
+    Rule,
     normalised,
 )
 from streams.method.cells import Cell
@@ -50,9 +51,10 @@ from streams.method.cohort import Cohort, Member, cohort_of
 from streams.method.comparison import Level, Side
 from streams.method.observations import Observation, Observations
 from streams.method.placing import place
-from streams.method.relabelling import relabel
+from streams.method.relabelling import relabelled
 from streams.method.shares import Shares
 from streams.method.swings import driver_of
+from streams.method.tables import Rows
 from streams.queries.dataset import TABLES
 
 if TYPE_CHECKING:
@@ -471,7 +473,7 @@ def measured(cell: str) -> Places:
 def pool_of(row: dict[str, str]) -> Member:
     """A pool of a table, with what it measures."""
     total = float(row["total"])
-    return Member(row["pool"], "own", total, total, measured(row["measured"]))
+    return Member(row["pool"], "own", total, total, Rows.of(measured(row["measured"])))
 
 
 def cohort_of_members(*members: Member, network: float | None = None) -> Cohort:
@@ -490,7 +492,7 @@ def test_the_example_of_relabelling_agrees() -> None:
         measured(", ".join(f"{row['place']} {row[when]}" for row in rows if row[when] != NOTHING))
         for when in ("before", "after")
     )
-    assert relabel(before, "CN-ZJ") == pytest.approx(after)
+    assert relabelled(before, "pool", [Rule("zj", "CN-ZJ", None)]) == pytest.approx(after)
     assert before != after
 
 
@@ -515,7 +517,7 @@ def test_the_examples_of_a_pools_own_distributions_agree() -> None:
         beliefs = BeliefsInForce()
         match row["has a"]:
             case "profile":
-                pool = replace(pool, profile=measured(row["weights"]))
+                pool = replace(pool, profile=Rows.of(measured(row["weights"])))
             case "declared":
                 beliefs = BeliefsInForce(declared=own)
             case _:
@@ -541,7 +543,7 @@ def test_the_example_of_claims_agrees() -> None:
     (group,) = Beliefs(claims=stated).on(0).claims
     amounts = {amount.id: amount.hashrate for amount in group.amounts}
     assert amounts == {row["claim"]: float(row["has"]) for row in rows}
-    pool = Member("pool", "own", 100, 100, measured("US-GA 5, US 4"))
+    pool = Member("pool", "own", 100, 100, Rows.of(measured("US-GA 5, US 4")))
     placement = place(cohort_of_members(pool), BeliefsInForce(claims=[group]), (), None)
     added = {id_: placed.hashrate for id_, placed in placement.beliefs.items()}
     assert added == {row["claim"]: float(row["adds"]) for row in rows}
@@ -575,8 +577,8 @@ def test_the_example_of_the_storm_agrees() -> None:
     prior = Distribution("prior", {"US": 0.6, "RU": 0.4})
     for row in rows:
         now = float(row["alpha in US"])
-        alpha = Member("alpha", "own", now, now, measured(f"US {now}"), growth=usual / now)
-        members = (alpha, Member("beta", "own", 120, 120, {}))
+        alpha = Member("alpha", "own", now, now, Rows.of(measured(f"US {now}")), growth=usual / now)
+        members = (alpha, Member("beta", "own", 120, 120, Rows.of({})))
         beliefs = BeliefsInForce(network=[prior])
         _, beta = place(cohort_of_members(*members), beliefs, (), prior.id).pools
         expected = {code: float(row[f"beta in {code}"]) for code in ("US", "RU")}
@@ -713,7 +715,7 @@ def test_the_bounds_of_april_2020_agree() -> None:
     published = {row["place"]: ratio(row["published share"]) for row in rows}
     whole = published | {"OTHER": 1 - sum(published.values())}
     located: Places = {(code, "measured"): f * s for code, s in whole.items()}
-    cohort = cohort_of_members(Member("sample", "own", f, f, located), network=1.0)
+    cohort = cohort_of_members(Member("sample", "own", f, f, Rows.of(located)), network=1.0)
     found = Shares(place(cohort, BeliefsInForce(), (), None)).countries()
     lines = {line.code: line for line in found}
     for row in rows:

@@ -18,12 +18,14 @@ import msgspec
 from miningmap.messages import BASES, Kind, Located, Message, Report
 from miningmap.retention import kept_buckets
 from miningmap.times import DAY_H, HOUR_MIN
+from streams.method.tables import Rows, floats, place_numbers
 from streams.method.windows import PROFILE_DAYS, TIER_MINUTES, Span, Tier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from miningmap.retention import Buckets, Horizon
+    from streams.method.tables import Ints
 
 PlaceKind: TypeAlias = tuple[str, Kind]
 """The code of a place, and the kind of the hashrate there."""
@@ -67,7 +69,8 @@ class Rank(NamedTuple):
 class Cell:
     """Sums over ``minutes``: ``total`` and ``places`` in H/s x minutes.
 
-    ``basis`` is the index in ``BASES`` of the worst basis of the values.
+    ``basis`` is the index in ``BASES`` of the worst basis of the values, and ``numbers`` are those
+    of the places (:mod:`streams.method.tables`), if they are known.
     """
 
     minutes: int = 0
@@ -75,12 +78,26 @@ class Cell:
     places: Places = field(default_factory=dict)
     simulated: bool = False
     basis: int = 0
+    numbers: Ints | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def located(self) -> Rows:
+        """The means at the places, in H/s."""
+        if self.numbers is None:
+            sums = Rows.of(self.places)
+        else:
+            sums = Rows(self.numbers, floats(self.places.values(), len(self.places)))
+        return Rows(sums.places, sums.hashrates / self.minutes)
 
     @cached_property
-    def measured(self) -> Places:
+    def measured(self) -> Rows:
         """The means at the places with measured hashrate, in H/s."""
-        minutes = self.minutes
-        return {key: v / minutes for key, v in self.places.items() if key[1] == "measured"}
+        return self.located.of_kind("measured")
+
+    @cached_property
+    def measured_total(self) -> float:
+        """The measured part of the mean total, in H/s."""
+        return self.measured.total
 
 
 class CellValues(Protocol[K]):
@@ -107,19 +124,19 @@ class CellValues(Protocol[K]):
         """The index in ``BASES`` of the worst basis of these values."""
 
 
-def add_up(cells: Iterable[CellValues[K]], place_of: Callable[[K], PlaceKind]) -> Cell:
-    """Return the sum of cells; without any, a cell of 0 minutes.
+def add_up(cells: Iterable[CellValues[K] | None], begun: Sums[K] | None = None) -> Sums[K]:
+    """Return the sums of cells.
 
     Args:
-        cells: in the order of time. Floating-point sums depend on the order, and every path to an
-            answer has to give the same digits.
-        place_of: returns the place and kind for a cell's name of it. It is called once for each
-            name, on the sum, because a span has many cells with the same places.
+        cells: in the order of time, ``None`` where there is none. Floating-point sums depend on the
+            order, and every path to an answer has to give the same digits.
+        begun: the sums of the cells before these; they stay as they are.
     """
-    sums = Sums[K]()
+    sums = Sums[K]() if begun is None else begun.copy()
     for cell in cells:
-        sums.add(cell)
-    return sums.cell(place_of)
+        if cell is not None:
+            sums.add(cell)
+    return sums
 
 
 class Sums(Generic[K]):
@@ -156,19 +173,39 @@ class Sums(Generic[K]):
         return copied
 
     def cell(self, place_of: Callable[[K], PlaceKind]) -> Cell:
-        """Return the sums as a cell, with its places in order."""
-        names, places = _ordered(tuple(self.places), place_of)
-        values = dict(zip(places, map(self.places.__getitem__, names), strict=True))
-        return Cell(self.minutes, self.total, values, self.simulated, self.basis)
+        """Return the sums as a cell, as :func:`as_cell` does."""
+        return as_cell(self, place_of)
 
 
-@lru_cache(maxsize=1024)  # a source names the same places again and again
-def _ordered(
-    names: tuple[K, ...], place_of: Callable[[K], PlaceKind]
-) -> tuple[tuple[K, ...], tuple[PlaceKind, ...]]:
-    """Return the names of places and these, in the order of the places."""
-    ordered = sorted(names, key=place_of)
-    return tuple(ordered), tuple(map(place_of, ordered))
+def as_cell(values: CellValues[K], place_of: Callable[[K], PlaceKind]) -> Cell:
+    """Return values as a cell, with its places in order.
+
+    Args:
+        values: of one cell, or the sums of several.
+        place_of: returns the place and kind for a cell's name of it. It is called for the sum and
+            not for each cell, because a span has many cells with the same places.
+    """
+    places = values.places
+    order = _ordered(tuple(places), place_of)
+    in_order = dict(zip(order.places, map(places.__getitem__, order.names), strict=True))
+    return Cell(
+        values.minutes, values.total, in_order, values.simulated, values.basis, order.numbers
+    )
+
+
+class _Order(NamedTuple, Generic[K]):
+    """The names of places in the order of the places, these, and their numbers."""
+
+    names: tuple[K, ...]
+    places: tuple[PlaceKind, ...]
+    numbers: Ints
+
+
+@lru_cache(maxsize=4096)  # a source names the same places again and again
+def _ordered(names: tuple[K, ...], place_of: Callable[[K], PlaceKind]) -> _Order[K]:
+    ordered = tuple(sorted(names, key=place_of))
+    places = tuple(map(place_of, ordered))
+    return _Order(ordered, places, place_numbers(places))
 
 
 def divided(days: range) -> tuple[range, range]:
@@ -191,14 +228,10 @@ def sum_of_days(days: range, cell_of: Callable[[int], CellValues[K] | None]) -> 
         days: their numbers.
         cell_of: returns the cell of a day, ``None`` if there is none.
     """
-    first, second = (Sums[K](), Sums[K]())
     before, after = divided(days)
-    for sums, numbers in ((first, reversed(before)), (second, after)):
-        for number in numbers:
-            if (cell := cell_of(number)) is not None:
-                sums.add(cell)
-    first.add(second)
-    return first
+    sums = add_up(map(cell_of, reversed(before)))
+    sums.add(add_up(map(cell_of, after)))
+    return sums
 
 
 class DaySums(Generic[K]):
@@ -374,8 +407,7 @@ class MemoryCells:
         return hour if tier == "hour" else hour // DAY_H
 
     def _sum(self, series: Series, keys: Iterable[CellKey]) -> Cell:
-        cells = (cell for tier, n in keys if (cell := self._cell(series, tier, n)))
-        return add_up(cells, place_of=_identity)
+        return add_up(self._cell(series, tier, n) for tier, n in keys).cell(_identity)
 
     def _cell(self, series: Series, tier: Tier, number: int) -> Cell | None:
         claim = self._claims[series][tier].get(number)

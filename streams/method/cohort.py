@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from miningmap.messages import KINDS
+from streams.method.tables import NO_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from streams.method.beliefs import Beliefs, Hashrate, Ratio
     from streams.method.cells import Cell, Places
     from streams.method.observations import Observation, Observations, ObservedPools
+    from streams.method.tables import Rows
 
 MIN_COVERED_RATIO: Final[Ratio] = 0.5
 """An eligible source has values for at least this fraction of a window's minutes."""
@@ -35,7 +38,7 @@ class Member:
         source: the source that represents it.
         reported_total: its total, parts included.
         total: its total without the pools of the cohort that are part of it.
-        places: what its reports locate.
+        located: what its reports locate.
         profile: the places measured over the profile days; empty without a usable profile.
         growth: its total over the profile days by that in the window, by the same source; 1 if
             there is none.
@@ -47,11 +50,16 @@ class Member:
     source: str
     reported_total: Hashrate
     total: Hashrate
-    places: Places
-    profile: Places = field(default_factory=dict)
+    located: Rows
+    profile: Rows = NO_ROWS
     growth: float = 1.0
     parts: frozenset[str] = frozenset()
     simulated: bool = False
+
+    @cached_property
+    def places(self) -> Places:
+        """What its reports locate, by place and kind."""
+        return self.located.by_place()
 
 
 @dataclass(frozen=True)
@@ -75,13 +83,33 @@ class Cohort:
     simulated: bool
 
 
-def cohort_of(observed: Observations, minutes: int, beliefs: Beliefs) -> Cohort:
+class Earlier(NamedTuple):
+    """A cohort that was made before, and the observations that it was made from."""
+
+    observed: ObservedPools
+    members: Mapping[str, Member]
+
+    def member(self, pool: str, source: str, sources: Mapping[str, Observation]) -> Member | None:
+        """Return a pool as it was, if its observations are still the same and it has no parts."""
+        member = self.members.get(pool)
+        if member is None or member.source != source or member.parts:
+            return None
+        return member if self.observed[pool] == sources else None
+
+
+_NOTHING_EARLIER: Final = Earlier({}, {})
+
+
+def cohort_of(
+    observed: Observations, minutes: int, beliefs: Beliefs, earlier: Earlier = _NOTHING_EARLIER
+) -> Cohort:
     """Return the cohort of a window.
 
     Args:
         observed: the observations of all sources in the window.
         minutes: the number of minutes that the window covers; a window of none has no cohort.
         beliefs: of which only ``part_of`` is used.
+        earlier: a cohort by the same beliefs, whose pools are used again where that is right.
     """
     if minutes == 0:
         return Cohort({}, {}, None, None, None, simulated=False)
@@ -97,7 +125,7 @@ def cohort_of(observed: Observations, minutes: int, beliefs: Beliefs) -> Cohort:
         # A pool whose first value is after the window is not listed: it has not stopped reporting.
     network = _network_source(observed.network, minutes)
     mean = None if network is None else _mean(observed.network[network].window_sum)
-    members = members_of(observed.pools, chosen, beliefs)
+    members = members_of(observed.pools, chosen, beliefs, earlier)
     # A simulated source that is not used counts too, because it took part in the choice.
     simulated = any(member.simulated for member in members.values()) or any(
         observation.simulated for observation in observed.network.values()
@@ -114,13 +142,12 @@ def representative_source(sources: Mapping[str, Observation], minutes: int) -> s
 
     It is the one with the best kind, then the best basis, then most minutes, then the first name.
     """
-    sums = {source: observation.window_sum for source, observation in sources.items()}
-    eligible = [source for source, cell in sums.items() if is_eligible(cell, minutes)]
+    eligible = [source for source in sources if is_eligible(sources[source].window_sum, minutes)]
     if len(eligible) == 1:
         return eligible[0]
 
     def order(source: str) -> tuple[int, int, int, str]:
-        cell = sums[source]
+        cell = sources[source].window_sum
         return _kind_rank(cell), cell.basis, -cell.minutes, source
 
     return min(eligible, key=order, default=None)
@@ -158,7 +185,10 @@ def _mean(cell: Cell) -> Hashrate:
 
 
 def members_of(
-    observed: ObservedPools, chosen: Mapping[str, str], beliefs: Beliefs
+    observed: ObservedPools,
+    chosen: Mapping[str, str],
+    beliefs: Beliefs,
+    earlier: Earlier = _NOTHING_EARLIER,
 ) -> dict[str, Member]:
     """Return pools as their sources report them, without those of them that are their parts.
 
@@ -166,37 +196,51 @@ def members_of(
         observed: the observations of all sources of these pools.
         chosen: the source that represents each pool, by the pool's slug.
         beliefs: of which only ``part_of`` is used.
+        earlier: as for :func:`cohort_of`.
     """
-    totals = {pool: _mean(observed[pool][s].window_sum) for pool, s in chosen.items()}
-    of_parts = dict.fromkeys(chosen, 0.0)
-    parts: dict[str, set[str]] = {pool: set() for pool in chosen}
-    for part in chosen:
+    parts: dict[str, list[str]] = {}
+    nearest: dict[str, list[str]] = {}
+    for part in beliefs.part_of.keys() & chosen.keys():
         wholes = [whole for whole in beliefs.wholes_of(part) if whole in chosen]
         for whole in wholes:
-            parts[whole].add(part)
-        if wholes:  # the nearest one already contains what the farther ones would count again
-            of_parts[wholes[0]] += totals[part]
+            parts.setdefault(whole, []).append(part)
+        # The nearest one already contains what the farther ones would count again.
+        for whole in wholes[:1]:
+            nearest.setdefault(whole, []).append(part)
     members = {}
     for pool, source in chosen.items():
-        cell = observed[pool][source].window_sum
-        minutes = cell.minutes
-        places = {key: value / minutes for key, value in cell.places.items()}
-        members[pool] = Member(
-            pool=pool,
-            source=source,
-            reported_total=totals[pool],
-            total=max(totals[pool] - of_parts[pool], sum(places.values())),
-            places=places,
-            profile=profile_of(observed[pool]),
-            growth=_growth(observed[pool][source]),
-            parts=frozenset(parts[pool]),
-            # A source that is not used counts too, because it took part in the choice.
-            simulated=any(o.simulated for o in observed[pool].values()),
+        known = None if pool in parts else earlier.member(pool, source, observed[pool])
+        members[pool] = known or _member(pool, source, observed[pool])
+    totals = {part: members[part].reported_total for part in beliefs.part_of if part in members}
+    for pool, of_pool in parts.items():
+        total = members[pool].reported_total - sum(totals[p] for p in sorted(nearest.get(pool, ())))
+        members[pool] = replace(
+            members[pool],
+            total=max(total, members[pool].located.total),
+            parts=frozenset(of_pool),
         )
     return members
 
 
-def profile_of(sources: Mapping[str, Observation]) -> Places:
+def _member(pool: str, source: str, sources: Mapping[str, Observation]) -> Member:
+    """Return a pool without looking at its parts."""
+    observation = sources[source]
+    cell = observation.window_sum
+    total = _mean(cell)
+    return Member(
+        pool=pool,
+        source=source,
+        reported_total=total,
+        total=max(total, sum(cell.places.values()) / cell.minutes),
+        located=cell.located,
+        profile=profile_of(sources),
+        growth=_growth(observation),
+        # A source that is not used counts too, because it took part in the choice.
+        simulated=any(each.simulated for each in sources.values()),
+    )
+
+
+def profile_of(sources: Mapping[str, Observation]) -> Rows:
     """Return the means of the places measured over the profile days, in H/s.
 
     They come from the source with most minutes of those that measured enough of their total; empty
@@ -205,11 +249,11 @@ def profile_of(sources: Mapping[str, Observation]) -> Places:
     usable = {}
     for source, observation in sources.items():
         cell = observation.profile_sum
-        located = sum(cell.measured.values())
+        located = cell.measured_total
         if located > 0 and located >= MIN_PROFILE_RATIO * cell.total / cell.minutes * (1 - SAME):
             usable[source] = cell
     best = min(usable, key=lambda s: (-usable[s].minutes, s), default=None)
-    return {} if best is None else usable[best].measured
+    return NO_ROWS if best is None else usable[best].measured
 
 
 def _growth(observation: Observation) -> float:

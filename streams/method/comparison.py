@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 import msgspec
 
-from miningmap.messages import BASES
+from miningmap.messages import BASES, KINDS
 from miningmap.places import OTHER, OTHER_SUFFIX, country_of
 from streams.method.beliefs import BeliefsInForce, Ratio
 from streams.method.cohort import SAME, Cohort, is_eligible, members_of, representative_source
 from streams.method.observations import Observation
 from streams.method.placing import REMAINDER_TOLERANCE, missing, place
 from streams.method.relabelling import relabelled
-from streams.method.shares import HashrateByKind, by_place, in_order
+from streams.method.shares import HashrateByKind, in_order
 from streams.method.windows import parse_window
 
 if TYPE_CHECKING:
@@ -184,6 +184,12 @@ class Side:
         """Return the share of a place; 0 if no pool has it."""
         return self.share(self.places.get(code, 0.0))
 
+    def kinds_at(self, code: str) -> HashrateByKind:
+        """Return the hashrate at a place by kind."""
+        tables = self.tables.values()
+        sums = (sum(table.get((code, kind), 0.0) for table in tables) for kind in KINDS)
+        return HashrateByKind(*sums)
+
     def share_by(self, pool: str, code: str) -> Ratio:
         """Return what a pool contributes to the share of a place."""
         table = self.tables[pool]
@@ -248,7 +254,7 @@ class Level:
             own=self.own(code),
             with_rest=self.with_rest(code),
             contributions=in_order(contributions, lambda c: abs(c.delta), lambda c: c.pool),
-            kinds=by_place(short.tables.values()).get(code, HashrateByKind()),
+            kinds=short.kinds_at(code),
         )
 
     def own(self, code: str) -> Ratio:
@@ -451,9 +457,7 @@ class _Compared(NamedTuple):
     @property
     def takes_part(self) -> bool:
         """Whether its reports place a similar part of it in both windows."""
-        return _similar(
-            *(_ratio(sum(p.member.places.values()), p.member.reported_total) for p in self)
-        )
+        return _similar(*(_ratio(p.member.located.total, p.member.reported_total) for p in self))
 
     @property
     def has_any(self) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from streams.method.cells import Cell, Series
     from streams.method.windows import Span, Tier, Window
@@ -41,11 +41,6 @@ class Observations(NamedTuple):
     pools: ObservedPools
     network: dict[str, Observation]
 
-    def of(self, series: Series) -> Observation:
-        """Return the observation of a source that is one of these."""
-        by_source = self.network if series.pool is None else self.pools[series.pool]
-        return by_source[series.source]
-
 
 class SumReader(Protocol):
     """The sums of the cells of every series."""
@@ -69,23 +64,33 @@ def spans_of(windows: Iterable[Window]) -> set[Span]:
     return {span for window in windows for span in (window.span, window.profile)}
 
 
-def observe(
-    cells: CellReader,
-    window: Window,
-    known: Callable[[Series], Observation | None] = lambda _: None,
+def observe(cells: CellReader, window: Window) -> Observations:
+    """Return the observations of all sources in a window."""
+    return observe_again(Observations({}, {}), cells, window, cells.series())
+
+
+def observe_again(
+    earlier: Observations, cells: CellReader, window: Window, changed: Iterable[Series]
 ) -> Observations:
-    """Return the observations of all sources in a window.
+    """Return the observations in a window of which some have changed.
 
     Args:
-        cells: reads their sums.
+        earlier: those of the same window before.
+        cells: reads the sums.
         window: the window.
-        known: returns the observation of a source if it is known already.
+        changed: every series that was changed or added since; none can have been removed.
     """
-    pools: ObservedPools = {}
-    network: dict[str, Observation] = {}
-    for series in cells.series():
-        by_source = network if series.pool is None else pools.setdefault(series.pool, {})
-        by_source[series.source] = known(series) or _observation(cells, series, window)
+    pools, network = dict(earlier.pools), dict(earlier.network)
+    own: set[str] = set()  # the pools whose observations were copied
+    for series in changed:
+        observation = _observation(cells, series, window)
+        if series.pool is None:
+            network[series.source] = observation
+            continue
+        if series.pool not in own:
+            own.add(series.pool)
+            pools[series.pool] = dict(pools.get(series.pool, {}))
+        pools[series.pool][series.source] = observation
     return Observations(pools, network)
 
 

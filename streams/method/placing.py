@@ -1,22 +1,37 @@
 """Placing: where the hashrate is that no report locates (method.md 5). Pure.
 
 Everything here is about one window. The steps of section 5.1 come one after the other, each for all
-pools, and each takes from what the steps before it left of a pool: its remainder.
+pools at once, and each takes from what the steps before it left of a pool: its remainder.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
+import numpy as np
+
+from miningmap.messages import KINDS
 from miningmap.places import OTHER, country_of
-from streams.method.beliefs import normalised
-from streams.method.relabelling import relabelled
+from streams.method.relabelling import relabelled_table
+from streams.method.tables import (
+    CODES,
+    NUMBER_OF_KIND,
+    Rows,
+    Table,
+    code_numbers,
+    floats,
+    joined,
+    names_of,
+    sum_by,
+    table_of,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from miningmap.messages import Kind
     from streams.method.beliefs import (
@@ -31,12 +46,16 @@ if TYPE_CHECKING:
     )
     from streams.method.cells import Places
     from streams.method.cohort import Cohort, Member
+    from streams.method.tables import Floats, Ints
 
 ByCode: TypeAlias = "Mapping[str, Hashrate]"
 """Hashrate by the code of a place, kinds added up."""
 
 REMAINDER_TOLERANCE: Final[Ratio] = 1e-12
 """Remainders below this fraction of the total are floating-point error and count as zero."""
+
+_EVIDENCE_FOR_ANY_POOL: Final[tuple[Kind, ...]] = ("measured", "estimated")
+_EVIDENCE: Final[tuple[Kind, ...]] = (*_EVIDENCE_FOR_ANY_POOL, "declared")
 
 
 class Placed(NamedTuple):
@@ -46,28 +65,24 @@ class Placed(NamedTuple):
     hashrate: Hashrate
 
 
-@dataclass
+@dataclass(frozen=True)
 class PlacedPool:
     """A pool of the cohort, as far as it is placed. Hashrates are means, in H/s.
 
     Attributes:
         member: what its source reports.
-        places: where it is, by place and kind.
-        remainder: the part of its total that has no place yet.
+        located: where it is.
+        remainder: the part of its total that has no place.
     """
 
     member: Member
-    places: Places
+    located: Rows
     remainder: Hashrate
 
-    def place(self, ratios: Weights, kind: Kind, hashrate: Hashrate) -> None:
-        """Add a hashrate at places, in these ratios; the remainder is left as it is."""
-        places = self.places
-        for code, ratio in ratios.items():
-            # Skip 0: a place with 0 H/s means that a report measured none there.
-            if (there := ratio * hashrate) > 0:
-                place = code, kind
-                places[place] = places.get(place, 0.0) + there
+    @cached_property
+    def places(self) -> Places:
+        """Where it is, by place and kind."""
+        return self.located.by_place()
 
 
 @dataclass(frozen=True)
@@ -102,102 +117,239 @@ def place(
         rules: the relabellings to apply.
         prior: the id of the network prior for what nothing else locates; ``None`` for none.
     """
-    pools = {slug: _start(member, rules) for slug, member in cohort.members.items()}
-    placed = _Placed()
-    # Parts come before the pools that contain them.
-    order = sorted(pools.values(), key=lambda pool: len(pool.member.parts))
-    for pool in order:
-        slug = pool.member.pool
-        if pool.remainder <= 0:
-            continue
-        if pool.member.profile:
-            weights = _profile(_Identity(pool.member.profile), slug, tuple(rules))
-            _spread(pools, pool, weights, "estimated")
-        elif own := beliefs.declared.get(slug):
-            placed.add(own.id, "declared", _spread(pools, pool, _Nested(own.weights), "declared"))
-    evidence = {slug: dict(pool.places) for slug, pool in pools.items()}
+    placing = _Placing(cohort, tuple(rules))
+    for pools in placing.waves:
+        placing.spread_profiles(pools)
+        placing.spread_own(pools, beliefs.declared, "declared")
+    evidence = placing.table
     for group in beliefs.claims:
-        _place_claims(group, cohort, pools, evidence, placed)
-    for pool in order:
-        if own := beliefs.priors.get(pool.member.pool):
-            placed.add(own.id, "prior", _spread(pools, pool, _Nested(own.weights), "prior"))
-    before = _sum_by_code(pools.values())
-    remainder = sum(pool.remainder for pool in pools.values())
-    ratios = _network_ratios(pools.values(), beliefs.network, remainder)
+        placing.place_claims(group, evidence)
+    for pools in placing.waves:
+        placing.spread_own(pools, beliefs.priors, "prior")
+    before = placing.located()
+    remainder = float(placing.remainders.sum())
+    ratios = placing.network_ratios(beliefs.network, remainder)
     if prior in ratios:
-        for pool in (pool for pool in order if pool.remainder > 0):
-            pool.place(ratios[prior], "prior", pool.remainder)
-            pool.remainder = 0.0
-        placed.add(prior, "prior", remainder)
-    return Placement(cohort, list(pools.values()), placed.by_id, before, remainder, ratios)
+        placing.spread_network(prior, ratios[prior], remainder)
+    return Placement(cohort, placing.pools(), placing.beliefs, before, remainder, ratios)
 
 
-class _Placed:
-    """What each belief placed; each of them places once."""
+class _Placing:
+    """A cohort that is being placed. Its pools are numbered in its order.
 
-    def __init__(self) -> None:
-        self.by_id: dict[str, Placed] = {}
+    Attributes:
+        remainders: of each pool, what has no place yet.
+        beliefs: what each belief has placed; each of them places once.
+        waves: the pools in the order in which they are spread; those of one at the same time. Parts
+            come before the pools that contain them.
+    """
 
-    def add(self, id_: str, kind: Kind, hashrate: Hashrate) -> None:
-        if hashrate > 0:
-            self.by_id[id_] = Placed(kind, hashrate)
+    def __init__(self, cohort: Cohort, rules: Sequence[Rule]) -> None:
+        self._cohort = cohort
+        self._rules = rules
+        self._members = list(cohort.members.values())
+        self._numbers = {slug: number for number, slug in enumerate(cohort.members)}
+        number = len(self._members)
+        self._totals = floats((member.total for member in self._members), number)
+        reported = table_of([member.located for member in self._members])
+        self.remainders = _more(
+            self._totals - sum_by(reported.pools, reported.hashrates, number), self._totals
+        )
+        self._tables = [relabelled_table(reported, list(self._numbers), rules)]
+        self.beliefs: dict[str, Placed] = {}
+        wholes = sorted(
+            (n for n, m in enumerate(self._members) if m.parts), key=self._number_of_parts
+        )
+        self.waves = [
+            [n for n, m in enumerate(self._members) if not m.parts],
+            *([n] for n in wholes),
+        ]
+
+    def _number_of_parts(self, number: int) -> int:
+        return len(self._members[number].parts)
+
+    @property
+    def table(self) -> Table:
+        """All that is located so far."""
+        if len(self._tables) > 1:
+            self._tables = [joined(self._tables)]
+        return self._tables[0]
+
+    def located(self) -> dict[str, Hashrate]:
+        """Return what is located so far, by code."""
+        codes = self.table.codes
+        return _by_code(codes, sum_by(codes, self.table.hashrates))
+
+    def pools(self) -> list[PlacedPool]:
+        """Return the pools, as far as they are placed."""
+        located = self.table.by_pool(len(self._members))
+        return list(map(PlacedPool, self._members, located, self.remainders.tolist()))
+
+    def _add(self, pools: Ints, codes: Ints, kind: Kind, hashrates: Floats) -> None:
+        # Skip 0: a place with 0 H/s means that a report measured none there.
+        some = hashrates > 0
+        places = codes[some] * len(KINDS) + NUMBER_OF_KIND[kind]
+        self._tables.append(Table(pools[some], places, hashrates[some]))
+
+    def _add_all(self, ratios: Floats, hashrates: Mapping[str, Hashrate], kind: Kind) -> None:
+        """Add hashrates at some places to the pools, each multiplied by the ratio of the pool."""
+        pools = np.flatnonzero(ratios > 0)
+        codes = code_numbers(tuple(hashrates))
+        there = np.outer(ratios[pools], floats(hashrates.values(), len(codes))).ravel()
+        self._add(np.repeat(pools, len(codes)), np.tile(codes, len(pools)), kind, there)
+
+    # --- distributions ---
+
+    def spread_profiles(self, pools: Iterable[int]) -> None:
+        """Place what is left of the pools that have a profile."""
+        some = [n for n in self._with_remainder(pools) if len(self._members[n].profile.places)]
+        profiles = table_of([self._members[n].profile for n in some])
+        slugs = [self._members[n].pool for n in some]
+        rows, places, hashrates = relabelled_table(profiles, slugs, self._rules)
+        totals = sum_by(rows, hashrates, len(some))
+        weights = _Weights(rows, places // len(KINDS), hashrates / totals[rows])
+        self._spread(some, weights, "estimated")
+
+    def spread_own(self, pools: Iterable[int], own: Mapping[str, Distribution], kind: Kind) -> None:
+        """Place what is left of the pools that have a distribution of their own."""
+        found = {
+            n: distribution
+            for n in (self._with_remainder(pools) if own else ())
+            if (distribution := own.get(self._members[n].pool))
+        }
+        for n, distribution in found.items():
+            self.beliefs[distribution.id] = Placed(kind, float(self.remainders[n]))
+        self._spread(list(found), _Weights.of([each.weights for each in found.values()]), kind)
+
+    def _with_remainder(self, pools: Iterable[int]) -> Iterator[int]:
+        remainders = self.remainders.tolist()
+        return (n for n in pools if remainders[n] > 0)
+
+    def _spread(self, some: Sequence[int], weights: _Weights, kind: Kind) -> None:
+        """Place all that is left of some pools, each by a distribution of the whole pool.
+
+        What is already located, at the pool and at its parts, counts towards the whole.
+        """
+        if not some:
+            return
+        pools = np.array(some, np.intp)
+        # A pool is not spread together with its parts, so each pool counts towards one at most.
+        row_of = np.full(len(self._members), -1)
+        row_of[pools] = np.arange(len(pools))
+        for n in some:
+            for part in self._members[n].parts:
+                row_of[self._numbers[part]] = row_of[n]
+        rows = row_of[self.table.pools]
+        located = self.table._replace(pools=rows).where(rows >= 0)
+        wholes = floats((self._members[n].reported_total for n in some), len(some))
+        ratios = _missing(weights, wholes, located)
+        weighed = pools[weights.rows]
+        self._add(weighed, weights.codes, kind, ratios * self.remainders[weighed])
+        self.remainders[pools] = 0.0
+
+    def network_ratios(
+        self, priors: Iterable[Distribution], remainder: Hashrate
+    ) -> dict[str, Weights]:
+        """Return how each network prior spreads the remainders: one distribution for all pools.
+
+        Each pool counts as large as it usually is, because a published distribution tells what the
+        network looked like over weeks, not at this minute.
+        """
+        if remainder <= 0:  # then they are ratios of nothing
+            return {prior.id: prior.weights for prior in priors}
+        growth = floats((member.growth for member in self._members), len(self._members))
+        whole = float((self._totals * growth).sum())
+        table = self.table
+        located = sum_by(table.codes, table.hashrates * growth[table.pools])
+        by_code = _by_code(table.codes, located)
+        return {prior.id: missing(prior.weights, whole, by_code) for prior in priors}
+
+    def spread_network(self, id_: str, ratios: Weights, remainder: Hashrate) -> None:
+        """Place what is left of all pools by a network prior."""
+        if remainder > 0:
+            self._add_all(self.remainders, ratios, "prior")
+            self.remainders = np.zeros_like(self.remainders)
+            self.beliefs[id_] = Placed("prior", remainder)
+
+    # --- claims ---
+
+    def place_claims(self, group: ClaimGroup, evidence: Table) -> None:
+        """Place what the claims of one group add to what is known of the pools that they name.
+
+        Args:
+            group: the claims.
+            evidence: what was located before the first group.
+        """
+        chosen = np.full(len(self._members), group.pools is None)
+        for slug in group.pools or ():
+            if slug in self._numbers:
+                chosen[self._numbers[slug]] = True
+        remainders = np.where(chosen, self.remainders, 0.0)
+        remainder = float(remainders.sum())
+        if remainder <= 0:
+            return
+        amounts = group.amounts
+        if group.pools is None:
+            ratio = self._seen_ratio()
+            amounts = [a._replace(hashrate=a.hashrate * ratio) for a in amounts]
+        # The sites that a pool declares as its own are other machines than those at any pool.
+        kinds = _EVIDENCE_FOR_ANY_POOL if group.pools is None else _EVIDENCE
+        known = _located_by(evidence.where(chosen[evidence.pools]), kinds)
+        least = REMAINDER_TOLERANCE * float(self._totals[chosen].sum())
+        wanted = {a: h for a, h in _wanted(amounts, known).items() if h > least}
+        total = sum(wanted.values())
+        if total <= 0:
+            return
+        taken_ratio = min(1.0, remainder / total)
+        for claim, hashrate in wanted.items():
+            self.beliefs[claim.id] = Placed("declared", hashrate * taken_ratio)
+        parts = remainders / remainder * taken_ratio
+        self._add_all(parts, _by_place(wanted), "declared")
+        self.remainders = np.where(
+            chosen, _more(self.remainders - total * parts, self._totals), self.remainders
+        )
+
+    def _seen_ratio(self) -> Ratio:
+        """Return the part of the network that the cohort is, for claims on machines at any pool."""
+        cohort = self._cohort
+        network = cohort.usual_network if cohort.network is None else cohort.network
+        return min(1.0, float(self._totals.sum()) / network) if network else 0.0
 
 
-def _start(member: Member, rules: Iterable[Rule]) -> PlacedPool:
-    remainder = _more(member.total - sum(member.places.values()), member.total)
-    return PlacedPool(member, dict(relabelled(member.places, member.pool, rules)), remainder)
+def _by_code(codes: Ints, hashrates: Floats) -> dict[str, Hashrate]:
+    """Return the hashrate of each code that is one of ``codes``.
 
-
-def _sum_by_code(pools: Iterable[PlacedPool]) -> dict[str, Hashrate]:
-    sums: defaultdict[str, Hashrate] = defaultdict(float)
-    for pool in pools:
-        if not sums:
-            sums.update({code: hashrate for (code, _), hashrate in pool.places.items()})
-            if len(sums) == len(pool.places):
-                continue
-            sums.clear()  # some places are of several kinds
-        for (code, _), hashrate in pool.places.items():
-            sums[code] += hashrate
-    return sums
+    Args:
+        codes: numbers of codes.
+        hashrates: by the number of the code.
+    """
+    listed = np.flatnonzero(np.bincount(codes))
+    return dict(zip(names_of(listed), hashrates[listed].tolist(), strict=True))
 
 
 # --- distributions --------------------------------------------------------------------------------
 
 
-def _spread(
-    pools: Mapping[str, PlacedPool], pool: PlacedPool, weights: _Nested, kind: Kind
-) -> Hashrate:
-    """Place all of a pool's remainder by a distribution of the whole pool; return how much it was.
+class _Weights(NamedTuple):
+    """The weights of some distributions, one after the other.
 
-    What is already located, at the pool and at its parts, counts towards the whole.
+    Attributes:
+        rows: the number of the distribution of each weight.
+        codes: the number of the code.
+        weights: the fraction of the whole there.
     """
-    remainder = pool.remainder
-    if remainder > 0:
-        whole = pool.member.reported_total
-        members = [pool, *(pools[part] for part in pool.member.parts)]
-        pool.place(_missing(weights, whole, _sum_by_code(members)), kind, remainder)
-        pool.remainder = 0.0
-    return remainder
 
+    rows: Ints
+    codes: Ints
+    weights: Floats
 
-def _network_ratios(
-    pools: Iterable[PlacedPool], priors: Iterable[Distribution], remainder: Hashrate
-) -> dict[str, Weights]:
-    """Return how each network prior spreads the remainders: one distribution for all pools.
-
-    Each pool counts as large as it usually is, because a published distribution tells what the
-    network looked like over weeks, not at this minute.
-    """
-    if remainder <= 0:  # then they are ratios of nothing
-        return {prior.id: prior.weights for prior in priors}
-    whole = 0.0
-    located: defaultdict[str, Hashrate] = defaultdict(float)
-    for pool in pools:
-        growth = pool.member.growth
-        whole += pool.member.total * growth
-        for (code, _), hashrate in pool.places.items():
-            located[code] += hashrate * growth
-    return {prior.id: missing(prior.weights, whole, located) for prior in priors}
+    @classmethod
+    def of(cls, distributions: Sequence[Weights]) -> _Weights:
+        """Return distributions, numbered in their order."""
+        sizes = np.array([len(each) for each in distributions], np.intp)
+        codes = code_numbers(tuple(chain.from_iterable(distributions)))
+        weights = chain.from_iterable(each.values() for each in distributions)
+        return cls(np.repeat(np.arange(len(sizes)), sizes), codes, floats(weights, len(codes)))
 
 
 def missing(weights: Weights, whole: Hashrate, located: ByCode) -> Weights:
@@ -208,152 +360,104 @@ def missing(weights: Weights, whole: Hashrate, located: ByCode) -> Weights:
         whole: the hashrate that they describe, in H/s.
         located: what is located of it, in H/s.
     """
-    return _missing(_Nested(weights), whole, located)
+    codes = code_numbers(tuple(located))
+    table = Table(
+        np.zeros(len(codes), np.intp), codes * len(KINDS), floats(located.values(), len(codes))
+    )
+    ratios = _missing(_Weights.of([weights]), np.array([whole]), table)
+    return dict(zip(weights, ratios.tolist(), strict=True))
 
 
-class _Nested:
-    """Weights, and which of their places are inside others.
+def _missing(weights: _Weights, wholes: Floats, located: Table) -> Floats:
+    """Return for each weight the ratio of what its distribution says of the part not located.
 
-    Attributes:
-        weights: the fraction of the whole at each place.
-        subdivisions: the subdivisions that have a weight, with their ratios, by country.
+    Args:
+        weights: of distributions.
+        wholes: the hashrate that each of these describes.
+        located: what is located of it; the number of a pool is that of the distribution.
     """
-
-    def __init__(self, weights: Weights) -> None:
-        self.weights = weights
-        self.subdivisions = _subdivisions(weights)
-
-
-class _Identity(NamedTuple):
-    """Places that are the same only if they are the same object, so that they can be a key."""
-
-    places: Places
-
-    def __hash__(self) -> int:
-        return id(self.places)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Identity) and other.places is self.places
+    whole = wholes[weights.rows]
+    lacking = weights.weights * whole - _counted(weights, wholes, located)
+    lacking[lacking <= REMAINDER_TOLERANCE * whole] = 0.0
+    total = sum_by(weights.rows, lacking, len(wholes))[weights.rows]
+    return np.divide(lacking, total, out=weights.weights.copy(), where=total > 0)
 
 
-@lru_cache(maxsize=1024)  # the hours of a day have the same profiles
-def _profile(profile: _Identity, pool: str, rules: Sequence[Rule]) -> _Nested:
-    """Return a profile as a distribution."""
-    places = relabelled(profile.places, pool, rules)
-    return _Nested(normalised({code: hashrate for (code, _), hashrate in places.items()}))
+def _counted(weights: _Weights, wholes: Floats, located: Table) -> Floats:
+    """Return how much of what is located counts towards each weight, in H/s.
+
+    It is computed in cells: one for each distribution and each code that occurs in any.
+    """
+    other = CODES[OTHER]
+    countries = CODES.countries
+    width, column = _columns(countries, weights.codes, located.codes, np.array([other]))
+
+    def cell(rows: Ints, codes: Ints | int) -> Ints:
+        return rows * width + column[codes]
+
+    size = len(wholes) * width
+    at, at_country = (
+        cell(weights.rows, codes) for codes in (weights.codes, countries[weights.codes])
+    )
+    has_weight = np.zeros(size, np.bool_)
+    has_weight[at] = True
+    weight = sum_by(at, weights.weights, size)
+    inner = np.where(at == at_country, 0.0, weights.weights)
+    inner_sum = sum_by(at_country, inner, size)
+
+    # Each located code counts towards its own weight, else that of its country, else OTHER's. What
+    # is known no finer than a country without a weight is counted there, for its subdivisions.
+    code, country = (
+        cell(located.pools, codes) for codes in (located.codes, countries[located.codes])
+    )
+    is_of_inner = (code == country) & (inner_sum[country] > 0)
+    towards_country = has_weight[country] | is_of_inner
+    towards = np.where(towards_country, country, cell(located.pools, other))
+    towards = np.where(has_weight[code], code, towards)
+    counted = sum_by(towards, located.hashrates, size)
+
+    # What a country has over its weight counts towards its subdivisions, in their proportions.
+    of_country = weight[at_country] * wholes[weights.rows]
+    excess = np.maximum(counted[at_country] - of_country, 0.0)
+    ratio = np.divide(inner, inner_sum[at_country], out=np.zeros_like(inner), where=inner > 0)
+    found: Floats = counted[at] + excess * ratio
+    return found
 
 
-def _missing(nested: _Nested, whole: Hashrate, located: ByCode) -> Weights:
-    counted, weights, error = _counted(nested, whole, located), nested.weights, _error(whole)
-    lacking = {
-        code: lack if (lack := weight * whole - counted.get(code, 0.0)) > error else 0.0
-        for code, weight in weights.items()
-    }
-    return normalised(lacking) if any(lacking.values()) else weights
+def _columns(countries: Ints, *codes: Ints) -> tuple[int, Ints]:
+    """Return how many columns some codes and their countries need, and the column of each code.
+
+    Args:
+        countries: of all codes, by their numbers.
+        codes: the numbers of those that need a column.
+    """
+    used = np.zeros(len(countries), np.bool_)
+    for each in codes:
+        used[each] = True
+    used[countries[used]] = True
+    columns = np.cumsum(used) - 1
+    return int(columns[-1]) + 1, columns
 
 
-def _more(hashrate: Hashrate, whole: Hashrate) -> Hashrate:
-    """Return a difference of hashrates; 0 if it is negative or floating-point error of a whole."""
-    return hashrate if hashrate > _error(whole) else 0.0
-
-
-def _error(whole: Hashrate) -> Hashrate:
-    return REMAINDER_TOLERANCE * whole
-
-
-def _counted(nested: _Nested, whole: Hashrate, located: ByCode) -> Mapping[str, Hashrate]:
-    """Return how much of what is located counts towards each weight, in H/s."""
-    weights, subdivisions = nested.weights, nested.subdivisions
-    counted: defaultdict[str, Hashrate] = defaultdict(float)
-    is_simple = located.keys() <= weights.keys()
-    if is_simple:
-        counted.update(located)
-    for code, hashrate in () if is_simple else located.items():
-        country = country_of(code)
-        if code in weights:
-            counted[code] += hashrate
-        elif country in weights:
-            counted[country] += hashrate
-        elif code == country and country in subdivisions:
-            _count_at(counted, subdivisions[country], hashrate)
-        elif OTHER in weights:
-            counted[OTHER] += hashrate
-    for country, inner in subdivisions.items():
-        if country in weights and counted[country] > weights[country] * whole:
-            _count_at(counted, inner, counted[country] - weights[country] * whole)
-    return counted
-
-
-def _subdivisions(weights: Weights) -> dict[str, Weights]:
-    """Return the subdivisions that have a weight, with their ratios, by country."""
-    found: defaultdict[str, dict[str, Ratio]] = defaultdict(dict)
-    for code, weight in weights.items():
-        if country_of(code) != code and weight > 0:
-            found[country_of(code)][code] = weight
-    return {country: normalised(inner) for country, inner in found.items()}
-
-
-def _count_at(counted: dict[str, Hashrate], ratios: Weights, hashrate: Hashrate) -> None:
-    for code, ratio in ratios.items():
-        counted[code] += hashrate * ratio
+def _more(hashrates: Floats, wholes: Floats) -> Floats:
+    """Return differences of hashrates; 0 if negative or floating-point error of their wholes."""
+    return np.where(hashrates > REMAINDER_TOLERANCE * wholes, hashrates, 0.0)
 
 
 # --- claims ---------------------------------------------------------------------------------------
 
 
-def _place_claims(
-    group: ClaimGroup,
-    cohort: Cohort,
-    pools: Mapping[str, PlacedPool],
-    evidence: Mapping[str, Places],
-    placed: _Placed,
-) -> None:
-    """Place what the claims of one group add to what is known of the pools that they name."""
-    slugs = pools.keys() if group.pools is None else group.pools & pools.keys()
-    remainder = sum(pools[slug].remainder for slug in slugs)
-    if remainder <= 0:
-        return
-    amounts = group.amounts
-    if group.pools is None:
-        ratio = _seen_ratio(cohort)
-        amounts = [a._replace(hashrate=a.hashrate * ratio) for a in amounts]
-    known = _evidence_at([evidence[slug] for slug in slugs], declared=group.pools is not None)
-    whole = sum(pools[slug].member.total for slug in slugs)
-    wanted = {claim: _more(h, whole) for claim, h in _wanted(amounts, known).items()}
-    total = sum(wanted.values())
-    if total <= 0:
-        return
-    taken_ratio = min(1.0, remainder / total)
-    for claim, hashrate in wanted.items():
-        placed.add(claim.id, "declared", hashrate * taken_ratio)
-    for slug in slugs:
-        pool = pools[slug]
-        part = pool.remainder / remainder * taken_ratio
-        for claim, hashrate in wanted.items():
-            pool.place({claim.place: part}, "declared", hashrate)
-        pool.remainder = _more(pool.remainder - total * part, pool.member.total)
+def _located_by(table: Table, kinds: Iterable[Kind]) -> dict[str, Hashrate]:
+    """Return the hashrate of these kinds that is located at exactly each place."""
+    some = table.where(np.isin(table.kinds, [NUMBER_OF_KIND[kind] for kind in kinds]))
+    return _by_code(some.codes, sum_by(some.codes, some.hashrates))
 
 
-def _seen_ratio(cohort: Cohort) -> Ratio:
-    """Return the part of the network that the cohort is, for claims about machines at any pool."""
-    network = cohort.usual_network if cohort.network is None else cohort.network
-    total = sum(member.total for member in cohort.members.values())
-    return min(1.0, total / network) if network else 0.0
-
-
-def _evidence_at(places: Iterable[Places], *, declared: bool) -> Mapping[str, Hashrate]:
-    """Return what is located by evidence at exactly each place.
-
-    Args:
-        places: of the pools concerned.
-        declared: whether to count what a pool declares. For claims that name no pools it is not
-            counted: the sites that a pool declares as its own are other machines.
-    """
+def _by_place(wanted: Mapping[Amount, Hashrate]) -> dict[str, Hashrate]:
+    """Return what claims want, added up by place."""
     sums: defaultdict[str, Hashrate] = defaultdict(float)
-    for pool in places:
-        for (code, kind), hashrate in pool.items():
-            if kind in {"measured", "estimated"} or (declared and kind == "declared"):
-                sums[code] += hashrate
+    for claim, hashrate in wanted.items():
+        sums[claim.place] += hashrate
     return sums
 
 

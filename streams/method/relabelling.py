@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from miningmap.messages import KINDS
-from miningmap.places import country_of
+from streams.method.tables import CODES, Rows, Table, sum_by, table_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
 
     from streams.method.beliefs import Rule
     from streams.method.cells import Places
@@ -16,28 +20,49 @@ if TYPE_CHECKING:
 
 def relabelled(places: Places, pool: str, rules: Iterable[Rule]) -> Places:
     """Return the places of a pool after the rules that apply to it, one after the other."""
-    for rule in rules:
-        if rule.applies_to is None or pool in rule.applies_to:
-            places = relabel(places, rule.place)
-    return places
+    listing = [rule for rule in rules if any((rule.place, kind) in places for kind in KINDS)]
+    if not listing:
+        return places
+    table = relabelled_table(table_of([Rows.of(places)]), [pool], listing)
+    return table.by_pool(1)[0].by_place()
 
 
-def relabel(places: Places, rule_place: str) -> Places:
-    """Return the places with the hashrate at ``rule_place`` moved to the country's other ones.
+def relabelled_table(table: Table, pools: Sequence[str], rules: Iterable[Rule]) -> Table:
+    """Return the places of some pools after the rules, one after the other.
 
-    The other subdivisions that the pool lists grow in proportion, and the country's total stays the
-    same. If none of them has hashrate, nothing is moved.
+    Args:
+        table: where the pools are.
+        pools: their slugs, by their numbers.
+        rules: in the order in which they are applied.
     """
-    if not any((rule_place, kind) in places for kind in KINDS):
-        return places
-    prefix = f"{country_of(rule_place)}-"
-    others = sum(h for (c, _), h in places.items() if c.startswith(prefix) and c != rule_place)
-    if others <= 0:
-        return places
-    moved = sum(h for (c, _), h in places.items() if c == rule_place)
+    for rule in rules:
+        to_all = rule.applies_to is None
+        applies = np.array([to_all or pool in (rule.applies_to or ()) for pool in pools], np.bool_)
+        table = _relabel(table, applies, CODES[rule.place])
+    return table
+
+
+def _relabel(table: Table, applies: NDArray[np.bool_], place: int) -> Table:
+    """Return the table with the hashrate at a place moved to the country's other subdivisions.
+
+    Those that the pool lists grow in proportion, and the country's total stays the same. If none of
+    them has hashrate, nothing is moved.
+
+    Args:
+        table: where the pools are.
+        applies: whether the rule applies, by the number of the pool.
+        place: the number of the place's code.
+    """
+    pools, codes, hashrates = table.pools, table.codes, table.hashrates
+    is_place = (codes == place) & applies[pools]
+    if not is_place.any():
+        return table
+    country = CODES.countries[place]
+    is_other = (CODES.countries[codes] == country) & (codes != country) & (codes != place)
+    moved = sum_by(pools, np.where(is_place, hashrates, 0.0), len(applies))[pools]
+    others = sum_by(pools, np.where(is_other, hashrates, 0.0), len(applies))[pools]
     # Each grows by the factor 1 + moved / others. Written like this, no intermediate overflows.
-    return {
-        (code, kind): h + moved * (h / others) if code.startswith(prefix) else h
-        for (code, kind), h in places.items()
-        if code != rule_place
-    }
+    parts = np.divide(
+        hashrates, others, out=np.zeros_like(hashrates), where=is_other & (others > 0)
+    )
+    return table._replace(hashrates=hashrates + moved * parts).where(~is_place | (others <= 0))

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from functools import cached_property, reduce
-from itertools import accumulate, compress
-from operator import add
+from functools import cached_property
+from itertools import chain, starmap
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, TypeVar
 
+import numpy as np
+
 from miningmap.messages import KINDS
-from miningmap.places import OTHER_SUFFIX, country_of
+from miningmap.places import OTHER_SUFFIX
 from streams.method.cohort import SAME
+from streams.method.tables import (
+    CODES,
+    NUMBER_OF_KIND,
+    code_numbers,
+    floats,
+    names_of,
+    sum_by,
+    table_of,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
+    from numpy.typing import NDArray
+
+    from miningmap.messages import Kind
     from streams.method.beliefs import Hashrate, Ratio, Weights
-    from streams.method.cells import Places
     from streams.method.placing import PlacedPool, Placement
+    from streams.method.tables import Floats, Ints, Table
 
 T = TypeVar("T")
 
@@ -25,7 +39,8 @@ MIN_EVIDENCE: Final[Ratio] = 0.5
 """A place with less evidence has no sensitivity: leaving out pools that share one assumption
 measures nothing."""
 
-_UNKNOWN_BOUNDS: Final = (None, None)
+Part: TypeAlias = "Callable[[Floats], Floats]"
+"""Returns a part of hashrates that are given by kind, in the last axis."""
 
 
 class HashrateByKind(NamedTuple):
@@ -40,14 +55,6 @@ class HashrateByKind(NamedTuple):
     def evidence(self) -> Hashrate:
         """The part for which something says that it is there."""
         return self.measured + self.declared + self.estimated
-
-    def plus(self, other: HashrateByKind) -> HashrateByKind:
-        """Return the sum, kind by kind."""
-        return HashrateByKind(*map(add, self, other))
-
-
-HashrateByPlace: TypeAlias = "Mapping[str, HashrateByKind]"
-"""Hashrate by the code of a place, split by kind."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +93,7 @@ class Shares:
         """The network's hashrate; ``None`` if unknown."""
         return self.placement.cohort.network
 
-    @property
+    @cached_property
     def total(self) -> Hashrate:
         """The cohort's hashrate."""
         return sum(pool.member.total for pool in self.placement.pools)
@@ -104,7 +111,7 @@ class Shares:
     @property
     def evidence(self) -> Ratio | None:
         """The part of what is located for which something says that it is there."""
-        evidence = sum(kinds.evidence for kinds in self.by_country.values())
+        evidence = self._sum(_evidence)
         return min(1.0, evidence / self._located) if self._located > 0 else None
 
     @property
@@ -117,62 +124,42 @@ class Shares:
         """The part of the network with a measured or a declared place."""
         return self._coverage_of(_stated)
 
-    def _coverage_of(self, part: Callable[[HashrateByKind], Hashrate]) -> Ratio | None:
+    def _coverage_of(self, part: Part) -> Ratio | None:
         """Return a part of the coverage, which rounding errors must not make larger than that."""
         return self.network and min(self._sum(part), self.total) / self.network
+
+    def _sum(self, part: Part) -> Hashrate:
+        return float(part(self._by_country.kinds).sum())
 
     # --- sums ---
 
     @cached_property
-    def by_code(self) -> HashrateByPlace:
-        """The cohort's hashrate at exactly each place."""
-        return by_place(pool.places for pool in self.placement.pools)
+    def _table(self) -> Table:
+        """What is located of the pools, numbered in their order."""
+        return table_of([pool.located for pool in self.placement.pools])
 
     @cached_property
-    def by_country(self) -> HashrateByPlace:
+    def _by_code(self) -> _Sums:
+        """The cohort's hashrate at exactly each place."""
+        return _Sums.of(self._table.codes, self._table.kinds, self._table.hashrates)
+
+    @cached_property
+    def _by_country(self) -> _Sums:
         """The cohort's hashrate by country, including that of its subdivisions."""
-        result: dict[str, HashrateByKind] = {}
-        for code, kinds in self.by_code.items():
-            country = country_of(code)
-            result[country] = result.get(country, HashrateByKind()).plus(kinds)
-        return result
+        codes, kinds = self._by_code
+        countries = np.repeat(CODES.countries[codes], len(KINDS))
+        return _Sums.of(countries, np.tile(np.arange(len(KINDS)), len(codes)), kinds.ravel())
 
     @cached_property
     def _located(self) -> Hashrate:
-        return sum(sum(kinds) for kinds in self.by_country.values())
+        return float(self._by_country.kinds.sum())
 
-    @cached_property
-    def _codes_in(self) -> Mapping[str, Sequence[str]]:
-        """The codes at which anything is listed, by country."""
-        codes: dict[str, list[str]] = {}
-        for code in self.by_code:
-            codes.setdefault(country_of(code), []).append(code)
-        return codes
-
-    @cached_property
-    def _located_of_pools(self) -> list[Hashrate]:
-        return [sum(pool.places.values()) for pool in self.placement.pools]
-
-    def _of_pools(self, rows: Mapping[str, Sequence[str]]) -> dict[str, list[Hashrate]]:
-        """Return what is located of each pool, in their order, by row.
-
-        Args:
-            rows: for each row, the codes of the places that count in it.
-        """
-        row_of = {
-            (code, kind): row for row, codes in rows.items() for code in codes for kind in KINDS
-        }
-        columns = {row: [0.0] * len(self.placement.pools) for row in rows}
-        for number, pool in enumerate(self.placement.pools):
-            places = pool.places
-            # The shorter of the two is looked through: most questions are about one place.
-            for place in row_of if len(row_of) < len(places) else places:
-                if place in row_of and place in places:
-                    columns[row_of[place]][number] += places[place]
-        return columns
-
-    def _sum(self, part: Callable[[HashrateByKind], Hashrate]) -> Hashrate:
-        return sum(part(kinds) for kinds in self.by_country.values())
+    @property
+    def divided(self) -> list[str]:
+        """The countries of which a subdivision is listed, in alphabetical order."""
+        codes = self._by_code.codes
+        countries = CODES.countries[codes]
+        return sorted(names_of(np.unique(countries[countries != codes])))
 
     # --- places ---
 
@@ -182,125 +169,148 @@ class Shares:
         Args:
             only: the countries that are wanted; by default all. What is not wanted is not computed.
         """
-        return self._rows(self.by_country, None, only)
+        return self._rows(self._by_country, None, only)
 
     def subdivisions(self, country: str, only: Collection[str] | None = None) -> list[Share]:
         """Return the share of each subdivision of a country that is listed, in the same order.
 
         Hashrate that is known only by country is assumed to be distributed like the rest of it.
         """
-        inside = (code for code in self._codes_in.get(country, ()) if code != country)
-        return self._rows({code: self.by_code[code] for code in inside}, country, only)
+        number = CODES[country]
+        codes = self._by_code.codes
+        inside = (CODES.countries[codes] == number) & (codes != number)
+        return self._rows(self._by_code.where(inside), number, only)
 
     def _rows(
-        self, listed: HashrateByPlace, country: str | None, only: Collection[str] | None
+        self, listed: _Sums, country: int | None, only: Collection[str] | None
     ) -> list[Share]:
-        total = sum(sum(kinds) for kinds in listed.values())
+        """Return the shares of what is listed: countries, or subdivisions of a country."""
+        total = float(listed.kinds.sum())
         if total <= 0:
             return []
-        wanted = {code: k for code, k in listed.items() if only is None or code in only}
-        scale = 1.0 if country is None else _scale(self._located, sum(self.by_country[country]))
-        ranges = self._leave_one_out(listed, wanted, country)
-        beliefs = self._belief_ranges(country)
-        bounds = self._bounds(wanted, country, _measured)
-        declared_bounds = self._bounds(wanted, country, _stated)
-        rows = []
-        for code, kinds in wanted.items():
-            share = min(1.0, sum(kinds) / total)
-            evidence = _evidence_of(kinds)
-            low, high = bounds.get(code, _UNKNOWN_BOUNDS)
-            declared_low, declared_high = declared_bounds.get(code, _UNKNOWN_BOUNDS)
-            rows.append(
-                Share(
-                    code=code,
-                    share=share * scale,
-                    share_of_country=None if country is None else share,
-                    evidence=evidence,
-                    low=low,
-                    high=high,
-                    declared_low=declared_low,
-                    declared_high=declared_high,
-                    sensitivity=ranges.get(code),
-                    belief=None if beliefs is None else beliefs[code],
-                    kinds=kinds,
-                )
-            )
+        wanted = listed
+        if only is not None:
+            wanted = listed.where(np.isin(listed.codes, code_numbers(tuple(sorted(only)))))
+        scale = 1.0
+        if country is not None:
+            scale = _scale(self._located, float(self._by_country.at(country).sum()))
+        shares = np.minimum(1.0, wanted.kinds.sum(axis=1) / total)
+        columns = (
+            names_of(wanted.codes),
+            (shares * scale).tolist(),
+            _unknown(wanted) if country is None else shares.tolist(),
+            _known(wanted.evidence),
+            *self._bounds(wanted, country, _measured),
+            *self._bounds(wanted, country, _stated),
+            self._leave_one_out(wanted, country),
+            self._belief_ranges(wanted, country),
+            list(starmap(HashrateByKind, wanted.kinds.tolist())),
+        )
+        rows = starmap(Share, zip(*columns, strict=True))
         return in_order(rows, lambda row: row.share, lambda row: row.code)
-
-    def _leave_one_out(
-        self, listed: HashrateByPlace, wanted: HashrateByPlace, country: str | None
-    ) -> dict[str, tuple[Ratio, Ratio]]:
-        """Return the smallest and the largest share over all cohorts without one pool.
-
-        Only of the wanted places for which there is enough evidence.
-        """
-        known = [
-            code
-            for code, kinds in wanted.items()
-            if (_evidence_of(kinds) or 0.0) >= MIN_EVIDENCE * (1 - SAME)
-        ]
-        if not known or len(self.placement.pools) < 2:  # noqa: PLR2004 - without its only pool a cohort is empty
-            return {}
-        if country is None:
-            tables = self._of_pools({code: self._codes_in[code] for code in known})
-            return _leave_one_out(tables, self._located_of_pools, None)
-        tables = self._of_pools({code: [code] for code in known})
-        whole = self._of_pools({"listed": list(listed), "exactly": [country]})
-        inside = list(map(add, whole["listed"], whole["exactly"]))
-        return _leave_one_out(tables, whole["listed"], (self._located_of_pools, inside))
 
     # --- how sure ---
 
     def _bounds(
-        self,
-        listed: HashrateByPlace,
-        country: str | None,
-        part: Callable[[HashrateByKind], Hashrate],
-    ) -> dict[str, tuple[Ratio, Ratio]]:
+        self, wanted: _Sums, country: int | None, part: Part
+    ) -> tuple[Sequence[Ratio | None], Sequence[Ratio | None]]:
         """Return what holds for each place whatever is assumed about the hashrate outside ``part``.
 
-        Empty if the network's hashrate is unknown.
+        Unknown if the network's hashrate is.
         """
         if self.network is None:
-            return {}
+            return _unknown(wanted), _unknown(wanted)
         # An estimate of the network can be too small; what was seen cannot.
         network = max(self.network, self.total)
         unknown = max(0.0, 1 - self._sum(part) / network)
-        bounds = {}
-        for code, kinds in listed.items():
-            low = min(1.0, part(kinds) / network)
-            anywhere = 0.0 if country is None else self._anywhere(code, country, part)
-            bounds[code] = low, min(1.0, low + unknown + anywhere / network)
-        return bounds
+        low = np.minimum(1.0, part(wanted.kinds) / network)
+        anywhere = 0.0 if country is None else self._anywhere(wanted, country, part)
+        return low.tolist(), np.minimum(1.0, low + unknown + anywhere / network).tolist()
 
-    def _anywhere(
-        self, code: str, country: str, part: Callable[[HashrateByKind], Hashrate]
-    ) -> Hashrate:
-        """Return what is known to be in the country, and may be in this subdivision of it."""
-        none = HashrateByKind()
-        anywhere = part(self.by_code.get(country, none))
-        if code != country + OTHER_SUFFIX:
-            anywhere += part(self.by_code.get(country + OTHER_SUFFIX, none))
-        return anywhere
+    def _anywhere(self, wanted: _Sums, country: int, part: Part) -> Floats:
+        """Return what is known to be in the country, and may be in each subdivision of it."""
+        other = CODES[CODES.by_number[country] + OTHER_SUFFIX]
+        exactly, elsewhere = part(self._by_code.at(country)), part(self._by_code.at(other))
+        return np.where(wanted.codes == other, exactly, exactly + elsewhere)
 
-    def _belief_ranges(self, country: str | None) -> dict[str, tuple[Ratio, Ratio]] | None:
+    def _leave_one_out(
+        self, wanted: _Sums, country: int | None
+    ) -> Sequence[tuple[Ratio, Ratio] | None]:
+        """Return the smallest and the largest share over all cohorts without one pool.
+
+        Only of the places for which there is enough evidence.
+        """
+        found: list[tuple[Ratio, Ratio] | None] = [*_unknown(wanted)]
+        known = np.flatnonzero(wanted.evidence >= MIN_EVIDENCE * (1 - SAME))
+        if not len(known) or len(self.placement.pools) < 2:  # noqa: PLR2004 - without its only pool a cohort is empty
+            return found
+        countries = CODES.countries[self._table.codes]
+        located = self._of_pools(np.full(len(countries), fill_value=True))
+        if country is None:
+            totals, scales = _sums_without(located), np.ones(len(located))
+            at_places = self._at_places(countries, wanted.codes[known])
+        else:
+            is_inside = countries == country
+            inside = self._of_pools(is_inside)
+            listed = self._of_pools(is_inside & (self._table.codes != country))
+            totals = _sums_without(listed)
+            scales = _scales(_sums_without(located), _sums_without(inside))
+            at_places = self._at_places(self._table.codes, wanted.codes[known])
+        # A cohort without any place of the answer has no shares.
+        kept = totals > 0
+        if not kept.any():
+            return found
+        shares = _sums_without(at_places)
+        if not kept.all():
+            shares, scales, totals = shares[kept], scales[kept], totals[kept]
+        shares *= (scales / totals)[:, np.newaxis]
+        lowest, highest = shares.min(axis=0), np.minimum(1.0, shares.max(axis=0))
+        for number, *ends in zip(known.tolist(), lowest.tolist(), highest.tolist(), strict=True):
+            found[number] = ends[0], ends[1]
+        return found
+
+    def _of_pools(self, rows: NDArray[np.bool_]) -> Floats:
+        """Return the hashrate of each pool in some rows of the table."""
+        hashrates = np.where(rows, self._table.hashrates, 0.0)
+        return sum_by(self._table.pools, hashrates, len(self.placement.pools))
+
+    def _at_places(self, codes: Ints, wanted: Ints) -> Floats:
+        """Return the hashrate of each pool (down) at each place that is wanted (across).
+
+        Args:
+            codes: the numbers of the code that each row of the table counts at.
+            wanted: the numbers of codes.
+        """
+        column = np.full(len(CODES.countries), -1)
+        column[wanted] = np.arange(len(wanted))
+        columns = column[codes]
+        some = columns >= 0
+        pools, width = len(self.placement.pools), len(wanted)
+        cells = self._table.pools[some] * width + columns[some]
+        sums = sum_by(cells, self._table.hashrates[some], pools * width)
+        return sums.reshape(pools, width)
+
+    def _belief_ranges(
+        self, wanted: _Sums, country: int | None
+    ) -> Sequence[tuple[Ratio, Ratio] | None]:
         """Return the smallest and the largest share of each place over all priors of the network.
 
-        ``None`` if there is nothing to compare.
+        Unknown if there is nothing to compare.
         """
         priors = self.placement.network_ratios.values()
         if not self.compare_beliefs or len(priors) < 2:  # noqa: PLR2004 - one is no comparison
-            return None
-        tables = [_shares_in(self._under(ratios), country) for ratios in priors]
-        codes = {code for table in tables for code in table}
-        columns = {code: [table.get(code, 0.0) for table in tables] for code in codes}
-        return {code: (min(column), max(column)) for code, column in columns.items()}
+            return _unknown(wanted)
+        tables = [_shares_in(self._under(ratios), country, wanted.codes) for ratios in priors]
+        lowest, highest = np.min(tables, axis=0), np.max(tables, axis=0)
+        return list(zip(lowest.tolist(), highest.tolist(), strict=True))
 
-    def _under(self, ratios: Weights) -> dict[str, Hashrate]:
-        located = dict(self.placement.before_network_prior)
-        for code, ratio in ratios.items():
-            located[code] = located.get(code, 0.0) + self.placement.remainder * ratio
-        return located
+    def _under(self, ratios: Weights) -> Floats:
+        """Return the hashrate at exactly each place under a prior, by the number of the code."""
+        before = self.placement.before_network_prior
+        numbers = code_numbers((*before, *ratios))
+        assumed = (self.placement.remainder * ratio for ratio in ratios.values())
+        hashrates = floats(chain(before.values(), assumed), len(numbers))
+        return sum_by(numbers, hashrates, len(CODES.countries))
 
 
 def in_order(rows: Iterable[T], figure: Callable[[T], float], name: Callable[[T], str]) -> list[T]:
@@ -315,67 +325,105 @@ def in_order(rows: Iterable[T], figure: Callable[[T], float], name: Callable[[T]
     return result + sorted(same, key=name)
 
 
-def kinds_of(pool: PlacedPool) -> HashrateByKind:
-    """Return what is located of a pool, by kind."""
-    return _by_kind(pool.places)
+def kinds_of(pools: Sequence[PlacedPool]) -> list[HashrateByKind]:
+    """Return what is located of each pool, by kind."""
+    table = table_of([pool.located for pool in pools])
+    cells = table.pools * len(KINDS) + table.kinds
+    sums = sum_by(cells, table.hashrates, len(pools) * len(KINDS)).reshape(-1, len(KINDS))
+    return list(starmap(HashrateByKind, sums.tolist()))
 
 
 def kinds_at(pool: PlacedPool, code: str) -> HashrateByKind:
     """Return what is located of a pool at a place, its subdivisions included, by kind."""
-    return _by_kind(
-        {
-            (exact, kind): hashrate
-            for (exact, kind), hashrate in pool.places.items()
-            if code in {exact, country_of(exact)}
-        }
+    places, hashrates = pool.located
+    number, codes = CODES[code], places // len(KINDS)
+    there = (codes == number) | (CODES.countries[codes] == number)
+    return HashrateByKind(
+        *sum_by(places[there] % len(KINDS), hashrates[there], len(KINDS)).tolist()
     )
 
 
-def _by_kind(places: Places) -> HashrateByKind:
-    return reduce(HashrateByKind.plus, by_place([places]).values(), HashrateByKind())
+def _of_kind(kinds: Floats, kind: Kind) -> Floats:
+    found: Floats = kinds[..., NUMBER_OF_KIND[kind]]
+    return found
 
 
-def _evidence_of(kinds: HashrateByKind) -> Ratio | None:
-    """Return the part of a place's hashrate for which there is evidence; ``None`` of nothing."""
-    return min(1.0, kinds.evidence / sum(kinds)) if sum(kinds) > 0 else None
+def _measured(kinds: Floats) -> Floats:
+    return _of_kind(kinds, "measured")
 
 
-def _measured(kinds: HashrateByKind) -> Hashrate:
-    return kinds.measured
+def _stated(kinds: Floats) -> Floats:
+    return _measured(kinds) + _of_kind(kinds, "declared")
 
 
-def _stated(kinds: HashrateByKind) -> Hashrate:
-    return kinds.measured + kinds.declared
+def _evidence(kinds: Floats) -> Floats:
+    return _stated(kinds) + _of_kind(kinds, "estimated")
 
 
-def by_place(tables: Iterable[Places]) -> dict[str, HashrateByKind]:
-    """Return the hashrate of all tables at exactly each place, by kind."""
-    sums: Places = {}
-    for places in tables:
-        for place, hashrate in places.items():
-            sums[place] = sums.get(place, 0.0) + hashrate
-    rows: dict[str, list[Hashrate]] = {}
-    for (code, kind), hashrate in sums.items():
-        rows.setdefault(code, [0.0] * len(KINDS))[KINDS.index(kind)] = hashrate
-    return {code: HashrateByKind(*row) for code, row in rows.items()}
+class _Sums(NamedTuple):
+    """The hashrate of a cohort by place and kind.
 
-
-def _shares_in(located: Mapping[str, Hashrate], country: str | None) -> dict[str, Ratio]:
-    """Return the share of each country, or of each subdivision of a country.
-
-    Something must be located.
+    Attributes:
+        codes: the number of the code of each row.
+        kinds: a row for each place, and in it the hashrate by the number of the kind.
     """
-    countries: dict[str, Hashrate] = {}
-    for code, hashrate in located.items():
-        countries[country_of(code)] = countries.get(country_of(code), 0.0) + hashrate
-    total = sum(countries.values())
-    if country is None:
-        return {code: hashrate / total for code, hashrate in countries.items()}
-    inner = {code: h for code, h in located.items() if code.startswith(f"{country}-")}
-    listed = sum(inner.values())
-    if listed <= 0:
-        return {}
-    return {code: h / listed * countries[country] / total for code, h in inner.items()}
+
+    codes: Ints
+    kinds: Floats
+
+    @classmethod
+    def of(cls, codes: Ints, kinds: Ints, hashrates: Floats) -> _Sums:
+        """Return the sums of hashrates of these codes and kinds: a row for each code."""
+        size = len(CODES.countries)
+        cells = sum_by(codes * len(KINDS) + kinds, hashrates, size * len(KINDS))
+        listed = np.flatnonzero(np.bincount(codes))
+        return cls(listed, cells.reshape(size, len(KINDS))[listed])
+
+    @property
+    def evidence(self) -> Floats:
+        """The part of the hashrate of each row for which there is evidence; NaN of nothing."""
+        whole = self.kinds.sum(axis=1)
+        unknown = np.full_like(whole, np.nan)
+        parts = np.divide(_evidence(self.kinds), whole, out=unknown, where=whole > 0)
+        found: Floats = np.minimum(1.0, parts)
+        return found
+
+    def where(self, rows: NDArray[np.bool_]) -> _Sums:
+        """Return some of the rows."""
+        return _Sums(self.codes[rows], self.kinds[rows])
+
+    def at(self, code: int) -> Floats:
+        """Return the hashrate at a place by the number of the kind."""
+        found: Floats = self.kinds[self.codes == code].sum(axis=0)
+        return found
+
+
+def _unknown(wanted: _Sums) -> list[None]:
+    return [None] * len(wanted.codes)
+
+
+def _known(ratios: Floats) -> list[Ratio | None]:
+    """Return ratios, those that are not a number as ``None``."""
+    return [None if math.isnan(ratio) else ratio for ratio in ratios.tolist()]
+
+
+def _shares_in(located: Floats, country: int | None, wanted: Ints) -> Floats:
+    """Return the share of countries, or of subdivisions of a country. Something must be located.
+
+    Args:
+        located: the hashrate at exactly each place, by the number of the code.
+        country: the number of the country, or ``None``.
+        wanted: the numbers of the places.
+    """
+    in_country = CODES.countries[: len(located)]
+    countries = sum_by(in_country, located, len(located))
+    shares: Floats = countries / countries.sum()
+    if country is not None:
+        inside = in_country == country
+        inside[country] = False
+        listed = float(located[inside].sum())
+        shares = located / listed * shares[country] if listed > 0 else np.zeros_like(located)
+    return shares[wanted]
 
 
 def _scale(located: Hashrate, country: Hashrate) -> Ratio:
@@ -386,43 +434,20 @@ def _scale(located: Hashrate, country: Hashrate) -> Ratio:
     return min(1.0, country / located)
 
 
-def _leave_one_out(
-    tables: Mapping[str, Sequence[Hashrate]],
-    listed: Sequence[Hashrate],
-    parts: tuple[Sequence[Hashrate], Sequence[Hashrate]] | None,
-) -> dict[str, tuple[Ratio, Ratio]]:
-    """Return the smallest and the largest share of each place over all cohorts without one pool.
-
-    Args:
-        tables: what each pool has at each place.
-        listed: what it has at all places of the answer together.
-        parts: what it has located, and what of that in the country whose subdivisions the places
-            are; ``None`` for countries.
-    """
-    totals = _sums_without(listed)
-    scales = [1.0] * len(totals)
-    if parts is not None:
-        located, inside = map(_sums_without, parts)
-        scales = [_scale(a, b) if a > 0 else 0.0 for a, b in zip(located, inside, strict=True)]
-    # A cohort without any place of the answer has no shares.
-    kept = [total > 0 for total in totals]
-    totals, scales = list(compress(totals, kept)), list(compress(scales, kept))
-    if not totals:
-        return {}
-    ranges = {}
-    for code, hashrates in tables.items():
-        without = compress(_sums_without(hashrates), kept)
-        shares = [h / t * s for h, t, s in zip(without, totals, scales, strict=True)]
-        ranges[code] = min(shares), min(1.0, max(shares))
-    return ranges
+def _scales(located: Floats, inside: Floats) -> Floats:
+    """Return the country's share in each of some cohorts; 0 where nothing is located."""
+    parts = np.divide(inside, located, out=np.zeros_like(inside), where=located > 0)
+    return np.minimum(1.0, parts)
 
 
-def _sums_without(numbers: Sequence[float]) -> list[float]:
-    """Return, for each number, the sum of all others.
+def _sums_without(hashrates: Floats) -> Floats:
+    """Return, for each pool (down), the sum of all others.
 
     They are added up from both ends and not subtracted from the total, so that a place which only
     one pool lists is exactly 0 without that pool.
     """
-    before = accumulate(numbers[:-1], initial=0.0)
-    after = list(accumulate(reversed(numbers[1:]), initial=0.0))
-    return list(map(add, before, reversed(after)))
+    before, after = np.zeros_like(hashrates), np.zeros_like(hashrates)
+    np.cumsum(hashrates[:-1], axis=0, out=before[1:])
+    np.cumsum(hashrates[:0:-1], axis=0, out=after[-2::-1])
+    before += after
+    return before

@@ -303,9 +303,7 @@ def rows_of(cells: CellReader, window: Window, beliefs: Beliefs) -> dict[str, li
     query = SharesQuery(window=window, as_of=end_of(window))
     whole = answer(query, shares, rules)
     places = [_place(window, whole, row) for row in _by_code(whole.shares)]
-    for country in sorted(
-        {country_of(code) for code in shares.by_code if code != country_of(code)}
-    ):
+    for country in shares.divided:
         inside = answer(replace(query, level="subdivision", country=country), shares, rules)
         places += [_place(window, inside, row) for row in _by_code(inside.shares)]
     name = window.name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Final, TypeAlias, get_args
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple, TypeAlias, get_args
 
 from msgspec import Meta
 
@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from miningmap.api.models import Refusal
     from miningmap.messages import Basis
     from streams.method.cells import Series
+    from streams.method.cohort import Member
     from streams.method.observations import Observation
     from streams.method.placing import PlacedPool, Placement
+    from streams.method.shares import HashrateByKind
     from streams.redis.loaded_cells import LastReport
 
     Pools: TypeAlias = Mapping[str, Mapping[str, Observation]]
@@ -103,7 +105,7 @@ def pool_list(facts: PoolFacts) -> PoolList:
                 report.blocks,
             )
             by_pool.setdefault(series.pool, []).append(source)
-    now, month = _by_slug(facts.now), _by_slug(facts.month)
+    now, month = _by_slug(facts.now.pools), _by_slug(facts.month.pools)
     pools = [_pool(pool, sources, facts, now, month) for pool, sources in by_pool.items()]
     shown = [pool for pool in pools if pool.reason != _REASONS["off"] or pool.refused]
     return PoolList(tuple(sorted(shown, key=lambda p: (-(p.hashrate or 0.0), p.pool))))
@@ -156,12 +158,19 @@ def _off(pool: str, sources: Sequence[SourceState]) -> PoolState:
     )
 
 
+class _Placed(NamedTuple):
+    """A pool of a placed cohort, and what is located of it."""
+
+    member: Member
+    kinds: HashrateByKind
+
+
 def _pool(
     pool: str,
     sources: list[SourceState],
     facts: PoolFacts,
-    now: Mapping[str, PlacedPool],
-    month: Mapping[str, PlacedPool],
+    now: Mapping[str, _Placed],
+    month: Mapping[str, _Placed],
 ) -> PoolState:
     reports_minutes = pool in facts.now.cohort.excluded or pool in now
     excluded = (facts.now if reports_minutes else facts.month).cohort.excluded
@@ -170,7 +179,6 @@ def _pool(
     if placed is None:
         is_off = pool not in month and (facts.month.cohort.excluded.get(pool, "stale") == "stale")
         state = "off" if is_off else "thin" if excluded.get(pool) == "thin" else "stale"
-    kinds = None if placed is None else kinds_of(placed)
     by_name = {source.source: source for source in sources}
     representative = by_name.get(placed.member.source) if placed else None
     return PoolState(
@@ -183,8 +191,8 @@ def _pool(
         last_report=max((source.last_report for source in sources), default=None),
         hashrate=placed.member.reported_total if placed else None,
         # The places of a message may exceed its total by a rounding error.
-        located=min(sum(kinds), placed.member.reported_total) if placed and kinds else None,
-        kinds=KindSplit(*kinds) if kinds else None,
+        located=min(sum(placed.kinds), placed.member.reported_total) if placed else None,
+        kinds=KindSplit(*placed.kinds) if placed else None,
         gap=_gap(pool, sources, facts.observed_day),
         refused=facts.rejected.get(pool),
         blocks=representative.blocks if representative else None,
@@ -207,13 +215,15 @@ def _gap(pool: str, sources: Sequence[SourceState], observed_day: Pools) -> Gap 
     """
     counted = [source for source in sources if source.blocks and source.hashrate]
     mined = min(counted, key=lambda s: (-(s.blocks or 0), s.source), default=None)
+    if mined is None or not mined.blocks or not mined.hashrate:
+        return None
     reporting = {
         source: observed
         for source, observed in observed_day.get(pool, {}).items()
         if BASES[observed.window_sum.basis] == "reported"
     }
     reporter = representative_source(reporting, DAY_MIN)
-    if reporter is None or mined is None or not mined.blocks or not mined.hashrate:
+    if reporter is None:
         return None
     day = reporting[reporter].window_sum
     reported = day.total / day.minutes
@@ -242,5 +252,6 @@ def _mean(observed: Pools, pool: str, source: str) -> float | None:
     return cell.total / cell.minutes if cell.minutes else None
 
 
-def _by_slug(placement: Placement) -> dict[str, PlacedPool]:
-    return {placed.member.pool: placed for placed in placement.pools}
+def _by_slug(pools: Sequence[PlacedPool]) -> dict[str, _Placed]:
+    both = zip(pools, kinds_of(pools), strict=True)
+    return {pool.member.pool: _Placed(pool.member, kinds) for pool, kinds in both}

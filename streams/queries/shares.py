@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from msgspec import structs
+
 from miningmap.api.models import (
     Answer,
     CohortPool,
@@ -17,7 +19,7 @@ from miningmap.api.models import (
 )
 from miningmap.places import flags_of, name_of
 from streams.method.beliefs import BeliefsInForce
-from streams.method.cohort import cohort_of
+from streams.method.cohort import Earlier, cohort_of
 from streams.method.observations import observe
 from streams.method.placing import place
 from streams.method.shares import Shares, in_order
@@ -46,6 +48,7 @@ def shares_of(
     adjust: Adjust = "published",
     prior: str = DEFAULT_PRIOR,
     coverage: Ratio | None = None,
+    earlier: Earlier | None = None,
 ) -> Shares:
     """Return the shares in a window.
 
@@ -57,10 +60,11 @@ def shares_of(
         prior: the network prior: ``default``, ``none`` or an id.
         coverage: the part of the network that the cohort is, above 0; used only if no source has
             the network's hashrate.
+        earlier: a cohort that was made before, by the same beliefs.
     """
     day = window.day
     in_force = BeliefsInForce() if day is None else beliefs.on(day)
-    cohort = cohort_of(observed, window.span.minutes, beliefs)
+    cohort = cohort_of(observed, window.span.minutes, beliefs, earlier or Earlier({}, {}))
     if coverage is not None:
         cohort = _with_coverage(cohort, coverage)
     if prior == DEFAULT_PRIOR:
@@ -147,6 +151,23 @@ def answer(query: SharesQuery, shares: Shares, rules: Sequence[str]) -> Answer:
         cohort=tuple(CohortPool(c.pool, c.source) for c in cohort.members.values()),
         excluded=tuple(ExcludedPool(pool, reason) for pool, reason in cohort.excluded.items()),
         shares=tuple(_row(share, cohort.network) for share in rows_of(shares, query.country)),
+    )
+
+
+def inside(whole: Answer, query: SharesQuery, shares: Shares) -> Answer:
+    """Return the answer about the subdivisions of a country.
+
+    Args:
+        whole: the answer about countries; what is the same in both is taken from it.
+        query: the question.
+        shares: the shares in the window of both.
+    """
+    rows = rows_of(shares, query.country)
+    return structs.replace(
+        whole,
+        level=query.level,
+        country=query.country,
+        shares=tuple(_row(share, shares.network) for share in rows),
     )
 
 

@@ -9,20 +9,19 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 import msgspec
 
-from miningmap.places import country_of
 from miningmap.plausibility import is_future
 from miningmap.times import parse_rfc3339, rfc3339
-from streams.method.observations import observe, spans_of
+from streams.method.cohort import Earlier
+from streams.method.observations import observe, observe_again, spans_of
 from streams.method.windows import ROLLING, parse_window
 from streams.queries.contributions import contributions
 from streams.queries.parameters import SharesQuery
 from streams.queries.pools import PoolFacts, off_pools, pool_list
-from streams.queries.shares import answer, answer_from, check_prior, shares_of
+from streams.queries.shares import answer, answer_from, check_prior, inside, shares_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     )
     from streams.method.beliefs import Beliefs
     from streams.method.cells import Series
-    from streams.method.observations import Observation, Observations
+    from streams.method.observations import Observations
     from streams.method.shares import Shares
     from streams.method.windows import Window
     from streams.queries.contributions import ContributionsQuery
@@ -253,7 +252,7 @@ class Snapshots:
             cached = self._by_window.get(window.name)
             if cached is None or (cached.day, cached.observed) != (window.day, observed):
                 query = SharesQuery(window=window, as_of=now)
-                found = _answer_window(query, observed, self._beliefs)
+                found = _answer_window(query, observed, self._beliefs, cached)
                 self._by_window[window.name] = found
                 if cached is None or not _are_same(found.answers, cached.answers):
                     changed.add(window.name)
@@ -262,10 +261,11 @@ class Snapshots:
     def _observe(self, cells: LoadedCells, window: Window) -> Observations:
         """Return the observations in a window, those of unchanged series as they were."""
         earlier = self._observed.get(window.name)
-        if earlier is not None and earlier.window == window:
-            observed = observe(cells, window, partial(_known, earlier, cells))
-        else:
+        changed = None if earlier is None else _changed(earlier.cells, cells)
+        if earlier is None or earlier.window != window or changed is None:
             observed = observe(cells, window)
+        else:
+            observed = observe_again(earlier.observed, cells, window, changed)
         self._observed[window.name] = _Observed(window, cells, observed)
         return observed
 
@@ -318,11 +318,12 @@ class _Observed(NamedTuple):
     observed: Observations
 
 
-def _known(earlier: _Observed, cells: LoadedCells, series: Series) -> Observation | None:
-    """Return the earlier observation of a series, if that has the same cells now."""
-    if cells.by_series[series] is not earlier.cells.by_series.get(series):
+def _changed(earlier: LoadedCells, cells: LoadedCells) -> list[Series] | None:
+    """Return the series whose cells have changed; ``None`` if a series is not there any more."""
+    before, now = earlier.by_series, cells.by_series
+    if not before.keys() <= now.keys():
         return None
-    return earlier.observed.of(series)
+    return [series for series, known in now.items() if before.get(series) is not known]
 
 
 @dataclass(frozen=True)
@@ -334,6 +335,11 @@ class _WindowAnswers:
     shares: Shares
     answers: dict[str, Answer]
 
+    @property
+    def earlier(self) -> Earlier:
+        """The cohort, and what it was made from."""
+        return Earlier(self.observed.pools, self.shares.placement.cohort.members)
+
 
 def _are_same(new: Mapping[str, Answer], old: Mapping[str, Answer]) -> bool:
     """Return whether answers are the same, at whatever times they were given."""
@@ -343,11 +349,16 @@ def _are_same(new: Mapping[str, Answer], old: Mapping[str, Answer]) -> bool:
     )
 
 
-def _answer_window(query: SharesQuery, observed: Observations, beliefs: Beliefs) -> _WindowAnswers:
-    shares = shares_of(query.window, observed, beliefs)
-    rules = [rule.id for rule in beliefs.rules]
-    queries = (query, *_subdivision_queries(query, shares))
-    answers = {part_name(q): answer(q, shares, rules) for q in queries}
+def _answer_window(
+    query: SharesQuery, observed: Observations, beliefs: Beliefs, cached: _WindowAnswers | None
+) -> _WindowAnswers:
+    """Answer all questions about a window; pools that ``cached`` has are not made again."""
+    shares = shares_of(query.window, observed, beliefs, earlier=cached.earlier if cached else None)
+    whole = answer(query, shares, [rule.id for rule in beliefs.rules])
+    answers = {part_name(query): whole}
+    for country in shares.divided:
+        of_country = replace(query, level="subdivision", country=country)
+        answers[part_name(of_country)] = inside(whole, of_country, shares)
     return _WindowAnswers(query.window.day, observed, shares, answers)
 
 
@@ -369,12 +380,3 @@ def _facts(
         rejected=rejections,
         damaged=cells.damaged,
     )
-
-
-def _subdivision_queries(query: SharesQuery, shares: Shares) -> list[SharesQuery]:
-    """Return the query for each country of which a subdivision is listed."""
-    countries = sorted({country_of(code) for code in shares.by_code if code != country_of(code)})
-    return [
-        SharesQuery(window=query.window, as_of=query.as_of, level="subdivision", country=country)
-        for country in countries
-    ]

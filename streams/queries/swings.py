@@ -276,7 +276,7 @@ class _CachedSums:
         if span.tier != "minute":
             return self._kept(series, span)
         sums = (self._kept(series, chunk) for chunk in _chunks(span.buckets))
-        return add_up((cell for cell in sums if cell.minutes), place_of=_itself)
+        return add_up(cell for cell in sums if cell.minutes).cell(_itself)
 
 
 def _chunks(minutes: range) -> Iterator[Span]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from miningmap.messages import MAX_BLOCKS, MAX_HOLD_S
 from miningmap.times import DAY_MIN, DAY_S, bucket
-from streams.method.cells import Cell, add_up, cell_keys, sum_of_days
+from streams.method.cells import Cell, Sums, add_up, as_cell, cell_keys, sum_of_days
 from streams.method.windows import TIER_MINUTES
 from streams.redis.encoding import check_cell, decode_cell, place_of
 from streams.redis.sliding_cells import SlidingCells
@@ -27,6 +27,8 @@ _STAMP: Final = STAMP.encode()
 _MAX_DAY: Final = int(datetime.max.replace(tzinfo=UTC).timestamp()) // DAY_S
 NOTHING: Final = Cell()
 """The sum of no cells."""
+_NEWEST: Final = 10
+"""How many of the newest minutes of a span are added up anew when one of them has changed."""
 _HOLD_DAYS: Final = -(-MAX_HOLD_S // DAY_S)
 
 
@@ -54,6 +56,8 @@ class SeriesCells:
     """The stamp after the cells were read. It differs from the one in ``meta`` if they changed
     meanwhile."""
     sums: dict[Span, Cell] = field(default_factory=dict)
+    begun: dict[Span, Sums[str]] = field(default_factory=dict)
+    """Of spans of minutes, the sums without the newest ones, which the next report changes."""
 
     def check(self) -> None:
         """Check all that was read, so that later code can use it without a thought.
@@ -87,14 +91,22 @@ class SeriesCells:
 
     def sum(self, span: Span) -> Cell:
         """Return the sum of the cells over a span."""
+        keys = cell_keys(span)
+        if len(keys) == 1:
+            return NOTHING if (one := self.cell(keys[0])) is None else as_cell(one, place_of)
         if span.tier == "day":
             return sum_of_days(span.buckets, self.day).cell(place_of)
-        return add_up(filter(None, map(self.cell, cell_keys(span))), place_of)
+        if span.tier == "hour" or len(keys) <= _NEWEST:
+            return add_up(map(self.cell, keys)).cell(place_of)
+        if span not in self.begun:
+            self.begun[span] = add_up(map(self.cell, keys[:-_NEWEST]))
+        return add_up(map(self.cell, keys[-_NEWEST:]), self.begun[span]).cell(place_of)
 
     def reuse(self, earlier: SeriesCells, keys: frozenset[CellKey], spans: frozenset[Span]) -> None:
         """Add those cells and sums of an earlier reading that are still needed."""
         self.cells.update((key, cell) for key, cell in earlier.cells.items() if key in keys)
         self.sums.update((span, cell) for span, cell in earlier.sums.items() if span in spans)
+        self.begun.update((span, sums) for span, sums in earlier.begun.items() if span in spans)
 
     def reuse_sums(self, earlier: SeriesCells, by_span: Mapping[Span, Sequence[CellKey]]) -> None:
         """Add the sums of an earlier reading over spans whose cells are still the same.
@@ -110,6 +122,8 @@ class SeriesCells:
         for span, of_span in by_span.items():
             if span in earlier.sums and changed.isdisjoint(of_span):
                 self.sums[span] = earlier.sums[span]
+            if span in earlier.begun and changed.isdisjoint(of_span[:-_NEWEST]):
+                self.begun[span] = earlier.begun[span]
 
 
 class LoadedCells:

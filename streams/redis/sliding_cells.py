@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from streams.method.cells import DaySums, sum_of_days
+from streams.method.cells import Cell, DaySums, as_cell
 from streams.redis.encoding import place_of
 
 if TYPE_CHECKING:
-    from streams.method.cells import Cell, Series
+    from streams.method.cells import Series
     from streams.method.windows import Span
     from streams.redis.encoding import EncodedCell
     from streams.redis.loaded_cells import LoadedCells, SeriesCells
@@ -51,7 +51,8 @@ class _Sliding:
         if span.tier != "day":
             return self._cells.sum(span)
         if len(span.buckets) == 1:  # which would interrupt the sliding
-            return sum_of_days(span.buckets, self._day).cell(place_of)
+            one = self._day(span.buckets.start)
+            return Cell() if one is None else as_cell(one, place_of)
         return self._days.sum(span.buckets).cell(place_of)
 
     def _day(self, number: int) -> EncodedCell | None:

@@ -11,6 +11,7 @@ from miningmap.swings import PlaceSwing, PoolDelta, PoolPart, PoolSwing
 from streams.method.cells import Cell
 from streams.method.cohort import Cohort, Member
 from streams.method.observations import Observation
+from streams.method.tables import Rows
 from streams.redis.generations import Generations, Range
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def member(
     """A pool of a cohort; without a total it is that of its places."""
     located = (places or {}) | places_of(**measured)
     total = total or sum(located.values())
-    return Member(pool, "own", total, total, located)
+    return Member(pool, "own", total, total, Rows.of(located))
 
 
 def cohort(

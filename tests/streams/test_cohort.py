@@ -8,7 +8,7 @@ import pytest
 
 from streams.method.beliefs import Beliefs
 from streams.method.cells import Cell
-from streams.method.cohort import cohort_of, profile_of, representative_source
+from streams.method.cohort import Earlier, cohort_of, profile_of, representative_source
 from streams.method.observations import Observation, Observations
 from tests.streams.fixtures import cell, observed, places_of
 
@@ -115,7 +115,7 @@ class TestMembers:
         assert (found.pool, found.source) == ("a", "own")
         assert (found.reported_total, found.total) == (9, 9)
         assert found.places == places_of(CN_SC=3)
-        assert found.profile == places_of(KZ=18)
+        assert found.profile.by_place() == places_of(KZ=18)
         assert (found.growth, found.parts) == (2, frozenset())
 
     def test_a_pool_grows_by_the_figures_of_one_source_or_not_at_all(self) -> None:
@@ -149,6 +149,19 @@ class TestMembers:
             "c": {"a", "b", "d"},
             "d": frozenset(),
         }
+
+    def test_pools_with_the_same_observations_are_not_made_again(self) -> None:
+        """But those with another source, and those with parts, whose totals can have changed."""
+        beliefs = Beliefs(part_of={"a": "b"})
+        before = pools_of(a=cell(total=10), b=cell(total=50), c=cell(60, US=1), d=cell(60, US=1))
+        members = cohort_of(Observations(before, {}), 1, beliefs).members
+        measured = {"own": before["d"]["own"], "other": observed(cell(70, US=2))}
+        after = before | pools_of(a=cell(total=20)) | {"d": measured}
+        earlier = Earlier(before, members)
+        found = cohort_of(Observations(after, {}), 1, beliefs, earlier).members
+        assert found == cohort_of(Observations(after, {}), 1, beliefs).members
+        assert {pool for pool in found if found[pool] is members[pool]} == {"c"}
+        assert (found["b"].total, found["d"].source) == (30, "other")
 
     def test_a_whole_keeps_what_its_own_reports_locate(self) -> None:
         pools = pools_of(a=cell(total=30), b=cell(total=40, US=25))
@@ -184,18 +197,20 @@ class TestProfile:
             "c": observed(Cell(), cell(90, "declared", KZ=1)),
             "d": observed(Cell(), cell(99, MY=0)),
         }
-        assert profile_of(sources) == places_of(CA=1)
-        assert profile_of(dict(reversed(sources.items()))) == places_of(CA=1)
-        assert profile_of({"c": sources["c"], "d": sources["d"]}) == {}
+        assert profile_of(sources).by_place() == places_of(CA=1)
+        assert profile_of(dict(reversed(sources.items()))).by_place() == places_of(CA=1)
+        assert profile_of({"c": sources["c"], "d": sources["d"]}).by_place() == {}
 
     def test_of_sources_with_equally_many_minutes_the_first_name_makes_the_profile(self) -> None:
         sources = {name: observed(Cell(), cell(1, US=0.1)) for name in "bac"}
         sources["a"] = observed(Cell(), cell(1, CA=0.1))
-        assert profile_of(sources) == places_of(CA=0.1)
+        assert profile_of(sources).by_place() == places_of(CA=0.1)
 
     def test_a_profile_locates_at_least_a_fifth_of_its_source(self) -> None:
         """A site or two say nothing of the rest."""
-        assert profile_of({"a": observed(Cell(), cell(9, total=10, US=2))}) == places_of(US=2)
-        assert profile_of({"a": observed(Cell(), cell(9, total=10, US=1.99))}) == {}
+        assert profile_of({"a": observed(Cell(), cell(9, total=10, US=2))}).by_place() == places_of(
+            US=2
+        )
+        assert profile_of({"a": observed(Cell(), cell(9, total=10, US=1.99))}).by_place() == {}
         mixed = replace(cell(9, total=10, US=1), places=places_of(US=9) | places_of("prior", CA=80))
-        assert profile_of({"a": observed(Cell(), mixed)}) == {}
+        assert profile_of({"a": observed(Cell(), mixed)}).by_place() == {}

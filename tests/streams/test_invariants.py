@@ -27,7 +27,7 @@ from streams.method.cells import Cell, claimed_cell, claims_of
 from streams.method.cohort import cohort_of
 from streams.method.observations import Observations
 from streams.method.placing import place
-from streams.method.shares import HashrateByKind, Shares, kinds_of
+from streams.method.shares import Shares, kinds_of
 from streams.method.windows import parse_window
 from streams.queries.shares import shares_of
 from tests.examples import examples
@@ -117,7 +117,7 @@ class TestShares:
     def test_add_up_to_one(self, world: World) -> None:
         shares = shares_in(world)
         rows = shares.countries()
-        assert bool(rows) == any(sum(kinds_of(pool)) for pool in shares.placement.pools)
+        assert bool(rows) == any(map(sum, kinds_of(shares.placement.pools)))
         assert not rows or sum(row.share for row in rows) == pytest.approx(1, abs=NEAR)
 
     @some
@@ -190,8 +190,8 @@ def _scaled(found: Cohort, scale: float) -> Cohort:
             m,
             reported_total=m.reported_total * scale,
             total=m.total * scale,
-            places={key: h * scale for key, h in m.places.items()},
-            profile={key: h * scale for key, h in m.profile.items()},
+            located=m.located._replace(hashrates=m.located.hashrates * scale),
+            profile=m.profile._replace(hashrates=m.profile.hashrates * scale),
         )
         for pool, m in found.members.items()
     }
@@ -203,6 +203,21 @@ def _scaled(found: Cohort, scale: float) -> Cohort:
     )
 
 
+def _evidence_at(rows: Iterable[Share]) -> dict[str, float]:
+    """The hashrate by place that something says is there."""
+    return {row.code: row.kinds.evidence for row in rows if row.kinds.evidence > 0}
+
+
+def _measured(shares: Shares) -> dict[str, float]:
+    """The measured hashrate at exactly each place, of all pools."""
+    sums: dict[str, float] = {}
+    for pool in shares.placement.pools:
+        for (code, kind), hashrate in pool.places.items():
+            if kind == "measured":
+                sums[code] = sums.get(code, 0.0) + hashrate
+    return sums
+
+
 class TestEvidence:
     """What is believed stays what it is, and adds no hashrate."""
 
@@ -212,10 +227,7 @@ class TestEvidence:
         """The measured hashrate is that of the reports after the rules, whatever is believed."""
         plain = shares_in(believing(world, {}))
         believed = shares_in(believing(world, document))
-        for table in (plain.by_code, believed.by_code):
-            for other in (plain.by_code, believed.by_code):
-                for code, kinds in table.items():
-                    assert kinds.measured == other.get(code, HashrateByKind()).measured
+        assert _measured(plain) == pytest.approx(_measured(believed), rel=NEAR)
         assert all(placed.kind != "measured" for placed in believed.placement.beliefs.values())
 
     @some
@@ -225,8 +237,9 @@ class TestEvidence:
         plain = shares_in(believing(world, {}))
         believed = shares_in(believing(world, document))
         assert (believed.total, believed.coverage) == (plain.total, plain.coverage)
-        for pool in believed.placement.pools:
-            placed = sum(kinds_of(pool)) + pool.remainder
+        pools = believed.placement.pools
+        for pool, kinds in zip(pools, kinds_of(pools), strict=True):
+            placed = sum(kinds) + pool.remainder
             assert placed == pytest.approx(pool.member.total, rel=NEAR)
 
     @some
@@ -234,7 +247,8 @@ class TestEvidence:
     def test_what_beliefs_placed_is_what_reports_and_profiles_do_not(self, world: World) -> None:
         shares = shares_in(world)
         plain = shares_in(believing(world, {}))
-        own = {pool.member.pool: sum(kinds_of(pool)) for pool in plain.placement.pools}
+        pools = [pool.member.pool for pool in plain.placement.pools]
+        own = dict(zip(pools, map(sum, kinds_of(plain.placement.pools)), strict=True))
         placed = sum(placed.hashrate for placed in shares.placement.beliefs.values())
         assert placed == pytest.approx(located_in(shares) - sum(own.values()), abs=1e-6 * 1e18)
 
@@ -253,11 +267,9 @@ class TestEvidence:
     def test_of_a_place_does_not_depend_on_the_prior_of_the_network(self, world: World) -> None:
         """It comes last, for what nothing else locates."""
         priors = ["default", "none", *(each["id"] for each in world.beliefs["network"])]
-        first, *others = (shares_in(world, prior=prior).by_country for prior in priors)
+        first, *others = (shares_in(world, prior=prior).countries() for prior in priors)
         for other in others:
-            for code in first.keys() | other.keys():
-                one, same = (t.get(code, HashrateByKind()) for t in (first, other))
-                assert one.evidence == same.evidence
+            assert _evidence_at(first) == _evidence_at(other)
 
     @some
     @given(crowded)

@@ -16,6 +16,7 @@ from streams.method.beliefs import (
     normalised,
 )
 from streams.method.placing import Placed, missing, place
+from streams.method.tables import Rows
 from tests.cases import all_cases
 from tests.streams.fixtures import cohort, member, places_of
 
@@ -80,7 +81,7 @@ class TestReports:
     def test_rules_apply_to_what_reports_and_profiles_list_and_to_nothing_else(self) -> None:
         zhejiang = [Rule("zj", "CN-ZJ", None)]
         seen = member("a", total=12, CN_ZJ=1, CN_SC=3)
-        seen = replace(seen, profile=places_of(CN_ZJ=30, CN_XJ=10))
+        seen = replace(seen, profile=Rows.of(places_of(CN_ZJ=30, CN_XJ=10)))
         declared = member("b", total=8)
         beliefs = BeliefsInForce(declared={"b": own("own", CN_ZJ=1, CN_SC=1)})
         a, b = place(cohort(seen, declared), beliefs, zhejiang, None).pools
@@ -90,7 +91,10 @@ class TestReports:
     def test_a_rule_applies_to_the_reports_and_profiles_of_its_pools(self) -> None:
         rules = [Rule("zj", "CN-ZJ", frozenset("a"))]
         pools = [
-            replace(member(name, total=8, CN_ZJ=1, CN_SC=1), profile=places_of(CN_ZJ=1, CN_XJ=1))
+            replace(
+                member(name, total=8, CN_ZJ=1, CN_SC=1),
+                profile=Rows.of(places_of(CN_ZJ=1, CN_XJ=1)),
+            )
             for name in "ab"
         ]
         a, b = place(cohort(*pools), NOTHING, rules, None).pools
@@ -108,19 +112,19 @@ class TestOwnDistributions:
     """Steps 1, 2 and 4: distributions of a pool."""
 
     def test_the_profile_locates_a_bare_total(self) -> None:
-        pool = replace(member("a", total=200), profile=places_of(CN_SC=60, KZ=20))
+        pool = replace(member("a", total=200), profile=Rows.of(places_of(CN_SC=60, KZ=20)))
         assert only(placed(pool)) == near(places_of("estimated", CN_SC=150, KZ=50))
 
     def test_a_profile_is_of_the_whole_pool(self) -> None:
         """Half of 100 is in the US by the profile, and 40 are measured there: 10 more."""
-        pool = replace(member("a", total=100, US=40), profile=places_of(US=5, CA=5))
+        pool = replace(member("a", total=100, US=40), profile=Rows.of(places_of(US=5, CA=5)))
         assert only(placed(pool)) == near(places_of(US=40) | places_of("estimated", US=10, CA=50))
 
     def test_the_located_remainder_adds_to_the_reported_hashrate_of_the_same_place_and_kind(
         self,
     ) -> None:
         reported = member("a", places_of("estimated", US=20), total=100)
-        pool = replace(reported, profile=places_of(US=3, CA=1))
+        pool = replace(reported, profile=Rows.of(places_of(US=3, CA=1)))
         assert only(placed(pool)) == near(places_of("estimated", US=75, CA=25))
 
     def test_a_pool_is_located_by_its_profile_then_its_declared_distribution_then_its_prior(
@@ -131,7 +135,7 @@ class TestOwnDistributions:
             priors={pool: own(f"assumed-{pool}", KZ=1) for pool in "abc"},
         )
         found = placed(
-            replace(member("a", total=10), profile=places_of(NO=1)),
+            replace(member("a", total=10), profile=Rows.of(places_of(NO=1))),
             member("b", total=20),
             member("c", total=30),
             beliefs=beliefs,
@@ -152,7 +156,7 @@ class TestOwnDistributions:
         whole = replace(
             member("a", total=80, KZ=10),
             reported_total=100.0,
-            profile=places_of(KZ=1, US=1),
+            profile=Rows.of(places_of(KZ=1, US=1)),
             parts=frozenset("yz"),
         )
         assert places_in(placed(whole, *parts))["a"] == near(
@@ -161,7 +165,7 @@ class TestOwnDistributions:
 
     def test_a_place_of_weight_0_is_not_listed(self) -> None:
         """A place with 0 is listed only if a report in the window names it (method, section 7)."""
-        pool = replace(member("a", total=100), profile=places_of(US=1, CA=0))
+        pool = replace(member("a", total=100), profile=Rows.of(places_of(US=1, CA=0)))
         assert only(placed(pool)) == places_of("estimated", US=100)
 
     def test_a_pool_without_a_remainder_gets_nothing(self) -> None:
@@ -346,7 +350,7 @@ class TestClaims:
 
     def test_what_a_profile_or_a_declaration_locates_comes_first(self) -> None:
         """Nothing is left of the pool then, and a claim takes nothing away."""
-        by_profile = replace(member("a", total=10), profile=places_of(US=1))
+        by_profile = replace(member("a", total=10), profile=Rows.of(places_of(US=1)))
         assert placed(by_profile, beliefs=claims(Amount("c", "NO", 5))).beliefs == {}
 
     @pytest.mark.parametrize(
@@ -443,7 +447,7 @@ def test_small_hashrates_are_placed_like_large_ones() -> None:
             return {key: h * scale for key, h in places_of(**hashrates).items()}
 
         pools = (
-            replace(member("a", at(KZ=4), total=16 * scale), profile=at(KZ=1, RU=1)),
+            replace(member("a", at(KZ=4), total=16 * scale), profile=Rows.of(at(KZ=1, RU=1))),
             member("b", at(US=4, US_GA=6), total=64 * scale),
             member("c", total=32 * scale),
             member("d", total=8 * scale),

@@ -12,13 +12,18 @@ from hypothesis import strategies as st
 from miningmap.messages import KINDS
 from miningmap.places import country_of
 from streams.method.beliefs import Rule
-from streams.method.relabelling import relabel, relabelled
+from streams.method.relabelling import relabelled
 from tests.streams.fixtures import places_of
 
 if TYPE_CHECKING:
     from streams.method.cells import Places
 
 ZHEJIANG = Rule("zj", "CN-ZJ", None)
+
+
+def relabel(places: Places, place: str) -> Places:
+    """Places after one rule."""
+    return relabelled(places, "a", [Rule("rule", place, None)])
 
 
 def test_zhejiang_is_moved_to_the_other_provinces_that_the_pool_lists() -> None:

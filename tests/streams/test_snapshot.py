@@ -18,7 +18,7 @@ from miningmap import settings as config
 from miningmap.api.models import Step
 from miningmap.redis_client import connect
 from streams.method.beliefs import Beliefs, Claim, Document, Entry, Rule
-from streams.method.cells import MemoryCells, add_up, claims_of
+from streams.method.cells import MemoryCells, claims_of
 from streams.method.windows import ROLLING, parse_window
 from streams.metrics import Metrics
 from streams.queries import snapshot
@@ -36,6 +36,7 @@ from streams.queries.snapshot import (
 )
 from streams.queries.stored_history import StoredHistories
 from streams.redis import keys
+from streams.redis.encoding import decode_cell
 from streams.redis.store import Store
 from streams.redis.stored_cells import StoredCells
 from streams.worker.snapshot_writer import write_snapshots
@@ -284,28 +285,54 @@ async def test_only_what_changed_is_read(redis: Redis, store: Store) -> None:
 
 async def test_only_what_changed_is_added_up(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A report changes the newest cells, and most windows end before these."""
-    added: list[int] = []
+    added: list[bytes] = []
 
-    def counting(cells: Any, *arguments: Any) -> Any:
-        some = list(cells)
-        added.append(len(some))
-        return add_up(some, *arguments)
+    def counting(raw: bytes) -> Any:
+        added.append(raw)
+        return decode_cell(raw)
 
-    monkeypatch.setattr("streams.redis.loaded_cells.add_up", counting)
+    monkeypatch.setattr("streams.redis.loaded_cells.decode_cell", counting)
     hours = [report(p, {"US": 5.0}, start=NOON - DAY, end=NOON - HOUR) for p in "abcd"]
     minutes = [report(p, {"US": 5.0}, start=NOON - HOUR, end=NOON) for p in "abcd"]
     await write(store, [*hours, *minutes])
     snapshots = Snapshots(store.cells, BELIEFS)
     await snapshots.take(NOON)
-    of_all = sum(added)
+    of_all = len(added)
     added.clear()
     await write(store, [report("c", {"US": 6.0})])
     changes = await snapshots.take_changes(NOON)
     assert b'"hashrate":6.0' in changes.parts["now/country"]
     assert snapshots.changed == {"now"}
-    assert sum(added) == 1 < of_all
+    assert len(added) == 1 < of_all
     await snapshots.take_changes(NOON)
-    assert sum(added) == 1
+    assert len(added) == 1
+
+
+async def test_of_the_last_hour_only_the_newest_minutes_are_added_up_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sums of the minutes before them are kept, unless a late message changes these."""
+    decoded: list[bytes] = []
+
+    def counting(raw: bytes) -> Any:
+        decoded.append(raw)
+        return decode_cell(raw)
+
+    def minute(number: int, hashrate: float) -> Message:
+        return report("a", {"US": hashrate}, start=NOON - HOUR + number * MINUTE)
+
+    await write(store, [minute(number, 1.0) for number in range(60)])
+    snapshots = Snapshots(store.cells, BELIEFS)
+    await snapshots.take(NOON)
+    monkeypatch.setattr("streams.redis.loaded_cells.decode_cell", counting)
+    await write(store, [minute(59, 61.0)])
+    changes = await snapshots.take_changes(NOON)
+    assert b'"hashrate":2.0' in changes.parts["1h/country"]
+    assert len(decoded) < 20  # with the hour and the day that are rolled up
+    await write(store, [minute(0, 121.0)])
+    changes = await snapshots.take_changes(NOON)
+    assert b'"hashrate":4.0' in changes.parts["1h/country"]
+    assert len(decoded) > 60
 
 
 async def test_series_at_rest_are_read_once_a_minute_and_change_no_answer(

@@ -40,6 +40,7 @@ from streams.method.swings import (
     status_of,
     step,
 )
+from streams.method.tables import Rows
 from streams.queries.swings import LiveDetector, detect, minutes_between, swing_settings
 from tests.examples import examples
 from tests.streams import golden, worlds
@@ -704,7 +705,7 @@ def comparison(
             "own",
             1 + delta,
             1,
-            PlacedPool(member(slug), {("US", "prior"): 0.5}, 0.5),
+            PlacedPool(member(slug), Rows.of({("US", "prior"): 0.5}), 0.5),
             simulated=False,
         )
         for slug, delta in (pools or {}).items()
