@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 import structlog
@@ -14,13 +15,14 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoPermissionError
 
 from miningmap.redis_access import missing_commands
-from miningmap.redis_errors import cause_of, described, memory_of, write_problem
+from miningmap.redis_cluster import RedisCluster, all_servers
+from miningmap.redis_errors import cause_of, described, fullest, memory_of, write_problem
 from miningmap.settings import SettingsError
 from miningmap.tasks import raise_if_cancelled
 from miningmap.tls import context_of, key_password_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from prometheus_client import Histogram
@@ -38,6 +40,7 @@ REPEATED_S: Final = 60.0
 """Within how many seconds a write that Redis refuses is tried again, if anybody waits for it."""
 
 _URL: Final = "MININGMAP_REDIS__URL"
+_CLUSTER: Final = "MININGMAP_REDIS__CLUSTER"
 _USERNAME: Final = "MININGMAP_REDIS__USERNAME"
 _CA_FILE: Final = "MININGMAP_REDIS__CA_FILE"
 _PASSWORD: Final = "MININGMAP_REDIS__PASSWORD"  # noqa: S105 - the name of a setting
@@ -63,6 +66,25 @@ def connect(
     Raises:
         SettingsError: the URL is not one of Redis, or a file of a certificate cannot be used.
     """
+    redis = _single(settings, patient=patient, durations=durations)
+    if settings.ca_file or settings.certificate_file:
+        context_of(settings, "REDIS")  # only to say now what is wrong with the files
+    if not settings.cluster:
+        return redis
+    arguments = redis.connection_pool.connection_kwargs
+    if arguments.get("db") or "host" not in arguments:
+        raise SettingsError(f"{_URL}: expected a host without a database, as for every cluster")
+
+    def node(host: str, port: int) -> Redis:
+        at = _single(settings, patient=patient, durations=durations)
+        at.connection_pool.connection_kwargs |= {"host": host, "port": port}
+        return at
+
+    return RedisCluster(redis, node)
+
+
+def _single(settings: RedisSettings, *, patient: bool, durations: Histogram | None) -> Redis:
+    """A client of the server that the settings name."""
     client = Redis if durations is None else _TimedRedis
     try:
         redis = client.from_url(
@@ -74,11 +96,20 @@ def connect(
     if isinstance(redis, _TimedRedis) and durations is not None:
         redis.durations = durations
     redis.connection_pool.connection_kwargs |= _security_of(settings)
-    if settings.ca_file or settings.certificate_file:
-        context_of(settings, "REDIS")  # only to say now what is wrong with the files
     if not patient:
         redis.set_retry(Retry(NoBackoff(), retries=1))
     return redis
+
+
+async def reconnect(redis: Redis) -> None:
+    """Close all connections, so that the next command looks addresses up again.
+
+    After a failover they are to a replica, and they never end by themselves.
+    """
+    if isinstance(redis, RedisCluster):
+        redis.forget()
+    for server in await all_servers(redis):
+        await server.connection_pool.disconnect()
 
 
 def _security_of(settings: RedisSettings) -> dict[str, str]:
@@ -142,7 +173,7 @@ async def watch(
     Args:
         settings: where Redis is.
         state: shows whether it does, and why not.
-        memory: called with what Redis says of its memory.
+        memory: called with what Redis says of its memory; of a cluster, the fullest node.
         access: what the service needs, asked for when Redis has first answered.
 
     Raises:
@@ -155,27 +186,27 @@ async def watch(
         while True:
             try:
                 async with asyncio.timeout(DEADLINE_S):
-                    info = await _info(redis)
-                    if not accepted and access is not None:
-                        await _require(redis, settings, access)
+                    infos = [await _info(server) for server in await all_servers(redis)]
+                    if not accepted:
+                        await _require(redis, settings, access, infos)
             except (RedisError, OSError) as error:  # a TimeoutError is an OSError
                 if not accepted:
                     _raise_refusal(settings, error)
                 record_loss(state, error)
             else:
                 accepted = True
-                found = memory_of(info)
+                found = fullest(map(memory_of, infos))
                 memory(found)
                 if found.evicts and found.policy != told:
                     told = found.policy
                     _log.warning("redis_evicts", policy=found.policy)
-                problem = write_problem(info)
+                problem = next(filter(None, map(write_problem, infos)), None)
                 if problem is not None:
                     _record(state, *problem)
-                elif not _may_last(state, info):
+                elif not _may_last(state, infos):
                     record_answer(state)
                 if problem and problem[0] == "read_only":
-                    await redis.connection_pool.disconnect()  # the address may have moved
+                    await reconnect(redis)  # the address may have moved
             raise_if_cancelled()
             await asyncio.sleep(PERIOD_S)
 
@@ -196,8 +227,8 @@ async def _info(redis: Redis) -> dict[str, object]:
     return {} if isinstance(info, Exception) else cast("dict[str, object]", info)
 
 
-def _may_last(state: Dependency, info: Mapping[str, object]) -> bool:
-    """Return whether the cause of a refused write may last, by what Redis says of itself.
+def _may_last(state: Dependency, infos: Sequence[Mapping[str, object]]) -> bool:
+    """Return whether the cause of a refused write may last, by what each server says of itself.
 
     A write that nobody repeats tells nothing: its batch was taken away, or is stuck, which only the
     stall watchdog can find, and it takes a Redis that is unavailable for an excuse.
@@ -206,9 +237,9 @@ def _may_last(state: Dependency, info: Mapping[str, object]) -> bool:
         return False
     match state.cause:
         case "full":
-            return "maxmemory" not in info
+            return any("maxmemory" not in info for info in infos)
         case "read_only":
-            return "role" not in info
+            return any("role" not in info for info in infos)
         case "refused" | "too_large":
             return True
         case _:  # PING would have been refused, too
@@ -251,8 +282,20 @@ def record_answer(state: Dependency) -> None:
         _log.info("redis_available")
 
 
-async def _require(redis: Redis, settings: RedisSettings, access: Access) -> None:
-    if missing := await missing_commands(redis, access):
+async def _require(
+    redis: Redis,
+    settings: RedisSettings,
+    access: Access | None,
+    infos: Sequence[Mapping[str, object]],
+) -> None:
+    """Check that each server is what the settings say, and lets the service do its work."""
+    if not settings.cluster and any(info.get("redis_mode") == "cluster" for info in infos):
+        raise SettingsError(f"{_CLUSTER}: Redis is a cluster; expected true")
+    if access is None:
+        return
+    servers = await all_servers(redis)
+    of_all = [await missing_commands(server, access) for server in servers]
+    if missing := dict.fromkeys(chain.from_iterable(of_all)):
         raise SettingsError(
             f"{_user_setting(settings)}: Redis does not allow this user {', '.join(missing)}; "
             "docs/deploy.md lists what each service needs"
@@ -268,6 +311,8 @@ def _raise_refusal(settings: RedisSettings, error: Exception) -> None:
 
     The errors of Redis contain no password.
     """
+    if "cluster support disabled" in str(error):
+        raise SettingsError(f"{_CLUSTER}: Redis is not a cluster; expected false") from None
     if isinstance(error, NoPermissionError):
         raise SettingsError(
             f"{_user_setting(settings)}: {error}; docs/deploy.md lists what each service needs"

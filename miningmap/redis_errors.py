@@ -6,13 +6,14 @@ different things: to wait, to be given room, and to leave that value out. Pure.
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from redis.exceptions import BusyLoadingError, OutOfMemoryError, ReadOnlyError, ResponseError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 Cause: TypeAlias = Literal["away", "full", "disk", "read_only", "loading", "too_large", "refused"]
 """Why a write failed:
@@ -100,6 +101,11 @@ class Memory(NamedTuple):
     def evicts(self) -> bool:
         """Whether it removes keys without a word when the limit is reached."""
         return self.limit > 0 and self.policy != NOEVICTION
+
+
+def fullest(memories: Iterable[Memory]) -> Memory:
+    """Return the memory of the server that is next to being full, of at least one."""
+    return max(memories, key=lambda memory: (memory.used / (memory.limit or math.inf), memory.used))
 
 
 def memory_of(info: Mapping[str, object]) -> Memory:

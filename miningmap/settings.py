@@ -221,6 +221,10 @@ class Redis(_Section):
     """How to reach Redis. The URL can contain a password, so it is never logged."""
 
     url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+    cluster: bool = Field(
+        default=False,
+        description="whether it is a Redis Cluster, of which the URL names any node",
+    )
     username: str | None = Field(
         default=None, description="a user of Redis's access rules; takes precedence over the URL's"
     )

@@ -1,6 +1,6 @@
 """Fixtures for all tests: real servers, and settings that point at them.
 
-A test that uses the fixture ``kafka`` or ``redis`` is marked ``integration``. The servers are
+A test that uses one of the servers' fixtures is marked ``integration``. The servers are
 started once and shared by all tests of a process (``make test`` runs four). On a machine that
 cannot run a server its tests are skipped; with ``CI=true`` they fail instead.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import uuid
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, Self, TypeVar
 
 import hypothesis
 import pytest
@@ -19,11 +19,11 @@ from pydantic import SecretStr
 
 from launch.local.embedded import free_port
 from miningmap import settings as config
+from tests.cluster_servers import RedisClusterServers
 from tests.servers import (
     ROOT,
     KafkaServer,
     RedisServer,
-    Server,
     UnavailableError,
     recreate_topics,
 )
@@ -75,7 +75,20 @@ LONGEST: Final = [
 ]
 _ORDER: Final = {path: number for number, path in enumerate(LONGEST)}
 
-AnyServer = TypeVar("AnyServer", bound=Server)
+
+class Startable(Protocol):
+    """A server, or several that belong together."""
+
+    @classmethod
+    def launch(cls) -> Self: ...
+    @property
+    def running(self) -> bool: ...
+    def start(self) -> None: ...
+    def close(self) -> None: ...
+
+
+AnyServer = TypeVar("AnyServer", bound=Startable)
+REAL: Final = frozenset({"kafka", "redis", "redis_cluster", "redis_settings"})
 
 
 def pytest_configure() -> None:
@@ -97,30 +110,38 @@ def _logs_stay_as_they_are() -> Iterator[None]:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if {"kafka", "redis"}.intersection(getattr(item, "fixturenames", ())):
+        if REAL.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.integration)
     items.sort(key=lambda item: _ORDER.get(item.path, len(_ORDER)))
 
 
 @pytest.fixture(scope="session")
-def started() -> list[Server]:
+def started() -> list[Startable]:
     """The servers that this run has started."""
     return []
 
 
 @pytest.fixture(scope="session")
-def kafka(started: list[Server]) -> Iterator[KafkaServer]:
+def kafka(started: list[Startable]) -> Iterator[KafkaServer]:
     """A real Apache Kafka, shared by all tests; if a test stops it, it is started again."""
     yield from _served(KafkaServer, started)
 
 
 @pytest.fixture(scope="session")
-def redis(started: list[Server]) -> Iterator[RedisServer]:
+def redis(started: list[Startable]) -> Iterator[RedisServer]:
     """A real Redis, shared by all tests; if a test stops it, it is started again."""
     yield from _served(RedisServer, started)
 
 
-def _served(kind: type[AnyServer], started: list[Server]) -> Iterator[AnyServer]:
+@pytest.fixture(scope="session")
+def redis_cluster(
+    started: list[Startable],
+) -> Iterator[RedisClusterServers]:
+    """A real Redis Cluster, shared by all tests; nodes that a test stops are started again."""
+    yield from _served(RedisClusterServers, started)
+
+
+def _served(kind: type[AnyServer], started: list[Startable]) -> Iterator[AnyServer]:
     server = launched(kind)
     started.append(server)
     try:
@@ -144,7 +165,7 @@ def missing(reason: str, ci: str) -> BaseException:
 
 
 @pytest.fixture(autouse=True)
-def _servers_run_again(started: list[Server]) -> Iterator[None]:
+def _servers_run_again(started: list[Startable]) -> Iterator[None]:
     yield
     for server in started:
         if not server.running:
@@ -163,6 +184,22 @@ def redis_url(redis: RedisServer) -> str:
     """The URL of an empty Redis."""
     redis.flush()
     return redis.url
+
+
+@pytest.fixture
+def cluster_settings(redis_cluster: RedisClusterServers) -> config.Redis:
+    """The settings of an empty cluster."""
+    redis_cluster.flush()
+    return config.Redis(url=SecretStr(redis_cluster.url), cluster=True)
+
+
+@pytest.fixture(params=["single", "cluster"])
+def redis_settings(request: pytest.FixtureRequest) -> config.Redis:
+    """The settings of an empty Redis: of a single one, and of a cluster."""
+    if request.param == "single":
+        return config.Redis(url=SecretStr(request.getfixturevalue("redis_url")))
+    settings: config.Redis = request.getfixturevalue("cluster_settings")
+    return settings
 
 
 @pytest.fixture

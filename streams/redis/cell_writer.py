@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from redis.exceptions import NoScriptError, ResponseError
 
+from miningmap.redis_client import reconnect
+from miningmap.redis_cluster import keeps_order
 from miningmap.redis_errors import cause_of
 from streams.redis.damage import (
     described,
@@ -91,11 +93,8 @@ class CellWriter:
         self.generations = Generations(redis)
 
     async def reconnect(self) -> None:
-        """Close all connections, so that the next command looks the server's address up again.
-
-        After a failover the connections are to a replica, and they never end by themselves.
-        """
-        await self._redis.connection_pool.disconnect()
+        """Close all connections, so that the next command looks the server's address up again."""
+        await reconnect(self._redis)
 
     async def write(
         self,
@@ -214,6 +213,8 @@ class CellWriter:
     ) -> Written:
         """Write claims in one round trip, and the positions if they are the last of a batch."""
         by_series = numbers_by_series(claimed)
+        # Between the nodes of a cluster there is no order, so the positions wait for all replies.
+        at_once = applied and applied.repeatable and is_last and keeps_order(self._redis)
         # Of each series, the number of the message that makes each claim.
         claimants: list[list[int]] = []
         async with self._redis.pipeline(transaction=False) as pipe:
@@ -221,7 +222,7 @@ class CellWriter:
                 claimants.append(_add_claims(pipe, generation, series, claimed, numbers))
             if by_series:
                 pipe.sadd(generation.series, *map(encode_series, by_series))
-            if applied and applied.repeatable and is_last:
+            if applied and at_once:
                 self._add_advance(pipe, generation, applied)
             replies = await pipe.execute(raise_on_error=False)
         damaged = await self._damaged(generation, by_series, replies)
@@ -231,9 +232,7 @@ class CellWriter:
             oldest = {series: _oldest(numbers) for series, (_, _, *numbers) in of_series.items()}
             await self._remove_expired(generation, oldest, applied.at)
         if applied and is_last:
-            advance = (
-                replies[-1] if applied.repeatable else await self._advance(generation, applied)
-            )
+            advance = replies[-1] if at_once else await self._advance(generation, applied)
             not_advanced = self.generations.advanced(advance)
             if not_advanced.replaced:
                 self._known = 0

@@ -159,7 +159,8 @@ class Generations:
         number = await self.number(name)
         if number is None:
             return None
-        async with self.redis.pipeline(transaction=True) as pipe:
+        # The positions first: what becomes whole meanwhile has all of them.
+        async with self.redis.pipeline(transaction=False) as pipe:
             pipe.hgetall(keys.positions(number))
             pipe.hgetall(keys.targets(number))
             replies = await pipe.execute(raise_on_error=False)
@@ -169,6 +170,9 @@ class Generations:
         if goals is None:  # nobody knows when it can be read
             return None
         return Filled(number, _positions(positions), goals)
+
+    def _transaction(self) -> Pipeline:
+        return self.redis.pipeline(transaction=True, shard_hint=keys.POSITIONS)
 
     # --- begin ---
 
@@ -197,7 +201,7 @@ class Generations:
         """Make a generation the one of that name, unless there is one; return whether it was."""
         await self._forget_damaged(name)
         # The field is set last, so that nobody finds the generation without its targets.
-        async with self.redis.pipeline(transaction=True) as pipe:
+        async with self._transaction() as pipe:
             if positions:
                 pipe.hset(keys.positions(number), mapping=_encoded(positions))
             if targets:
@@ -279,7 +283,7 @@ class Generations:
             The number of the one that they used before; its keys are still there.
         """
         before = await self.number()
-        async with self.redis.pipeline(transaction=True) as pipe:
+        async with self._transaction() as pipe:
             pipe.delete(keys.targets(number))
             pipe.hset(keys.POSITIONS, CURRENT, cast("Any", number))
             pipe.hdel(keys.POSITIONS, NEXT)

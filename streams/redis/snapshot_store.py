@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING, Final, cast
 
+from miningmap.redis_cluster import server_of
 from streams.method.windows import ROLLING
 from streams.redis import essential, keys, lease
 from streams.redis.damage import remove_wrong_types
@@ -78,8 +79,8 @@ class SnapshotStore:
 
     async def _trim_events(self) -> list[tuple[Word, ...]]:
         """Return the commands that remove the events which are not kept any more."""
-        # By the clock of Redis, which the ids of the events come from too.
-        now_s, _ = await self._redis.time()
+        # By the clock of the server that gives the events their ids.
+        now_s, _ = await (await server_of(self._redis, keys.EVENTS)).time()
         # Trimmed exactly: approximate trimming keeps a few hundred entries more, and each of them
         # is large.
         commands: list[tuple[Word, ...]] = [

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
+from miningmap.redis_cluster import keeps_order
 from streams.method.cells import cell_keys
 from streams.method.windows import TIER_MINUTES
 from streams.redis import keys, rejected
@@ -59,7 +60,7 @@ class StoredCells:
         earlier: LoadedCells | None = None,
         resting: Collection[Series] = (),
     ) -> LoadedCells:
-        """Read, for every series, the cells needed to sum over ``spans``, in three round trips.
+        """Read, for every series, the cells needed to sum over ``spans``, in four round trips.
 
         A series whose stamp is still the one in ``earlier`` has not changed since then. Of such a
         series only those cells are read that ``earlier`` does not have.
@@ -170,8 +171,13 @@ class StoredCells:
             async with self._redis.pipeline(transaction=False) as pipe:
                 pipe.hget(keys.POSITIONS, CURRENT)
                 pipe.exists(keys.targets(generation.number))
+                state: list[Any] = []
+                if not keeps_order(self._redis):
+                    # What is read must not be older than the answer that it may be read.
+                    state = await pipe.execute(raise_on_error=False)
                 add(pipe, generation)
-                reply, is_filling, *replies = await pipe.execute(raise_on_error=False)
+                of_all = state + await pipe.execute(raise_on_error=False)
+            reply, is_filling, *replies = of_all
             raise_other_errors([reply, is_filling, *replies])
             number = number_of(reply)
             if number is None or (is_filling and number == generation.number):
@@ -239,26 +245,22 @@ class StoredCells:
         found: dict[Series, _CellsAndStamp] = {}
         damaged: dict[Series, str] = {}
         for part in parts(fields):
-            cells = await self._cells_of_part(generation, part)
-            if cells is None:
-                return None
-            found |= cells[0]
-            damaged |= cells[1]
-        return found, damaged
+            cells, unread = await self._cells_of_part(generation, part)
+            found |= cells
+            damaged |= unread
+        # Only now: before, the generation could still be replaced and its keys be removed.
+        return (found, damaged) if await self._is_current(generation) else None
 
     async def _cells_of_part(
         self, generation: Generation, fields: Mapping[Series, Fields]
-    ) -> tuple[dict[Series, _CellsAndStamp], dict[Series, str]] | None:
+    ) -> tuple[dict[Series, _CellsAndStamp], dict[Series, str]]:
         async with self._redis.pipeline(transaction=False) as pipe:
             for series, hashes in fields.items():
                 for cell_hash, names in hashes.items():
                     pipe.hmget(key_of(generation, series, cell_hash), list(names))
                 pipe.hget(generation.meta(series), STAMP)
-            pipe.hget(keys.POSITIONS, CURRENT)
-            *replies, number = await pipe.execute(raise_on_error=False)
-        raise_other_errors([*replies, number])
-        if number != b"%d" % generation.number:
-            return None
+            replies = await pipe.execute(raise_on_error=False)
+        raise_other_errors(replies)
         found: dict[Series, _CellsAndStamp] = {}
         damaged: dict[Series, str] = {}
         start = 0

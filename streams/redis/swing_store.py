@@ -192,7 +192,7 @@ class SwingStore:
         Raises:
             redis.RedisError: the minute is written, or it is not.
         """
-        async with self._redis.pipeline(transaction=True) as pipe:
+        async with self._redis.pipeline(transaction=True, shard_hint=keys.SWINGS) as pipe:
             await pipe.watch(keys.SWINGS)
             if await pipe.hget(keys.SWINGS, _MINUTE) != after.stored:
                 return None

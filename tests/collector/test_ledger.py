@@ -11,7 +11,6 @@ import aiohttp
 import pytest
 from aiohttp.test_utils import TestServer
 from prometheus_client import CollectorRegistry
-from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from collector.intake.app import intake_app
@@ -55,8 +54,8 @@ def logs() -> Iterator[list[EventDict]]:
 
 
 @pytest.fixture
-async def store(redis_url: str) -> AsyncIterator[Redis]:
-    client = connect(config.Redis(url=SecretStr(redis_url)), patient=False)
+async def store(redis_settings: config.Redis) -> AsyncIterator[Redis]:
+    client = connect(redis_settings, patient=False)
     yield client
     await client.aclose()
 
@@ -140,9 +139,9 @@ async def collector(store: Redis, kafka: Kafka) -> AsyncIterator[Collector]:
 
 
 @pytest.fixture
-async def second(redis_url: str, kafka: Kafka) -> AsyncIterator[Collector]:
+async def second(redis_settings: config.Redis, kafka: Kafka) -> AsyncIterator[Collector]:
     """Another collector with the same Kafka and Redis, whose clock is an hour behind."""
-    client = connect(config.Redis(url=SecretStr(redis_url)), patient=False)
+    client = connect(redis_settings, patient=False)
     collector = Collector(client, kafka, now=NOW - timedelta(hours=1))
     async with collector.server:
         yield collector
@@ -350,6 +349,7 @@ async def test_only_rows_of_hours_are_forgotten(store: Redis) -> None:
 # --- failures -------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("redis_settings", ["single"], indirect=True)
 async def test_without_redis_nothing_is_published(
     collector: Collector, kafka: Kafka, redis: RedisServer, logs: list[EventDict]
 ) -> None:

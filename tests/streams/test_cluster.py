@@ -1,4 +1,4 @@
-"""All operations of the store work on a Redis Cluster, which rejects those that cross slots."""
+"""All operations of the store work on a Redis Cluster of three nodes."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from pydantic import SecretStr
 from redis.exceptions import ClusterCrossSlotError
 
+from miningmap import redis_cluster
 from miningmap import settings as config
 from miningmap.api.models import Refusal
 from miningmap.messages import Published
 from miningmap.redis_client import connect
+from miningmap.redis_cluster import SlotUnavailableError
 from miningmap.swings import SwingStatus, encode_swing
 from miningmap.times import DAY_S, MINUTE_S, add_months, bucket
 from streams.method.cells import MemoryCells, Series, claims_of
@@ -28,11 +29,10 @@ from streams.redis.snapshot_store import SnapshotStore
 from streams.redis.store import Store
 from streams.redis.stored_cells import StoredCells
 from streams.redis.swing_store import EvaluatedMinute, SwingStore
-from tests.streams.cluster import RedisCluster
 from tests.streams.fixtures import NOON, network, place_swing, report
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from redis.asyncio import Redis
 
@@ -62,18 +62,9 @@ MESSAGES: list[Message] = [
 REJECTION = Refusal(NOON, "api", "implausible", "too much")
 
 
-@pytest.fixture(scope="module")
-def cluster(redis: object) -> Iterator[RedisCluster]:
-    del redis  # requested to skip on machines without a redis-server
-    server = RedisCluster.launch()
-    yield server
-    server.close()
-
-
 @pytest.fixture
-async def client(cluster: RedisCluster) -> AsyncIterator[Redis]:
-    cluster.flush()
-    client = connect(config.Redis(url=SecretStr(cluster.url)))
+async def client(cluster_settings: config.Redis) -> AsyncIterator[Redis]:
+    client = connect(cluster_settings)
     yield client
     await client.aclose()
 
@@ -249,12 +240,15 @@ async def test_the_store_of_swings_works_on_a_cluster(client: Redis) -> None:
     assert await store.outbox(9) == [encode_swing(again)]
 
 
-async def test_the_cluster_rejects_transactions_that_cross_slots(client: Redis) -> None:
+async def test_the_cluster_rejects_transactions_that_cross_slots(
+    client: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Otherwise the other tests would prove nothing."""
+    monkeypatch.setattr(redis_cluster, "WAIT_S", 0.1)
     with pytest.raises(ClusterCrossSlotError):
         await client.sunion([keys.Generation(1).series, keys.Generation(1).rejected])
-    async with client.pipeline(transaction=True) as pipe:
+    async with client.pipeline(transaction=True, shard_hint=keys.SNAPSHOTS) as pipe:
         pipe.delete(keys.SNAPSHOTS)
         pipe.delete(keys.POSITIONS)
-        with pytest.raises(ClusterCrossSlotError):
+        with pytest.raises(SlotUnavailableError, match="is moving"):
             await pipe.execute()

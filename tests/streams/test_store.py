@@ -12,7 +12,6 @@ import pytest
 import time_machine
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import SecretStr
 
 from miningmap import settings as config
 from miningmap.api.models import Refusal
@@ -52,8 +51,8 @@ PARTITION = ("topic", 0)
 
 
 @pytest.fixture
-async def redis(redis_url: str) -> AsyncIterator[Redis]:
-    client = connect(config.Redis(url=SecretStr(redis_url)))
+async def redis(redis_settings: config.Redis) -> AsyncIterator[Redis]:
+    client = connect(redis_settings)
     yield client
     await client.aclose()
 
@@ -135,6 +134,7 @@ async def test_writing_a_message_again_changes_nothing(redis: Redis) -> None:
     assert await write(store, [sent, sent]) == 0
 
 
+@pytest.mark.parametrize("redis_settings", ["single"], indirect=True)
 async def test_a_batch_is_one_round_trip(redis: Redis) -> None:
     store = Store(redis, FOR_EVER)
     await store.generations.begin({PARTITION: Range(0, 0)})

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from pydantic import SecretStr
 
 from miningmap import settings as config
 from miningmap.redis_client import connect
@@ -46,8 +45,8 @@ TRACKS = (
 
 
 @pytest.fixture
-async def redis(redis_url: str) -> AsyncIterator[Redis]:
-    client = connect(config.Redis(url=SecretStr(redis_url)))
+async def redis(redis_settings: config.Redis) -> AsyncIterator[Redis]:
+    client = connect(redis_settings)
     yield client
     await client.aclose()
 

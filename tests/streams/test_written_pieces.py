@@ -7,7 +7,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pydantic import SecretStr
 
 from miningmap import settings as config
 from miningmap.places import all_places, is_locatable, outermost
@@ -37,8 +36,8 @@ CODES = [p.code for p in all_places() if is_locatable(p.code) and outermost(p.co
 
 
 @pytest.fixture
-async def client(redis_url: str) -> AsyncIterator[Redis]:
-    async with connect(config.Redis(url=SecretStr(redis_url))) as client:
+async def client(redis_settings: config.Redis) -> AsyncIterator[Redis]:
+    async with connect(redis_settings) as client:
         yield client
 
 
