@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
-from redis.crc import key_slot
+from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.exceptions import (
     AskError,
     ClusterDownError,
@@ -118,9 +118,12 @@ class RedisCluster(Redis):
         """Return a client of each node that has slots.
 
         Raises:
-            redis.RedisError: no node that is known can be asked.
+            redis.RedisError: no node that is known can be asked, or a slot has none.
         """
         await self._know()
+        if lacking := REDIS_CLUSTER_HASH_SLOTS - len(self._slots):
+            self.forget()
+            raise SlotUnavailableError(f"{lacking} slots of the Redis Cluster have no node")
         return [self._node(address) for address in sorted(set(self._slots.values()))]
 
     async def node_of(self, key: str) -> Redis:
@@ -248,11 +251,14 @@ class RedisCluster(Redis):
                 return reply
             if time.monotonic() > until:
                 raise _unavailable(reply)
-            if isinstance(reply, MovedError) and self._slots.get(slot) != (reply.host, reply.port):
+            if isinstance(reply, MovedError) and self._is_news(slot, reply):
                 self._slots[slot] = (reply.host, reply.port)  # other nodes may not know it yet
             else:
                 self.forget()
                 await asyncio.sleep(_PAUSE_S)
+
+    def _is_news(self, slot: int, moved: MovedError) -> bool:
+        return bool(moved.host) and self._slots.get(slot) != (moved.host, moved.port)
 
     @contextmanager
     def redirections_are_losses(self) -> Iterator[None]:
@@ -328,6 +334,8 @@ class _Pipeline(Pipeline):
 
     async def execute(self, raise_on_error: bool = True) -> list[Any]:  # noqa: FBT001, FBT002 - redis-py's
         commands, self.command_stack = self.command_stack, []
+        if not commands:
+            return []
         replies = await self._cluster.run(commands)
         if raise_on_error:
             for reply in replies:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import signal
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Self, cast
@@ -14,6 +16,7 @@ from tests.servers import POLL_S, RedisServer, ServerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 NODES: Final = 3
 READY_S: Final = 30.0
@@ -40,6 +43,18 @@ class ClusterNode(RedisServer):
     def client(self) -> redis.Redis:
         return redis.Redis.from_url(self.url)
 
+    def copy_of_log(self) -> Path:
+        """A copy of its append-only file as it is now."""
+        copy = self.folder / "copied-log"
+        shutil.copytree(self.folder / "appendonlydir", copy)
+        return copy
+
+    def return_to(self, copy: Path) -> None:
+        """End as if the power failed, with the log as it was when it was copied."""
+        self.stop(signal.SIGKILL)
+        shutil.rmtree(self.folder / "appendonlydir")
+        copy.rename(self.folder / "appendonlydir")
+
     def _command(self) -> list[str]:
         # The default bus port, the port plus 10,000, may be in use or out of range.
         options = {
@@ -47,6 +62,7 @@ class ClusterNode(RedisServer):
             "cluster-port": str(self.ports[1]),
             "cluster-node-timeout": str(NODE_TIMEOUT_MS),
             "appendonly": "yes",
+            "repl-diskless-sync-delay": "0",
         }
         words = [word for key, value in options.items() for word in (f"--{key}", value)]
         return [*super()._command(), *words]
@@ -81,11 +97,7 @@ class RedisClusterServers:
 
     def wait_until_ok(self) -> None:
         """Wait until each node knows all others, and that all slots are served."""
-        deadline = time.monotonic() + READY_S
-        while not all(map(_is_ok, self.nodes)):
-            if time.monotonic() > deadline:
-                raise ServerError(self.nodes[0].with_last_lines(f"no cluster in {READY_S:g} s"))
-            time.sleep(POLL_S)
+        _wait(self.nodes[0], lambda: all(_is_ok(node, len(self.nodes)) for node in self.nodes))
 
     def start(self) -> None:
         """Start the nodes that do not run."""
@@ -106,6 +118,18 @@ class RedisClusterServers:
     def close(self) -> None:
         for node in self.nodes:
             node.close()
+
+    def add_replica(self, primary: ClusterNode) -> ClusterNode:
+        """Add a node that follows another one, and takes its place when it is lost."""
+        replica = ClusterNode.launch()
+        self.nodes.append(replica)
+        with replica.client() as client:
+            client.execute_command("CLUSTER MEET", LOOPBACK, *primary.ports)
+            _wait(replica, lambda: _knows(client, primary))
+            client.execute_command("CLUSTER REPLICATE", primary.id)
+            _wait(replica, lambda: client.info("replication").get("master_link_status") == "up")
+        self.wait_until_ok()  # the others have to know it before it can take a place
+        return replica
 
     # --- slots ---
 
@@ -147,18 +171,23 @@ class RedisClusterServers:
                 pass
             for client in (new, old):
                 client.execute_command("CLUSTER SETSLOT", slot, "NODE", target.id)
-        self._wait_for_owner(slot, target)
-
-    def _wait_for_owner(self, slot: int, node: ClusterNode) -> None:
-        deadline = time.monotonic() + READY_S
-        while self.owner(slot) is not node:
-            if time.monotonic() > deadline:
-                raise ServerError(node.with_last_lines(f"does not get slot {slot}"))
-            time.sleep(POLL_S)
+        _wait(target, lambda: self.owner(slot) is target)
 
 
-def _is_ok(node: ClusterNode) -> bool:
+def _wait(node: ClusterNode, condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + READY_S
+    while not condition():
+        if time.monotonic() > deadline:
+            raise ServerError(node.with_last_lines(f"is not as it should be after {READY_S:g} s"))
+        time.sleep(POLL_S)
+
+
+def _knows(client: redis.Redis, node: ClusterNode) -> bool:
+    return node.id in str(client.execute_command("CLUSTER NODES"))  # type: ignore[no-untyped-call]
+
+
+def _is_ok(node: ClusterNode, nodes: int) -> bool:
     with node.client() as client:
         info = client.execute_command("CLUSTER INFO")
     known, state = int(info["cluster_known_nodes"]), info["cluster_state"]
-    return known == NODES and state == "ok"
+    return known == nodes and state == "ok"

@@ -17,6 +17,7 @@ from miningmap.dependencies import Dependency
 from miningmap.metrics import redis_durations
 from miningmap.redis_client import connect, watch
 from miningmap.redis_cluster import RedisCluster, SlotUnavailableError, all_servers
+from tests.cluster_servers import RedisClusterServers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -24,9 +25,8 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from miningmap.redis_errors import Memory
-    from tests.cluster_servers import RedisClusterServers
 
-DEADLINE_S = 30
+DEADLINE_S = 60
 KEYS = [f"key{n}" for n in range(30)]
 ONE_SLOT = [f"{{slot}}{n}" for n in range(30)]
 
@@ -154,6 +154,25 @@ async def test_a_node_that_ends_and_comes_back_is_used_again(
             async with asyncio.timeout(DEADLINE_S):
                 while await _values(client) != KEYS:  # noqa: ASYNC110 - it is another process
                     await asyncio.sleep(0.05)
+
+
+async def test_a_replica_takes_the_place_of_its_node(redis_cluster: RedisClusterServers) -> None:
+    del redis_cluster  # requested to skip on machines without a redis-server
+    cluster = RedisClusterServers.launch()
+    try:
+        lost = cluster.nodes[0]  # that of the URL, too
+        replica = await asyncio.to_thread(cluster.add_replica, lost)
+        settings = config.Redis(url=SecretStr(cluster.url), cluster=True)
+        async with connect(settings, patient=False) as client:
+            await fill(client, KEYS)
+            with lost.client() as primary, replica.client() as other:
+                await until(lambda: primary.dbsize() == other.dbsize())
+            await asyncio.to_thread(lost.stop, signal.SIGKILL)
+            async with asyncio.timeout(DEADLINE_S):
+                while await _values(client) != KEYS:  # noqa: ASYNC110 - they are other processes
+                    await asyncio.sleep(0.05)
+    finally:
+        cluster.close()
 
 
 async def _values(client: Redis) -> list[str] | None:

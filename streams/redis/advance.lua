@@ -1,7 +1,7 @@
 -- Record that messages were applied to a generation, if they follow on what was applied before.
 --
--- KEYS     the hash that says which generation is current; the positions of this generation, and its
---          targets
+-- KEYS     the positions of a generation; then, unless they are a copy, the hash that says which
+--          generation is current, and the targets
 -- ARGV     the field of the first hash that must have the generation's number; that number; then for
 --          each partition its name, the offset of the first message that was applied, and the offset
 --          after the last one
@@ -9,16 +9,19 @@
 --          follow on its position, its name and its position, or "" if it has none
 --
 -- What is damaged counts as missing: a position, and with a target the whole generation.
-local state_key, positions_key, targets_key = KEYS[1], KEYS[2], KEYS[3]
+local positions_key, state_key, targets_key = KEYS[1], KEYS[2], KEYS[3]
 
 local function number(text)
   return type(text) == 'string' and #text <= 15 and string.match(text, '^%d+$') and tonumber(text)
 end
 
 -- Redis reports a key of another type by a table.
-if redis.pcall('HGET', state_key, ARGV[1]) ~= ARGV[2] then return -1 end
-local targets = redis.pcall('HGETALL', targets_key)
-if targets.err then return -1 end
+local targets = {}
+if state_key then
+  if redis.pcall('HGET', state_key, ARGV[1]) ~= ARGV[2] then return -1 end
+  targets = redis.pcall('HGETALL', targets_key)
+  if targets.err then return -1 end
+end
 
 local behind = {}
 for i = 3, #ARGV, 3 do

@@ -138,6 +138,7 @@ class CellWriter:
             return applied.generation
         if applied is not None and self._known:
             return self._known
+        await self.generations.copy_positions()
         current = await self.generations.current()
         if current is None and applied is None:
             await self.generations.begin({})
@@ -232,7 +233,7 @@ class CellWriter:
             oldest = {series: _oldest(numbers) for series, (_, _, *numbers) in of_series.items()}
             await self._remove_expired(generation, oldest, applied.at)
         if applied and is_last:
-            advance = replies[-1] if at_once else await self._advance(generation, applied)
+            advance = replies[-1:] if at_once else await self._advance(generation, applied)
             not_advanced = self.generations.advanced(advance)
             if not_advanced.replaced:
                 self._known = 0
@@ -269,11 +270,10 @@ class CellWriter:
             await self._redis.hset(generation.damaged, mapping=cast("Mapping[Any, Any]", named))
         return damaged
 
-    async def _advance(self, generation: Generation, applied: Applied) -> Any:  # noqa: ANN401 - as redis-py
+    async def _advance(self, generation: Generation, applied: Applied) -> list[Any]:
         async with self._redis.pipeline(transaction=False) as pipe:
             self._add_advance(pipe, generation, applied)
-            (reply,) = await pipe.execute()
-        return reply
+            return await pipe.execute()
 
     def _add_advance(self, pipe: Pipeline, generation: Generation, applied: Applied) -> None:
         name = CURRENT if applied.generation is None else NEXT

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, cast
 import structlog
 from redis.exceptions import ResponseError
 
+from miningmap.redis_cluster import keeps_order
 from streams.redis import keys, lease
 from streams.redis.damage import is_wrong_type, raise_other_errors, remove_wrong_types
 from streams.redis.scripts import script_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
     from redis.asyncio import Redis
@@ -40,6 +41,7 @@ FIRST_NUMBER: Final = 1
 _SCRIPT: Final = script_of("advance.lua")
 _FORGET: Final = script_of("forget.lua")
 _UNLINKED_AT_ONCE: Final = 500
+_COMPLETE: Final = b"complete"
 # The scripts have the same rule. More digits than any offset or time has are damage too.
 _NUMBER: Final = re.compile(rb"[0-9]{1,15}")
 _LONGEST_QUOTE: Final = 64
@@ -163,13 +165,26 @@ class Generations:
         async with self.redis.pipeline(transaction=False) as pipe:
             pipe.hgetall(keys.positions(number))
             pipe.hgetall(keys.targets(number))
+            for copy in self._copies(number):
+                pipe.hgetall(copy)
             replies = await pipe.execute(raise_on_error=False)
         raise_other_errors(replies)
-        positions, targets = replies
+        positions, targets, *copies = replies
         goals = _targets(targets)
         if goals is None:  # nobody knows when it can be read
             return None
+        if any(copies):
+            if not all(isinstance(each, dict) and _COMPLETE in each for each in copies):
+                return None  # a node has lost what it had
+            return Filled(number, _least(map(_positions, (positions, *copies))), goals)
         return Filled(number, _positions(positions), goals)
+
+    def _copies(self, number: int) -> list[str]:
+        """Return the keys of the copies of the positions: a single Redis has none.
+
+        The nodes of a cluster lose data one by one, so each of them says what it has.
+        """
+        return [] if keeps_order(self.redis) else keys.copies(number)
 
     def _transaction(self) -> Pipeline:
         return self.redis.pipeline(transaction=True, shard_hint=keys.POSITIONS)
@@ -200,6 +215,7 @@ class Generations:
     ) -> bool:
         """Make a generation the one of that name, unless there is one; return whether it was."""
         await self._forget_damaged(name)
+        await self._set_copies(number, positions)
         # The field is set last, so that nobody finds the generation without its targets.
         async with self._transaction() as pipe:
             if positions:
@@ -211,16 +227,31 @@ class Generations:
             *_, is_new = await pipe.execute()
         if not is_new and await self.redis.hget(keys.POSITIONS, name) != b"%d" % number:
             await self.redis.delete(keys.positions(number), keys.targets(number))
+            await self._unlink_all(self._copies(number))
         return bool(is_new)
+
+    async def _set_copies(self, number: int, positions: Mapping[Partition, int]) -> None:
+        async with self.redis.pipeline(transaction=False) as pipe:
+            for copy in self._copies(number):
+                pipe.hset(copy, mapping={_COMPLETE: 1, **_encoded(positions)})
+            await pipe.execute()
+
+    async def copy_positions(self) -> None:
+        """Give a Redis that has become a cluster its copies of the positions."""
+        if keeps_order(self.redis) or (current := await self.current()) is None:
+            return
+        if not any([await self.redis.exists(copy) for copy in self._copies(current.number)]):
+            await self._set_copies(current.number, current.positions)
 
     async def begin_partition(self, number: int, partition: Partition, first: int) -> None:
         """Give a partition that has none a position: that of the first message that Kafka has."""
-        key, name = keys.positions(number), _name(partition)
-        await remove_wrong_types(self.redis, {key: "hash"})
-        position = cast("bytes | None", await self.redis.hget(key, name))
-        if position is not None and number_of(position) is None:
-            await self._forget(key, name, position)
-        await self.redis.hsetnx(key, name, cast("Any", first))
+        name = _name(partition)
+        for key in (keys.positions(number), *self._copies(number)):
+            await remove_wrong_types(self.redis, {key: "hash"})
+            position = cast("bytes | None", await self.redis.hget(key, name))
+            if position is not None and number_of(position) is None:
+                await self._forget(key, name, position)
+            await self.redis.hsetnx(key, name, cast("Any", first))
 
     async def _forget_damaged(self, name: str) -> None:
         """Let there be no generation of that name, if what there is cannot be used."""
@@ -240,17 +271,23 @@ class Generations:
     def add_advance(
         self, pipe: Pipeline, number: int, applied: Mapping[Partition, Range], name: str = CURRENT
     ) -> None:
-        """Add to a pipeline that messages were applied; :meth:`advanced` reads the reply."""
+        """Add to a pipeline that messages were applied; :meth:`advanced` reads the replies.
+
+        In a cluster their cells must have been written before.
+        """
         ranges = [word for each, held in applied.items() for word in (_name(each), *held)]
-        touched = (keys.POSITIONS, keys.positions(number), keys.targets(number))
-        pipe.evalsha(_SCRIPT.sha, len(touched), *touched, name, number, *ranges)
+        touched = (keys.positions(number), keys.POSITIONS, keys.targets(number))
+        for each in (touched, *((copy,) for copy in self._copies(number))):
+            pipe.evalsha(_SCRIPT.sha, len(each), *each, name, number, *ranges)
 
     @staticmethod
-    def advanced(reply: int | Sequence[bytes]) -> NotAdvanced:
-        """Return what a reply says of the messages that were applied."""
-        if isinstance(reply, int):
-            return NotAdvanced(replaced=True, behind={})
-        pairs = zip(reply[::2], reply[1::2], strict=True)
+    def advanced(replies: Iterable[int | Sequence[bytes]]) -> NotAdvanced:
+        """Return what the replies say of the messages that were applied."""
+        pairs: list[tuple[bytes, bytes]] = []
+        for reply in replies:
+            if isinstance(reply, int):
+                return NotAdvanced(replaced=True, behind={})
+            pairs += zip(reply[::2], reply[1::2], strict=True)
         named = ((_partition_of(name), number_of(position)) for name, position in pairs)
         behind = {each: position for each, position in named if each is not None}
         return NotAdvanced(replaced=False, behind=behind)
@@ -316,7 +353,7 @@ class Generations:
                 some = []
         return removed + await self._unlink_all(some)
 
-    async def _unlink_all(self, names: Sequence[bytes]) -> int:
+    async def _unlink_all(self, names: Sequence[str | bytes]) -> int:
         # One command a key: in a cluster they are in different slots.
         async with self.redis.pipeline(transaction=False) as pipe:
             for name in names:
@@ -344,6 +381,16 @@ def _positions(reply: object) -> dict[Partition, int]:
     fields = reply.items() if isinstance(reply, dict) else ()
     read = ((_partition_of(name), number_of(position)) for name, position in fields)
     return {each: n for each, n in read if each is not None and n is not None}
+
+
+def _least(positions: Iterable[Mapping[Partition, int]]) -> dict[Partition, int]:
+    """Return how far all of them are; a partition that one lacks is left out."""
+    first, *others = positions
+    return {
+        each: min([position, *(other[each] for other in others)])
+        for each, position in first.items()
+        if all(each in other for other in others)
+    }
 
 
 def _targets(reply: object) -> dict[Partition, Range] | None:

@@ -16,6 +16,8 @@ the one that is current.
                                     that was applied to G, without a gap before it
 ``mm:{positions}:G:targets``        hash: ``TOPIC/PARTITION`` -> ``START END``, what has to be
                                     applied before G can be read; absent once that is so
+``mm:G:{PART}:applied``             hash, only in a Redis Cluster: a copy of ``mm:{positions}:G``
+                                    in each part of the slots, and ``complete`` -> 1
 ``mm:{positions}:builder``          the process that fills the next generation; expires
 ``mm:G:series``                     set of all series, as ``POOL/SOURCE``
 ``mm:G:{p:POOL}:SOURCE:m:HOUR``     hash: minute of the hour -> claim
@@ -58,12 +60,18 @@ Before there were generations, their keys had no number: :mod:`streams.redis.tak
 
 from __future__ import annotations
 
+from functools import cache
+from itertools import count
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 
 if TYPE_CHECKING:
     from streams.method.cells import Series
 
 POSITIONS: Final = "mm:{positions}"
+COPIES: Final = 32
+"""How many copies of the positions a Redis Cluster has: more than it has nodes."""
 BUILDER: Final = f"{POSITIONS}:builder"
 
 UNNUMBERED_SERIES: Final = "mm:series"
@@ -84,6 +92,26 @@ SWING_LEADER: Final = f"{SWINGS}:leader"
 def positions(generation: int) -> str:
     """Return the key of the positions of a generation."""
     return f"{POSITIONS}:{generation}"
+
+
+def copies(generation: int) -> list[str]:
+    """Return the keys of the copies of the positions, one in each of some equal parts of the slots.
+
+    So each node of a cluster has one, unless it has hardly any slots.
+    """
+    return [f"mm:{generation}:{{{tag}}}:applied" for tag in _parts_of_slots()]
+
+
+@cache
+def _parts_of_slots() -> tuple[str, ...]:
+    """Return for each part of the slots a text whose slot is in it: the first number that is."""
+    found: dict[int, str] = {}
+    for number in count():
+        part = key_slot(b"%d" % number) * COPIES // REDIS_CLUSTER_HASH_SLOTS
+        found.setdefault(part, str(number))
+        if len(found) == COPIES:
+            break
+    return tuple(found[part] for part in sorted(found))
 
 
 def targets(generation: int) -> str:

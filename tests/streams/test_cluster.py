@@ -24,11 +24,19 @@ from streams.method.windows import Span, parse_window
 from streams.redis import keys
 from streams.redis.cell_writer import Applied, CellWriter
 from streams.redis.event_log import EventId
-from streams.redis.generations import NEXT, NotAdvanced, Range, RebuildingError
+from streams.redis.generations import (
+    FIRST_NUMBER,
+    NEXT,
+    Filled,
+    NotAdvanced,
+    Range,
+    RebuildingError,
+)
 from streams.redis.snapshot_store import SnapshotStore
 from streams.redis.store import Store
 from streams.redis.stored_cells import StoredCells
 from streams.redis.swing_store import EvaluatedMinute, SwingStore
+from streams.redis.takeover import has_unnumbered_cells, take_over
 from tests.streams.fixtures import NOON, network, place_swing, report
 
 if TYPE_CHECKING:
@@ -215,6 +223,30 @@ async def test_generations_work_on_a_cluster(client: Redis) -> None:
         for span in SPANS:
             assert after.sum(series, span) == before.sum(series, span)
     assert [key async for key in client.scan_iter(f"*:{first.number}:*")] == []
+
+
+async def test_cells_from_before_there_were_generations_are_taken_over(client: Redis) -> None:
+    store = Store(client, FOR_EVER)
+    await write(store)
+    before = await store.cells.read(SPANS)
+    generation = keys.Generation(before.generation)
+    await client.sadd(keys.UNNUMBERED_SERIES, *await client.smembers(generation.series))
+    async for key in client.scan_iter(f"mm:{generation.number}:*"):
+        if key.endswith(b":applied") or key == generation.series.encode():
+            await client.delete(key)
+        else:
+            await client.rename(key, b"mm:" + key.split(b":", 2)[2])
+    await client.delete(keys.POSITIONS, keys.positions(generation.number))
+    assert await has_unnumbered_cells(client)
+    assert await take_over(store.generations, {("topic", 0): 4})
+    assert not await has_unnumbered_cells(client)
+    current = await store.generations.current()
+    assert current == Filled(FIRST_NUMBER, {("topic", 0): 4})
+    after = await store.cells.read(SPANS)
+    assert set(after.series()) == set(before.series())
+    for series in before.series():
+        for span in SPANS:
+            assert after.sum(series, span) == before.sum(series, span)
 
 
 async def test_the_store_of_swings_works_on_a_cluster(client: Redis) -> None:

@@ -21,13 +21,14 @@ from endpoint.service import application
 from miningmap import settings as config
 from miningmap.redis_client import connect
 from miningmap.redis_cluster import SlotUnavailableError
-from miningmap.times import MINUTE_S, bucket, rfc3339
+from miningmap.times import MINUTE_S, bucket, rfc3339, utc_now
 from streams.method.beliefs import Beliefs
 from streams.method.cells import MemoryCells, Series, claims_of
 from streams.method.windows import Span
+from streams.rebuild import rebuild
 from streams.redis import keys
 from streams.redis.cell_writer import Applied
-from streams.redis.generations import Range
+from streams.redis.generations import Range, RebuildingError
 from streams.redis.store import Store
 from tests.streams import golden, model
 from tests.streams.fixtures import NOON, network, report
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
     from miningmap.messages import Message
     from miningmap.settings import Settings
-    from tests.cluster_servers import RedisClusterServers
+    from tests.cluster_servers import ClusterNode, RedisClusterServers
     from tests.servers import KafkaServer
 
 # Redis expires keys by its own clock, and these tests must pass on any day.
@@ -240,6 +241,65 @@ async def process(settings: Settings) -> AsyncIterator[StreamsProcess]:
         assert await running.end(signal.SIGTERM) == 0
 
 
+def others_with_pools(cluster: RedisClusterServers) -> list[ClusterNode]:
+    """The nodes that have cells of pools, but not the positions; at least one."""
+    positions = cluster.owner(key_slot(keys.POSITIONS.encode()))
+    owners = [cluster.owner(key_slot(f"{{p:{pool}}}".encode())) for pool in POOLS]
+    nodes = [node for node in cluster.nodes if node in owners and node is not positions]
+    assert nodes
+    return nodes
+
+
+async def test_what_one_node_has_lost_is_written_again(
+    redis_cluster: RedisClusterServers, on_cluster: Settings, client: Redis
+) -> None:
+    sent = [message for minute in range(60) for message in of_minute(minute)]
+    half = len(sent) // 2
+
+    async def is_complete() -> bool:
+        try:
+            await check_cells(client, sent)
+        except (AssertionError, RedisError, RebuildingError):
+            return False
+        return True
+
+    async with process(on_cluster):
+        await publish(on_cluster, sent[:half])
+        await processed(on_cluster)
+        first, *others = others_with_pools(redis_cluster)
+        log = first.copy_of_log()
+        await publish(on_cluster, sent[half:])
+        await processed(on_cluster)
+        before = await client.hgetall(keys.POSITIONS)
+        first.return_to(log)  # it lacks its newest writes
+        await asyncio.to_thread(redis_cluster.start)
+        await until(is_complete)
+        assert await client.hgetall(keys.POSITIONS) == before  # nothing else was made anew
+        for node in (first, *others):
+            node.flush()  # it lacks everything
+            await until(is_complete)
+
+
+async def test_a_redis_that_has_become_a_cluster_goes_on_with_its_cells(client: Redis) -> None:
+    store = Store(client, FOR_EVER)
+    claimed = [(message, claims_of(message)) for message in of_minute(0)]
+    await store.generations.begin({PARTITION: Range(0, 0)})
+    await store.writer.write(claimed, Applied({PARTITION: Range(0, 1)}, NOON))
+    before = await store.generations.current()
+    assert before
+    for copy in keys.copies(before.number):  # a single Redis has none
+        await client.delete(copy)
+    assert await store.generations.current() == before
+    written = await Store(client, FOR_EVER).writer.write(
+        [], Applied({PARTITION: Range(1, 2)}, NOON)
+    )
+    assert not written.not_advanced
+    after = await store.generations.current()
+    assert after
+    assert (after.number, after.positions) == (before.number, {PARTITION: 2})
+    assert all([await client.exists(copy) for copy in keys.copies(before.number)])
+
+
 async def check_answers(client: Redis, sent: Sequence[Message]) -> None:
     """The endpoint answers over HTTP what the brute-force model computes."""
     app = application(Store(client, FOR_EVER), Beliefs(), config.Endpoint())
@@ -273,3 +333,7 @@ async def test_services_on_a_cluster_answer_as_the_model_while_slots_move_and_a_
         await processed(on_cluster)
         await check_cells(client, sent)
         await check_answers(client, sent)
+        rebuilt = await rebuild(on_cluster, Store(client, FOR_EVER).writer, utc_now)
+        assert rebuilt.messages == len(sent)
+        assert rebuilt.removed > len(POOLS)
+        await check_cells(client, sent)

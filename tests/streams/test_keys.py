@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 from pydantic import SecretStr
-from redis.crc import key_slot
+from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 
 from miningmap import settings as config
 from miningmap.messages import Published
@@ -68,6 +68,11 @@ def test_all_other_keys_are_in_one_of_two_slots_unless_they_are_used_alone() -> 
     assert len(snapshots) >= 3
     for together in (snapshots, OF_POSITIONS):
         assert len(set(map(slot, together))) == 1
+
+
+def test_each_equal_part_of_the_slots_has_a_copy_of_the_positions() -> None:
+    parts = [slot(key) * keys.COPIES // REDIS_CLUSTER_HASH_SLOTS for key in keys.copies(7)]
+    assert parts == list(range(keys.COPIES))
 
 
 def test_all_keys_have_different_names() -> None:
