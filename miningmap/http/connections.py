@@ -170,10 +170,11 @@ class Connections:
         elif self._all.connections >= self.limits.connections:
             self._make_room(self._all, FULL, key)
         connection = Connection(server, self, loop, key)
-        if key is not None:
-            self._clients.setdefault(key, _Group())
         self._open.add(connection)
-        for group in self._groups(connection):
+        connection.groups = (self._all,)
+        if key is not None:
+            connection.groups += (self._clients.setdefault(key, _Group()),)
+        for group in connection.groups:
             group.connections += 1
         self.waits(connection)
         return connection
@@ -185,19 +186,13 @@ class Connections:
             raise RefusedError(_REFUSALS[reason])
         self.drop(first, REPLACED)
 
-    def _groups(self, connection: Connection) -> list[_Group]:
-        """Return the groups that a connection is in; none if it is forgotten."""
-        if connection not in self._open:
-            return []
-        key = connection.client
-        return [self._all] if key is None else [self._all, self._clients[key]]
-
     def leave(self, connection: Connection) -> None:
         """Forget a connection that is closed; one that is forgotten already may leave again."""
         self.works(connection)
         self.reads(connection)
-        for group in self._groups(connection):
+        for group in connection.groups:
             group.connections -= 1
+        connection.groups = ()
         self._open.discard(connection)
         key = connection.client
         if key in self._clients and not self._clients[key].connections:
@@ -224,17 +219,17 @@ class Connections:
 
     def waits(self, connection: Connection) -> None:
         """Note that a connection waits for a request from now on."""
-        for group in self._groups(connection):
+        for group in connection.groups:
             group.waiting[connection] = None
 
     def works(self, connection: Connection) -> None:
         """Note that a connection waits no longer."""
-        for group in self._groups(connection):
+        for group in connection.groups:
             group.waiting.pop(connection, None)
 
     def stalls(self, connection: Connection) -> None:
         """Note that a client does not read its response; drop the slowest if memory runs short."""
-        for group in self._groups(connection):
+        for group in connection.groups:
             group.stalled[connection] = None
         unread = sum(other.unread for other in self._all.stalled)
         while unread > MAX_UNREAD:
@@ -244,7 +239,7 @@ class Connections:
 
     def reads(self, connection: Connection) -> None:
         """Note that a client reads again."""
-        for group in self._groups(connection):
+        for group in connection.groups:
             group.stalled.pop(connection, None)
 
     def sweep(self, now: float) -> None:
@@ -288,6 +283,7 @@ class Connection(web.RequestHandler):
     ) -> None:
         super().__init__(server, loop=loop, **_OPTIONS)
         self.client = client
+        self.groups: tuple[_Group, ...] = ()  # that it is in; none before and after
         self._connections = connections
         self._deadlines = connections.limits.deadlines
         self._wire: asyncio.Transport | None = None
@@ -323,11 +319,10 @@ class Connection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Parse what has arrived, and note when a request begins and when its head is complete."""
-        parsed, was_at_work = self._request_count, self._is_at_work
+        parsed = self._request_count
+        was_at_work = parsed > self._finished
         # The rest of a body that no handler wants is thrown away.
         is_head = not was_at_work and self._body.is_eof()
-        if data and self._idle and is_head:
-            self._idle, self._since = False, self._loop.time()
         super().data_received(data)
         if self._request_count > parsed:
             self._head = 0
@@ -336,6 +331,8 @@ class Connection(web.RequestHandler):
                 self._since = self._loop.time()
                 self._connections.works(self)
         elif is_head:
+            if data and self._idle:
+                self._idle, self._since = False, self._loop.time()
             self._head += len(data)
             if self._head > MAX_HEAD:
                 self._refuse(MALFORMED, _HEAD_TOO_LARGE)
@@ -346,6 +343,8 @@ class Connection(web.RequestHandler):
         aiohttp only queues an error behind it, while the handler waits. Nothing else can come
         behind a request before its body has ended.
         """
+        if not self._messages:
+            return  # the one that is handled, if there is one, is the last
         current = [] if self._current_request is None else [self._current_request.content]
         for body in (current + [body for _, body in self._messages])[:-1]:
             if not body.is_eof() and body.exception() is None:

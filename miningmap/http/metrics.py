@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from functools import cache
+import math
+from bisect import bisect_left
+from collections import defaultdict
+from itertools import accumulate
 from time import perf_counter
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from aiohttp import hdrs, web
-from prometheus_client import Counter, Gauge, Histogram, generate_latest
+from prometheus_client import Counter, Gauge, generate_latest
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.openmetrics import exposition as openmetrics
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from miningmap.metrics import OTHER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from aiohttp.typedefs import Handler, Middleware
-    from prometheus_client import CollectorRegistry
-    from prometheus_client.registry import Collector
+    from prometheus_client import CollectorRegistry, Metric
 
     from miningmap.series import Series
 
@@ -28,6 +33,9 @@ _BUCKETS_S: Final = (0.001, 0.0025, 0.01, 0.05, 0.25, 1, 2.5, 5, 10, 30)
 _LABELS: Final = ("route", "method", "status")
 _OPENMETRICS: Final = "application/openmetrics-text"
 _END: Final = b"# EOF\n"  # of OpenMetrics
+
+_Values: TypeAlias = tuple[str, str, int]
+"""The values of the labels of a request: route, method and status."""
 
 
 class Format(NamedTuple):
@@ -92,39 +100,20 @@ class ConnectionMetrics:
         )
 
 
-class HttpMetrics:
+class HttpMetrics(Collector):
     """Counts the requests of all HTTP servers of a process, and times them.
 
     A request is identified by the pattern of its route, never by its path, which clients choose.
+    The figures are kept here, not in the library, whose locks and checks take as long as all
+    other middlewares together.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.connections: Final = ConnectionMetrics(registry)
         """For :func:`miningmap.http.server.serving`."""
-        requests = Counter(
-            "miningmap_http_requests_total",
-            "HTTP requests, by the pattern of their route ('other' if there is none), method and "
-            "status of the response. A stream is counted when it ends.",
-            _LABELS,
-            registry=registry,
-        )
-        durations = Histogram(
-            "miningmap_http_request_duration_seconds",
-            "Time from the head of an HTTP request until its response is made; streams are left "
-            "out.",
-            _LABELS,
-            buckets=_BUCKETS_S,
-            registry=registry,
-        )
-
-        # Looking up a series takes longer than counting.
-        counter, histogram = cache(requests.labels), cache(durations.labels)
-
-        def count(request: web.Request, response: web.StreamResponse, started: float) -> None:
-            labels = (_route(request), _method(request), response.status)
-            counter(*labels).inc()
-            if isinstance(response, web.Response):  # a stream lasts as long as its client wants
-                histogram(*labels).observe(perf_counter() - started)
+        self._requests = defaultdict[_Values, int](int)
+        self._durations = defaultdict[_Values, _Durations](_Durations)
+        registry.register(self)
 
         @web.middleware
         async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -132,13 +121,58 @@ class HttpMetrics:
             try:
                 response = await handler(request)
             except web.HTTPException as error:
-                count(request, error, started)
+                self._count(request, error, started)
                 raise
-            count(request, response, started)
+            self._count(request, response, started)
             return response
 
         self.middleware: Middleware = middleware
         """The outermost middleware of each server, which sees the responses as they are sent."""
+
+    def _count(self, request: web.Request, response: web.StreamResponse, started: float) -> None:
+        values = (_route(request), _method(request), response.status)
+        self._requests[values] += 1
+        if isinstance(response, web.Response):  # a stream lasts as long as its client wants
+            self._durations[values].add(perf_counter() - started)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield both metrics."""
+        requests = CounterMetricFamily(
+            "miningmap_http_requests_total",
+            "HTTP requests, by the pattern of their route ('other' if there is none), method and "
+            "status of the response. A stream is counted when it ends.",
+            labels=_LABELS,
+        )
+        for values, number in self._requests.items():
+            requests.add_metric([*map(str, values)], number)
+        yield requests
+        durations = HistogramMetricFamily(
+            "miningmap_http_request_duration_seconds",
+            "Time from the head of an HTTP request until its response is made; streams are left "
+            "out.",
+            labels=_LABELS,
+        )
+        for values, taken in self._durations.items():
+            durations.add_metric([*map(str, values)], taken.buckets(), taken.sum_s)
+        yield durations
+
+
+class _Durations:
+    """How many requests took how long, and the sum of that in seconds."""
+
+    def __init__(self) -> None:
+        self._numbers = [0] * (len(_BUCKETS_S) + 1)
+        self.sum_s = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Count a request."""
+        self._numbers[bisect_left(_BUCKETS_S, seconds)] += 1
+        self.sum_s += seconds
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """Return the upper bounds, and how many requests took no longer."""
+        bounds = map(floatToGoString, (*_BUCKETS_S, math.inf))
+        return list(zip(bounds, accumulate(self._numbers), strict=True))
 
 
 def _route(request: web.Request) -> str:
