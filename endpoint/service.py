@@ -15,8 +15,8 @@ from endpoint.data.heavy_questions import HeavyQuestions
 from endpoint.data.snapshot_cache import SnapshotCache
 from endpoint.http.middleware import (
     add_common_headers,
-    error_middleware,
     preflight,
+    problem_middleware,
     rate_limit_middleware,
 )
 from endpoint.http.rate_limit import Limiter, RateLimit
@@ -32,7 +32,6 @@ from miningmap.dependencies import Dependency, show
 from miningmap.http.clients import Clients
 from miningmap.http.connections import Limits
 from miningmap.http.metrics import HttpMetrics
-from miningmap.http.problems import problem_middleware
 from miningmap.http.server import most_connections, serving
 from miningmap.metrics import new_registry, redis_durations
 from miningmap.redis_access import ENDPOINT
@@ -93,7 +92,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             redis=state,
             registry=registry,
         )
-        async with _serving(app, settings.endpoint):
+        async with serving_endpoint(app, settings.endpoint):
             _log.info("service_started")
             await run_until_first_ends(stop.wait(), watch(settings.redis, state, access=ENDPOINT))
     finally:
@@ -101,7 +100,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
 
 
 @asynccontextmanager
-async def _serving(app: web.Application, settings: EndpointSettings) -> AsyncIterator[None]:
+async def serving_endpoint(app: web.Application, settings: EndpointSettings) -> AsyncIterator[None]:
     """Serve the application, and its metrics and health on a port of their own if it is set."""
     metrics = app[_HTTP].connections
     limits = Limits(
@@ -216,9 +215,7 @@ def _without_too_many_streams(settings: EndpointSettings) -> EndpointSettings:
 
 def _monitoring(app: web.Application) -> web.Application:
     """Return an application with the metrics and the health of another one."""
-    alone = web.Application(
-        middlewares=[app[_HTTP].middleware, problem_middleware, error_middleware]
-    )
+    alone = web.Application(middlewares=[app[_HTTP].middleware, problem_middleware])
     for path, handler in app[_MONITORING].items():
         alone.router.add_get(path, handler)
     alone.on_response_prepare.append(add_common_headers)
@@ -231,9 +228,9 @@ def _middlewares(
     """Return the middlewares, from the outermost to the one next to the handlers."""
     outer = [http.middleware, problem_middleware]
     if not settings.rate_limit:
-        return [*outer, error_middleware]
+        return outer
     limit = RateLimit(Limiter(settings.rate_limit), clients, registry)
-    return [*outer, rate_limit_middleware(limit), error_middleware]
+    return [*outer, rate_limit_middleware(limit)]
 
 
 def _clients(settings: EndpointSettings) -> Clients:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from aiohttp import hdrs
+from aiohttp import hdrs, web
 from multidict import CIMultiDict, CIMultiDictProxy
 
 if TYPE_CHECKING:
@@ -35,6 +35,16 @@ COMMON: Final = CIMultiDictProxy(
     )
 )
 """The defaults: a header that a response sets itself takes precedence."""
+
+
+QUOTA: Final = web.RequestKey("quota", dict[str, str])
+"""The headers with the quota of the client of a request, if the rate limit applies to it."""
+
+
+def add_common(headers: CIMultiDict[str]) -> None:
+    """Add what every response has to its headers."""
+    headers.merge(COMMON)
+    headers[hdrs.SERVER] = SERVER_NAME
 
 
 def licence_link(licence: Licence) -> str:

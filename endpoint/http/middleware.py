@@ -1,4 +1,4 @@
-"""Middlewares for all requests: errors, the rate limit and common headers."""
+"""Middlewares for all requests: errors and the rate limit; common headers."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from aiohttp import hdrs, web
 
 from endpoint.errors import BusyError, UnavailableError
 from endpoint.http.errors import bad_request, busy, rebuilding
-from endpoint.http.headers import COMMON, SERVER_NAME
+from endpoint.http.headers import QUOTA, add_common
 from endpoint.http.rate_limit import RateLimit
-from miningmap.http.problems import unavailable
+from miningmap.http.problems import problem_middleware_for, unavailable
 from streams.queries.parameters import ParameterError
 from streams.queries.snapshot import SnapshotError
 from streams.redis.generations import RebuildingError
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 METHODS: Final = f"{hdrs.METH_GET}, {hdrs.METH_HEAD}, {hdrs.METH_OPTIONS}"
 
 _NO_HEADERS: Final[dict[str, str]] = {}
-_RATE_LIMIT: Final = web.RequestKey("rate_limit", dict[str, str])
 _LIMIT: Final = web.RequestKey("limit", RateLimit)
 
 
@@ -36,21 +35,25 @@ class QuotaExceededError(Exception):
         self.response = response
 
 
-@web.middleware
-async def error_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer 400 for an invalid parameter, 429 for what costs too much, 503 for what cannot be."""
-    try:
-        return await handler(request)
-    except ParameterError as error:
-        return bad_request(error)
-    except QuotaExceededError as error:
-        return error.response
-    except BusyError as error:
-        return busy(error)
-    except RebuildingError as error:
-        return rebuilding(error)
-    except (UnavailableError, SnapshotError) as error:
-        return unavailable(str(error))
+def _problem_of(error: Exception) -> web.Response | None:
+    """Return 400 for an invalid parameter, 429 for what costs too much, 503 for what cannot be."""
+    match error:
+        case ParameterError():
+            return bad_request(error)
+        case QuotaExceededError():
+            return error.response
+        case BusyError():
+            return busy(error)
+        case RebuildingError():
+            return rebuilding(error)
+        case UnavailableError() | SnapshotError():
+            return unavailable(str(error))
+        case _:
+            return None
+
+
+problem_middleware: Final = problem_middleware_for(_problem_of)
+"""Answers all errors with problem documents."""
 
 
 def rate_limit_middleware(limit: RateLimit) -> Middleware:
@@ -59,8 +62,9 @@ def rate_limit_middleware(limit: RateLimit) -> Middleware:
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         headers, rejection = limit.check(request)
-        request[_RATE_LIMIT] = headers
-        request[_LIMIT] = limit
+        if headers:  # else the limit does not apply to the client
+            request[QUOTA] = headers
+            request[_LIMIT] = limit
         return await handler(request) if rejection is None else rejection
 
     return middleware
@@ -75,7 +79,7 @@ def charge(request: web.Request, cost: Cost) -> None:
     limit = request.get(_LIMIT)
     if limit is None or cost <= 1:
         return
-    request[_RATE_LIMIT], rejection = limit.check_more(request, cost - 1)
+    request[QUOTA], rejection = limit.check_more(request, cost - 1)
     if rejection is not None:
         raise QuotaExceededError(rejection)
 
@@ -86,10 +90,8 @@ async def add_common_headers(request: web.Request, response: web.StreamResponse)
     This handles aiohttp's signal ``on_response_prepare``. It is not a middleware, because the event
     stream sends its headers while its handler is still running.
     """
-    headers = response.headers
-    headers.merge(COMMON)
-    headers[hdrs.SERVER] = SERVER_NAME
-    headers.update(request.get(_RATE_LIMIT, _NO_HEADERS))
+    add_common(response.headers)
+    response.headers.update(request.get(QUOTA, _NO_HEADERS))
 
 
 async def preflight(_request: web.Request) -> web.Response:

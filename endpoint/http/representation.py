@@ -8,15 +8,18 @@ import re
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from http import HTTPStatus
+from time import time
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from aiohttp import ETag, hdrs, web
+from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
-from endpoint.http.headers import licence_link
+from endpoint.http.headers import add_common, licence_link
+from endpoint.http.prepared import Message, PreparedResponse, takes_messages
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping
 
     from miningmap.licences import Licence
 
@@ -27,6 +30,7 @@ REVALIDATE: Final = "no-cache"
 _ETAG: Final = "ETag"  # aiohttp's constant is spelled "Etag"
 _ANY_TAG: Final = "*"
 _TAG_DIGITS: Final = 32
+_NO_HEADERS: Final = MappingProxyType[str, str]({})
 _WEIGHT_ZERO: Final = re.compile(r"\s*q=0(\.0{0,3})?\s*")
 
 
@@ -38,13 +42,51 @@ def public(max_age_s: float) -> str:
     return f"public, max-age={max(0, int(max_age_s))}"
 
 
-class _Coding(NamedTuple):
-    """A body in one content coding, with the headers of a 304 and of a 200."""
+class _Prepared(NamedTuple):
+    """A response, and the second and the ``Cache-Control`` that it was made for."""
 
-    body: bytes
-    tag: str
-    headers_304: CIMultiDict[str]
-    headers_200: CIMultiDict[str]
+    at_s: int
+    cache_control: str
+    response: PreparedResponse
+
+
+class _Answer(NamedTuple):
+    """What a status is answered with: the headers and the body."""
+
+    headers: CIMultiDict[str]
+    body: bytes | None
+
+
+class _Coding:
+    """A body in one content coding, with the answers of a 304 and of a 200."""
+
+    def __init__(
+        self,
+        body: bytes,
+        tag: str,
+        headers_304: CIMultiDict[str],
+        headers_200: CIMultiDict[str],
+    ) -> None:
+        self.tag = tag
+        self.quoted_tag = headers_304[_ETAG]  # what nearly every client sends
+        self.answers = {
+            HTTPStatus.NOT_MODIFIED: _Answer(headers_304, None),
+            HTTPStatus.OK: _Answer(headers_200, body),
+        }
+        self._prepared: dict[HTTPStatus, _Prepared] = {}
+
+    def prepared(self, status: HTTPStatus, cache_control: str) -> PreparedResponse:
+        """Return the response with an answer, which is made once a second."""
+        at_s = int(time())
+        kept = self._prepared.get(status)
+        if kept is None or kept.at_s != at_s or kept.cache_control != cache_control:
+            headers, body = self.answers[status]
+            headers = headers.copy()
+            headers[hdrs.CACHE_CONTROL] = cache_control
+            add_common(headers)
+            response = PreparedResponse(Message.of(status, headers, body, at_s))
+            kept = self._prepared[status] = _Prepared(at_s, cache_control, response)
+        return kept.response
 
 
 @dataclass(frozen=True)
@@ -72,18 +114,30 @@ class Representation:
             request: the request to respond to.
             cache_control: replaces :attr:`cache_control` for this response.
         """
-        sent = request.headers
-        coding = self._chosen(gzipped=accepts_gzip(sent.get(hdrs.ACCEPT_ENCODING, "")))
-        if hdrs.IF_NONE_MATCH in sent and _matches(coding.tag, request.if_none_match or ()):
-            status, body, headers = HTTPStatus.NOT_MODIFIED, None, coding.headers_304.copy()
-        else:
-            status, body, headers = HTTPStatus.OK, coding.body, coding.headers_200.copy()
-        headers[hdrs.CACHE_CONTROL] = cache_control or self.cache_control
-        return web.Response(status=status, body=body, headers=headers)
+        coding = self._chosen_by(request)
+        status = _status(request, coding)
+        headers, body = coding.answers[status]
+        response = web.Response(status=status, body=body, headers=headers)
+        response.headers[hdrs.CACHE_CONTROL] = cache_control or self.cache_control
+        return response
+
+    def respond_prepared(self, request: web.Request, cache_control: str) -> web.Response:
+        """Return what :meth:`respond` returns, from bytes that are kept for the next one.
+
+        For bodies that are asked for many times a second. Nothing can be added to the response.
+        """
+        if not takes_messages(request):
+            return self.respond(request, cache_control)
+        coding = self._chosen_by(request)
+        return coding.prepared(_status(request, coding), cache_control)
 
     def prepare(self, *, gzipped: bool) -> None:
         """Compute now what a response needs, which takes long for a body of megabytes."""
         self._chosen(gzipped=gzipped)
+
+    def _chosen_by(self, request: web.Request) -> _Coding:
+        accepted = request.headers.get(hdrs.ACCEPT_ENCODING, "")
+        return self._chosen(gzipped=accepts_gzip(accepted))
 
     def _chosen(self, *, gzipped: bool) -> _Coding:
         return self._gzip if gzipped else self._identity
@@ -95,16 +149,15 @@ class Representation:
     @cached_property
     def _gzip(self) -> _Coding:
         zipped = gzip.compress(self.body, compresslevel=6, mtime=0)
-        coding = self._coding(zipped, f"{self._digest}-gzip")
-        coding.headers_200[hdrs.CONTENT_ENCODING] = "gzip"
-        return coding
+        return self._coding(zipped, f"{self._digest}-gzip", {hdrs.CONTENT_ENCODING: "gzip"})
 
-    def _coding(self, body: bytes, tag: str) -> _Coding:
+    def _coding(self, body: bytes, tag: str, more: Mapping[str, str] = _NO_HEADERS) -> _Coding:
         headers_304 = CIMultiDict({_ETAG: f'"{tag}"', hdrs.VARY: hdrs.ACCEPT_ENCODING})
         if self.licence is not None:
             headers_304[hdrs.LINK] = licence_link(self.licence)
         headers_200 = headers_304.copy()
         headers_200[hdrs.CONTENT_TYPE] = self.content_type
+        headers_200.update(more)
         return _Coding(body, tag, headers_304, headers_200)
 
     @cached_property
@@ -112,8 +165,16 @@ class Representation:
         return hashlib.sha256(self.body).hexdigest()[:_TAG_DIGITS]
 
 
-def _matches(tag: str, known: Iterable[ETag]) -> bool:
-    return any(etag.value in (tag, _ANY_TAG) for etag in known)
+def _status(request: web.Request, coding: _Coding) -> HTTPStatus:
+    """Return 304 if the client has the body, else 200."""
+    known = request.headers.get(hdrs.IF_NONE_MATCH)
+    if known is None or not (known == coding.quoted_tag or _is_among(request, coding.tag)):
+        return HTTPStatus.OK
+    return HTTPStatus.NOT_MODIFIED
+
+
+def _is_among(request: web.Request, tag: str) -> bool:
+    return any(etag.value in (tag, _ANY_TAG) for etag in request.if_none_match or ())
 
 
 @lru_cache(maxsize=256)  # browsers send the same few values again and again

@@ -332,7 +332,7 @@ class Api:
         representation = snapshot.representation(name, render)
         if representation is None:
             return None
-        return representation.respond(request, self._until_next(snapshot))
+        return representation.respond_prepared(request, self._until_next(snapshot))
 
     def _until_next(self, snapshot: CachedSnapshot) -> str:
         """Return the ``Cache-Control`` that expires before there can be another snapshot."""

@@ -138,6 +138,32 @@ async def test_every_response_has_the_common_headers(raw: ClientSession) -> None
             assert answer.headers["Server"] == "miningmap"
 
 
+async def test_a_response_is_the_same_whether_the_connection_stays_or_not(
+    raw: ClientSession,
+) -> None:
+    # Where it stays, the bytes of snapshots are made once for all; aiohttp makes the others.
+    for path, coding in itertools.product(
+        (SHARES, f"{SHARES}.csv", "/api/v1/pools"), (PLAIN, ZIPPED)
+    ):
+        tag = await _tag(raw, path, coding)
+        for known in ({}, {"If-None-Match": tag}):
+            found = []
+            for connection in ({}, {"Connection": "close"}):
+                async with raw.get(path, headers={**coding, **known, **connection}) as answer:
+                    headers = {k.lower(): v for k, v in answer.headers.items()}
+                    assert "date" in headers
+                    ended = headers.pop("connection", None)
+                    assert ended == connection.get("Connection")
+                    del headers["date"]
+                    found.append((answer.status, headers, await answer.read()))
+            assert found[0] == found[1], (path, coding, known)
+
+
+async def _tag(raw: ClientSession, path: str, coding: dict[str, str]) -> str:
+    async with raw.get(path, headers=coding) as answer:
+        return answer.headers["ETag"]
+
+
 async def test_errors_outside_the_middlewares_have_the_common_headers(
     raw: ClientSession,
 ) -> None:

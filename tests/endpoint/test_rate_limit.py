@@ -186,6 +186,21 @@ async def test_errors_and_streams_count_and_have_the_headers(serve: Serve, store
 
 @pytest.mark.integration
 @pytest.mark.usefixtures("snapshots")
+async def test_snapshots_have_the_quota_of_each_client(serve: Serve, store: Store) -> None:
+    client = await serve(store, trusted_proxies=["127.0.0.1"], rate_limit=100)
+    found = []
+    for address in ("192.0.2.1", "192.0.2.1", "192.0.2.2", "192.0.2.1"):
+        async with client.get("/api/v1/shares", headers={"X-Forwarded-For": address}) as answer:
+            found.append(answer.headers["RateLimit"].partition(";t=")[0])
+            assert answer.headers["RateLimit-Policy"] == '"client";q=100;w=60'
+            assert (await answer.json())["window"] == "1h"
+    async with client.get("/api/v1/shares") as answer:
+        assert "RateLimit" not in answer.headers
+    assert found == [f'"client";r={left}' for left in (99, 98, 99, 97)]
+
+
+@pytest.mark.integration
+@pytest.mark.usefixtures("snapshots")
 async def test_monitoring_paths_are_never_limited(serve: Serve, store: Store) -> None:
     client = await serve(store, rate_limit=1, limit_loopback=True)
     for path in ("/healthz", "/readyz", "/metrics"):
