@@ -1,27 +1,33 @@
 """Load tools of the endpoint's benchmarks: the service as a process, and cheap clients of it.
 
-As a script this module is that process: the endpoint and, for comparison, a bare aiohttp handler
-that returns the bytes of ``/api/v1/shares`` as they were at the start. The process has one core to
-itself; Redis and the clients have the other.
+As a script this module is that process: the endpoint, set up as the service sets it up, and for
+comparison bare aiohttp handlers, which return the bytes of ``/api/v1/shares`` as they were at the
+start. The process has one core to itself; Redis and the clients have the other.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gzip
+import logging
 import os
 import sys
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from pathlib import Path
 from statistics import median, quantiles
 from time import perf_counter
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
+import structlog
 from aiohttp import web
 from pydantic import SecretStr
 
 from benchmarks.fixtures import DAY, MINUTE, NOW, begins, network, pools, report, whole, write
 from benchmarks.snapshot import BELIEFS
-from endpoint.service import application
+from endpoint.service import application, serving_endpoint
+from launch.cli.common import collect_garbage_seldom
+from launch.local.embedded import free_port
 from launch.local.supervisor import bound_to_this_process
 from miningmap import settings as config
 from miningmap.http.server import allow_many_connections
@@ -42,6 +48,10 @@ POOLS: Final = 20
 PLACES: Final = 9
 KEPT: Final = config.Retention()
 SHARES: Final = "/api/v1/shares"
+BARE_GZIP: Final = "/gzip"
+"""Where the bare server answers with compressed bytes."""
+BARE_304: Final = "/304"
+"""Where it answers that nothing has changed."""
 SNAPSHOT: Final = "1h/country"  # the snapshot that answers SHARES by default
 LOOPBACK: Final = "127.0.0.1"
 END_S: Final = 10.0
@@ -120,10 +130,10 @@ class Service(NamedTuple):
     bare: int
 
     def cpu_s(self) -> float:
-        """Return the CPU time of the process so far, in seconds."""
-        stat = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii")
-        user, system = stat.rpartition(")")[2].split()[11:13]
-        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+        """Return the CPU time of the process so far, in seconds, of threads that still run."""
+        tasks = Path(f"/proc/{self.pid}/task").glob("*/schedstat")
+        # In nanoseconds; what /proc/PID/stat has is counted in hundredths of a second.
+        return sum(int(each.read_text(encoding="ascii").split()[0]) for each in tasks) / 1e9
 
     def memory_mib(self) -> float:
         """Return the resident memory of the process."""
@@ -173,7 +183,7 @@ class Connection(asyncio.Protocol):
             self._response.set_exception(error or ConnectionError("closed"))
 
     def send(self, request: bytes) -> asyncio.Future[None]:
-        """Send a request; the future is done when the response is complete, which must be a 200."""
+        """Send a request; the future is done when the response, a 200 or 304, is complete."""
         self._response = response = asyncio.get_running_loop().create_future()
         self._received.clear()
         self._length = 0
@@ -191,7 +201,7 @@ class Connection(asyncio.Protocol):
             self._length = len(head) + len(end) + (int(length[0]) if length else 0)
         if len(self._received) < self._length or self._response is None:
             return
-        if self._received.startswith(b"HTTP/1.1 200"):
+        if self._received.startswith((b"HTTP/1.1 200", b"HTTP/1.1 304")):
             self._response.set_result(None)
         else:
             self._response.set_exception(ValueError(self._received[:200].decode(errors="replace")))
@@ -241,26 +251,38 @@ def get(path: str, port: int, **headers: str) -> bytes:
 
 async def _serve(url: str) -> None:
     _take_core(last=False)
-    allow_many_connections()
+    # Only the ports are printed.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     store = Store(connect(config.Redis(url=SecretStr(url)), patient=False), KEPT)
-    body = await store.snapshots.part(SNAPSHOT)
+    body = await store.snapshots.part(SNAPSHOT) or b""
+    settings = config.Endpoint(host=LOOPBACK, port=free_port())
+    runner = web.AppRunner(_bare(body), access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, LOOPBACK, 0).start()
+    async with serving_endpoint(application(store, BELIEFS, settings), settings):
+        collect_garbage_seldom()
+        print(settings.port, runner.addresses[0][1], flush=True)
+        await asyncio.Event().wait()
 
-    async def bare(_request: web.Request) -> web.Response:
+
+def _bare(body: bytes) -> web.Application:
+    zipped = gzip.compress(body, compresslevel=6, mtime=0)
+
+    async def plain(_request: web.Request) -> web.Response:
         return web.Response(body=body, content_type="application/json")
 
-    bare_app = web.Application()
-    bare_app.router.add_get(SHARES, bare)
-    runners = [
-        web.AppRunner(app, access_log=None)
-        for app in (application(store, BELIEFS, config.Endpoint()), bare_app)
-    ]
-    ports = []
-    for runner in runners:
-        await runner.setup()
-        await web.TCPSite(runner, LOOPBACK, 0).start()
-        ports.append(runner.addresses[0][1])
-    print(*ports, flush=True)
-    await asyncio.Event().wait()
+    async def compressed(_request: web.Request) -> web.Response:
+        headers = {"Content-Encoding": "gzip"}
+        return web.Response(body=zipped, content_type="application/json", headers=headers)
+
+    async def unchanged(_request: web.Request) -> web.Response:
+        return web.Response(status=HTTPStatus.NOT_MODIFIED)
+
+    app = web.Application()
+    app.router.add_get(SHARES, plain)
+    app.router.add_get(BARE_GZIP, compressed)
+    app.router.add_get(BARE_304, unchanged)
+    return app
 
 
 def _take_core(*, last: bool) -> None:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 from statistics import median
 from time import perf_counter
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+import aiohttp
 import click
 
 from benchmarks.fixtures import print_table
 from benchmarks.http_load import (
+    BARE_304,
+    BARE_GZIP,
+    LOOPBACK,
     SHARES,
     Connection,
     Service,
@@ -21,6 +25,9 @@ from benchmarks.http_load import (
     snapshot_source,
     spread,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 CONNECTIONS: Final = 16
 RATE: Final = 500
@@ -48,15 +55,12 @@ def main(rounds: int, round_s: float, latency_s: float, *, small: bool) -> None:
 
 
 async def _main(rounds: int, round_s: float, latency_s: float, *, small: bool) -> None:
-    async with (
-        snapshot_source(small=small) as source,
-        service(source.url) as served,
-        asyncio.TaskGroup() as tasks,
-    ):
-        writing = tasks.create_task(_write_snapshots(source))
+    async with snapshot_source(small=small) as source, service(source.url) as served:
         await _throughput(source, served, rounds, round_s)
-        await _latency(served, latency_s)
-        writing.cancel()
+        async with asyncio.TaskGroup() as tasks:
+            writing = tasks.create_task(_write_snapshots(source))
+            await _latency(served, latency_s)
+            writing.cancel()
 
 
 async def _write_snapshots(source: SnapshotSource) -> None:
@@ -65,29 +69,66 @@ async def _write_snapshots(source: SnapshotSource) -> None:
         await source.write()
 
 
+class Pair(NamedTuple):
+    """Two handlers that send the same bytes, each with a request that it answers."""
+
+    bare: bytes
+    ours: bytes
+
+
 async def _throughput(source: SnapshotSource, served: Service, rounds: int, round_s: float) -> None:
-    bare, ours = get(SHARES, served.bare), get(SHARES, served.endpoint)
-    zipped = get(SHARES, served.endpoint, Accept_Encoding=BROWSER)
-    handlers = {
-        "bare handler": (served.bare, bare),
-        SHARES: (served.endpoint, ours),
-        f"{SHARES}, gzip": (served.endpoint, zipped),
-    }
-    measured: dict[str, list[Round]] = {name: [] for name in handlers}
-    for number in range(rounds + 1):
-        for name, (port, request) in handlers.items():
-            result = await _round(served, port, request, round_s)
-            if number:  # the first round warms up
-                measured[name].append(result)
-    first = measured["bare handler"]
-    rows = []
-    for name, results in measured.items():
-        turns = zip(results, first, strict=True)
-        ratio = median(result.a_second / peer.a_second for result, peer in turns)
-        rate, cpu = median(r.a_second for r in results), median(r.cpu_us for r in results)
-        rows.append((name, f"{rate:,.0f}", f"{cpu:.0f}", f"{ratio:.2f}"))
+    measured: dict[str, list[tuple[Round, Round]]] = {}
+    async with aiohttp.ClientSession(f"http://{LOOPBACK}:{served.endpoint}") as http:
+        tag = await _tag_after(http, "")
+        for number in range(rounds + 1):
+            await source.write()
+            tag = await _tag_after(http, tag)
+            for name, pair in _pairs(served, tag).items():
+                bare = await _round(served, served.bare, pair.bare, round_s)
+                ours = await _round(served, served.endpoint, pair.ours, round_s)
+                if number:  # the first round warms up
+                    measured.setdefault(name, []).append((bare, ours))
     title = f"One process, one core, {CONNECTIONS} connections; {source.size:,} bytes"
-    print_table(title, ("what", "requests/s", "CPU, µs a request", "of the bare handler"), rows)
+    head = ("what", "requests/s", "CPU, µs a request", "of bare: requests", "CPU of bare, of ours")
+    print_table(
+        title, head, [row for name, turns in measured.items() for row in _rows(name, turns)]
+    )
+
+
+async def _tag_after(http: aiohttp.ClientSession, old: str) -> str:
+    """Return the ETag of the newest snapshot, which replaces the one with another ETag."""
+    while True:
+        async with http.get(SHARES, headers={"Accept-Encoding": "identity"}) as answer:
+            tag = answer.headers["ETag"]
+        if tag != old:
+            return tag
+        await asyncio.sleep(0.01)
+
+
+def _pairs(served: Service, tag: str) -> dict[str, Pair]:
+    def both(path: str, **headers: str) -> Pair:
+        return Pair(get(path, served.bare, **headers), get(SHARES, served.endpoint, **headers))
+
+    return {
+        "200": both(SHARES),
+        "200, gzip": both(BARE_GZIP, Accept_Encoding=BROWSER),
+        "304": both(BARE_304, If_None_Match=tag),
+    }
+
+
+def _rows(name: str, turns: list[tuple[Round, Round]]) -> list[tuple[str, ...]]:
+    rate = median(ours.a_second / bare.a_second for bare, ours in turns)
+    cpu = median(bare.cpu_us / ours.cpu_us for bare, ours in turns)
+    bares, all_ours = zip(*turns, strict=True)
+    return [
+        (f"{name}: bare handler", *_medians(bares), "1.00", "1.00"),
+        (f"{name}: {SHARES}", *_medians(all_ours), f"{rate:.2f}", f"{cpu:.2f}"),
+    ]
+
+
+def _medians(results: Sequence[Round]) -> tuple[str, str]:
+    rate, cpu = median(r.a_second for r in results), median(r.cpu_us for r in results)
+    return f"{rate:,.0f}", f"{cpu:.0f}"
 
 
 async def _round(served: Service, port: int, request: bytes, for_s: float) -> Round:
