@@ -6,7 +6,7 @@ import asyncio
 import re
 import sys
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
 
@@ -22,7 +22,7 @@ from benchmarks.http_load import (
     snapshot_source,
     spread,
 )
-from streams.redis.event_log import KEPT_S
+from streams.redis.event_log import KEPT_S, STEP_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 STREAM: Final = "/api/v1/stream"
 WARM_S: Final = 5.0
 LAST_S: Final = 10.0
-EVERY_S: Final = 5.0
+EVERY_S: Final = (5.0, 0.25)  # as often as events are kept, and as there can be snapshots
 RATE: Final = 100
 HEAD: Final = (
     "clients",
@@ -75,7 +75,13 @@ class Listener(asyncio.Protocol):
 @click.command()
 @click.option("--clients", default=1000, show_default=True)
 @click.option("--for-s", default=60.0, show_default=True)
-@click.option("--every-s", default=EVERY_S, show_default=True, help="Seconds between two events.")
+@click.option(
+    "--every-s",
+    multiple=True,
+    default=EVERY_S,
+    show_default=True,
+    help="Seconds between two events; several for several rows.",
+)
 @click.option(
     "--hour/--no-hour",
     default=True,
@@ -83,23 +89,46 @@ class Listener(asyncio.Protocol):
     help="Also measure the memory of an hour of events.",
 )
 @click.option("--small", is_flag=True, help="Few figures, to check that it runs.")
-def main(clients: int, for_s: float, every_s: float, *, hour: bool, small: bool) -> None:
+def main(
+    clients: int, for_s: float, every_s: tuple[float, ...], *, hour: bool, small: bool
+) -> None:
     """Print the tables of docs/performance.md; exit 1 if an event did not reach a client."""
     sys.exit(not asyncio.run(_main(clients, for_s, every_s, hour=hour, small=small)))
 
 
-async def _main(clients: int, for_s: float, every_s: float, *, hour: bool, small: bool) -> bool:
+async def _main(
+    clients: int, for_s: float, every_s: tuple[float, ...], *, hour: bool, small: bool
+) -> bool:
     async with snapshot_source(small=small) as source, service(source.url) as served:
-        complete = await _deliver(source, served, clients, for_s, every_s)
+        delivered = [await _deliver(source, served, clients, for_s, each) for each in every_s]
+        size = f"{source.size:,} bytes"
+        print_table(f"One process; events of {size}", HEAD, [each.row for each in delivered])
+        title = f"{SHARES} meanwhile, {RATE} requests a second, ms"
+        rows = [each.requests for each in delivered]
+        print_table(title, ("events", "median", "p99", "longest"), rows)
         if hour:
             await _measure_hour(source, served)
-    return complete
+    return all(each.is_complete for each in delivered)
+
+
+class Delivery(NamedTuple):
+    """What is known once some events were sent to all clients.
+
+    Attributes:
+        is_complete: whether every client received every event.
+        row: of the table of events.
+        requests: the row of the table of other requests.
+    """
+
+    is_complete: bool
+    row: tuple[str, ...]
+    requests: tuple[str, ...]
 
 
 async def _deliver(
     source: SnapshotSource, served: Service, clients: int, for_s: float, every_s: float
-) -> bool:
-    """Send events to many clients, and return whether all of them received every event."""
+) -> Delivery:
+    """Send events to many clients."""
     before_mib = served.memory_mib()
     listeners = [await _listen(served) for _ in range(clients)]
     await _until(lambda: all(listener.delays for listener in listeners), WARM_S)
@@ -118,25 +147,23 @@ async def _deliver(
         await _until(lambda: all(len(each.delays) >= events for each in listeners), LAST_S)
     cpu, took = served.cpu_s() - cpu, time.monotonic() - started
     delivered = sum(len(listener.delays) for listener in listeners)
+    for listener in listeners:
+        listener.close()
+    sent = f"{events} in {took:.0f} s"
     row = (
         f"{clients:,}",
-        f"{events} in {took:.0f} s",
+        sent,
         f"{delivered:,} of {clients * events:,}",
         *spread([delay for listener in listeners for delay in listener.delays.values()]),
         f"{100 * cpu / took:.0f} %",
         f"{each_kib:.0f}",
     )
-    print_table(f"One process; events of {source.size:,} bytes", HEAD, [row])
-    title = f"{SHARES} meanwhile, {RATE} requests a second, ms"
-    print_table(title, ("median", "p99", "longest"), [spread(requests.result())])
-    for listener in listeners:
-        listener.close()
-    return delivered == clients * events
+    return Delivery(delivered == clients * events, row, (sent, *spread(requests.result())))
 
 
 async def _measure_hour(source: SnapshotSource, served: Service) -> None:
     """Measure the memory of an hour of events, in Redis and in the process, which caches them."""
-    before_mib, events = served.memory_mib(), int(KEPT_S / EVERY_S)
+    before_mib, events = served.memory_mib(), int(KEPT_S / STEP_S)
     for _ in range(events):
         await source.write()
     row = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from aiohttp import web
@@ -43,7 +43,7 @@ from streams import beliefs as belief_files
 from streams.redis.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
     from datetime import datetime
 
     from aiohttp.typedefs import Handler, Middleware
@@ -201,7 +201,7 @@ def application(
         app.router.add_get(path, handler)
         app.router.add_options(path, preflight)
     app.on_response_prepare.append(add_common_headers)
-    app.cleanup_ctx.append(_following(cache, metrics))
+    app.cleanup_ctx.append(_following(cache.follow, metrics.follow, stream.follow))
     app.on_shutdown.append(_closing(cache, heavy))
     return app
 
@@ -238,21 +238,21 @@ def _clients(settings: EndpointSettings) -> Clients:
 
 
 def _following(
-    cache: SnapshotCache, metrics: Metrics
+    *follow: Callable[[], Coroutine[Any, Any, None]],
 ) -> Callable[[web.Application], AsyncIterator[None]]:
-    """Return the cleanup context in which tasks keep the cache and the metrics up to date.
+    """Return the cleanup context in which tasks keep the cache and what depends on it up to date.
 
     The tasks end with the context. If one fails, its error ends the service.
     """
 
-    async def follow(_app: web.Application) -> AsyncIterator[None]:
+    async def follow_all(_app: web.Application) -> AsyncIterator[None]:
         async with asyncio.TaskGroup() as tasks:
-            followers = [tasks.create_task(each.follow()) for each in (cache, metrics)]
+            followers = [tasks.create_task(each()) for each in follow]
             yield
             for follower in followers:
                 follower.cancel()
 
-    return follow
+    return follow_all
 
 
 def _closing(

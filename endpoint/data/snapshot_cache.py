@@ -206,7 +206,10 @@ class SnapshotCache:
 
     @contextmanager
     def listening(self) -> Iterator[asyncio.Event]:
-        """Yield an event that is set whenever the log has grown and when the cache is closed."""
+        """Yield an event that is set whenever the log has grown, and when the cache is closed.
+
+        :meth:`wake` sets it, too.
+        """
         wake_up = asyncio.Event()
         self._listeners.add(wake_up)
         try:
@@ -218,7 +221,7 @@ class SnapshotCache:
         """Tell :meth:`follow` and all listeners to end; also cancel the task of :meth:`follow`."""
         self.closed = True
         self.renewed.set()
-        await self._wake()
+        await self.wake()
 
     async def follow(self) -> None:
         """Keep the cache up to date until it is closed.
@@ -252,7 +255,7 @@ class SnapshotCache:
         if at_end:
             self._caught_up.set()
         if events:
-            await self._wake()
+            await self.wake()
 
     def _wait_s(self) -> float:
         # Until the cache has caught up it does not wait: clients may be waiting for it.
@@ -275,7 +278,8 @@ class SnapshotCache:
         last = await self._gateway.last_event()
         return (last or _START) < self.log.last
 
-    async def _wake(self) -> None:
+    async def wake(self) -> None:
+        """Set the events of all listeners."""
         for number, wake_up in enumerate(list(self._listeners), start=1):
             wake_up.set()
             if number % _WAKE_BATCH == 0:

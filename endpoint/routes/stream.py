@@ -13,10 +13,11 @@ import socket
 from collections import Counter as Numbers
 from contextlib import contextmanager, suppress
 from functools import lru_cache
+from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion11, hdrs, web
 from aiohttp_sse import EventSourceResponse
 from msgspec import Meta
 from prometheus_client import Counter, Gauge
@@ -31,7 +32,7 @@ from streams.queries.parameters import Format, Parameters, one_of
 from streams.redis.event_log import EventId
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from prometheus_client import CollectorRegistry
 
@@ -46,7 +47,7 @@ CATCH_UP_S: Final = 5.0
 """The longest wait of a client for a process that is still reading the event log."""
 UNPACED: Final = 100
 """So many clients get every event at once."""
-PAUSE_S: Final = 0.001
+PAUSE_S: Final = 0.0001
 """The pause between two events of a client for each client above :data:`UNPACED`, in seconds; to
 send an event takes about half of that."""
 LAG_S: Final = 2.0
@@ -139,6 +140,15 @@ class Stream:
         for reason in (_SLOW, _FULL, _ADDRESS):
             self._dropped.labels(reason)
 
+    async def follow(self) -> None:
+        """Let all clients look now and then whether they are connected, until the cache is closed.
+
+        One timer for all of them costs less than one for each event and client.
+        """
+        while not self._cache.closed:
+            await asyncio.sleep(self._heartbeat_s)
+            await self._cache.wake()
+
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Send events until the client disconnects or the service stops."""
         parameters = StreamParameters.parse(request.query)
@@ -158,7 +168,8 @@ class Stream:
                     # EventSource repeats the parameters of its URL whenever it reconnects.
                     last = request.headers.get(_LAST_EVENT_ID) or parameters.last_event_id
                     position = _resume_position(last)
-                    await self._send_events(response, wake_up, parameters.window, position)
+                    client = _Client(request, response, self._send_s)
+                    await self._send_events(client, wake_up, parameters.window, position)
                 except TimeoutError:
                     self._dropped.labels(_SLOW).inc()
                     if request.transport is not None:
@@ -208,7 +219,7 @@ class Stream:
 
     async def _send_events(
         self,
-        response: EventSourceResponse,
+        client: _Client,
         wake_up: asyncio.Event,
         window: str,
         position: EventId | None,
@@ -219,27 +230,31 @@ class Stream:
             TimeoutError: the client receives nothing.
             ConnectionError: the client has disconnected.
         """
-        await self._send(response, _retry())
-        while not self._cache.closed and response.is_connected():
+        await client.send(client.framed(_retry()))
+        next_at = monotonic()
+        while not self._cache.closed and client.is_connected():
             wake_up.clear()
             log = self._cache.log
             if position is not None and not log.reaches(position):
                 if position > log.last and await self._arrives_at(position, wake_up):
                     continue
-                await self._send(response, _GAP)
+                await client.send(client.framed(_GAP))
                 position = None
             if position is None:
                 position = log.start(window)
-            event = None if position is None else self._next(position, window)
-            if event is None:
-                await self._wait_for(wake_up)
+            if position is None or position >= log.last:
+                await wake_up.wait()
+                continue
+            # 0 gives other requests a turn while a client catches up.
+            await asyncio.sleep(max(0.0, next_at - monotonic()))
+            event = self._next(position, window)
+            if event is None:  # the log was replaced meanwhile
                 continue
             position = event.id
-            frame = self._frame(event, window)
+            frame = self._frame(event, window, client.framed)
             if frame is not None:
-                await self._send(response, frame)
-                # 0 gives other requests a turn while a client catches up.
-                await asyncio.sleep(self._pause_s())
+                await client.send(frame)
+                next_at = monotonic() + self._pause_s()
 
     def _next(self, position: EventId, window: str) -> Event | None:
         log = self._cache.log
@@ -265,15 +280,53 @@ class Stream:
                     wake_up.clear()
         return self._cache.log.last >= position
 
-    async def _wait_for(self, wake_up: asyncio.Event) -> None:
-        """Wait for new events, at most until the connection has to be checked again."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._heartbeat_s):
-                await wake_up.wait()
 
-    async def _send(self, response: EventSourceResponse, frame: bytes) -> None:
-        async with asyncio.timeout(self._send_s):
-            await response.write(frame)
+class _Client:
+    """A client that receives events.
+
+    What all of them are sent is framed once, and the same bytes are given to each connection:
+    aiohttp would frame and copy them for each.
+
+    Args:
+        request: of the client.
+        response: has sent its headers.
+        send_s: seconds after which a client that receives nothing is given up.
+    """
+
+    def __init__(self, request: web.Request, response: EventSourceResponse, send_s: float) -> None:
+        self._request = request
+        self._response = response
+        self._send_s = send_s
+        self.framed = _chunk if request.version >= HttpVersion11 else _unframed
+
+    def is_connected(self) -> bool:
+        """Return whether the client is still connected, as far as that is known."""
+        return self._response.is_connected()
+
+    async def send(self, framed: bytes) -> None:
+        """Send bytes that :attr:`framed` has returned, and wait while too many are unread.
+
+        Raises:
+            TimeoutError: the client receives nothing.
+            ConnectionError: the client has disconnected.
+        """
+        transport = self._request.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("the client has disconnected")
+        transport.write(framed)
+        if transport.get_write_buffer_size():
+            async with asyncio.timeout(self._send_s):
+                await self._request.writer.drain()
+
+
+def _chunk(data: bytes) -> bytes:
+    """Return data as a chunk of HTTP/1.1."""
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+def _unframed(data: bytes) -> bytes:
+    """Return data as it is, for HTTP/1.0, which has no chunks."""
+    return data
 
 
 def _resume_position(last: str | None) -> EventId | None:
@@ -289,15 +342,16 @@ def _resume_position(last: str | None) -> EventId | None:
         return _EXPIRED
 
 
-def _frame(event: Event, window: str) -> bytes | None:
-    """Return an event as it is sent, or ``None`` if it has no body for the window.
+def _frame(event: Event, window: str, framed: Callable[[bytes], bytes]) -> bytes | None:
+    """Return an event as ``framed`` frames it, or ``None`` if it has no body for the window.
 
     The body is one line of JSON, so no line break has to be escaped.
     """
     body = event.body(window)
     if body is None:
         return None
-    return b"id: %s\nevent: %s\ndata: %s\n\n" % (str(event.id).encode(), event.name.encode(), body)
+    head = f"id: {event.id}\nevent: {event.name}\ndata: ".encode()
+    return framed(b"%s%s\n\n" % (head, body))
 
 
 def _retry() -> bytes:

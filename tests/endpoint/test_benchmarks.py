@@ -55,4 +55,6 @@ async def test_serving_is_measured_beside_a_bare_handler(redis: RedisServer) -> 
         "serving", "--rounds", "1", "--round-s", "0.1", "--latency-s", "0.3", "--small"
     )
     rows = [line.split("|")[1].strip() for line in lines if line.startswith("| ")]
-    assert {"bare handler", "/api/v1/shares", "/api/v1/shares, gzip"} <= set(rows)
+    for answer in ("200", "200, gzip", "304"):
+        assert {f"{answer}: bare handler", f"{answer}: /api/v1/shares"} <= set(rows)
+    assert {"bare handler", "/api/v1/shares, gzip"} <= set(rows)

@@ -209,6 +209,22 @@ async def test_the_stream_is_not_cached_compressed_or_buffered(client: Client) -
         assert "Content-Encoding" not in answer.headers
 
 
+async def test_a_client_of_http_1_0_gets_events_without_chunks(
+    client: Client, snapshots: dict[str, bytes]
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
+    writer.write(f"GET {STREAM} HTTP/1.0\r\nHost: here\r\n\r\n".encode())
+    async with asyncio.timeout(DEADLINE_S):
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert b"Transfer-Encoding" not in head
+        retry = await reader.readuntil(b"\n\n")
+        event = await reader.readuntil(b"\n\n")
+    writer.close()
+    assert retry.startswith(b"retry: ")
+    assert event.partition(b"\n")[0].startswith(b"id: ")
+    assert event.endswith(b"\nevent: shares\ndata: " + snapshots["1h/country"] + b"\n\n")
+
+
 async def test_head_has_the_headers_and_no_stream(client: Client) -> None:
     async with client.head(STREAM) as answer:
         assert answer.status == 200
