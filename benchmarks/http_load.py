@@ -14,7 +14,6 @@ import os
 import sys
 from contextlib import asynccontextmanager
 from http import HTTPStatus
-from pathlib import Path
 from statistics import median, quantiles
 from time import perf_counter
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
@@ -24,6 +23,7 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from benchmarks.fixtures import DAY, MINUTE, NOW, begins, network, pools, report, whole, write
+from benchmarks.processes import cpu_s, memory_mib
 from benchmarks.snapshot import BELIEFS
 from endpoint.service import application, serving_endpoint
 from launch.cli.common import collect_garbage_seldom
@@ -130,15 +130,12 @@ class Service(NamedTuple):
     bare: int
 
     def cpu_s(self) -> float:
-        """Return the CPU time of the process so far, in seconds, of threads that still run."""
-        tasks = Path(f"/proc/{self.pid}/task").glob("*/schedstat")
-        # In nanoseconds; what /proc/PID/stat has is counted in hundredths of a second.
-        return sum(int(each.read_text(encoding="ascii").split()[0]) for each in tasks) / 1e9
+        """Return the CPU time of the process so far, in seconds."""
+        return cpu_s(self.pid)
 
     def memory_mib(self) -> float:
         """Return the resident memory of the process."""
-        pages = int(Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+        return memory_mib(self.pid)
 
 
 @asynccontextmanager
