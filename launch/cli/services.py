@@ -40,6 +40,7 @@ def endpoint(context: click.Context) -> None:
     """Serve shares, pools, metrics, health and the page over HTTP."""
     from endpoint.service import run
 
+    collect_garbage_seldom()
     run_service(context, "endpoint", run)
 
 

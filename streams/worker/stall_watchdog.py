@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from streams.metrics import Metrics
 
 PERIOD_S: Final = 5.0
+RETRY_S: Final = 0.5
+"""How long after an error Kafka is asked again: a new one has no coordinator for a moment."""
 HUNG_S: Final = 60.0
 """How long Kafka may be asked for the lag without an answer or an error, in seconds."""
 LATE_S: Final = 30.0
@@ -209,7 +211,7 @@ class Watchdog:
             except BrokerError as error:
                 self._answered_at = clock()
                 self._unknown(str(error))
-                await asyncio.sleep(PERIOD_S)
+                await asyncio.sleep(min(RETRY_S, PERIOD_S))
             raise_if_cancelled()
 
     def _unknown(self, error: str) -> None:
