@@ -231,7 +231,7 @@ class Stream:
             ConnectionError: the client has disconnected.
         """
         await client.send(client.framed(_retry()))
-        next_at = monotonic()
+        next_at, is_behind = monotonic(), True
         while not self._cache.closed and client.is_connected():
             wake_up.clear()
             log = self._cache.log
@@ -244,13 +244,15 @@ class Stream:
                 position = log.start(window)
             if position is None or position >= log.last:
                 await wake_up.wait()
+                is_behind = False
                 continue
-            # 0 gives other requests a turn while a client catches up.
-            await asyncio.sleep(max(0.0, next_at - monotonic()))
+            pause_s = next_at - monotonic()
+            if is_behind or pause_s > 0:  # others get a turn while a client catches up
+                await asyncio.sleep(max(0.0, pause_s))
             event = self._next(position, window)
             if event is None:  # the log was replaced meanwhile
                 continue
-            position = event.id
+            position, is_behind = event.id, True
             frame = self._frame(event, window, client.framed)
             if frame is not None:
                 await client.send(frame)

@@ -343,8 +343,8 @@ class Connection(web.RequestHandler):
         aiohttp only queues an error behind it, while the handler waits. Nothing else can come
         behind a request before its body has ended.
         """
-        if not self._messages:
-            return  # the one that is handled, if there is one, is the last
+        if self._current_request is None and len(self._messages) == 1:
+            return  # the usual case: nothing is behind it
         current = [] if self._current_request is None else [self._current_request.content]
         for body in (current + [body for _, body in self._messages])[:-1]:
             if not body.is_eof() and body.exception() is None:
