@@ -133,14 +133,11 @@ class Representation:
 
     def prepare(self, *, gzipped: bool) -> None:
         """Compute now what a response needs, which takes long for a body of megabytes."""
-        self._chosen(gzipped=gzipped)
+        _ = self._gzip if gzipped else self._identity
 
     def _chosen_by(self, request: web.Request) -> _Coding:
         accepted = request.headers.get(hdrs.ACCEPT_ENCODING, "")
-        return self._chosen(gzipped=accepts_gzip(accepted))
-
-    def _chosen(self, *, gzipped: bool) -> _Coding:
-        return self._gzip if gzipped else self._identity
+        return self._gzip if accepts_gzip(accepted) else self._identity
 
     @cached_property
     def _identity(self) -> _Coding:

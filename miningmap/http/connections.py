@@ -360,7 +360,7 @@ class Connection(web.RequestHandler):
             self._finished += 1
             self._body = request.content
             self._since, self._body_is_late = self._loop.time(), False
-            if not self._is_at_work:
+            if self._request_count == self._finished:
                 self._idle = True
                 self._connections.waits(self)
 
