@@ -56,6 +56,8 @@ SNAPSHOT: Final = "1h/country"  # the snapshot that answers SHARES by default
 LOOPBACK: Final = "127.0.0.1"
 END_S: Final = 10.0
 PARALLEL: Final = 64
+UNREACHED: Final = 10**9
+"""Requests a minute, of which nobody sends so many."""
 
 
 class SnapshotSource:
@@ -252,7 +254,15 @@ async def _serve(url: str) -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     store = Store(connect(config.Redis(url=SecretStr(url)), patient=False), KEPT)
     body = await store.snapshots.part(SNAPSHOT) or b""
-    settings = config.Endpoint(host=LOOPBACK, port=free_port())
+    # A client behind the proxy, which is named in X-Forwarded-For, has a quota.
+    settings = config.Endpoint.model_validate(
+        {
+            "host": LOOPBACK,
+            "port": free_port(),
+            "trusted_proxies": [LOOPBACK],
+            "rate_limit": UNREACHED,
+        }
+    )
     runner = web.AppRunner(_bare(body), access_log=None)
     await runner.setup()
     await web.TCPSite(runner, LOOPBACK, 0).start()

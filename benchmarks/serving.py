@@ -33,6 +33,7 @@ CONNECTIONS: Final = 16
 RATE: Final = 500
 TURNS: Final = 6
 EVERY_S: Final = 5.0
+CLIENT: Final = "192.0.2.1"
 BROWSER: Final = "gzip, deflate, br, zstd"
 
 
@@ -112,6 +113,7 @@ def _pairs(served: Service, tag: str) -> dict[str, Pair]:
     return {
         "200": both(SHARES),
         "200, gzip": both(BARE_GZIP, Accept_Encoding=BROWSER),
+        "200, gzip, quota": both(BARE_GZIP, Accept_Encoding=BROWSER, X_Forwarded_For=CLIENT),
         "304": both(BARE_304, If_None_Match=tag),
     }
 

@@ -62,7 +62,7 @@ class Message(NamedTuple):
 
 
 def _lines(headers: Mapping[str, str]) -> str:
-    return "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
 
 
 def takes_messages(request: web.Request) -> bool:

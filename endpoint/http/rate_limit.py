@@ -10,9 +10,8 @@ from __future__ import annotations
 import math
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import structlog
 from aiohttp import hdrs
@@ -49,11 +48,10 @@ _REMEDY: Final = (
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True)
-class Quota:
+class Quota(NamedTuple):
     """A client's quota after a request.
 
-    Args:
+    Attributes:
         remaining: further requests that are allowed now.
         full_s: seconds until the bucket is full again.
         wait_s: seconds until this request is allowed; 0 if it is allowed now.

@@ -23,6 +23,8 @@ Address: TypeAlias = IPv4Address | IPv6Address
 FORWARDED: Final = "X-Forwarded-For"
 
 _IPV6_BITS: Final = 64
+_MOST_KEPT: Final = 256
+"""How long what proxies forward can be, of which the client is remembered; clients choose it."""
 _LOCAL: Final = "127.0.0.1"  # for clients on a Unix socket, which have no address
 _PORT: Final = ":[0-9]{1,5}"
 # Some proxies add the client's port. Only in brackets can a port follow an IPv6 address.
@@ -56,6 +58,7 @@ class Clients:
         self._trusted = trusted
         self._loopback = loopback
         self._direct = lru_cache(maxsize=4096)(self._bucket)
+        self._forwarded = lru_cache(maxsize=4096)(self._bucket_behind)
         self._connected = lru_cache(maxsize=4096)(self._peer)
 
     def bucket(self, remote: str, headers: MultiMapping[str]) -> str | None:
@@ -66,8 +69,9 @@ class Clients:
             headers: the headers of the request.
         """
         if self._trusted and FORWARDED in headers:
-            hops = ",".join(headers.getall(FORWARDED)).split(",")
-            return self._bucket(self._behind(remote, hops))
+            hops = ",".join(headers.getall(FORWARDED))
+            known = len(hops) <= _MOST_KEPT
+            return self._forwarded(remote, hops) if known else self._bucket_behind(remote, hops)
         return self._direct(remote)
 
     def of(self, request: web.Request) -> str | None:
@@ -91,6 +95,9 @@ class Clients:
         if isinstance(address, IPv6Address):
             return str(IPv6Network((int(address), _IPV6_BITS), strict=False))
         return str(address)
+
+    def _bucket_behind(self, remote: str, hops: str) -> str | None:
+        return self._bucket(self._behind(remote, hops.split(",")))
 
     def _behind(self, remote: str, hops: list[str]) -> str:
         """Return the nearest address that is not a trusted proxy: those behind it can be forged.
