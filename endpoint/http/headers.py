@@ -38,7 +38,7 @@ COMMON: Final = CIMultiDictProxy(
 
 
 QUOTA: Final = web.RequestKey("quota", dict[str, str])
-"""The headers with the quota of the client of a request, if the rate limit applies to it."""
+"""The headers with the quota of the client of a request; none if the limit does not apply to it."""
 
 
 def add_common(headers: CIMultiDict[str]) -> None:

@@ -62,8 +62,8 @@ def rate_limit_middleware(limit: RateLimit) -> Middleware:
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         headers, rejection = limit.check(request)
+        request[QUOTA] = headers
         if headers:  # else the limit does not apply to the client
-            request[QUOTA] = headers
             request[_LIMIT] = limit
         return await handler(request) if rejection is None else rejection
 

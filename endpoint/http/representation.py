@@ -51,8 +51,9 @@ class _Prepared(NamedTuple):
 
 
 class _Answer(NamedTuple):
-    """What a status is answered with: the headers and the body."""
+    """What a client is answered that has the body already, or that has not."""
 
+    status: HTTPStatus
     headers: CIMultiDict[str]
     body: bytes | None
 
@@ -69,23 +70,25 @@ class _Coding:
     ) -> None:
         self.tag = tag
         self.quoted_tag = headers_304[_ETAG]  # what nearly every client sends
-        self.answers = {
-            HTTPStatus.NOT_MODIFIED: _Answer(headers_304, None),
-            HTTPStatus.OK: _Answer(headers_200, body),
-        }
-        self._prepared: dict[HTTPStatus, _Prepared] = {}
+        self._if_new = _Answer(HTTPStatus.OK, headers_200, body)
+        self._if_known = _Answer(HTTPStatus.NOT_MODIFIED, headers_304, None)
+        self._prepared: dict[bool, _Prepared] = {}
 
-    def prepared(self, status: HTTPStatus, cache_control: str) -> PreparedResponse:
+    def answer(self, *, is_known: bool) -> _Answer:
+        """Return the answer for a client that has the body already, or that has not."""
+        return self._if_known if is_known else self._if_new
+
+    def prepared(self, cache_control: str, *, is_known: bool) -> PreparedResponse:
         """Return the response with an answer, which is made once a second."""
         at_s = int(time())
-        kept = self._prepared.get(status)
+        kept = self._prepared.get(is_known)
         if kept is None or kept.at_s != at_s or kept.cache_control != cache_control:
-            headers, body = self.answers[status]
+            status, headers, body = self.answer(is_known=is_known)
             headers = headers.copy()
             headers[hdrs.CACHE_CONTROL] = cache_control
             add_common(headers)
             response = PreparedResponse(Message.of(status, headers, body, at_s))
-            kept = self._prepared[status] = _Prepared(at_s, cache_control, response)
+            kept = self._prepared[is_known] = _Prepared(at_s, cache_control, response)
         return kept.response
 
 
@@ -115,8 +118,7 @@ class Representation:
             cache_control: replaces :attr:`cache_control` for this response.
         """
         coding = self._chosen_by(request)
-        status = _status(request, coding)
-        headers, body = coding.answers[status]
+        status, headers, body = coding.answer(is_known=_is_known(request, coding))
         response = web.Response(status=status, body=body, headers=headers)
         response.headers[hdrs.CACHE_CONTROL] = cache_control or self.cache_control
         return response
@@ -129,7 +131,7 @@ class Representation:
         if not takes_messages(request):
             return self.respond(request, cache_control)
         coding = self._chosen_by(request)
-        return coding.prepared(_status(request, coding), cache_control)
+        return coding.prepared(cache_control, is_known=_is_known(request, coding))
 
     def prepare(self, *, gzipped: bool) -> None:
         """Compute now what a response needs, which takes long for a body of megabytes."""
@@ -162,12 +164,10 @@ class Representation:
         return hashlib.sha256(self.body).hexdigest()[:_TAG_DIGITS]
 
 
-def _status(request: web.Request, coding: _Coding) -> HTTPStatus:
-    """Return 304 if the client has the body, else 200."""
+def _is_known(request: web.Request, coding: _Coding) -> bool:
+    """Return whether the client has the body already."""
     known = request.headers.get(hdrs.IF_NONE_MATCH)
-    if known is None or not (known == coding.quoted_tag or _is_among(request, coding.tag)):
-        return HTTPStatus.OK
-    return HTTPStatus.NOT_MODIFIED
+    return known is not None and (known == coding.quoted_tag or _is_among(request, coding.tag))
 
 
 def _is_among(request: web.Request, tag: str) -> bool:

@@ -132,7 +132,7 @@ class HttpMetrics(Collector):
     def _count(self, request: web.Request, response: web.StreamResponse, started: float) -> None:
         values = (_route(request), _method(request), response.status)
         self._requests[values] += 1
-        if isinstance(response, web.Response):  # a stream lasts as long as its client wants
+        if not response.prepared:  # else it is a stream, which lasted as long as its client wanted
             self._durations[values].add(perf_counter() - started)
 
     def collect(self) -> Iterator[Metric]:
