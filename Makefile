@@ -114,6 +114,6 @@ demo: setup ## run the whole system on simulated pools, page on port 8080 (ARGS=
 .PHONY: docs page check audit sbom demo
 
 bench: setup servers ## print the tables of docs/performance.md, measured on a real Redis
-	@for name in throughput freshness snapshot swings writes poison memory kafka_bytes polling serving questions scrape stream page; do $(BIN)/python -m benchmarks.$$name || exit; done
+	@for name in throughput freshness snapshot swings writes poison memory kafka_bytes polling serving questions scrape stream footprint page; do $(BIN)/python -m benchmarks.$$name || exit; done
 
 .PHONY: bench

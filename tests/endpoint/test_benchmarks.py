@@ -12,7 +12,7 @@ from launch.local.supervisor import bound_to_this_process
 from tests.servers import ROOT
 
 if TYPE_CHECKING:
-    from tests.servers import RedisServer
+    from tests.servers import KafkaServer, RedisServer
 
 pytestmark = [
     pytest.mark.integration,
@@ -58,3 +58,12 @@ async def test_serving_is_measured_beside_a_bare_handler(redis: RedisServer) -> 
     for answer in ("200", "200, gzip", "304"):
         assert {f"{answer}: bare handler", f"{answer}: /api/v1/shares"} <= set(rows)
     assert {"bare handler", "/api/v1/shares, gzip"} <= set(rows)
+
+
+async def test_each_service_is_started_and_weighed(kafka: KafkaServer, redis: RedisServer) -> None:
+    assert kafka.running
+    assert redis.running
+    options = ("--starts", "1", "--idle-s", "0.2", "--settled-s", "0")
+    lines = await printed("footprint", *options)
+    rows = [line.split("|")[1].strip() for line in lines if line.startswith("| ")]
+    assert {"streams", "collector", "endpoint", "notify", "aiohttp", "all"} <= set(rows)
