@@ -11,32 +11,23 @@ from __future__ import annotations
 import asyncio
 import itertools
 import multiprocessing
-import os
-import subprocess
 import sys
-import tempfile
 import time
-from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import aiohttp
 import click
-import httpx
 import msgspec
 from aiohttp import hdrs, web
 from aiokafka.partitioner import DefaultPartitioner
 
-import collector.service
 from benchmarks.fixtures import MINUTE, begins, pools, print_table, report, whole
 from benchmarks.http_load import spread
-from collector.sources.base import PoolSource, Reading, Request
-from launch.cli import main as command_line
-from launch.local.embedded import LOOPBACK, free_port
-from launch.local.supervisor import bound_to_this_process
-from miningmap import settings as config
+from benchmarks.pool_servers import collect, source, system
+from benchmarks.processes import cpu_s
+from collector.sources.base import Reading
 from miningmap.kafka.admin import ensure_topics
 from miningmap.kafka.producer import Publisher, record_of
 from miningmap.kafka.topics import REPORTS
@@ -48,11 +39,11 @@ from tests.servers import KafkaServer, RedisServer, kafka_at
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from collector.sources.base import PoolSource
     from miningmap.kafka.producer import Record
 
 WINDOW: Final = "now"
 ASKED_EVERY_S: Final = 0.02
-READY_S: Final = 90.0
 LAST_S: Final = 15.0
 """How long the last figures may take to be seen, in seconds."""
 BACKLOG_PLACES: Final = 20
@@ -105,23 +96,7 @@ def _source(slug: str, code: str, poll_s: int) -> PoolSource:
         hashrate = float(bodies[0])
         return [Reading(slug, hashrate, (Located(code, hashrate, "measured"),))]
 
-    return PoolSource(
-        slug=slug,
-        name=slug,
-        home="https://pool.example",
-        docs="https://pool.example",
-        terms="none",
-        requests=(Request(f"https://{slug}.example/hashrate"),),
-        poll_s=poll_s,
-        poll_reason="a benchmark",
-        averaging_s=60,
-        hold_s=300,
-        least=1.0,
-        confidence="high",
-        default=True,
-        pool=slug,
-        parse=parse,
-    )
+    return source(slug, poll_s, parse)
 
 
 class _Pools:
@@ -189,67 +164,7 @@ async def _ask(session: aiohttp.ClientSession, base: str, seen: _Seen) -> None:
         await asyncio.sleep(ASKED_EVERY_S)
 
 
-# --- the services ---------------------------------------------------------------------------------
-
-
-class _Service(NamedTuple):
-    name: str
-    process: subprocess.Popen[bytes]
-    health: str
-
-    def cpu_s(self) -> float:
-        return _cpu_s(self.process.pid)
-
-
-def _cpu_s(pid: int) -> float:
-    stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
-    user, system = stat.rpartition(")")[2].split()[11:13]
-    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
-
-
-@contextmanager
-def _services(
-    env: Mapping[str, str], folder: Path, collecting: Sequence[str]
-) -> Iterator[list[_Service]]:
-    """Run the three services; their logs are in a folder."""
-    commands = {
-        "collector": [sys.executable, "-m", "benchmarks.freshness", *collecting],
-        "streams": [sys.executable, "-m", "launch", "streams"],
-        "endpoint": [sys.executable, "-m", "launch", "endpoint"],
-    }
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith(config.PREFIX)}
-    running = []
-    try:
-        for name, command in commands.items():
-            port = str(free_port())
-            variable = f"{config.PREFIX}{name.upper()}__METRICS_PORT"
-            with (folder / f"{name}.log").open("wb") as log:
-                process = subprocess.Popen(
-                    bound_to_this_process(command),
-                    stderr=log,
-                    env={**inherited, **env, variable: port},
-                )
-            running.append(_Service(name, process, f"http://{LOOPBACK}:{port}/readyz"))
-        yield running
-    finally:
-        for service in running:
-            service.process.terminate()
-        for service in running:
-            service.process.wait()
-
-
-async def _until_ready(services: Sequence[_Service], folder: Path) -> None:
-    deadline = time.monotonic() + READY_S
-    async with httpx.AsyncClient(timeout=5) as client:
-        for service in services:
-            while True:
-                with suppress(httpx.TransportError):
-                    if (await client.get(service.health)).is_success:
-                        break
-                if time.monotonic() > deadline or service.process.poll() is not None:
-                    log = (folder / f"{service.name}.log").read_text(errors="replace")
-                    raise RuntimeError(f"{service.name} is not ready: {log[-2000:]}")
-                await asyncio.sleep(0.1)
+# --- the backlog ----------------------------------------------------------------------------------
 
 
 def _backlog(messages: int) -> Iterator[list[Record]]:
@@ -292,8 +207,7 @@ def main(
 ) -> None:
     """Print the tables of docs/performance.md."""
     if is_collector:
-        collector.service.discover = lambda: list(_sources(number, poll_s))  # type: ignore[attr-defined]
-        command_line(["collector"], prog_name="miningmap")
+        collect(_sources(number, poll_s))
     settings = dict(each.split("=", 1) for each in more)
     asyncio.run(_main(_Run(number, poll_s, for_s, backlog, settings)))
 
@@ -311,56 +225,41 @@ class _Run(NamedTuple):
 async def _main(run: _Run) -> None:
     kafka, redis = KafkaServer.launch(), RedisServer.launch()
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            await _measure(kafka, redis, Path(folder), run)
+        await _measure(kafka, redis, run)
     finally:
         redis.close()
         kafka.close()
 
 
-async def _measure(kafka: KafkaServer, redis: RedisServer, folder: Path, run: _Run) -> None:
+async def _measure(kafka: KafkaServer, redis: RedisServer, run: _Run) -> None:
     await ensure_topics(kafka_at(kafka.bootstrap_servers), 1)
     sources = _Pools()
-    app = web.Application()
-    app.router.add_get("/{path:.*}", sources.answer)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, LOOPBACK, 0).start()
-    port = free_port()
-    env = {
-        "MININGMAP_KAFKA__BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
-        "MININGMAP_REDIS__URL": redis.url,
-        "MININGMAP_COLLECTOR__UPSTREAM": f"http://{LOOPBACK}:{runner.addresses[0][1]}",
-        "MININGMAP_COLLECTOR__ALLOW_PRIVATE": "true",
-        "MININGMAP_INTAKE__PORT": str(free_port()),
-        "MININGMAP_ENDPOINT__PORT": str(port),
-        "MININGMAP_METHOD__SHIPPED_BELIEFS": "false",
-        **run.settings,
-    }
-    base = f"http://{LOOPBACK}:{port}"
-    collecting = [_COLLECTOR, f"--pools={run.pools}", f"--poll-s={run.poll_s}"]
+    options = [_COLLECTOR, f"--pools={run.pools}", f"--poll-s={run.poll_s}"]
+    collecting = [sys.executable, "-m", "benchmarks.freshness", *options]
+    more = {"MININGMAP_METHOD__SHIPPED_BELIEFS": "false", **run.settings}
     streamed, asked = _Seen(), _Seen()
-    with _services(env, folder, collecting) as services:
-        await _until_ready(services, folder)
-        async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as tasks:
-            clients = [
-                tasks.create_task(_listen(session, base, streamed)),
-                tasks.create_task(_ask(session, base, asked)),
-            ]
-            await sources.until_polled(run.pools)
-            if run.backlog:
-                tasks.create_task(asyncio.to_thread(_send_elsewhere, kafka, run.backlog))
-            started, cpu = time.monotonic(), {each.name: each.cpu_s() for each in services}
-            redis_cpu = _cpu_s(redis.pid or 0)
-            await asyncio.sleep(run.for_s)
-            ended = time.monotonic()
-            used = {each.name: each.cpu_s() - cpu[each.name] for each in services}
-            used["redis"] = _cpu_s(redis.pid or 0) - redis_cpu
-            measured = {f: at for f, at in sources.sent_at.items() if started <= at < ended}
-            await _all_seen(measured, (streamed, asked))
-            for client in clients:
-                client.cancel()
-    await runner.cleanup()
+    async with (
+        system(kafka, redis, collecting, sources.answer, more) as (base, running),
+        aiohttp.ClientSession() as session,
+        asyncio.TaskGroup() as tasks,
+    ):
+        clients = [
+            tasks.create_task(_listen(session, base, streamed)),
+            tasks.create_task(_ask(session, base, asked)),
+        ]
+        await sources.until_polled(run.pools)
+        if run.backlog:
+            tasks.create_task(asyncio.to_thread(_send_elsewhere, kafka, run.backlog))
+        started, cpu = time.monotonic(), {each.name: each.cpu_s() for each in running}
+        redis_cpu = cpu_s(redis.pid or 0)
+        await asyncio.sleep(run.for_s)
+        ended = time.monotonic()
+        used = {each.name: each.cpu_s() - cpu[each.name] for each in running}
+        used["redis"] = cpu_s(redis.pid or 0) - redis_cpu
+        measured = {f: at for f, at in sources.sent_at.items() if started <= at < ended}
+        await _all_seen(measured, (streamed, asked))
+        for client in clients:
+            client.cancel()
     _print(measured, streamed, asked)
     took = ended - started
     row = [f"{100 * seconds / took:.1f} %" for seconds in used.values()]

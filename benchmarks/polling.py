@@ -58,8 +58,7 @@ if TYPE_CHECKING:
     from collector.outbox import Outgoing
     from collector.sources.base import PoolSource, Reading
 
-POLL_S: Final = 60
-WARM_S: Final = 60  # until every source has been polled once
+MINUTE_S: Final = 60
 ANSWER_S: Final = 0.2  # the response time of the servers
 SCRAPE_S: Final = 15  # the interval of deploy/prometheus/prometheus.yml
 SCRAPES: Final = 5  # how many of them their CPU time is the mean of
@@ -118,6 +117,25 @@ class Figures(NamedTuple):
 Runs: TypeAlias = "Sequence[Figures]"
 
 
+class Load(NamedTuple):
+    """How much is polled.
+
+    Attributes:
+        sources: how many there are.
+        poll_s: how often each is polled, in seconds. A run warms up for as long: then every source
+            has been polled once.
+        for_s: how long a run is measured, in seconds.
+    """
+
+    sources: int
+    poll_s: int
+    for_s: float
+
+    def a_minute(self, number: float) -> float:
+        """Return how much of what a run counted there is in a minute."""
+        return number * MINUTE_S / self.for_s
+
+
 class Servers(NamedTuple):
     """How to reach the servers of all pools: at one port of this machine.
 
@@ -139,11 +157,11 @@ class Servers(NamedTuple):
         """Settings of a collector that polls them."""
         return Collector(upstream=self.upstream, allow_private=True)
 
-    def source(self, number: int) -> PoolSource:
+    def source(self, number: int, poll_s: int) -> PoolSource:
         """One of the real adapters, at a separate host and with a pool of its own if it has one."""
         kind = KINDS[number % len(KINDS)]
         requests = [replace(each, url=self._at(number, each.url)) for each in kind.requests]
-        made = replace(kind, slug=f"{kind.slug}{number}", requests=tuple(requests), poll_s=POLL_S)
+        made = replace(kind, slug=f"{kind.slug}{number}", requests=tuple(requests), poll_s=poll_s)
         if kind.pool is None:
             return made
         return replace(made, pool=f"{kind.pool}{number}", parse=partial(_parse, kind, number))
@@ -154,7 +172,7 @@ class Servers(NamedTuple):
 
     def address(self, number: int) -> str:
         """Return where the first request of a source is sent to."""
-        url = URL(self.source(number).requests[0].url)
+        url = URL(self.source(number, MINUTE_S).requests[0].url)
         return f"{self.upstream}/{url.host}{url.raw_path_qs}" if self.upstream else str(url)
 
 
@@ -224,14 +242,14 @@ def servers(hang: int, *, tls: bool) -> Iterator[Servers]:
             process.join()
 
 
-def alone(sources: int, minutes: int, at: Servers) -> Figures:
+def alone(load: Load, at: Servers) -> Figures:
     """Measure aiohttp alone."""
-    return _on_one_core(_alone(sources, minutes, at), at)
+    return _on_one_core(_alone(load, at), at)
 
 
-def collector(sources: int, minutes: int, at: Servers) -> Figures:
+def collector(load: Load, at: Servers) -> Figures:
     """Measure the collector."""
-    return _on_one_core(_collector(sources, minutes, at), at)
+    return _on_one_core(_collector(load, at), at)
 
 
 def _on_one_core(run: Coroutine[None, None, Figures], at: Servers) -> Figures:
@@ -243,9 +261,9 @@ def _on_one_core(run: Coroutine[None, None, Figures], at: Servers) -> Figures:
     return asyncio.run(run)
 
 
-async def _alone(sources: int, minutes: int, at: Servers) -> Figures:
+async def _alone(load: Load, at: Servers) -> Figures:
     polls = count()
-    spread_s = start_spread_s(sources)
+    spread_s = start_spread_s(load.sources)
 
     async def poll(session: aiohttp.ClientSession, url: str) -> None:
         await asyncio.sleep(random.uniform(0, spread_s))  # noqa: S311 - as in the collector
@@ -254,19 +272,19 @@ async def _alone(sources: int, minutes: int, at: Servers) -> Figures:
             async with session.get(url, allow_redirects=False) as response:
                 await response.read()
             next(polls)
-            await asyncio.sleep(POLL_S - (time.monotonic() - started))
+            await asyncio.sleep(load.poll_s - (time.monotonic() - started))
 
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(resolver=aiohttp.DefaultResolver(), limit=0),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=TIMEOUT,
     ) as session:
-        urls = map(at.address, range(sources))
+        urls = map(at.address, range(load.sources))
         tasks = [asyncio.create_task(poll(session, url)) for url in urls]
-        return await _measure(tasks, minutes, lambda: next(polls), None)
+        return await _measure(tasks, load, lambda: next(polls), None)
 
 
-async def _collector(sources: int, minutes: int, at: Servers) -> Figures:
+async def _collector(load: Load, at: Servers) -> Figures:
     settings = at.settings
     metrics = Metrics(new_registry())
     plausibility = Plausibility()
@@ -278,20 +296,19 @@ async def _collector(sources: int, minutes: int, at: Servers) -> Figures:
     async with Fetcher(settings, metrics) as fetcher, _scraped(metrics) as scrape:
         pollers = [
             Poller(
-                at.source(number),
+                at.source(number, load.poll_s),
                 fetcher=fetcher,
                 put=put,
                 plausibility=plausibility,
                 metrics=metrics,
                 settings=settings,
             )
-            for number in range(sources)
+            for number in range(load.sources)
         ]
-        spread_s = start_spread_s(sources)
+        spread_s = start_spread_s(load.sources)
         tasks = [asyncio.create_task(poller.run(spread_s)) for poller in pollers]
         with long_lived():
-            await asyncio.sleep(WARM_S)
-            return await _measure(tasks, minutes, lambda: next(polls), scrape)
+            return await _measure(tasks, load, lambda: next(polls), scrape)
 
 
 @asynccontextmanager
@@ -318,15 +335,16 @@ async def _scraped(
 
 async def _measure(
     tasks: Sequence[asyncio.Task[None]],
-    minutes: int,
+    load: Load,
     polled: Callable[[], int],
     scrape: Callable[..., Coroutine[None, None, bytes]] | None,
 ) -> Figures:
+    await asyncio.sleep(load.poll_s)
     if scrape:
         scraping = asyncio.create_task(_every(SCRAPE_S, scrape))
     polls, cpu_s = polled(), time.process_time()
-    ticks = await _ticks(minutes * POLL_S)
-    cpu_s = (time.process_time() - cpu_s) / minutes
+    ticks = await _ticks(load.for_s)
+    cpu_s = time.process_time() - cpu_s
     polls = polled() - polls - 1
     memory_mib = _memory_mib()
     for task in tasks:
@@ -336,7 +354,7 @@ async def _measure(
     if scrape:
         scraping.cancel()
         cost = await _cost(scrape)
-    return Figures(polls / minutes, cpu_s, memory_mib, ticks, cost)
+    return Figures(load.a_minute(polls), load.a_minute(cpu_s), memory_mib, ticks, cost)
 
 
 async def _every(seconds: float, scrape: Callable[[], Coroutine[None, None, bytes]]) -> None:
@@ -373,9 +391,8 @@ def _memory_mib() -> float:
 
 
 def _run(
-    measure: Callable[[int, int, Servers], Figures],
-    sources: int,
-    minutes: int,
+    measure: Callable[[Load, Servers], Figures],
+    load: Load,
     hang: int,
     *,
     tls: bool,
@@ -385,7 +402,7 @@ def _run(
         trusted = {"SSL_CERT_FILE": at.authority} if at.authority else {}
         context = multiprocessing.get_context("spawn")
         with patch.dict(os.environ, trusted), ProcessPoolExecutor(1, context) as fresh:
-            return fresh.submit(measure, sources, minutes, at).result()
+            return fresh.submit(measure, load, at).result()
 
 
 def _row(what: str, by: str, hang: int, runs: Runs, alone_s: float) -> tuple[str, ...]:
@@ -419,11 +436,12 @@ def _poll_s(runs: Runs) -> float:
 
 @click.command()
 @click.option("--sources", default=5_000, show_default=True)
-@click.option("--minutes", default=1, show_default=True, help="How long a run is measured.")
+@click.option("--poll-s", default=60, show_default=True, help="Seconds between two polls of one.")
+@click.option("--for-s", default=60.0, show_default=True, help="How long a run is measured.")
 @click.option("--rounds", default=1, show_default=True, help="Runs of each, in turn.")
-def main(sources: int, minutes: int, rounds: int) -> None:
+def main(sources: int, poll_s: int, for_s: float, rounds: int) -> None:
     """Print the table of docs/performance.md."""
-    hang = sources // 10
+    load, hang = Load(sources, poll_s, for_s), sources // 10
     variants: dict[tuple[str, str, int], list[Figures]] = {
         ("aiohttp alone", "HTTP", 0): [],
         ("collector", "HTTP", 0): [],
@@ -434,12 +452,12 @@ def main(sources: int, minutes: int, rounds: int) -> None:
     for _ in range(rounds):
         for (what, by, hanging), runs in variants.items():
             measure = alone if what == "aiohttp alone" else collector
-            runs.append(_run(measure, sources, minutes, hanging, tls=by == "HTTPS"))
+            runs.append(_run(measure, load, hanging, tls=by == "HTTPS"))
     rows = [
         _row(what, by, hanging, runs, _poll_s(variants["aiohttp alone", by, 0]))
         for (what, by, hanging), runs in variants.items()
     ]
-    title = f"Polling: {sources:,} sources, each every {POLL_S} s, on one core"
+    title = f"Polling: {sources:,} sources, each every {poll_s} s, on one core"
     print_table(title, HEAD, rows)
 
 

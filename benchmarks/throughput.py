@@ -1,6 +1,6 @@
 """How many reports a second go from Kafka to Redis, beside what else one would use.
 
-``python -m benchmarks.throughput [--reports N] [--rounds N] [WORKER ...]``
+``python -m benchmarks.throughput [--reports N] [--rounds N] [--places N] [WORKER ...]``
 
 All workers read the same messages and call the same modules (decode, claims, write), and commit
 after Redis has acknowledged. They run in turn, each on an empty Redis with a group of its own. The
@@ -14,14 +14,12 @@ import argparse
 import asyncio
 import hashlib
 import os
-import platform
 import signal
 import subprocess
 import sys
 import time
 import uuid
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Final, cast
@@ -30,6 +28,8 @@ import msgspec
 from redis.asyncio import Redis
 
 from benchmarks.fixtures import MINUTE, NOW, begins, pools, print_table, report, whole
+from benchmarks.processes import cpu_s
+from benchmarks.running import machine
 from launch.local.supervisor import bound_to_this_process
 from miningmap import settings as config
 from miningmap.kafka.lag import lag_of
@@ -42,6 +42,7 @@ from streams.redis.keys import Generation
 from tests.servers import CACHE, ROOT, KafkaServer, RedisServer, recreate_topics
 
 if TYPE_CHECKING:
+    from asyncio.subprocess import Process
     from collections.abc import Callable, Sequence
 
 REPORTS_SENT: Final = 60_000
@@ -52,7 +53,7 @@ LIMIT_S: Final = 180.0
 """How long a worker may take, in seconds."""
 POLL_S: Final = 0.02
 _AT_ONCE: Final = 1000
-_OURS: Final = "miningmap, cells alone"
+OURS: Final = "miningmap, cells alone"
 
 _unpack: Final = msgspec.msgpack.Decoder().decode
 _pack: Final = msgspec.msgpack.Encoder(order="sorted").encode
@@ -94,7 +95,7 @@ class Worker:
 _SERVICE: Final = ("-m", "launch", "streams")
 WORKERS: Final = (
     # The others make no snapshots, and on a busy machine these take a share that depends on it.
-    Worker(_OURS, _SERVICE, settings=(("MININGMAP_STREAMS__SNAPSHOT_S", "3600"),)),
+    Worker(OURS, _SERVICE, settings=(("MININGMAP_STREAMS__SNAPSHOT_S", "3600"),)),
     Worker("miningmap with snapshots", _SERVICE),
     Worker("bare aiokafka loop", ("-m", "benchmarks.rivals.bare")),
     Worker("Quix Streams", ("-m", "benchmarks.rivals.quix"), ("quixstreams==3.28.1",)),
@@ -133,10 +134,10 @@ class Run:
 class Bench:
     """A Kafka with the reports, and a Redis."""
 
-    def __init__(self, reports: int) -> None:
-        self._kafka = KafkaServer.launch()
+    def __init__(self, reports: int, places: int, kafka: type[KafkaServer] = KafkaServer) -> None:
+        self._kafka = kafka.launch()
         self._redis = RedisServer.launch()
-        self._pools = pools(POOLS, PLACES)
+        self._pools = pools(POOLS, places)
         self._reports = reports
         minute = whole(NOW, MINUTE)
         self._times = begins(minute - reports // POOLS * MINUTE, minute, MINUTE)
@@ -155,35 +156,31 @@ class Bench:
             for start in range(0, len(records), _AT_ONCE):
                 await publisher.publish(records[start : start + _AT_ONCE])
 
-    async def run(self, worker: Worker) -> tuple[Run, str]:
-        """Run a worker; return its run and the digest of its cells.
+    async def run(self, worker: Worker, number: int = 1) -> tuple[Run, str]:
+        """Run a worker, or several of it in one group; return the run and the digest of the cells.
 
         Raises:
-            RuntimeError: it ended by itself.
+            RuntimeError: one ended by itself.
         """
         self._redis.flush()
         group = f"bench-{uuid.uuid4().hex}"
-        command = bound_to_this_process([worker.python(), *worker.arguments])
         started_at = time.perf_counter()
-        process = await asyncio.create_subprocess_exec(
-            *command,
+        processes = [await self._started(worker, group) for _ in range(number)]
+        try:
+            async with Redis.from_url(self._redis.url) as redis, asyncio.timeout(LIMIT_S):
+                first, last = await self._watch(redis, processes)
+                await self._committed(group)
+                return Run(started_at, first, last), await _digest(redis)
+        finally:
+            await asyncio.gather(*map(_ended, processes))
+
+    async def _started(self, worker: Worker, group: str) -> Process:
+        return await asyncio.create_subprocess_exec(
+            *bound_to_this_process([worker.python(), *worker.arguments]),
             cwd=ROOT,
             env=self._environment(group) | dict(worker.settings),
             stderr=asyncio.subprocess.DEVNULL,
         )
-        try:
-            async with Redis.from_url(self._redis.url) as redis, asyncio.timeout(LIMIT_S):
-                first, last = await self._watch(redis, process)
-                await self._committed(group)
-                return Run(started_at, first, last), await _digest(redis)
-        finally:
-            if process.returncode is None:
-                process.send_signal(signal.SIGTERM)
-                try:
-                    await asyncio.wait_for(process.wait(), 15)
-                except TimeoutError:
-                    process.kill()
-                    await process.wait()
 
     def _environment(self, group: str) -> dict[str, str]:
         return {
@@ -195,16 +192,15 @@ class Bench:
             "MININGMAP_STREAMS__METRICS_PORT": "0",
         }
 
-    async def _watch(
-        self, redis: Redis, process: asyncio.subprocess.Process
-    ) -> tuple[Sample, Sample]:
+    async def _watch(self, redis: Redis, processes: Sequence[Process]) -> tuple[Sample, Sample]:
         first: Sample | None = None
         while True:
-            if process.returncode is not None:
-                raise RuntimeError(f"the worker ended with code {process.returncode}")
+            for process in processes:
+                if process.returncode is not None:
+                    raise RuntimeError(f"the worker ended with code {process.returncode}")
             done = await self._done(redis)
-            pids = (process.pid, self._redis.pid or 0)
-            sample = Sample(time.perf_counter(), done, *map(_cpu_s, pids))
+            used_s = sum(cpu_s(process.pid) for process in processes)
+            sample = Sample(time.perf_counter(), done, used_s, cpu_s(self._redis.pid or 0))
             if done and first is None:
                 first = sample
             if first is not None and done == self._reports:
@@ -230,10 +226,14 @@ class Bench:
                 await asyncio.sleep(POLL_S)
 
 
-def _cpu_s(pid: int) -> float:
-    stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
-    user, system = stat.rpartition(")")[2].split()[11:13]
-    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+async def _ended(process: Process) -> None:
+    if process.returncode is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            await asyncio.wait_for(process.wait(), 15)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
 
 
 async def _digest(redis: Redis) -> str:
@@ -260,12 +260,12 @@ def _canonical(field: bytes, raw: bytes) -> bytes:
     return raw[:rank] + _pack(_unpack(raw[rank:]))
 
 
-async def main(reports: int, rounds: int, names: Sequence[str]) -> None:
+async def main(reports: int, rounds: int, places: int, names: Sequence[str]) -> None:
     """Measure, compare and print."""
     workers = [worker for worker in WORKERS if not names or worker.name in names]
     for worker in workers:
         worker.python()
-    bench = Bench(reports)
+    bench = Bench(reports, places)
     runs: dict[str, list[Run]] = {worker.name: [] for worker in workers}
     digests: dict[str, str] = {}
     try:
@@ -280,22 +280,21 @@ async def main(reports: int, rounds: int, names: Sequence[str]) -> None:
                     sys.exit(f"the cells differ, so there is nothing to compare: {digests}")
     finally:
         bench.close()
-    _print(reports, rounds, runs)
+    _print(reports, rounds, places, runs)
 
 
-def _print(reports: int, rounds: int, runs: dict[str, list[Run]]) -> None:
+def _print(reports: int, rounds: int, places: int, runs: dict[str, list[Run]]) -> None:
     head = (
         *("worker", "reports/s", "lowest", "highest", "ours to it"),
         *("CPU of it, µs a report", "of Redis", "start, s"),
     )
     print_table(
-        f"From Kafka to Redis: {reports:,} reports of {PLACES} places, {POOLS} pools, "
+        f"From Kafka to Redis: {reports:,} reports of {places} places, {POOLS} pools, "
         f"6 partitions; medians of {rounds}",
         head,
-        (_row(name, of, runs.get(_OURS, of)) for name, of in runs.items()),
+        (_row(name, of, runs.get(OURS, of)) for name, of in runs.items()),
     )
-    libraries = ", ".join(f"{name} {version(name)}" for name in ("aiokafka", "redis", "msgspec"))
-    print(f"\n{_machine()}; Python {platform.python_version()}, {libraries}; the cells were equal.")
+    print(f"\n{machine()}; the cells were equal.")
 
 
 def _row(name: str, runs: Sequence[Run], ours: Sequence[Run]) -> list[str]:
@@ -310,20 +309,11 @@ def _row(name: str, runs: Sequence[Run], ours: Sequence[Run]) -> list[str]:
     ]
 
 
-def _machine() -> str:
-    models = [
-        line.partition(":")[2].strip()
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        if line.startswith("model name")
-    ]
-    load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
-    return f"{len(models)} cores of {models[0] if models else platform.processor()}, load {load}"
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--reports", type=int, default=REPORTS_SENT)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--places", type=int, default=PLACES)
     parser.add_argument("workers", nargs="*")
     given = parser.parse_args()
-    asyncio.run(main(given.reports, given.rounds, given.workers))
+    asyncio.run(main(given.reports, given.rounds, given.places, given.workers))
