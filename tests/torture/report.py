@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final
 
 from tests.servers import ROOT
+from tools import marked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,10 +26,12 @@ SOAK: Final = (
 
 def write_outcomes(outcomes: Sequence[Outcome], order: Sequence[str]) -> None:
     """Replace the row of a fault; the rows of other faults stay, in the order of the plan."""
-    rows = {row.split(" | ")[0].removeprefix("| "): row for row in _read("faults")[2:]}
+    rows = {
+        row.split(" | ")[0].removeprefix("| "): row for row in marked.read(DOCUMENT, "faults")[2:]
+    }
     rows[outcomes[0].fault] = row_of(outcomes)
     listed = [rows[name] for name in order if name in rows]
-    _write("faults", [*FAULTS, *listed])
+    marked.write(DOCUMENT, "faults", [*FAULTS, *listed])
 
 
 def row_of(outcomes: Sequence[Outcome]) -> str:
@@ -58,7 +60,7 @@ def row_of(outcomes: Sequence[Outcome]) -> str:
 
 def write_soak(soaked: Soaked) -> None:
     """Replace the table of the soak."""
-    _write("soak", soak_table(soaked).splitlines())
+    marked.write(DOCUMENT, "soak", soak_table(soaked).splitlines())
 
 
 def soak_table(soaked: Soaked) -> str:
@@ -91,19 +93,3 @@ def _service_row(name: str, samples: Sequence[Sample], slopes: Mapping[str, floa
         f"{slopes['tasks']:+.1f}",
     ]
     return f"| {' | '.join(cells)} |"
-
-
-def _pattern(table: str) -> re.Pattern[str]:
-    return re.compile(rf"(<!-- {table}: begin -->\n)(.*?)(<!-- {table}: end -->)", re.DOTALL)
-
-
-def _read(table: str) -> list[str]:
-    found = _pattern(table).search(DOCUMENT.read_text())
-    assert found, f"{DOCUMENT} has no place for the table of {table}"
-    return [line for line in found[2].splitlines() if line]
-
-
-def _write(table: str, lines: Sequence[str]) -> None:
-    text = "\n".join(["", *lines, "", ""])
-    document = _pattern(table).sub(lambda m: f"{m[1]}{text}{m[3]}", DOCUMENT.read_text())
-    DOCUMENT.write_text(document)
