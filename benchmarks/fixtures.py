@@ -133,7 +133,13 @@ async def redis_on_one_core() -> AsyncIterator[Redis]:
 def print_table(title: str, head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table in Markdown, for docs/performance.md."""
     print(f"\n**{title}**\n")
-    print(f"| {' | '.join(head)} |")
-    print("|" + "---:|" * len(head))
+    for line in table(head, rows):
+        print(line, flush=True)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
+    """Yield the lines of a table in Markdown; all columns but the first have numbers."""
+    yield f"| {' | '.join(head)} |"
+    yield "|---|" + "---:|" * (len(head) - 1)
     for row in rows:
-        print(f"| {' | '.join(map(str, row))} |", flush=True)
+        yield f"| {' | '.join(map(str, row))} |"
