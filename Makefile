@@ -68,6 +68,7 @@ docs: setup ## write what is generated from the code: pages, dashboards and beli
 	@$(BIN)/python -m tools.asyncapi > docs/asyncapi.yaml
 	@$(BIN)/python -m tools.metrics > docs/metrics.md
 	@$(BIN)/python -m tools.dashboards deploy/grafana/dashboards
+	@$(BIN)/python -m tools.scaling
 
 page: ## build the page from its sources into endpoint/page/built (needs Node.js)
 	@tools/page.sh build
@@ -113,7 +114,7 @@ demo: setup ## run the whole system on simulated pools, page on port 8080 (ARGS=
 
 .PHONY: docs page check audit sbom demo
 
-bench: setup servers ## print the tables of docs/performance.md, measured on a real Redis
-	@for name in throughput freshness snapshot swings writes poison memory kafka_bytes polling serving questions scrape stream footprint page; do $(BIN)/python -m benchmarks.$$name || exit; done
+bench: setup servers ## measure on a real Kafka and Redis, and compare with what is to be reached (ARGS="--full", ARGS="workers")
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 .PHONY: bench
