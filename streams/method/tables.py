@@ -1,7 +1,7 @@
 """Tables: located hashrate as columns of numbers, so that thousands of figures are added at once.
 
-Every code of a place has a number, and so has every pair of a code and a kind. They are the same
-for the life of the process and mean nothing outside of it. Pure.
+Every code of a place has a number, and so has every pair of a code and a kind. They mean nothing
+outside of the process. Pure.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 import numpy as np
 
 from miningmap.messages import KINDS
-from miningmap.places import country_of
+from miningmap.places import OTHER_SUFFIX, all_places, country_of, outermost
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -31,7 +31,11 @@ NUMBER_OF_KIND: Final[Mapping[Kind, int]] = {kind: number for number, kind in en
 
 
 class _Codes(dict[str, int]):
-    """The number of each code; a code gets it when it is asked for first, after its country."""
+    """The number of each code, in the order of the codes.
+
+    Sums over places are made in the order of their numbers. So this does not depend on what is
+    asked for first, and every process gives the same digits.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,16 +46,23 @@ class _Codes(dict[str, int]):
         self._lock = Lock()
 
     def __missing__(self, code: str) -> int:
-        country = country_of(code)
-        number_of_country = None if country == code else self[country]
         with self._lock:
-            if code not in self:  # another thread can have been faster
-                number = len(self.by_number)
-                self.by_number.append(code)
-                self.places += [(code, kind) for kind in KINDS]
-                self._countries.append(number if number_of_country is None else number_of_country)
-                self[code] = number
-            return self[code]
+            if not self:
+                for known in _known_codes():
+                    self._add(known)
+            if code not in self:
+                self._add(code)
+        return self[code]
+
+    def _add(self, code: str) -> None:
+        country = country_of(code)
+        if country != code and country not in self:
+            self._add(country)
+        number = len(self.by_number)
+        self.by_number.append(code)
+        self.places += [(code, kind) for kind in KINDS]
+        self._countries.append(self.get(country, number))
+        self[code] = number
 
     @property
     def countries(self) -> Ints:
@@ -59,6 +70,13 @@ class _Codes(dict[str, int]):
         if len(self._countries_array) < len(self._countries):
             self._countries_array = np.array(self._countries, np.intp)
         return self._countries_array
+
+
+def _known_codes() -> list[str]:
+    """Return every code at which a report or a belief can place hashrate, in alphabetical order."""
+    codes = [place.code for place in all_places() if outermost(place.code) == place.code]
+    others = [code + OTHER_SUFFIX for code in codes if country_of(code) == code]
+    return sorted([*codes, *others])
 
 
 CODES: Final = _Codes()

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 TIMEOUT_S: Final = 60
 BASE: Final = {
     *("anyio", "certifi", "click", "h11", "httpcore", "httpx", "idna", "msgspec", "pycountry"),
-    *("miningmap", "tzdata"),
+    *("miningmap", "numpy", "tzdata"),
 } | ({"typing-extensions"} if sys.version_info < (3, 13) else set())
 AS_OF: Final = ("--as-of", "2026-11-22T15:00:00Z")
 ROWS: Final = """\

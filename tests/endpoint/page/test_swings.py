@@ -181,6 +181,7 @@ async def test_the_chart_marks_the_swings_of_the_chosen_place(tab: Tab, store: S
     )
     await tab.go("?window=24h&step=hour&place=US&chart=lines")
     await feed(tab)
+    await tab.until("document.getElementById('chart').chart?.getOption().xAxis?.length")
     # The buckets are the last 48 hours; one swing is within a single hour.
     last = await tab.page.evaluate(
         "document.getElementById('chart').chart.getOption().xAxis[0].data.length - 1"
