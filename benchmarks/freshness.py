@@ -168,14 +168,15 @@ async def _ask(session: aiohttp.ClientSession, base: str, seen: _Seen) -> None:
 
 
 def _backlog(messages: int) -> Iterator[list[Record]]:
-    """Yield the reports of other pools for the last hours, in the order of time.
+    """Yield the reports of other pools for some hours, in the order of time.
 
     They are in one partition, which has none of the measured pools: a report waits for those that
-    are before it in its own.
+    are before it in its own. They end before the window, where the figures of the measured pools
+    could not be told from theirs.
     """
     some = pools(BACKLOG_POOLS, BACKLOG_PLACES)
-    now = whole(utc_now(), MINUTE)
-    starts = begins(now - timedelta(minutes=max(1, messages // BACKLOG_POOLS)), now, MINUTE)
+    end = whole(utc_now() - timedelta(hours=1), MINUTE)
+    starts = begins(end - timedelta(minutes=max(1, messages // BACKLOG_POOLS)), end, MINUTE)
     for start in starts:
         reports = [report(pool._replace(slug=f"old{pool.slug}"), start, MINUTE) for pool in some]
         yield [replace(record_of(each), partition=BACKLOG_PARTITION) for each in reports]
