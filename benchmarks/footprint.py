@@ -6,7 +6,6 @@ Kafka, Redis and the services are real processes; the pools are the simulation o
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import subprocess
 import sys
@@ -16,26 +15,24 @@ from importlib.metadata import Distribution, PackageNotFoundError
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import TYPE_CHECKING, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-import aiohttp
 import click
 
 from benchmarks.fixtures import print_table
-from benchmarks.processes import cpu_s, memory_mib
+from benchmarks.running import command, services, started, stop, until_ready
 from launch.local.embedded import LOOPBACK, free_port
-from launch.local.supervisor import bound_to_this_process
-from miningmap import settings as config
 from miningmap.kafka.admin import ensure_topics
 from tests.servers import ROOT, KafkaServer, RedisServer, kafka_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from benchmarks.running import Service
+
 # In the order of their start: the endpoint is ready once there is a snapshot.
 SERVICES: Final = ("streams", "collector", "endpoint", "notify")
 SETTLED_S: Final = 15.0
-READY_S: Final = 60.0
 LOOKED_EVERY_S: Final = 0.01
 LISTED: Final = 12
 HEAD: Final = (
@@ -102,18 +99,35 @@ async def _main(starts: int, idle_s: float, settled_s: float) -> None:
             "MININGMAP_ENDPOINT__PORT": str(free_port()),
             "MININGMAP_NOTIFY__WEBHOOK": pools,
         }
-        with tempfile.TemporaryDirectory() as folder, _Processes(Path(folder), env) as processes:
-            processes.start("simulation", "launch.simulation", "--port", pools.rpartition(":")[2])
-            await _measure(processes, starts, idle_s, settled_s)
+        simulation = [sys.executable, "-m", "launch.simulation", "--port", pools.rpartition(":")[2]]
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            services(env, Path(folder), {"simulation": simulation}) as running,
+        ):
+            await _measure(
+                running, env, Path(folder), starts=starts, idle_s=idle_s, settled_s=settled_s
+            )
     finally:
         redis.close()
         kafka.close()
 
 
-async def _measure(processes: _Processes, starts: int, idle_s: float, settled_s: float) -> None:
-    measured = {name: await _starts(processes, name, starts) for name in SERVICES}
+async def _measure(
+    running: list[Service],
+    env: Mapping[str, str],
+    folder: Path,
+    *,
+    starts: int,
+    idle_s: float,
+    settled_s: float,
+) -> None:
+    """Start the services one after the other, and add them to what is running."""
+    measured = {}
+    for name in SERVICES:
+        measured[name] = [await _start(running, env, folder, name) for _ in range(starts)]
+    by_name = {service.name: service for service in running}
     await asyncio.sleep(settled_s)
-    before, begun = {name: cpu_s(processes.pid(name)) for name in SERVICES}, perf_counter()
+    before, begun = {name: by_name[name].cpu_s() for name in SERVICES}, perf_counter()
     await asyncio.sleep(idle_s)
     took = perf_counter() - begun
     rows = [
@@ -121,93 +135,26 @@ async def _measure(processes: _Processes, starts: int, idle_s: float, settled_s:
             name,
             f"{median(start.wall_s for start in each):.2f}",
             f"{median(start.cpu_s for start in each):.2f}",
-            f"{100 * (cpu_s(processes.pid(name)) - before[name]) / took:.1f}",
+            f"{100 * (by_name[name].cpu_s() - before[name]) / took:.1f}",
             f"{median(start.memory_mib for start in each):.0f}",
-            f"{memory_mib(processes.pid(name)):.0f}",
+            f"{by_name[name].memory_mib():.0f}",
         )
         for name, each in measured.items()
     ]
     print_table(f"{starts} starts of each service; then {idle_s:g} s of the simulation", HEAD, rows)
 
 
-async def _starts(processes: _Processes, name: str, number: int) -> list[Start]:
-    """Start a service several times, and let it run after the last time."""
-    found = []
-    for _ in range(number):
-        processes.stop(name)
-        port = free_port()
-        begun = perf_counter()
-        pid = processes.start(
-            name, "launch", name, **{f"{config.PREFIX}{name.upper()}__METRICS_PORT": str(port)}
-        )
-        await _until_ready(processes, name, port)
-        found.append(Start(perf_counter() - begun, cpu_s(pid), memory_mib(pid)))
-    return found
-
-
-async def _until_ready(processes: _Processes, name: str, port: int) -> None:
-    async with aiohttp.ClientSession(f"http://{LOOPBACK}:{port}") as http:
-        deadline = perf_counter() + READY_S
-        while True:
-            with suppress(aiohttp.ClientConnectionError):
-                async with http.get("/readyz") as answer:
-                    if answer.ok:
-                        return
-            if perf_counter() > deadline or not processes.runs(name):
-                raise RuntimeError(f"{name} is not ready: {processes.log(name)}")
-            await asyncio.sleep(LOOKED_EVERY_S)
-
-
-class _Processes:
-    """Processes by name, which end with the block; their logs are in a folder.
-
-    Args:
-        folder: of the logs.
-        env: the settings of all processes.
-    """
-
-    def __init__(self, folder: Path, env: Mapping[str, str]) -> None:
-        self._folder = folder
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith(config.PREFIX)}
-        self._env = {**inherited, **env}
-        self._running: dict[str, subprocess.Popen[bytes]] = {}
-
-    def start(self, name: str, *module: str, **env: str) -> int:
-        """Start a module with its arguments, and return the number of its process."""
-        with (self._folder / f"{name}.log").open("wb") as log:
-            self._running[name] = subprocess.Popen(
-                bound_to_this_process([sys.executable, "-m", *module]),
-                stderr=log,
-                env={**self._env, **env},
-                cwd=ROOT,
-            )
-        return self.pid(name)
-
-    def stop(self, name: str) -> None:
-        """Stop a process, if it was started."""
-        process = self._running.pop(name, None)
-        if process is not None:
-            process.terminate()
-            process.wait()
-
-    def pid(self, name: str) -> int:
-        """Return the number of a process."""
-        return self._running[name].pid
-
-    def runs(self, name: str) -> bool:
-        """Return whether a process has not ended."""
-        return self._running[name].poll() is None
-
-    def log(self, name: str) -> str:
-        """Return the end of the log of a process."""
-        return (self._folder / f"{name}.log").read_text(errors="replace")[-2000:]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for name in list(self._running):
-            self.stop(name)
+async def _start(running: list[Service], env: Mapping[str, str], folder: Path, name: str) -> Start:
+    """Start a service in place of the one of the same name, if that is running."""
+    earlier = [service for service in running if service.name == name]
+    stop(earlier)
+    for service in earlier:
+        running.remove(service)
+    begun = perf_counter()
+    service = started(name, command(name), env, folder)
+    running.append(service)
+    await until_ready([service], folder, LOOKED_EVERY_S)
+    return Start(perf_counter() - begun, service.cpu_s(), service.memory_mib())
 
 
 def print_sizes() -> None:

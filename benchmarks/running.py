@@ -71,14 +71,19 @@ def services(
             running.append(started(name, arguments, env, folder))
         yield running
     finally:
-        for service in running:
-            service.process.terminate()
-        for service in running:
-            service.process.wait()
+        stop(running)
+
+
+def stop(running: Sequence[Service]) -> None:
+    """Stop services, and wait until they have ended."""
+    for service in running:
+        service.process.terminate()
+    for service in running:
+        service.process.wait()
 
 
 def started(name: str, arguments: Sequence[str], env: Mapping[str, str], folder: Path) -> Service:
-    """Start one service; whoever calls this has to end it."""
+    """Start one service; the caller has to :func:`stop` it."""
     port = str(free_port())
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(config.PREFIX)}
     variable = f"{config.PREFIX}{name.partition('-')[0].upper()}__METRICS_PORT"
@@ -89,8 +94,13 @@ def started(name: str, arguments: Sequence[str], env: Mapping[str, str], folder:
     return Service(name, process, f"http://{LOOPBACK}:{port}")
 
 
-async def until_ready(running: Sequence[Service], folder: Path) -> None:
+async def until_ready(running: Sequence[Service], folder: Path, every_s: float = 0.1) -> None:
     """Wait until all services are ready.
+
+    Args:
+        running: the services.
+        folder: of their logs.
+        every_s: how often they are asked.
 
     Raises:
         RuntimeError: one is not, or has ended; the text has the end of its log.
@@ -105,7 +115,7 @@ async def until_ready(running: Sequence[Service], folder: Path) -> None:
                 if time.monotonic() > deadline or service.process.poll() is not None:
                     log = (folder / f"{service.name}.log").read_text(errors="replace")
                     raise RuntimeError(f"{service.name} is not ready: {log[-2000:]}")
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(every_s)
 
 
 def machine() -> str:

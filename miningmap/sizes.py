@@ -41,19 +41,21 @@ def values_of(message: Message, horizon: Horizon | None = None) -> int:
     Raises:
         TooLateError: none of the cells that the message could claim is kept any more.
     """
-    places = values_in_bucket(message) - 1
-    return _values(places, message.start, message.end, message.hold_s, horizon)
+    return _values(values_in_bucket(message), message.start, message.end, message.hold_s, horizon)
 
 
 def values_in_bucket(message: Message) -> int:
     """Return how many values a message claims in each minute or hour: its total and its places."""
-    return 1 + (len(message.places) if isinstance(message, Report) else 0)
+    return 1 + _number_of_places(message)
+
+
+def _number_of_places(message: Message) -> int:
+    return len(message.places) if isinstance(message, Report) else 0
 
 
 def excess(message: Message) -> str | None:
     """Return why a message claims too much, in words for people; ``None`` if it does not."""
-    places = values_in_bucket(message) - 1
-    return excess_of(places, message.start, message.end, message.hold_s)
+    return excess_of(_number_of_places(message), message.start, message.end, message.hold_s)
 
 
 def excess_of(places: int, start: datetime, end: datetime, hold_s: int = 0) -> str | None:
@@ -67,7 +69,7 @@ def excess_of(places: int, start: datetime, end: datetime, hold_s: int = 0) -> s
     """
     if places > MAX_PLACES:
         return f"{places:,} places; a report has at most {MAX_PLACES:,}"
-    values = _values(places, start, end, hold_s)
+    values = _values(places + 1, start, end, hold_s)
     if values <= MAX_VALUES:
         return None
     is_short = (end - start).total_seconds() < HOUR_S
@@ -80,6 +82,6 @@ def excess_of(places: int, start: datetime, end: datetime, hold_s: int = 0) -> s
 
 
 def _values(
-    places: int, start: datetime, end: datetime, hold_s: int, horizon: Horizon | None = None
+    in_bucket: int, start: datetime, end: datetime, hold_s: int, horizon: Horizon | None = None
 ) -> int:
-    return (places + 1) * sum(map(len, kept_buckets(start, end, hold_s, horizon)))
+    return in_bucket * sum(map(len, kept_buckets(start, end, hold_s, horizon)))
