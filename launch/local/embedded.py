@@ -143,12 +143,14 @@ def embedded_kafka(kafka: Kafka, bootstrap_servers: str) -> Kafka:
 def free_port() -> int:
     """Return a free port on loopback that is not an ephemeral port, each time another one.
 
+    A port on which a connection ended a moment ago is not free: a server that does not reuse
+    addresses could not listen on it.
+
     Raises:
         EmbeddedError: none was found.
     """
     for port in random.sample(sorted(set(_PORTS) - _returned), _ATTEMPTS):
         with socket.socket() as probe, suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((LOOPBACK, port))
             _returned.add(port)
             return port

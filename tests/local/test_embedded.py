@@ -13,6 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import UnknownError
 from redis.asyncio import Redis
 
+from launch.local import embedded
 from launch.local.embedded import EmbeddedBroker, EmbeddedError, EmbeddedRedis, free_port
 from launch.local.supervisor import Supervisor
 from miningmap import settings as config
@@ -30,11 +31,11 @@ ALL = [topic.name for topic in TOPICS]
 @pytest.fixture
 async def broker(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[config.Kafka]:
     """The settings of a running broker, as a service reads them from its environment."""
-    embedded = EmbeddedBroker()
-    for name, value in embedded.environment.items():
+    broker = EmbeddedBroker()
+    for name, value in broker.environment.items():
         monkeypatch.setenv(name, value)
     async with Supervisor() as supervisor:
-        await supervisor.start(embedded.child)
+        await supervisor.start(broker.child)
         yield config.load().kafka
 
 
@@ -184,3 +185,20 @@ def test_free_ports_can_be_bound_and_are_not_ephemeral() -> None:
         with socket.socket() as server:
             server.bind(("127.0.0.1", free_port()))
             assert 20_000 <= server.getsockname()[1] < 30_000
+
+
+def test_a_port_of_a_connection_that_has_just_ended_is_not_free(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    port = free_port()
+    with socket.create_server(("127.0.0.1", port)) as server:
+        client = socket.create_connection(("127.0.0.1", port))
+        accepted, _ = server.accept()
+        # The side that ends a connection first keeps its port for a while (TIME_WAIT).
+        accepted.close()
+        client.close()
+    monkeypatch.setattr(embedded, "_PORTS", range(port, port + 1))
+    monkeypatch.setattr(embedded, "_ATTEMPTS", 1)
+    monkeypatch.setattr(embedded, "_returned", set())
+    with pytest.raises(EmbeddedError, match="port"):
+        free_port()
