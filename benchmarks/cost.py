@@ -22,6 +22,7 @@ from streams.method.beliefs import Beliefs, Document, Entry
 from streams.method.cells import Cell
 from streams.method.cohort import Earlier
 from streams.method.observations import Observation, Observations
+from streams.method.tables import Rows
 from streams.method.windows import parse_window
 from streams.queries.shares import shares_of
 from streams.redis.encoding import claim_arguments, claim_keys
@@ -153,7 +154,7 @@ def _observed(generation: int) -> Observations:
     pools = {}
     for pool in range(SHARE_POOLS):
         report = _report(pool + generation * SHARE_POOLS, _NOON)
-        places = {(place.code, place.kind): place.hashrate for place in report.places}
+        places = Rows.of({(place.code, place.kind): place.hashrate for place in report.places})
         cell = Cell(1, report.hashrate / 0.9, places)
         pools[f"pool{pool:03}"] = {"own": Observation(cell, cell, seen_before=True)}
     return Observations(pools, {})

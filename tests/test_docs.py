@@ -589,7 +589,7 @@ def sums(minutes: int, total: float, places: dict[str, float]) -> Cell:
     """A cell with these mean hashrates over a number of minutes."""
     kind: Kind = "measured"
     inner = {(code, kind): mean * minutes for code, mean in places.items()}
-    return Cell(minutes, total * minutes, inner)
+    return Cell(minutes, total * minutes, Rows.of(inner))
 
 
 FOUR_BELIEFS: Final = ("belief", "kind", "says", "placed")

@@ -8,35 +8,32 @@ arrives. Values are sums of H/s over minutes; a mean is a sum divided by its min
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass, field
-from functools import cached_property, lru_cache, partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from operator import attrgetter
-from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 import msgspec
 
 from miningmap.messages import BASES, Kind, Located, Message, Report
 from miningmap.retention import kept_buckets
 from miningmap.times import DAY_H, HOUR_MIN
-from streams.method.tables import Rows, floats, place_numbers
+from streams.method.tables import NO_ROWS, Rows, added
 from streams.method.windows import PROFILE_DAYS, TIER_MINUTES, Span, Tier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from miningmap.retention import Buckets, Horizon
-    from streams.method.tables import Ints
 
 PlaceKind: TypeAlias = tuple[str, Kind]
 """The code of a place, and the kind of the hashrate there."""
 
 Places: TypeAlias = dict[PlaceKind, float]
-"""Hashrate by place and kind, in H/s; in a cell, in H/s x minutes."""
+"""Hashrate by place and kind, in H/s."""
 
 CellKey: TypeAlias = tuple[Tier, int]
 """Identifies a cell of a series: its tier and the number of its bucket."""
-
-K = TypeVar("K")
 
 _encode = msgspec.json.Encoder().encode
 _code_of = attrgetter("code")
@@ -67,27 +64,27 @@ class Rank(NamedTuple):
 
 @dataclass(frozen=True)
 class Cell:
-    """Sums over ``minutes``: ``total`` and ``places`` in H/s x minutes.
+    """Sums over ``minutes``, in H/s x minutes.
 
-    ``basis`` is the index in ``BASES`` of the worst basis of the values, and ``numbers`` are those
-    of the places (:mod:`streams.method.tables`), if they are known.
+    Attributes:
+        minutes: the number of minutes that have a value.
+        total: the sum of the hashrate over these minutes.
+        places: the part of the total at each place: one row for each, in the order of their numbers
+            (:mod:`streams.method.tables`).
+        simulated: whether any of these values is simulated.
+        basis: the index in ``BASES`` of the worst basis of these values.
     """
 
     minutes: int = 0
     total: float = 0.0
-    places: Places = field(default_factory=dict)
+    places: Rows = NO_ROWS
     simulated: bool = False
     basis: int = 0
-    numbers: Ints | None = field(default=None, compare=False, repr=False)
 
     @property
     def located(self) -> Rows:
         """The means at the places, in H/s."""
-        if self.numbers is None:
-            sums = Rows.of(self.places)
-        else:
-            sums = Rows(self.numbers, floats(self.places.values(), len(self.places)))
-        return Rows(sums.places, sums.hashrates / self.minutes)
+        return Rows(self.places.places, self.places.hashrates / self.minutes)
 
     @cached_property
     def measured(self) -> Rows:
@@ -100,112 +97,28 @@ class Cell:
         return self.measured.total
 
 
-class CellValues(Protocol[K]):
-    """The values of a cell that are added up; ``K`` is the type that it names places by."""
-
-    @property
-    def minutes(self) -> int:
-        """The number of minutes that have a value."""
-
-    @property
-    def total(self) -> float:
-        """The sum of the hashrate over these minutes, in H/s x minutes."""
-
-    @property
-    def places(self) -> dict[K, float]:
-        """The part of the total at each place, in H/s x minutes."""
-
-    @property
-    def simulated(self) -> bool:
-        """Whether any of these values is simulated."""
-
-    @property
-    def basis(self) -> int:
-        """The index in ``BASES`` of the worst basis of these values."""
+NOTHING: Final = Cell()
+"""The sums of no cells."""
 
 
-def add_up(cells: Iterable[CellValues[K] | None], begun: Sums[K] | None = None) -> Sums[K]:
+def add_up(cells: Iterable[Cell | None], begun: Cell = NOTHING) -> Cell:
     """Return the sums of cells.
 
     Args:
         cells: in the order of time, ``None`` where there is none. Floating-point sums depend on the
             order, and every path to an answer has to give the same digits.
-        begun: the sums of the cells before these; they stay as they are.
+        begun: the sums of the cells before these.
     """
-    sums = Sums[K]() if begun is None else begun.copy()
+    minutes, total, simulated, basis = begun.minutes, begun.total, begun.simulated, begun.basis
+    places = [begun.places]
     for cell in cells:
         if cell is not None:
-            sums.add(cell)
-    return sums
-
-
-class Sums(Generic[K]):
-    """Cells that are added up one after the other; itself the values of a cell."""
-
-    def __init__(self) -> None:
-        self.minutes = 0
-        self.total = 0.0
-        self.places: dict[K, float] = {}
-        self.simulated = False
-        self.basis = 0
-
-    def add(self, cell: CellValues[K]) -> None:
-        """Add the values of a cell to those added before."""
-        self.minutes += cell.minutes
-        self.total += cell.total
-        self.simulated |= cell.simulated
-        self.basis = max(self.basis, cell.basis)
-        sums = self.places
-        if not sums:
-            self.places = dict(cell.places)
-            return
-        if cell.places.keys() <= sums.keys():  # as most cells of a source
-            for name, value in cell.places.items():
-                sums[name] += value
-            return
-        for name, value in cell.places.items():
-            sums[name] = sums.get(name, 0.0) + value
-
-    def copy(self) -> Sums[K]:
-        """Return the same sums, to which other cells can be added."""
-        copied = Sums[K]()
-        copied.add(self)
-        return copied
-
-    def cell(self, place_of: Callable[[K], PlaceKind]) -> Cell:
-        """Return the sums as a cell, as :func:`as_cell` does."""
-        return as_cell(self, place_of)
-
-
-def as_cell(values: CellValues[K], place_of: Callable[[K], PlaceKind]) -> Cell:
-    """Return values as a cell, with its places in order.
-
-    Args:
-        values: of one cell, or the sums of several.
-        place_of: returns the place and kind for a cell's name of it. It is called for the sum and
-            not for each cell, because a span has many cells with the same places.
-    """
-    places = values.places
-    order = _ordered(tuple(places), place_of)
-    in_order = dict(zip(order.places, map(places.__getitem__, order.names), strict=True))
-    return Cell(
-        values.minutes, values.total, in_order, values.simulated, values.basis, order.numbers
-    )
-
-
-class _Order(NamedTuple, Generic[K]):
-    """The names of places in the order of the places, these, and their numbers."""
-
-    names: tuple[K, ...]
-    places: tuple[PlaceKind, ...]
-    numbers: Ints
-
-
-@lru_cache(maxsize=4096)  # a source names the same places again and again
-def _ordered(names: tuple[K, ...], place_of: Callable[[K], PlaceKind]) -> _Order[K]:
-    ordered = tuple(sorted(names, key=place_of))
-    places = tuple(map(place_of, ordered))
-    return _Order(ordered, places, place_numbers(places))
+            minutes += cell.minutes
+            total += cell.total
+            places.append(cell.places)
+            simulated |= cell.simulated
+            basis = max(basis, cell.basis)
+    return Cell(minutes, total, added(places), simulated, basis)
 
 
 def divided(days: range) -> tuple[range, range]:
@@ -221,7 +134,7 @@ def divided(days: range) -> tuple[range, range]:
     return range(days.start, start), range(start, days.stop)
 
 
-def sum_of_days(days: range, cell_of: Callable[[int], CellValues[K] | None]) -> Sums[K]:
+def sum_of_days(days: range, cell_of: Callable[[int], Cell | None]) -> Cell:
     """Return the sums of days, in the one order of additions that there is for them.
 
     Args:
@@ -229,53 +142,47 @@ def sum_of_days(days: range, cell_of: Callable[[int], CellValues[K] | None]) -> 
         cell_of: returns the cell of a day, ``None`` if there is none.
     """
     before, after = divided(days)
-    sums = add_up(map(cell_of, reversed(before)))
-    sums.add(add_up(map(cell_of, after)))
-    return sums
+    return add_up([add_up(map(cell_of, reversed(before))), add_up(map(cell_of, after))])
 
 
-class DaySums(Generic[K]):
+class DaySums:
     """The sums of days that slide on: each costs as much as two of its cells.
 
     Args:
         cell_of: returns the cell of a day, ``None`` if there is none.
     """
 
-    def __init__(self, cell_of: Callable[[int], CellValues[K] | None]) -> None:
+    def __init__(self, cell_of: Callable[[int], Cell | None]) -> None:
         self._cell_of = cell_of
         # By the first day, the sums up to the start of the block that was asked for last.
-        self._before: dict[int, Sums[K]] = {}
+        self._before: dict[int, Cell] = {}
         self._before_stop = 0
         # The sums from the start of a block on.
-        self._after = Sums[K]()
+        self._after = NOTHING
         self._after_days = range(0)
 
-    def sum(self, days: range) -> Sums[K]:
+    def sum(self, days: range) -> Cell:
         """Return what :func:`sum_of_days` returns."""
         before, after = divided(days)
-        sums = self._sums_before(before).copy() if before else Sums[K]()
-        sums.add(self._sums_after(after))
-        return sums
+        if not before:
+            return self._sums_after(after)
+        return add_up([self._sums_before(before), self._sums_after(after)])
 
-    def _sums_before(self, days: range) -> Sums[K]:
+    def _sums_before(self, days: range) -> Cell:
         if days.stop != self._before_stop:
             self._before, self._before_stop = {}, days.stop
         first = min(self._before, default=days.stop)
         for number in range(first - 1, days.start - 1, -1):
-            sums = self._before.get(number + 1, Sums[K]()).copy()
-            if (cell := self._cell_of(number)) is not None:
-                sums.add(cell)
-            self._before[number] = sums
+            known = self._before.get(number + 1, NOTHING)
+            self._before[number] = add_up([self._cell_of(number)], known)
         return self._before[days.start]
 
-    def _sums_after(self, days: range) -> Sums[K]:
+    def _sums_after(self, days: range) -> Cell:
         known = self._after_days
         if days.start != known.start or days.stop < known.stop:
-            known, self._after = range(days.start, days.start), Sums[K]()
-        for number in range(known.stop, days.stop):
-            if (cell := self._cell_of(number)) is not None:
-                self._after.add(cell)
-        self._after_days = days
+            known, self._after = range(days.start, days.start), NOTHING
+        new = range(known.stop, days.stop)
+        self._after, self._after_days = add_up(map(self._cell_of, new), self._after), days
         return self._after
 
 
@@ -364,7 +271,7 @@ def claimed_cell(message: Message, tier: Tier) -> Cell:
     total = message.hashrate * minutes
     if not isinstance(message, Report):
         return Cell(minutes, total, simulated=message.simulated)
-    places = {(p.code, p.kind): p.hashrate * minutes for p in message.places}
+    places = Rows.of({(p.code, p.kind): p.hashrate * minutes for p in message.places})
     return Cell(minutes, total, places, message.simulated, BASES.index(message.basis))
 
 
@@ -394,7 +301,7 @@ class MemoryCells:
         """Return the sum of a series' cells over a span; without any, a cell of 0 minutes."""
         if span.tier == "day":
             cell_of = partial(self._cell, series, "day")
-            return sum_of_days(span.buckets, cell_of).cell(_identity)
+            return sum_of_days(span.buckets, cell_of)
         return self._sum(series, cell_keys(span))
 
     def first(self, series: Series, tier: Tier) -> int | None:
@@ -407,7 +314,7 @@ class MemoryCells:
         return hour if tier == "hour" else hour // DAY_H
 
     def _sum(self, series: Series, keys: Iterable[CellKey]) -> Cell:
-        return add_up(self._cell(series, tier, n) for tier, n in keys).cell(_identity)
+        return add_up(self._cell(series, tier, n) for tier, n in keys)
 
     def _cell(self, series: Series, tier: Tier, number: int) -> Cell | None:
         claim = self._claims[series][tier].get(number)
@@ -424,7 +331,3 @@ class MemoryCells:
         tier_below: Tier = "minute" if tier == "hour" else "hour"
         size = TIER_MINUTES[tier] // TIER_MINUTES[tier_below]
         return self._sum(series, [(tier_below, number * size + n) for n in range(size)])
-
-
-def _identity(place: PlaceKind) -> PlaceKind:
-    return place

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import numpy as np
+
 from miningmap.messages import KINDS
 from streams.method.tables import NO_ROWS
 
@@ -173,8 +175,8 @@ def is_eligible(cell: Cell, minutes: int) -> bool:
 
 def _kind_rank(cell: Cell) -> int:
     """Return the index in ``KINDS`` of the best kind that has hashrate; without any, the last."""
-    kinds = {kind for (_, kind), hashrate in cell.places.items() if hashrate > 0}
-    return min(map(KINDS.index, kinds), default=len(KINDS))
+    places, hashrates = cell.places
+    return int(np.min(places[hashrates > 0] % len(KINDS), initial=len(KINDS)))
 
 
 def _mean(cell: Cell) -> Hashrate:
@@ -231,7 +233,7 @@ def _member(pool: str, source: str, sources: Mapping[str, Observation]) -> Membe
         pool=pool,
         source=source,
         reported_total=total,
-        total=max(total, sum(cell.places.values()) / cell.minutes),
+        total=max(total, cell.places.total / cell.minutes),
         located=cell.located,
         profile=profile_of(sources),
         growth=_growth(observation),

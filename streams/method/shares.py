@@ -374,10 +374,10 @@ class _Sums(NamedTuple):
     @classmethod
     def of(cls, codes: Ints, kinds: Ints, hashrates: Floats) -> _Sums:
         """Return the sums of hashrates of these codes and kinds: a row for each code."""
-        size = len(CODES.countries)
-        cells = sum_by(codes * len(KINDS) + kinds, hashrates, size * len(KINDS))
-        listed = np.flatnonzero(np.bincount(codes))
-        return cls(listed, cells.reshape(size, len(KINDS))[listed])
+        rows = np.bincount(codes)
+        cells = sum_by(codes * len(KINDS) + kinds, hashrates, len(rows) * len(KINDS))
+        listed = np.flatnonzero(rows)
+        return cls(listed, cells.reshape(-1, len(KINDS))[listed])
 
     @property
     def evidence(self) -> Floats:

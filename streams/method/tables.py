@@ -17,7 +17,7 @@ from miningmap.messages import KINDS
 from miningmap.places import OTHER_SUFFIX, all_places, country_of, outermost
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -27,20 +27,23 @@ if TYPE_CHECKING:
 Floats: TypeAlias = "NDArray[np.float64]"
 Ints: TypeAlias = "NDArray[np.intp]"
 
+_OFTEN_DIVIDED: Final = ("CN", "US")
+
 NUMBER_OF_KIND: Final[Mapping[Kind, int]] = {kind: number for number, kind in enumerate(KINDS)}
 
 
 class _Codes(dict[str, int]):
-    """The number of each code, in the order of the codes.
+    """The number of each code, the same in every process.
 
     Sums over places are made in the order of their numbers. So this does not depend on what is
-    asked for first, and every process gives the same digits.
+    asked for first, and every process gives the same digits. Countries and the subdivisions of
+    China and of the United States come first: most reports name nothing else, and columns by
+    number are only as long as the highest one needs.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.by_number: list[str] = []
-        self.places: list[PlaceKind] = []  # by the number of place and kind
         self._countries: list[int] = []
         self._countries_array: Ints = np.empty(0, np.intp)
         self._lock = Lock()
@@ -60,7 +63,6 @@ class _Codes(dict[str, int]):
             self._add(country)
         number = len(self.by_number)
         self.by_number.append(code)
-        self.places += [(code, kind) for kind in KINDS]
         self._countries.append(self.get(country, number))
         self[code] = number
 
@@ -73,10 +75,15 @@ class _Codes(dict[str, int]):
 
 
 def _known_codes() -> list[str]:
-    """Return every code at which a report or a belief can place hashrate, in alphabetical order."""
+    """Return every code at which a report or a belief can place hashrate, as they are numbered."""
     codes = [place.code for place in all_places() if outermost(place.code) == place.code]
     others = [code + OTHER_SUFFIX for code in codes if country_of(code) == code]
-    return sorted([*codes, *others])
+    return sorted([*codes, *others], key=_in_order)
+
+
+def _in_order(code: str) -> tuple[bool, str]:
+    country = country_of(code)
+    return code != country and country not in _OFTEN_DIVIDED, code
 
 
 CODES: Final = _Codes()
@@ -86,12 +93,6 @@ CODES: Final = _Codes()
 def place_number(code: str, kind: Kind) -> int:
     """Return the number of a place and kind."""
     return CODES[code] * len(KINDS) + NUMBER_OF_KIND[kind]
-
-
-@lru_cache(maxsize=4096)  # a pool lists the same places again and again
-def place_numbers(places: tuple[PlaceKind, ...]) -> Ints:
-    """Return the numbers of places and kinds, in their order."""
-    return np.array([place_number(*place) for place in places], np.intp)
 
 
 @lru_cache(maxsize=1024)
@@ -134,8 +135,8 @@ class Rows(NamedTuple):
 
     @classmethod
     def of(cls, places: Places) -> Rows:
-        """Return places as rows, in their order."""
-        return cls(place_numbers(tuple(places)), floats(places.values(), len(places)))
+        """Return places as rows, in the order of their numbers."""
+        return ordered(tuple(places)).rows(places.values())
 
     @property
     def total(self) -> float:
@@ -145,17 +146,23 @@ class Rows(NamedTuple):
     def of_kind(self, kind: Kind) -> Rows:
         """Return the rows of one kind."""
         rows = self.places % len(KINDS) == NUMBER_OF_KIND[kind]
+        if rows.all():
+            return self
         return Rows(self.places[rows], self.hashrates[rows])
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Rows) and self.by_place() == other.by_place()
+        if not isinstance(other, Rows):
+            return False
+        return all(map(np.array_equal, self, other)) or self.by_place() == other.by_place()
 
     def __hash__(self) -> int:
         raise TypeError("arrays have no hash")
 
     def by_place(self) -> Places:
         """Return the hashrate by place and kind, rows with the same place added up."""
-        places = list(map(CODES.places.__getitem__, self.places.tolist()))
+        codes = names_of(self.places // len(KINDS))
+        kinds = map(KINDS.__getitem__, (self.places % len(KINDS)).tolist())
+        places = list(zip(codes, kinds, strict=True))
         hashrates = self.hashrates.tolist()
         found = dict(zip(places, hashrates, strict=True))
         if len(found) < len(places):  # some come in several rows
@@ -166,6 +173,57 @@ class Rows(NamedTuple):
 
 
 NO_ROWS: Final = Rows(np.empty(0, np.intp), np.empty(0))
+
+
+class Order(NamedTuple):
+    """How rows of some places are put into the order of the numbers.
+
+    Attributes:
+        positions: of the places, in the order of the numbers.
+        places: the numbers.
+    """
+
+    positions: Ints
+    places: Ints
+
+    def rows(self, hashrates: Collection[float]) -> Rows:
+        """Return rows with these hashrates, which are given in the order of the places."""
+        return Rows(self.places, floats(hashrates, len(hashrates))[self.positions])
+
+
+@lru_cache(maxsize=4096)  # a pool lists the same places again and again
+def ordered(places: tuple[PlaceKind, ...]) -> Order:
+    """Return how rows of these places are put into the order of the numbers."""
+    numbers = [place_number(*place) for place in places]
+    return Order(np.argsort(numbers, kind="stable"), _numbers(tuple(sorted(numbers))))
+
+
+@lru_cache(maxsize=4096)  # so that the same places in another order are the same array
+def _numbers(places: tuple[int, ...]) -> Ints:
+    return np.array(places, np.intp)
+
+
+def added(tables: Sequence[Rows]) -> Rows:
+    """Return the sums of rows by place: one row for each, in the order of their numbers.
+
+    Args:
+        tables: each with one row for a place, in that order. They are added up in their order, so
+            that the result has the same digits however it came about.
+    """
+    some = [each for each in tables if len(each.places)]
+    if not some:
+        return NO_ROWS
+    first, *others = some
+    if not others:
+        return first
+    if all(each.places is first.places for each in others):  # as those of a pool mostly are
+        sums = first.hashrates.copy()
+        for each in others:
+            sums += each.hashrates
+        return Rows(first.places, sums)
+    places, hashrates = map(np.concatenate, zip(*some, strict=True))
+    listed = np.flatnonzero(np.bincount(places))
+    return Rows(listed, sum_by(places, hashrates)[listed])
 
 
 class Table(NamedTuple):

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from miningmap.settings import Swings
     from miningmap.swings import Swing, SwingStatus
     from streams.method.beliefs import Beliefs, Ratio
-    from streams.method.cells import Cell, PlaceKind, Series
+    from streams.method.cells import Cell, Series
     from streams.method.comparison import Comparison, Deltas, HourDeltas, Subject
     from streams.method.observations import SumReader
     from streams.method.swings import Track
@@ -276,7 +276,7 @@ class _CachedSums:
         if span.tier != "minute":
             return self._kept(series, span)
         sums = (self._kept(series, chunk) for chunk in _chunks(span.buckets))
-        return add_up(cell for cell in sums if cell.minutes).cell(_itself)
+        return add_up(cell for cell in sums if cell.minutes)
 
 
 def _chunks(minutes: range) -> Iterator[Span]:
@@ -286,7 +286,3 @@ def _chunks(minutes: range) -> Iterator[Span]:
         stop = min(minutes.stop, start - start % CHUNK_MIN + CHUNK_MIN)
         yield Span("minute", range(start, stop))
         start = stop
-
-
-def _itself(place: PlaceKind) -> PlaceKind:
-    return place

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import struct
-from functools import cache
+from functools import cache, lru_cache
 from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
@@ -27,7 +27,8 @@ from miningmap.messages import (
     check_place,
 )
 from miningmap.times import DAY_H, DAY_MIN, DAY_S, HOUR_MIN, bucket
-from streams.method.cells import Series
+from streams.method.cells import Cell, Series
+from streams.method.tables import ordered
 from streams.method.windows import TIER_MINUTES
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from miningmap.messages import Message
     from streams.method.cells import Claim, PlaceKind, Rank
+    from streams.method.tables import Order
     from streams.method.windows import Tier
     from streams.redis.keys import Generation
 
@@ -76,7 +78,7 @@ class EncodedCell(
 
 
 _encode = msgspec.msgpack.Encoder().encode
-decode_cell = msgspec.msgpack.Decoder(EncodedCell).decode
+_decode_cell = msgspec.msgpack.Decoder(EncodedCell).decode
 _decode_table = msgspec.msgpack.Decoder(tuple[Published, ...]).decode
 
 # A roll-up adds up to 1440 minutes, each with the error that a message's own sums may have.
@@ -89,7 +91,7 @@ def check_cell(raw: bytes, tier: Tier) -> None:
     Raises:
         ValueError: it is not; later code, which relies on the rules for messages, cannot use it.
     """
-    cell = decode_cell(raw)
+    cell = _decode_cell(raw)
     if cell.minutes > TIER_MINUTES[tier]:
         raise ValueError(f"{cell.minutes} minutes in one {tier}")
     if not cell.total <= MAX_HASHRATE * cell.minutes:  # "not" because of NaN, here and below
@@ -119,6 +121,18 @@ def place_of(name: str) -> PlaceKind:
     if letter not in _KIND_OF_LETTER:
         raise ValueError(f"{letter[:64]!r} is no kind")
     return code, _KIND_OF_LETTER[letter]
+
+
+@lru_cache(maxsize=4096)  # a source names the same places again and again
+def _order_of(names: tuple[str, ...]) -> Order:
+    return ordered(tuple(map(place_of, names)))
+
+
+def decode_cell(raw: bytes) -> Cell:
+    """Return an encoded cell that was checked (:func:`check_cell`)."""
+    encoded = _decode_cell(raw)
+    places = _order_of(tuple(encoded.places)).rows(encoded.places.values())
+    return Cell(encoded.minutes, encoded.total, places, encoded.simulated, encoded.basis)
 
 
 def encode_series(series: Series) -> str:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 from miningmap.messages import MAX_BLOCKS, MAX_HOLD_S
 from miningmap.times import DAY_MIN, DAY_S, bucket
-from streams.method.cells import Cell, Sums, add_up, as_cell, cell_keys, sum_of_days
+from streams.method.cells import NOTHING, Cell, add_up, cell_keys, sum_of_days
 from streams.method.windows import TIER_MINUTES
-from streams.redis.encoding import check_cell, decode_cell, place_of
+from streams.redis.encoding import check_cell, decode_cell
 from streams.redis.sliding_cells import SlidingCells
 
 if TYPE_CHECKING:
@@ -18,15 +18,12 @@ if TYPE_CHECKING:
 
     from streams.method.cells import CellKey, Series
     from streams.method.windows import Span, Tier
-    from streams.redis.encoding import EncodedCell
 
 STAMP: Final = "stamp"
 """The field of a series' meta data that changes with every change of its cells."""
 
 _STAMP: Final = STAMP.encode()
 _MAX_DAY: Final = int(datetime.max.replace(tzinfo=UTC).timestamp()) // DAY_S
-NOTHING: Final = Cell()
-"""The sum of no cells."""
 _NEWEST: Final = 10
 """How many of the newest minutes of a span are added up anew when one of them has changed."""
 _HOLD_DAYS: Final = -(-MAX_HOLD_S // DAY_S)
@@ -56,11 +53,15 @@ class SeriesCells:
     """The stamp after the cells were read. It differs from the one in ``meta`` if they changed
     meanwhile."""
     sums: dict[Span, Cell] = field(default_factory=dict)
-    begun: dict[Span, Sums[str]] = field(default_factory=dict)
+    begun: dict[Span, Cell] = field(default_factory=dict)
     """Of spans of minutes, the sums without the newest ones, which the next report changes."""
 
-    def check(self) -> None:
+    def check(self, earlier: SeriesCells | None = None) -> None:
         """Check all that was read, so that later code can use it without a thought.
+
+        Args:
+            earlier: a reading of the same series that was checked. Cells that are as they were
+                then are not checked again.
 
         Raises:
             ValueError: some of it is not what messages can have made of it.
@@ -68,8 +69,11 @@ class SeriesCells:
         last_report(self.meta)
         for tier in TIER_MINUTES:
             first(self.meta, tier)
+        known = {} if earlier is None else earlier.cells
         # A report that is held, or that covers many hours, has made cells that are equal.
-        distinct = {(tier, raw): number for (tier, number), raw in self.cells.items()}
+        distinct = {
+            (key[0], raw): key[1] for key, raw in self.cells.items() if known.get(key) != raw
+        }
         for (tier, raw), number in distinct.items():
             try:
                 check_cell(raw, tier)
@@ -80,27 +84,27 @@ class SeriesCells:
         """Return the same cells, with other meta data of the same stamp."""
         return self if meta == self.meta else replace(self, meta=meta)
 
-    def cell(self, key: CellKey) -> EncodedCell | None:
+    def cell(self, key: CellKey) -> Cell | None:
         """Return a cell, or ``None`` if there is none or it was not read."""
         raw = self.cells.get(key)
         return None if raw is None else decode_cell(raw)
 
-    def day(self, number: int) -> EncodedCell | None:
+    def day(self, number: int) -> Cell | None:
         """Return the cell of a day, as :meth:`cell` does."""
         return self.cell(("day", number))
 
     def sum(self, span: Span) -> Cell:
         """Return the sum of the cells over a span."""
         keys = cell_keys(span)
-        if len(keys) == 1:
-            return NOTHING if (one := self.cell(keys[0])) is None else as_cell(one, place_of)
+        if len(keys) == 1:  # nothing is to be added up, as in each bucket of a history
+            return self.cell(keys[0]) or NOTHING
         if span.tier == "day":
-            return sum_of_days(span.buckets, self.day).cell(place_of)
+            return sum_of_days(span.buckets, self.day)
         if span.tier == "hour" or len(keys) <= _NEWEST:
-            return add_up(map(self.cell, keys)).cell(place_of)
+            return add_up(map(self.cell, keys))
         if span not in self.begun:
             self.begun[span] = add_up(map(self.cell, keys[:-_NEWEST]))
-        return add_up(map(self.cell, keys[-_NEWEST:]), self.begun[span]).cell(place_of)
+        return add_up(map(self.cell, keys[-_NEWEST:]), self.begun[span])
 
     def reuse(self, earlier: SeriesCells, keys: frozenset[CellKey], spans: frozenset[Span]) -> None:
         """Add those cells and sums of an earlier reading that are still needed."""

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
-from streams.method.cells import Cell, DaySums, as_cell
-from streams.redis.encoding import place_of
+from streams.method.cells import NOTHING, DaySums
 
 if TYPE_CHECKING:
-    from streams.method.cells import Series
+    from streams.method.cells import Cell, Series
     from streams.method.windows import Span
-    from streams.redis.encoding import EncodedCell
     from streams.redis.loaded_cells import LoadedCells, SeriesCells
 
 
 class SlidingCells:
     """Reads cells as :class:`streams.redis.loaded_cells.LoadedCells` does, with the same digits.
 
-    It remembers of each series only what the next window needs, because sums are larger than the
-    encoded cells, and adds up sliding days with few additions.
+    Each day is decoded once and sliding days are added up with few additions. Of other sums only
+    those are remembered that the next window needs.
     """
 
     def __init__(self, cells: LoadedCells) -> None:
@@ -36,9 +35,9 @@ class _Sliding:
 
     def __init__(self, cells: SeriesCells) -> None:
         self._cells = cells
+        self._day = cache(cells.day)
         self._days = DaySums(self._day)
         self._newest: dict[bool, tuple[Span, Cell]] = {}
-        self._newest_day: tuple[int, EncodedCell | None] = (-1, None)
 
     def sum(self, span: Span) -> Cell:
         is_one = len(span.buckets) == 1
@@ -51,12 +50,5 @@ class _Sliding:
         if span.tier != "day":
             return self._cells.sum(span)
         if len(span.buckets) == 1:  # which would interrupt the sliding
-            one = self._day(span.buckets.start)
-            return Cell() if one is None else as_cell(one, place_of)
-        return self._days.sum(span.buckets).cell(place_of)
-
-    def _day(self, number: int) -> EncodedCell | None:
-        # The day of one bucket is the last one of the profile of the next.
-        if self._newest_day[0] != number:
-            self._newest_day = number, self._cells.day(number)
-        return self._newest_day[1]
+            return self._day(span.buckets.start) or NOTHING
+        return self._days.sum(span.buckets)

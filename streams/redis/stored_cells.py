@@ -118,7 +118,7 @@ class StoredCells:
             series: SeriesCells(meta=metas[series], cells=cells, stamp_after=stamp)
             for series, (cells, stamp) in cells_of.items()
         }
-        damaged |= unread | await _damaged(read)
+        damaged |= unread | await _damaged(read, known)
         loaded = {series: cells for series, cells in read.items() if series not in damaged}
         for series in unchanged & loaded.keys():
             loaded[series].reuse(known.by_series[series], needed_keys, needed_spans)
@@ -354,18 +354,18 @@ class StoredCells:
         return {} if isinstance(found, Exception) else rejected.decode(found)
 
 
-async def _damaged(read: Mapping[Series, SeriesCells]) -> dict[Series, str]:
+async def _damaged(read: Mapping[Series, SeriesCells], known: LoadedCells) -> dict[Series, str]:
     """Return why some of the series that were read cannot be used."""
     if sum(len(each.cells) for each in read.values()) > _CHECKED_AT_ONCE:
-        return await asyncio.to_thread(_found_damaged, read)
-    return _found_damaged(read)
+        return await asyncio.to_thread(_found_damaged, read, known)
+    return _found_damaged(read, known)
 
 
-def _found_damaged(read: Mapping[Series, SeriesCells]) -> dict[Series, str]:
+def _found_damaged(read: Mapping[Series, SeriesCells], known: LoadedCells) -> dict[Series, str]:
     found = {}
     for series, cells in read.items():
         try:
-            cells.check()
+            cells.check(known.by_series.get(series))
         except (ValueError, RecursionError) as error:
             found[series] = described(error)
     return found

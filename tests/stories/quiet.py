@@ -26,6 +26,7 @@ from launch.simulation.pools import BY_SLUG
 from miningmap.messages import Located, Report
 from miningmap.times import MINUTE_S
 from streams.method.cells import Cell, Series
+from streams.method.tables import Rows
 from streams.method.windows import TIER_MINUTES, parse_window
 from tests.stories.feeds import HASHES, merged
 from tests.stories.scripted import BELIEFS
@@ -278,7 +279,7 @@ class _RunningSums:
         minutes = round(self._minutes[stop] - self._minutes[start])
         total = sum(places.values())
         located = {place: value for place, value in places.items() if place[0]} if minutes else {}
-        return Cell(minutes, total, located, simulated=minutes > 0)  # type: ignore[arg-type]
+        return Cell(minutes, total, Rows.of(located), simulated=minutes > 0)  # type: ignore[arg-type]
 
 
 def _running(values: Values) -> Values:

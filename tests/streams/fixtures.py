@@ -112,7 +112,7 @@ def cell(
 ) -> Cell:
     """A sum over ``minutes`` of means; without a total it is that of the places."""
     sums = {place: h * minutes for place, h in places_of(kind, **places).items()}
-    return Cell(minutes, (total or sum(places.values())) * minutes, sums, basis=basis)
+    return Cell(minutes, (total or sum(places.values())) * minutes, Rows.of(sums), basis=basis)
 
 
 def observed(

@@ -10,6 +10,7 @@ from streams.method.beliefs import Beliefs
 from streams.method.cells import Cell
 from streams.method.cohort import Earlier, cohort_of, profile_of, representative_source
 from streams.method.observations import Observation, Observations
+from streams.method.tables import Rows
 from tests.streams.fixtures import cell, observed, places_of
 
 Pools = dict[str, dict[str, Observation]]
@@ -212,5 +213,6 @@ class TestProfile:
             US=2
         )
         assert profile_of({"a": observed(Cell(), cell(9, total=10, US=1.99))}).by_place() == {}
-        mixed = replace(cell(9, total=10, US=1), places=places_of(US=9) | places_of("prior", CA=80))
+        both = Rows.of(places_of(US=9) | places_of("prior", CA=80))
+        mixed = replace(cell(9, total=10, US=1), places=both)
         assert profile_of({"a": observed(Cell(), mixed)}).by_place() == {}

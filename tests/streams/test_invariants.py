@@ -28,6 +28,7 @@ from streams.method.cohort import cohort_of
 from streams.method.observations import Observations
 from streams.method.placing import place
 from streams.method.shares import Shares, kinds_of
+from streams.method.tables import Rows
 from streams.method.windows import parse_window
 from streams.queries.shares import shares_of
 from tests.examples import examples
@@ -283,8 +284,8 @@ class TestEvidence:
     def test_of_a_part_and_its_whole_is_not_counted_twice(self) -> None:
         """Unless the whole itself locates more than its other parts leave of it."""
         pools = {
-            "a": {"own": observed(Cell(1, 30, places_of(US=30)))},
-            "b": {"own": observed(Cell(1, 40, places_of(CA=20)))},
+            "a": {"own": observed(Cell(1, 30, Rows.of(places_of(US=30))))},
+            "b": {"own": observed(Cell(1, 40, Rows.of(places_of(CA=20))))},
         }
         for part_of, total in (({}, 70), ({"a": "b"}, 30 + 20)):
             shares = shares_of(WINDOW, Observations(pools, {}), Beliefs(part_of=part_of))

@@ -6,6 +6,7 @@ import pytest
 
 from streams.method.cells import Cell, MemoryCells
 from streams.method.observations import observe, spans_of
+from streams.method.tables import Rows
 from streams.method.windows import Span, parse_window
 from tests.streams.fixtures import NOON, network, report
 
@@ -51,8 +52,8 @@ def test_the_profile_covers_the_days_before_the_window() -> None:
     yesterday = NOON - timedelta(days=1)
     cells.add(report(places={"CA": 2.0}, start=yesterday, end=yesterday + HOUR))
     pools, _ = observe(cells, parse_window("now", NOON))
-    assert pools["a"]["own"].window_sum.places == {("US", "measured"): 1}
-    assert pools["a"]["own"].profile_sum.places == {("CA", "measured"): 120}
+    assert pools["a"]["own"].window_sum.places == Rows.of({("US", "measured"): 1})
+    assert pools["a"]["own"].profile_sum.places == Rows.of({("CA", "measured"): 120})
 
 
 @pytest.mark.parametrize(
