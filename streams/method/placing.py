@@ -91,7 +91,8 @@ class Placement:
 
     Attributes:
         cohort: the pools and what their reports locate.
-        pools: in alphabetical order of their slugs.
+        table: where the hashrate of the pools is, which are numbered in the order of the cohort.
+        remainders: the hashrate of each pool that has no place.
         beliefs: what each belief placed, by its id.
         before_network_prior: the hashrate by place that steps 0 to 4 located.
         remainder: the hashrate that they did not.
@@ -99,11 +100,19 @@ class Placement:
     """
 
     cohort: Cohort
-    pools: Sequence[PlacedPool]
+    table: Table
+    remainders: Floats
     beliefs: Mapping[str, Placed]
     before_network_prior: ByCode
     remainder: Hashrate
     network_ratios: Mapping[str, Weights]
+
+    @cached_property
+    def pools(self) -> Sequence[PlacedPool]:
+        """The pools, in alphabetical order of their slugs."""
+        members = self.cohort.members.values()
+        located = self.table.by_pool(len(members))
+        return list(map(PlacedPool, members, located, self.remainders.tolist()))
 
 
 def place(
@@ -131,7 +140,8 @@ def place(
     ratios = placing.network_ratios(beliefs.network, remainder)
     if prior in ratios:
         placing.spread_network(prior, ratios[prior], remainder)
-    return Placement(cohort, placing.pools(), placing.beliefs, before, remainder, ratios)
+    table = placing.table.in_order()
+    return Placement(cohort, table, placing.remainders, placing.beliefs, before, remainder, ratios)
 
 
 class _Placing:
@@ -179,11 +189,6 @@ class _Placing:
         """Return what is located so far, by code."""
         codes = self.table.codes
         return _by_code(codes, sum_by(codes, self.table.hashrates))
-
-    def pools(self) -> list[PlacedPool]:
-        """Return the pools, as far as they are placed."""
-        located = self.table.by_pool(len(self._members))
-        return list(map(PlacedPool, self._members, located, self.remainders.tolist()))
 
     def _add(self, pools: Ints, codes: Ints, kind: Kind, hashrates: Floats) -> None:
         # Skip 0: a place with 0 H/s means that a report measured none there.

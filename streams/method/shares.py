@@ -96,7 +96,7 @@ class Shares:
     @cached_property
     def total(self) -> Hashrate:
         """The cohort's hashrate."""
-        return sum(pool.member.total for pool in self.placement.pools)
+        return sum(member.total for member in self.placement.cohort.members.values())
 
     @property
     def coverage(self) -> Ratio | None:
@@ -133,10 +133,14 @@ class Shares:
 
     # --- sums ---
 
-    @cached_property
+    @property
     def _table(self) -> Table:
-        """What is located of the pools, numbered in their order."""
-        return table_of([pool.located for pool in self.placement.pools])
+        return self.placement.table
+
+    @property
+    def _number(self) -> int:
+        """The number of pools in the cohort."""
+        return len(self.placement.cohort.members)
 
     @cached_property
     def _by_code(self) -> _Sums:
@@ -242,7 +246,7 @@ class Shares:
         """
         found: list[tuple[Ratio, Ratio] | None] = [*_unknown(wanted)]
         known = np.flatnonzero(wanted.evidence >= MIN_EVIDENCE * (1 - SAME))
-        if not len(known) or len(self.placement.pools) < 2:  # noqa: PLR2004 - without its only pool a cohort is empty
+        if not len(known) or self._number < 2:  # noqa: PLR2004 - without its only pool a cohort is empty
             return found
         countries = CODES.countries[self._table.codes]
         located = self._of_pools(np.full(len(countries), fill_value=True))
@@ -272,7 +276,7 @@ class Shares:
     def _of_pools(self, rows: NDArray[np.bool_]) -> Floats:
         """Return the hashrate of each pool in some rows of the table."""
         hashrates = np.where(rows, self._table.hashrates, 0.0)
-        return sum_by(self._table.pools, hashrates, len(self.placement.pools))
+        return sum_by(self._table.pools, hashrates, self._number)
 
     def _at_places(self, codes: Ints, wanted: Ints) -> Floats:
         """Return the hashrate of each pool (down) at each place that is wanted (across).
@@ -285,7 +289,7 @@ class Shares:
         column[wanted] = np.arange(len(wanted))
         columns = column[codes]
         some = columns >= 0
-        pools, width = len(self.placement.pools), len(wanted)
+        pools, width = self._number, len(wanted)
         cells = self._table.pools[some] * width + columns[some]
         sums = sum_by(cells, self._table.hashrates[some], pools * width)
         return sums.reshape(pools, width)

@@ -253,13 +253,17 @@ class Table(NamedTuple):
         """Return some of the rows."""
         return Table(self.pools[rows], self.places[rows], self.hashrates[rows])
 
-    def by_pool(self, number: int) -> list[Rows]:
-        """Return the rows of each of so many pools."""
+    def in_order(self) -> Table:
+        """Return the rows by pool, those of a pool in their order."""
         order = np.argsort(self.pools, kind="stable")
-        places, hashrates = self.places[order], self.hashrates[order]
+        return Table(self.pools[order], self.places[order], self.hashrates[order])
+
+    def by_pool(self, number: int) -> list[Rows]:
+        """Return the rows of each of so many pools, from a table that is in order."""
         ends = np.cumsum(np.bincount(self.pools, minlength=number)).tolist()
         return [
-            Rows(places[start:end], hashrates[start:end]) for start, end in pairwise([0, *ends])
+            Rows(self.places[start:end], self.hashrates[start:end])
+            for start, end in pairwise([0, *ends])
         ]
 
 

@@ -22,7 +22,7 @@ class SlidingCells:
 
     def __init__(self, cells: LoadedCells) -> None:
         self.series = cells.series
-        self.first = cells.first
+        self.first = cache(cells.first)
         self._sliding = {series: _Sliding(known) for series, known in cells.by_series.items()}
 
     def sum(self, series: Series, span: Span) -> Cell:

@@ -416,10 +416,10 @@ class TestSensitivity:
         self, level: Callable[[Shares], list[Share]], world: World
     ) -> None:
         shares = shares_in(world)
-        pools = shares.placement.pools
+        pools, table = shares.placement.pools, shares.placement.table
         lefts = []
         for n in range(len(pools)):
-            rest = replace(shares.placement, pools=[*pools[:n], *pools[n + 1 :]])
+            rest = replace(shares.placement, table=table.where(table.pools != n))
             if left := by_code(level(Shares(rest))):
                 lefts.append(left)
         for row in level(shares):
