@@ -16,6 +16,7 @@ from redis.exceptions import NoPermissionError
 
 from miningmap.redis_access import missing_commands
 from miningmap.redis_cluster import RedisCluster, all_servers
+from miningmap.redis_connection import pack_in_c
 from miningmap.redis_errors import cause_of, described, fullest, memory_of, write_problem
 from miningmap.settings import SettingsError
 from miningmap.tasks import raise_if_cancelled
@@ -96,6 +97,7 @@ def _single(settings: RedisSettings, *, patient: bool, durations: Histogram | No
     if isinstance(redis, _TimedRedis) and durations is not None:
         redis.durations = durations
     redis.connection_pool.connection_kwargs |= _security_of(settings)
+    pack_in_c(redis.connection_pool)
     if not patient:
         redis.set_retry(Retry(NoBackoff(), retries=1))
     return redis
