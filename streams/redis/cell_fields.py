@@ -78,8 +78,10 @@ def cells_in(fields: Fields, replies: Sequence[list[bytes | None]]) -> dict[Cell
     cells: dict[CellKey, bytes] = {}
     for names, values in zip(fields.values(), replies, strict=True):
         for (name, key), value in zip(names.items(), values, strict=True):
-            is_roll_up = name.startswith(b"r")
-            if value is None or (is_roll_up and key in cells):
-                continue  # a direct claim takes precedence; its field comes before the roll-up's
-            cells[key] = value if is_roll_up else value[RANK.size :]
+            if value is None:
+                continue
+            if name.startswith(b"r"):  # after a direct claim, which takes precedence
+                cells.setdefault(key, value)
+            else:
+                cells[key] = value[RANK.size :]
     return cells

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from miningmap.messages import MAX_BLOCKS, MAX_HOLD_S
 from miningmap.times import DAY_MIN, DAY_S, bucket
@@ -14,7 +14,8 @@ from streams.redis.encoding import check_cell, decode_cell
 from streams.redis.sliding_cells import SlidingCells
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
+    from collections.abc import Set as AbstractSet
 
     from streams.method.cells import CellKey, Series
     from streams.method.windows import Span, Tier
@@ -56,12 +57,18 @@ class SeriesCells:
     begun: dict[Span, Cell] = field(default_factory=dict)
     """Of spans of minutes, the sums without the newest ones, which the next report changes."""
 
-    def check(self, earlier: SeriesCells | None = None) -> None:
-        """Check all that was read, so that later code can use it without a thought.
+    def new(self, earlier: SeriesCells | None) -> AbstractSet[CellKey]:
+        """Return the keys of the cells that an earlier reading did not have, or had otherwise."""
+        if earlier is None:
+            return self.cells.keys()
+        before = earlier.cells
+        return {key for key, raw in self.cells.items() if before.get(key) != raw}
+
+    def check(self, new: Iterable[CellKey]) -> None:
+        """Check what was read, so that later code can use it without a thought.
 
         Args:
-            earlier: a reading of the same series that was checked. Cells that are as they were
-                then are not checked again.
+            new: the keys of the cells that were not checked before.
 
         Raises:
             ValueError: some of it is not what messages can have made of it.
@@ -69,11 +76,8 @@ class SeriesCells:
         last_report(self.meta)
         for tier in TIER_MINUTES:
             first(self.meta, tier)
-        known = {} if earlier is None else earlier.cells
         # A report that is held, or that covers many hours, has made cells that are equal.
-        distinct = {
-            (key[0], raw): key[1] for key, raw in self.cells.items() if known.get(key) != raw
-        }
+        distinct = {(tier, self.cells[tier, number]): number for tier, number in new}
         for (tier, raw), number in distinct.items():
             try:
                 check_cell(raw, tier)
@@ -112,22 +116,38 @@ class SeriesCells:
         self.sums.update((span, cell) for span, cell in earlier.sums.items() if span in spans)
         self.begun.update((span, sums) for span, sums in earlier.begun.items() if span in spans)
 
-    def reuse_sums(self, earlier: SeriesCells, by_span: Mapping[Span, Sequence[CellKey]]) -> None:
+    def reuse_sums(
+        self, earlier: SeriesCells, new: AbstractSet[CellKey], needed: Iterable[SpanCells]
+    ) -> None:
         """Add the sums of an earlier reading over spans whose cells are still the same.
 
         A report changes the newest cells, and most windows end before these.
 
         Args:
             earlier: the earlier reading.
-            by_span: the spans that are needed, and the keys of their cells.
+            new: the keys of the cells that it did not have, or had otherwise.
+            needed: the spans that are needed.
         """
-        keys = self.cells.keys() | earlier.cells.keys()
-        changed = {key for key in keys if self.cells.get(key) != earlier.cells.get(key)}
-        for span, of_span in by_span.items():
-            if span in earlier.sums and changed.isdisjoint(of_span):
+        changed = new | (earlier.cells.keys() - self.cells.keys())
+        for span, keys, begun in needed:
+            if span in earlier.sums and changed.isdisjoint(keys):
                 self.sums[span] = earlier.sums[span]
-            if span in earlier.begun and changed.isdisjoint(of_span[:-_NEWEST]):
+            if span in earlier.begun and changed.isdisjoint(begun):
                 self.begun[span] = earlier.begun[span]
+
+
+class SpanCells(NamedTuple):
+    """The keys of the cells of a span; ``begun`` are those without the newest ones."""
+
+    span: Span
+    keys: frozenset[CellKey]
+    begun: frozenset[CellKey]
+
+    @classmethod
+    def of(cls, span: Span) -> SpanCells:
+        """Return the keys of the cells of a span."""
+        keys = cell_keys(span)
+        return cls(span, frozenset(keys), frozenset(keys[:-_NEWEST]))
 
 
 class LoadedCells:

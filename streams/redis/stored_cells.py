@@ -20,7 +20,7 @@ from streams.redis.encoding import decode_claimed_table, decode_series, encode_s
 from streams.redis.expiry import OLDEST_HOURS, OLDEST_MINUTES
 from streams.redis.generations import CURRENT, Generations, RebuildingError, number_of
 from streams.redis.keys import Generation
-from streams.redis.loaded_cells import STAMP, LoadedCells, SeriesCells
+from streams.redis.loaded_cells import STAMP, LoadedCells, SeriesCells, SpanCells
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -118,13 +118,14 @@ class StoredCells:
             series: SeriesCells(meta=metas[series], cells=cells, stamp_after=stamp)
             for series, (cells, stamp) in cells_of.items()
         }
-        damaged |= unread | await _damaged(read, known)
+        new = {series: cells.new(known.by_series.get(series)) for series, cells in read.items()}
+        damaged |= unread | await _damaged(read, new)
         loaded = {series: cells for series, cells in read.items() if series not in damaged}
         for series in unchanged & loaded.keys():
             loaded[series].reuse(known.by_series[series], needed_keys, needed_spans)
-        by_span = {span: cell_keys(span) for span in needed_spans}
+        in_spans = list(map(SpanCells.of, needed_spans))
         for series in loaded.keys() & known.by_series.keys() - unchanged:
-            loaded[series].reuse_sums(known.by_series[series], by_span)
+            loaded[series].reuse_sums(known.by_series[series], new[series], in_spans)
         loaded |= kept | {series: known.by_series[series] for series in skipped}
         in_order = {series: loaded[series] for series in all_series if series in loaded}
         say_damaged({encode_series(series): reason for series, reason in damaged.items()})
@@ -354,18 +355,27 @@ class StoredCells:
         return {} if isinstance(found, Exception) else rejected.decode(found)
 
 
-async def _damaged(read: Mapping[Series, SeriesCells], known: LoadedCells) -> dict[Series, str]:
-    """Return why some of the series that were read cannot be used."""
-    if sum(len(each.cells) for each in read.values()) > _CHECKED_AT_ONCE:
-        return await asyncio.to_thread(_found_damaged, read, known)
-    return _found_damaged(read, known)
+async def _damaged(
+    read: Mapping[Series, SeriesCells], new: Mapping[Series, Collection[CellKey]]
+) -> dict[Series, str]:
+    """Return why some of the series that were read cannot be used.
+
+    Args:
+        read: the series.
+        new: the keys of those of their cells that were not checked before.
+    """
+    if sum(map(len, new.values())) > _CHECKED_AT_ONCE:
+        return await asyncio.to_thread(_found_damaged, read, new)
+    return _found_damaged(read, new)
 
 
-def _found_damaged(read: Mapping[Series, SeriesCells], known: LoadedCells) -> dict[Series, str]:
+def _found_damaged(
+    read: Mapping[Series, SeriesCells], new: Mapping[Series, Collection[CellKey]]
+) -> dict[Series, str]:
     found = {}
     for series, cells in read.items():
         try:
-            cells.check(known.by_series.get(series))
+            cells.check(new[series])
         except (ValueError, RecursionError) as error:
             found[series] = described(error)
     return found
