@@ -118,8 +118,11 @@ class StoredCells:
             series: SeriesCells(meta=metas[series], cells=cells, stamp_after=stamp)
             for series, (cells, stamp) in cells_of.items()
         }
-        new = {series: cells.new(known.by_series.get(series)) for series, cells in read.items()}
-        damaged |= unread | await _damaged(read, new)
+        # A report that changes no cell can be the last one nevertheless.
+        renewed = {s: cells for s, cells in kept.items() if cells is not known.by_series[s]}
+        unchecked = read | renewed
+        new = {s: cells.new(known.by_series.get(s)) for s, cells in unchecked.items()}
+        damaged |= unread | await _damaged(unchecked, new)
         loaded = {series: cells for series, cells in read.items() if series not in damaged}
         for series in unchanged & loaded.keys():
             loaded[series].reuse(known.by_series[series], needed_keys, needed_spans)
@@ -127,7 +130,7 @@ class StoredCells:
         for series in loaded.keys() & known.by_series.keys() - unchanged:
             loaded[series].reuse_sums(known.by_series[series], new[series], in_spans)
         loaded |= kept | {series: known.by_series[series] for series in skipped}
-        in_order = {series: loaded[series] for series in all_series if series in loaded}
+        in_order = {s: loaded[s] for s in all_series if s in loaded and s not in damaged}
         say_damaged({encode_series(series): reason for series, reason in damaged.items()})
         return LoadedCells(needed_keys, in_order, generation.number, damaged)
 

@@ -218,6 +218,49 @@ async def taken(store: Store) -> Snapshots:
     return snapshots
 
 
+@examples(40)
+@given(
+    st.sampled_from(
+        [b"end", b"fetched_at", b"simulated", b"blocks", b"first:minute", b"first:day", b"stamp"]
+    ),
+    bad_numbers | st.sampled_from([b"0", b"1", b"1e9", b"99"]) | st.none(),
+)
+async def test_meta_data_that_changes_between_two_snapshots_is_noticed(
+    redis: Redis, field: bytes, value: bytes | None
+) -> None:
+    store = await filled(redis)
+    snapshots = await taken(store)
+    if value is None:
+        await redis.hdel(G.meta(VICTIM), field)
+    else:
+        await redis.hset(G.meta(VICTIM), field, value)
+    await equals_a_fresh_one(snapshots, store)
+
+
+@pytest.mark.parametrize("kind", ["string", "list", None])
+async def test_meta_data_that_is_replaced_between_two_snapshots_is_noticed(
+    redis: Redis, kind: str | None
+) -> None:
+    store = await filled(redis)
+    snapshots = await taken(store)
+    await redis.delete(G.meta(VICTIM))
+    if kind == "string":
+        await redis.set(G.meta(VICTIM), b"x")
+    elif kind == "list":
+        await redis.rpush(G.meta(VICTIM), b"x")
+    await equals_a_fresh_one(snapshots, store)
+    await store.writer.write([(message, claims_of(message)) for message in MESSAGES[:9]])
+    await equals_a_fresh_one(snapshots, store)
+
+
+async def equals_a_fresh_one(snapshots: Snapshots, store: Store) -> None:
+    with capture_logs():
+        fresh = Snapshots(store.cells, BELIEFS)
+        expected = await fresh.take(NOW)
+        assert await snapshots.take(NOW) == expected
+    assert snapshots.damaged == fresh.damaged
+
+
 async def test_a_pool_with_a_damaged_source_is_listed_with_the_reason(redis: Redis) -> None:
     store = await filled(redis)
     await redis.hset(G.meta(VICTIM), "end", b"253402300800.0")  # the year 10000
