@@ -291,10 +291,10 @@ class Snapshots:
 
         A map that runs for years has many series that nobody reports any more.
         """
-        last = self._all_read_at
+        last, spans = self._all_read_at, spans_of(windows)
         if self._cells and last and timedelta(0) <= now - last < ALL_READ_EVERY:
-            return await self._stored.read(spans_of(windows), self._cells, self._resting)
-        cells = await self._stored.read(spans_of(windows), self._cells)
+            return await self._stored.read(spans, self._cells, self._resting, by_script=True)
+        cells = await self._stored.read(spans, self._cells, by_script=True)
         self._resting = frozenset(s for s in cells.series() if _is_at_rest(cells, s, now))
         self._all_read_at = now
         return cells

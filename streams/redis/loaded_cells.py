@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from miningmap.messages import MAX_BLOCKS, MAX_HOLD_S
@@ -56,6 +59,16 @@ class SeriesCells:
     sums: dict[Span, Cell] = field(default_factory=dict)
     begun: dict[Span, Cell] = field(default_factory=dict)
     """Of spans of minutes, the sums without the newest ones, which the next report changes."""
+
+    @cached_property
+    def digest(self) -> str:
+        """The digest of its meta data that ``changed.lua`` compares.
+
+        If Redis returns the same fields in another order, they only seem to have changed.
+        """
+        words = b"\0".join(chain.from_iterable(self.meta.items()))
+        # Nobody gains by meta data with the same digest; it is not used for security.
+        return hashlib.sha1(words, usedforsecurity=False).hexdigest()
 
     def new(self, earlier: SeriesCells | None) -> AbstractSet[CellKey]:
         """Return the keys of the cells that an earlier reading did not have, or had otherwise."""

@@ -21,6 +21,7 @@ from streams.redis.expiry import OLDEST_HOURS, OLDEST_MINUTES
 from streams.redis.generations import CURRENT, Generations, RebuildingError, number_of
 from streams.redis.keys import Generation
 from streams.redis.loaded_cells import STAMP, LoadedCells, SeriesCells, SpanCells
+from streams.redis.metas import read_all, read_changed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from streams.method.cells import CellKey, Series
     from streams.method.windows import Span, Window
     from streams.redis.cell_fields import Fields
+    from streams.redis.metas import Meta
 
     Tables: TypeAlias = Mapping[int, tuple[Published, ...]]
     """The tables that one source published, by the first day of their month."""
@@ -59,6 +61,8 @@ class StoredCells:
         spans: Iterable[Span],
         earlier: LoadedCells | None = None,
         resting: Collection[Series] = (),
+        *,
+        by_script: bool = False,
     ) -> LoadedCells:
         """Read, for every series, the cells needed to sum over ``spans``, in four round trips.
 
@@ -70,6 +74,8 @@ class StoredCells:
             earlier: an earlier reading.
             resting: series of which nothing is read; they are as they are in ``earlier``, where
                 they have no cells.
+            by_script: whether a script may compare the stamps, which is cheaper. A user of Redis
+                that may only read may not run it.
 
         Raises:
             RebuildingError: there are no cells that may be read.
@@ -77,7 +83,9 @@ class StoredCells:
         needed_spans = frozenset(spans)
         needed_keys = frozenset(key for span in needed_spans for key in cell_keys(span))
         while True:
-            loaded = await self._read(needed_keys, needed_spans, earlier, resting)
+            loaded = await self._read(
+                needed_keys, needed_spans, earlier, resting, by_script=by_script
+            )
             if loaded is not None:
                 return loaded
 
@@ -87,6 +95,8 @@ class StoredCells:
         needed_spans: frozenset[Span],
         earlier: LoadedCells | None,
         resting: Collection[Series],
+        *,
+        by_script: bool,
     ) -> LoadedCells | None:
         """Read once; return ``None`` if the generation was replaced meanwhile."""
         # The stamps are read before the cells and again after them: cells that changed in between
@@ -101,7 +111,8 @@ class StoredCells:
             if series in resting and series in known.by_series and series not in damaged
         }
         read_now = [each for each in all_series if each not in skipped]
-        metas = await self._metas(generation, read_now, damaged)
+        compared = known.by_series if by_script else {}
+        metas = await self._metas(generation, read_now, damaged, compared)
         unchanged = {series for series, meta in metas.items() if known.is_current(series, meta)}
         kept: dict[Series, SeriesCells] = {}
         if known.keys == needed_keys:  # of what is unchanged, nothing is to be read
@@ -217,21 +228,38 @@ class StoredCells:
         }
         return generation, found, damaged
 
-    async def metas(self) -> tuple[Generation, dict[Series, dict[bytes, bytes]]]:
+    async def metas(self) -> tuple[Generation, dict[Series, Meta]]:
         """Return the generation, and the meta data of each series that can be read."""
         generation, all_series, damaged = await self._all_series()
         return generation, await self._metas(generation, all_series, damaged)
 
     async def _metas(
-        self, generation: Generation, all_series: Sequence[Series], damaged: dict[Series, str]
-    ) -> dict[Series, dict[bytes, bytes]]:
-        """Return the meta data of each series that can be read; add the others to ``damaged``."""
-        async with self._redis.pipeline(transaction=False) as pipe:
-            for series in all_series:
-                pipe.hgetall(generation.meta(series))
-            replies = await pipe.execute(raise_on_error=False)
-        raise_other_errors(replies)
-        metas: dict[Series, dict[bytes, bytes]] = {}
+        self,
+        generation: Generation,
+        all_series: Sequence[Series],
+        damaged: dict[Series, str],
+        known: Mapping[Series, SeriesCells] | None = None,
+    ) -> dict[Series, Meta]:
+        """Return the meta data of each series that can be read; add the others to ``damaged``.
+
+        Args:
+            generation: of the series.
+            all_series: the series.
+            damaged: those that are damaged, and why.
+            known: series whose meta data need not be read if a script finds it unchanged.
+        """
+        names = list(map(generation.meta, all_series))
+        if known and keeps_order(self._redis):  # in a cluster each pool is in another slot
+            before = [known.get(series) for series in all_series]
+            digests = [None if each is None else each.digest for each in before]
+            changed = await read_changed(self._redis, names, digests)
+            replies = [
+                each.meta if each and number not in changed else changed[number]
+                for number, each in enumerate(before)
+            ]
+        else:
+            replies = await read_all(self._redis, names)
+        metas: dict[Series, Meta] = {}
         for series, reply in zip(all_series, replies, strict=True):
             if isinstance(reply, Exception):
                 damaged.setdefault(series, f"its meta data: {described(reply)}")

@@ -90,10 +90,17 @@ async def check_cells(store: Store) -> None:
     assert await write(store) > 0
     await store.cells.check_cells()
     loaded = await store.cells.read(SPANS)
-    assert set(loaded.series()) == set(memory.series())
-    for series in memory.series():
-        for span in SPANS:
-            assert loaded.sum(series, span) == memory.sum(series, span)
+    late = report("b", hashrate=4.0)
+    memory_then = MemoryCells()
+    for message in (*MESSAGES, late):
+        memory_then.add(message)
+    await store.writer.write([(late, claims_of(late))])
+    then = await store.cells.read(SPANS, loaded, by_script=True)
+    for found, expected in ((loaded, memory), (then, memory_then)):
+        assert set(found.series()) == set(expected.series())
+        for series in expected.series():
+            for span in SPANS:
+                assert found.sum(series, span) == expected.sum(series, span)
 
 
 async def check_published(store: Store) -> None:

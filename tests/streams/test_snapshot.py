@@ -283,6 +283,24 @@ async def test_only_what_changed_is_read(redis: Redis, store: Store) -> None:
     assert b'"hashrate":6.0' in answers["now/country"]
 
 
+async def test_of_what_is_unchanged_redis_only_tells_that_it_is_there(
+    redis: Redis, store: Store
+) -> None:
+    async def bytes_sent() -> int:
+        return int((await redis.info("stats"))["total_net_output_bytes"])
+
+    pools = [f"pool{number}" for number in range(500)]
+    await write(store, [report(pool, {"US": 5.0}) for pool in pools])
+    snapshots = Snapshots(store.cells, BELIEFS)
+    await snapshots.take(NOON)
+    before = await bytes_sent()
+    await snapshots.take(NOON)
+    of_all = await bytes_sent() - before
+    assert of_all < 40 * len(pools)  # an entry in the set of all series, and nothing else
+    await write(store, [report("pool0", {"US": 6.0}), report("pool499", {"US": 6.0})])
+    assert await snapshots.take(NOON) == await take_snapshot(store.cells, BELIEFS, NOON)
+
+
 async def test_only_what_changed_is_added_up(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A report changes the newest cells, and most windows end before these."""
     added: list[bytes] = []
