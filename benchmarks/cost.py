@@ -143,6 +143,7 @@ def _counted_shares() -> tuple[float, ...]:
 
     answer(after, None)  # what is cached is there from here on
     of_all = _calls(lambda: answer(before, None))
+    answer(before, Earlier({}, {}))  # a snapshot, which keeps what the next one can use
     earlier = Earlier(before.pools, known[-1].placement.cohort.members)
     changed = Observations(pools | some, before.network)
     of_some = _calls(lambda: answer(changed, earlier))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -14,7 +14,7 @@ from streams.method.tables import NO_ROWS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from streams.method.beliefs import Beliefs, Hashrate, Ratio
+    from streams.method.beliefs import Beliefs, Hashrate, Ratio, Rule
     from streams.method.cells import Cell, Places
     from streams.method.observations import Observation, Observations, ObservedPools
     from streams.method.tables import Rows
@@ -46,6 +46,7 @@ class Member:
             there is none.
         parts: the slugs of the pools of the cohort that are part of it, theirs included.
         simulated: whether a value of it, or of a source that could have represented it, is.
+        by_profile: what its profile places of it, by the rules that were applied, if that is kept.
     """
 
     pool: str
@@ -57,6 +58,9 @@ class Member:
     growth: float = 1.0
     parts: frozenset[str] = frozenset()
     simulated: bool = False
+    by_profile: dict[tuple[Rule, ...], Rows] = field(
+        default_factory=dict, init=False, compare=False, repr=False
+    )
 
     @cached_property
     def places(self) -> Places:

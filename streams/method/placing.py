@@ -116,7 +116,12 @@ class Placement:
 
 
 def place(
-    cohort: Cohort, beliefs: BeliefsInForce, rules: Sequence[Rule], prior: str | None
+    cohort: Cohort,
+    beliefs: BeliefsInForce,
+    rules: Sequence[Rule],
+    prior: str | None,
+    *,
+    keep: bool = False,
 ) -> Placement:
     """Return the cohort with its hashrate located.
 
@@ -125,10 +130,11 @@ def place(
         beliefs: those in force on the day of the window.
         rules: the relabellings to apply.
         prior: the id of the network prior for what nothing else locates; ``None`` for none.
+        keep: whether to keep with each pool what its profile places, for the next cohort with it.
     """
     placing = _Placing(cohort, tuple(rules))
     for pools in placing.waves:
-        placing.spread_profiles(pools)
+        placing.spread_profiles(pools, keep=keep)
         placing.spread_own(pools, beliefs.declared, "declared")
     evidence = placing.table
     for group in beliefs.claims:
@@ -154,7 +160,7 @@ class _Placing:
             come before the pools that contain them.
     """
 
-    def __init__(self, cohort: Cohort, rules: Sequence[Rule]) -> None:
+    def __init__(self, cohort: Cohort, rules: tuple[Rule, ...]) -> None:
         self._cohort = cohort
         self._rules = rules
         self._members = list(cohort.members.values())
@@ -190,30 +196,45 @@ class _Placing:
         codes = self.table.codes
         return _by_code(codes, sum_by(codes, self.table.hashrates))
 
-    def _add(self, pools: Ints, codes: Ints, kind: Kind, hashrates: Floats) -> None:
-        # Skip 0: a place with 0 H/s means that a report measured none there.
-        some = hashrates > 0
-        places = codes[some] * len(KINDS) + NUMBER_OF_KIND[kind]
-        self._tables.append(Table(pools[some], places, hashrates[some]))
-
     def _add_all(self, ratios: Floats, hashrates: Mapping[str, Hashrate], kind: Kind) -> None:
         """Add hashrates at some places to the pools, each multiplied by the ratio of the pool."""
         pools = np.flatnonzero(ratios > 0)
         codes = code_numbers(tuple(hashrates))
         there = np.outer(ratios[pools], floats(hashrates.values(), len(codes))).ravel()
-        self._add(np.repeat(pools, len(codes)), np.tile(codes, len(pools)), kind, there)
+        of_pools, of_codes = np.repeat(pools, len(codes)), np.tile(codes, len(pools))
+        self._tables.append(_some_of(of_pools, of_codes, kind, there))
 
     # --- distributions ---
 
-    def spread_profiles(self, pools: Iterable[int]) -> None:
-        """Place what is left of the pools that have a profile."""
+    def spread_profiles(self, pools: Iterable[int], *, keep: bool) -> None:
+        """Place what is left of the pools that have a profile.
+
+        If a pool has no parts, this depends on nothing but the pool and the rules, so it can be
+        kept.
+        """
         some = [n for n in self._with_remainder(pools) if len(self._members[n].profile.places)]
+        if not keep:
+            self._place(some, self._by_profiles(some))
+            return
+        new = [n for n in some if self._rules not in self._members[n].by_profile]
+        found = dict(zip(new, self._by_profiles(new).by_pool(len(new)), strict=True))
+        for n in some:
+            kept = self._members[n].by_profile
+            if n not in found:
+                found[n] = kept[self._rules]
+            elif not self._members[n].parts:
+                # Copies, because these are parts of what has the rows of all pools.
+                kept[self._rules] = Rows(found[n].places.copy(), found[n].hashrates.copy())
+        self._place(some, table_of([found[n] for n in some]))
+
+    def _by_profiles(self, some: Sequence[int]) -> Table:
+        """Return what profiles place of some pools, numbered by their positions."""
         profiles = table_of([self._members[n].profile for n in some])
         slugs = [self._members[n].pool for n in some]
         rows, places, hashrates = relabelled_table(profiles, slugs, self._rules)
         totals = sum_by(rows, hashrates, len(some))
         weights = _Weights(rows, places // len(KINDS), hashrates / totals[rows])
-        self._spread(some, weights, "estimated")
+        return self._placed(some, weights, "estimated")
 
     def spread_own(self, pools: Iterable[int], own: Mapping[str, Distribution], kind: Kind) -> None:
         """Place what is left of the pools that have a distribution of their own."""
@@ -224,19 +245,25 @@ class _Placing:
         }
         for n, distribution in found.items():
             self.beliefs[distribution.id] = Placed(kind, float(self.remainders[n]))
-        self._spread(list(found), _Weights.of([each.weights for each in found.values()]), kind)
+        weights = _Weights.of([each.weights for each in found.values()])
+        self._place(list(found), self._placed(list(found), weights, kind))
 
     def _with_remainder(self, pools: Iterable[int]) -> Iterator[int]:
         remainders = self.remainders.tolist()
         return (n for n in pools if remainders[n] > 0)
 
-    def _spread(self, some: Sequence[int], weights: _Weights, kind: Kind) -> None:
-        """Place all that is left of some pools, each by a distribution of the whole pool.
+    def _placed(self, some: Sequence[int], weights: _Weights, kind: Kind) -> Table:
+        """Return where all that is left of some pools is, each by a distribution of the whole pool.
 
         What is already located, at the pool and at its parts, counts towards the whole.
+
+        Args:
+            some: the numbers of the pools; in the result their numbers are the positions.
+            weights: of the distributions.
+            kind: of what is placed.
         """
         if not some:
-            return
+            return table_of([])
         pools = np.array(some, np.intp)
         # A pool is not spread together with its parts, so each pool counts towards one at most.
         row_of = np.full(len(self._members), -1)
@@ -248,9 +275,15 @@ class _Placing:
         located = self.table._replace(pools=rows).where(rows >= 0)
         wholes = floats((self._members[n].reported_total for n in some), len(some))
         ratios = _missing(weights, wholes, located)
-        weighed = pools[weights.rows]
-        self._add(weighed, weights.codes, kind, ratios * self.remainders[weighed])
-        self.remainders[pools] = 0.0
+        remainders = self.remainders[pools][weights.rows]
+        return _some_of(weights.rows, weights.codes, kind, ratios * remainders)
+
+    def _place(self, some: Sequence[int], placed: Table) -> None:
+        """Add where all that is left of some pools is; their numbers there are the positions."""
+        if some:
+            pools = np.array(some, np.intp)
+            self._tables.append(placed._replace(pools=pools[placed.pools]))
+            self.remainders[pools] = 0.0
 
     def network_ratios(
         self, priors: Iterable[Distribution], remainder: Hashrate
@@ -319,6 +352,14 @@ class _Placing:
         cohort = self._cohort
         network = cohort.usual_network if cohort.network is None else cohort.network
         return min(1.0, float(self._totals.sum()) / network) if network else 0.0
+
+
+def _some_of(pools: Ints, codes: Ints, kind: Kind, hashrates: Floats) -> Table:
+    """Return those rows of one kind that have hashrate."""
+    # Skip 0: a place with 0 H/s means that a report measured none there.
+    some = hashrates > 0
+    places = codes[some] * len(KINDS) + NUMBER_OF_KIND[kind]
+    return Table(pools[some], places, hashrates[some])
 
 
 def _by_code(codes: Ints, hashrates: Floats) -> dict[str, Hashrate]:

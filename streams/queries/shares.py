@@ -71,7 +71,8 @@ def shares_of(
         chosen = in_force.network[0].id if in_force.network else None
     else:
         chosen = None if prior == NO_PRIOR else prior
-    placement = place(cohort, in_force, beliefs.rules if adjust == "published" else (), chosen)
+    rules = beliefs.rules if adjust == "published" else ()
+    placement = place(cohort, in_force, rules, chosen, keep=earlier is not None)
     return Shares(placement, compare_beliefs=prior == DEFAULT_PRIOR)
 
 

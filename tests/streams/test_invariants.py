@@ -24,7 +24,7 @@ from streams.method.beliefs import (
     normalised,
 )
 from streams.method.cells import Cell, claimed_cell, claims_of
-from streams.method.cohort import cohort_of
+from streams.method.cohort import Earlier, cohort_of
 from streams.method.observations import Observations
 from streams.method.placing import place
 from streams.method.shares import Shares, kinds_of
@@ -183,6 +183,39 @@ class TestShares:
         beliefs = BeliefsInForce(network=[Distribution("n", {"KZ": 1})])
         joined = place(cohort(member("a", US=1), member("z", total=1)), beliefs, (), "n")
         assert by_code(Shares(joined).countries())["US"].share == 0.5
+
+
+class TestWhatIsKept:
+    @some
+    @given(
+        crowded,
+        st.lists(
+            st.tuples(
+                crowded, st.sets(st.sampled_from("abcd")), st.sampled_from(["published", "none"])
+            ),
+            min_size=2,
+            max_size=4,
+        ),
+    )
+    def test_of_an_earlier_cohort_changes_no_digit(
+        self, world: World, later: list[tuple[World, set[str], Adjust]]
+    ) -> None:
+        beliefs, observed = beliefs_of(world), observations_in(world)
+        earlier = Earlier({}, {})
+        for other, changed, adjust in [(world, set[str](), "published"), *later]:
+            new = observations_in(other).pools
+            kept = {pool: each for pool, each in observed.pools.items() if pool not in changed}
+            pools = kept | {pool: new[pool] for pool in changed & new.keys()}
+            observed = Observations(pools, observed.network)
+            found = shares_of(WINDOW, observed, beliefs, adjust=adjust, earlier=earlier)
+            assert _digits(found) == _digits(shares_of(WINDOW, observed, beliefs, adjust=adjust))
+            earlier = Earlier(pools, found.placement.cohort.members)
+
+
+def _digits(shares: Shares) -> list[object]:
+    pools = shares.placement.pools
+    rows = [(*map(list, pool.located), pool.remainder) for pool in pools]
+    return [rows, *(level(shares) for level in LEVELS)]
 
 
 def _scaled(found: Cohort, scale: float) -> Cohort:
