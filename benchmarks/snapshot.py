@@ -24,6 +24,7 @@ from benchmarks.fixtures import (
     whole,
     write,
 )
+from launch.cli.common import collect_garbage_seldom
 from miningmap.settings import Retention
 from streams.beliefs import BeliefOptions, load
 from streams.method.observations import spans_of
@@ -60,6 +61,7 @@ HEAD: Final = ("pools", "history", "first: read", "first: in all", "next", "next
 
 
 async def main() -> None:
+    collect_garbage_seldom()  # as streams does
     rows = []
     async with redis_on_one_core() as redis:
         for number in POOLS:
