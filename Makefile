@@ -73,11 +73,21 @@ docs: setup ## write what is generated from the code: pages, dashboards and beli
 page: ## build the page from its sources into endpoint/page/built (needs Node.js)
 	@tools/page.sh build
 
-check: setup ## check format, lint, types, imports, generated documents, alert rules, the Compose file and the manifests
+# Independent of each other: `make --jobs 4 check` uses all cores of a small machine.
+CHECKS := check-code check-types check-page check-secrets check-generated check-deploy
+check: $(CHECKS) ## check format, lint, types, imports, generated documents, alert rules, the Compose file and the manifests
+
+check-code: setup
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@$(BIN)/python -m benchmarks.cost --check
+
+check-types: setup
+	$(BIN)/mypy
+
+# The parsers of AsyncAPI and of dashboards share a folder of packages, which the first one installs.
+check-generated: setup
 	@$(BIN)/miningmap sources --markdown | diff - docs/sources.md >/dev/null \
 	  || { echo 'docs/sources.md differs from the declared sources: run `make docs`' >&2; exit 1; }
 	@$(BIN)/python -m tools.part_of | diff - beliefs/part_of.toml >/dev/null \
@@ -93,13 +103,20 @@ check: setup ## check format, lint, types, imports, generated documents, alert r
 	@$(BIN)/python -m tools.dashboards .cache/dashboards && diff -r .cache/dashboards deploy/grafana/dashboards >/dev/null \
 	  || { echo 'deploy/grafana/dashboards differs from tools/dashboards: run `make docs`' >&2; exit 1; }
 	@tools/check-dashboards.sh
-	@tools/check-alerts.sh
-	@tools/page.sh check
 	@$(BIN)/python -m endpoint.routes.openapi | $(BIN)/openapi-spec-validator - >/dev/null
+
+check-page: setup
+	@tools/page.sh check
+
+check-deploy: setup
+	@tools/check-alerts.sh
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	@tools/check-kubernetes.sh
+
+check-secrets: setup
 	@tools/check-secrets.sh
-	@$(BIN)/python -m benchmarks.cost --check
+
+.PHONY: $(CHECKS)
 
 # Where no advisory data can be had it says so, and fails with another code than for a vulnerability.
 audit: setup ## compare the locked dependencies with the known vulnerabilities (needs access to PyPI or OSV)
