@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 ROOT: Final = Path(__file__).parents[1]
 CACHE: Final = ROOT / ".cache"
 KAFKA_POM: Final = ROOT / "tests/kafka-pom.xml"
+CLASSES: Final = "classes.jsa"
 
 JAVA: Final = 17
 KAFKA_START_S: Final = 60.0
@@ -240,6 +241,7 @@ class KafkaServer(Server):
     def require(cls) -> None:
         _java()
         kafka_jars()
+        _archive_classes()
 
     @property
     def cluster_id(self) -> str:
@@ -309,12 +311,17 @@ class KafkaServer(Server):
             # Starts faster with less memory: no optimising compiler, no garbage collector threads.
             "-XX:+UseSerialGC",
             "-XX:TieredStopAtLevel=1",
+            self._archive(),
             "-Dlog4j2.level=WARN",
             "-cp",
             f"{kafka_jars()}/*",
             *main,
             str(self._properties),
         ]
+
+    def _archive(self) -> str:
+        """The JVM's option for the archive of classes; it ignores one that is missing."""
+        return f"-XX:SharedArchiveFile={kafka_jars().parent / CLASSES}"
 
     def _responds(self) -> bool:
         """Ask for metadata (version 2): a broker that serves lists itself, and its cluster's id."""
@@ -329,6 +336,34 @@ class KafkaServer(Server):
             return False
         _, brokers = struct.unpack_from(">ii", response)
         return brokers > 0 and self.cluster_id.encode() in response
+
+
+class _RecordedKafka(KafkaServer):
+    """A broker that writes the classes that it has loaded into an archive when it ends."""
+
+    def _archive(self) -> str:
+        return f"-XX:ArchiveClassesAtExit={self.folder / CLASSES}"
+
+
+def _archive_classes() -> None:
+    """Make the archive of the classes of a broker, unless there is one.
+
+    With it a broker needs half the CPU to start. It depends on the paths of the jars and on the
+    version of Java. A broker starts without an archive that does not fit, so to fail is no error.
+    """
+    archive = kafka_jars().parent / CLASSES
+    with _one_process("classes.lock"):
+        if archive.exists():
+            return
+        folder = Path(tempfile.mkdtemp(prefix="kafka-", dir=CACHE))
+        server = _RecordedKafka(folder, [free_port(), free_port()])
+        try:
+            with suppress(ServerError):
+                server.start()
+                server.stop()
+                (folder / CLASSES).replace(archive)
+        finally:
+            server.close()
 
 
 class PrometheusServer(Server):
@@ -425,6 +460,15 @@ def _alertmanager() -> str:
     )
 
 
+@contextmanager
+def _one_process(name: str) -> Iterator[None]:
+    """Only one process at a time is in such a block."""
+    CACHE.mkdir(exist_ok=True)
+    with (CACHE / name).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def kafka_jars() -> Path:
     """The folder of Kafka's jars, which Maven fetches at the first use.
 
@@ -435,10 +479,8 @@ def kafka_jars() -> Path:
     version = re.search(r"<kafka.version>(.+)</kafka.version>", pom)
     assert version, f"{KAFKA_POM} has no kafka.version"
     folder = CACHE / f"kafka-{version[1]}"
-    CACHE.mkdir(exist_ok=True)
     # Of several processes that run tests, one fetches them.
-    with (CACHE / "kafka.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with _one_process("kafka.lock"):
         if not (folder / "pom.xml").is_file() or (folder / "pom.xml").read_text() != pom:
             _fetch_jars(folder)
     return folder / "libs"
@@ -533,6 +575,15 @@ _folder = click.option(
     default=CACHE / "dev",
     help="folder for its data",
 )
+
+
+@main.command("prepare")
+def _prepare() -> None:
+    """Fetch Kafka and prepare its start, once; what is missing is printed and no error."""
+    try:
+        KafkaServer.require()
+    except UnavailableError as error:
+        click.echo(str(error), err=True)
 
 
 @main.command("kafka")

@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,6 +25,7 @@ from tests import servers
 from tests.conftest import LONGEST, missing
 from tests.servers import (
     CACHE,
+    CLASSES,
     KAFKA_POM,
     ROOT,
     KafkaServer,
@@ -34,8 +36,6 @@ from tests.servers import (
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from miningmap.settings import Settings
 
 PARTITION = TopicPartition(REPORTS, 0)
@@ -177,6 +177,11 @@ def test_kafkas_jars_are_fetched_once(kafka: KafkaServer, monkeypatch: pytest.Mo
     monkeypatch.setenv("PATH", "")
     assert list(kafka_jars().glob("kafka_2.13-*.jar"))
     assert kafka_jars().is_relative_to(CACHE)
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs Linux")
+def test_a_broker_starts_with_the_archive_of_its_classes(kafka: KafkaServer) -> None:
+    assert f"{kafka_jars().parent / CLASSES}\n" in Path(f"/proc/{kafka.pid}/maps").read_text()
 
 
 def test_jars_of_another_pom_are_fetched_again(
