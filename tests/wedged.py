@@ -104,7 +104,7 @@ def hang_the_watchdog() -> None:
 
 
 def hang_the_watchdog_once() -> None:
-    """The watchdog's first client hangs; the next one works."""
+    """The watchdog's first client hangs; the next one works, and says so."""
     calls: list[object] = []
 
     @asynccontextmanager
@@ -113,6 +113,7 @@ def hang_the_watchdog_once() -> None:
         if len(calls) == 1:
             await asyncio.Event().wait()
         async with lag.lag_of(*given) as read:
+            sys.stderr.write("the next client works\n")
             yield read
 
     vars(stall_watchdog)["lag_of"] = lag_of

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 import pytest
 import structlog
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 from redis import RedisError
 
 from miningmap import settings as config
+from miningmap.kafka.clients import groupless_consumer
 from miningmap.kafka.lag import lag_of
 from miningmap.kafka.producer import Publisher, Record, record_of
 from miningmap.kafka.topics import DEAD_LETTERS, NETWORK, REPORTS
@@ -172,11 +173,10 @@ async def answers_of(settings: Settings, client: Redis, now: datetime) -> list[b
 
 async def letters(settings: Settings) -> int:
     """The number of dead letters in Kafka."""
-    async with lag_of(
-        kafka_at(settings.kafka.bootstrap_servers), "nobody", [DEAD_LETTERS]
-    ) as read_lag:
-        (progress,) = (await read_lag()).values()
-        return progress.committed + progress.lag
+    partition = TopicPartition(DEAD_LETTERS, 0)
+    async with groupless_consumer(kafka_at(settings.kafka.bootstrap_servers)) as consumer:
+        ends = await consumer.end_offsets([partition])
+    return int(ends[partition])
 
 
 async def has_letters(settings: Settings) -> bool:

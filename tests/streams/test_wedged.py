@@ -60,7 +60,9 @@ class Process:
 
 
 @asynccontextmanager
-async def wedged(how: str, settings: Settings, tmp_path: Path) -> AsyncIterator[Process]:
+async def wedged(
+    how: str, settings: Settings, tmp_path: Path, *, stalled_s: float = STALLED_S
+) -> AsyncIterator[Process]:
     log = tmp_path / "log"
     environment = os.environ | {
         "MININGMAP_KAFKA__BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,
@@ -70,7 +72,7 @@ async def wedged(how: str, settings: Settings, tmp_path: Path) -> AsyncIterator[
         "MININGMAP_RETENTION__MINUTES_H": "10000000",
         "MININGMAP_RETENTION__HOURS_D": "400000",
         "MININGMAP_STREAMS__METRICS_PORT": "0",
-        "MININGMAP_STREAMS__STALLED_S": str(STALLED_S),
+        "MININGMAP_STREAMS__STALLED_S": str(stalled_s),
     }
     with log.open("wb") as stderr:
         process = await asyncio.create_subprocess_exec(
@@ -104,9 +106,11 @@ async def test_a_wedged_worker_ends_itself(how: str, settings: Settings, tmp_pat
 async def test_a_watchdog_whose_client_hangs_once_takes_another(
     settings: Settings, tmp_path: Path
 ) -> None:
-    async with wedged("watchdog-once", settings, tmp_path) as worker:
+    # On a machine that is busy with other tests, the next client needs longer than STALLED_S.
+    async with wedged("watchdog-once", settings, tmp_path, stalled_s=30) as worker:
         await publish(settings, [report(hashrate=1), network(2)])
         await processed(settings)
+        await worker.says("the next client works")
         await asyncio.to_thread(worker.process.send_signal, signal.SIGTERM)
         async with asyncio.timeout(DEADLINE_S):
             assert await worker.process.wait() == 0
