@@ -13,11 +13,12 @@ setup: $(VENV)/.done ## create .venv with the project and its development tools
 # Dependencies are installed from the lock file by hash; the project itself is linked. The lock file
 # lists all dependencies, so pip does not resolve any: for requirements with extras it would consider
 # newer versions and reject them for lack of a hash. `pip check` fails if one is missing after all.
+# Python compiles what is imported, so pip need not compile everything.
 $(VENV)/.done: requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo 'Python 3.11 or newer is needed: make PYTHON=python3.12 $(MAKECMDGOALS)' >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-compile --require-hashes -r requirements-dev.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@$(BIN)/pip --disable-pip-version-check check >/dev/null || { $(BIN)/pip check; exit 1; }
 	@touch $@
