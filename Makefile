@@ -76,7 +76,7 @@ page: ## build the page from its sources into endpoint/page/built (needs Node.js
 	@tools/page.sh build
 
 # Independent of each other: `make --jobs 4 check` uses all cores of a small machine.
-CHECKS := check-code check-types check-page check-secrets check-generated check-deploy
+CHECKS := check-code check-tests check-types check-page check-secrets check-generated check-deploy
 check: $(CHECKS) ## check format, lint, types, imports, generated documents, alert rules, the Compose file and the manifests
 
 check-code: setup
@@ -84,6 +84,10 @@ check-code: setup
 	$(BIN)/ruff check --quiet .
 	$(BIN)/lint-imports
 	@$(BIN)/python -m benchmarks.cost --check
+
+# This also compiles the tests, which all processes of `make test` would do at the same time otherwise.
+check-tests: setup
+	@collected=$$($(BIN)/python -m pytest --collect-only -qq) || { echo "$$collected" >&2; exit 1; }
 
 check-types: setup
 	$(BIN)/mypy
