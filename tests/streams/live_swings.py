@@ -88,9 +88,13 @@ class Watch:
 
 
 def do_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the consumer commit, and the watcher see that, without long waits."""
+    """Let the consumer commit, and the watcher see that, without long waits.
+
+    The watcher begins before the consumer, so its first attempt fails; the next one comes soon.
+    """
     monkeypatch.setattr(group_reader, "COMMIT_S", 0.02)
     monkeypatch.setattr(swing_watcher, "POLL_S", 0.02)
+    monkeypatch.setattr(swing_watcher, "PERIOD_S", 0.1)
 
 
 @dataclass
