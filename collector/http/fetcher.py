@@ -21,6 +21,7 @@ from yarl import URL
 from collector.http.address_guard import PublicResolver, reject_unsafe
 from collector.http.backoff import CIRCUIT_OPEN
 from collector.http.conditional import CachedResponse, ResponseCache
+from collector.http.connector import Connector
 from collector.http.hosts import Host
 from collector.sources.base import (
     CredentialsError,
@@ -84,7 +85,7 @@ class Fetcher:
             credentials: of the sources that need some.
             timeout: of one request.
             now: the wall clock, for signatures and for dates in headers.
-            clock: seconds that never go back, for back-off.
+            clock: seconds that never go back, for back-off and the age of connections.
 
         Raises:
             SettingsError: ``upstream`` is not an HTTP address.
@@ -118,9 +119,7 @@ class Fetcher:
 
     def _session(self, resolver: AbstractResolver) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
-            # No limit: each source has at most one connection, and it must not wait while hosts
-            # that do not answer occupy all of them.
-            connector=aiohttp.TCPConnector(resolver=resolver, limit=0),
+            connector=Connector(resolver, clock=self._clock),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": self._user_agent, "Accept": "application/json, text/plain"},
             timeout=self._timeout,
