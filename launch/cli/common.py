@@ -424,8 +424,8 @@ def collect_garbage_seldom() -> None:
     """Let the garbage collector run less often: for a process that makes many objects at once.
 
     Messages and what becomes of them have no cycles, so they go without it, as do requests and
-    what streams send. By default it would look at all of a batch, and now and then at everything
-    imported or at a thousand open streams, each 700 objects.
+    what streams send. Of a poll little is left to it. By default it would look at all of a batch,
+    and now and then at everything imported or at a thousand open streams, each 700 objects.
     """
     gc.collect()
     gc.freeze()  # what is imported stays anyway

@@ -21,6 +21,7 @@ def collector(context: click.Context) -> None:
     """Poll pools, accept partners' rows, and publish both to Kafka."""
     from collector.service import run
 
+    collect_garbage_seldom()
     run_service(context, "collector", run)
 
 
