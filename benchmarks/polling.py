@@ -6,7 +6,8 @@ pools' servers run in another process. The measurement covers the collector's co
 service, up to the delivery of its messages to Kafka, and scrapes as often as Prometheus makes them.
 
 With HTTPS each source has a host name, which is looked up in the system's way, and a connection of
-its own with a handshake for each poll. With HTTP the servers are behind the setting ``upstream``.
+its own. The servers close it after each poll, so that there is a handshake for each, or keep it, as
+most real ones do for a minute. With HTTP the servers are behind the setting ``upstream``.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ from collector.polling.plausibility import Plausibility
 from collector.polling.poller import Poller, start_spread_s
 from collector.pools import antpool, foundry, mempool, ocean
 from collector.service import long_lived
+from launch.cli.common import collect_garbage_seldom
 from launch.local.embedded import LOOPBACK, free_port
 from miningmap import logs
 from miningmap.http.server import monitoring_app, serving
@@ -63,6 +65,10 @@ ANSWER_S: Final = 0.2  # the response time of the servers
 SCRAPE_S: Final = 15  # the interval of deploy/prometheus/prometheus.yml
 SCRAPES: Final = 5  # how many of them their CPU time is the mean of
 TICK_S: Final = 0.05
+# By which servers are reached. They close a connection after each response, but not with KEPT.
+HTTP: Final = "HTTP"
+HTTPS: Final = "HTTPS"
+KEPT: Final = "HTTPS, kept"
 DOMAIN: Final = "pools.example"
 KINDS: Final = (antpool.SOURCE, foundry.SOURCE, mempool.SOURCE, ocean.SOURCE)
 RECORDINGS: Final = Path(__file__).parents[1] / "tests" / "recordings"
@@ -191,12 +197,19 @@ def _parse(kind: PoolSource, number: int, bodies: Sequence[bytes]) -> Sequence[R
     return [replace(read, pool=f"{read.pool}{number}") for read in kind.parse(bodies)]
 
 
-def serve(hang: int, port: Connection, certificate: str | None) -> None:
-    """Serve the recordings of all hosts; the first ``hang`` hosts never respond."""
-    asyncio.run(_serve(hang, port, certificate))
+def serve(hang: int, port: Connection, certificate: str | None, *, keep: bool) -> None:
+    """Serve the recordings of all hosts; the first ``hang`` hosts never respond.
+
+    Args:
+        hang: how many do not.
+        port: where to send the port.
+        certificate: a file with it and its key; ``None`` without TLS.
+        keep: whether connections are kept after a response.
+    """
+    asyncio.run(_serve(hang, port, certificate, keep=keep))
 
 
-async def _serve(hang: int, port: Connection, certificate: str | None) -> None:
+async def _serve(hang: int, port: Connection, certificate: str | None, *, keep: bool) -> None:
     bodies = {
         URL(kind.requests[0].url).path: (RECORDINGS / kind.path / "ok").read_bytes()
         for kind in KINDS
@@ -207,7 +220,8 @@ async def _serve(hang: int, port: Connection, certificate: str | None) -> None:
         number = int(f"{request.host}{request.path}".partition(f".{DOMAIN}")[0].rpartition("/")[2])
         await asyncio.sleep(3600 if number < hang else ANSWER_S)
         response = web.Response(body=bodies[request.path.partition(DOMAIN)[2] or request.path])
-        response.force_close()  # real hosts differ, so no poll reuses a connection
+        if not keep:
+            response.force_close()
         return response
 
     context = None
@@ -224,7 +238,7 @@ async def _serve(hang: int, port: Connection, certificate: str | None) -> None:
 
 
 @contextmanager
-def servers(hang: int, *, tls: bool) -> Iterator[Servers]:
+def servers(hang: int, *, tls: bool, keep: bool) -> Iterator[Servers]:
     """Run the servers in a separate process, and yield how to reach them."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
@@ -232,7 +246,9 @@ def servers(hang: int, *, tls: bool) -> Iterator[Servers]:
         authority = Authority(Path(folder), "authority") if tls else None
         signed = authority.signed("pools", at=f"*.{DOMAIN}") if authority else None
         certificate = str(signed.both) if signed else None
-        process = context.Process(target=serve, args=(hang, there, certificate))
+        process = context.Process(
+            target=serve, args=(hang, there, certificate), kwargs={"keep": keep}
+        )
         process.start()
         there.close()  # so that a process that ends at once is an error here
         try:
@@ -256,6 +272,7 @@ def _on_one_core(run: Coroutine[None, None, Figures], at: Servers) -> Figures:
     if at.authority:  # then the collector and aiohttp alone look names up in the same way
         aiohttp.DefaultResolver = Resolver
     logs.configure(Log(level="error"), "collector")
+    collect_garbage_seldom()  # as the service does
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     return asyncio.run(run)
@@ -395,9 +412,9 @@ def _run(
     load: Load,
     hang: int,
     *,
-    tls: bool,
+    by: str,
 ) -> Figures:
-    with servers(hang, tls=tls) as at:
+    with servers(hang, tls=by != HTTP, keep=by == KEPT) as at:
         # What a new process trusts.
         trusted = {"SSL_CERT_FILE": at.authority} if at.authority else {}
         context = multiprocessing.get_context("spawn")
@@ -443,16 +460,18 @@ def main(sources: int, poll_s: int, for_s: float, rounds: int) -> None:
     """Print the table of docs/performance.md."""
     load, hang = Load(sources, poll_s, for_s), sources // 10
     variants: dict[tuple[str, str, int], list[Figures]] = {
-        ("aiohttp alone", "HTTP", 0): [],
-        ("collector", "HTTP", 0): [],
-        ("aiohttp alone", "HTTPS", 0): [],
-        ("collector", "HTTPS", 0): [],
-        ("collector", "HTTPS", hang): [],
+        ("aiohttp alone", HTTP, 0): [],
+        ("collector", HTTP, 0): [],
+        ("aiohttp alone", HTTPS, 0): [],
+        ("collector", HTTPS, 0): [],
+        ("collector", HTTPS, hang): [],
+        ("aiohttp alone", KEPT, 0): [],
+        ("collector", KEPT, 0): [],
     }
     for _ in range(rounds):
         for (what, by, hanging), runs in variants.items():
             measure = alone if what == "aiohttp alone" else collector
-            runs.append(_run(measure, load, hanging, tls=by == "HTTPS"))
+            runs.append(_run(measure, load, hanging, by=by))
     rows = [
         _row(what, by, hanging, runs, _poll_s(variants["aiohttp alone", by, 0]))
         for (what, by, hanging), runs in variants.items()
