@@ -7,7 +7,7 @@ service, up to the delivery of its messages to Kafka, and scrapes as often as Pr
 
 With HTTPS each source has a host name, which is looked up in the system's way, and a connection of
 its own. The servers close it after each poll, so that there is a handshake for each, or keep it, as
-most real ones do for a minute. With HTTP the servers are behind the setting ``upstream``.
+many real ones do for a minute. With HTTP the servers are behind the setting ``upstream``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Connections to the sources' servers: kept from one poll to the next, though not for ever.
 
 A new connection costs more than the rest of a poll: the look-up of the name, the handshake of TLS
-and the check of the certificate. Most servers keep an idle connection for longer than a minute, so
+and the check of the certificate. Many servers keep an idle connection for longer than a minute, so
 one that is polled each minute needs no other.
 """
 
