@@ -97,6 +97,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
                 redis=redis_state,
                 rewinder=rewinder,
                 attempts=attempts,
+                precedence=store.writer.precedence,
             )
             watchdog = Watchdog(
                 settings,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from redis.exceptions import NoScriptError, ResponseError
 
+from miningmap.precedence import Precedence
 from miningmap.redis_client import reconnect
 from miningmap.redis_cluster import keeps_order
 from miningmap.redis_errors import cause_of
@@ -75,6 +76,7 @@ class CellWriter:
 
     Attributes:
         generations: the generations of cells in the same Redis.
+        precedence: of what goes before the pieces of a batch.
     """
 
     def __init__(self, redis: Redis, retention: Retention, pool_bytes: int = 0) -> None:
@@ -91,6 +93,7 @@ class CellWriter:
         self._known = 0  # the number of the generation that was current when it was last read
         self._cells = StoredCells(redis)
         self.generations = Generations(redis)
+        self.precedence = Precedence()
 
     async def reconnect(self) -> None:
         """Close all connections, so that the next command looks the server's address up again."""
@@ -153,6 +156,7 @@ class CellWriter:
         divided = pieces(claimed)
         piece: Piece | None = next(divided, Piece())
         while piece is not None:
+            await self.precedence.give_way()
             following = next(divided, None)  # not all at once: others use the event loop, too
             allowed = await self._allowed(generation, piece, outcome)
             is_last = following is None

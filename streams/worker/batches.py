@@ -44,11 +44,17 @@ class Batch:
     applied: Applied
 
 
+async def _next_turn() -> None:
+    """Let others use the event loop once."""
+    await asyncio.sleep(0)
+
+
 async def decoded(
     raw: Sequence[RawMessage],
     ranges: Mapping[Partition, Range],
     retention: Retention,
     now: datetime,
+    give_way: Callable[[], Awaitable[object]] = _next_turn,
 ) -> Batch:
     """Decode messages, and let others use the event loop meanwhile.
 
@@ -57,11 +63,12 @@ async def decoded(
         ranges: by partition, the offsets that are applied with them.
         retention: how long cells are kept.
         now: the clock, UTC.
+        give_way: lets others use the event loop.
     """
     result = DecodedBatch()
     for start in range(0, len(raw), _AT_ONCE):
         decode_into(result, raw[start : start + _AT_ONCE], retention, now)
-        await asyncio.sleep(0)
+        await give_way()
     return Batch(raw, result, applied_by(raw, now, ranges))
 
 

@@ -39,6 +39,10 @@ LAST_COMMIT_S: Final = 1.0
 _HELD_MS: Final = 50
 """How long the broker holds back a fetch of partitions that have nothing new. aiokafka sends no
 other one meanwhile, so as long may messages wait in the partitions that were read last."""
+_PARTITION_BYTES: Final = 256 * 1024
+"""How much of one partition a fetch has: some 750 reports of 20 places, or 50 ms of work. As long
+do messages of other partitions wait for one that has a backlog. Where all partitions have one, a
+fetch has as much of each, so batches are still large."""
 _ANY_TIME_MS: Final = 86_400_000
 """How long a batch may take before Kafka gives its partitions to another process: it waits while
 Redis is unavailable or is being filled again, which can take hours. What ends a process that is
@@ -116,6 +120,7 @@ class GroupReader:
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             fetch_max_wait_ms=_HELD_MS,
+            max_partition_fetch_bytes=_PARTITION_BYTES,
             max_poll_interval_ms=_ANY_TIME_MS,
             session_timeout_ms=session_ms,
             # Two heartbeats may be lost before the session expires.

@@ -18,6 +18,7 @@ from miningmap.kafka.dead_letters import record_of
 from miningmap.kafka.errors import BrokerError
 from miningmap.kafka.topics import DEAD_LETTERS
 from miningmap.plausibility import TOO_LARGE
+from miningmap.precedence import Precedence
 from miningmap.redis_client import record_answer, record_loss
 from miningmap.redis_errors import cause_of
 from miningmap.times import DAY_S, bucket_start
@@ -71,6 +72,7 @@ class Processor:
         redis: Dependency | None = None,
         rewinder: Rewinder | None = None,
         attempts: Attempts | None = None,
+        precedence: Precedence | None = None,
     ) -> None:
         """Prepare a processor.
 
@@ -83,9 +85,11 @@ class Processor:
             redis: shows whether Redis is available.
             rewinder: applies what Redis has lost; without it, nobody asks whether it has.
             attempts: shows whether a batch waits for a server.
+            precedence: of what goes before decoding; without it, nothing does.
         """
         self._rewinder = rewinder
         self._attempts = attempts or Attempts()
+        self._precedence = precedence or Precedence()
         self._redis = redis or Dependency("redis")
         self._store = store
         self._deliver = deliver
@@ -95,7 +99,7 @@ class Processor:
 
     async def decode(self, raw: Sequence[RawMessage], ranges: Mapping[Partition, Range]) -> Batch:
         """Decode messages, which have these offsets of their partitions."""
-        return await decoded(raw, ranges, self._retention, self._now())
+        return await decoded(raw, ranges, self._retention, self._now(), self._precedence.give_way)
 
     async def write(self, batch: Batch) -> None:
         """Write a batch; return when each message is stored in cells or as a dead letter.

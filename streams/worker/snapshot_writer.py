@@ -83,7 +83,9 @@ async def write_snapshots(
             while True:
                 try:
                     async with asyncio.timeout(HUNG_S):
-                        await writer.write_if_due()
+                        # Readers wait for a snapshot, and nobody for the messages of a backlog.
+                        with store.writer.precedence.taken():
+                            await writer.write_if_due()
                 except Exception as error:  # noqa: BLE001 - no datum in Redis may end the consumer
                     writer.failed(forget=await _is_fault(error, state, store))
                 else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -35,7 +36,9 @@ def quick(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
 class Member:
     """A member of the group that takes fetches, and is done with them when a test says so."""
 
-    def __init__(self, settings: Settings, *, patience_s: float = DEADLINE_S) -> None:
+    def __init__(
+        self, settings: Settings, *, patience_s: float = DEADLINE_S, limit: int = 3
+    ) -> None:
         self._patience_s = patience_s
         self.idle = asyncio.Event()
         self.idle.set()
@@ -44,7 +47,7 @@ class Member:
             settings.kafka,
             settings.kafka.group,
             [REPORTS],
-            limit=3,
+            limit=limit,
             between_fetches=self._between_fetches,
         )
 
@@ -140,6 +143,18 @@ async def test_partitions_are_given_back_after_the_fetch_that_is_being_processed
             await joining
         assert await committed(settings) == 3
         assert second.fetches.empty()
+
+
+async def test_a_partition_with_a_backlog_does_not_fill_a_fetch(settings: Settings) -> None:
+    size, count = 1000, 1000  # of what cannot be compressed
+    await publish(settings, [], *(Record(REPORTS, b"a", os.urandom(size)) for _ in range(count)))
+    async with (member := Member(settings, limit=10 * count)).joined():
+        sizes: list[int] = []
+        while sum(sizes) < count:
+            fetch = await member.take()
+            sizes.append(len(fetch.messages))
+            member.finish(fetch)
+    assert max(sizes) * size <= 256 * 1024
 
 
 async def test_a_fetch_that_takes_too_long_is_read_again_and_not_committed(

@@ -12,7 +12,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 from redis import RedisError
+from redis.asyncio import Redis
 
+from miningmap import precedence
 from miningmap import settings as config
 from miningmap.dependencies import Dependency
 from miningmap.kafka.errors import BrokerError
@@ -33,8 +35,6 @@ from tests.streams.fixtures import NOON, report
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from datetime import datetime
-
-    from redis.asyncio import Redis
 
     from miningmap.kafka.producer import Publisher, Record
     from streams.redis.event_log import Event
@@ -109,6 +109,18 @@ async def apply(store: Store, offset: int, hashrate: float, start: datetime = NO
     )
     held = Applied({PARTITION: Range(offset, offset + 1)}, NOON)
     assert not (await store.writer.write([(message, claims_of(message))], held)).not_advanced
+
+
+async def longest_wait(store: Store, least_s: float) -> float:
+    """Ask for a turn again and again, as batches do, until one has taken so many seconds."""
+    clock = asyncio.get_running_loop().time
+    took = 0.0
+    async with asyncio.timeout(DEADLINE_S):
+        while took < least_s:
+            began = clock()
+            await store.writer.precedence.give_way()
+            took = clock() - began
+    return took
 
 
 async def until(met: Callable[[], Awaitable[bool]]) -> None:
@@ -289,3 +301,25 @@ async def test_a_process_that_leaves_the_snapshots_to_another_one_is_ready(store
     async with writing(store, state=state):
         await until(is_ready)
     assert await store.snapshots.read() == {}
+
+
+@pytest.mark.usefixtures("clock")
+async def test_messages_wait_for_a_snapshot_but_not_for_a_redis_that_does_not_answer(
+    store: Store, redis_url: str
+) -> None:
+    async with Redis.from_url(redis_url) as other, writing(store):
+        await apply(store, 0, 1e18)
+        await until(lambda: _is_shown(store, 1e18))
+        await apply(store, 1, 2e18)
+        await other.client_pause(60_000, all=False)  # the snapshot can be read and not written
+        try:
+            # Otherwise the next snapshot would be late by what the messages of a backlog take.
+            waited_s = await longest_wait(store, precedence.AT_MOST_S / 2)
+        finally:
+            await other.client_unpause()
+        assert waited_s < DEADLINE_S / 2
+        await until(lambda: _is_shown(store, 2e18))
+
+
+async def _is_shown(store: Store, hashrate: float) -> bool:
+    return await shown(store) == hashrate

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from miningmap import precedence
 from miningmap import settings as config
 from miningmap.places import all_places, is_locatable, outermost
 from miningmap.redis_client import connect
@@ -112,3 +114,18 @@ async def test_days_that_are_too_late_are_told_by_the_number_of_the_message(
     ]
     written = await store.writer.write(claimed)
     assert written.too_late == {len(claimed) - 1: [bucket(day, DAY_S)]}
+
+
+async def test_the_pieces_of_a_batch_wait_for_what_goes_before(
+    client: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precedence, "AT_MOST_S", 3600.0)
+    store = Store(client, KEPT)
+    await store.generations.begin({})
+    with store.writer.precedence.taken():
+        writing = asyncio.create_task(store.writer.write(batch()))
+        for _ in range(20):
+            assert not (await store.cells.read([])).by_series
+        assert not writing.done()
+    await writing
+    assert (await store.cells.read([])).by_series
