@@ -4,6 +4,9 @@ Kafka, Redis and the three services are real processes. The pools are one HTTP s
 process. Each pool has a country to itself, and each answer is a hashrate that no other answer has,
 so that a share tells which answer it is from. This process is also the two clients: one reads the
 stream, and one asks for ``/api/v1/shares`` again and again.
+
+With a backlog it measures twice: first without, and then while a worker works off that many reports
+of other pools, which one partition has.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from benchmarks.pool_servers import collect, source, system
 from benchmarks.processes import cpu_s
 from collector.sources.base import Reading
 from miningmap.kafka.admin import ensure_topics
+from miningmap.kafka.lag import lag_of
 from miningmap.kafka.producer import Publisher, record_of
 from miningmap.kafka.topics import REPORTS
 from miningmap.messages import Located
@@ -37,13 +41,15 @@ from miningmap.times import utc_now
 from tests.servers import KafkaServer, RedisServer, kafka_at
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
 
+    from benchmarks.running import Service
     from collector.sources.base import PoolSource
     from miningmap.kafka.producer import Record
 
 WINDOW: Final = "now"
 ASKED_EVERY_S: Final = 0.02
+BEHIND: Final = ", while a worker catches up"
 LAST_S: Final = 15.0
 """How long the last figures may take to be seen, in seconds."""
 BACKLOG_PLACES: Final = 20
@@ -193,7 +199,7 @@ def _backlog(messages: int) -> Iterator[list[Record]]:
     "--backlog",
     default=0,
     show_default=True,
-    help="Reports of others, in one partition, at the beginning.",
+    help="Reports of others, in one partition, while which are worked off it is measured again.",
 )
 @click.option("--set", "more", multiple=True, help="NAME=VALUE: a setting of all services.")
 @click.option(_COLLECTOR, "is_collector", is_flag=True, hidden=True)
@@ -249,22 +255,52 @@ async def _measure(kafka: KafkaServer, redis: RedisServer, run: _Run) -> None:
             tasks.create_task(_ask(session, base, asked)),
         ]
         await sources.until_polled(run.pools)
+        seen = {"the stream": streamed, "`/api/v1/shares`": asked}
+        watched = _Watched(running, redis, sources, seen)
+        rows, cpu = await watched.during("", asyncio.sleep(run.for_s))
         if run.backlog:
-            tasks.create_task(asyncio.to_thread(_send_elsewhere, kafka, run.backlog))
-        started, cpu = time.monotonic(), {each.name: each.cpu_s() for each in running}
-        redis_cpu = cpu_s(redis.pid or 0)
-        await asyncio.sleep(run.for_s)
-        ended = time.monotonic()
-        used = {each.name: each.cpu_s() - cpu[each.name] for each in running}
-        used["redis"] = cpu_s(redis.pid or 0) - redis_cpu
-        measured = {f: at for f, at in sources.sent_at.items() if started <= at < ended}
-        await _all_seen(measured, (streamed, asked))
+            more_rows, more_cpu = await watched.during(BEHIND, _worked_off(kafka, run.backlog))
+            rows, cpu = [*rows, *more_rows], [*cpu, *more_cpu]
         for client in clients:
             client.cancel()
-    _print(measured, streamed, asked)
-    took = ended - started
-    row = [f"{100 * seconds / took:.1f} %" for seconds in used.values()]
-    print_table("Share of a core meanwhile", list(used), [row])
+    print_table("From a pool's answer until its figure is visible", HEAD, rows)
+    names = ["", *(each.name for each in running), "redis"]
+    print_table("Share of a core meanwhile", names, cpu)
+
+
+class _Watched(NamedTuple):
+    """What is measured: the services, the pools, and the clients by their names."""
+
+    running: Sequence[Service]
+    redis: RedisServer
+    sources: _Pools
+    seen: Mapping[str, _Seen]
+
+    async def during(
+        self, when: str, time_passes: Awaitable[object]
+    ) -> tuple[list[tuple[str, ...]], list[list[str]]]:
+        """Return the rows of both tables for the figures that are sent in some time."""
+        started, before = time.monotonic(), self._cpu_s()
+        await time_passes
+        ended, after = time.monotonic(), self._cpu_s()
+        sent = {f: at for f, at in self.sources.sent_at.items() if started <= at < ended}
+        await _all_seen(sent, self.seen.values())
+        took = ended - started
+        shares = [f"{100 * (b - a) / took:.1f} %" for a, b in zip(before, after, strict=True)]
+        rows = [_row(f"{name}{when}", sent, each) for name, each in self.seen.items()]
+        return rows, [[when.removeprefix(", "), *shares]]
+
+    def _cpu_s(self) -> list[float]:
+        return [*(each.cpu_s() for each in self.running), cpu_s(self.redis.pid or 0)]
+
+
+async def _worked_off(kafka: KafkaServer, backlog: int) -> None:
+    """Send a backlog, and wait until the group has committed it."""
+    await asyncio.to_thread(_send_elsewhere, kafka, backlog)
+    at = kafka_at(kafka.bootstrap_servers)
+    async with lag_of(at, at.group, [REPORTS]) as read_lag:
+        while (await read_lag())[REPORTS, BACKLOG_PARTITION].lag:  # noqa: ASYNC110 - another process commits
+            await asyncio.sleep(ASKED_EVERY_S)
 
 
 def _send_elsewhere(kafka: KafkaServer, backlog: int) -> None:
@@ -287,20 +323,17 @@ async def _publish(servers: str, backlog: int) -> None:
             await publisher.deliver(records)
 
 
-async def _all_seen(measured: Mapping[float, float], clients: Sequence[_Seen]) -> None:
+async def _all_seen(sent: Mapping[float, float], clients: Iterable[_Seen]) -> None:
     deadline = time.monotonic() + LAST_S
     while time.monotonic() < deadline:
-        if all(measured.keys() <= each.at.keys() for each in clients):
+        if all(sent.keys() <= each.at.keys() for each in clients):
             return
         await asyncio.sleep(0.1)
 
 
-def _print(measured: Mapping[float, float], streamed: _Seen, asked: _Seen) -> None:
-    rows = []
-    for name, seen in (("the stream", streamed), ("`/api/v1/shares`", asked)):
-        after = [seen.at[figure] - at for figure, at in measured.items() if figure in seen.at]
-        rows.append((name, f"{len(after):,} of {len(measured):,}", *spread(after)))
-    print_table("From a pool's answer until its figure is visible", HEAD, rows)
+def _row(name: str, sent: Mapping[float, float], seen: _Seen) -> tuple[str, ...]:
+    after = [seen.at[figure] - at for figure, at in sent.items() if figure in seen.at]
+    return (name, f"{len(after):,} of {len(sent):,}", *spread(after))
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ REACHES: Final = (
     ),
     *(
         Reach(f"a figure visible in {name}, 99 %, ms", "freshness", (name,), "99 %", 500)
-        for name in ("the stream", "`/api/v1/shares`")
+        for name in ("the stream", "`/api/v1/shares`", "the stream, while a worker catches up")
     ),
     Reach(
         "a snapshot of 1,000 pools, a twelfth reported, ms of CPU",
