@@ -44,7 +44,7 @@ class Benchmark(NamedTuple):
 
 BENCHMARKS: Final = (
     Benchmark("throughput", ("--rounds", "2")),
-    Benchmark("freshness", ("--for-s", "30", "--backlog", "60000")),
+    Benchmark("freshness", ("--for-s", "30", "--backlog", "100000")),
     Benchmark("snapshot"),
     Benchmark("swings", None),
     Benchmark("writes", None),
