@@ -40,7 +40,7 @@ _HELD_MS: Final = 50
 """How long the broker holds back a fetch of partitions that have nothing new. aiokafka sends no
 other one meanwhile, so as long may messages wait in the partitions that were read last."""
 _PARTITION_BYTES: Final = 256 * 1024
-"""How much of one partition a fetch has: some 750 reports of 20 places, or 50 ms of work. As long
+"""How much of one partition a fetch has: some 750 reports of 20 places, or 50 to 100 ms. As long
 do messages of other partitions wait for one that has a backlog. Where all partitions have one, a
 fetch has as much of each, so batches are still large."""
 _ANY_TIME_MS: Final = 86_400_000
