@@ -37,10 +37,10 @@ servers: setup
 	@tests/install-servers.sh
 	@$(BIN)/python -m tests.servers prepare
 
-# Without ARGS in six processes, each with its own servers, also on two cores: most tests wait for
+# Without ARGS in four processes, each with its own servers, also on two cores: most tests wait for
 # other processes. The tests of a file stay together: they share fixtures.
 test: setup servers ## run all tests, on real Kafka and Redis too (ARGS="-k name" selects some)
-	$(BIN)/pytest $(or $(ARGS),--numprocesses 6 --dist loadfile --no-loadscope-reorder)
+	$(BIN)/pytest $(or $(ARGS),--numprocesses 4 --dist loadfile --no-loadscope-reorder)
 
 stories: setup servers ## run all stories of swings, with tables of delays and false alarms (ARGS="--months 0"), and slow tests
 	$(BIN)/python -m tests.stories $(ARGS)

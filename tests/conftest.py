@@ -1,7 +1,7 @@
 """Fixtures for all tests: real servers, and settings that point at them.
 
 A test that uses one of the servers' fixtures is marked ``integration``. The servers are
-started once and shared by all tests of a process (``make test`` runs six). On a machine that
+started once and shared by all tests of a process (``make test`` runs four). On a machine that
 cannot run a server its tests are skipped; with ``CI=true`` they fail instead.
 """
 
