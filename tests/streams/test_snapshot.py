@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from miningmap import settings as config
 from miningmap.api.models import Step
+from miningmap.precedence import Precedence
 from miningmap.redis_client import connect
 from streams.method.beliefs import Beliefs, Claim, Document, Entry, Rule
 from streams.method.cells import MemoryCells, claims_of
@@ -458,13 +459,15 @@ async def test_no_snapshots_are_taken_after_a_cancellation_that_the_client_drops
                     raise  # else dropped, as by wait_for() of Python 3.11
             return False
 
-    store = cast("Store", SimpleNamespace(cells=None, snapshots=DroppingSnapshots()))
+    writer = SimpleNamespace(precedence=Precedence())
+    store = cast("Store", SimpleNamespace(cells=None, snapshots=DroppingSnapshots(), writer=writer))
     publisher = cast("Publisher", None)
     metrics = Metrics(CollectorRegistry())
     taking = asyncio.create_task(
         write_snapshots(config.Streams(), store, BELIEFS, publisher, metrics)
     )
-    await asked.wait()
+    async with asyncio.timeout(2):
+        await asked.wait()
     taking.cancel()
     await asyncio.wait({taking}, timeout=2)
     assert taking.cancelled()
