@@ -9,7 +9,7 @@ EXTRAS: Final = {
     "server": frozenset(
         {
             *("aiohttp", "aiohttp_sse", "aiokafka", "aiolimiter", "faust", "mode"),
-            *("multidict", "prometheus_client", "pydantic", "pydantic_core"),
+            *("hiredis", "multidict", "prometheus_client", "pydantic", "pydantic_core"),
             *("pydantic_settings", "redis", "rich", "stamina", "structlog", "yarl"),
         }
     ),
