@@ -40,16 +40,16 @@ class Cost(NamedTuple):
     section: str
 
 
-WORKER: Final = Cost("CPU of a worker for a report", 46, "µs", "from-kafka-to-redis")
-REDIS: Final = Cost("CPU of Redis for writing a report", 15, "µs", "from-kafka-to-redis")
-POLL: Final = Cost("CPU of a collector for a poll by HTTPS", 2.0, "ms", "polling")
+WORKER: Final = Cost("CPU of a worker for a report", 50, "µs", "from-kafka-to-redis")
+REDIS: Final = Cost("CPU of Redis for writing a report", 18, "µs", "from-kafka-to-redis")
+POLL: Final = Cost("CPU of a collector for a poll by HTTPS", 2.7, "ms", "polling")
 KAFKA: Final = Cost("a report in Kafka, in a batch of its own", 620, "B", "bytes-in-kafka")
 BATCHED: Final = Cost("a report in Kafka, in a batch of 50", 310, "B", "bytes-in-kafka")
 MINUTE_CELL: Final = Cost("a cell of a minute", 448, "B", "memory")
 HOUR_CELL: Final = Cost("a cell of an hour", 453, "B", "memory")
 DAY_CELL: Final = Cost("a cell of a day", 466, "B", "memory")
 SNAPSHOT: Final = Cost(
-    "CPU of a snapshot for a site, if a twelfth reported", 0.13, "ms", "snapshots"
+    "CPU of a snapshot for a site, if a twelfth reported", 0.10, "ms", "snapshots"
 )
 SWINGS: Final = Cost("CPU of a minute's swings for a site", 1.95, "ms", "swings")
 REQUEST: Final = Cost("CPU of an endpoint for a request", 30, "µs", "serving")
