@@ -17,6 +17,7 @@ from benchmarks.fixtures import MINUTE, begins, print_table
 from miningmap.kafka.producer import record_of
 from miningmap.kafka.topics import REPORTS
 from miningmap.messages import Located, Report
+from miningmap.precedence import Precedence
 from miningmap.settings import Retention
 from streams.method.beliefs import Beliefs, Document, Entry
 from streams.method.cells import Cell
@@ -99,12 +100,13 @@ def _report(pool: int, start: datetime) -> Report:
 
 
 def _counted(raw: Sequence[RawMessage]) -> tuple[float, ...]:
-    asyncio.run(decoded(raw, {}, Retention(), _NOON))  # what is cached is there from here on
+    # What is cached is there from here on.
+    asyncio.run(decoded(raw, {}, Retention(), _NOON, Precedence()))
     written: list[bytes] = []
     batches: list[Batch] = []
 
     def write() -> None:
-        batches.append(asyncio.run(decoded(raw, {}, Retention(), _NOON)))
+        batches.append(asyncio.run(decoded(raw, {}, Retention(), _NOON, Precedence())))
         written.extend(_written(batches[0]))
 
     calls = _calls(write)

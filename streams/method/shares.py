@@ -20,7 +20,6 @@ from streams.method.tables import (
     floats,
     names_of,
     sum_by,
-    table_of,
 )
 
 if TYPE_CHECKING:
@@ -329,11 +328,11 @@ def in_order(rows: Iterable[T], figure: Callable[[T], float], name: Callable[[T]
     return result + sorted(same, key=name)
 
 
-def kinds_of(pools: Sequence[PlacedPool]) -> list[HashrateByKind]:
-    """Return what is located of each pool, by kind."""
-    table = table_of([pool.located for pool in pools])
+def kinds_of(placement: Placement) -> list[HashrateByKind]:
+    """Return what is located of each pool, by kind, in the order of the cohort."""
+    table, number = placement.table, len(placement.cohort.members)
     cells = table.pools * len(KINDS) + table.kinds
-    sums = sum_by(cells, table.hashrates, len(pools) * len(KINDS)).reshape(-1, len(KINDS))
+    sums = sum_by(cells, table.hashrates, number * len(KINDS)).reshape(-1, len(KINDS))
     return list(starmap(HashrateByKind, sums.tolist()))
 
 

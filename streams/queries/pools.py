@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from streams.method.cells import Series
     from streams.method.cohort import Member
     from streams.method.observations import Observation
-    from streams.method.placing import PlacedPool, Placement
+    from streams.method.placing import Placement
     from streams.method.shares import HashrateByKind
     from streams.redis.loaded_cells import LastReport
 
@@ -105,7 +105,7 @@ def pool_list(facts: PoolFacts) -> PoolList:
                 report.blocks,
             )
             by_pool.setdefault(series.pool, []).append(source)
-    now, month = _by_slug(facts.now.pools), _by_slug(facts.month.pools)
+    now, month = _by_slug(facts.now), _by_slug(facts.month)
     pools = [_pool(pool, sources, facts, now, month) for pool, sources in by_pool.items()]
     shown = [pool for pool in pools if pool.reason != _REASONS["off"] or pool.refused]
     return PoolList(tuple(sorted(shown, key=lambda p: (-(p.hashrate or 0.0), p.pool))))
@@ -252,6 +252,6 @@ def _mean(observed: Pools, pool: str, source: str) -> float | None:
     return cell.total / cell.minutes if cell.minutes else None
 
 
-def _by_slug(pools: Sequence[PlacedPool]) -> dict[str, _Placed]:
-    both = zip(pools, kinds_of(pools), strict=True)
-    return {pool.member.pool: _Placed(pool.member, kinds) for pool, kinds in both}
+def _by_slug(placement: Placement) -> dict[str, _Placed]:
+    members = placement.cohort.members
+    return dict(zip(members, map(_Placed, members.values(), kinds_of(placement)), strict=True))

@@ -59,8 +59,6 @@ _KIND_OF_LETTER: Final[dict[str, Kind]] = {letter: kind for kind, letter in _KIN
 
 _Sum: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=MAX_HASHRATE * DAY_MIN)]
 
-_checked_names: Final[set[str]] = set()
-"""The names of places in cells that are known to be valid: a test of many names at once is fast."""
 _slug: Final = re.compile(SLUG)
 
 
@@ -98,10 +96,7 @@ def check_cell(raw: bytes, tier: Tier) -> None:
         raise ValueError(f"a total of {cell.total:g} in {cell.minutes} minutes")
     if not sum(cell.places.values()) <= cell.total * (1 + _CELL_TOLERANCE):
         raise ValueError(f"places add up to more than the total of {cell.total:g}")
-    if not cell.places.keys() <= _checked_names:
-        for name in cell.places:
-            place_of(name)
-            _checked_names.add(name)
+    _order_of(tuple(cell.places))  # which every name has to be valid for
 
 
 def decode_claimed_table(claim: bytes) -> tuple[Published, ...]:
@@ -125,6 +120,11 @@ def place_of(name: str) -> PlaceKind:
 
 @lru_cache(maxsize=4096)  # a source names the same places again and again
 def _order_of(names: tuple[str, ...]) -> Order:
+    """Return how the places with these names are put into the order of their numbers.
+
+    Raises:
+        ValueError: one is no name of a place.
+    """
     return ordered(tuple(map(place_of, names)))
 
 

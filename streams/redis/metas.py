@@ -26,7 +26,7 @@ _UNKNOWN: Final = " " * 40
 
 
 async def read_all(redis: Redis, keys: Sequence[str]) -> list[Meta | ResponseError]:
-    """Return the meta data at some keys, in their order; empty where there is none.
+    """Return the meta data at each key; that of a key that does not exist is empty.
 
     Raises:
         redis.RedisError: Redis is unavailable.

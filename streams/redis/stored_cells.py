@@ -74,8 +74,8 @@ class StoredCells:
             earlier: an earlier reading.
             resting: series of which nothing is read; they are as they are in ``earlier``, where
                 they have no cells.
-            by_script: whether a script may compare the stamps, which is cheaper. A user of Redis
-                that may only read may not run it.
+            by_script: whether a script may compare the meta data, which is cheaper. A user of
+                Redis that may only read may not run it.
 
         Raises:
             RebuildingError: there are no cells that may be read.

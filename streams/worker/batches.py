@@ -9,6 +9,7 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from miningmap.precedence import Precedence
 from streams.redis.generations import Range
 from streams.worker.messages import DecodedBatch, applied_by, decode_into, raw_of
 
@@ -44,17 +45,12 @@ class Batch:
     applied: Applied
 
 
-async def _next_turn() -> None:
-    """Let others use the event loop once."""
-    await asyncio.sleep(0)
-
-
 async def decoded(
     raw: Sequence[RawMessage],
     ranges: Mapping[Partition, Range],
     retention: Retention,
     now: datetime,
-    give_way: Callable[[], Awaitable[object]] = _next_turn,
+    precedence: Precedence,
 ) -> Batch:
     """Decode messages, and let others use the event loop meanwhile.
 
@@ -63,12 +59,12 @@ async def decoded(
         ranges: by partition, the offsets that are applied with them.
         retention: how long cells are kept.
         now: the clock, UTC.
-        give_way: lets others use the event loop.
+        precedence: of what goes before decoding.
     """
     result = DecodedBatch()
     for start in range(0, len(raw), _AT_ONCE):
         decode_into(result, raw[start : start + _AT_ONCE], retention, now)
-        await give_way()
+        await precedence.give_way()
     return Batch(raw, result, applied_by(raw, now, ranges))
 
 
@@ -97,7 +93,8 @@ async def read_again(
     first = offsets.first
     async for records, after in reader.batches(partition, *offsets, limit=limit):
         raw = [raw_of(record) for record in records]
-        yield await decoded(raw, {partition: Range(first, after)}, retention, now())
+        ranges = {partition: Range(first, after)}
+        yield await decoded(raw, ranges, retention, now(), Precedence())
         first = after
 
 

@@ -99,7 +99,7 @@ class Processor:
 
     async def decode(self, raw: Sequence[RawMessage], ranges: Mapping[Partition, Range]) -> Batch:
         """Decode messages, which have these offsets of their partitions."""
-        return await decoded(raw, ranges, self._retention, self._now(), self._precedence.give_way)
+        return await decoded(raw, ranges, self._retention, self._now(), self._precedence)
 
     async def write(self, batch: Batch) -> None:
         """Write a batch; return when each message is stored in cells or as a dead letter.

@@ -10,6 +10,7 @@ import pytest
 from miningmap import settings as config
 from miningmap.kafka.topics import REPORTS
 from miningmap.messages import encode
+from miningmap.precedence import Precedence
 from streams.redis.generations import Range
 from streams.worker.batches import decoded, in_turn
 from streams.worker.messages import RawMessage, decode_batch
@@ -121,7 +122,7 @@ async def test_others_run_while_many_messages_are_decoded_and_the_result_is_the_
 
     counting = asyncio.create_task(count())
     kept = config.Retention()
-    batch = await decoded(raw, {(REPORTS, 0): Range(0, 1000)}, kept, NOON)
+    batch = await decoded(raw, {(REPORTS, 0): Range(0, 1000)}, kept, NOON, Precedence())
     counting.cancel()
     assert turns >= 4
     assert batch.decoded == decode_batch(raw, kept, NOON)

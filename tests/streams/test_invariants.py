@@ -118,7 +118,7 @@ class TestShares:
     def test_add_up_to_one(self, world: World) -> None:
         shares = shares_in(world)
         rows = shares.countries()
-        assert bool(rows) == any(map(sum, kinds_of(shares.placement.pools)))
+        assert bool(rows) == any(map(sum, kinds_of(shares.placement)))
         assert not rows or sum(row.share for row in rows) == pytest.approx(1, abs=NEAR)
 
     @some
@@ -272,7 +272,7 @@ class TestEvidence:
         believed = shares_in(believing(world, document))
         assert (believed.total, believed.coverage) == (plain.total, plain.coverage)
         pools = believed.placement.pools
-        for pool, kinds in zip(pools, kinds_of(pools), strict=True):
+        for pool, kinds in zip(pools, kinds_of(believed.placement), strict=True):
             placed = sum(kinds) + pool.remainder
             assert placed == pytest.approx(pool.member.total, rel=NEAR)
 
@@ -282,7 +282,7 @@ class TestEvidence:
         shares = shares_in(world)
         plain = shares_in(believing(world, {}))
         pools = [pool.member.pool for pool in plain.placement.pools]
-        own = dict(zip(pools, map(sum, kinds_of(plain.placement.pools)), strict=True))
+        own = dict(zip(pools, map(sum, kinds_of(plain.placement)), strict=True))
         placed = sum(placed.hashrate for placed in shares.placement.beliefs.values())
         assert placed == pytest.approx(located_in(shares) - sum(own.values()), abs=1e-6 * 1e18)
 

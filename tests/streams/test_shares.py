@@ -74,9 +74,9 @@ class TestShares:
         shares = of(member("a", mixed), member("b", US_TX=30, US_GA=50), assumed)
         (row,) = shares.countries()
         assert row.kinds == HashrateByKind(measured=81, declared=2, estimated=4, prior=608)
-        assert kinds_of(shares.placement.pools[:1]) == [HashrateByKind(1, 2, 4, 8)]
-        assert kinds_of(of(member("a", total=5)).placement.pools) == [HashrateByKind()]
-        assert kinds_of([]) == []
+        assert kinds_of(shares.placement)[:1] == [HashrateByKind(1, 2, 4, 8)]
+        assert kinds_of(of(member("a", total=5)).placement) == [HashrateByKind()]
+        assert kinds_of(of().placement) == []
 
     def test_evidence_is_all_but_prior(self) -> None:
         places = (
