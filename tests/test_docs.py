@@ -17,6 +17,7 @@ import annotated_types
 import click
 import msgspec
 import pytest
+from msgspec import structs
 from pydantic import BaseModel, SecretStr
 
 from collector.intake.partners import Partners
@@ -517,7 +518,7 @@ def test_the_examples_of_a_pools_own_distributions_agree() -> None:
         beliefs = BeliefsInForce()
         match row["has a"]:
             case "profile":
-                pool = replace(pool, profile=Rows.of(measured(row["weights"])))
+                pool = structs.replace(pool, profile=Rows.of(measured(row["weights"])))
             case "declared":
                 beliefs = BeliefsInForce(declared=own)
             case _:

@@ -167,7 +167,9 @@ class Gateway:
 
     async def read(self, spans: Iterable[Span], earlier: LoadedCells | None = None) -> LoadedCells:
         """Read the cells over some spans; those that ``earlier`` has, if they have not changed."""
-        return await self._read(self._store.cells.read(spans, earlier), LONG_DEADLINE_S)
+        # Each cell is needed once, so it is decoded when it is checked.
+        cells = self._store.cells.read(spans, earlier, keep_decoded=True)
+        return await self._read(cells, LONG_DEADLINE_S)
 
     async def day_stamps(self, windows: Iterable[Window]) -> DayStamps:
         """Return the stamps of the days from which windows are computed."""

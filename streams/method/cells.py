@@ -8,8 +8,7 @@ arrives. Values are sums of H/s over minutes; a mean is a sum divided by its min
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
@@ -18,7 +17,7 @@ import msgspec
 from miningmap.messages import BASES, Kind, Located, Message, Report
 from miningmap.retention import kept_buckets
 from miningmap.times import DAY_H, HOUR_MIN
-from streams.method.tables import NO_ROWS, Rows, added
+from streams.method.tables import NO_ROWS, Rows, added, running_rows
 from streams.method.windows import PROFILE_DAYS, TIER_MINUTES, Span, Tier
 
 if TYPE_CHECKING:
@@ -62,8 +61,7 @@ class Rank(NamedTuple):
     differ in their places, which only a faulty source sends."""
 
 
-@dataclass(frozen=True)
-class Cell:
+class Cell(msgspec.Struct, frozen=True):
     """Sums over ``minutes``, in H/s x minutes.
 
     Attributes:
@@ -80,21 +78,6 @@ class Cell:
     places: Rows = NO_ROWS
     simulated: bool = False
     basis: int = 0
-
-    @property
-    def located(self) -> Rows:
-        """The means at the places, in H/s."""
-        return Rows(self.places.places, self.places.hashrates / self.minutes)
-
-    @cached_property
-    def measured(self) -> Rows:
-        """The means at the places with measured hashrate, in H/s."""
-        return self.located.of_kind("measured")
-
-    @cached_property
-    def measured_total(self) -> float:
-        """The measured part of the mean total, in H/s."""
-        return self.measured.total
 
 
 NOTHING: Final = Cell()
@@ -145,8 +128,27 @@ def sum_of_days(days: range, cell_of: Callable[[int], Cell | None]) -> Cell:
     return add_up([add_up(map(cell_of, reversed(before))), add_up(map(cell_of, after))])
 
 
+def running_sums(cells: Iterable[Cell | None]) -> list[Cell]:
+    """Return the sums of no cell, of the first cell, of the first two and so on.
+
+    They have the digits that :func:`add_up` gives.
+    """
+    listed = list(cells)
+    tables = running_rows([NO_ROWS if cell is None else cell.places for cell in listed])
+    minutes, total, simulated, basis = 0, 0.0, False, 0
+    sums = [NOTHING]
+    for cell, places in zip(listed, tables, strict=True):
+        if cell is not None:
+            minutes += cell.minutes
+            total += cell.total
+            simulated |= cell.simulated
+            basis = max(basis, cell.basis)
+        sums.append(Cell(minutes, total, places, simulated, basis))
+    return sums
+
+
 class DaySums:
-    """The sums of days that slide on: each costs as much as two of its cells.
+    """The sums of days that slide on: each costs little more than one addition of two cells.
 
     Args:
         cell_of: returns the cell of a day, ``None`` if there is none.
@@ -154,36 +156,27 @@ class DaySums:
 
     def __init__(self, cell_of: Callable[[int], Cell | None]) -> None:
         self._cell_of = cell_of
-        # By the first day, the sums up to the start of the block that was asked for last.
-        self._before: dict[int, Cell] = {}
-        self._before_stop = 0
-        # The sums from the start of a block on.
-        self._after = NOTHING
-        self._after_days = range(0)
+        # By the direction, the start of a block and the sums from there on.
+        self._running: dict[int, tuple[int, list[Cell]]] = {}
 
     def sum(self, days: range) -> Cell:
         """Return what :func:`sum_of_days` returns."""
         before, after = divided(days)
         if not before:
-            return self._sums_after(after)
-        return add_up([self._sums_before(before), self._sums_after(after)])
+            return self._sum(after.start, 1, len(after))
+        return add_up(
+            [self._sum(before.stop, -1, len(before)), self._sum(after.start, 1, len(after))]
+        )
 
-    def _sums_before(self, days: range) -> Cell:
-        if days.stop != self._before_stop:
-            self._before, self._before_stop = {}, days.stop
-        first = min(self._before, default=days.stop)
-        for number in range(first - 1, days.start - 1, -1):
-            known = self._before.get(number + 1, NOTHING)
-            self._before[number] = add_up([self._cell_of(number)], known)
-        return self._before[days.start]
-
-    def _sums_after(self, days: range) -> Cell:
-        known = self._after_days
-        if days.start != known.start or days.stop < known.stop:
-            known, self._after = range(days.start, days.start), NOTHING
-        new = range(known.stop, days.stop)
-        self._after, self._after_days = add_up(map(self._cell_of, new), self._after), days
-        return self._after
+    def _sum(self, start: int, direction: int, number: int) -> Cell:
+        """Return the sum of so many days after the start of a block (1) or before it (-1)."""
+        known, sums = self._running.get(direction, (start, []))
+        if known != start or number >= len(sums):
+            first = start if direction > 0 else start - 1
+            last = first + direction * max(number, PROFILE_DAYS)
+            sums = running_sums(map(self._cell_of, range(first, last, direction)))
+            self._running[direction] = start, sums
+        return sums[number]
 
 
 def cell_keys(span: Span) -> list[CellKey]:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import msgspec
 import numpy as np
 
 from miningmap.messages import KINDS
-from streams.method.tables import NO_ROWS
+from streams.method.beliefs import Hashrate
+from streams.method.tables import NO_ROWS, NUMBER_OF_KIND, Rows, floats, sum_by, table_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from streams.method.beliefs import Beliefs, Hashrate, Ratio, Rule
+    from streams.method.beliefs import Beliefs, Ratio, Rule
     from streams.method.cells import Cell, Places
     from streams.method.observations import Observation, Observations, ObservedPools
-    from streams.method.tables import Rows
+    from streams.method.tables import Table
 
 MIN_COVERED_RATIO: Final[Ratio] = 0.5
 """An eligible source has values for at least this fraction of a window's minutes."""
@@ -31,8 +33,7 @@ MIN_PROFILE_RATIO: Final[Ratio] = 0.2
 the rest."""
 
 
-@dataclass(frozen=True)
-class Member:
+class Member(msgspec.Struct, frozen=True, dict=True):
     """A pool that counts in the window, as its source reports it. Hashrates are means, in H/s.
 
     Attributes:
@@ -46,7 +47,6 @@ class Member:
             there is none.
         parts: the slugs of the pools of the cohort that are part of it, theirs included.
         simulated: whether a value of it, or of a source that could have represented it, is.
-        by_profile: what its profile places of it, by the rules that were applied, if that is kept.
     """
 
     pool: str
@@ -58,9 +58,11 @@ class Member:
     growth: float = 1.0
     parts: frozenset[str] = frozenset()
     simulated: bool = False
-    by_profile: dict[tuple[Rule, ...], Rows] = field(
-        default_factory=dict, init=False, compare=False, repr=False
-    )
+
+    @cached_property
+    def by_profile(self) -> dict[tuple[Rule, ...], Rows]:
+        """What its profile places of it, by the rules that were applied, if that is kept."""
+        return {}
 
     @cached_property
     def places(self) -> Places:
@@ -213,14 +215,17 @@ def members_of(
         # The nearest one already contains what the farther ones would count again.
         for whole in wholes[:1]:
             nearest.setdefault(whole, []).append(part)
-    members = {}
-    for pool, source in chosen.items():
-        known = None if pool in parts else earlier.member(pool, source, observed[pool])
-        members[pool] = known or _member(pool, source, observed[pool])
+    known = {
+        pool: member
+        for pool, source in chosen.items()
+        if pool not in parts and (member := earlier.member(pool, source, observed[pool]))
+    }
+    new = _without_parts(observed, {p: s for p, s in chosen.items() if p not in known})
+    members = {pool: known.get(pool) or new[pool] for pool in chosen}
     totals = {part: members[part].reported_total for part in beliefs.part_of if part in members}
     for pool, of_pool in parts.items():
         total = members[pool].reported_total - sum(totals[p] for p in sorted(nearest.get(pool, ())))
-        members[pool] = replace(
+        members[pool] = msgspec.structs.replace(
             members[pool],
             total=max(total, members[pool].located.total),
             parts=frozenset(of_pool),
@@ -228,38 +233,69 @@ def members_of(
     return members
 
 
-def _member(pool: str, source: str, sources: Mapping[str, Observation]) -> Member:
-    """Return a pool without looking at its parts."""
-    observation = sources[source]
-    cell = observation.window_sum
-    total = _mean(cell)
-    return Member(
-        pool=pool,
-        source=source,
-        reported_total=total,
-        total=max(total, cell.places.total / cell.minutes),
-        located=cell.located,
-        profile=profile_of(sources),
-        growth=_growth(observation),
-        # A source that is not used counts too, because it took part in the choice.
-        simulated=any(each.simulated for each in sources.values()),
-    )
+def _without_parts(observed: ObservedPools, chosen: Mapping[str, str]) -> dict[str, Member]:
+    """Return pools without looking at their parts."""
+    some = [observed[pool][source] for pool, source in chosen.items()]
+    means = _means([each.window_sum for each in some])
+    sums = sum_by(means.pools, means.hashrates, len(some)).tolist()
+    located = means.by_pool(len(some))
+    profiles = profiles_of([observed[pool] for pool in chosen])
+    members = {}
+    for n, (pool, source) in enumerate(chosen.items()):
+        total = _mean(some[n].window_sum)
+        members[pool] = Member(
+            pool=pool,
+            source=source,
+            reported_total=total,
+            total=max(total, sums[n]),
+            located=located[n].alone(),
+            profile=profiles[n].alone(),
+            growth=_growth(some[n]),
+            # A source that is not used counts too, because it took part in the choice.
+            simulated=any(each.simulated for each in observed[pool].values()),
+        )
+    return members
 
 
-def profile_of(sources: Mapping[str, Observation]) -> Rows:
-    """Return the means of the places measured over the profile days, in H/s.
+def _means(cells: Sequence[Cell]) -> Table:
+    """Return the mean hashrates of cells with values, numbered by their positions, in H/s."""
+    sums = table_of([cell.places for cell in cells])
+    minutes = floats((cell.minutes for cell in cells), len(cells))
+    return sums._replace(hashrates=sums.hashrates / minutes[sums.pools])
+
+
+def profiles_of(pools: Sequence[Mapping[str, Observation]]) -> list[Rows]:
+    """Return for each pool the means of the places measured over the profile days, in H/s.
 
     They come from the source with most minutes of those that measured enough of their total; empty
     without one.
+
+    Args:
+        pools: for each its observations by source.
     """
-    usable = {}
-    for source, observation in sources.items():
-        cell = observation.profile_sum
-        located = cell.measured_total
-        if located > 0 and located >= MIN_PROFILE_RATIO * cell.total / cell.minutes * (1 - SAME):
-            usable[source] = cell
-    best = min(usable, key=lambda s: (-usable[s].minutes, s), default=None)
-    return NO_ROWS if best is None else usable[best].measured
+    some = [
+        (number, source, cell)
+        for number, sources in enumerate(pools)
+        for source, observation in sources.items()
+        if (cell := observation.profile_sum).minutes and len(cell.places.places)
+    ]
+    measured = _means([cell for _, _, cell in some])
+    is_measured = measured.kinds == NUMBER_OF_KIND["measured"]
+    if not is_measured.all():
+        measured = measured.where(is_measured)
+    sums = sum_by(measured.pools, measured.hashrates, len(some)).tolist()
+    best: dict[int, tuple[int, str, Rows]] = {}
+    for (number, source, cell), rows, located in zip(
+        some, measured.by_pool(len(some)), sums, strict=True
+    ):
+        if located > 0 and located >= MIN_PROFILE_RATIO * _mean(cell) * (1 - SAME):
+            found = -cell.minutes, source, rows
+            best[number] = min(best.get(number, found), found, key=_minutes_and_name)
+    return [best[number][2] if number in best else NO_ROWS for number in range(len(pools))]
+
+
+def _minutes_and_name(profile: tuple[int, str, Rows]) -> tuple[int, str]:
+    return profile[:2]
 
 
 def _growth(observation: Observation) -> float:

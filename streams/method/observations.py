@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
+
+import msgspec
+
+from streams.method.cells import Cell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from streams.method.cells import Cell, Series
+    from streams.method.cells import Series
     from streams.method.windows import Span, Tier, Window
 
 
-@dataclass(frozen=True)
-class Observation:
+class Observation(msgspec.Struct, frozen=True):
     """The sums of one source of a pool, over the window and over its profile days."""
 
     window_sum: Cell

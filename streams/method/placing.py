@@ -223,8 +223,7 @@ class _Placing:
             if n not in found:
                 found[n] = kept[self._rules]
             elif not self._members[n].parts:
-                # Copies, because these are parts of what has the rows of all pools.
-                kept[self._rules] = Rows(found[n].places.copy(), found[n].hashrates.copy())
+                kept[self._rules] = found[n].alone()
         self._place(some, table_of([found[n] for n in some]))
 
     def _by_profiles(self, some: Sequence[int]) -> Table:

@@ -7,7 +7,7 @@ outside of the process. Pure.
 from __future__ import annotations
 
 from functools import lru_cache
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from threading import Lock
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
@@ -138,17 +138,14 @@ class Rows(NamedTuple):
         """Return places as rows, in the order of their numbers."""
         return ordered(tuple(places)).rows(places.values())
 
+    def alone(self) -> Rows:
+        """Return a copy, for those who keep it longer than the table that it is a part of."""
+        return Rows(self.places.copy(), self.hashrates.copy())
+
     @property
     def total(self) -> float:
         """All of it, in H/s."""
         return float(self.hashrates.sum())
-
-    def of_kind(self, kind: Kind) -> Rows:
-        """Return the rows of one kind."""
-        rows = self.places % len(KINDS) == NUMBER_OF_KIND[kind]
-        if rows.all():
-            return self
-        return Rows(self.places[rows], self.hashrates[rows])
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Rows):
@@ -224,6 +221,21 @@ def added(tables: Sequence[Rows]) -> Rows:
     places, hashrates = map(np.concatenate, zip(*some, strict=True))
     listed = np.flatnonzero(np.bincount(places))
     return Rows(listed, sum_by(places, hashrates)[listed])
+
+
+def running_rows(tables: Iterable[Rows]) -> list[Rows]:
+    """Return the sums of the first rows, of the first two and so on, as :func:`added` adds."""
+    listed = list(tables)
+    some = [each for each in listed if len(each.places)]
+    if len({id(each.places) for each in some}) > 1:
+        return list(accumulate(listed, lambda sums, each: added([sums, each])))
+    sums = iter(np.add.accumulate(np.array([each.hashrates for each in some])))
+    found, newest = list[Rows](), NO_ROWS
+    for each in listed:
+        if len(each.places):
+            newest = Rows(each.places, next(sums))
+        found.append(newest)
+    return found
 
 
 class Table(NamedTuple):

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 import struct
 from functools import cache, lru_cache
-from itertools import groupby
+from itertools import chain, groupby
 from operator import attrgetter
-from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -28,7 +28,7 @@ from miningmap.messages import (
 )
 from miningmap.times import DAY_H, DAY_MIN, DAY_S, HOUR_MIN, bucket
 from streams.method.cells import Cell, Series
-from streams.method.tables import ordered
+from streams.method.tables import Rows, floats, ordered
 from streams.method.windows import TIER_MINUTES
 
 if TYPE_CHECKING:
@@ -83,8 +83,15 @@ _decode_table = msgspec.msgpack.Decoder(tuple[Published, ...]).decode
 _CELL_TOLERANCE: Final = 10 * SUM_TOLERANCE
 
 
-def check_cell(raw: bytes, tier: Tier) -> None:
-    """Check that a cell is one that claims of valid messages can have made.
+class CheckedCell(NamedTuple):
+    """A cell that claims of valid messages can have made, and the order of its places."""
+
+    cell: EncodedCell
+    order: Order
+
+
+def checked(raw: bytes, tier: Tier) -> CheckedCell:
+    """Return a cell if it is one that claims of valid messages can have made.
 
     Raises:
         ValueError: it is not; later code, which relies on the rules for messages, cannot use it.
@@ -96,7 +103,7 @@ def check_cell(raw: bytes, tier: Tier) -> None:
         raise ValueError(f"a total of {cell.total:g} in {cell.minutes} minutes")
     if not sum(cell.places.values()) <= cell.total * (1 + _CELL_TOLERANCE):
         raise ValueError(f"places add up to more than the total of {cell.total:g}")
-    _order_of(tuple(cell.places))  # which every name has to be valid for
+    return CheckedCell(cell, _order_of(tuple(cell.places)))  # every name has to be valid for that
 
 
 def decode_claimed_table(claim: bytes) -> tuple[Published, ...]:
@@ -129,10 +136,30 @@ def _order_of(names: tuple[str, ...]) -> Order:
 
 
 def decode_cell(raw: bytes) -> Cell:
-    """Return an encoded cell that was checked (:func:`check_cell`)."""
+    """Return an encoded cell that was checked before."""
     encoded = _decode_cell(raw)
-    places = _order_of(tuple(encoded.places)).rows(encoded.places.values())
-    return Cell(encoded.minutes, encoded.total, places, encoded.simulated, encoded.basis)
+    return _cell(encoded, _order_of(tuple(encoded.places)).rows(encoded.places.values()))
+
+
+def decoded(cells: Iterable[CheckedCell]) -> list[Cell]:
+    """Return cells that were checked.
+
+    The hashrates of those in a row that name the same places become one array, because an array
+    for each cell takes longer than all the rest.
+    """
+    found: list[Cell] = []
+    for _, group in groupby(cells, lambda each: id(each.order)):
+        some = list(group)
+        positions, places = some[0].order
+        hashrates = chain.from_iterable(cell.places.values() for cell, _ in some)
+        table = floats(hashrates, len(some) * len(places)).reshape(len(some), len(places))
+        rows = table.take(positions, axis=1)
+        found += [_cell(cell, Rows(places, row)) for (cell, _), row in zip(some, rows, strict=True)]
+    return found
+
+
+def _cell(cell: EncodedCell, places: Rows) -> Cell:
+    return Cell(cell.minutes, cell.total, places, cell.simulated, cell.basis)
 
 
 def encode_series(series: Series) -> str:

@@ -13,15 +13,16 @@ from miningmap.messages import MAX_BLOCKS, MAX_HOLD_S
 from miningmap.times import DAY_MIN, DAY_S, bucket
 from streams.method.cells import NOTHING, Cell, add_up, cell_keys, sum_of_days
 from streams.method.windows import TIER_MINUTES
-from streams.redis.encoding import check_cell, decode_cell
+from streams.redis.encoding import checked, decode_cell, decoded
 from streams.redis.sliding_cells import SlidingCells
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from collections.abc import Set as AbstractSet
 
     from streams.method.cells import CellKey, Series
     from streams.method.windows import Span, Tier
+    from streams.redis.encoding import CheckedCell
 
 STAMP: Final = "stamp"
 """The field of a series' meta data that changes with every change of its cells."""
@@ -59,6 +60,8 @@ class SeriesCells:
     sums: dict[Span, Cell] = field(default_factory=dict)
     begun: dict[Span, Cell] = field(default_factory=dict)
     """Of spans of minutes, the sums without the newest ones, which the next report changes."""
+    decoded: dict[CellKey, Cell] = field(default_factory=dict)
+    """Those of the cells that are kept decoded, too."""
 
     @cached_property
     def digest(self) -> str:
@@ -77,11 +80,12 @@ class SeriesCells:
         before = earlier.cells
         return {key for key, raw in self.cells.items() if before.get(key) != raw}
 
-    def check(self, new: Iterable[CellKey]) -> None:
+    def check(self, new: Collection[CellKey], *, keep: bool) -> None:
         """Check what was read, so that later code can use it without a thought.
 
         Args:
             new: the keys of the cells that were not checked before.
+            keep: whether to keep the cells decoded, too.
 
         Raises:
             ValueError: some of it is not what messages can have made of it.
@@ -91,11 +95,15 @@ class SeriesCells:
             first(self.meta, tier)
         # A report that is held, or that covers many hours, has made cells that are equal.
         distinct = {(tier, self.cells[tier, number]): number for tier, number in new}
+        valid: list[CheckedCell] = []
         for (tier, raw), number in distinct.items():
             try:
-                check_cell(raw, tier)
+                valid.append(checked(raw, tier))
             except (ValueError, RecursionError) as error:
                 raise ValueError(f"the {tier} {number}: {error}") from None
+        if keep:
+            found = dict(zip(distinct, decoded(valid), strict=True))
+            self.decoded.update((key, found[key[0], self.cells[key]]) for key in new)
 
     def with_meta(self, meta: Mapping[bytes, bytes]) -> SeriesCells:
         """Return the same cells, with other meta data of the same stamp."""
@@ -103,6 +111,8 @@ class SeriesCells:
 
     def cell(self, key: CellKey) -> Cell | None:
         """Return a cell, or ``None`` if there is none or it was not read."""
+        if key in self.decoded:
+            return self.decoded[key]
         raw = self.cells.get(key)
         return None if raw is None else decode_cell(raw)
 
@@ -126,6 +136,7 @@ class SeriesCells:
     def reuse(self, earlier: SeriesCells, keys: frozenset[CellKey], spans: frozenset[Span]) -> None:
         """Add those cells and sums of an earlier reading that are still needed."""
         self.cells.update((key, cell) for key, cell in earlier.cells.items() if key in keys)
+        self.decoded.update((key, cell) for key, cell in earlier.decoded.items() if key in keys)
         self.sums.update((span, cell) for span, cell in earlier.sums.items() if span in spans)
         self.begun.update((span, sums) for span, sums in earlier.begun.items() if span in spans)
 

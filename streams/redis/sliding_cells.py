@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class SlidingCells:
     """Reads cells as :class:`streams.redis.loaded_cells.LoadedCells` does, with the same digits.
 
-    Each day is decoded once and sliding days are added up with few additions. Of other sums only
-    those are remembered that the next window needs.
+    Sliding days are added up with few additions. Of other sums over several cells only those are
+    remembered that the next window needs.
     """
 
     def __init__(self, cells: LoadedCells) -> None:
@@ -27,28 +27,24 @@ class SlidingCells:
 
     def sum(self, series: Series, span: Span) -> Cell:
         """Return the sum of a series' cells over a span that was read."""
-        return self._sliding[series].sum(span)
+        sliding = self._sliding[series]
+        if len(span.buckets) == 1:  # which would interrupt the sliding
+            return sliding.cells.cell((span.tier, span.buckets.start)) or NOTHING
+        return sliding.sum(span)
 
 
 class _Sliding:
-    """The newest sums of one series: over one bucket, and over several."""
+    """One series, and its newest sum over several cells."""
 
     def __init__(self, cells: SeriesCells) -> None:
-        self._cells = cells
-        self._day = cache(cells.day)
-        self._days = DaySums(self._day)
-        self._newest: dict[bool, tuple[Span, Cell]] = {}
+        self.cells = cells
+        self._days = DaySums(cells.day)
+        self._span: Span | None = None
+        self._newest = NOTHING
 
     def sum(self, span: Span) -> Cell:
-        is_one = len(span.buckets) == 1
-        known = self._newest.get(is_one)
-        if known is None or known[0] != span:
-            known = self._newest[is_one] = span, self._sum(span)
-        return known[1]
-
-    def _sum(self, span: Span) -> Cell:
-        if span.tier != "day":
-            return self._cells.sum(span)
-        if len(span.buckets) == 1:  # which would interrupt the sliding
-            return self._day(span.buckets.start) or NOTHING
-        return self._days.sum(span.buckets)
+        if span != self._span:
+            of_days = span.tier == "day"
+            self._newest = self._days.sum(span.buckets) if of_days else self.cells.sum(span)
+            self._span = span
+        return self._newest

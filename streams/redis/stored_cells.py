@@ -63,6 +63,7 @@ class StoredCells:
         resting: Collection[Series] = (),
         *,
         by_script: bool = False,
+        keep_decoded: bool = False,
     ) -> LoadedCells:
         """Read, for every series, the cells needed to sum over ``spans``, in four round trips.
 
@@ -76,6 +77,8 @@ class StoredCells:
                 they have no cells.
             by_script: whether a script may compare the meta data, which is cheaper. A user of
                 Redis that may only read may not run it.
+            keep_decoded: whether to keep the cells decoded, too, which takes as much memory again
+                and saves decoding them a second time.
 
         Raises:
             RebuildingError: there are no cells that may be read.
@@ -84,7 +87,12 @@ class StoredCells:
         needed_keys = frozenset(key for span in needed_spans for key in cell_keys(span))
         while True:
             loaded = await self._read(
-                needed_keys, needed_spans, earlier, resting, by_script=by_script
+                needed_keys,
+                needed_spans,
+                earlier,
+                resting,
+                by_script=by_script,
+                keep_decoded=keep_decoded,
             )
             if loaded is not None:
                 return loaded
@@ -97,6 +105,7 @@ class StoredCells:
         resting: Collection[Series],
         *,
         by_script: bool,
+        keep_decoded: bool,
     ) -> LoadedCells | None:
         """Read once; return ``None`` if the generation was replaced meanwhile."""
         # The stamps are read before the cells and again after them: cells that changed in between
@@ -133,7 +142,7 @@ class StoredCells:
         renewed = {s: cells for s, cells in kept.items() if cells is not known.by_series[s]}
         unchecked = read | renewed
         new = {s: cells.new(known.by_series.get(s)) for s, cells in unchecked.items()}
-        damaged |= unread | await _damaged(unchecked, new)
+        damaged |= unread | await _damaged(unchecked, new, keep_decoded=keep_decoded)
         loaded = {series: cells for series, cells in read.items() if series not in damaged}
         for series in unchanged & loaded.keys():
             loaded[series].reuse(known.by_series[series], needed_keys, needed_spans)
@@ -387,26 +396,33 @@ class StoredCells:
 
 
 async def _damaged(
-    read: Mapping[Series, SeriesCells], new: Mapping[Series, Collection[CellKey]]
+    read: Mapping[Series, SeriesCells],
+    new: Mapping[Series, Collection[CellKey]],
+    *,
+    keep_decoded: bool,
 ) -> dict[Series, str]:
     """Return why some of the series that were read cannot be used.
 
     Args:
         read: the series.
         new: the keys of those of their cells that were not checked before.
+        keep_decoded: as for :meth:`StoredCells.read`.
     """
     if sum(map(len, new.values())) > _CHECKED_AT_ONCE:
-        return await asyncio.to_thread(_found_damaged, read, new)
-    return _found_damaged(read, new)
+        return await asyncio.to_thread(_found_damaged, read, new, keep_decoded=keep_decoded)
+    return _found_damaged(read, new, keep_decoded=keep_decoded)
 
 
 def _found_damaged(
-    read: Mapping[Series, SeriesCells], new: Mapping[Series, Collection[CellKey]]
+    read: Mapping[Series, SeriesCells],
+    new: Mapping[Series, Collection[CellKey]],
+    *,
+    keep_decoded: bool,
 ) -> dict[Series, str]:
     found = {}
     for series, cells in read.items():
         try:
-            cells.check(new[series])
+            cells.check(new[series], keep=keep_decoded)
         except (ValueError, RecursionError) as error:
             found[series] = described(error)
     return found

@@ -29,6 +29,7 @@ from tests.streams.fixtures import NOON, network, report
 
 if TYPE_CHECKING:
     from miningmap.messages import Basis, Message, Report
+    from streams.method.cells import Places
 
 MINUTE = bucket(NOON, 60)
 HOUR = bucket(NOON, 3600)
@@ -323,10 +324,23 @@ def test_a_span_of_hours_uses_the_roll_ups_of_whole_days() -> None:
     assert cell_keys(Span("minute", range(DAY_H * 3))) == [("minute", n) for n in range(DAY_H * 3)]
 
 
-@given(st.lists(st.tuples(st.integers(0, 200), st.integers(0, 70)), min_size=1, max_size=12))
-def test_sliding_sums_of_days_have_the_digits_of_single_ones(asked: list[tuple[int, int]]) -> None:
+@pytest.mark.parametrize(
+    "lists",
+    [
+        [("US",)],
+        [()],
+        [("US",), ("CA", "US"), ()],
+        [*[("US",)] * 40, *[("US", "CA")] * 40],
+    ],
+    ids=["the same places", "none", "other places each day", "other places from a day on"],
+)
+@given(asked=st.lists(st.tuples(st.integers(0, 200), st.integers(0, 70)), min_size=1, max_size=12))
+def test_sliding_sums_of_days_have_the_digits_of_single_ones(
+    lists: list[tuple[str, ...]], asked: list[tuple[int, int]]
+) -> None:
     def cell_of(day: int) -> Cell | None:
-        return Cell(1, day / 3, Rows.of({("US", "measured"): day / 7})) if day % 5 else None
+        places: Places = {(code, "measured"): day / 7 for code in lists[day % len(lists)]}
+        return Cell(1, day / 3, Rows.of(places)) if day % 5 else None
 
     sliding = DaySums(cell_of)
     for start, length in asked:

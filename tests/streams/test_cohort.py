@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from streams.method.beliefs import Beliefs
-from streams.method.cells import Cell
-from streams.method.cohort import Earlier, cohort_of, profile_of, representative_source
+from streams.method.cells import Cell, PlaceKind
+from streams.method.cohort import Earlier, cohort_of, profiles_of, representative_source
 from streams.method.observations import Observation, Observations
 from streams.method.tables import Rows
 from tests.streams.fixtures import cell, observed, places_of
@@ -188,6 +187,11 @@ def test_small_hashrates_are_not_0() -> None:
     assert (found.members["a"].source, found.members["a"].growth) == ("a", 2)
 
 
+def profile_of(sources: dict[str, Observation]) -> dict[PlaceKind, float]:
+    (profile,) = profiles_of([sources])
+    return profile.by_place()
+
+
 class TestProfile:
     """Section 5.1 of the method, step 1."""
 
@@ -198,21 +202,19 @@ class TestProfile:
             "c": observed(Cell(), cell(90, "declared", KZ=1)),
             "d": observed(Cell(), cell(99, MY=0)),
         }
-        assert profile_of(sources).by_place() == places_of(CA=1)
-        assert profile_of(dict(reversed(sources.items()))).by_place() == places_of(CA=1)
-        assert profile_of({"c": sources["c"], "d": sources["d"]}).by_place() == {}
+        assert profile_of(sources) == places_of(CA=1)
+        assert profile_of(dict(reversed(sources.items()))) == places_of(CA=1)
+        assert profile_of({"c": sources["c"], "d": sources["d"]}) == {}
 
     def test_of_sources_with_equally_many_minutes_the_first_name_makes_the_profile(self) -> None:
         sources = {name: observed(Cell(), cell(1, US=0.1)) for name in "bac"}
         sources["a"] = observed(Cell(), cell(1, CA=0.1))
-        assert profile_of(sources).by_place() == places_of(CA=0.1)
+        assert profile_of(sources) == places_of(CA=0.1)
 
     def test_a_profile_locates_at_least_a_fifth_of_its_source(self) -> None:
         """A site or two say nothing of the rest."""
-        assert profile_of({"a": observed(Cell(), cell(9, total=10, US=2))}).by_place() == places_of(
-            US=2
-        )
-        assert profile_of({"a": observed(Cell(), cell(9, total=10, US=1.99))}).by_place() == {}
+        assert profile_of({"a": observed(Cell(), cell(9, total=10, US=2))}) == places_of(US=2)
+        assert profile_of({"a": observed(Cell(), cell(9, total=10, US=1.99))}) == {}
         both = Rows.of(places_of(US=9) | places_of("prior", CA=80))
         mixed = replace(cell(9, total=10, US=1), places=both)
-        assert profile_of({"a": observed(Cell(), mixed)}).by_place() == {}
+        assert profile_of({"a": observed(Cell(), mixed)}) == {}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from miningmap.messages import Network
 from streams.method.beliefs import (
@@ -68,7 +69,7 @@ def observations_in(world: World) -> Observations:
             pools[message.pool] = {message.source: observed(cell)}
         else:
             seen = pools[message.pool][message.source]
-            pools[message.pool][message.source] = replace(seen, profile_sum=cell)
+            pools[message.pool][message.source] = structs.replace(seen, profile_sum=cell)
     return Observations(pools, network)
 
 
@@ -220,7 +221,7 @@ def _digits(shares: Shares) -> list[object]:
 
 def _scaled(found: Cohort, scale: float) -> Cohort:
     members = {
-        pool: replace(
+        pool: structs.replace(
             m,
             reported_total=m.reported_total * scale,
             total=m.total * scale,
