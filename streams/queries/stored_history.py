@@ -41,7 +41,7 @@ Buckets: TypeAlias = dict[datetime, BucketShares]
 
 MOST_KEPT: Final = 80_000
 CELLS_AT_ONCE: Final = 20_000
-"""How many cells are read at a time: they take some 20 MB with 40 places."""
+"""How many cells are read at a time: they take some 30 MB with 40 places, encoded and decoded."""
 SUMS_PER_PIECE: Final = 1_000
 """Sources x buckets of one piece: they take some 50 ms, for which another question may wait."""
 
