@@ -214,11 +214,10 @@ class Feed:
             consumer.seek(partition, stored.offset)
             self._committed[partition] = stored.offset
             return Told.decoded(stored.metadata)
-        if self._start == "now":
-            await consumer.seek_to_end(partition)
-        else:
-            await consumer.seek_to_beginning(partition)
-        told, offset = Told(), await consumer.position(partition)
+        # Not seek_to_end(): aiokafka may be asking for the beginning already, and takes its answer.
+        ask = consumer.end_offsets if self._start == "now" else consumer.beginning_offsets
+        told, offset = Told(), (await ask([partition]))[partition]
+        consumer.seek(partition, offset)
         await consumer.commit({partition: (offset, told.encoded())})
         self._committed[partition] = offset
         return told

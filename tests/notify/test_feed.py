@@ -7,12 +7,13 @@ import os
 import signal
 import sys
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 import msgspec
 import pytest
 import structlog
+from aiokafka.consumer.fetcher import Fetcher
 from pydantic import SecretStr
 
 from launch.local.embedded import EmbeddedBroker, embedded_kafka, free_port
@@ -25,6 +26,7 @@ from miningmap.kafka.producer import Publisher, Record
 from miningmap.kafka.topics import SWINGS
 from miningmap.notify.choice import Choice
 from miningmap.notify.events import event_of
+from miningmap.notify.feed import Feed
 from miningmap.notify.receiver import Patience
 from miningmap.notify.service import run
 from miningmap.settings import SettingsError
@@ -156,6 +158,35 @@ async def test_a_group_that_begins_now_sends_nothing_of_before_and_misses_nothin
     async with notify(notifying, start="now"):
         await webhook.received(1)
         await all_committed(notifying)
+    assert webhook.bodies == [SECOND]
+
+
+async def test_a_group_begins_now_although_its_consumer_is_asking_for_the_beginning(
+    notifying: Settings, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A consumer without a position asks for one by itself; a broker that is new answers late."""
+    asked, may_answer = asyncio.Event(), asyncio.Event()
+    answered, stored = Fetcher._proc_offset_request, Feed._stored
+
+    async def answer_later(*arguments: Any) -> Any:
+        asked.set()
+        answer = await answered(*arguments)
+        await may_answer.wait()
+        return answer
+
+    async def stored_while_asking(*arguments: Any) -> Any:
+        found = await stored(*arguments)
+        await asked.wait()
+        may_answer.set()
+        return found
+
+    monkeypatch.setattr(Fetcher, "_proc_offset_request", answer_later)
+    monkeypatch.setattr(Feed, "_stored", stored_while_asking)
+    await publish(notifying, FIRST)
+    async with notify(notifying, start="now"):
+        await all_committed(notifying)
+        await publish(notifying, SECOND)
+        await webhook.received(1)
     assert webhook.bodies == [SECOND]
 
 
