@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
+import pytest
+
+from collector.outbox import LossReason
+from miningmap.http import connections
+from miningmap.notify.metrics import Result
+from streams.metrics import REWIND_REASONS
 from tools.metrics import LABELS, Metric, metrics_by_service, page
 
 PLACE = ("country", "subdivision", "window")
@@ -81,3 +89,19 @@ def test_the_page_lists_every_metric_and_says_how_each_label_is_bounded() -> Non
         for metric in metrics:
             assert f"| `{metric.name}` |" in text
             assert LABELS.keys() >= set(metric.labels)
+
+
+@pytest.mark.parametrize(
+    ("label", "values"),
+    [
+        ("reason", (*REWIND_REASONS, *get_args(LossReason), *connections.REASONS)),
+        ("result", ("stored", "dead_letter", "damaged", "read", *get_args(Result))),
+    ],
+)
+def test_the_page_names_the_values_that_the_code_has(label: str, values: tuple[str, ...]) -> None:
+    assert [value for value in values if f"`{value}`" not in LABELS[label]] == []
+
+
+def test_sizes_are_in_bytes() -> None:
+    units = {m.unit for ms in metrics_by_service().values() for m in ms if "_bytes" in m.name}
+    assert units == {"byte"}

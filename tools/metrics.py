@@ -35,6 +35,7 @@ UNITS: Final = (
     ("_seconds", "s"),
     ("_hashes_per_second", "H/s"),
     ("_ratio", "ratio"),
+    ("_bytes", "byte"),
     ("", "number"),
 )
 
@@ -56,11 +57,12 @@ LABELS: Final = {
     "pool": "slugs that the project names, pools of declared sources and of partners, and the "
     "first 200 other slugs; then they count as `other` (collector) or are left out (endpoint)",
     "reason": "of [dead letters](architecture.md#kafka); kinds of errors of sources; `slow`, "
-    "`full` and `address` of the stream; `full` and `late` of heavy questions; of connections "
-    "`full`, `client`, `replaced`, `head`, `body`, `unread`, `malformed`; "
+    "`full` and `address` of the stream; `full` and `late` of heavy questions; `full` and "
+    "`refused` of the outbox; `empty` and `behind` of rewinds; of connections `full`, `client`, "
+    "`replaced`, `head`, `body`, `unread`, `malformed`; "
     "of a webhook the status of HTTP, or `no_answer`",
-    "result": "of messages: `stored`, `dead_letter`, `read`; of rows: `accepted`, `rejected`; "
-    "of notifications: `delivered`, `refused`, `left_out`, `invalid`",
+    "result": "of messages: `stored`, `dead_letter`, `damaged`, `read`; of rows: `accepted`, "
+    "`rejected`; of notifications: `delivered`, `refused`, `left_out`, `invalid`",
     "route": "patterns of paths, such as `/api/v1/shares`; `other` for a path that does not exist",
     "source": "slugs of the sources that are on (collector); of each pool the first 20 (endpoint)",
     "state": "`firing`, `resolved`, `lost`",
