@@ -92,9 +92,30 @@ HELD_BACK = [
         ["PlaceSwing", "PoolSwing", "CoverageDrop", "EvidenceLow", "PartnerSilent"],
         ["PoolDown", "SourceFailing", "IntakeFailing", "DeadLetters"],
     ),
+    (
+        "SnapshotMissing",
+        ["PlaceSwing", "CoverageUnknown", "PartnerSilent", "SwingsNotEvaluated"],
+        ["PoolDown", "ConsumerLag", "DeadLetters"],
+    ),
     ("SwingsNotEvaluated", ["PlaceSwing", "PoolSwing"], ["CoverageDrop"]),
-    ("RewindLong", ["CoverageDrop", "PartnerSilent"], ["PlaceSwing"]),
-    ("ConsumerLag", ["CoverageDrop", "MeasuredCoverageDrop", "EvidenceLow"], ["PlaceSwing"]),
+    ("SwingsNeverEvaluated", ["PlaceSwing", "PoolSwing"], ["CoverageDrop"]),
+    (
+        "RewindLong",
+        ["CoverageDrop", "CoverageUnknown", "EvidenceLow", "PartnerSilent"],
+        ["PlaceSwing", "ReportedGap"],
+    ),
+    (
+        "ConsumerLag",
+        [
+            "CoverageDrop",
+            "MeasuredCoverageDrop",
+            "DeclaredCoverageDrop",
+            "CoverageUnknown",
+            "EvidenceLow",
+            "PartnerSilent",
+        ],
+        ["PlaceSwing", "ReportedGap"],
+    ),
     (
         "ServiceDown job=collector",
         ["CoverageDrop", "PoolDown", "PartnerSilent"],
@@ -102,6 +123,16 @@ HELD_BACK = [
     ),
     (
         "ServiceDown job=streams",
+        ["PlaceSwing", "CoverageDrop", "SnapshotStale", "SwingsNotEvaluated", "ConsumerLag"],
+        ["PoolDown", "IntakeFailing"],
+    ),
+    (
+        "ServiceDown job=endpoint",
+        ["PoolSwing", "CoverageDrop", "SnapshotMissing", "SwingsNeverEvaluated", "PartnerSilent"],
+        ["PoolDown", "DeadLetters"],
+    ),
+    (
+        "DependencyDown job=streams dependency=kafka",
         ["PlaceSwing", "CoverageDrop", "SnapshotStale", "SwingsNotEvaluated", "ConsumerLag"],
         ["PoolDown", "IntakeFailing"],
     ),
@@ -123,7 +154,10 @@ HELD_BACK = [
     ("NetworkSourcesDown", ["CoverageUnknown"], ["CoverageDrop", "PoolDown"]),
     (
         "PlaceSwing severity=critical country=US pair=1h/24h",
-        ["PlaceSwing severity=warning country=US pair=1h/24h"],
+        [
+            "PlaceSwing severity=warning country=US pair=1h/24h",
+            "PlaceSwing severity=info country=US pair=1h/24h",
+        ],
         [
             "PlaceSwing severity=warning country=US pair=24h/7d",
             "PlaceSwing severity=warning country=US subdivision=US-TX pair=1h/24h",
