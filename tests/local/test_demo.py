@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 import signal
 import socket
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -23,8 +20,8 @@ from launch.simulation import simulated_sources
 from launch.simulation.partner import PUSHED_POOL
 from streams.method.windows import ROLLING
 from tests.browser import ARGUMENTS, chromium
-from tests.conftest import missing
-from tests.demo import END_S, POLL_S, READY_S, Demo, running_demo
+from tests.demo import END_S, POLL_S, Demo, running_demo
+from tests.promtool import faults
 from tools.metrics import metrics_by_service
 
 if TYPE_CHECKING:
@@ -151,28 +148,11 @@ def test_every_service_shows_its_metrics_and_promtool_finds_no_fault(
     assert "python_info" in families
     if sys.platform == "linux":
         assert "process_cpu_seconds_total" in families
-    assert _faults(text) == ""
+    assert faults(text) == ""
 
 
 def _shown_name(family: Metric) -> str:
     return f"{family.name}_total" if family.type == "counter" else family.name
-
-
-def _faults(text: str) -> str:
-    """Return what Prometheus' own linter finds in metrics."""
-    program = shutil.which("promtool")
-    if program is None:
-        error = "there is no promtool: install it (Debian: apt-get install prometheus)"
-        raise missing(error, os.environ.get("CI", ""))
-    done = subprocess.run(
-        [program, "check", "metrics"],
-        check=False,
-        input=text,
-        capture_output=True,
-        text=True,
-        timeout=READY_S,
-    )
-    return done.stdout + done.stderr
 
 
 def test_the_page_shows_the_figures_of_the_demo(demo: Demo) -> None:

@@ -32,6 +32,7 @@ from miningmap.notify.service import run
 from miningmap.settings import SettingsError
 from tests.notify.events import place, pool
 from tests.notify.receivers import WITHIN_S, Answer, Webhook, until
+from tests.promtool import faults
 from tests.servers import ROOT, delete_topics, kafka_at
 
 if TYPE_CHECKING:
@@ -381,6 +382,7 @@ async def test_a_process_ends_within_seconds_of_sigterm_and_tells_what_it_waits_
         _, metrics = await process.get("/metrics")
         assert 'miningmap_dependency_up{dependency="webhook"} 0.0' in metrics
         assert 'miningmap_notification_failures_total{reason="503"} 1.0' in metrics
+        assert faults(metrics) == ""
         code, log = await process.end(signal.SIGTERM)
     assert code == 0
     assert "webhook-signature" in webhook.requests[0].headers
