@@ -112,11 +112,16 @@ def test_what_rises_while_texas_falls_rises_because_of_others() -> None:
         assert drivers == {"others"}
 
 
-def test_a_swing_fires_ten_minutes_after_its_delta_has_passed_the_threshold() -> None:
-    story = scripted.falls_and_goes_dark()
-    (found,) = swings_of(offline(story))
-    after = delays.passed(found, cells_of(story), golden.loaded(story.beliefs))
-    assert found.started - after == 10 * MINUTE
+@pytest.mark.parametrize("make", [scripted.falls_and_goes_dark, replays.xinjiang_2021_alike])
+def test_a_swing_fires_ten_minutes_after_its_delta_has_passed_the_threshold(
+    make: Callable[[], Story],
+) -> None:
+    story = make()
+    cells, beliefs = cells_of(story), golden.loaded(story.beliefs)
+    falls = [each for each in swings_of(offline(story)) if each.sign < 0]
+    assert {each.subject for each in falls} == {expected.subject for expected in story.must}
+    for found in falls:
+        assert found.started - delays.passed(found, cells, beliefs) == 10 * MINUTE, str(found)
 
 
 def test_a_steady_fall_becomes_usual_and_fires_again_when_it_has_done_so() -> None:
