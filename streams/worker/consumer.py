@@ -104,7 +104,7 @@ class Consumer:
         """
         try:
             async with self._reader.joined():
-                await in_turn(self._decoded(), self._write)
+                await in_turn(self._fetches(), self._write)
         except Exception as error:
             self._end(error)
             raise
@@ -131,11 +131,20 @@ class Consumer:
         else:
             self._ended.set_exception(error)
 
-    async def _decoded(self) -> AsyncIterator[_Decoded]:
+    async def _fetches(self) -> AsyncIterator[_Decoded]:
         async for fetch in self._reader.fetches():
-            yield _Decoded(fetch, await self._processor.decode(fetch.messages, fetch.ranges))
+            yield await self._decoded(fetch)
+
+    async def _decoded(self, fetch: Fetch) -> _Decoded:
+        return _Decoded(fetch, await self._processor.decode(fetch.messages, fetch.ranges))
 
     async def _write(self, decoded: _Decoded) -> None:
+        """Write a fetch, and before it what has come meanwhile of partitions that are current."""
+        if urgent := self._reader.urgent():
+            await self._write_one(await self._decoded(urgent))
+        await self._write_one(decoded)
+
+    async def _write_one(self, decoded: _Decoded) -> None:
         fetch, batch = decoded
         async with self.busy:
             # Otherwise whoever has the partitions now reads it, or this process once more.

@@ -1,4 +1,4 @@
-"""The group reader: reads topics as a member of a consumer group, one whole fetch after the other.
+"""The group reader: reads topics as a member of a consumer group, and hands messages on in fetches.
 
 An offset is committed when its fetch is done, at most once in :data:`COMMIT_S`, and when Kafka
 takes the partitions away. What was fetched before that is not committed after it: another process
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError
@@ -21,9 +21,10 @@ from miningmap.kafka.security import client_options, connecting
 from miningmap.tasks import raise_if_cancelled
 from streams.redis.generations import Range
 from streams.worker.messages import raw_of
+from streams.worker.unread import Unread
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from aiokafka.structs import ConsumerRecord
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from miningmap.settings import Kafka
     from streams.redis.generations import Partition
     from streams.worker.messages import RawMessage
+    from streams.worker.unread import Records
 
 COMMIT_S: Final = 1.0
 """How often what was processed is committed, in seconds."""
@@ -39,10 +41,10 @@ LAST_COMMIT_S: Final = 1.0
 _HELD_MS: Final = 50
 """How long the broker holds back a fetch of partitions that have nothing new. aiokafka sends no
 other one meanwhile, so as long may messages wait in the partitions that were read last."""
-_PARTITION_BYTES: Final = 256 * 1024
-"""How much of one partition a fetch has: some 750 reports of 20 places, or 50 to 100 ms. As long
-do messages of other partitions wait for one that has a backlog. Where all partitions have one, a
-fetch has as much of each, so batches are still large."""
+_PARTITION_BYTES: Final = 512 * 1024
+"""How much of one partition Kafka sends at once: some 1,500 reports of 20 places."""
+_ALL_BYTES: Final = 4 * 1024 * 1024
+"""How much Kafka sends at once. All of it is unpacked in one turn of the event loop."""
 _ANY_TIME_MS: Final = 86_400_000
 """How long a batch may take before Kafka gives its partitions to another process: it waits while
 Redis is unavailable or is being filled again, which can take hours. What ends a process that is
@@ -50,7 +52,7 @@ stuck is the stall watchdog."""
 
 
 class Fetch(NamedTuple):
-    """Messages that Kafka gave at once.
+    """Messages that are processed at once.
 
     Attributes:
         messages: by partition, and in order of their offsets.
@@ -89,7 +91,8 @@ class GroupReader:
         self._kafka = kafka
         self._group = group
         self._topics = list(topics)
-        self._limit = limit
+        self._unread = Unread(limit)
+        self._news = asyncio.Event()  # messages are unread, or no more are read
         self._between_fetches = between_fetches
         self._consumer: AIOKafkaConsumer | None = None
         self._assignment = 0
@@ -120,6 +123,7 @@ class GroupReader:
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             fetch_max_wait_ms=_HELD_MS,
+            fetch_max_bytes=_ALL_BYTES,
             max_partition_fetch_bytes=_PARTITION_BYTES,
             max_poll_interval_ms=_ANY_TIME_MS,
             session_timeout_ms=session_ms,
@@ -132,17 +136,46 @@ class GroupReader:
             # Joining can take until the session of a member that has ended runs out.
             async with connecting(self._kafka, CONNECT_S + self._kafka.session_timeout_s):
                 await consumer.start()
-            yield
+            self._reading = asyncio.create_task(self._read())
+            self._reading.add_done_callback(self._reading_ended)
+            try:
+                yield
+            finally:
+                self._reading.cancel()
+                await asyncio.wait({self._reading})
         finally:
             await self._commit_at_last()
             self._consumer = None
             await close_consumer(consumer)
 
     async def fetches(self) -> AsyncIterator[Fetch]:
-        """Yield what Kafka has, as soon as it has anything, and commit now and then what is done.
+        """Yield what is read, as soon as there is anything, and of a backlog a portion.
 
         Raises:
             BrokerError: the broker refuses what the group reads or commits.
+        """
+        while True:
+            await self._news.wait()
+            if self._reading.done():
+                self._reading.result()
+            if self._unread:
+                yield self._fetch(self._unread.take(self._joined.assignment()))
+            else:
+                self._news.clear()
+
+    def urgent(self) -> Fetch | None:
+        """Return what may go before the fetches that were yielded and are not done; or ``None``.
+
+        These are the messages of current partitions, which have none in those fetches.
+        """
+        records = self._unread.take_current()
+        return self._fetch(records) if records else None
+
+    async def _read(self) -> NoReturn:
+        """Read what Kafka has, and commit now and then what is done.
+
+        What is fetched waits here and not in aiokafka, which fetches nothing of a broker while it
+        has anything unread of it.
         """
         clock = asyncio.get_running_loop().time
         committed_at = clock()
@@ -151,22 +184,39 @@ class GroupReader:
                 await self._commit()
                 committed_at = clock()
             if fetched := await self._fetched():
-                yield self._fetch(fetched)
+                self._unread.add(fetched)
+                self._pause()
+                self._news.set()
+
+    def _reading_ended(self, reading: asyncio.Task[NoReturn]) -> None:
+        """Let :meth:`fetches` raise its error; asyncio is not to report it if nobody iterates."""
+        if not reading.cancelled():
+            reading.exception()
+        self._news.set()
 
     async def _fetched(self) -> dict[TopicPartition, list[ConsumerRecord]]:
         async with broker_errors(self._kafka.bootstrap_servers, timeout_s=None):
             fetched: dict[TopicPartition, list[ConsumerRecord]] = await self._joined.getmany(
-                timeout_ms=round(COMMIT_S * 1000), max_records=self._limit
+                timeout_ms=round(COMMIT_S * 1000)
             )
         raise_if_cancelled()
         return fetched
 
-    def _fetch(self, fetched: Mapping[TopicPartition, Sequence[ConsumerRecord]]) -> Fetch:
+    def _pause(self) -> None:
+        """Let only those partitions be fetched of which not enough is unread."""
+        consumer = self._joined
+        enough = self._unread.enough(consumer.assignment())
+        paused = consumer.paused()
+        consumer.pause(*enough - paused)
+        consumer.resume(*paused - enough)
+
+    def _fetch(self, taken: Records) -> Fetch:
+        self._pause()
         return Fetch(
-            [raw_of(record) for records in fetched.values() for record in records],
+            [raw_of(record) for records in taken.values() for record in records],
             {
                 (each.topic, each.partition): Range(records[0].offset, records[-1].offset + 1)
-                for each, records in fetched.items()
+                for each, records in taken.items()
             },
             self._assignment,
         )
@@ -178,7 +228,9 @@ class GroupReader:
     def done(self, fetch: Fetch) -> None:
         """Let a fetch be committed, unless its partitions were taken away meanwhile."""
         if self.is_current(fetch):
-            self._done |= {TopicPartition(*each): held.after for each, held in fetch.ranges.items()}
+            done = {TopicPartition(*each): held.after for each, held in fetch.ranges.items()}
+            self._done |= done
+            self._unread.processed(done)
 
     @property
     def _joined(self) -> AIOKafkaConsumer:
@@ -190,6 +242,7 @@ class GroupReader:
         async with self._between_fetches():
             await self._commit_at_last()
             self._assignment += 1
+            self._unread.clear()
             self._done.clear()
             self._committed.clear()
 

@@ -15,6 +15,7 @@ from miningmap.kafka.producer import Record
 from miningmap.kafka.topics import REPORTS
 from streams.worker import group_reader
 from streams.worker.group_reader import GroupReader
+from streams.worker.unread import ENOUGH, PORTION
 from tests.servers import kafka_at
 from tests.streams.processes import DEADLINE_S, publish, until
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from miningmap.settings import Settings
     from streams.worker.group_reader import Fetch
+    from streams.worker.unread import Unread
 
 pytestmark = pytest.mark.usefixtures("clean_kafka")
 
@@ -145,16 +147,44 @@ async def test_partitions_are_given_back_after_the_fetch_that_is_being_processed
         assert second.fetches.empty()
 
 
-async def test_a_partition_with_a_backlog_does_not_fill_a_fetch(settings: Settings) -> None:
-    size, count = 1000, 1000  # of what cannot be compressed
-    await publish(settings, [], *(Record(REPORTS, b"a", os.urandom(size)) for _ in range(count)))
-    async with (member := Member(settings, limit=10 * count)).joined():
-        sizes: list[int] = []
-        while sum(sizes) < count:
-            fetch = await member.take()
-            sizes.append(len(fetch.messages))
-            member.finish(fetch)
-    assert max(sizes) * size <= 256 * 1024
+async def test_a_backlog_is_read_in_portions_and_other_partitions_go_before_it(
+    settings: Settings,
+) -> None:
+    count = 2 * ENOUGH + PORTION
+    backlog = [Record(REPORTS, b"a", b"%d" % n, partition=0) for n in range(count)]
+    await publish(settings, [], *backlog)
+    reader = Member(settings, limit=count).reader
+    async with reader.joined(), asyncio.timeout(DEADLINE_S):
+        fetches = reader.fetches()
+        portions = [await anext(fetches), await anext(fetches)]
+        assert [len(each.messages) for each in portions] == [PORTION, PORTION]
+        await publish(settings, [], Record(REPORTS, b"b", b"now", partition=1))
+        urgent = await _urgent(reader)
+        assert values(urgent) == [b"now"]
+        # It is committed by itself, and what was read before it is not.
+        reader.done(urgent)
+        await until(lambda: _is(settings, 1))
+        while sum(len(each.messages) for each in portions) < count:
+            portions.append(await anext(fetches))
+        read = [value for each in portions for value in values(each)]
+        assert read == [record.value for record in backlog]
+        for each in portions:
+            reader.done(each)
+        await until(lambda: _is(settings, count + 1))
+
+
+async def test_no_more_is_read_than_is_processed_soon(settings: Settings) -> None:
+    """A backlog is not taken into memory as a whole while Redis is away."""
+    values_of_a = (os.urandom(1000) for _ in range(3 * ENOUGH))  # which cannot be compressed
+    await publish(settings, [], *(Record(REPORTS, b"a", v, partition=0) for v in values_of_a))
+    async with (reader := Member(settings).reader).joined():
+        unread = reader._unread
+        await until(lambda: _holds(unread, ENOUGH))
+        # Kafka sends what is in other partitions all the same.
+        await publish(settings, [], Record(REPORTS, b"b", b"now", partition=1))
+        urgent = await _urgent(reader)
+        assert values(urgent) == [b"now"]
+        assert len(unread) < 2 * ENOUGH
 
 
 async def test_a_fetch_that_takes_too_long_is_read_again_and_not_committed(
@@ -187,6 +217,17 @@ async def _first_of(*members: Member) -> Fetch:
     for each in left:
         each.cancel()
     return done.pop().result()
+
+
+async def _urgent(reader: GroupReader) -> Fetch:
+    async with asyncio.timeout(DEADLINE_S):
+        while (fetch := reader.urgent()) is None:  # noqa: ASYNC110 - Kafka makes it true
+            await asyncio.sleep(0.01)
+        return fetch
+
+
+async def _holds(unread: Unread, count: int) -> bool:
+    return len(unread) >= count
 
 
 async def _is(settings: Settings, count: int) -> bool:
