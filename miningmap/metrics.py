@@ -7,7 +7,10 @@ elsewhere, such as the pool in a message, passes a :class:`Bound` first.
 
 from __future__ import annotations
 
+import math
 import re
+from bisect import bisect_left
+from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client import (
@@ -19,13 +22,18 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
 )
+from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from miningmap import __version__
 from miningmap.messages import SLUG
 from miningmap.pool_names import is_known_pool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from prometheus_client import Metric
 
 OTHER: Final = "other"
 """The value of a label in place of all values that have no series of their own."""
@@ -96,6 +104,55 @@ def consumer_lag(registry: CollectorRegistry) -> Gauge:
         ["topic", "partition"],
         registry=registry,
     )
+
+
+class Distribution:
+    """How many figures are up to each bound, and the sum of them.
+
+    For what is counted thousands of times a second: the library takes two locks for each figure,
+    and compares it with one bound after the other.
+
+    Attributes:
+        sum: of all figures.
+    """
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._bounds = bounds
+        self._numbers = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+
+    def add(self, figure: float) -> None:
+        """Count a figure."""
+        self._numbers[bisect_left(self._bounds, figure)] += 1
+        self.sum += figure
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """Return the bounds, and how many figures are no higher."""
+        bounds = map(floatToGoString, (*self._bounds, math.inf))
+        return list(zip(bounds, accumulate(self._numbers), strict=True))
+
+
+class QuickHistogram(Collector):
+    """A histogram without labels of a :class:`Distribution`, for one thread."""
+
+    def __init__(
+        self, name: str, documentation: str, bounds: Sequence[float], registry: CollectorRegistry
+    ) -> None:
+        self._name = name
+        self._documentation = documentation
+        self._figures = Distribution(bounds)
+        registry.register(self)
+
+    def observe_all(self, figures: Iterable[float]) -> None:
+        """Count figures."""
+        for figure in figures:
+            self._figures.add(figure)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metric."""
+        metric = HistogramMetricFamily(self._name, self._documentation)
+        metric.add_metric([], self._figures.buckets(), self._figures.sum)
+        yield metric
 
 
 class Bound:

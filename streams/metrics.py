@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from miningmap.http.metrics import HttpMetrics
 from miningmap.messages import Reason
-from miningmap.metrics import consumer_lag, kafka_durations, redis_durations
+from miningmap.metrics import QuickHistogram, consumer_lag, kafka_durations, redis_durations
 from miningmap.plausibility import FUTURE, IMPLAUSIBLE, TOO_LARGE
 from miningmap.swings import SwingState, SwingSubject
 
@@ -68,11 +68,11 @@ class Metrics:
         )
         for reason in REASONS:  # from 0 on, so that the first one is an increase
             self.dead_letters.labels(reason)
-        self.report_age = Histogram(
+        self.report_ages = QuickHistogram(
             "miningmap_report_age_seconds",
             "Time from the end of a report until its cells are in Redis, in seconds.",
-            buckets=_AGES_S,
-            registry=registry,
+            _AGES_S,
+            registry,
         )
         self.lag = consumer_lag(registry)
         self.rewinds = Counter(

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from bisect import bisect_left
 from collections import defaultdict
-from itertools import accumulate
 from time import perf_counter
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
@@ -15,9 +12,8 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
-from miningmap.metrics import OTHER
+from miningmap.metrics import OTHER, Distribution
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -112,7 +108,7 @@ class HttpMetrics(Collector):
         self.connections: Final = ConnectionMetrics(registry)
         """For :func:`miningmap.http.server.serving`."""
         self._requests = defaultdict[_Values, int](int)
-        self._durations = defaultdict[_Values, _Durations](_Durations)
+        self._durations = defaultdict[_Values, Distribution](lambda: Distribution(_BUCKETS_S))
         registry.register(self)
 
         @web.middleware
@@ -153,26 +149,8 @@ class HttpMetrics(Collector):
             labels=_LABELS,
         )
         for values, taken in self._durations.items():
-            durations.add_metric([*map(str, values)], taken.buckets(), taken.sum_s)
+            durations.add_metric([*map(str, values)], taken.buckets(), taken.sum)
         yield durations
-
-
-class _Durations:
-    """How many requests took how long, and the sum of that in seconds."""
-
-    def __init__(self) -> None:
-        self._numbers = [0] * (len(_BUCKETS_S) + 1)
-        self.sum_s = 0.0
-
-    def add(self, seconds: float) -> None:
-        """Count a request."""
-        self._numbers[bisect_left(_BUCKETS_S, seconds)] += 1
-        self.sum_s += seconds
-
-    def buckets(self) -> list[tuple[str, float]]:
-        """Return the upper bounds, and how many requests took no longer."""
-        bounds = map(floatToGoString, (*_BUCKETS_S, math.inf))
-        return list(zip(bounds, accumulate(self._numbers), strict=True))
 
 
 def _route(request: web.Request) -> str:

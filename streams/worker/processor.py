@@ -154,8 +154,9 @@ class Processor:
                     raise
         record_answer(self._redis)
         now = self._now()
-        for message, _ in batch.decoded.claimed:
-            self._metrics.report_age.observe(max(0.0, (now - message.end).total_seconds()))
+        self._metrics.report_ages.observe_all(
+            max(0.0, (now - message.end).total_seconds()) for message, _ in batch.decoded.claimed
+        )
         return written
 
     async def _write_once(self, batch: Batch) -> Written:
