@@ -176,6 +176,7 @@ class CellWriter:
                 if refusal is not None:
                     outcome.over_quota[number] = refusal
             if number not in outcome.over_quota:
+                self._quota.count(generation, message, claims)
                 allowed.numbers.append(number)
                 allowed.claimed.append((message, claims))
         return allowed

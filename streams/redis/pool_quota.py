@@ -15,14 +15,16 @@ import structlog
 from redis import RedisError
 
 from miningmap.redis_errors import cause_of
-from miningmap.sizes import values_of
+from miningmap.sizes import values_in_bucket
 from miningmap.times import utc_now
+from streams.method.cells import series_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
     from datetime import datetime
 
     from miningmap.messages import Message
+    from streams.method.cells import Claim
     from streams.redis.keys import Generation
 
     Measure = Callable[[Generation, str | None, datetime], Awaitable[int]]
@@ -76,7 +78,7 @@ class PoolQuota:
         self._sizes: dict[tuple[Generation, str | None], _Size] = {}
 
     async def refusal(self, generation: Generation, message: Message) -> str | None:
-        """Return why a message may not become cells; ``None`` if it may, and then it is counted.
+        """Return why a message may not become cells; ``None`` if it may.
 
         Args:
             generation: of the cells.
@@ -87,7 +89,7 @@ class PoolQuota:
         """
         if not self._most:
             return None
-        pool: str | None = getattr(message, "pool", None)
+        pool = series_of(message).pool
         size = self._sizes.get((generation, pool))
         if size is None or (size.total > self._most and self._is_due(size)):
             if len(self._sizes) >= _MOST_POOLS:
@@ -100,8 +102,17 @@ class PoolQuota:
                 f"the cells of {subject} take {size.measured / _MB:,.1f} MB of Redis, and a pool "
                 f"may take {self._most / _MB:,.1f} MB (MININGMAP_STREAMS__POOL_MB)"
             )
-        size.estimated += values_of(message) * VALUE_BYTES
         return None
+
+    def count(self, generation: Generation, message: Message, claims: Iterable[Claim]) -> None:
+        """Count claims of a message that was not refused, which are written next.
+
+        What is claimed is known already, and finding it out again takes some time for each message.
+        """
+        size = self._sizes.get((generation, series_of(message).pool))
+        if size is not None:  # else there is no limit, or the pool is measured at its next message
+            values = values_in_bucket(message) * sum(len(each.buckets) for each in claims)
+            size.estimated += values * VALUE_BYTES
 
     def _is_due(self, size: _Size) -> bool:
         """Return whether to measure again: at once where it was only estimated to be too much."""

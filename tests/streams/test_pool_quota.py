@@ -29,7 +29,7 @@ from streams.redis.store import Store
 from streams.worker.messages import RawMessage
 from streams.worker.processor import Processor
 from tests.clock import Clock
-from tests.streams.fixtures import network, process, report
+from tests.streams.fixtures import NOON, network, process, report
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -159,10 +159,12 @@ class Scales:
 async def test_a_pool_is_measured_only_when_it_may_have_grown_too_large() -> None:
     scales, clock = Scales(), Clock()
     message = report("a", places(99), start=NOW - MINUTE)
+    claims = claims_of(message)
     assert values_of(message) == 100
     quota = PoolQuota(scales.measure, 100 * 100 * pool_quota.VALUE_BYTES, clock=clock)
     for _ in range(101):
         assert await quota.refusal(Generation(1), message) is None
+        quota.count(Generation(1), message, claims)
     assert scales.asked == 1
     # By the estimate it is too large, but it is not.
     assert await quota.refusal(Generation(1), message) is None
@@ -174,9 +176,27 @@ async def test_a_pool_is_measured_only_when_it_may_have_grown_too_large() -> Non
 async def test_without_a_limit_nothing_is_measured() -> None:
     scales = Scales()
     scales.size = 10**12
-    quota = PoolQuota(scales.measure, 0)
-    assert await quota.refusal(Generation(1), report("a", {"US": 1.0})) is None
+    quota, message = PoolQuota(scales.measure, 0), report("a", {"US": 1.0})
+    assert await quota.refusal(Generation(1), message) is None
+    quota.count(Generation(1), message, claims_of(message))
     assert scales.asked == 0
+
+
+async def test_a_message_that_is_written_in_parts_is_counted_once() -> None:
+    scales = Scales()
+    message = report("a", {"US": 1.0}, start=NOON - timedelta(hours=40), end=NOON)
+    (claim,) = claims_of(message)
+    assert len(claim.buckets) == 40
+    quota = PoolQuota(scales.measure, 2 * 40 * pool_quota.VALUE_BYTES)
+    assert await quota.refusal(Generation(1), message) is None
+    for part in (claim.buckets[:15], claim.buckets[15:]):
+        quota.count(Generation(1), message, [claim._replace(buckets=part)])
+    # That is just what is allowed.
+    assert await quota.refusal(Generation(1), message) is None
+    assert scales.asked == 1
+    quota.count(Generation(1), message, [claim._replace(buckets=claim.buckets[:1])])
+    assert await quota.refusal(Generation(1), message) is None
+    assert scales.asked == 2
 
 
 async def test_a_server_that_cannot_measure_has_no_quota() -> None:
