@@ -21,11 +21,13 @@ if TYPE_CHECKING:
 PORTION: Final = 500
 """The most messages of a partition that is behind in a fetch: some 30 ms. As long do those of other
 partitions wait."""
-ENOUGH: Final = 2000
-"""How many messages of a partition may be unread before no more of it are fetched: more than a
-worker processes until Kafka has sent the next ones."""
-ENOUGH_OF_ALL: Final = 20_000
-"""How many messages of all partitions may be unread: some 40 MB. Most are behind then."""
+ENOUGH: Final = 5 * 2**20
+"""How many bytes of a partition may wait before no more of it are fetched: some 2,000 reports of 20
+places, more than a worker processes until Kafka has sent the next ones."""
+ENOUGH_OF_ALL: Final = 10 * ENOUGH
+"""How many bytes of all partitions may wait. Most are behind then."""
+_RECORD: Final = 1024
+"""How many bytes a record takes beside its value, at most."""
 
 
 class Unread:
@@ -36,6 +38,7 @@ class Unread:
         self._limit = limit
         self._portion = min(PORTION, limit)
         self._waiting: Records = {}
+        self._bytes: Counter[TopicPartition] = Counter()  # of what waits
         # By partition, how many times messages were taken that are not processed yet.
         self._taken: Counter[TopicPartition] = Counter()
         self._late: set[TopicPartition] = set()  # those of them that were behind
@@ -48,12 +51,13 @@ class Unread:
         """Add messages, which come after those that wait."""
         for each, more in records.items():
             self._waiting.setdefault(each, []).extend(more)
+            self._bytes[each] += _bytes(more)
 
     def enough(self, partitions: Iterable[TopicPartition]) -> set[TopicPartition]:
         """Return the partitions of which no more need be read now."""
-        if len(self) >= ENOUGH_OF_ALL:
+        if self._bytes.total() >= ENOUGH_OF_ALL:
             return set(partitions)
-        return {each for each in partitions if len(self._waiting.get(each, ())) >= ENOUGH}
+        return {each for each in partitions if self._bytes[each] >= ENOUGH}
 
     def take(self, assigned: Collection[TopicPartition]) -> Records:
         """Take what is processed at once: of a partition that is behind if there is any, or all.
@@ -87,6 +91,7 @@ class Unread:
     def clear(self) -> None:
         """Forget all, also what was taken."""
         self._waiting.clear()
+        self._bytes.clear()
         self._taken.clear()
         self._late.clear()
 
@@ -102,6 +107,11 @@ class Unread:
             taken[each], left = waiting[:most], waiting[most:]
             if left:
                 self._waiting[each] = left  # at the end: it is the others' turn now
+            self._bytes[each] -= _bytes(taken[each])
             most -= len(taken[each])
         self._taken.update(taken.keys())
         return taken
+
+
+def _bytes(records: Iterable[ConsumerRecord]) -> int:
+    return sum(_RECORD + len(record.value or b"") for record in records)

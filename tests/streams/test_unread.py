@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import pytest
 from aiokafka import TopicPartition
@@ -18,14 +18,20 @@ OTHER_TOPIC = TopicPartition("network", 0)
 LIMIT = 10 * PORTION
 
 
-def records(of: TopicPartition, start: int, stop: int) -> Records:
-    """Return records, each of which is only its offset here."""
-    return {of: cast("Records", {of: list(range(start, stop))})[of]}
+class Record(NamedTuple):
+    """What matters of a record here."""
+
+    offset: int
+    value: bytes | None
+
+
+def records(of: TopicPartition, start: int, stop: int, value: bytes | None = None) -> Records:
+    return cast("Records", {of: [Record(offset, value) for offset in range(start, stop)]})
 
 
 def offsets(taken: Records) -> dict[TopicPartition, tuple[int, int]]:
     """Return the first and the last offset of each partition, of which none may lack between."""
-    numbers = cast("dict[TopicPartition, list[int]]", taken)
+    numbers = {partition: [record.offset for record in each] for partition, each in taken.items()}
     assert all(each == list(range(each[0], each[-1] + 1)) for each in numbers.values())
     return {partition: (each[0], each[-1]) for partition, each in numbers.items()}
 
@@ -110,18 +116,27 @@ def test_portions_are_small_as_soon_as_a_partition_is_current(waiting: Unread) -
 
 
 def test_a_partition_is_not_read_while_enough_of_it_waits(waiting: Unread) -> None:
-    waiting.add(records(A, 0, ENOUGH) | records(B, 0, ENOUGH - 1))
+    waiting.add(records(A, 0, 1, bytes(ENOUGH)) | records(B, 0, 1, bytes(ENOUGH // 2)))
     assert waiting.enough({A, B, C}) == {A}
     waiting.take({A, B, C})
     assert not waiting.enough({A, B, C})
+    waiting.add(records(A, 1, 2, bytes(ENOUGH // 2)))
+    assert not waiting.enough({A, B, C})
+
+
+def test_small_messages_take_memory_too(waiting: Unread) -> None:
+    waiting.add(records(A, 0, ENOUGH // 1024))
+    assert waiting.enough({A, B}) == {A}
 
 
 def test_no_partition_is_read_while_enough_of_all_waits(
     waiting: Unread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unread, "ENOUGH_OF_ALL", 5)
+    monkeypatch.setattr(unread, "ENOUGH_OF_ALL", 5 * 1024)
     waiting.add(records(A, 0, 5))
     assert waiting.enough({A, B}) == {A, B}
+    waiting.take({A, B})
+    assert not waiting.enough({A, B})
 
 
 def test_nothing_is_left_after_partitions_were_given_back(waiting: Unread) -> None:
