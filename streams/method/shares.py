@@ -142,9 +142,24 @@ class Shares:
         return len(self.placement.cohort.members)
 
     @cached_property
+    def _codes(self) -> Ints:
+        """The number of the code in each row of the table."""
+        return self._table.codes
+
+    @cached_property
+    def _countries(self) -> Ints:
+        """The number of the code's country in each row of the table."""
+        return CODES.countries[self._codes]
+
+    @cached_property
+    def _located_without(self) -> Floats:
+        """What is located of all pools but one, for each that is left out."""
+        return _sums_without(self._of_pools(self._table.hashrates))
+
+    @cached_property
     def _by_code(self) -> _Sums:
         """The cohort's hashrate at exactly each place."""
-        return _Sums.of(self._table.codes, self._table.kinds, self._table.hashrates)
+        return _Sums.of(self._codes, self._table.kinds, self._table.hashrates)
 
     @cached_property
     def _by_country(self) -> _Sums:
@@ -247,18 +262,15 @@ class Shares:
         known = np.flatnonzero(wanted.evidence >= MIN_EVIDENCE * (1 - SAME))
         if not len(known) or self._number < 2:  # noqa: PLR2004 - without its only pool a cohort is empty
             return found
-        countries = CODES.countries[self._table.codes]
-        located = self._of_pools(np.full(len(countries), fill_value=True))
         if country is None:
-            totals, scales = _sums_without(located), np.ones(len(located))
-            at_places = self._at_places(countries, wanted.codes[known])
+            totals, scales = self._located_without, np.ones(self._number)
+            at_places = self._at_places(self._countries, wanted.codes[known])
         else:
-            is_inside = countries == country
-            inside = self._of_pools(is_inside)
-            listed = self._of_pools(is_inside & (self._table.codes != country))
-            totals = _sums_without(listed)
-            scales = _scales(_sums_without(located), _sums_without(inside))
-            at_places = self._at_places(self._table.codes, wanted.codes[known])
+            inside = np.where(self._countries == country, self._table.hashrates, 0.0)
+            listed = np.where(self._codes != country, inside, 0.0)
+            totals = _sums_without(self._of_pools(listed))
+            scales = _scales(self._located_without, _sums_without(self._of_pools(inside)))
+            at_places = self._at_places(self._codes, wanted.codes[known])
         # A cohort without any place of the answer has no shares.
         kept = totals > 0
         if not kept.any():
@@ -272,9 +284,8 @@ class Shares:
             found[number] = ends[0], ends[1]
         return found
 
-    def _of_pools(self, rows: NDArray[np.bool_]) -> Floats:
-        """Return the hashrate of each pool in some rows of the table."""
-        hashrates = np.where(rows, self._table.hashrates, 0.0)
+    def _of_pools(self, hashrates: Floats) -> Floats:
+        """Return the sum of each pool, of hashrates that are given for each row of the table."""
         return sum_by(self._table.pools, hashrates, self._number)
 
     def _at_places(self, codes: Ints, wanted: Ints) -> Floats:
@@ -449,8 +460,8 @@ def _sums_without(hashrates: Floats) -> Floats:
     They are added up from both ends and not subtracted from the total, so that a place which only
     one pool lists is exactly 0 without that pool.
     """
-    before, after = np.zeros_like(hashrates), np.zeros_like(hashrates)
-    np.cumsum(hashrates[:-1], axis=0, out=before[1:])
-    np.cumsum(hashrates[:0:-1], axis=0, out=after[-2::-1])
-    before += after
-    return before
+    sums = np.empty_like(hashrates)
+    sums[-1] = 0.0
+    np.cumsum(hashrates[:0:-1], axis=0, out=sums[-2::-1])  # of those after each
+    sums[1:] += np.cumsum(hashrates[:-1], axis=0)
+    return sums
