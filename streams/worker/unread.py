@@ -26,7 +26,7 @@ ENOUGH: Final = 5 * 2**20
 places, more than a worker processes until Kafka has sent the next ones."""
 ENOUGH_OF_ALL: Final = 10 * ENOUGH
 """How many bytes of all partitions may wait. Most are behind then."""
-_RECORD: Final = 1024
+RECORD: Final = 1024
 """How many bytes a record takes beside its value, at most."""
 
 
@@ -114,4 +114,4 @@ class Unread:
 
 
 def _bytes(records: Iterable[ConsumerRecord]) -> int:
-    return sum(_RECORD + len(record.value or b"") for record in records)
+    return sum(RECORD + len(record.value or b"") for record in records)

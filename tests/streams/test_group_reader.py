@@ -15,7 +15,7 @@ from miningmap.kafka.producer import Record
 from miningmap.kafka.topics import REPORTS
 from streams.worker import group_reader
 from streams.worker.group_reader import GroupReader
-from streams.worker.unread import ENOUGH, PORTION
+from streams.worker.unread import ENOUGH, PORTION, RECORD
 from tests.servers import kafka_at
 from tests.streams.processes import DEADLINE_S, publish, until
 
@@ -150,7 +150,7 @@ async def test_partitions_are_given_back_after_the_fetch_that_is_being_processed
 async def test_a_backlog_is_read_in_portions_and_other_partitions_go_before_it(
     settings: Settings,
 ) -> None:
-    count = 2 * ENOUGH + PORTION
+    count = 2 * ENOUGH // RECORD + PORTION
     backlog = [Record(REPORTS, b"a", b"%d" % n, partition=0) for n in range(count)]
     await publish(settings, [], *backlog)
     reader = Member(settings, limit=count).reader
@@ -175,16 +175,18 @@ async def test_a_backlog_is_read_in_portions_and_other_partitions_go_before_it(
 
 async def test_no_more_is_read_than_is_processed_soon(settings: Settings) -> None:
     """A backlog is not taken into memory as a whole while Redis is away."""
-    values_of_a = (os.urandom(1000) for _ in range(3 * ENOUGH))  # which cannot be compressed
+    length = 1000
+    enough = ENOUGH // (RECORD + length)
+    values_of_a = (os.urandom(length) for _ in range(3 * enough))  # which cannot be compressed
     await publish(settings, [], *(Record(REPORTS, b"a", v, partition=0) for v in values_of_a))
     async with (reader := Member(settings).reader).joined():
         unread = reader._unread
-        await until(lambda: _holds(unread, ENOUGH))
+        await until(lambda: _holds(unread, enough))
         # Kafka sends what is in other partitions all the same.
         await publish(settings, [], Record(REPORTS, b"b", b"now", partition=1))
         urgent = await _urgent(reader)
         assert values(urgent) == [b"now"]
-        assert len(unread) < 2 * ENOUGH
+        assert len(unread) < 2 * enough
 
 
 async def test_a_fetch_that_takes_too_long_is_read_again_and_not_committed(

@@ -8,7 +8,7 @@ import pytest
 from aiokafka import TopicPartition
 
 from streams.worker import unread
-from streams.worker.unread import ENOUGH, PORTION, Unread
+from streams.worker.unread import ENOUGH, PORTION, RECORD, Unread
 
 if TYPE_CHECKING:
     from streams.worker.unread import Records
@@ -125,14 +125,14 @@ def test_a_partition_is_not_read_while_enough_of_it_waits(waiting: Unread) -> No
 
 
 def test_small_messages_take_memory_too(waiting: Unread) -> None:
-    waiting.add(records(A, 0, ENOUGH // 1024))
+    waiting.add(records(A, 0, ENOUGH // RECORD))
     assert waiting.enough({A, B}) == {A}
 
 
 def test_no_partition_is_read_while_enough_of_all_waits(
     waiting: Unread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unread, "ENOUGH_OF_ALL", 5 * 1024)
+    monkeypatch.setattr(unread, "ENOUGH_OF_ALL", 5 * RECORD)
     waiting.add(records(A, 0, 5))
     assert waiting.enough({A, B}) == {A, B}
     waiting.take({A, B})
